@@ -1,0 +1,540 @@
+"""Writes the generated parts of the documentation from the code.
+
+    python docs/generate.py            # bring them up to date
+    python docs/generate.py --check    # exit with 1, naming the pages, where they are stale
+    python docs/generate.py --pictures # draw docs/pictures anew (needs the dinov2-small tower)
+
+A page holds ``<!-- generated: NAME -->`` and ``<!-- end -->``; what stands between them is written by the function of
+that name in `SECTIONS`. ``docs/api.md`` is generated as a whole.
+"""
+
+from __future__ import annotations
+
+import difflib
+import functools
+import inspect
+import re
+import subprocess
+import sys
+from collections.abc import Callable, Iterable
+from pathlib import Path
+from typing import Any, Literal, get_args, get_origin
+
+import scope_core as scope
+from scope_core import errors, signals
+from scope_core.discovery import HOME
+from scope_core.kinds import KINDS
+from scope_core.specs import slots_of
+
+PICTURES = ("astronaut", "chelsea", "coffee")
+DOCS = Path(__file__).resolve().parent
+ROOT = DOCS.parent
+MARK = re.compile(r"(?P<open><!-- generated: (?P<name>[\w-]+) -->\n).*?(?P<end><!-- end -->)", re.DOTALL)
+
+
+def main() -> int:
+    """Write or check every page; the exit status."""
+    if "--pictures" in sys.argv[1:]:
+        return draw()
+    check = "--check" in sys.argv[1:]
+    stale = []
+    for page, new in pages().items():
+        old = page.read_text(encoding="utf-8") if page.exists() else ""
+        if old == new:
+            continue
+        stale.append(page)
+        if check:
+            diff = difflib.unified_diff(old.split("\n"), new.split("\n"), str(page), "generated", lineterm="", n=1)
+            print("\n".join(list(diff)[:40]))
+        else:
+            page.write_text(new, encoding="utf-8")
+            print(f"written: {page}")
+    if check and stale:
+        print(f"{len(stale)} pages are stale; run: python docs/generate.py")
+    return 1 if check and stale else 0
+
+
+def draw() -> int:
+    """The kept-token pictures, by the command line, with few enough colours to be small; the exit status."""
+    from PIL import Image
+
+    for name in PICTURES:
+        path = DOCS / "pictures" / f"{name}.png"
+        path.parent.mkdir(exist_ok=True)
+        options = [
+            "--tower",
+            "dinov2-small",
+            "--spec",
+            "scope@64",
+            "--compare",
+            "top_k_attention,random",
+            "--out",
+            str(path),
+        ]
+        done = subprocess.run([sys.executable, "-m", "scope_core", "select", f"demo:{name}", *options], check=False)
+        if done.returncode:
+            return done.returncode
+        with Image.open(path) as picture:
+            few = picture.convert("RGB").quantize(256)
+        few.save(path, optimize=True)
+        print(f"written: {path}, {path.stat().st_size // 1000} kB")
+    return 0
+
+
+def pages() -> dict[Path, str]:
+    """Every page with generated parts, as it should be."""
+    made = {DOCS / "api.md": api()}
+    for page in [ROOT / "README.md", *sorted(DOCS.rglob("*.md"))]:
+        text = page.read_text(encoding="utf-8")
+        if page.name != "api.md" and MARK.search(text):
+            made[page] = MARK.sub(lambda m: f"{m['open']}{SECTIONS[m['name']]().strip()}\n{m['end']}", text)
+    return made
+
+
+def table(head: Iterable[str], rows: Iterable[Iterable[object]]) -> str:
+    """A Markdown table."""
+    head = list(head)
+    lines = [head, ["---"] * len(head), *([str(cell).replace("|", "\\|") for cell in row] for row in rows)]
+    return "\n".join("| " + " | ".join(line) + " |" for line in lines) + "\n"
+
+
+def records(kind: str) -> list[Any]:
+    """What scope-core itself ships of a kind: other plugins of this environment do not belong in its documentation."""
+    return [record for record in scope.default_registry().records(kind) if record.origin.distribution == HOME]
+
+
+def kinds() -> str:
+    """Table of the kinds of part."""
+    return table(
+        ("kind", "is", "interface", "hook"),
+        (
+            (
+                f"`{kind.name}`",
+                kind.about,
+                f"`{kind.base.partition(':')[2] or kind.item.partition(':')[2]}`",
+                f"`{kind.hook}`",
+            )
+            for kind in KINDS
+        ),
+    )
+
+
+def signal_families() -> str:
+    """Table of the known signals, from the module's own table."""
+    rows = re.findall(r"^``([^`]+)``\s+((?:[A-Z] )*[A-Z])\s{2,}(.+)$", inspect.getdoc(signals) or "", re.MULTILINE)
+    if {name.partition("[")[0] for name, _, _ in rows} != set(signals.FAMILIES):
+        raise SystemExit("the table in scope_core.signals does not list FAMILIES")
+    return table(
+        ("signal", "shape", "meaning"),
+        ((f"`{name}`", f"`({', '.join(axes.split())})`", text) for name, axes, text in rows),
+    )
+
+
+def recipes() -> str:
+    """Table of the built-in recipes, the first in its long form, and what the others have in its place."""
+    text = table(
+        ("recipe", "keeps", "needs", "at", "source"),
+        (
+            (
+                f"`{r.name}`",
+                r.item.summary,
+                needs(scope.Pruner(r.name).needs),
+                f"`{scope.Pruner(r.name).spec.at}`",
+                r.item.paper,
+            )
+            for r in records("recipe")
+        ),
+    )
+    scope_lines = scope.Pruner("scope").spec.to_yaml().splitlines()
+    text += (
+        "\n`scope` in its long form:\n\n```yaml\n"
+        + "\n".join(scope_lines)
+        + "\n```\n\nThe others, where they differ from it:\n\n"
+    )
+    others = [record.name for record in records("recipe") if record.name != "scope"]
+    lines = {
+        name: [line for line in scope.Pruner(name).spec.to_yaml().splitlines() if line not in scope_lines]
+        for name in others
+    }
+    return text + table(
+        ("recipe", "differs from `scope` in"),
+        ((f"`{n}`", "<br>".join(f"`{line}`" for line in ls)) for n, ls in lines.items()),
+    )
+
+
+def parts() -> str:
+    """Every built-in part with its options, by kind."""
+    text = ""
+    for kind in KINDS:
+        if not kind.base or not records(kind.name):
+            continue
+        text += f"\n### {kind.name}\n\n{kind.about[0].upper()}{kind.about[1:]}.\n\n"
+        text += table(
+            ("name", "what it does", "needs", "source"), (part_row(kind.name, record) for record in records(kind.name))
+        )
+        options = [row for record in records(kind.name) for row in option_rows(record)]
+        text += ("\n" + table(("part", "option", "values", "default", "meaning"), options)) if options else ""
+    return text
+
+
+def part_row(kind: str, record: Any) -> tuple[str, str, str, str]:
+    """Name, summary, signals and paper of one part."""
+    default = " (default)" if record.item.default else ""
+    try:
+        read = needs(scope.default_registry().build(kind, record.spec.model_validate({"name": record.name})).needs)
+    except ValueError:  # it cannot be built without options
+        read = ""
+    return f"`{record.name}`{default}", record.item.summary, read, record.item.paper
+
+
+def needs(names: Iterable[str]) -> str:
+    """Signals as code, comma separated."""
+    return ", ".join(f"`{name}`" for name in sorted(names))
+
+
+def option_rows(record: Any) -> Iterable[tuple[str, ...]]:
+    """One row per option of a part."""
+    for name, field in record.spec.model_fields.items():
+        if name == "name":
+            continue
+        slot = slots_of(record.spec).get(name)
+        if slot is not None:
+            default = scope.default_registry().default(slot.kind)
+            shown = f"`{default.name}`" if default is not None and not slot.many else "required"
+        else:
+            shown = "required" if field.is_required() else f"`{plain(field.default)}`"
+        yield f"`{record.name}`", f"`{name}`", values(field, slot), shown, " ".join((field.description or "").split())
+
+
+def values(field: Any, slot: Any) -> str:
+    """What an option may hold, in words."""
+    if slot is not None:
+        return f"{'a list of ' if slot.many else 'any '}{slot.kind}{' parts' if slot.many else ''}"
+    if get_origin(field.annotation) is Literal:
+        return ", ".join(f"`{plain(value)}`" for value in get_args(field.annotation))
+    words = {int: "whole number", float: "number", bool: "`true`, `false`", str: "text"}.get(field.annotation)
+    if words is None:
+        words = "list of numbers" if "float" in str(field.annotation) else "list of [row, column]"
+    signs = {"ge": "at least", "gt": "above", "le": "at most", "lt": "below"}
+    limits = [f"{signs[key]} {big(value)}" for meta in field.metadata for key, value in bounds(meta)]
+    return ", ".join([words, *limits])
+
+
+def bounds(meta: Any) -> Iterable[tuple[str, Any]]:
+    """The limits in one piece of a field's metadata."""
+    for key in ("gt", "ge", "lt", "le"):
+        if getattr(meta, key, None) is not None:
+            yield key, getattr(meta, key)
+
+
+def big(value: Any) -> str:
+    """2**63 rather than its digits."""
+    return "2^63" if value == 2**63 else str(value)
+
+
+def plain(value: Any) -> str:
+    """A default as YAML would have it."""
+    if isinstance(value, tuple):
+        return str(list(value))
+    return str(value).lower() if isinstance(value, bool) else str(value)
+
+
+def tested() -> dict[str, tuple[str, ...]]:
+    """Kinds of model that the tests run the conformance kit on, by adapter."""
+    sys.path.insert(0, str(ROOT / "tests"))
+    try:
+        from adapters.test_conformance import CASES
+    finally:
+        sys.path.pop(0)
+    standing_in = {
+        "llava_original": ("a stand-in for the codebase, 1.5 and 1.6",)
+    }  # tests/adapters/test_llava_original.py
+    return {**standing_in, **{name: tuple(kinds) for name, kinds in CASES.items()}}
+
+
+@functools.cache
+def adapter_rows() -> list[Any]:
+    """What every adapter declares of its model's default configuration."""
+    from scope_adapters.table import rows
+
+    return rows(tested=tested())
+
+
+def adapters() -> str:
+    """Table of the built-in adapters."""
+    from scope_adapters.table import HEAD
+
+    return table(HEAD, (row.cells() for row in adapter_rows()))
+
+
+def adapters_short() -> str:
+    """The same for the README: three columns."""
+    return table(
+        ("adapter", "serves", "CLS", "tested on tiny models with"),
+        ((row.cells()[0], row.serves, row.cells()[2], row.cells()[6]) for row in adapter_rows()),
+    )
+
+
+def towers() -> str:
+    """Table of the known layouts of vision towers."""
+    from scope_adapters.towers.layouts import LAYOUTS
+
+    return table(
+        ("`model_type`", "layers at", "attention", "query, key", "CLS", "registers"),
+        (
+            (
+                f"`{name}`",
+                " or ".join(f"`{path}`" for path in t.layers),
+                f"`{t.attention}`",
+                f"`{t.query}`, `{t.key}`",
+                "yes" if t.cls else "no",
+                t.registers,
+            )
+            for name, t in sorted(LAYOUTS.items())
+        ),
+    )
+
+
+def zoo() -> str:
+    """Table of the zoo."""
+    return table(
+        ("name", "kind", "what", "weights from", "licence of the weights", "parameters"),
+        (
+            (f"`{i.name}`", i.kind, i.summary, i.source, i.licence, i.parameters)
+            for i in sorted(
+                (record.item for record in records("zoo")), key=lambda item: (item.kind != "tower", item.name)
+            )
+        ),
+    )
+
+
+def exit_codes() -> str:
+    """Table of exit codes, from the command line's own."""
+    from scope_core import cli
+
+    rows = re.findall(r"^(\d+) {2,}(.+)$", inspect.getdoc(cli) or "", re.MULTILINE)
+    return table(("code", "means"), ((code, re.sub(r"``([^`]+)``", r"`\1`", text)) for code, text in rows))
+
+
+def commands() -> str:
+    """Every command with its arguments, options and examples."""
+    import typer
+
+    from scope_core.cli import app
+
+    return command_tree(typer.main.get_command(app), "scope")
+
+
+def command_tree(command: Any, path: str) -> str:
+    """One command and those below it."""
+    inner = getattr(command, "commands", {})
+    text = f"### `{path}`\n\n" if path != "scope" else "Options of the whole program:\n\n"
+    if path != "scope":
+        written = {True: "{}", False: "[{}]"}
+        arguments = [
+            written[p.required].format((p.metavar or p.name) + ("..." if p.nargs != 1 else ""))
+            for p in command.params
+            if not is_option(p)
+        ]
+        line = " ".join([path, "[OPTIONS]", *(["COMMAND"] if inner else []), *arguments])
+        text += f"{plain_markup(command.help)}\n\n```\n{line}\n```\n\n"
+    rows = [option_row(p) for p in command.params if "completion" not in p.name and p.name != "help"]
+    text += table(("option", "means", "default"), rows) + "\n" if rows else ""
+    examples = re.findall(r"\$\[/cyan\] (.+)", command.epilog or "")
+    if examples and path != "scope":
+        text += "```console\n" + "".join(f"$ {line.replace(chr(92) + '[', '[')}\n" for line in examples) + "```\n\n"
+    return text + "".join(command_tree(below, f"{path} {name}") for name, below in inner.items())
+
+
+def is_option(param: Any) -> bool:
+    """Whether a parameter is written with dashes."""
+    return bool(param.opts[0].startswith("-"))
+
+
+def option_row(param: Any) -> tuple[str, str, str]:
+    """An argument or an option: how it is written, what it means, its default."""
+    name = (
+        ", ".join(sorted(param.opts, key=lambda opt: opt.startswith("--")))
+        if is_option(param)
+        else param.metavar or param.name
+    )
+    flag = getattr(param, "is_flag", False)
+    if flag and param.secondary_opts:
+        name += f" / {param.secondary_opts[0]}"
+    elif param.metavar and is_option(param):
+        name += f" {param.metavar}"
+    shown = getattr(param, "show_default", None)
+    default = "required" if param.required else ""
+    if isinstance(shown, str):
+        default = shown
+    elif not flag and not param.required and isinstance(param.default, (int, str)):
+        default = f"`{param.default}`"
+    return f"`{name}`", plain_markup(getattr(param, "help", "") or ""), default
+
+
+def plain_markup(text: str) -> str:
+    """A help text without rich's markup, on one line."""
+    return " ".join(re.sub(r"\[/?[a-z ]+\]", "", text or "").split())
+
+
+def error_tree() -> str:
+    """The tree of errors, from the module that defines them."""
+    lines = (inspect.getdoc(errors) or "").split("\n")
+    tree = [line.removeprefix("    ") for line in lines if line.startswith("    ")]
+    named = {word for line in tree for word in re.findall(r"\w+Error\b", line)}
+    missing = {
+        name for name, item in vars(errors).items() if inspect.isclass(item) and issubclass(item, errors.ScopeError)
+    } - named
+    if missing:
+        raise SystemExit(f"the tree in scope_core.errors lacks {missing}")
+    return "```\n" + "\n".join(tree) + "\n```"
+
+
+GROUPS: dict[str, str] = {
+    "Configure and run": "Pruner select load PrunerSpec Selection Receipt ImageReceipt Attachment VisualTokens Signals",
+    "Plan": "Layout ImageLayout Plan Span Group apportion fill units",
+    "Find plugins": "default_registry discover Registry Entry Recipe ZooEntry hookimpl PluginWarning",
+    "Write parts": "ComponentSpec Slot Part SaliencySource SimilarityMetric CoverageFunction Combiner Optimizer "
+    "Selector Budget Partition Constraint Merger PositionPolicy",
+    "Write optimizers and selectors": "Problem Picks greedy rank",
+    "Write adapters": "ModelAdapter Declaration Offer parse_signal resolve replace_attribute Tower LoadedModel",
+    "Errors": "ScopeError SpecError BudgetError UnknownNameError SignalError TokensError PluginError "
+    "PluginConflictError PluginOutputError AdapterError AttachError ZooError MissingDependencyError",
+}
+
+
+def api() -> str:
+    """The reference of every public name, from the docstrings."""
+    grouped = [name for names in GROUPS.values() for name in names.split()]
+    left = sorted(set(scope.__all__) - set(grouped) - {"__version__"})
+    text = (
+        "<!-- written by docs/generate.py; do not edit -->\n\n# API reference\n\n"
+        "Every public name of `scope_core`, from its docstring; also `scope_core.__version__`. Shapes: B groups "
+        "selected together, N candidate tokens, K kept, D feature width, H heads, L prompt length.\n\n"
+    )
+    for group, names in {**GROUPS, **({"Others": " ".join(left)} if left else {})}.items():
+        shown = [name for name in names.split() if name in scope.__all__]
+        text += f"## {group}\n\n" + "".join(member(name, getattr(scope, name)) for name in shown)
+    return text.rstrip() + "\n"
+
+
+def member(name: str, item: Any) -> str:
+    """One public name."""
+    text = f"### `{name}`\n\n"
+    if inspect.isclass(item) and issubclass(item, Exception):
+        bases = ", ".join(f"`{base.__name__}`" for base in item.__bases__)
+        return f"{text}{prose(item)}\n\nIs a {bases}.\n\n"
+    if inspect.isclass(item):
+        fields = getattr(item, "model_fields", None)
+        if fields is None and not getattr(item, "_is_protocol", False) and not inspect.isabstract(item):
+            text += signature(name, item)
+        text += f"{prose(item)}\n\n"
+        if fields:
+            text += "".join(
+                f"- `{field}`: {' '.join((info.description or '').split())}\n"
+                for field, info in fields.items()
+                if info.description
+            )
+            text += "\n" if any(info.description for info in fields.values()) else ""
+        return text + "".join(method(name, key, value) for key, value in vars(item).items() if not key.startswith("_"))
+    if inspect.isroutine(item):
+        return f"{text}{signature(name, item)}{prose(item)}\n\n"
+    about = {
+        "Group": "`tuple[Span, ...]`: tokens that are selected together, in order.",
+        "hookimpl": "Marks a function of a plugin as the implementation of the [hook](hooks.md) of the same name.",
+    }
+    return f"{text}{about[name]}\n\n"
+
+
+def method(owner: str, name: str, item: Any) -> str:
+    """One public method or property; data fields are described by their class."""
+    if isinstance(item, property):
+        return f"#### `{owner}.{name}`\n\n{prose(item)}\n\n" if item.__doc__ else ""
+    function = item.__func__ if isinstance(item, (classmethod, staticmethod)) else item
+    if not inspect.isroutine(function) or not function.__doc__:
+        return ""
+    return f"#### `{owner}.{name}`\n\n{signature(f'{owner}.{name}', function)}{prose(function)}\n\n"
+
+
+def signature(name: str, item: Any) -> str:
+    """How a function or class is called, as a code block."""
+    try:
+        made = inspect.signature(item)
+    except (TypeError, ValueError):
+        return ""
+    words, star = [], False
+    for parameter in made.parameters.values():
+        if parameter.name in ("self", "cls"):
+            continue
+        if parameter.kind is parameter.KEYWORD_ONLY and not star:
+            words.append("*")
+            star = True
+        mark = {parameter.VAR_POSITIONAL: "*", parameter.VAR_KEYWORD: "**"}.get(parameter.kind, "")
+        star = star or mark == "*"
+        word = f"{mark}{parameter.name}" + (
+            f": {hint(parameter.annotation)}" if parameter.annotation is not parameter.empty else ""
+        )
+        if parameter.default is not parameter.empty:
+            default = (
+                "..."
+                if "factory" in repr(parameter.default) or "object at" in repr(parameter.default)
+                else repr(parameter.default)
+            )
+            word += f" = {default}"
+        words.append(word)
+    back = "" if made.return_annotation in (made.empty, None, "None") else f" -> {hint(made.return_annotation)}"
+    line = f"{name}({', '.join(words)}){back}"
+    if len(line) > 100:
+        line = f"{name}(\n    " + ",\n    ".join(words) + f",\n){back}"
+    return f"```\n{line}\n```\n\n"
+
+
+def hint(annotation: Any) -> str:
+    """An annotation as it is written in the code."""
+    return annotation if isinstance(annotation, str) else getattr(annotation, "__name__", str(annotation))
+
+
+def prose(item: Any) -> str:
+    """A docstring as Markdown: its sections become lists."""
+    text = inspect.getdoc(item) or ""
+    text = re.sub(r"``([^`]+)``", r"`\1`", text)
+    text = re.sub(r"^([^\n]*)::\n", r"\1:\n", text, flags=re.MULTILINE)
+    out, inside = [], False
+    for line in text.split("\n"):
+        heading = re.fullmatch(r"(Args|Attributes|Returns|Raises|Yields):", line)
+        if heading:
+            out += ["", f"**{heading[1]}**", ""]
+            inside = True
+        elif inside and re.match(r" {4}\S", line):
+            entry = re.match(r" {4}(\*{0,2}[\w., ]+): (.*)", line)
+            lists = heading_of(out) not in ("Returns", "Yields")
+            out.append(f"- `{entry[1]}`: {entry[2]}" if entry and lists else line.strip())
+        elif inside and line.startswith("     "):
+            out.append(f"  {line.strip()}")
+        else:
+            inside = inside and not line
+            out.append(line)
+    return re.sub(r"\n{3,}", "\n\n", "\n".join(out)).strip()
+
+
+def heading_of(lines: list[str]) -> str:
+    """The section that the next line belongs to."""
+    return next((line.strip("*") for line in reversed(lines) if line.startswith("**")), "")
+
+
+SECTIONS: dict[str, Callable[[], str]] = {
+    "kinds": kinds,
+    "signals": signal_families,
+    "recipes": recipes,
+    "parts": parts,
+    "zoo": zoo,
+    "adapters": adapters,
+    "adapters-short": adapters_short,
+    "towers": towers,
+    "errors": error_tree,
+    "exit-codes": exit_codes,
+    "commands": commands,
+}
+
+if __name__ == "__main__":
+    raise SystemExit(main())

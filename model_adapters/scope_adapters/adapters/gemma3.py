@@ -1,0 +1,56 @@
+"""Gemma 3 on Hugging Face: 4096 patches an image, averaged to 256 tokens in the projector."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any, Literal
+
+from scope_adapters.adapters.shuffled import Patches, Shuffled
+from scope_core import ComponentSpec
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+
+class Gemma3Spec(ComponentSpec):
+    """Gemma 3 on Hugging Face. With pan and scan every crop is an image of its own, as it is in the prompt."""
+
+    name: Literal["gemma3"] = "gemma3"
+
+
+class Gemma3(Shuffled):
+    """SigLIP's last layer. An image is read in both directions by ``token_type_ids``, shortened with the ids."""
+
+    image_inputs = ("pixel_values",)
+    pooler = "tensor"
+
+    model_type = "gemma3"
+    geometry = "one token per square of patches (attention summed over them, keys and hidden states averaged)"
+    given = "multi_modal_projector.mm_soft_emb_norm"
+    merging = "multi_modal_projector.avg_pool"
+
+    def reads(self, model: Any, images: Mapping[str, Any]) -> tuple[int | Sequence[int], str]:
+        """The last layer, all of it."""
+        return -1, "full"
+
+    def patches(self, base: Any, grid: tuple[int, int]) -> Patches:
+        """By running the pooling backwards: the gradient of a token is its patches."""
+        import torch
+
+        with torch.inference_mode(False), torch.enable_grad():
+            pixels = torch.zeros(1, 1, *grid, dtype=torch.float64, requires_grad=True)
+            pooled = base.multi_modal_projector.avg_pool(pixels).flatten()
+            number = torch.arange(1.0, len(pooled) + 1, dtype=torch.float64)
+            (share,) = torch.autograd.grad(pooled, pixels, torch.ones_like(number), retain_graph=True)
+            (token,) = torch.autograd.grad(pooled, pixels, number)
+        owner = (token / share).nan_to_num().round().long().flatten()  # 0 for patches that no token is made of
+        used = (owner > 0).nonzero().flatten()
+        return Patches(used[owner[used].argsort(stable=True)].view(len(number), -1), grid)
+
+    def tiles(self, model: Any, size: tuple[int, int]) -> int:
+        """Without pan and scan."""
+        return 1
+
+    def dealt(self, ids: Tensor, placeholder: int, tokens: int, given: int) -> list[int]:
+        """Every picture is an image."""
+        return [1] * given

@@ -1,0 +1,101 @@
+"""Idefics3 on Hugging Face: crops in rows and columns, and one token for every square of patches."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from itertools import pairwise
+from typing import TYPE_CHECKING, Any, Literal
+
+from pydantic import Field
+
+from scope_adapters.adapters.shuffled import Patches, Shuffled
+from scope_adapters.hosts.encoded import Encoded
+from scope_core import AttachError, ComponentSpec
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    from scope_core import Attachment
+
+
+class Idefics3Spec(ComponentSpec):
+    """Idefics3 on Hugging Face.
+
+    Tiles are crops. Several make one image where the prompt frames them as the processor does: one
+    ``<fake_token_around_image>`` between crops, two between images. Without such frames every unbroken run of
+    placeholders is an image.
+    """
+
+    name: Literal["idefics3"] = "idefics3"
+    crops: int = Field(4, ge=0, le=8)
+    """Crops along an image's longest side (the processor's ``size["longest_edge"]`` over the side of a crop); 0 if
+    it does not split images. Only plans for image sizes look at it."""
+
+
+class Idefics3(Shuffled):
+    """SigLIP-like tower without CLS. Crops row by row, the overview last.
+
+    Padded patches are tokens, for the model reads them; nothing attends to them, so they receive no attention.
+    """
+
+    image_inputs = ("pixel_values", "pixel_attention_mask")
+
+    model_type = "idefics3"
+    geometry = "one token per square of patches (attention summed over them, keys and hidden states averaged)"
+    tower = "vision_model"
+    projector = given = "connector.modality_projection"
+    merging = "connector.pixel_shuffle"
+
+    def reads(self, model: Any, images: Mapping[str, Any]) -> tuple[int | Sequence[int], str]:
+        """The last layer, all of it."""
+        return -1, "full"
+
+    def patches(self, base: Any, grid: tuple[int, int]) -> Patches:
+        """By shuffling patch numbers."""
+        import torch
+
+        numbers = torch.arange(grid[0] * grid[1], dtype=torch.float64).view(1, -1, 1)
+        return Patches(base.connector.pixel_shuffle(numbers, base.connector.scale_factor)[0].long(), grid)
+
+    def encode(self, model: Any, images: Mapping[str, Any], ids: Tensor, attachment: Attachment) -> Encoded:
+        """Crops come grouped by prompt, so each prompt has to have placeholders for its own."""
+        encoded = super().encode(model, images, ids, attachment)
+        given = [len(rows) for rows in encoded.output.pooler_output]
+        held = (ids == model.config.image_token_id).sum(1).tolist()
+        if len(given) == len(held) and given != held:
+            row = next(row for row, (tokens, places) in enumerate(zip(given, held, strict=True)) if tokens != places)
+            raise AttachError(
+                f"prompt {row} has {held[row]} image placeholders, but pixel_values[{row}] fills {given[row]}; every "
+                f"prompt's own crops have to stand in its own row of pixel_values, filled up with zeros"
+            )
+        return encoded
+
+    def grouped(self, ids: Tensor, found: Sequence[tuple[int, int, int]]) -> list[int]:
+        """Crops with one framing token between them are one image."""
+        frames, prompts, images = _frames(ids, found), ids.tolist(), [0] * len(found)
+        for place, ((row, _, stop), (below, start, _)) in enumerate(pairwise(found), 1):
+            one = row == below and row in frames and prompts[row][stop:start].count(frames[row]) == 1
+            images[place] = images[place - 1] + (not one)
+        return images
+
+    def tiles(self, model: Any, size: tuple[int, int]) -> int:
+        """By the model's own image processor."""
+        side, spec = int(model.config.vision_config.image_size), self.spec
+        processor = self._processor()(
+            size={"longest_edge": side * max(spec.crops, 1)},
+            max_image_size={"longest_edge": side},
+            do_image_splitting=spec.crops > 0,
+        )
+        return max(int(processor.get_number_of_image_patches(*size)[0]), 1)
+
+    def _processor(self) -> Any:
+        from transformers.models.idefics3.image_processing_pil_idefics3 import Idefics3ImageProcessorPil
+
+        return Idefics3ImageProcessorPil
+
+
+def _frames(ids: Tensor, found: Sequence[tuple[int, int, int]]) -> dict[int, int]:
+    """The token that frames crops, by prompt: the one after the last crop, if it stands before the first as well."""
+    first, last = {row: start for row, start, _ in reversed(found)}, {row: stop for row, _, stop in found}
+    closing = {row: int(ids[row, stop]) for row, stop in last.items() if stop < ids.shape[1]}
+    return {row: token for row, token in closing.items() if bool((ids[row, : first[row]] == token).any())}

@@ -1,0 +1,52 @@
+"""InternVL (2.5, 3, 3.5) on Hugging Face: tiles, and one token for every 2 x 2 patches."""
+
+from __future__ import annotations
+
+from typing import Any, Literal
+
+from pydantic import Field
+
+from scope_adapters.adapters.shuffled import Patches, Shuffled
+from scope_core import ComponentSpec
+
+
+class InternVLSpec(ComponentSpec):
+    """InternVL on Hugging Face. An image is an unbroken run of placeholders; its tiles are found by length."""
+
+    name: Literal["internvl"] = "internvl"
+    min_tiles: int = Field(1, ge=1)
+    """The processor's ``min_patches``; only plans for image sizes look at it."""
+    max_tiles: int = Field(12, ge=1)
+    """The processor's ``max_patches``, likewise; 1 if it does not cut images into tiles."""
+
+
+class InternVL(Shuffled):
+    """Tower with CLS. Tiles row by row, the overview last. Frames of a video are images."""
+
+    image_inputs = ("pixel_values", "vision_feature_layer", "vision_feature_select_strategy")
+    pooler = "tensor"
+
+    model_type = "internvl"
+    geometry = "one token per 2 x 2 patches (attention summed over them, keys and hidden states averaged)"
+    merging = "pixel_shuffle"
+
+    def patches(self, base: Any, grid: tuple[int, int]) -> Patches:
+        """By shuffling patch numbers."""
+        import torch
+
+        numbers = torch.arange(grid[0] * grid[1], dtype=torch.float64).view(1, *grid, 1)
+        shuffled = base.pixel_shuffle(numbers, scale_factor=base.config.downsample_ratio)
+        return Patches(shuffled.flatten(0, 2).long(), grid)
+
+    def tiles(self, model: Any, size: tuple[int, int]) -> int:
+        """By the image processor that InternVL's checkpoints name."""
+        from transformers.models.got_ocr2.image_processing_pil_got_ocr2 import GotOcr2ImageProcessorPil
+
+        height, width = model.config.vision_config.image_size
+        processor = GotOcr2ImageProcessorPil(
+            size={"height": height, "width": width},
+            crop_to_patches=True,
+            min_patches=self.spec.min_tiles,
+            max_patches=self.spec.max_tiles,
+        )
+        return int(processor.get_number_of_image_patches(*size))

@@ -1,0 +1,93 @@
+"""LLaVA-NeXT (LLaVA-1.6) on Hugging Face: several tiles an image, unpadded, with newline tokens."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any, Literal
+
+from pydantic import model_validator
+
+from scope_adapters.adapters.anyres import AnyRes, Packing, own_function
+from scope_core import ComponentSpec
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    from scope_adapters.adapters.llava import Seen
+
+
+class LlavaNextSpec(ComponentSpec):
+    """LLaVA-NeXT, in the layout of the model itself or in that of published tables.
+
+    ``faithful``: unpadded, a newline token at the end of every row of the tiles. ``paper2880``: neither unpadded
+    nor with newlines, so that five tiles of 576 patches are 2880 rows: the overview tile, then the picture put
+    together from the other tiles, row by row. The prompt keeps its own number of placeholders, which is that of
+    the faithful layout; kept tokens take the first of them.
+    """
+
+    name: Literal["llava_next"] = "llava_next"
+    layout: Literal["faithful", "paper2880"] = "faithful"
+    """What the language model would read without a pruner, and what a pruned one reads a part of."""
+    newlines: Literal["keep", "drop", "keep_if_row_kept"] = "keep"
+    """What becomes of the faithful layout's newline tokens; they are no candidates and count against no budget."""
+    padding: Literal["excluded", "competes"] = "excluded"
+    """Whether patches of the padded border may be kept. Published code lets them compete, so numbers in papers'
+    tables are reproduced by `layout: paper2880` with `padding: competes` only."""
+
+    @model_validator(mode="after")
+    def _no_contradiction(self) -> LlavaNextSpec:
+        if self.layout == "faithful" and self.padding == "competes":
+            raise ValueError(
+                "padding 'competes' needs layout 'paper2880': the faithful layout cuts padding patches away"
+            )
+        if self.layout == "paper2880" and self.newlines == "keep_if_row_kept":
+            raise ValueError("newlines 'keep_if_row_kept' needs layout 'faithful': 'paper2880' has no newline tokens")
+        return self
+
+
+class LlavaNext(AnyRes):
+    """CLIP-like tower; every image has an overview tile and at least one more."""
+
+    spec: Any  # LlavaNextSpec
+    model_type = "llava_next"
+    geometry = "one token per unpadded patch, newline tokens at row ends; or every patch of every tile"
+    functions = (*AnyRes.functions, "get_anyres_image_grid_shape")
+    packing = ("vision_feature_select_strategy",)
+
+    @property
+    def newlines(self) -> str:
+        """The spec's."""
+        return str(self.spec.newlines)
+
+    def packings(
+        self, base: Any, counts: Sequence[int], patches: int, images: Mapping[str, Any], *, newline: bool = True
+    ) -> list[Packing]:
+        """Without unpadding and newlines for ``paper2880``; padding is what the model's packing leaves out."""
+        packings = super().packings(base, counts, patches, images, newline=newline)
+        if self.spec.layout == "faithful":
+            return packings
+        whole = super().packings(base, counts, patches, self._whole(base, images), newline=False)
+        if self.spec.padding == "competes":
+            return whole
+        return [full.among(packing.source) for full, packing in zip(whole, packings, strict=True)]
+
+    def rows(
+        self, base: Any, seen: Seen, counts: Sequence[int], images: Mapping[str, Any]
+    ) -> tuple[list[Tensor], list[int] | None]:
+        """All patches for ``paper2880``, packed by the model as if nothing were padding."""
+        import torch
+
+        rows, placeholders = super().rows(base, seen, counts, images)
+        if self.spec.layout == "faithful":
+            return rows, placeholders
+        tiles = torch.split(seen.projected, list(counts))
+        return self.packed(base, tiles, self._whole(base, images), None), [len(row) for row in rows]
+
+    def _whole(self, base: Any, images: Mapping[str, Any]) -> dict[str, Any]:
+        """The call as if every image filled its canvas of tiles exactly, so that there is nothing to unpad."""
+        import torch
+
+        config, side = base.config, base.config.vision_config.image_size
+        cut = own_function(base, self.functions[-1])
+        grids = [cut(size, config.image_grid_pinpoints, side) for size in images["image_sizes"]]
+        return {**images, "image_sizes": torch.tensor(grids) * side}

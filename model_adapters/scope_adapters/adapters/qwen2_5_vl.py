@@ -1,0 +1,21 @@
+"""Qwen2.5-VL on Hugging Face: as Qwen2-VL, with attention in windows on most layers of the tower."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from scope_adapters.adapters.qwen2_vl import MergedPatches
+from scope_core import ComponentSpec
+
+
+class Qwen25VLSpec(ComponentSpec):
+    """Qwen2.5-VL: ``model_type`` "qwen2_5_vl" on Hugging Face. Images only; calls with videos are refused."""
+
+    name: Literal["qwen2_5_vl"] = "qwen2_5_vl"
+
+
+class Qwen25VL(MergedPatches[Qwen25VLSpec]):
+    """Received attention is offered for the layers that see whole images; the last one does, layer -2 does not."""
+
+    model_type = "qwen2_5_vl"
+    windows = {"reorder": "permute_input_for_window_attn", "full": "fullatt_block_indexes"}  # noqa: RUF012

@@ -1,0 +1,153 @@
+"""Qwen2-VL on Hugging Face: packed patches, 2x2 blocks of them merged into tokens, positions of three axes."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from contextlib import ExitStack
+from typing import TYPE_CHECKING, Any, Literal, TypeVar
+
+from scope_adapters.hosts.encoded import Encoded
+from scope_adapters.hosts.huggingface import HuggingFaceAdapter
+from scope_adapters.hosts.methods import check_host, unwrap
+from scope_adapters.hosts.sequence import compact_positions
+from scope_adapters.towers.packed import PackedTower, padded, probe_packed, resolve_packed
+from scope_core import AttachError, ComponentSpec, Declaration, Layout, Offer, TokensError, resolve
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    from scope_adapters.hosts.sequence import Shortened
+    from scope_core import Attachment
+
+S = TypeVar("S", bound=ComponentSpec)
+
+
+class Qwen2VLSpec(ComponentSpec):
+    """Qwen2-VL: ``model_type`` "qwen2_vl" on Hugging Face. Images only; calls with videos are refused."""
+
+    name: Literal["qwen2_vl"] = "qwen2_vl"
+
+
+class MergedPatches(HuggingFaceAdapter[S]):
+    """Models whose tower packs the patches of all images, and whose tokens are blocks of patches.
+
+    Interception points: ``vision`` (mean over a token's block of what the merger is given: hidden states after
+    the last layer) and ``projected`` (what the merger returns). Kept tokens keep the (time, row, column)
+    positions that they have in the full prompt, and so does the text behind them.
+    """
+
+    image_inputs = ("pixel_values", "image_grid_thw")
+    lasting_inputs = ("image_grid_thw",)
+    position_axes = (3, 4)
+    model_type: str
+    windows: Mapping[str, str] = {}
+    """Where a tower with window attention says so; see `resolve_packed`."""
+
+    def matches(self, model: Any) -> bool:
+        """By ``config.model_type`` and the method that the sequence side calls."""
+        config = getattr(model, "config", None)
+        return getattr(config, "model_type", None) == self.model_type and hasattr(model, "generate")
+
+    def check(self, model: Any) -> Declaration:
+        """Tower, merger and the model's own numbering, all resolved."""
+        model = unwrap(model)
+        name = type(model).__name__
+        check_host(model, name)
+        for path in ("get_image_features", "visual.merger", "get_rope_index", "get_vision_position_ids", "rope_deltas"):
+            resolve(model, f"base_model.{path}", what=name)
+        tower = self._tower(model)
+        return Declaration(
+            model=name,
+            points={
+                "vision": "what the merger is given, mean of each block",
+                "projected": "what the language model reads",
+            },
+            offers=(*tower.offers(), Offer("projected")),
+            reasons=tower.reasons(),
+            geometry=f"one token per block of {tower.side} x {tower.side} patches",
+            placeholder=int(model.config.image_token_id),
+            modules={"tower": tower.where, "layers": f"{tower.where}.blocks", "projector": f"{tower.where}.merger"},
+        )
+
+    def layout(self, model: Any, sizes: Sequence[tuple[int, int]]) -> Layout:
+        """Of images as the processor hands them on: it resizes by limits that the model does not know.
+
+        Raises:
+            TokensError: a side is no multiple of a token's, so this is no size after resizing.
+        """
+        model = unwrap(model)
+        side = self._tower(model).side * int(model.config.vision_config.patch_size)
+        for number, (height, width) in enumerate(sizes):
+            if height % side or width % side or min(height, width) < side:
+                near = " x ".join(str(max(round(length / side), 1) * side) for length in (height, width))
+                raise TokensError(
+                    f"image {number} is {height} x {width} pixels; the processor of {type(model).__name__} makes sides "
+                    f"multiples of {side}, by limits that the model does not know. Give sizes after resizing (likely "
+                    f"{near}), or counts by image_grid_thw: plan([t * h * w // {self._tower(model).side ** 2}, ...])"
+                )
+        return Layout.of([(height // side) * (width // side) for height, width in sizes])
+
+    def layout_of(self, encoded: Encoded, prompts: Sequence[int]) -> Layout:
+        """One tile per image."""
+        return Layout.of([len(row) for row in encoded.rows], prompts=prompts)
+
+    def encode(self, model: Any, images: Mapping[str, Any], ids: Tensor, attachment: Attachment) -> Encoded:
+        """One pass over the patches of all images; tokens are split by image."""
+        from scope_core import VisualTokens
+
+        base, tower, pruner = model.base_model, self._tower(model), attachment.pruner
+        pixels, grids = images["pixel_values"], images.get("image_grid_thw")
+        patches = pixels.numel() // pixels.shape[-1]
+        if grids is None or int(grids.prod(-1).sum()) != patches:
+            given = "was not given" if grids is None else f"{grids.tolist()} makes {int(grids.prod(-1).sum())} patches"
+            raise AttachError(
+                f"pixel_values holds {patches} patches, and image_grid_thw {given}; pass both as the processor made it"
+            )
+        here = {"vision.hidden[-1]"} if pruner.spec.at == "vision" else set()
+        with probe_packed(tower, pruner.needs | here, dtype=pruner.dtype) as capture:
+            output = base.get_image_features(**images, return_dict=True)
+        rows = list(output.pooler_output)
+        sizes = [len(row) for row in rows]
+        signals = capture.signals(pruner.needs, sizes)
+        if "projected" in pruner.needs:
+            signals["projected"] = lambda: padded([row.detach() for row in rows])
+        features = capture.hidden(-1, sizes) if here else padded([row.detach() for row in rows])
+        cells = [base.get_vision_position_ids(0, grid, 1, tower.side) for grid in grids]
+        row, col = (padded([cell[axis] for cell in cells], -1).to(features.device) for axis in (1, 2))
+        return Encoded(output, rows, VisualTokens.of(features, valid=row >= 0, row=row, col=col, signals=signals))
+
+    def positions(self, model: Any, kwargs: Mapping[str, Any], short: Shortened) -> Tensor | None:
+        """The full prompt's, by the model's own numbering; text positions, by which masks are made, without gaps."""
+        import torch
+
+        base, full, text = model.base_model, kwargs.get("position_ids"), None
+        ids, mask, kinds = kwargs["input_ids"], kwargs.get("attention_mask"), kwargs.get("mm_token_type_ids")
+        if kinds is None if full is None else full.dim() == 2:
+            return None  # one axis: the caller's own, or the model's numbering of everything as text
+        if full is None:
+            grids = kwargs["image_grid_thw"]
+            full, deltas = base.get_rope_index(ids, mm_token_type_ids=kinds, image_grid_thw=grids, attention_mask=mask)
+            real = torch.ones_like(ids) if mask is None else mask.to(ids.device).ne(0).long()
+            # tokens after the prompt are numbered by their place in the cache, which is shorter now
+            base.rope_deltas = deltas + short.dropped.sum(1, keepdim=True)
+            real = short.take(real, 0)
+            text = (real.cumsum(1) - 1) * real
+        elif len(full) == max(self.position_axes):
+            text, full = compact_positions(full[0], short), full[1:]
+        axes = torch.stack([short.take(axis, 0) for axis in full])
+        return axes if text is None else torch.cat([text[None], axes])
+
+    def install(self, model: Any, attachment: Attachment, undo: ExitStack) -> None:
+        """Calls leave `rope_deltas` on the model, pruned or not; detaching puts back what was there."""
+        base = unwrap(model).base_model
+        undo.callback(setattr, base, "rope_deltas", base.rope_deltas)
+        super().install(model, attachment, undo)
+
+    def _tower(self, model: Any) -> PackedTower:
+        return resolve_packed(model, "base_model.visual", **self.windows)
+
+
+class Qwen2VL(MergedPatches[Qwen2VLSpec]):
+    """Qwen2-VL: attention over whole images in every layer of the tower."""
+
+    model_type = "qwen2_vl"

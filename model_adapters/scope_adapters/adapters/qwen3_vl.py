@@ -1,0 +1,34 @@
+"""Qwen3-VL on Hugging Face: as Qwen2-VL, with features of earlier layers added inside the language model."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, Literal
+
+from scope_adapters.adapters.qwen2_vl import MergedPatches
+from scope_core import ComponentSpec
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    from scope_adapters.hosts.encoded import Encoded
+
+
+class Qwen3VLSpec(ComponentSpec):
+    """Qwen3-VL: ``model_type`` "qwen3_vl" on Hugging Face. Images only; calls with videos are refused."""
+
+    name: Literal["qwen3_vl"] = "qwen3_vl"
+
+
+class Qwen3VL(MergedPatches[Qwen3VLSpec]):
+    """DeepStack features go with their tokens. Mergers mix what the first layer reads; these stay each token's own."""
+
+    model_type = "qwen3_vl"
+
+    def with_rows(self, encoded: Encoded, rows: list[Tensor], flags: list[Tensor]) -> Any:
+        """The rows, and the same rows of every list of DeepStack features."""
+        output = super().with_rows(encoded, rows, flags)
+        output.deepstack_features = [
+            [image[flag.to(image.device)] for image, flag in zip(layer, flags, strict=True)]
+            for layer in encoded.output.deepstack_features
+        ]
+        return output

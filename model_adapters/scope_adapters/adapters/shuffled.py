@@ -1,0 +1,147 @@
+"""Models that make one token of several patches, and one image of several tiles.
+
+Which patches make a token is learned by running the model's own merging on patch numbers. What lives on
+patches comes to tokens by it: attention as the sum over a token's patches (it is shared out among keys),
+hidden states and keys as their mean.
+"""
+
+from __future__ import annotations
+
+from abc import abstractmethod
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from functools import partial
+from itertools import accumulate, pairwise
+from typing import TYPE_CHECKING, Any
+
+from scope_adapters.adapters.anyres import numbered
+from scope_adapters.adapters.llava import Llava
+from scope_adapters.hosts.encoded import Encoded
+from scope_adapters.hosts.methods import unwrap
+from scope_adapters.hosts.sequence import runs
+from scope_adapters.towers.probe import Capture
+from scope_core import AttachError, Layout, parse_signal
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    from scope_core import Attachment
+
+_AXES = {"vision.cls_attention": 2, "vision.received_attention": 2, "vision.hidden": 1, "vision.keys": 2}
+"""The token axis of signals that live on patches."""
+
+
+@dataclass(frozen=True)
+class Patches:
+    """Which patches make which token.
+
+    Attributes:
+        index: (N, P) int64: the patches of each token, numbered row by row; a token has P of them.
+        grid: (rows, columns) of patches.
+    """
+
+    index: Tensor
+    grid: tuple[int, int]
+
+    def to_tokens(self, name: str, signal: Callable[[], Tensor]) -> Tensor:
+        """A signal with one entry per patch, with one per token."""
+        family, tensor = parse_signal(name)[0], signal()
+        parts = tensor.movedim(_AXES[family], 0)[self.index.to(tensor.device)]
+        merged = parts.sum(1) if "attention" in family else parts.mean(1)
+        return merged.movedim(0, _AXES[family])
+
+    def cells(self) -> tuple[Tensor, Tensor]:
+        """(N,) rows and columns of the token grid: places of the tokens' first patches, closed up."""
+        import torch
+
+        first = self.index.amin(1)
+        row, col = first // self.grid[1], first % self.grid[1]
+        return torch.unique(row, return_inverse=True)[1], torch.unique(col, return_inverse=True)[1]
+
+
+class Shuffled(Llava):
+    """A tower whose patches are merged before or in the projector; tiles are dealt out to images by the prompt."""
+
+    spec: Any
+
+    @abstractmethod
+    def patches(self, base: Any, grid: tuple[int, int]) -> Patches:
+        """From running the model's own merging on patch numbers.
+
+        Args:
+            base: The model without its language modelling head.
+            grid: (rows, columns) of patches of one tile.
+        """
+
+    @abstractmethod
+    def tiles(self, model: Any, size: tuple[int, int]) -> int:
+        """How many tiles the processor makes of an image of ``size`` (height, width)."""
+
+    def layout(self, model: Any, sizes: Sequence[tuple[int, int]]) -> Layout:
+        """From the processor's own count of tiles, under the options in the adapter's spec."""
+        model = unwrap(model)
+        tokens = len(self.patches(model.base_model, self._tower(model).grid()).index)
+        return Layout.of([[tokens] * self.tiles(model, size) for size in sizes])
+
+    def layout_of(self, encoded: Encoded, prompts: Sequence[int]) -> Layout:
+        """Tiles as the prompt deals them out."""
+        return Layout.of(encoded.geometry, prompts=prompts)
+
+    def encode(self, model: Any, images: Mapping[str, Any], ids: Tensor, attachment: Attachment) -> Encoded:
+        """One pass over all tiles of all images; tokens are regrouped by image."""
+        import torch
+
+        seen = self.seen(model, images, attachment)
+        given, tokens, _ = seen.tokens.shape
+        counts = self.dealt(ids, int(model.config.image_token_id), tokens, given)
+        starts = [0, *accumulate(count * tokens for count in counts)]
+        index = [torch.arange(start, stop) for start, stop in pairwise(starts)]
+        padded = torch.nn.utils.rnn.pad_sequence(index, batch_first=True, padding_value=-1).to(seen.tokens.device)
+        flat = torch.cat([rows.reshape(-1, rows.shape[-1]) for rows in seen.output.pooler_output])
+        rows = [flat[start:stop] for start, stop in pairwise(starts)]
+        made = numbered(seen.tokens, counts).regroup(padded)
+        return Encoded(seen.output, rows, made, geometry=[[tokens] * count for count in counts])
+
+    def signals_of(
+        self, base: Any, capture: Capture, needs: frozenset[str], features: Tensor, grid: tuple[int, int]
+    ) -> dict[str, Callable[[], Tensor]]:
+        """The tower's signals, brought from patches to tokens when they are read."""
+        patches, on_patches = self.patches(base, grid), capture.signals(needs, grid[0] * grid[1])
+        return {name: partial(patches.to_tokens, name, signal) for name, signal in on_patches.items()}
+
+    def cells_of(self, base: Any, features: Tensor, grid: tuple[int, int], before: int) -> tuple[Tensor, Tensor]:
+        """(B, N) rows and columns of the token grid."""
+        row, col = (cell.to(features.device).expand(features.shape[:2]) for cell in self.patches(base, grid).cells())
+        return row, col
+
+    def grouped(self, ids: Tensor, found: Sequence[tuple[int, int, int]]) -> list[int]:
+        """The image, counted from 0, of each run ``(row, start, stop)`` of placeholders in ``ids``: its own."""
+        return list(range(len(found)))
+
+    def dealt(self, ids: Tensor, placeholder: int, tokens: int, given: int) -> list[int]:
+        """Tiles of each image, by the runs of placeholders in the prompts.
+
+        Args:
+            ids: (B, L) the prompts.
+            placeholder: Id of image placeholders.
+            tokens: Tokens of one tile.
+            given: Tiles in the call.
+
+        Raises:
+            AttachError: a run is no whole number of tiles, or there are more or fewer tiles than given.
+        """
+        found = runs(ids, placeholder)
+        counts = [0] * len(found)
+        for number, (row, start, stop) in zip(self.grouped(ids, found), found, strict=True):
+            if (stop - start) % tokens:
+                raise AttachError(
+                    f"prompt {row} has {stop - start} image placeholders (id {placeholder}) from position {start} on, "
+                    f"no whole number of tiles of {tokens} tokens; was the prompt cut, or processed for another model?"
+                )
+            counts[number] += (stop - start) // tokens
+        if sum(counts) != given:
+            raise AttachError(
+                f"{given} tiles were given, but the prompts have placeholders (id {placeholder}) for {sum(counts)}, at "
+                f"{tokens} tokens each"
+            )
+        return [count for count in counts if count]

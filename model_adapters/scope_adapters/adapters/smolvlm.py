@@ -1,0 +1,24 @@
+"""SmolVLM (1 and 2) on Hugging Face: Idefics3's layout at a small size."""
+
+from __future__ import annotations
+
+from typing import Any, Literal
+
+from scope_adapters.adapters.idefics3 import Idefics3, Idefics3Spec
+
+
+class SmolVLMSpec(Idefics3Spec):
+    """SmolVLM on Hugging Face; crops and images as in Idefics3. Frames of a video are images."""
+
+    name: Literal["smolvlm"] = "smolvlm"  # type: ignore[assignment]
+
+
+class SmolVLM(Idefics3):
+    """As Idefics3."""
+
+    model_type = "smolvlm"
+
+    def _processor(self) -> Any:
+        from transformers.models.smolvlm.image_processing_pil_smolvlm import SmolVLMImageProcessorPil
+
+        return SmolVLMImageProcessorPil

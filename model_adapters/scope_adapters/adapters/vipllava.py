@@ -1,0 +1,27 @@
+"""ViP-LLaVA on Hugging Face: LLaVA whose projector is given several layers side by side."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any, Literal
+
+from scope_adapters.adapters.llava import Llava
+from scope_core import ComponentSpec
+
+
+class VipLlavaSpec(ComponentSpec):
+    """ViP-LLaVA on Hugging Face."""
+
+    name: Literal["vipllava"] = "vipllava"
+
+
+class VipLlava(Llava):
+    """Features at ``vision`` are five layers side by side; the first token of each is always cut off."""
+
+    image_inputs = ("pixel_values", "vision_feature_layer")
+    pooler = "tensor"
+    model_type = "vipllava"
+
+    def reads(self, model: Any, images: Mapping[str, Any]) -> tuple[int | Sequence[int], str]:
+        """The layers of the call or the config."""
+        return images.get("vision_feature_layer", model.config.vision_feature_layer), "default"

@@ -1,0 +1,238 @@
+"""The wrapped calls of a Hugging Face model: what passes, what is refused, and what is pruned."""
+
+from __future__ import annotations
+
+import inspect
+import threading
+import time
+from collections.abc import Callable, Mapping
+from contextvars import ContextVar
+from typing import TYPE_CHECKING, Any
+
+from scope_adapters.hosts.encoded import merged
+from scope_core import AttachError
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    from scope_adapters.hosts.generation import Rewritten
+    from scope_adapters.hosts.huggingface import HuggingFaceAdapter
+    from scope_core import Attachment
+
+_generating: ContextVar[bool] = ContextVar("scope_generating", default=False)
+"""True inside a wrapped generate, whose own forward calls bring features that were pruned already."""
+
+
+class Call:
+    """The wrapped calls of one attached model."""
+
+    def __init__(self, adapter: HuggingFaceAdapter[Any], model: Any, attachment: Attachment) -> None:
+        self.adapter, self.model, self.attachment = adapter, model, attachment
+        self.placeholder = attachment.declaration.placeholder
+        self.lock = threading.Lock()  # hooks sit on shared modules: one capture at a time
+
+    def forward(self, inner: Callable[..., Any], /, *args: Any, **kwargs: Any) -> Any:
+        """``forward``: calls with images are pruned, all others pass."""
+        if args:
+            named = inspect.signature(type(self.model).forward).bind_partial(self.model, *args).arguments
+            kwargs = {**dict(list(named.items())[1:]), **kwargs}
+        self.check_inputs(kwargs)
+        if kwargs.get(self.adapter.image_inputs[0]) is not None:
+            return inner(**self.rewrite(kwargs).kwargs)
+        if not _generating.get():
+            if kwargs.get("mm_encoder_outputs"):
+                raise AttachError(_PRE_ENCODED)
+            self.check_continuation(kwargs)
+        return inner(**kwargs)
+
+    def generate(
+        self,
+        model_generate: Callable[..., Any],
+        /,
+        inputs: Tensor | None = None,
+        generation_config: Any = None,
+        *args: Any,
+        **kwargs: Any,
+    ) -> Any:
+        """``generate``: the whole loop runs on the shortened prompt; the caller gets the full one back."""
+        import torch
+
+        from scope_adapters.hosts.generation import arguments, inferred_mask, result
+
+        if args:
+            raise AttachError(
+                "generate() of a pruned model takes keyword arguments beyond inputs and generation_config"
+            )
+        self.check_inputs(kwargs)
+        ids = inputs if inputs is not None else kwargs.get("input_ids")
+        if kwargs.get(self.adapter.image_inputs[0]) is None:
+            self.check_text_only(ids, kwargs)
+            return model_generate(inputs, generation_config, **kwargs)
+        if kwargs.get("assistant_model") is not None:
+            raise AttachError(
+                "assisted generation would need the assistant's prompt pruned too; leave assistant_model out"
+            )
+        default = self.model.generation_config
+        self.check_gaps(kwargs, generation_config, default)
+        if ids is not None and kwargs.get("attention_mask") is None:
+            kwargs["attention_mask"] = inferred_mask(ids, kwargs, generation_config, default)
+        with torch.no_grad():
+            rewritten = self.rewrite({**kwargs, "input_ids": ids})
+        token = _generating.set(True)
+        try:
+            output = model_generate(**arguments(rewritten, generation_config, default))
+        finally:
+            _generating.reset(token)
+        return result(output, rewritten)
+
+    def check_inputs(self, kwargs: Mapping[str, Any]) -> None:
+        """Refuse what nobody here can prune."""
+        given = [name for name in self.adapter.refused_inputs if kwargs.get(name) is not None]
+        if given:
+            raise AttachError(
+                f"{', '.join(given)} was given, and adapter '{self.adapter.spec.name}' prunes images only: "
+                f"{', '.join(self.adapter.image_inputs)}; leave it out, give its frames "
+                f"as images, or detach the pruner first"
+            )
+
+    def check_text_only(self, ids: Tensor | None, kwargs: Mapping[str, Any]) -> None:
+        """Refuse calls without pixels that go on from, or around, what was pruned."""
+        if kwargs.get("mm_encoder_outputs"):
+            raise AttachError(_PRE_ENCODED)
+        has_places = ids is not None and self.placeholder is not None and bool((ids == self.placeholder).any())
+        if has_places and _cached_length(kwargs.get("past_key_values")):
+            raise AttachError(
+                "these ids hold image placeholders and past_key_values holds a cached prompt: if that prompt "
+                "was pruned, "
+                "lengths no longer agree; pass the whole conversation with its images and without a cache"
+            )
+
+    def check_gaps(self, kwargs: Mapping[str, Any], *configs: Any) -> None:
+        """Refuse positions with gaps where generate runs without a cache: it drops an all-ones mask then."""
+        policy = self.attachment.pruner.parts["positions"]
+        given = [kwargs.get("use_cache"), *(getattr(config, "use_cache", None) for config in configs)]
+        if policy.gapped and next((value for value in given if value is not None), True) is False:
+            raise AttachError(
+                f"position {policy} leaves gaps, and generate with use_cache=False would take each gap for the start "
+                f"of another sequence; use the cache, or leave `positions` out"
+            )
+
+    def check_continuation(self, kwargs: Mapping[str, Any]) -> None:
+        """Refuse a step after a pruned prompt whose mask pads along the full one: it would mask other tokens."""
+        ids, positions = kwargs.get("input_ids"), self.attachment.positions
+        mask: Any = kwargs.get("attention_mask")
+        if ids is None or positions is None or getattr(mask, "ndim", 0) != 2:
+            return
+        cached = _cached_length(kwargs.get("past_key_values"))
+        removed = self.attachment.prompt_length - positions.shape[1]
+        if cached and removed and mask.shape[1] == cached + ids.shape[1] + removed and not bool(mask.all()):
+            raise AttachError(
+                f"attention_mask counts {mask.shape[1]} positions, but the cached prompt was pruned to "
+                f"{positions.shape[1]} of {self.attachment.prompt_length}; continue with `pruning.shorten(mask)` in "
+                f"place of the prompt's mask"
+            )
+
+    def rewrite(self, kwargs: Mapping[str, Any]) -> Rewritten:
+        """Encode, select, and shorten everything that runs along the prompt."""
+        import torch
+
+        from scope_adapters.hosts.generation import Rewritten
+        from scope_adapters.hosts.sequence import FILLS, compact_positions, owners, shorten
+
+        ids, placeholder = kwargs.get("input_ids"), self.placeholder
+        if ids is None or placeholder is None:
+            raise AttachError(
+                "images can be pruned only together with input_ids (inputs_embeds hides the placeholders)"
+            )
+        if kwargs.get("inputs_embeds") is not None or kwargs.get("mm_encoder_outputs"):
+            raise AttachError(_PRE_ENCODED)
+        if _cached_length(kwargs.get("past_key_values")):
+            raise AttachError(
+                "past_key_values with new images: the cached prompt's length is not that of its ids once images are "
+                "pruned; pass the whole conversation without a cache"
+            )
+        along = {
+            name: kwargs[name] for name in ("attention_mask", "position_ids", *FILLS) if kwargs.get(name) is not None
+        }
+        _check_shapes(along, ids, self.adapter.position_axes)
+        mask = along.pop("attention_mask", None)
+        images = {name: kwargs[name] for name in self.adapter.image_inputs if kwargs.get(name) is not None}
+        with self.lock:
+            start = time.perf_counter()
+            encoded = self.adapter.encode(self.model, images, ids, self.attachment)
+            encode_ms = (time.perf_counter() - start) * 1e3
+        prompts = owners(ids, placeholder, encoded.placeholders or [len(row) for row in encoded.rows])
+        layout = self.adapter.layout_of(encoded, prompts)
+        selection = self.attachment.prune(
+            encoded.tokens, layout, encode_ms=encode_ms, separators=encoded.separators and encoded.separators_kept
+        )
+        flags = [encoded.rows_kept(image, mask) for image, mask in enumerate(selection.mask)]
+        rows = [row[flag] for row, flag in zip(encoded.rows, flags, strict=True)]
+        if selection.weights is not None:
+            rows = [merged(encoded, selection, image) for image in range(len(rows))]
+        output = self.adapter.with_rows(encoded, rows, flags)
+        places = [encoded.places_kept(image, flag) for image, flag in enumerate(flags)]
+        short = shorten(ids, mask, placeholder, torch.cat(places))
+        spent = set(self.adapter.image_inputs) - set(self.adapter.lasting_inputs)
+        made = {name: value for name, value in kwargs.items() if name not in spent}
+        pad = getattr(
+            self.model.config.get_text_config(), "pad_token_id", None
+        )  # the outer one can lie beyond the table
+        made["input_ids"] = short.take(ids, max(int(pad or 0), 0))
+        if mask is not None or not bool(short.kept.all()):
+            made["attention_mask"] = short.take(torch.ones_like(ids) if mask is None else mask, 0)
+        full = along.pop("position_ids", None)
+        made.update({name: short.take(tensor, FILLS[name]) for name, tensor in along.items()})
+        if "labels" in along:  # nothing predicts the first token, even where it comes to stand behind padding
+            made["labels"] = made["labels"].masked_fill(short.index.to(made["labels"].device) == 0, FILLS["labels"])
+        full = None if full is None or full.dim() == 3 else full.expand_as(ids)  # the adapter shortens several axes
+        policy = self.attachment.pruner.parts["positions"]
+        numbered = full
+        if numbered is None:  # as generate would number the full prompt
+            real = torch.ones_like(ids) if mask is None else mask.to(ids.device).long()
+            numbered = (real.cumsum(1) - 1).clamp(min=0)
+        positions = self.adapter.positions(self.model, kwargs, short)
+        if positions is None:
+            positions = policy.position_ids(numbered, short.index, short.kept)
+            if positions is not None and encoded.placeholders is not None:
+                raise AttachError(
+                    f"position {policy} goes by each token's own placeholder, and adapter "
+                    f"'{self.adapter.spec.name}' is set to a layout that has none for it; leave `positions` out, which "
+                    f"numbers what remains"
+                )
+        if positions is not None:
+            made["position_ids"] = positions
+            if policy.gapped and made.get("attention_mask") is None:
+                made["attention_mask"] = torch.ones_like(made["input_ids"])
+        elif full is not None:
+            made["position_ids"] = compact_positions(full, short)
+        made["mm_encoder_outputs"] = {"image": output}
+        self.attachment.positions = short.index.masked_fill(~short.kept, -1)
+        self.attachment.prompt_length = ids.shape[1]
+        return Rewritten(made, ids, short)
+
+
+_PRE_ENCODED = (
+    "this call brings image features that were encoded elsewhere, so there is nothing to prune by; pass pixel_values "
+    "with input_ids, or detach the pruner first"
+)
+
+
+def _check_shapes(along: Mapping[str, Any], ids: Tensor, axes: tuple[int, ...]) -> None:
+    """Refuse tensors that do not run along the prompt, and so could not be shortened with it."""
+    numbers = {(1, ids.shape[1]), *((count, *ids.shape) for count in axes)}
+    for name, tensor in along.items():
+        shape = tuple(getattr(tensor, "shape", ()))
+        if shape != tuple(ids.shape) and not (name == "position_ids" and shape in numbers):
+            what = f"shape {shape}" if shape else f"type {type(tensor).__name__}"
+            more = f" or {' or '.join(map(str, axes))} axes of that" if name == "position_ids" and axes else ""
+            raise AttachError(
+                f"{name} is of {what}; it has to run along input_ids, so be (B, L) = {tuple(ids.shape)}{more}, to be "
+                f"shortened with the prompt"
+            )
+
+
+def _cached_length(cache: Any) -> int:
+    if cache is None:
+        return 0
+    return int(cache.get_seq_length()) if hasattr(cache, "get_seq_length") else len(cache)

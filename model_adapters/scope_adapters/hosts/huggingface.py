@@ -1,0 +1,109 @@
+"""The Hugging Face host: encode once, select, shorten the prompt, pass the kept features on.
+
+``generate`` and ``forward`` of one model instance are wrapped. Images are encoded once under a one-layer
+probe; the kept rows go in as ``mm_encoder_outputs``, a public argument since transformers 5.18, and the same
+placeholders leave ids, mask and every per-token tensor. No model code is replaced.
+"""
+
+from __future__ import annotations
+
+import copy
+from abc import abstractmethod
+from collections.abc import Mapping, Sequence
+from contextlib import ExitStack
+from typing import TYPE_CHECKING, Any, Literal, TypeVar
+
+from scope_adapters.hosts.calls import Call
+from scope_adapters.hosts.methods import Method, check_free, unwrap
+from scope_core import ComponentSpec, ModelAdapter, replace_attribute
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    from scope_adapters.hosts.encoded import Encoded
+    from scope_adapters.hosts.sequence import Shortened
+    from scope_core import Attachment, Layout
+
+S = TypeVar("S", bound=ComponentSpec)
+
+
+class HuggingFaceAdapter(ModelAdapter[S]):
+    """The sequence side of every Hugging Face model that takes ``mm_encoder_outputs``.
+
+    Subclasses declare where things are and how images become candidates.
+    """
+
+    image_inputs: tuple[str, ...] = ("pixel_values", "image_sizes")
+    """Arguments that carry images or say how to encode them; the first decides whether a call has any."""
+
+    pooler: Literal["list", "tensor"] = "list"
+    """What the model's forward takes as image features: a list of (n_i, D), or one tensor."""
+
+    lasting_inputs: tuple[str, ...] = ()
+    """Those of `image_inputs` that go on with the shortened call, since the model reads them for more than encoding."""
+
+    refused_inputs: tuple[str, ...] = ("pixel_values_videos",)
+    """Arguments that bring what nobody here can prune: calls with them are refused rather than run in full."""
+
+    position_axes: tuple[int, ...] = ()
+    """Which numbers of axes the model's position ids may have, (axes, B, L), besides the plain (B, L)."""
+
+    @abstractmethod
+    def encode(self, model: Any, images: Mapping[str, Any], ids: Tensor, attachment: Attachment) -> Encoded:
+        """Run tower and projector once, under a probe for the signals that the pruner needs.
+
+        Args:
+            model: The model, unwrapped.
+            images: Those of `image_inputs` that the call brought.
+            ids: (B, L) the caller's prompt, for models whose pictures are grouped by it.
+            attachment: Who is pruning, and by which spec.
+        """
+
+    @abstractmethod
+    def layout_of(self, encoded: Encoded, prompts: Sequence[int]) -> Layout:
+        """Tiles and prompts of the encoded images."""
+
+    def with_rows(self, encoded: Encoded, rows: list[Tensor], flags: list[Tensor]) -> Any:
+        """A fresh features output that holds only ``rows`` (beam search expands it in place).
+
+        Args:
+            encoded: The full one.
+            rows: (k_i, D) per image: what stays.
+            flags: (n_i,) bool per image: which rows these are, for further per-token fields.
+        """
+        output = copy.copy(encoded.output)
+        output.pooler_output, output.hidden_states, output.attentions = rows, None, None
+        return output
+
+    def positions(self, model: Any, kwargs: Mapping[str, Any], short: Shortened) -> Tensor | None:
+        """Position ids of the shortened prompt where the model cannot number it by itself; None where it can.
+
+        Args:
+            model: The model, unwrapped.
+            kwargs: The caller's full call, image arguments included. Position ids of several axes, which only models
+                with `position_axes` get, have to be shortened here.
+            short: Which positions remain.
+        """
+        return None
+
+    def install(self, model: Any, attachment: Attachment, undo: ExitStack) -> None:
+        """Wrap ``forward`` and ``generate`` of this instance."""
+        inner = unwrap(model)
+        check_free(inner, "forward")
+        call = Call(self, inner, attachment)
+        for name, change in (("forward", call.forward), ("generate", call.generate)):
+            replace_attribute(inner, name, Method(getattr(inner, name), change, attachment), undo)
+        if self.pooler == "tensor":
+            undo.callback(inner.base_model.register_forward_pre_hook(_as_tensor, with_kwargs=True).remove)
+
+
+def _as_tensor(_module: Any, args: Any, kwargs: dict[str, Any]) -> tuple[Any, dict[str, Any]]:
+    """Features reach generate as a list, which is what beam search can split by prompt; some forwards want a tensor."""
+    import torch
+
+    given = kwargs.get("mm_encoder_outputs") or {}
+    if isinstance(getattr(given.get("image"), "pooler_output", None), list):
+        output = copy.copy(given["image"])
+        output.pooler_output = torch.cat(output.pooler_output)[None]
+        kwargs = {**kwargs, "mm_encoder_outputs": {**given, "image": output}}
+    return args, kwargs

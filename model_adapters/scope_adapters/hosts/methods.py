@@ -1,0 +1,76 @@
+"""Wrapping a method of one model instance, and what a model has to be for that."""
+
+from __future__ import annotations
+
+import functools
+import inspect
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
+
+from scope_core import AdapterError, AttachError
+
+if TYPE_CHECKING:
+    from scope_core import Attachment
+
+
+def unwrap(model: Any) -> Any:
+    """The model inside ``torch.compile`` and PEFT-style wrappers."""
+    while True:
+        inner = vars(model).get("_modules", {}).get("_orig_mod") if hasattr(model, "__dict__") else None
+        if inner is None and callable(get := getattr(model, "get_base_model", None)):
+            inner = get()
+        if inner is None or inner is model:
+            return model
+        model = inner
+
+
+def check_free(inner: Any, method: str) -> None:
+    """Refuse a model inside a wrapper whose ``method`` a pruner replaced already.
+
+    Raises:
+        AttachError: names the pruner, and what it was attached through.
+    """
+    other: Any = getattr(vars(inner).get(method), "attachment", None)
+    if getattr(other, "active", False):
+        raise AttachError(
+            f"{other.pruner!r} is at work in this {type(inner).__name__} already, attached through "
+            f"{type(other.model).__name__}; call its detach() or leave its `with` block first"
+        )
+
+
+def check_host(model: Any, name: str) -> None:
+    """Refuse models whose forward cannot take encoded images.
+
+    Raises:
+        AdapterError: names the version that is needed.
+    """
+    forward = getattr(type(model), "forward", None)
+    if forward is None or not hasattr(model, "config"):
+        raise AdapterError(f"{name} is no Hugging Face transformers model: it has no forward() or no config")
+    if "mm_encoder_outputs" not in inspect.signature(forward).parameters:
+        raise AdapterError(
+            f"{name}: {type(model).__name__}.forward takes no mm_encoder_outputs; transformers 5.18 or later "
+            f"is needed. "
+            f"Try: pip install 'transformers>=5.18'"
+        )
+
+
+class Method:
+    """Stands in for a method of a model. Copies and pickles of that model hold the method itself, not this."""
+
+    def __init__(self, inner: Callable[..., Any], change: Callable[..., Any], attachment: Attachment) -> None:
+        functools.update_wrapper(self, inner)
+        self.inner, self.change, self.attachment = inner, change, attachment
+
+    def __call__(self, *args: Any, **kwargs: Any) -> Any:
+        """The changed method while the pruner is attached, the method itself afterwards."""
+        if not self.attachment.active:
+            return self.inner(*args, **kwargs)
+        return self.change(self.inner, *args, **kwargs)
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return _itself, (self.inner,)
+
+
+def _itself(method: Callable[..., Any]) -> Callable[..., Any]:
+    return method

@@ -1,0 +1,128 @@
+"""Shortening a prompt: drop placeholders from ids and every per-token tensor alike. Pure tensor functions."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from scope_core import AttachError
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+
+@dataclass(frozen=True)
+class Shortened:
+    """A shortened batch of prompts.
+
+    Attributes:
+        index: (B, L') int64: which position of the full prompt each remaining one was.
+        kept: (B, L') bool: False for positions that only fill up shorter rows.
+        dropped: (B, L) bool: True for placeholders of the full prompt that are gone.
+    """
+
+    index: Tensor
+    kept: Tensor
+    dropped: Tensor
+
+    def take(self, tensor: Tensor, fill: float) -> Tensor:
+        """The remaining positions of a (B, L) tensor."""
+        index, kept = self.index.to(tensor.device), self.kept.to(tensor.device)
+        return tensor.gather(1, index).masked_fill(~kept, fill)
+
+
+def owners(ids: Tensor, placeholder: int, sizes: Sequence[int]) -> list[int]:
+    """Which row each image belongs to, images being consumed in placeholder order.
+
+    Hosts check only the batch's total; a wrong spread over rows would pass silently.
+
+    Args:
+        ids: (B, L) token ids.
+        placeholder: Id of image placeholders.
+        sizes: Placeholders each image fills.
+
+    Raises:
+        AttachError: a row's placeholders are no whole number of its images.
+    """
+    left = list(enumerate(sizes))[::-1]
+    rows: list[int] = []
+    for row, count in enumerate((ids == placeholder).sum(1).tolist()):
+        while count > 0 and left:
+            image, size = left.pop()
+            if size > count:
+                raise AttachError(
+                    f"prompt {row} has {count} image placeholders left for image {image}, which has {size} tokens; "
+                    f"the processor and the model disagree about image sizes, or the prompt was cut"
+                )
+            count -= size
+            rows.append(row)
+        if count > 0:
+            raise AttachError(
+                f"prompt {row} has {count} image placeholders (id {placeholder}) more than its images fill; "
+                f"{len(sizes)} images were given with {list(sizes)} tokens"
+            )
+    if left:
+        raise AttachError(
+            f"{len(sizes)} images were given, but the prompts have placeholders (id {placeholder}) for {len(rows)} only"
+        )
+    return rows
+
+
+def runs(ids: Tensor, placeholder: int) -> list[tuple[int, int, int]]:
+    """``(row, start, stop)`` of each unbroken run of placeholders, in placeholder order."""
+    import torch
+
+    places = torch.nn.functional.pad(ids == placeholder, (1, 1)).long().diff(dim=1)
+    starts, stops = (places == 1).nonzero().tolist(), (places == -1).nonzero().tolist()
+    return [(row, start, stop) for (row, start), (_, stop) in zip(starts, stops, strict=True)]
+
+
+def shorten(ids: Tensor, attention_mask: Tensor | None, placeholder: int, keep: Tensor) -> Shortened:
+    """Which positions remain.
+
+    Besides the placeholders, padding goes that only they had made necessary: a short prompt beside a long one
+    needs less of it once the long one is pruned. Padding that every row had stays.
+
+    Args:
+        ids: (B, L) token ids.
+        attention_mask: (B, L) or None; decides on which side shorter rows are filled up.
+        placeholder: Id of image placeholders.
+        keep: (P,) bool, one entry per placeholder in row-major order.
+
+    Returns:
+        Positions in their old order, as many as the longest row needs; keeping everything is the identity.
+    """
+    import torch
+
+    places = ids == placeholder
+    dropped = torch.zeros_like(places)
+    dropped[places] = ~keep.to(ids.device)
+    attended = torch.ones_like(places) if attention_mask is None else attention_mask.to(ids.device) != 0
+    right = bool((~attended[:, -1]).any())
+    content = attended | places
+    padding = (content.flip(1) if right else content).cumsum(1) == 0
+    length = int((~dropped & ~(padding.flip(1) if right else padding)).sum(1).max() + padding.sum(1).min())
+    order = torch.argsort((dropped if right else ~dropped).int(), dim=1, stable=True)
+    index = order[:, :length] if right else order[:, order.shape[1] - length :]
+    return Shortened(index, ~dropped.gather(1, index), dropped)
+
+
+def compact_positions(full: Tensor, short: Shortened) -> Tensor:
+    """(B, L') position ids given by the caller, with the gaps of dropped placeholders closed.
+
+    A position that is not above the one before it starts a new sequence (padding, packed prompts); what is
+    dropped from one sequence does not move the next.
+    """
+    import torch
+
+    dropped = short.dropped.to(full.device).to(full.dtype)
+    before = dropped.cumsum(1) - dropped
+    first = torch.ones_like(full[:, :1], dtype=torch.bool)
+    starts = torch.cat([first, full.diff(dim=1) <= 0], 1)
+    in_earlier = before.masked_fill(~starts, 0).cummax(1).values
+    return short.take(full - (before - in_earlier), 0)
+
+
+FILLS: Mapping[str, int] = {"labels": -100, "token_type_ids": 0, "mm_token_type_ids": 0}
+"""Per-token tensors that follow the ids, and what fills up shorter rows."""

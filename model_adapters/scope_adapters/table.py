@@ -1,0 +1,82 @@
+"""The table of adapters: what each declares of its model at that model's own default size. No weights are made."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from scope_core import Declaration, Registry, default_registry
+
+HEAD = ("adapter", "models (`model_type`)", "CLS", "interception points", "signals", "geometry", "tested on")
+
+
+@dataclass(frozen=True)
+class Row:
+    """One adapter.
+
+    Attributes:
+        name: Its name.
+        serves: What it is for, in a line.
+        model_type: Of the models it matches; empty where it goes by something else.
+        declaration: For the default config of that type; None where there is none.
+        tested: Kinds of model that the conformance kit is run on.
+    """
+
+    name: str
+    serves: str
+    model_type: str
+    declaration: Declaration | None
+    tested: tuple[str, ...] = ()
+
+    def cells(self) -> tuple[str, ...]:
+        """One line of the table, as `HEAD` has it."""
+        found, kinds = self.declaration, ", ".join(self.tested)
+        models = f"{self.serves} (`{self.model_type}`)" if self.model_type else self.serves
+        if found is None:
+            return (f"`{self.name}`", models, *["as its tower"] * 3, "as the model is configured", kinds)
+        signals = ", ".join(f"`{offer.family}`" for offer in found.offers)
+        points = "; ".join(f"`{point}`: {about}" for point, about in found.points.items())
+        return (f"`{self.name}`", models, "yes" if found.has_cls else "no", points, signals, found.geometry, kinds)
+
+
+def rows(registry: Registry | None = None, *, tested: Mapping[str, Sequence[str]] | None = None) -> list[Row]:
+    """One row per registered adapter, sorted by name.
+
+    Args:
+        registry: Whose adapters; the process' default registry if left out.
+        tested: Kinds of model by adapter, for the last column.
+    """
+    registry = registry or default_registry()
+    made = []
+    for record in registry.records("adapter"):
+        model_type = str(getattr(record.target, "model_type", ""))
+        found = declaration(registry, record.name, model_type) if model_type else None
+        kinds = tuple((tested or {}).get(record.name, ()))
+        made.append(Row(record.name, record.item.summary, model_type, found, kinds))
+    return made
+
+
+def markdown(registry: Registry | None = None, *, tested: Mapping[str, Sequence[str]] | None = None) -> str:
+    """`rows` as a Markdown table. CLS and signals are those of each model's default tower."""
+    lines = [HEAD, ("---",) * len(HEAD), *(row.cells() for row in rows(registry, tested=tested))]
+    return "".join("| " + " | ".join(cell.replace("|", "\\|") for cell in line) + " |\n" for line in lines)
+
+
+def declaration(registry: Registry, name: str, model_type: str) -> Declaration:
+    """What an adapter declares of a model of the type's default config, which is built without weights.
+
+    Args:
+        registry: Where the adapter is looked up.
+        name: Of the adapter.
+        model_type: A type that transformers knows.
+    """
+    import torch
+    from transformers import AutoConfig, AutoModelForImageTextToText
+
+    with torch.device("meta"):
+        model = AutoModelForImageTextToText.from_config(AutoConfig.for_model(model_type))
+    spec = registry.get("adapter", name).spec.model_validate({"name": name}, context={"registry": registry})
+    adapter: Any = registry.build("adapter", spec)
+    found: Declaration = adapter.check(model)
+    return found

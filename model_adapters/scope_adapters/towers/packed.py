@@ -1,0 +1,226 @@
+"""Towers that read the patches of all images as one sequence and merge blocks of them into tokens.
+
+Attention stays within an image, or within windows of one. It is computed from the layer's own fused qkv
+projection, turned by the model's own rotary function, over the very segments that the layer was given.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass, field
+from functools import partial
+from typing import TYPE_CHECKING, Any
+
+from scope_adapters.towers.probe import layer_index
+from scope_core import AdapterError, AttachError, Offer, parse_signal, replace_attribute, resolve
+
+if TYPE_CHECKING:
+    import torch
+    from torch import Tensor
+
+_HIDDEN, _RECEIVED = "vision.hidden", "vision.received_attention"
+_ROTATE = "apply_rotary_pos_emb_vision"
+_QUERY_BLOCK = 128
+"""Queries per block of received attention: bounds memory to H x 128 x M instead of H x M x M."""
+
+
+@dataclass(frozen=True)
+class PackedTower:
+    """A tower whose every path was found.
+
+    Attributes:
+        module: The tower.
+        layers: Its layers, in order.
+        where: Its dotted path.
+        rotate: ``(query, key, cos, sin) -> (query, key)``, the model's own.
+        side: Patches on one side of the block that becomes a token.
+        reorder: Method that puts blocks in the order of its windows, given ``(tensor, order, ...)``; empty
+            where blocks stay in raster order.
+        full: Layers, counted from 1, whose attention spans whole images; None for all.
+    """
+
+    module: Any
+    layers: Any
+    where: str
+    rotate: Callable[..., tuple[Tensor, Tensor]]
+    side: int
+    reorder: str = ""
+    full: tuple[int, ...] | None = None
+
+    def offers(self) -> tuple[Offer, ...]:
+        """Signals a probe can give for this tower."""
+        count = len(self.layers)
+        return Offer(_RECEIVED, count, self.full), Offer(_HIDDEN, count)
+
+    def reasons(self) -> dict[str, str]:
+        """Why some signals are not offered."""
+        name, offer = type(self.module).__name__, self.offers()[0]
+        return {
+            "vision.cls_attention": f"its {name} tower has no CLS token; there is {offer}",
+            _RECEIVED: f"attention of other layers stays within windows; there is {offer}",
+            "vision.keys": f"each token is a block of {self.side} x {self.side} patches, and keys are those of patches",
+        }
+
+
+def resolve_packed(model: Any, where: str, *, reorder: str = "", full: str = "") -> PackedTower:
+    """Find a tower's layers, its fused projection and its rotary function, before anything is hooked.
+
+    Args:
+        model: What ``where`` starts from.
+        where: Dotted path of the tower.
+        reorder: Its method that puts blocks in the order of windows, if it has windows.
+        full: Its attribute that lists the layers without windows, counted from 0.
+
+    Raises:
+        AdapterError: a path is not there, or the rotary function is not.
+    """
+    name = type(model).__name__
+    tower = resolve(model, where, what=name)
+    layers = resolve(tower, "blocks", what=f"{name}, {where}")
+    attention = resolve(layers[0], "attn", what=f"{name}, {where}.blocks.0")
+    for path in ("qkv", "num_heads", "scaling"):
+        resolve(attention, path, what=f"{name}, {where}.blocks.0.attn")
+    home = sys.modules[type(attention).__module__]
+    if not callable(getattr(home, _ROTATE, None)):
+        near = ", ".join(sorted(key for key in vars(home) if "rotary" in key)) or "none"
+        raise AdapterError(
+            f"{name}: {home.__name__} has no {_ROTATE}(), which turns queries and keys of its tower; functions of "
+            f"similar names: {near}. This release may have renamed it; see `scope doctor`"
+        )
+    if reorder:
+        resolve(tower, reorder, what=f"{name}, {where}")
+    whole = tuple(layer + 1 for layer in resolve(tower, full, what=f"{name}, {where}")) if full else None
+    side = int(resolve(tower, "spatial_merge_size", what=f"{name}, {where}"))
+    return PackedTower(tower, layers, where, getattr(home, _ROTATE), side, reorder, whole)
+
+
+@dataclass
+class PackedCapture:
+    """What a probe saw in one forward pass; signals are computed from it when they are read."""
+
+    tower: PackedTower
+    dtype: torch.dtype | None
+    seen: dict[tuple[str, int], Any] = field(default_factory=dict)
+    order: Tensor | None = None
+
+    def signals(self, needs: frozenset[str], sizes: Sequence[int]) -> dict[str, Callable[[], Tensor]]:
+        """Lazy signals for those of ``needs`` that a packed tower can give.
+
+        Args:
+            needs: Names of signals.
+            sizes: Tokens of each image; rows of the signals are padded to the longest with zeros.
+        """
+        makers = {_HIDDEN: self.hidden, _RECEIVED: self.received}
+        parsed = {name: parse_signal(name) for name in needs}
+        return {
+            name: partial(makers[family], layer, sizes)
+            for name, (family, layer) in parsed.items()
+            if family in makers and layer is not None
+        }
+
+    def hidden(self, layer: int, sizes: Sequence[int]) -> Tensor:
+        """(B, N, D): mean over each token's block of the patches' hidden states after ``layer``."""
+        import torch
+
+        states = self._cast(self._seen("hidden", layer))
+        blocks = self._raster(states.view(-1, self.tower.side**2, states.shape[-1]).mean(1))
+        return padded(torch.split(blocks, list(sizes)))
+
+    def received(self, layer: int, sizes: Sequence[int]) -> Tensor:
+        """(B, H, N): attention that each token's block receives, mean over all patches of its image as queries."""
+        import torch
+
+        fused, (segments, rotation) = self._seen("qkv", layer), self._seen("call", layer)
+        attention, unit = self.tower.layers[self._index(layer)].attn, self.tower.side**2
+        query, key, _ = fused.reshape(len(fused), 3, attention.num_heads, -1).unbind(1)
+        query, key = (self._cast(x).transpose(0, 1) for x in self.tower.rotate(query, key, *rotation))
+        queries, keys = (torch.split(x, segments.diff().tolist(), 1) for x in (query, key))
+        columns = [_received(q, k, attention.scaling) for q, k in zip(queries, keys, strict=True)]
+        patches = torch.cat(columns, 1)
+        blocks = self._raster(patches.view(len(patches), -1, unit).sum(2).mT)
+        images = [image / (len(image) * unit) for image in torch.split(blocks, list(sizes))]
+        return padded(images).transpose(1, 2)
+
+    def _raster(self, blocks: Tensor) -> Tensor:
+        """Blocks in the order in which the language model reads them."""
+        if not self.tower.reorder:
+            return blocks
+        if self.order is None:
+            raise AttachError(
+                f"{self.tower.where} ran without calling its {self.tower.reorder}(), so the order of its tokens is not "
+                f"known. See `scope doctor`"
+            )
+        return blocks[self.order.argsort().to(blocks.device)]
+
+    def _cast(self, tensor: Tensor) -> Tensor:
+        return tensor if self.dtype is None else tensor.to(self.dtype)
+
+    def _index(self, layer: int) -> int:
+        return layer_index(layer, len(self.tower.layers), f"{self.tower.where}.blocks")
+
+    def _seen(self, what: str, layer: int) -> Any:
+        index = self._index(layer)
+        if (what, index) not in self.seen:
+            raise AttachError(
+                f"the vision tower ran, but layer {index} did not pass through its {what} as declared; a replaced "
+                f"attention module bypasses it. See `scope doctor`"
+            )
+        return self.seen[(what, index)]
+
+
+@contextmanager
+def probe_packed(tower: PackedTower, needs: frozenset[str], *, dtype: torch.dtype | None) -> Iterator[PackedCapture]:
+    """Watch one forward pass of ``tower``; every hook is removed on exit.
+
+    Args:
+        tower: The tower, resolved.
+        needs: Signals to capture; others than a packed tower's are left alone.
+        dtype: What signals are computed in; None for the tower's own.
+    """
+    capture = PackedCapture(tower, dtype)
+    wanted = {(family, layer) for family, layer in map(parse_signal, needs) if layer is not None}
+
+    def keep(what: str, index: int, _module: Any, _args: Any, output: Any) -> None:
+        capture.seen[(what, index)] = (output[0] if isinstance(output, tuple) else output).detach()
+
+    def called(index: int, _module: Any, _args: Any, kwargs: Any) -> None:
+        if {"cu_seqlens", "position_embeddings"} <= set(kwargs):
+            capture.seen[("call", index)] = (kwargs["cu_seqlens"], kwargs["position_embeddings"])
+
+    with ExitStack() as undo:
+        if tower.reorder:
+            method = getattr(tower.module, tower.reorder)
+
+            def noted(tensor: Tensor, order: Tensor, *args: Any, **kwargs: Any) -> Any:
+                capture.order = order
+                return method(tensor, order, *args, **kwargs)
+
+            replace_attribute(tower.module, tower.reorder, noted, undo)
+        for family, layer in sorted(wanted):
+            index = layer_index(layer, len(tower.layers), f"{family}[{layer}]")
+            block = tower.layers[index]
+            if family == _HIDDEN:
+                undo.callback(block.register_forward_hook(partial(keep, "hidden", index)).remove)
+            elif family == _RECEIVED:
+                undo.callback(block.attn.qkv.register_forward_hook(partial(keep, "qkv", index)).remove)
+                undo.callback(block.attn.register_forward_pre_hook(partial(called, index), with_kwargs=True).remove)
+        yield capture
+
+
+def padded(rows: Sequence[Tensor], fill: float = 0) -> Tensor:
+    """(B, N, ...) of one (n_i, ...) per image, the shorter ones filled up."""
+    from torch.nn.utils.rnn import pad_sequence
+
+    return pad_sequence(list(rows), batch_first=True, padding_value=fill)
+
+
+def _received(query: Tensor, key: Tensor, scale: float) -> Tensor:
+    """(H, M) of (H, M, C): what each key of one segment receives, summed over its queries."""
+    import torch
+
+    total = key.new_zeros(key.shape[:2])
+    for block in torch.split(query, _QUERY_BLOCK, dim=1):
+        total += (block @ key.mT * scale).softmax(-1).sum(1)
+    return total

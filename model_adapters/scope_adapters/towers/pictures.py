@@ -1,0 +1,101 @@
+"""A vision tower by itself: pictures in, tokens out. No language model needed."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+from scope_adapters.towers.layouts import ResolvedTower
+from scope_adapters.towers.probe import offers, probe, reasons
+from scope_core import AdapterError, Declaration
+
+if TYPE_CHECKING:
+    from PIL.Image import Image
+    from torch import Tensor
+
+    from scope_core import VisualTokens
+
+
+class PictureTower(ABC):
+    """A tower with its preprocessing; satisfies `scope_core.Tower`.
+
+    Args:
+        tower: Where its layers and its attention are.
+        name: What to call it.
+        size: Side of the square picture it is given, in pixels.
+        mean: Per-channel mean, RGB in 0..1.
+        std: Per-channel standard deviation.
+        layer: Whose output the features are, counted as in ``hidden_states``.
+    """
+
+    def __init__(
+        self,
+        tower: ResolvedTower,
+        *,
+        name: str,
+        size: int,
+        mean: tuple[float, float, float],
+        std: tuple[float, float, float],
+        layer: int = -2,
+    ) -> None:
+        self.tower, self.name, self.size, self.mean, self.std, self.layer = tower, name, size, mean, std, layer
+        self.module = tower.module
+
+    @abstractmethod
+    def run(self, pixels: Tensor, needs: frozenset[str]) -> None:
+        """One pass over ``pixels`` (B, 3, size, size), at least up to the highest layer that ``needs`` name."""
+
+    @property
+    def declaration(self) -> Declaration:
+        """One point, ``vision``: a tower by itself has no projector."""
+        return Declaration(
+            model=self.name,
+            points={"vision": f"hidden state of layer {self.layer}, prefix tokens removed"},
+            offers=offers(self.tower),
+            reasons={**reasons(self.tower), "projected": "a tower by itself has no projector"},
+            has_cls=self.tower.layout.cls,
+            modules=self.tower.paths,
+        )
+
+    def view(self, image: Image) -> Image:
+        """The picture as the tower sees it: shorter side to ``size`` (bicubic), centre crop."""
+        from PIL import ImageOps
+        from PIL.Image import Resampling
+
+        return ImageOps.fit(image.convert("RGB"), (self.size, self.size), method=Resampling.BICUBIC)
+
+    def pixels(self, images: Sequence[Image]) -> Tensor:
+        """(B, 3, size, size) normalised pixels on the tower's device and dtype."""
+        import torch
+
+        views = [self.view(image) for image in images]
+        raw = torch.stack([torch.frombuffer(bytearray(view.tobytes()), dtype=torch.uint8) for view in views])
+        scaled = raw.view(-1, self.size, self.size, 3).permute(0, 3, 1, 2).float() / 255
+        mean, std = torch.tensor(self.mean).view(3, 1, 1), torch.tensor(self.std).view(3, 1, 1)
+        weight = next(self.module.parameters())
+        return ((scaled - mean) / std).to(weight.device, weight.dtype)
+
+    def encode(self, images: Sequence[Image], *, at: str, needs: frozenset[str]) -> VisualTokens:
+        """Tokens of the pictures, one group each; layers that nothing reads are skipped.
+
+        Args:
+            images: At least one picture of any size.
+            at: Only ``"vision"``.
+            needs: Signals to capture.
+
+        Raises:
+            AdapterError: ``at`` is another point.
+        """
+        import torch
+
+        from scope_core import VisualTokens
+
+        if at != "vision":
+            raise AdapterError(f"tower '{self.name}' gives tokens at 'vision' only, not at '{at}'")
+        here = frozenset({*needs, f"vision.hidden[{self.layer}]"})
+        rows, cols = self.tower.grid(self.size, self.size)
+        with torch.no_grad(), probe(self.tower, here, dtype=torch.float32, last=self.layer) as capture:
+            self.run(self.pixels(images), here)
+        features = capture.hidden(self.layer, rows * cols)
+        return VisualTokens.of(features, grid=(rows, cols), signals=capture.signals(needs, rows * cols))

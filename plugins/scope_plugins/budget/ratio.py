@@ -1,0 +1,44 @@
+"""A share of the tokens."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from fractions import Fraction
+from typing import TYPE_CHECKING, Annotated, Literal
+
+from pydantic import Field
+
+from scope_core import Budget, BudgetError, ComponentSpec, fill, units
+
+if TYPE_CHECKING:
+    from scope_core import Group, Layout
+
+
+class RatioSpec(ComponentSpec):
+    """Keep a share of the tokens (keep_ratio = kept / total)."""
+
+    shorthand = (float, "keep_ratio")
+
+    name: Literal["ratio"] = "ratio"
+    keep_ratio: Annotated[float, Field(gt=0, le=1)]
+    """Share of the tokens to keep, above 0 and at most 1; the count is the nearest whole number, halves up."""
+    per: Literal["image", "tile", "total"] = "image"
+    """What is rounded to a whole number: each image, each tile, or the whole call."""
+
+
+class Ratio(Budget[RatioSpec]):
+    """``floor(keep_ratio * N + 1/2)`` tokens of every unit, in exact arithmetic."""
+
+    def plan(self, layout: Layout, groups: Sequence[Group]) -> tuple[int, ...]:
+        """Counts per group; sums are exact."""
+        share = Fraction(str(self.spec.keep_ratio))
+        counts = []
+        for label, size in units(layout, groups, self.spec.per):
+            count = int(share * size + Fraction(1, 2))
+            if count == 0 and size > 0:
+                raise BudgetError(
+                    f"budget 'ratio' of {self.spec.keep_ratio} leaves none of the {size} tokens of {label}; raise it, "
+                    f"or say `budget: 0` to remove images on purpose"
+                )
+            counts.append(count)
+        return fill(layout, groups, self.spec.per, counts)

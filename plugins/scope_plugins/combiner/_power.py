@@ -1,0 +1,28 @@
+"""saliency^alpha, with its condition checked."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from scope_core import TokensError
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    from scope_core import VisualTokens
+
+
+def power(saliency: Tensor, alpha: float, tokens: VisualTokens, who: str) -> Tensor:
+    """(B, N) ``saliency ** alpha``.
+
+    Raises:
+        TokensError: a valid token's saliency is negative, which has no real power and would rank backwards.
+    """
+    negative = (saliency < 0) & tokens.valid
+    if bool(negative.any()):
+        group, token = (int(i) for i in negative.nonzero()[0])
+        raise TokensError(
+            f"combiner {who} needs saliency of at least 0, and {tokens.name_of(group, token)} has "
+            f"{float(saliency[group, token]):.4g}; shift it, or use the combiner 'saliency_only', which only ranks"
+        )
+    return saliency.clamp(min=0).pow(alpha)  # padding may hold anything; valid tokens are not clamped

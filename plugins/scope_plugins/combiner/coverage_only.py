@@ -1,0 +1,26 @@
+"""Coverage alone."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Literal
+
+from scope_core import Combiner, ComponentSpec
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+
+class CoverageOnlySpec(ComponentSpec):
+    """The gain itself is the score."""
+
+    name: Literal["coverage_only"] = "coverage_only"
+
+
+class CoverageOnly(Combiner[CoverageOnlySpec]):
+    """``score_j = g_j``; with facility location, greedy is within 1 - 1/e of the best set."""
+
+    uses_saliency = False
+
+    def combine(self, gain: Tensor, saliency: Tensor) -> Tensor:
+        """(B, N) the gain."""
+        return gain

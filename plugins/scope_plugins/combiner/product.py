@@ -1,0 +1,35 @@
+"""Product: SCOPE's score."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Annotated, Literal
+
+from pydantic import Field
+
+from scope_core import Combiner, ComponentSpec
+from scope_plugins.combiner._power import power
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    from scope_core import VisualTokens
+
+
+class ProductSpec(ComponentSpec):
+    """``gain x saliency^alpha``."""
+
+    name: Literal["product"] = "product"
+    alpha: Annotated[float, Field(ge=0)] = 1.0
+    """Weight of saliency: 0 is coverage alone, large values approach saliency alone."""
+
+
+class Product(Combiner[ProductSpec]):
+    """``score_j = g_j * a_j^alpha``; the scale of the saliency changes no pick. SCOPE, arXiv 2510.24214."""
+
+    def prepare(self, saliency: Tensor, tokens: VisualTokens) -> Tensor:
+        """(B, N) ``a^alpha``."""
+        return power(saliency, self.spec.alpha, tokens, str(self))
+
+    def combine(self, gain: Tensor, saliency: Tensor) -> Tensor:
+        """(B, N) the product."""
+        return gain * saliency

@@ -1,0 +1,26 @@
+"""Saliency alone."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Literal
+
+from scope_core import Combiner, ComponentSpec
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+
+class SaliencyOnlySpec(ComponentSpec):
+    """The saliency itself is the score."""
+
+    name: Literal["saliency_only"] = "saliency_only"
+
+
+class SaliencyOnly(Combiner[SaliencyOnlySpec]):
+    """``score_j = a_j``; any sign of saliency is fine, since it is only ranked."""
+
+    uses_coverage = False
+
+    def combine(self, gain: Tensor, saliency: Tensor) -> Tensor:
+        """(B, N) the saliency."""
+        return saliency

@@ -1,0 +1,47 @@
+"""Sum: the additive variant of SCOPE's ablation."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Annotated, Literal
+
+from pydantic import Field
+
+from scope_core import Combiner, ComponentSpec
+from scope_plugins.combiner._power import power
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    from scope_core import VisualTokens
+
+
+class SumSpec(ComponentSpec):
+    """``gain + (saliency / normaliser)^alpha``."""
+
+    name: Literal["sum"] = "sum"
+    alpha: Annotated[float, Field(ge=0)] = 1.0
+    """Exponent of the saliency."""
+    normaliser: Literal["none", "max", "sum", "mean"] = "none"
+    """What saliency is divided by, per group. A sum depends on its scale, so it has to be stated; ``none`` is
+    the published code, where gains of up to N meet attention of up to the number of heads."""
+
+
+class Sum(Combiner[SumSpec]):
+    """``score_j = g_j + (a_j / z)^alpha``. Source: SCOPE, arXiv 2510.24214 (release, mode ``add``)."""
+
+    def prepare(self, saliency: Tensor, tokens: VisualTokens) -> Tensor:
+        """(B, N) ``(a / z)^alpha``; groups whose normaliser is 0 stay as they are."""
+        real = saliency.masked_fill(~tokens.valid, 0)
+        if self.spec.normaliser == "max":
+            scale = real.amax(1, keepdim=True)
+        elif self.spec.normaliser == "none":
+            scale = real.new_ones((real.shape[0], 1))
+        else:
+            scale = real.sum(1, keepdim=True)
+            if self.spec.normaliser == "mean":
+                scale = scale / tokens.valid.sum(1, keepdim=True).clamp(min=1)
+        return power(saliency / scale.masked_fill(scale == 0, 1), self.spec.alpha, tokens, str(self))
+
+    def combine(self, gain: Tensor, saliency: Tensor) -> Tensor:
+        """(B, N) the sum."""
+        return gain + saliency

@@ -1,0 +1,50 @@
+"""Cells of the token grid that must be kept or dropped."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Annotated, Literal
+
+from pydantic import Field
+
+from scope_core import ComponentSpec, Constraint, TokensError
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    from scope_core import VisualTokens
+
+Cell = tuple[Annotated[int, Field(ge=0)], Annotated[int, Field(ge=0)]]
+
+
+class CellsSpec(ComponentSpec):
+    """Cells by (row, column), from 0 at the top left, in every tile."""
+
+    name: Literal["cells"] = "cells"
+    keep: tuple[Cell, ...] = ()
+    """Cells whose tokens must be kept."""
+    drop: tuple[Cell, ...] = ()
+    """Cells whose tokens are no candidates: neither picked nor counted in coverage."""
+
+
+class Cells(Constraint[CellsSpec]):
+    """Must-keep and must-drop masks from grid positions."""
+
+    def must_keep(self, tokens: VisualTokens) -> Tensor | None:
+        """(B, N) bool."""
+        return self._mask(tokens, self.spec.keep)
+
+    def must_drop(self, tokens: VisualTokens) -> Tensor | None:
+        """(B, N) bool."""
+        return self._mask(tokens, self.spec.drop)
+
+    def _mask(self, tokens: VisualTokens, cells: tuple[Cell, ...]) -> Tensor | None:
+        mask = None
+        for row, col in cells:
+            here = (tokens.row == row) & (tokens.col == col)
+            if not bool(here.any()):
+                raise TokensError(
+                    f"constraint {self}: no token lies at row {row}, column {col}; rows reach {int(tokens.row.max())}, "
+                    f"columns {int(tokens.col.max())} (-1: these tokens carry no grid)"
+                )
+            mask = here if mask is None else mask | here
+        return mask

@@ -1,0 +1,38 @@
+"""No coverage: every token adds the same, whatever is kept already."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Literal
+
+from scope_core import ComponentSpec, CoverageFunction
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    from scope_core import VisualTokens
+
+
+class ModularSpec(ComponentSpec):
+    """A gain of 1 for every token; with any combiner this makes a plain top-k by saliency."""
+
+    name: Literal["modular"] = "modular"
+
+
+class Modular(CoverageFunction[ModularSpec]):
+    """``f(A) = |A|``. Reads no similarity, so the N x N matrix is never made."""
+
+    uses_similarity = False
+    monotone = True
+    submodular = True
+
+    def start(self, similarity: Tensor, tokens: VisualTokens) -> Tensor:
+        """The state is the gain itself."""
+        return tokens.features.new_ones(tokens.shape[:2])
+
+    def gain(self, state: Tensor) -> Tensor:
+        """(B, N) of ones."""
+        return state
+
+    def add(self, state: Tensor, pick: Tensor) -> Tensor:
+        """Nothing changes."""
+        return state

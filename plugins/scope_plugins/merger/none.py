@@ -1,0 +1,24 @@
+"""No merging."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Literal
+
+from scope_core import ComponentSpec, Merger
+
+if TYPE_CHECKING:
+    from scope_core import Selection
+
+
+class NoMergerSpec(ComponentSpec):
+    """Dropped tokens are gone."""
+
+    name: Literal["none"] = "none"
+
+
+class NoMerger(Merger[NoMergerSpec]):
+    """Kept tokens stay exactly as they are."""
+
+    def weights(self, selection: Selection) -> None:
+        """No weights."""
+        return None

@@ -1,0 +1,31 @@
+"""Top-k: the highest scores at once."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Literal
+
+from scope_core import ComponentSpec, Optimizer
+
+if TYPE_CHECKING:
+    from scope_core import Picks, Problem
+
+
+class TopKSpec(ComponentSpec):
+    """Rank by the score that each token has on its own."""
+
+    name: Literal["top_k"] = "top_k"
+
+
+class TopK(Optimizer[TopKSpec]):
+    """Gains are those of the empty set and never updated; equal to greedy where coverage is modular."""
+
+    def optimize(self, problem: Problem, keep: Sequence[int]) -> Picks:
+        """Picks from the highest score down; ties break to the lowest index."""
+        from scope_core import rank
+
+        if problem.combiner.uses_coverage:
+            gain = problem.gain(problem.start())
+        else:
+            gain = problem.tokens.features.new_ones(problem.tokens.shape[:2])
+        return rank(problem.score(gain), gain, problem, keep)

@@ -1,0 +1,24 @@
+"""Each image by itself."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Literal
+
+from scope_core import ComponentSpec, Partition, Span
+
+if TYPE_CHECKING:
+    from scope_core import Group, Layout
+
+
+class ByImageSpec(ComponentSpec):
+    """Each image by itself, its tiles together."""
+
+    name: Literal["image"] = "image"
+
+
+class ByImage(Partition[ByImageSpec]):
+    """One group per image."""
+
+    def split(self, layout: Layout) -> tuple[Group, ...]:
+        """As many groups as images."""
+        return tuple((Span(number, 0, image.tokens),) for number, image in enumerate(layout.images))

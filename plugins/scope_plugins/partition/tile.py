@@ -1,0 +1,30 @@
+"""Each tile by itself."""
+
+from __future__ import annotations
+
+from itertools import accumulate, pairwise
+from typing import TYPE_CHECKING, Literal
+
+from scope_core import ComponentSpec, Partition, Span
+
+if TYPE_CHECKING:
+    from scope_core import Group, Layout
+
+
+class ByTileSpec(ComponentSpec):
+    """Each tile (crop) of each image by itself."""
+
+    name: Literal["tile"] = "tile"
+
+
+class ByTile(Partition[ByTileSpec]):
+    """One group per tile; what published code does with LLaVA-NeXT crops."""
+
+    def split(self, layout: Layout) -> tuple[Group, ...]:
+        """As many groups as tiles that hold tokens."""
+        return tuple(
+            (Span(number, start, stop),)
+            for number, image in enumerate(layout.images)
+            for start, stop in pairwise(accumulate(image.tiles, initial=0))
+            if stop > start
+        )

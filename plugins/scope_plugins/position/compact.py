@@ -1,0 +1,24 @@
+"""Compact positions."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Literal
+
+from scope_core import ComponentSpec, PositionPolicy
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+
+class CompactSpec(ComponentSpec):
+    """Number the shortened prompt without gaps."""
+
+    name: Literal["compact"] = "compact"
+
+
+class Compact(PositionPolicy[CompactSpec]):
+    """What methods that prune before the language model do; safe with every attention and cache."""
+
+    def position_ids(self, full: Tensor, index: Tensor, kept: Tensor) -> None:
+        """The model numbers the shortened prompt itself."""
+        return None

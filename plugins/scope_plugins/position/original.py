@@ -1,0 +1,30 @@
+"""Original positions: kept tokens stay where they were."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Literal
+
+from scope_core import ComponentSpec, PositionPolicy
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+
+class OriginalSpec(ComponentSpec):
+    """Every remaining token keeps the position it had in the full prompt."""
+
+    name: Literal["original"] = "original"
+
+
+class Original(PositionPolicy[OriginalSpec]):
+    """Distances between kept tokens stay true; what is generated goes on from the full prompt's length.
+
+    The numbers have gaps. Without a mask and without a cache, transformers takes a gap for the start of another
+    packed sequence and cuts attention there, so hosts give an explicit mask and refuse ``use_cache=False``.
+    """
+
+    gapped = True
+
+    def position_ids(self, full: Tensor, index: Tensor, kept: Tensor) -> Tensor:
+        """The full prompt's numbers of what remains; 0 for padding."""
+        return full.gather(1, index.to(full.device)).masked_fill(~kept.to(full.device), 0)

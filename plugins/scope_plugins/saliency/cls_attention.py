@@ -1,0 +1,41 @@
+"""Attention from the CLS token: which patches the tower itself looked at."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Literal
+
+from scope_core import ComponentSpec, SaliencySource
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    from scope_core import VisualTokens
+
+
+class ClsAttentionSpec(ComponentSpec):
+    """Attention from CLS to each patch at one layer of the tower."""
+
+    name: Literal["cls_attention"] = "cls_attention"
+    layer: int = -2
+    """Which layer's attention, counted as in ``hidden_states``: -1 is the last layer."""
+    heads: Literal["sum", "mean", "max"] = "sum"
+    """How heads become one number."""
+
+
+class ClsAttention(SaliencySource[ClsAttentionSpec]):
+    """``a_j = sum_h softmax(q_cls k^T / sqrt(d))_hj`` over all keys, the CLS column dropped afterwards.
+
+    Source: SCOPE, arXiv 2510.24214 (its release reads ``attentions[-2]`` and sums over heads).
+    """
+
+    @property
+    def needs(self) -> frozenset[str]:
+        """One layer's CLS attention."""
+        return frozenset({f"vision.cls_attention[{self.spec.layer}]"})
+
+    def score(self, tokens: VisualTokens) -> Tensor:
+        """(B, N) in [0, H] for ``sum``, in [0, 1] otherwise."""
+        attention = tokens.signal(f"vision.cls_attention[{self.spec.layer}]")
+        if self.spec.heads == "sum":
+            return attention.sum(1)
+        return attention.mean(1) if self.spec.heads == "mean" else attention.amax(1)

@@ -1,0 +1,31 @@
+"""Feature norm: long feature vectors are taken to matter. Reads no signal, so it works anywhere."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Annotated, Literal
+
+from pydantic import Field
+
+from scope_core import ComponentSpec, SaliencySource
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    from scope_core import VisualTokens
+
+
+class FeatureNormSpec(ComponentSpec):
+    """The p-norm of each token's features."""
+
+    name: Literal["feature_norm"] = "feature_norm"
+    order: Annotated[float, Field(gt=0)] = 2.0
+    """p of the norm; 2 is the Euclidean length."""
+
+
+class FeatureNorm(SaliencySource[FeatureNormSpec]):
+    """``a_j = ||x_j||_p``."""
+
+    def score(self, tokens: VisualTokens) -> Tensor:
+        """(B, N), at least 0."""
+        norm: Tensor = tokens.features.norm(p=self.spec.order, dim=-1)
+        return norm

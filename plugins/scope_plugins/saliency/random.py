@@ -1,0 +1,36 @@
+"""Random saliency: with plain top-k this is the random control that every comparison needs."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Annotated, Literal
+
+from pydantic import Field
+
+from scope_core import ComponentSpec, SaliencySource
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    from scope_core import VisualTokens
+
+
+class RandomSpec(ComponentSpec):
+    """Seeded uniform random numbers."""
+
+    name: Literal["random"] = "random"
+    seed: Annotated[int, Field(ge=0, lt=2**63)] = 0
+    """Seed; images with equally many tokens get the same pattern, so average over seeds in comparisons."""
+
+
+class Random(SaliencySource[RandomSpec]):
+    """``a_j ~ U(0, 1)``, drawn on the CPU, so the same on every device and in every batch."""
+
+    def score(self, tokens: VisualTokens) -> Tensor:
+        """(B, N) in [0, 1); a row depends on the seed and its number of valid tokens alone."""
+        import torch
+
+        scores = torch.zeros(tokens.shape[:2])
+        valid = tokens.valid.cpu()
+        for row, here in zip(scores, valid, strict=True):
+            row[here] = torch.rand(int(here.sum()), generator=torch.Generator().manual_seed(self.spec.seed))
+        return scores.to(tokens.features)

@@ -1,0 +1,41 @@
+"""Received attention: what the other tokens look at. For towers without a CLS token."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Literal
+
+from scope_core import ComponentSpec, SaliencySource
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    from scope_core import VisualTokens
+
+
+class ReceivedAttentionSpec(ComponentSpec):
+    """Attention each patch receives at one layer of the tower, mean over all queries."""
+
+    name: Literal["received_attention"] = "received_attention"
+    layer: int = -2
+    """Which layer's attention, counted as in ``hidden_states``: -1 is the last layer."""
+    heads: Literal["sum", "mean", "max"] = "sum"
+    """How heads become one number."""
+
+
+class ReceivedAttention(SaliencySource[ReceivedAttentionSpec]):
+    """``a_j = sum_h mean_i softmax(q_i k^T / sqrt(d))_hj``: the mean over queries needs no CLS token.
+
+    Source: HiPrune, arXiv 2508.00553 (attention averaged over queries).
+    """
+
+    @property
+    def needs(self) -> frozenset[str]:
+        """One layer's received attention."""
+        return frozenset({f"vision.received_attention[{self.spec.layer}]"})
+
+    def score(self, tokens: VisualTokens) -> Tensor:
+        """(B, N) in [0, H] for ``sum``, in [0, 1] otherwise."""
+        attention = tokens.signal(f"vision.received_attention[{self.spec.layer}]")
+        if self.spec.heads == "sum":
+            return attention.sum(1)
+        return attention.mean(1) if self.spec.heads == "mean" else attention.amax(1)

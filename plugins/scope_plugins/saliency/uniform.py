@@ -1,0 +1,26 @@
+"""Uniform saliency: every token matters the same, which leaves the choice to coverage."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Literal
+
+from scope_core import ComponentSpec, SaliencySource
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    from scope_core import VisualTokens
+
+
+class UniformSpec(ComponentSpec):
+    """The same saliency for every token."""
+
+    name: Literal["uniform"] = "uniform"
+
+
+class Uniform(SaliencySource[UniformSpec]):
+    """``a_j = 1``."""
+
+    def score(self, tokens: VisualTokens) -> Tensor:
+        """(B, N) of ones."""
+        return tokens.features.new_ones(tokens.shape[:2])

@@ -1,0 +1,37 @@
+"""Cosine similarity of features."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Literal
+
+from scope_core import ComponentSpec, SimilarityMetric
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    from scope_core import VisualTokens
+
+
+class CosineSpec(ComponentSpec):
+    """Cosine of the angle between two tokens' features."""
+
+    name: Literal["cosine"] = "cosine"
+
+
+class Cosine(SimilarityMetric[CosineSpec]):
+    """``S_ij = x_i . x_j / (|x_i| |x_j|)``; a zero vector has similarity 0 to everything, itself included.
+
+    The matrix is exactly symmetric with an exact unit diagonal. Two tokens that nothing kept covers but each
+    other have equal gains; rounding would break such ties at random instead of to the lowest index.
+    """
+
+    symmetric = True
+    bounds = (-1.0, 1.0)
+
+    def pairwise(self, tokens: VisualTokens) -> Tensor:
+        """(B, N, N) in [-1, 1] up to rounding."""
+        unit = tokens.unit()
+        matrix = unit @ unit.transpose(1, 2)
+        matrix = (matrix + matrix.transpose(1, 2)) / 2
+        matrix.diagonal(dim1=1, dim2=2).copy_((unit != 0).any(-1))
+        return matrix

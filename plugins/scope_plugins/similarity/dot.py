@@ -1,0 +1,31 @@
+"""Dot product of features: like cosine, but long vectors count for more."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Literal
+
+from scope_core import ComponentSpec, SimilarityMetric
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    from scope_core import VisualTokens
+
+
+class DotSpec(ComponentSpec):
+    """Dot product of two tokens' features."""
+
+    name: Literal["dot"] = "dot"
+    scaled: bool = False
+    """Divide by the square root of the feature width, as attention does."""
+
+
+class Dot(SimilarityMetric[DotSpec]):
+    """``S_ij = x_i . x_j``, over ``sqrt(D)`` if scaled."""
+
+    symmetric = True
+
+    def pairwise(self, tokens: VisualTokens) -> Tensor:
+        """(B, N, N), unbounded."""
+        product = tokens.features @ tokens.features.transpose(1, 2)
+        return product / tokens.shape[2] ** 0.5 if self.spec.scaled else product

@@ -1,0 +1,170 @@
+"""scope-core: visual-token pruning for multimodal LLMs, from swappable parts.
+
+    import scope_core as scope
+
+    pruner = scope.Pruner("scope@64")
+    with pruner.attach(model) as pruning:
+        out = model.generate(**inputs)
+    print(pruning.receipt)
+
+    selection = scope.select(features, saliency=a, spec="scope@64")     # bare tensors, no model
+
+Names are imported on first use, so that listing parts does not load torch.
+"""
+
+from __future__ import annotations
+
+import importlib
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from scope_core.attach import Attachment, replace_attribute, resolve
+    from scope_core.discovery import PluginWarning, default_registry, discover
+    from scope_core.engine import Problem, greedy, rank
+    from scope_core.entries import Entry, Recipe, ZooEntry
+    from scope_core.errors import (
+        AdapterError,
+        AttachError,
+        BudgetError,
+        MissingDependencyError,
+        PluginConflictError,
+        PluginError,
+        PluginOutputError,
+        ScopeError,
+        SignalError,
+        SpecError,
+        TokensError,
+        UnknownNameError,
+        ZooError,
+    )
+    from scope_core.hookspecs import hookimpl
+    from scope_core.interfaces import (
+        Budget,
+        Combiner,
+        Constraint,
+        CoverageFunction,
+        Declaration,
+        LoadedModel,
+        Merger,
+        ModelAdapter,
+        Optimizer,
+        Part,
+        Partition,
+        Picks,
+        PositionPolicy,
+        SaliencySource,
+        Selector,
+        SimilarityMetric,
+        Tower,
+    )
+    from scope_core.layout import Group, ImageLayout, Layout, Plan, Span, apportion, fill, units
+    from scope_core.pruner import Pruner, load, select
+    from scope_core.pruner_spec import PrunerSpec
+    from scope_core.receipt import ImageReceipt, Receipt
+    from scope_core.registry import Registry
+    from scope_core.selection import Selection
+    from scope_core.signals import Offer, Signals, parse_signal
+    from scope_core.specs import ComponentSpec, Slot
+    from scope_core.tokens import VisualTokens
+
+_HOMES = {
+    "attach": "Attachment replace_attribute resolve",
+    "discovery": "PluginWarning default_registry discover",
+    "engine": "Problem greedy rank",
+    "errors": "AdapterError AttachError BudgetError MissingDependencyError PluginConflictError PluginError "
+    "PluginOutputError ScopeError SignalError SpecError TokensError UnknownNameError ZooError",
+    "hookspecs": "hookimpl",
+    "interfaces": "Budget Combiner Constraint CoverageFunction Declaration LoadedModel Merger ModelAdapter Optimizer "
+    "Part Partition Picks PositionPolicy SaliencySource Selector SimilarityMetric Tower",
+    "layout": "Group ImageLayout Layout Plan Span apportion fill units",
+    "pruner": "Pruner load select",
+    "pruner_spec": "PrunerSpec",
+    "receipt": "ImageReceipt Receipt",
+    "entries": "Entry Recipe ZooEntry",
+    "registry": "Registry",
+    "selection": "Selection",
+    "signals": "Offer Signals parse_signal",
+    "specs": "ComponentSpec Slot",
+    "tokens": "VisualTokens",
+}
+_HOME_OF = {name: home for home, names in _HOMES.items() for name in names.split()}
+
+__version__ = "0.1.0"
+__all__ = [
+    "AdapterError",
+    "AttachError",
+    "Attachment",
+    "Budget",
+    "BudgetError",
+    "Combiner",
+    "ComponentSpec",
+    "Constraint",
+    "CoverageFunction",
+    "Declaration",
+    "Entry",
+    "Group",
+    "ImageLayout",
+    "ImageReceipt",
+    "Layout",
+    "LoadedModel",
+    "Merger",
+    "MissingDependencyError",
+    "ModelAdapter",
+    "Offer",
+    "Optimizer",
+    "Part",
+    "Partition",
+    "Picks",
+    "Plan",
+    "PluginConflictError",
+    "PluginError",
+    "PluginOutputError",
+    "PluginWarning",
+    "PositionPolicy",
+    "Problem",
+    "Pruner",
+    "PrunerSpec",
+    "Receipt",
+    "Recipe",
+    "Registry",
+    "SaliencySource",
+    "ScopeError",
+    "Selection",
+    "Selector",
+    "SignalError",
+    "Signals",
+    "SimilarityMetric",
+    "Slot",
+    "Span",
+    "SpecError",
+    "TokensError",
+    "Tower",
+    "UnknownNameError",
+    "VisualTokens",
+    "ZooEntry",
+    "ZooError",
+    "__version__",
+    "apportion",
+    "default_registry",
+    "discover",
+    "fill",
+    "greedy",
+    "hookimpl",
+    "load",
+    "parse_signal",
+    "rank",
+    "replace_attribute",
+    "resolve",
+    "select",
+    "units",
+]
+
+
+def __getattr__(name: str) -> Any:
+    if name in _HOME_OF:
+        return getattr(importlib.import_module(f"scope_core.{_HOME_OF[name]}"), name)
+    raise AttributeError(f"module 'scope_core' has no attribute '{name}'")
+
+
+def __dir__() -> list[str]:
+    return list(__all__)

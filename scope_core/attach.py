@@ -1,0 +1,343 @@
+"""Attaching a pruner to a model instance, and undoing it completely."""
+
+from __future__ import annotations
+
+import threading
+import time
+import warnings
+import weakref
+from collections.abc import Callable, Sequence
+from contextlib import ExitStack
+from types import TracebackType
+from typing import TYPE_CHECKING, Any
+
+from scope_core.discovery import PluginWarning, observe
+from scope_core.errors import AdapterError, AttachError, ScopeError, SignalError, did_you_mean, listed
+from scope_core.interfaces import Declaration, ModelAdapter
+from scope_core.receipt import Receipt
+from scope_core.registry import Record
+from scope_core.signals import parse_signal
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    from scope_core.layout import Layout, Plan
+    from scope_core.pruner import Pruner
+    from scope_core.selection import Selection
+    from scope_core.tokens import VisualTokens
+
+_attached: weakref.WeakValueDictionary[int, Attachment] = weakref.WeakValueDictionary()
+"""By the model's id: who is at work on it, so that a second one is refused instead of pruning twice. An id stays
+true as long as its entry does, for an attachment holds its model; the table itself holds nothing alive."""
+
+
+class Attachment:
+    """A pruner at work on one model instance; a context manager.
+
+    Attributes:
+        pruner: The pruner.
+        model: The model it is attached to.
+        adapter: The adapter in charge.
+        declaration: What the model offers.
+        receipt: What the latest call pruned; falsy until there was one.
+        positions: (B, L') int64: which position of the caller's prompt each position of the latest
+            shortened prompt was, -1 where a row was filled up; padding of the caller's own keeps its
+            position (`shorten` of the attention mask tells). None until there was a call. Outputs of
+            ``forward`` run along it; see `expand`.
+    """
+
+    def __init__(self, pruner: Pruner, model: Any, *, adapter: str | None = None) -> None:
+        self.pruner = pruner
+        self.model = model
+        self.adapter = find_adapter(model, pruner, adapter)
+        current = _attachment_of(model)
+        if current is not None:
+            raise AttachError(
+                f"{current.pruner!r} is attached to this {type(model).__name__} already; "
+                f"call its detach() or leave its `with` block first"
+            )
+        self.declaration = self.adapter.check(model)
+        check_fit(pruner, self.declaration)
+        self.receipt = Receipt(pruner.label, self.declaration.model, str(self.adapter.spec.name))
+        self.positions: Tensor | None = None
+        self.prompt_length = 0
+        self._counting = threading.Lock()
+        self._active = False
+        self._undo = ExitStack()
+        try:
+            self.adapter.install(model, self, self._undo)
+            _attached[id(model)] = self
+            self._active = True
+            self._undo.callback(self._forget)
+            observe(
+                pruner.registry,
+                "scope_attached",
+                model=model,
+                adapter=self.adapter.spec.name,
+                spec=pruner.spec.model_dump_json(),
+            )
+        except BaseException:
+            self._undo.close()
+            raise
+
+    @property
+    def active(self) -> bool:
+        """Whether the pruner is attached still."""
+        return self._active
+
+    def prune(
+        self,
+        tokens: VisualTokens,
+        layout: Layout,
+        *,
+        encode_ms: float | None = None,
+        separators: Callable[[Selection], Sequence[int]] | None = None,
+    ) -> Selection:
+        """Called by adapters once per call that has images; keeps the receipt and tells observers.
+
+        Args:
+            tokens: The candidates, one group per image.
+            layout: Tiles and prompts of the images.
+            encode_ms: Wall time of tower and projector, for the receipt.
+            separators: ``selection -> `` separators that stay of each image, where that depends on what is kept;
+                the layout says it otherwise.
+        """
+        start = time.perf_counter()
+        selection = self.pruner.prune(tokens, layout)
+        elapsed = (time.perf_counter() - start) * 1e3
+        with self._counting:  # calls may come from several threads
+            receipt = self.pruner.receipt(
+                selection,
+                layout,
+                separators=None if separators is None else separators(selection),
+                model=self.declaration.model,
+                adapter=self.adapter.spec.name,
+                encode_ms=encode_ms,
+                select_ms=elapsed,
+                calls=self.receipt.calls + 1,
+            )
+            self.receipt = receipt
+        observe(self.pruner.registry, "scope_selected", receipt=receipt)
+        return selection
+
+    def plan(self, sizes: Sequence[tuple[int, int]]) -> Plan:
+        """Exact counts for images of the given (height, width) in pixels, before any tensor exists."""
+        return self.pruner.plan(self.adapter.layout(self.model, sizes))
+
+    def expand(self, tensor: Tensor, fill: float = 0.0) -> Tensor:
+        """A ``forward`` output, e.g. logits, laid out along the caller's full prompt.
+
+        Args:
+            tensor: (B, L', ...) of the latest call.
+            fill: Value at positions that were dropped.
+
+        Returns:
+            (B, L, ...), L being the length of the caller's prompt.
+
+        Raises:
+            AttachError: there was no call yet, or the tensor does not run along its prompt.
+        """
+        positions, length = self.positions, self.prompt_length
+        if positions is None or tuple(tensor.shape[:2]) != tuple(positions.shape):
+            wanted = (
+                "no call with images has come through yet"
+                if positions is None
+                else f"expected {tuple(positions.shape)} first"
+            )
+            raise AttachError(f"cannot expand a tensor of shape {tuple(tensor.shape)}: {wanted}")
+        full = tensor.new_full((tensor.shape[0], length + 1, *tensor.shape[2:]), fill)
+        index = positions.to(tensor.device).masked_fill(positions.to(tensor.device) < 0, length)
+        index = index.view(*index.shape, *[1] * (tensor.dim() - 2)).expand_as(tensor)
+        return full.scatter(1, index, tensor)[:, :length]
+
+    def shorten(self, tensor: Tensor, fill: float = 0.0) -> Tensor:
+        """The other way round: a tensor along the caller's full prompt, e.g. its mask, as the latest call shortened it.
+
+        Args:
+            tensor: (B, L, ...), L being the length of the caller's prompt.
+            fill: Value at positions that only fill up shorter rows.
+
+        Returns:
+            (B, L', ...).
+
+        Raises:
+            AttachError: there was no call yet, or the tensor does not run along its prompt.
+        """
+        positions = self.positions
+        if positions is None or tuple(tensor.shape[:2]) != (positions.shape[0], self.prompt_length):
+            full = None if positions is None else (positions.shape[0], self.prompt_length)
+            wanted = "no call with images has come through yet" if full is None else f"expected {full} first"
+            raise AttachError(f"cannot shorten a tensor of shape {tuple(tensor.shape)}: {wanted}")
+        index = positions.to(tensor.device)
+        index = index.view(*index.shape, *[1] * (tensor.dim() - 2)).expand(*index.shape, *tensor.shape[2:])
+        return tensor.gather(1, index.clamp(min=0)).masked_fill(index < 0, fill)
+
+    def detach(self) -> None:
+        """Undo everything; the model is as it was found. Safe to call twice."""
+        self._undo.close()
+
+    def _forget(self) -> None:
+        self._active = False
+        _attached.pop(id(self.model), None)
+
+    def __enter__(self) -> Attachment:
+        if not self.active:
+            raise AttachError("this pruner was detached; call attach() again")
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.detach()
+
+    def __repr__(self) -> str:
+        state = "attached to" if self.active else "detached from"
+        return f"<{self.pruner!r} {state} {self.declaration.model} through adapter '{self.adapter.spec.name}'>"
+
+
+def _attachment_of(model: Any) -> Attachment | None:
+    return _attached.get(id(model))
+
+
+def find_adapter(model: Any, pruner: Pruner, name: str | None = None) -> ModelAdapter[Any]:
+    """The adapter for ``model``: the one named, the one in the spec, or the only one that matches.
+
+    Raises:
+        AdapterError: none matches, several do, or the one named does not fit.
+        UnknownNameError: no adapter has this name.
+    """
+    registry = pruner.registry
+    chosen: ModelAdapter[Any] | None = None
+    if name is not None:
+        spec = registry.get("adapter", name).spec
+        chosen = registry.build("adapter", spec.model_validate({"name": name}, context={"registry": registry}))
+    elif pruner.spec.adapter is not None:
+        chosen = pruner.parts["adapter"]
+    if chosen is not None:
+        return chosen
+    made, untried = _adapters(pruner)
+    matching = [adapter for adapter in made if _matches(adapter, model)]
+    if len(matching) == 1:
+        return matching[0]
+    kind = f"{type(model).__module__}.{type(model).__name__}"
+    if matching:
+        names = listed(adapter.spec.name for adapter in matching)
+        raise AdapterError(f"adapters {names} all match {kind}; choose one: attach(model, adapter='...')")
+    held = {name: getattr(model, name, None) for name in ("model", "base_model", "module")}
+    inner = next((name for name, it in held.items() if it is not None and any(_matches(a, it) for a in made)), "")
+    hint = f" Its attribute '.{inner}' would match: attach to that." if inner else ""
+    hint += f" Not tried: {'; '.join(untried)}." if untried else ""
+    raise AdapterError(
+        f"no adapter matches {kind}. Installed adapters: {listed(a.spec.name for a in made)}.{hint} "
+        f"`scope models adapters` lists what is served; force one with attach(model, adapter='...'), or select from "
+        f"bare tensors with scope_core.select()"
+    )
+
+
+def _adapters(pruner: Pruner) -> tuple[list[ModelAdapter[Any]], list[str]]:
+    """The adapters under their default options, and why others could not be built: a guest must not stop the rest."""
+    made: list[ModelAdapter[Any]] = []
+    untried: list[str] = []
+    for record in pruner.registry.records("adapter"):
+        try:
+            made.append(_default(pruner, record))
+        except (ScopeError, ValueError) as error:
+            untried.append(f"'{record.name}' ({str(error).splitlines()[0]})")
+    return made, untried
+
+
+def _matches(adapter: ModelAdapter[Any], model: Any) -> bool:
+    try:
+        return bool(adapter.matches(model))
+    except Exception as error:  # a stranger's adapter, asked about a model it was not written for
+        warnings.warn(f"adapter {adapter}: matches() raised {error!r}; taken as no", PluginWarning, stacklevel=5)
+        return False
+
+
+def check_fit(pruner: Pruner, declaration: Declaration) -> None:
+    """Compare what the parts need with what the model offers, before anything is hooked.
+
+    Raises:
+        AdapterError: the model has no such interception point.
+        SignalError: names the part, the missing signal, the model, and the nearest part that would work.
+    """
+    at = pruner.spec.at
+    if at not in declaration.points:
+        raise AdapterError(
+            f"{declaration.model} has no interception point '{at}'{did_you_mean(at, declaration.points)}. "
+            f"Points: {listed(declaration.points)}"
+        )
+    for part in pruner.walk():
+        missing = declaration.lacks(part.needs)
+        if missing:
+            family = parse_signal(missing[0])[0]
+            why = declaration.reasons.get(
+                family, f"it offers {', '.join(map(str, declaration.offers)) or 'no signals'}"
+            )
+            raise SignalError(
+                f"{part.kind} {part} needs {', '.join(missing)}, which {declaration.model} cannot give: {why}. "
+                f"{part.kind} parts that would work: "
+                f"{', '.join(working(pruner, part.kind, declaration)) or 'none installed'}"
+            )
+
+
+def working(pruner: Pruner, kind: str, declaration: Declaration) -> list[str]:
+    """Parts of ``kind`` whose needs ``declaration`` meets, those that read signals first.
+
+    A part is named with a layer where the model offers a signal at some layers only, and not at the part's default one.
+    """
+    fits: list[tuple[bool, str]] = []
+    options: list[dict[str, int]] = [{}, *({"layer": layer} for offer in declaration.offers for layer in offer.some)]
+    for record in pruner.registry.records(kind):
+        for given in options:
+            try:
+                needs = _default(pruner, record, **given).needs
+            except (ScopeError, ValueError):  # it cannot be built from these options alone, so it is no suggestion
+                continue
+            if not declaration.lacks(needs):
+                fits.append((not needs, record.name + (f" with layer: {given['layer']}" if given else "")))
+                break
+    return [name for _, name in sorted(fits)]
+
+
+def _default(pruner: Pruner, record: Record, **options: Any) -> Any:
+    """The part of ``record`` under its default options, but for those given."""
+    registry = pruner.registry
+    spec = record.spec.model_validate({"name": record.name, **options}, context={"registry": registry})
+    return registry.build(record.kind.name, spec)
+
+
+def resolve(root: Any, path: str, *, what: str) -> Any:
+    """The object at the dotted ``path`` below ``root``.
+
+    Raises:
+        AdapterError: names the deepest prefix that exists and the names near the missing one.
+    """
+    here, done = root, type(root).__name__
+    for step in path.split("."):
+        if not hasattr(here, step):
+            names = [n for n in getattr(here, "_modules", {}) or vars(here) if not n.startswith("_")]
+            raise AdapterError(
+                f"{what}: there is no '{path}' in {type(root).__name__}; {done} exists ({type(here).__name__}) but "
+                f"has no '{step}'{did_you_mean(step, names)}. It has: {listed(names)}. The model class may "
+                f"have moved it in this "
+                f"release; see `scope doctor`"
+            )
+        here, done = getattr(here, step), f"{done}.{step}"
+    return here
+
+
+def replace_attribute(owner: Any, name: str, value: Callable[..., Any], undo: ExitStack) -> None:
+    """Set an instance attribute, and push what restores exactly what was there (or nothing)."""
+    had, old = name in vars(owner), vars(owner).get(name)
+    setattr(owner, name, value)
+
+    def restore() -> None:
+        if vars(owner).get(name) is not value:
+            return  # somebody wrapped it after us; our wrapper passes calls through once detached
+        if had:
+            setattr(owner, name, old)
+        else:
+            delattr(owner, name)
+
+    undo.callback(restore)

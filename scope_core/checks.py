@@ -1,0 +1,167 @@
+"""What every part's output must be; a plugin that breaks its contract is named here, not somewhere later.
+
+Each check raises `PluginOutputError` with the part, its distribution, and what was expected and returned.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from scope_core.errors import PluginOutputError, ScopeError, SpecError
+from scope_core.interfaces import Budget, Constraint, Merger, Part, Partition, Selector
+from scope_core.layout import Group, Layout, Span
+from scope_core.selection import Selection
+from scope_core.tokens import VisualTokens
+
+
+class blamed:  # noqa: N801 - reads as a word in `with blamed(part, "score")`
+    """Errors that leave the block and are none of ours get a note that names the part they came from."""
+
+    __slots__ = ("method", "part")
+
+    def __init__(self, part: Part[Any], method: str) -> None:
+        self.part, self.method = part, method
+
+    def __enter__(self) -> None: ...
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: object) -> None:
+        if error is not None and not isinstance(error, ScopeError):
+            error.add_note(f"raised by {self.method}() of {self.part.kind} {self.part}")
+
+
+def expect(tensor: object, shape: tuple[int, ...], what: str, tokens: VisualTokens) -> None:
+    """Refuse a part's output that is no floating-point tensor of ``shape`` on the tokens' device."""
+    where = f"{what} on {tokens.name_of(0)}" if tokens.shape[0] == 1 else f"{what} on {tokens.shape[0]} groups"
+    if not isinstance(tensor, Tensor):
+        raise PluginOutputError(f"{where} returned {type(tensor).__name__}; expected a tensor of shape {tuple(shape)}")
+    if tuple(tensor.shape) != tuple(shape):
+        raise PluginOutputError(f"{where} returned shape {tuple(tensor.shape)}; expected {tuple(shape)}")
+    if not tensor.is_floating_point():
+        raise PluginOutputError(f"{where} returned dtype {tensor.dtype}; expected floating point")
+    if tensor.device != tokens.device:
+        raise PluginOutputError(f"{where} returned a tensor on {tensor.device}; the tokens are on {tokens.device}")
+
+
+def check_groups(groups: Any, layout: Layout, partition: Partition[Any]) -> tuple[Group, ...]:
+    """The groups of a partition, which must hold every candidate token exactly once."""
+    made = tuple(tuple(group) for group in groups)
+    spans = [span for group in made for span in group]
+    for span in spans:
+        if not isinstance(span, Span) or not 0 <= span.image < len(layout.images):
+            raise PluginOutputError(
+                f"partition {partition}: split() returned {span!r} for {len(layout.images)} images; expected groups "
+                f"of Span"
+            )
+    if not all(made):
+        raise PluginOutputError(f"partition {partition}: split() returned a group without spans")
+    for number, image in enumerate(layout.images):
+        here = 0
+        for start, stop in sorted((s.start, s.stop) for s in spans if s.image == number and s.start != s.stop):
+            if start != here:
+                break
+            here = stop
+        else:
+            if here == image.tokens:
+                continue
+        mine = [f"{s.start}-{s.stop}" for s in spans if s.image == number]
+        raise PluginOutputError(
+            f"partition {partition}: split() must put each of the {image.tokens} tokens of image {number} into exactly "
+            f"one group; its spans are {', '.join(mine) or 'none'}"
+        )
+    return made
+
+
+def check_counts(counts: Any, limits: Sequence[int], what: str, budget: Budget[Any]) -> tuple[int, ...]:
+    """The counts of a budget, one for each group and none beyond its limit."""
+    made = tuple(counts)
+    fine = all(isinstance(count, int) and 0 <= count <= limit for count, limit in zip(made, limits, strict=False))
+    if len(made) != len(limits) or not fine:
+        raise PluginOutputError(
+            f"budget {budget}: {what} returned {made}; expected {len(limits)} whole numbers, each between 0 and "
+            f"{tuple(limits)}"
+        )
+    return made
+
+
+def check_mask(mask: Any, tokens: VisualTokens, constraint: Constraint[Any], what: str) -> None:
+    """Refuse a constraint's mask that is no (B, N) bool tensor on the tokens' device."""
+    wanted = f"a (B, N) = {tokens.shape[:2]} bool tensor on {tokens.device}, or None"
+    if not isinstance(mask, Tensor):
+        raise PluginOutputError(f"constraint {constraint}: {what} returned {type(mask).__name__}; expected {wanted}")
+    if tuple(mask.shape) != tokens.shape[:2] or mask.dtype != torch.bool or mask.device != tokens.device:
+        raise PluginOutputError(
+            f"constraint {constraint}: {what} returned shape {tuple(mask.shape)}, {mask.dtype} on {mask.device}; "
+            f"expected {wanted}"
+        )
+
+
+def constrained(tokens: VisualTokens, constraints: Sequence[Constraint[Any]]) -> VisualTokens:
+    """The tokens with all constraints applied.
+
+    Raises:
+        SpecError: a token must be kept and must be dropped.
+    """
+    keeps: list[tuple[str, Tensor]] = [("the model", tokens.required)]
+    drops: list[tuple[str, Tensor]] = []
+    for constraint in constraints:
+        keep, drop = constraint.must_keep(tokens), constraint.must_drop(tokens)
+        for mask, what, found in ((keep, "must_keep()", keeps), (drop, "must_drop()", drops)):
+            if mask is not None:
+                check_mask(mask, tokens, constraint, what)
+                found.append((f"constraint {constraint}", mask))
+    for dropper, drop in drops:
+        for keeper, keep in keeps:
+            both = (keep & drop & tokens.valid).nonzero()
+            if len(both):
+                where = tokens.name_of(int(both[0, 0]), int(both[0, 1]))
+                raise SpecError(f"{where} must be kept by {keeper} and must be dropped by {dropper}; relax one of them")
+    for _, drop in drops:
+        tokens = tokens.without(drop)
+    for _, keep in keeps[1:]:
+        tokens = tokens.require(keep)
+    return tokens
+
+
+def check_selection(selection: Any, tokens: VisualTokens, counts: Sequence[int], selector: Selector[Any]) -> None:
+    """Refuse a selector's result that has other counts than asked for, repeats, padding or lacks required tokens."""
+    inner = ", ".join(f"{part.kind} {part}" for part in selector.walk() if part.kind == "optimizer")
+    name = f"selector {selector}" + (f" with {inner}" if inner else "")
+    if not isinstance(selection, Selection):
+        raise PluginOutputError(f"{name} returned {type(selection).__name__}; expected a scope_core.Selection")
+    picks = selection.picks
+    for column in ("picks", "gains", "scores"):
+        value = getattr(selection, column)
+        if not isinstance(value, Tensor) or value.dim() != 2 or value.shape != picks.shape or len(value) != len(counts):
+            given = tuple(value.shape) if isinstance(value, Tensor) else type(value).__name__
+            raise PluginOutputError(
+                f"{name} returned {column} of shape {given}; expected (B, K) = {(len(counts), max(counts, default=0))}"
+            )
+    if picks.dtype != torch.int64 or bool(((picks < -1) | (picks >= tokens.shape[1])).any()):
+        raise PluginOutputError(
+            f"{name} returned picks of {picks.dtype} between {picks.min()} and {picks.max()}; expected int64 indices "
+            f"below N = {tokens.shape[1]}, -1 where a row is shorter"
+        )
+    if bool(((picks[:, :-1] < 0) & (picks[:, 1:] >= 0)).any()):
+        raise PluginOutputError(f"{name} returned picks with -1 before the end of a row")
+    mask = selection.mask
+    for group, (got, distinct, wanted) in enumerate(zip(selection.counts, mask.sum(1).tolist(), counts, strict=True)):
+        if got != wanted or distinct != wanted:
+            raise PluginOutputError(
+                f"{name} kept {distinct} distinct tokens ({got} picks) of {tokens.name_of(group)}; "
+                f"{wanted} were asked for"
+            )
+    if bool((mask & ~tokens.valid).any()):
+        raise PluginOutputError(f"{name} picked padding or tokens that a constraint forbids")
+    if bool((tokens.required & tokens.valid & ~mask).any()):
+        raise PluginOutputError(f"{name} dropped tokens that must be kept")
+
+
+def check_weights(weights: Any, selection: Selection, merger: Merger[Any]) -> None:
+    """Refuse merge weights that are no (B, K, N) floating-point tensor."""
+    if weights is not None:
+        shape = (*selection.picks.shape, selection.tokens.shape[1])
+        expect(weights, shape, f"merger {merger}: weights()", selection.tokens)

@@ -1,0 +1,116 @@
+"""The command line: ``scope``, or ``python -m scope_core``.
+
+Results go to stdout (tables, or pure JSON with ``--json``), everything else to stderr. Exit codes:
+
+====  =======================================================================
+0     ok
+1     a check found something wrong (``validate``, ``doctor``)
+2     wrong usage: an unknown command or option, a missing argument
+3     a spec, budget, signal, plugin or adapter is wrong; nothing was done
+4     weights or a picture could not be fetched, opened or written
+70    an unexpected error: a bug here or in a plugin (``--debug`` shows where)
+130   interrupted
+====  =======================================================================
+
+Nothing here names a part, a recipe or a model: all of them come from the registry. Torch and transformers
+are imported by the commands that need them, when they need them.
+"""
+
+from __future__ import annotations
+
+import io
+import sys
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+import scope_core
+from scope_core.cli import doctor, listing, models, photos, planning, running, selecting, show, spec_files
+from scope_core.cli.shell import MainGroup, examples
+from scope_core.cli.state import State
+
+_EXIT = (
+    "[bold]Exit codes[/bold]  0 ok, 1 a check failed, 2 wrong usage, 3 a spec, budget, signal or plugin is wrong, "
+    "4 something could not be fetched, opened or written, 70 unexpected error, 130 interrupted"
+)
+
+app = typer.Typer(
+    cls=MainGroup,
+    rich_markup_mode="rich",
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+
+
+def _version(wanted: bool) -> None:
+    if wanted:
+        typer.echo(f"scope-core {scope_core.__version__}")
+        raise typer.Exit
+
+
+@app.callback(
+    epilog=examples(
+        "scope list",
+        "scope explain scope@64",
+        "scope select photo.jpg --spec scope@64 --compare random --out kept.png",
+    )
+    + "\n\n"
+    + _EXIT
+)
+def entry(
+    ctx: typer.Context,
+    plugin: Annotated[
+        list[Path] | None,
+        typer.Option(
+            help="Also load this single-file plugin, by running it.",
+            metavar="FILE.py",
+            exists=True,
+            dir_okay=False,
+            show_default=False,
+        ),
+    ] = None,
+    debug: Annotated[bool, typer.Option("--debug", help="Show tracebacks of errors.")] = False,
+    version: Annotated[
+        bool, typer.Option("--version", help="Print the version.", is_eager=True, callback=_version)
+    ] = False,
+) -> None:
+    """Prune the visual tokens of multimodal LLMs with swappable strategies."""
+    ctx.obj = State(tuple(plugin or ()), debug)
+
+
+_COMMANDS = (
+    ("list", listing.list_parts, ("scope list", "scope list saliency", "scope list recipe --json")),
+    ("show", show.show, ("scope show cls_attention", "scope show recipe:random", "scope show scope --json")),
+    ("explain", spec_files.explain, ("scope explain scope@64", "scope explain scope@25% --out pruner.yaml")),
+    ("schema", spec_files.schema, ("scope schema --out scope.schema.json",)),
+    ("validate", spec_files.validate, ("scope validate pruner.yaml", "scope validate specs/*.yaml --json")),
+    ("plan", planning.plan, (
+        "scope plan scope@64 --tokens 576,576", "scope plan scope@640 --tiles 576+576+576",
+        "scope plan scope@25% --model llava-1.5-7b --size 336x672",
+    )),
+    ("select", selecting.select, (
+        "scope select photo.jpg --spec scope@64 --out kept.png",
+        "scope select demo:astronaut --compare top_k_attention,random --out kept.png",
+        "scope select *.jpg --spec pruner.yaml --compare scope@64 --keep 32 --order --json",
+    )),
+    ("run", running.run, (
+        'scope run photo.jpg -q "What is in the picture?" --model llava-1.5-7b --spec scope@64',
+        'scope run demo:coffee -q "What is this?" --keep 128 --json',
+    )),
+    ("photos", photos.photos, ("scope photos",)),
+    ("doctor", doctor.doctor, ("scope doctor", "scope doctor --json")),
+)  # fmt: skip
+
+for _name, _function, _examples in _COMMANDS:
+    app.command(_name, epilog=examples(*_examples))(_function)
+app.add_typer(models.app, name="models")
+
+
+def main() -> None:
+    """The entry point of ``scope``."""
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="replace")  # a terminal that knows no Greek letters must not end in an error
+    app(prog_name="scope")

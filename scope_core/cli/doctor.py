@@ -1,0 +1,201 @@
+"""``scope doctor``: what is installed, what is broken, and how to mend it."""
+
+from __future__ import annotations
+
+import platform
+from collections import Counter
+from importlib.metadata import entry_points
+from typing import Annotated, Any
+
+import typer
+from rich.console import Group
+from rich.text import Text
+
+import scope_core
+from scope_core.cli.listing import origin_of
+from scope_core.cli.models import extra_packages, installed, missing_packages
+from scope_core.cli.output import out, show_json, table, working
+from scope_core.cli.shell import Code
+from scope_core.cli.state import State, state_of
+from scope_core.discovery import GROUP, HOME
+from scope_core.errors import MissingDependencyError, PluginError, ScopeError
+from scope_core.pruner_spec import read_spec
+from scope_core.registry import Record, Registry
+
+DEVELOPMENT = ("test", "dev", "all", "docs")
+"""Extras that nobody misses who only uses the package."""
+
+
+def doctor(ctx: typer.Context, json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False) -> None:
+    """Check the installation: versions, plugins, recipes. Exit code 1 if anything is broken."""
+    with working("examining"):
+        facts = examine(state_of(ctx))
+    if json:
+        show_json(facts)
+    else:
+        _print(facts)
+    if facts["problems"]:
+        raise typer.Exit(Code.CHECK)
+
+
+def examine(state: State) -> dict[str, Any]:
+    """Everything the doctor looks at, as plain data; ``problems`` is empty where all is well."""
+    state.quiet_plugins = True
+    problems: list[dict[str, str]] = []
+    packages = _packages(problems)
+    try:
+        registry = state.registry
+    except PluginError as error:  # strict mode, or a plugin of the command line
+        registry = Registry()
+        problems.append(
+            {"what": str(error), "fix": "fix or uninstall that plugin, or disable it with SCOPE_DISABLE_PLUGINS"}
+        )
+    for failure in registry.failures:
+        owner = failure.origin.distribution
+        fix = f"pip install --upgrade {owner}, or uninstall it, or set SCOPE_DISABLE_PLUGINS={owner}"
+        problems.append({"what": str(failure), "fix": fix})
+    for kind, name, clash in registry.conflicts():
+        owners = sorted({record.origin.distribution for record in clash})
+        problems.append(
+            {
+                "what": f"{kind} '{name}' is given by {' and by '.join(str(record.origin) for record in clash)}",
+                "fix": f"uninstall one of them, or set SCOPE_DISABLE_PLUGINS={owners[-1]}",
+            }
+        )
+    if not any(registry.names(kind) for kind in registry.kinds()):
+        problems.append({"what": "no parts are installed at all", "fix": f"pip install {HOME} (or pip install -e .)"})
+    notes: list[str] = []
+    for record in (record for kind in registry.kinds() for record in registry.records(kind)):
+        _check(record, registry, problems, notes)
+    return {
+        "ok": not problems,
+        "problems": problems,
+        "packages": packages,
+        "plugins": _plugins(registry),
+        "disabled": list(registry.disabled),
+        "recipes_checked": len(registry.records("recipe")),
+        "notes": list(dict.fromkeys(notes)),
+    }
+
+
+def _packages(problems: list[dict[str, str]]) -> list[dict[str, Any]]:
+    """Every package that scope-core can use: its version, who needs it, and whether it is new enough."""
+    wanted: dict[str, dict[str, Any]] = {}
+    for extra, needs in extra_packages(HOME).items():
+        for package, least in needs if extra not in DEVELOPMENT else ():
+            row = wanted.setdefault(
+                package, {"package": package, "version": installed(package), "needs": least, "for": []}
+            )
+            row["for"].append(extra or "always")
+    rows = [
+        {"package": "python", "version": platform.python_version(), "needs": "", "for": ["always"]},
+        {"package": HOME, "version": scope_core.__version__, "needs": "", "for": ["always"]},
+        *wanted.values(),
+    ]
+    for row in rows:
+        old = bool(row["version"] and row["needs"]) and _numbers(row["version"]) < _numbers(row["needs"])
+        base = "always" in row["for"]
+        row["state"] = "too old" if old else "ok" if row["version"] else "missing"
+        source = HOME if base else f"{HOME}[{row['for'][0]}]"
+        row["fix"] = "" if row["state"] == "ok" else f"pip install --upgrade '{source}'"
+        if old or (base and not row["version"]):
+            given = f"{row['version']} is older than {row['needs']}" if old else "not installed"
+            problems.append({"what": f"{row['package']}: {given}", "fix": row["fix"]})
+    return rows
+
+
+def _numbers(version: str) -> tuple[int, ...]:
+    parts = version.split("+")[0].split(".")
+    return tuple(int("".join(c for c in part if c.isdigit()) or 0) for part in parts[:3])
+
+
+def _check(record: Record, registry: Registry, problems: list[dict[str, str]], notes: list[str]) -> None:
+    """Whether a part can be imported, a recipe read, a zoo entry loaded."""
+    what = f"{record.kind.name} '{record.name}' ({origin_of(record)})"
+    try:
+        if record.kind.name == "recipe":
+            registry.build_slots(read_spec({"recipe": record.name}, registry))
+        elif record.kind.name == "zoo":
+            if missing := missing_packages(record.item.requires):
+                raise MissingDependencyError(f"needs: pip install '{' '.join(missing)}'")
+        else:
+            _ = record.target
+    except MissingDependencyError as error:
+        notes.append(f"{what} cannot be used yet: {error}")
+    except ScopeError as error:
+        problems.append(
+            {"what": f"{what}: {error}", "fix": f"report it to the authors of {record.origin.distribution}"}
+        )
+
+
+def _plugins(registry: Registry) -> list[dict[str, Any]]:
+    """One row per entry point, with what it gave."""
+    counts: dict[tuple[str, str], Counter[str]] = {}
+    clashing = [record for _, _, clash in registry.conflicts() for record in clash]
+    for record in [*clashing, *(record for kind in registry.kinds() for record in registry.records(kind))]:
+        counts.setdefault((str(record.origin), record.origin.entry_point), Counter())[record.kind.name] += 1
+    failed = {(str(f.origin), f.origin.entry_point): f for f in registry.failures}
+    every = {**{key: Counter[str]() for key in _declared()}, **counts}
+    disabled = {entry.partition(" (")[0] for entry in registry.disabled}
+    return [
+        {
+            "from": origin,
+            "entry_point": point,
+            "gives": dict(given),
+            "state": "failed"
+            if (origin, point) in failed
+            else "disabled"
+            if point in disabled and not given
+            else "loaded",
+        }
+        for (origin, point), given in sorted(every.items(), key=lambda item: (not item[0][0].startswith(HOME), item[0]))
+    ]
+
+
+def _declared() -> list[tuple[str, str]]:
+    """Every entry point of the group, loaded or not."""
+    points = [point for point in entry_points(group=GROUP) if point.dist is not None]
+    return [(f"{point.dist.name} {point.dist.version}", point.name) for point in points if point.dist is not None]
+
+
+def _print(facts: dict[str, Any]) -> None:
+    colours = {
+        "ok": "green",
+        "loaded": "green",
+        "missing": "yellow",
+        "disabled": "yellow",
+        "too old": "red",
+        "failed": "red",
+    }
+
+    def state(text: str) -> Text:
+        return Text(text, style=colours[text])
+
+    packages = [
+        (row["package"], row["version"] or "-", ", ".join(row["for"]), state(row["state"]), row["fix"])
+        for row in facts["packages"]
+    ]
+    plugins = [
+        (
+            row["from"],
+            row["entry_point"],
+            ", ".join(f"{n} {kind}" for kind, n in row["gives"].items()) or "-",
+            state(row["state"]),
+        )
+        for row in facts["plugins"]
+    ]
+    blocks: list[Any] = [
+        Text("packages", style="bold cyan"),
+        table(["package", "version", "for", "state", "to get it"], packages),
+        Text("plugins", style="bold cyan"),
+        table(["from", "entry point", "gives", "state"], plugins),
+    ]
+    if facts["disabled"]:
+        blocks.append(Text(f"disabled by SCOPE_DISABLE_PLUGINS: {', '.join(facts['disabled'])}", style="yellow"))
+    blocks += [Text(f"note: {text}", style="yellow") for text in facts["notes"]]
+    for problem in facts["problems"]:
+        blocks.append(Text("problem: ", style="bold red") + Text(problem["what"], style="red"))
+        blocks.append(Text("    fix: ", style="bold") + Text(problem["fix"]))
+    if facts["ok"]:
+        blocks.append(Text(f"All is well; {facts['recipes_checked']} recipes checked.", style="bold green"))
+    out().print(Group(*blocks), soft_wrap=False)

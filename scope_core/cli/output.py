@@ -1,0 +1,151 @@
+"""What commands write: results on stdout (tables or JSON), everything else on stderr."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import math
+import sys
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+import typer
+from rich import box
+from rich.console import Console, RenderableType
+from rich.table import Table
+from rich.text import Text
+
+from scope_core.errors import ZooError, did_you_mean
+
+
+def out() -> Console:
+    """The console of results. Made anew each time, because tests and pipes replace ``sys.stdout``."""
+    return Console(highlight=False)
+
+
+def err() -> Console:
+    """The console of messages."""
+    return Console(stderr=True, highlight=False)
+
+
+def complain(message: str) -> None:
+    """An error, in red, on stderr."""
+    err().print(Text("error: ", style="bold red") + Text(message, style="red"), soft_wrap=True)
+
+
+def warn(message: str) -> None:
+    """A warning, in yellow, on stderr."""
+    err().print(Text("warning: ", style="bold yellow") + Text(message), soft_wrap=True)
+
+
+def note(message: str) -> None:
+    """Something worth knowing, on stderr."""
+    err().print(Text("note: ", style="bold cyan") + Text(message), soft_wrap=True)
+
+
+def done(message: str) -> None:
+    """What was written where, on stderr."""
+    err().print(Text(message, style="green"), soft_wrap=True)
+
+
+def show_json(data: Any) -> None:
+    """``data`` as JSON on stdout, with nothing around it; NaN and infinity become null."""
+    unicode = (getattr(sys.stdout, "encoding", None) or "").lower().startswith("utf")
+    typer.echo(json.dumps(_finite(data), indent=2, ensure_ascii=not unicode))
+
+
+def _finite(data: Any) -> Any:
+    if isinstance(data, float) and not math.isfinite(data):
+        return None
+    if isinstance(data, dict):
+        return {str(key): _finite(value) for key, value in data.items()}
+    return [_finite(value) for value in data] if isinstance(data, (list, tuple)) else data
+
+
+def cell(value: Any, style: str = "") -> RenderableType:
+    """``value`` for a table; texts are shown as they are, brackets included."""
+    return Text(value, style=style) if isinstance(value, str) else value
+
+
+def table(columns: Sequence[str | tuple[str, dict[str, Any]]], rows: Sequence[Sequence[Any]], **options: Any) -> Table:
+    """A plain table.
+
+    Args:
+        columns: Headers, with rich's column options where they are needed.
+        rows: Texts or rich renderables.
+        options: Of the rich table.
+    """
+    settings: dict[str, Any] = {
+        "box": box.SIMPLE_HEAD,
+        "pad_edge": False,
+        "padding": (0, 1, 0, 0),
+        "header_style": "bold",
+        **options,
+    }
+    made = Table(**settings)
+    for column in columns:
+        name, how = (column, {}) if isinstance(column, str) else column
+        made.add_column(name, **{"overflow": "fold", **how})
+    for row in rows:
+        made.add_row(*map(cell, row))
+    return made
+
+
+def percent(share: float | None) -> str:
+    """``0.8534`` as ``85%``; a dash where there is no number. Only all is ``100%``, only nothing is ``0%``."""
+    if share is None or not math.isfinite(share):
+        return "-"
+    text = f"{share:.0%}"
+    if share < 1 and text == "100%":
+        return ">99%"
+    return "<1%" if share > 0 and text == "0%" else text
+
+
+@contextlib.contextmanager
+def working(text: str) -> Iterator[None]:
+    """A spinner on stderr, where that is a terminal; what code inside prints goes to stderr too."""
+    console = err()
+    status = console.status(Text(text)) if console.is_terminal else contextlib.nullcontext()
+    with status, contextlib.redirect_stdout(sys.stderr):
+        yield
+
+
+def check_out(path: Path | None, suffixes: Sequence[str] = (), *, option: str = "--out") -> None:
+    """Refuse a file that cannot be written, before any work is done.
+
+    Raises:
+        typer.BadParameter: the folder is not there, or the ending is not one of ``suffixes``.
+    """
+    if path is None:
+        return
+    if suffixes and path.suffix.lower() not in suffixes:
+        raise typer.BadParameter(f"'{path}' must end in one of {', '.join(suffixes)}", param_hint=f"'{option}'")
+    if path.is_dir():
+        raise typer.BadParameter(f"'{path}' is a folder; give a file name in it", param_hint=f"'{option}'")
+    if not path.parent.is_dir():
+        beside = path.parent.parent
+        near = did_you_mean(path.parent.name, [p.name for p in beside.iterdir()]) if beside.is_dir() else ""
+        raise typer.BadParameter(
+            f"folder '{path.parent}' does not exist{near}; make it first", param_hint=f"'{option}'"
+        )
+
+
+def write_text(path: Path, text: str) -> None:
+    """Write a result to a file.
+
+    Raises:
+        ZooError: it cannot be written.
+    """
+    with writing(path):
+        path.write_text(text, encoding="utf-8")
+
+
+@contextlib.contextmanager
+def writing(path: Path) -> Iterator[None]:
+    """Turns failures to write ``path`` into errors that name it."""
+    try:
+        yield
+    except OSError as error:
+        raise ZooError(f"'{path}' cannot be written: {error.strerror or error}") from error
+    done(f"wrote {path}")

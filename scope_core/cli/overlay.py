@@ -1,0 +1,222 @@
+"""Pictures of selections: kept patches as they are, dropped ones dark and grey, one panel per recipe.
+
+Drawn with Pillow alone. Its built-in font knows Latin letters only, so captions stay within those.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from scope_core.cli.output import percent, writing
+
+if TYPE_CHECKING:
+    from PIL.Image import Image
+    from PIL.ImageDraw import ImageDraw
+
+SUFFIXES = (".png", ".jpg", ".jpeg", ".webp")
+
+PANEL = 480  # shorter sides are scaled up to about this many pixels, in whole pixels per patch
+GAP, MARGIN, BELOW = 28, 36, 24
+LIGHT = 0.38  # what dropped patches keep of their brightness
+PAGE, INK, FAINT, TRACK, BAR = "#ffffff", "#1c2430", "#66707f", "#e6e9ee", "#2f6fde"
+OUTLINE = "#ffd23f"
+RAMP = ((255, 244, 120), (255, 158, 40), (233, 66, 92), (180, 62, 205), (108, 112, 255))
+"""First pick to last pick."""
+TITLE, TEXT, SMALL = 26, 18, 17
+MOST_COLUMNS = 4
+
+
+@dataclass(frozen=True)
+class Panel:
+    """One panel.
+
+    Attributes:
+        title: The first line under the picture, on the left.
+        aside: On the same line, on the right.
+        picks: (row, column) of the kept patches in the order they were picked; None shows the picture as it is.
+        bars: ``(label, share)``: a bar each; a dash where the share is None.
+        small: The last line.
+    """
+
+    title: str
+    aside: str = ""
+    picks: Sequence[tuple[int, int]] | None = None
+    bars: tuple[tuple[str, float | None], ...] = ()
+    small: str = ""
+
+
+@dataclass(frozen=True)
+class Strip:
+    """The panels of one picture.
+
+    Attributes:
+        view: The picture as the tower sees it.
+        grid: Rows and columns of its patches.
+        panels: What to draw of it.
+    """
+
+    view: Image
+    grid: tuple[int, int]
+    panels: tuple[Panel, ...]
+
+
+def draw(strips: Sequence[Strip], *, heading: str = "", footnotes: Sequence[str] = (), order: bool = False) -> Image:
+    """One row of panels per picture; a single picture with many panels is wrapped into several rows.
+
+    Args:
+        strips: The pictures.
+        heading: A line above them.
+        footnotes: Lines below them.
+        order: Colour the outlines by the order of the picks.
+    """
+    import PIL.Image
+    from PIL import ImageDraw
+
+    rows = _wrapped(strips)
+    sizes = [_panel_size(strip) for strip in rows]
+    caption = _caption_height(rows)
+    widths = [len(s.panels) * size[0] + (len(s.panels) - 1) * GAP for s, size in zip(rows, sizes, strict=True)]
+    width = max(widths) + 2 * MARGIN
+    top = MARGIN + (TITLE + 26 if heading else 0)
+    feet = list(footnotes)
+    height = (
+        top
+        + sum(size[1] + caption + GAP for size in sizes)
+        - GAP
+        + (len(feet) * 26 + BELOW if feet or order else 0)
+        + MARGIN
+    )
+    height += 30 if order else 0
+    page = PIL.Image.new("RGB", (width, height), PAGE)
+    pen = ImageDraw.Draw(page)
+    if heading:
+        _text(pen, (MARGIN, MARGIN - 4), heading, TITLE, INK, width - 2 * MARGIN)
+    y = top
+    for strip, size in zip(rows, sizes, strict=True):
+        for number, panel in enumerate(strip.panels):
+            x = MARGIN + number * (size[0] + GAP)
+            page.paste(_painted(strip, panel, size, order), (x, y))
+            _caption(pen, panel, (x, y + size[1] + 12), size[0])
+        y += size[1] + caption + GAP
+    y += BELOW - GAP
+    if order:
+        _legend(pen, (MARGIN, y))
+        y += 30
+    for line in feet:
+        _text(pen, (MARGIN, y), line, SMALL, FAINT, width - 2 * MARGIN)
+        y += 26
+    return page
+
+
+def save(page: Image, path: Path) -> None:
+    """Write the picture; the ending says how.
+
+    Raises:
+        ZooError: it cannot be written.
+    """
+    with writing(path):
+        if path.suffix.lower() == ".png":
+            page.save(path, optimize=True)
+        else:
+            page.save(path, quality=92)
+
+
+def _wrapped(strips: Sequence[Strip]) -> list[Strip]:
+    """Rows of panels, at most `MOST_COLUMNS` wide where there is one picture only."""
+    if len(strips) != 1 or len(strips[0].panels) <= MOST_COLUMNS:
+        return list(strips)
+    strip = strips[0]
+    lines = -(-len(strip.panels) // MOST_COLUMNS)
+    columns = -(-len(strip.panels) // lines)
+    return [
+        Strip(strip.view, strip.grid, strip.panels[start : start + columns])
+        for start in range(0, len(strip.panels), columns)
+    ]
+
+
+def _panel_size(strip: Strip) -> tuple[int, int]:
+    """Width and height with whole pixels per patch, at least `PANEL` on the shorter side (within rounding)."""
+    rows, columns = strip.grid
+    scale = PANEL / min(strip.view.size)
+    across = max(4, round(strip.view.width * scale / columns))
+    down = max(4, round(strip.view.height * scale / rows))
+    return across * columns, down * rows
+
+
+def _painted(strip: Strip, panel: Panel, size: tuple[int, int], order: bool) -> Image:
+    import PIL.Image
+    from PIL import ImageDraw, ImageEnhance
+
+    bright = strip.view.convert("RGB").resize(size, PIL.Image.Resampling.LANCZOS)
+    if panel.picks is None:
+        return bright
+    dark = ImageEnhance.Brightness(bright.convert("L").convert("RGB")).enhance(LIGHT)
+    across, down = size[0] // strip.grid[1], size[1] // strip.grid[0]
+    boxes = [(c * across, r * down, (c + 1) * across, (r + 1) * down) for r, c in panel.picks]
+    for box in boxes:
+        dark.paste(bright.crop(box), box[:2])
+    pen = ImageDraw.Draw(dark)
+    # the first picks last, so that their colours are not drawn over
+    for number, (left, upper, right, lower) in reversed(list(enumerate(boxes))):
+        colour = _ramp(number / max(1, len(boxes) - 1)) if order else OUTLINE
+        pen.rectangle((left, upper, right - 1, lower - 1), outline=colour, width=2 if order else 1)
+    return dark
+
+
+def _caption_height(rows: Sequence[Strip]) -> int:
+    bars = max(len(panel.bars) for strip in rows for panel in strip.panels)
+    small = any(panel.small for strip in rows for panel in strip.panels)
+    return 12 + TITLE + 14 + bars * 28 + (26 if small else 0)
+
+
+def _caption(pen: ImageDraw, panel: Panel, at: tuple[int, int], width: int) -> None:
+    x, y = at
+    aside = _text(pen, (x + width, y + 5), panel.aside, TEXT, FAINT, width // 2, right=True)
+    _text(pen, (x, y), panel.title, TITLE, INK, width - aside - 12)
+    y += TITLE + 14
+    start, number = x + 150, 56
+    for label, share in panel.bars:
+        _text(pen, (x, y), label, TEXT, FAINT, start - x - 8)
+        room = width - (start - x) - number
+        pen.rectangle((start, y + 6, start + room, y + 16), fill=TRACK)
+        if share is not None and share > 0:
+            pen.rectangle((start, y + 6, start + round(room * min(share, 1)), y + 16), fill=BAR)
+        _text(pen, (x + width, y), "n/a" if share is None else percent(share), TEXT, INK, number, right=True)
+        y += 28
+    if panel.small:
+        _text(pen, (x, y + 2), panel.small, SMALL, FAINT, width)
+
+
+def _legend(pen: ImageDraw, at: tuple[int, int]) -> None:
+    x, y = at
+    x += _text(pen, (x, y), "first pick", SMALL, FAINT, 120) + 10
+    for step in range(160):
+        pen.line((x + step, y + 4, x + step, y + 14), fill=_ramp(step / 159))
+    _text(pen, (x + 170, y), "last pick", SMALL, FAINT, 120)
+
+
+def _ramp(share: float) -> tuple[int, int, int]:
+    place = share * (len(RAMP) - 1)
+    low = min(int(place), len(RAMP) - 2)
+    mixed = [round(a + (b - a) * (place - low)) for a, b in zip(RAMP[low], RAMP[low + 1], strict=True)]
+    return mixed[0], mixed[1], mixed[2]
+
+
+def _text(
+    pen: ImageDraw, at: tuple[int, int], text: str, size: int, fill: str, room: int, *, right: bool = False
+) -> int:
+    """Draw one line, cut with dots where it is too long; returns its width."""
+    from PIL import ImageFont
+
+    font = ImageFont.load_default(size)
+    text = text.encode("latin-1", "replace").decode("latin-1")
+    if font.getlength(text) > room:
+        while text and font.getlength(text + "...") > room:
+            text = text[:-1]
+        text += "..."
+    length = round(font.getlength(text))
+    pen.text((at[0] - length if right else at[0], at[1]), text, font=font, fill=fill)
+    return length

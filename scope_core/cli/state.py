@@ -1,0 +1,120 @@
+"""What one run of the program knows: the registry, and the plugins named on the command line."""
+
+from __future__ import annotations
+
+import importlib.util
+import sys
+import warnings
+from dataclasses import dataclass, field
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import typer
+
+from scope_core.cli.output import warn
+from scope_core.errors import PluginError, SpecError, UnknownNameError, did_you_mean, listed
+
+if TYPE_CHECKING:
+    from types import ModuleType
+
+    from scope_core.entries import ZooEntry
+    from scope_core.registry import Record, Registry
+
+
+@dataclass
+class State:
+    """What one run of the program knows.
+
+    Attributes:
+        plugins: Single-file plugins named on the command line.
+        debug: Whether tracebacks are wanted.
+        quiet_plugins: Broken plugins are not warned about (``doctor`` reports them itself).
+    """
+
+    plugins: tuple[Path, ...] = ()
+    debug: bool = False
+    quiet_plugins: bool = field(default=False, compare=False)
+
+    @cached_property
+    def registry(self) -> Registry:
+        """Everything installed, and the plugins of the command line.
+
+        Raises:
+            PluginError: a plugin file is broken.
+        """
+        from scope_core.discovery import discover
+
+        with warnings.catch_warnings(record=True) as caught:
+            warnings.simplefilter("always")
+            registry = discover()
+        for warning in caught:
+            if not self.quiet_plugins:
+                warn(str(warning.message))
+        for path in self.plugins:
+            registry = registry.with_module(load_file(path), name=path.name)
+        return registry
+
+    def zoo(self, kind: str, name: str | None) -> Record:
+        """The zoo entry to use: the one named, else the one that is marked as default, else the first.
+
+        Raises:
+            UnknownNameError: there is none, or it is of the other kind.
+        """
+        fitting = [record for record in self.registry.records("zoo") if record.item.kind == kind]
+        if name is None:
+            marked = [record for record in fitting if record.item.default]
+            if not fitting:
+                raise UnknownNameError(f"no {kind} is installed; `scope models` lists what is, `scope doctor` why not")
+            return (marked or fitting)[0]
+        if not self.registry.has("zoo", name):
+            names = [record.name for record in fitting]
+            broken = "".join(f". Perhaps it belongs to a broken plugin: {f}" for f in self.registry.failures)
+            raise UnknownNameError(
+                f"no {kind} is called '{name}'{did_you_mean(name, names)}. Installed: {listed(names)}{broken}"
+            )
+        record = self.registry.get("zoo", name)
+        if record.item.kind != kind:
+            raise UnknownNameError(
+                f"'{name}' is a {record.item.kind}, not a {kind}. Installed {kind}s: {listed(r.name for r in fitting)}"
+            )
+        return record
+
+
+def state_of(ctx: typer.Context) -> State:
+    """The state that the program's callback put into the context."""
+    state = ctx.find_object(State)
+    return state if state is not None else State()
+
+
+def load_file(path: Path) -> ModuleType:
+    """A Python file as a module; only ever a file that the command line names.
+
+    Raises:
+        PluginError: running it raised.
+    """
+    name = f"scope_plugin_file_{path.stem}"
+    spec = importlib.util.spec_from_file_location(name, path)
+    if spec is None or spec.loader is None:
+        raise PluginError(f"plugin file '{path}' is no Python file; give a file that ends in .py")
+    module = importlib.util.module_from_spec(spec)
+    sys.modules[name] = module  # pydantic looks a class's module up by name
+    try:
+        spec.loader.exec_module(module)
+    except (Exception, SystemExit) as error:
+        del sys.modules[name]
+        raise PluginError(f"plugin file '{path}' failed to load: {type(error).__name__}: {error}") from error
+    return module
+
+
+def starting_spec(spec: str | None, entry: ZooEntry) -> str:
+    """The spec that was given, else the one the zoo entry recommends.
+
+    Raises:
+        SpecError: neither exists.
+    """
+    if spec is None and not entry.recipe:
+        raise SpecError(
+            f"'{entry.name}' recommends no recipe of its own; give one, e.g. --spec RECIPE@64 (see `scope list recipe`)"
+        )
+    return spec or entry.recipe

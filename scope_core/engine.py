@@ -1,0 +1,237 @@
+"""The selection engine: parts and tensors in, picks out. Knows no part by name and no model at all."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from scope_core.checks import blamed, expect
+from scope_core.errors import BudgetError, PluginOutputError, SpecError
+from scope_core.interfaces import Combiner, CoverageFunction, Picks, SaliencySource, SimilarityMetric
+from scope_core.tokens import VisualTokens
+
+
+@dataclass(frozen=True, eq=False)
+class Problem:
+    """What an optimizer works on: tokens and the four parts, outputs checked and computed once.
+
+    Attributes:
+        tokens: The candidates.
+        source: Where saliency comes from.
+        metric: Where similarity comes from.
+        coverage: The set function.
+        combiner: Makes one score of gain and saliency.
+    """
+
+    tokens: VisualTokens
+    source: SaliencySource[Any]
+    metric: SimilarityMetric[Any]
+    coverage: CoverageFunction[Any]
+    combiner: Combiner[Any]
+
+    @property
+    def candidates(self) -> Tensor:
+        """(B, N) bool: tokens that may be picked."""
+        return self.tokens.valid
+
+    @cached_property
+    def raw_saliency(self) -> Tensor:
+        """(B, N) the source's scores, checked; ones where the combiner reads no saliency."""
+        tokens = self.tokens
+        if not self.combiner.uses_saliency:
+            return tokens.features.new_ones(tokens.shape[:2])
+        if tokens.saliency is not None and self.source.needs:
+            saliency, name = tokens.saliency, "the given saliency"
+        else:
+            return checked_scores(self.source, tokens)
+        tokens.check_finite(name, saliency)
+        return saliency
+
+    @cached_property
+    def saliency(self) -> Tensor:
+        """(B, N) saliency as the combiner wants it."""
+        raw = self.raw_saliency
+        with blamed(self.combiner, "prepare"):
+            prepared = self.combiner.prepare(raw, self.tokens)
+        expect(prepared, self.tokens.shape[:2], f"combiner {self.combiner}: prepare()", self.tokens)
+        return prepared
+
+    @cached_property
+    def similarity(self) -> Tensor | None:
+        """(B, N, N), rows and columns of padding zero; None where no part reads it."""
+        if not (self.coverage.uses_similarity and self.combiner.uses_coverage):
+            return None
+        with blamed(self.metric, "pairwise"):
+            matrix = self.metric.pairwise(self.tokens)
+        matrix, saliency = self._real_pairs(matrix, f"similarity {self.metric}: pairwise()"), self.saliency
+        with blamed(self.combiner, "condition"):
+            conditioned = self.combiner.condition(matrix, saliency)
+        if conditioned is not matrix:
+            matrix = self._real_pairs(conditioned, f"combiner {self.combiner}: condition()")
+        if self.coverage.nonnegative_similarity and matrix.numel():
+            lowest = matrix.amin()
+            if bool(lowest < 0):
+                raise SpecError(
+                    f"coverage {self.coverage} is defined for similarities of at least 0, and similarity "
+                    f"{self.metric} gave {float(lowest):.4g}; choose a similarity without negative values"
+                )
+        return matrix
+
+    def _real_pairs(self, matrix: Tensor, what: str) -> Tensor:
+        """A similarity matrix, checked, with rows and columns of padding zero."""
+        tokens = self.tokens
+        expect(matrix, (*tokens.shape[:2], tokens.shape[1]), what, tokens)
+        if not bool(tokens.valid.all()):
+            matrix = matrix.masked_fill(~(tokens.valid[:, :, None] & tokens.valid[:, None, :]), 0)
+        if not bool(torch.isfinite(matrix).all()):
+            group, row, col = (int(i) for i in (~torch.isfinite(matrix)).nonzero()[0])
+            raise PluginOutputError(
+                f"{what} gave {float(matrix[group, row, col])} for {tokens.name_of(group, row)} and token {col}; "
+                f"selection needs finite numbers: look for overflow in half precision"
+            )
+        return matrix
+
+    def start(self) -> object:
+        """The coverage function's state of the empty set."""
+        similarity = self.similarity
+        with blamed(self.coverage, "start"):
+            state: object = self.coverage.start(similarity, self.tokens)  # type: ignore[arg-type]  # None if not used
+        return state
+
+    def gain(self, state: object) -> Tensor:
+        """(B, N) marginal gains, checked."""
+        with blamed(self.coverage, "gain"):
+            gain = self.coverage.gain(state)
+        expect(gain, self.tokens.shape[:2], f"coverage {self.coverage}: gain()", self.tokens)
+        return gain
+
+    def add(self, state: object, pick: Tensor) -> object:
+        """The state after picking token ``pick[b]`` of each group."""
+        with blamed(self.coverage, "add"):
+            after: object = self.coverage.add(state, pick)
+        return after
+
+    def score(self, gain: Tensor) -> Tensor:
+        """(B, N) scores, checked."""
+        saliency = self.saliency
+        with blamed(self.combiner, "combine"):
+            score = self.combiner.combine(gain, saliency)
+        expect(score, self.tokens.shape[:2], f"combiner {self.combiner}: combine()", self.tokens)
+        return score
+
+
+def checked_scores(source: SaliencySource[Any], tokens: VisualTokens) -> Tensor:
+    """(B, N) what ``source`` says of ``tokens``, checked.
+
+    Raises:
+        PluginOutputError: it returned no floating-point tensor of that shape.
+        TokensError: a valid token's score is not finite.
+    """
+    name = f"saliency {source}"
+    with blamed(source, "score"):
+        saliency = source.score(tokens)
+    expect(saliency, tokens.shape[:2], f"{name}: score()", tokens)
+    name += f" (from {', '.join(sorted(source.needs))})" if source.needs else ""
+    tokens.check_finite(name, saliency)
+    return saliency
+
+
+def greedy(problem: Problem, keep: Sequence[int]) -> Picks:
+    """Exact greedy: pick the highest score, add it, repeat. Ties break to the lowest index.
+
+    Groups of unequal counts run together; required tokens are picked before the others. For a monotone
+    submodular coverage used alone the result is within 1 - 1/e of the best set (Nemhauser et al. 1978);
+    weighted by saliency there is no such bound.
+
+    Returns:
+        (B, max(keep)) picks with their gains and scores.
+    """
+    tokens = problem.tokens
+    batch, count, _ = tokens.shape
+    counts = torch.tensor(keep, device=tokens.device)
+    available = problem.candidates.clone()
+    rows = torch.arange(batch, device=tokens.device)
+    picks, gains, scores = [], [], []
+    state = problem.start() if problem.combiner.uses_coverage else None
+    ones = tokens.features.new_ones((batch, count))
+    for step in range(max(keep, default=0)):
+        gain = ones if state is None else problem.gain(state)
+        score = problem.score(gain).masked_fill(~allowed(available, tokens.required), -torch.inf)
+        pick = score.argmax(1)
+        live = step < counts
+        picks.append(pick.masked_fill(~live, -1))
+        gains.append(gain[rows, pick].masked_fill(~live, torch.nan))
+        scores.append(score[rows, pick].masked_fill(~live, torch.nan))
+        available[rows, pick] = False
+        if state is not None:
+            state = problem.add(state, pick)
+    made = Picks(_stack(picks, tokens, torch.int64), _stack(gains, tokens), _stack(scores, tokens))
+    check_picks(made, problem, keep)
+    return made
+
+
+def rank(score: Tensor, gain: Tensor, problem: Problem, keep: Sequence[int]) -> Picks:
+    """The ``keep[b]`` highest scores of each group at once; ties break to the lowest index."""
+    tokens = problem.tokens
+    # three levels: required, candidates, the rest; scores only decide within a level
+    level = problem.candidates.to(torch.int8) + (tokens.required & problem.candidates).to(torch.int8)
+    by_score = score.masked_fill(~problem.candidates, -torch.inf).sort(dim=1, descending=True, stable=True).indices
+    by_level = level.gather(1, by_score).sort(dim=1, descending=True, stable=True).indices
+    order = by_score.gather(1, by_level)[:, : max(keep, default=0)]
+    short = torch.arange(order.shape[1], device=order.device) >= torch.tensor(keep, device=order.device)[:, None]
+    made = Picks(
+        order.masked_fill(short, -1),
+        gain.gather(1, order).masked_fill(short, torch.nan),
+        score.gather(1, order).masked_fill(short, torch.nan),
+    )
+    check_picks(made, problem, keep)
+    return made
+
+
+def allowed(available: Tensor, required: Tensor) -> Tensor:
+    """(B, N) bool: the required tokens that are left, in groups that have some; else all that are left."""
+    first = available & required
+    return torch.where(first.any(1, keepdim=True), first, available)
+
+
+def check_keep(tokens: VisualTokens, keep: Sequence[int]) -> None:
+    """Refuse counts that the tokens cannot meet.
+
+    Raises:
+        BudgetError: more than the valid tokens, fewer than the required ones, or negative.
+    """
+    valid = tokens.valid.sum(1).tolist()
+    required = (tokens.required & tokens.valid).sum(1).tolist()
+    if len(keep) != len(valid):
+        raise BudgetError(f"{len(keep)} counts were given for {len(valid)} groups")
+    for group, (count, most, least) in enumerate(zip(keep, valid, required, strict=True)):
+        if not 0 <= count <= most:
+            raise BudgetError(f"{tokens.name_of(group)}: cannot keep {count} of {most} tokens that may be kept")
+        if count < least:
+            raise BudgetError(
+                f"{tokens.name_of(group)}: {least} tokens must be kept, more than the {count} of the budget; "
+                f"raise the budget or relax the constraints"
+            )
+
+
+def check_picks(made: Picks, problem: Problem, keep: Sequence[int]) -> None:
+    """Refuse picks whose score was no finite number: some part returned NaN or infinity."""
+    bad = ~torch.isfinite(made.scores) & (made.picks >= 0)
+    if bool(bad.any()):
+        group, step = (int(i) for i in bad.nonzero()[0])
+        raise PluginOutputError(
+            f"pick {step} of {problem.tokens.name_of(group)} has score {float(made.scores[group, step])}: coverage "
+            f"{problem.coverage} gave gain {float(made.gains[group, step])} and combiner {problem.combiner} made that "
+            f"of it; check the saliency's sign and range"
+        )
+
+
+def _stack(column: list[Tensor], tokens: VisualTokens, dtype: torch.dtype | None = None) -> Tensor:
+    if column:
+        return torch.stack(column, 1)
+    return tokens.features.new_zeros((tokens.shape[0], 0), dtype=dtype or tokens.features.dtype)

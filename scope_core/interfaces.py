@@ -1,0 +1,349 @@
+"""What each kind of part must do. Subclass one, give it a spec, register it with a hook.
+
+Every part is stateless and re-entrant: a frozen spec goes in, results come out, and nothing about a call
+is stored on ``self``. Shapes: B groups selected together, N candidate tokens, K kept, D feature width.
+
+This module does not import torch, so that parts can be listed without it.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import ExitStack
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, ClassVar, Generic, Protocol, TypeVar
+
+from scope_core.specs import ComponentSpec
+
+if TYPE_CHECKING:
+    from PIL.Image import Image
+    from torch import Tensor
+
+    from scope_core.attach import Attachment
+    from scope_core.engine import Problem
+    from scope_core.layout import Group, Layout
+    from scope_core.selection import Selection
+    from scope_core.signals import Offer
+    from scope_core.tokens import VisualTokens
+
+S = TypeVar("S", bound=ComponentSpec)
+
+
+class Part(ABC, Generic[S]):
+    """A live part: its spec, and the signals it reads.
+
+    Attributes:
+        spec: The frozen options it was built from.
+        parts: The live parts in the spec's slots, by field name.
+        kind: Kind of part; stamped when it is built.
+        origin: ``"distribution version"`` it came from, likewise; used in messages.
+    """
+
+    kind: str = ""
+    origin: str = ""
+
+    def __init__(self, spec: S, parts: Mapping[str, Any] | None = None) -> None:
+        self.spec = spec
+        self.parts: Mapping[str, Any] = parts or {}
+
+    @property
+    def needs(self) -> frozenset[str]:
+        """Names of the signals this part itself reads (see `scope_core.signals`). None by default."""
+        return frozenset()
+
+    def walk(self) -> Iterator[Part[Any]]:
+        """This part and all parts inside it."""
+        yield self
+        for held in self.parts.values():
+            for part in held if isinstance(held, tuple) else (held,):
+                yield from part.walk()
+
+    def __str__(self) -> str:
+        return f"'{self.spec.name}'" + (f" ({self.origin})" if self.origin else "")
+
+
+class SaliencySource(Part[S]):
+    """How much each token matters on its own.
+
+    Attributes:
+        nonnegative: Whether every score is at least 0, as powers (``saliency ** alpha``) require.
+    """
+
+    nonnegative: ClassVar[bool] = True
+
+    @abstractmethod
+    def score(self, tokens: VisualTokens) -> Tensor:
+        """(B, N) floating point; higher means keep. Padding may hold any finite number."""
+
+
+class SimilarityMetric(Part[S]):
+    """How alike two tokens are.
+
+    Attributes:
+        symmetric: Whether ``S[i, j] == S[j, i]``.
+        bounds: Lowest and highest possible value; None where unbounded.
+    """
+
+    symmetric: ClassVar[bool] = True
+    bounds: ClassVar[tuple[float | None, float | None]] = (None, None)
+
+    @abstractmethod
+    def pairwise(self, tokens: VisualTokens) -> Tensor:
+        """(B, N, N) floating point: entry (i, j) is how well token j stands for token i."""
+
+
+class CoverageFunction(Part[S]):
+    """A set function, given through its marginal gain.
+
+    ``start`` makes a state for the empty set, ``gain`` reads it, ``add`` returns the state with one more
+    token per group. A state may be any object; ``add`` may change it in place and return it.
+
+    Attributes:
+        uses_similarity: False lets the N x N matrix be skipped; ``start`` then gets None for it.
+        monotone: Whether every gain is at least 0.
+        submodular: Whether gains never grow as the set grows.
+        nonnegative_similarity: Whether similarities below 0 are outside its definition.
+    """
+
+    uses_similarity: ClassVar[bool] = True
+    monotone: ClassVar[bool] = False
+    submodular: ClassVar[bool] = False
+    nonnegative_similarity: ClassVar[bool] = False
+
+    @abstractmethod
+    def start(self, similarity: Tensor, tokens: VisualTokens) -> Any:
+        """The state of the empty set. ``similarity`` is (B, N, N), rows and columns of padding zero."""
+
+    @abstractmethod
+    def gain(self, state: Any) -> Tensor:
+        """(B, N): what each token would add to the set. Values of tokens already picked are ignored."""
+
+    @abstractmethod
+    def add(self, state: Any, pick: Tensor) -> Any:
+        """The state after adding token ``pick[b]`` to group b.
+
+        Args:
+            state: From `start`, or an earlier `add`.
+            pick: (B,) int64. Groups that are already full get an arbitrary index; their gains are ignored.
+        """
+
+
+class Combiner(Part[S]):
+    """How gain and saliency make one score.
+
+    Attributes:
+        uses_saliency: False lets the saliency source be skipped; ``combine`` then gets ones.
+        uses_coverage: False lets the similarity matrix be skipped.
+    """
+
+    uses_saliency: ClassVar[bool] = True
+    uses_coverage: ClassVar[bool] = True
+
+    def prepare(self, saliency: Tensor, tokens: VisualTokens) -> Tensor:
+        """(B, N) saliency as `combine` wants it, computed once per call instead of once per pick."""
+        return saliency
+
+    def condition(self, similarity: Tensor, saliency: Tensor) -> Tensor:
+        """(B, N, N) similarity before the coverage function sees it. Kernels of DPPs are made here."""
+        return similarity
+
+    @abstractmethod
+    def combine(self, gain: Tensor, saliency: Tensor) -> Tensor:
+        """(B, N) score; the highest is picked.
+
+        Args:
+            gain: (B, N) from the coverage function.
+            saliency: (B, N), after `prepare`.
+        """
+
+
+@dataclass(frozen=True)
+class Picks:
+    """What an optimizer returns: (B, K) each, -1 (picks) and NaN (gains, scores) where a row is shorter."""
+
+    picks: Tensor
+    gains: Tensor
+    scores: Tensor
+
+
+class Optimizer(Part[S]):
+    """How picks are made from scores."""
+
+    @abstractmethod
+    def optimize(self, problem: Problem, keep: Sequence[int]) -> Picks:
+        """``keep[b]`` picks of each group, from ``problem.candidates`` only, each at most once."""
+
+
+class Selector(Part[S]):
+    """A whole selection step: tokens and counts in, a selection out."""
+
+    @abstractmethod
+    def select(self, tokens: VisualTokens, keep: Sequence[int]) -> Selection:
+        """Exactly ``keep[b]`` valid tokens of each group, ``tokens.required`` among them."""
+
+
+class Budget(Part[S]):
+    """How many tokens each group keeps. Pure: depends on shapes alone.
+
+    Attributes:
+        adaptive: Whether `refine` may lower the planned counts once signals are there. Servers that must
+            know the prompt's length beforehand refuse such budgets.
+    """
+
+    adaptive: ClassVar[bool] = False
+
+    @abstractmethod
+    def plan(self, layout: Layout, groups: Sequence[Group]) -> tuple[int, ...]:
+        """Tokens to keep of each group (see `scope_core.layout.fill`).
+
+        Raises:
+            BudgetError: the images cannot meet the budget; names the image.
+        """
+
+    def refine(self, counts: tuple[int, ...], tokens: VisualTokens) -> tuple[int, ...]:
+        """Counts after looking at the tokens; at most the planned ones."""
+        return counts
+
+
+class Partition(Part[S]):
+    """Which tokens are selected together. Pure."""
+
+    @abstractmethod
+    def split(self, layout: Layout) -> tuple[Group, ...]:
+        """Groups of spans that hold every candidate token exactly once."""
+
+
+class Constraint(Part[S]):
+    """Tokens that must stay or must go."""
+
+    def must_keep(self, tokens: VisualTokens) -> Tensor | None:
+        """(B, N) bool, True for tokens that must be kept; None for no opinion."""
+        return None
+
+    def must_drop(self, tokens: VisualTokens) -> Tensor | None:
+        """(B, N) bool, True for tokens that are no candidates; None for no opinion."""
+        return None
+
+
+class Merger(Part[S]):
+    """What becomes of dropped tokens."""
+
+    @abstractmethod
+    def weights(self, selection: Selection) -> Tensor | None:
+        """(B, K, N): row k mixes all tokens into kept token k (raster order); None for no merging."""
+
+
+class PositionPolicy(Part[S]):
+    """Position ids after pruning.
+
+    Attributes:
+        gapped: Whether the numbers may skip some. Hosts then give an explicit mask, and refuse calls in which
+            a gap would be taken for the start of another sequence.
+    """
+
+    gapped: ClassVar[bool] = False
+
+    @abstractmethod
+    def position_ids(self, full: Tensor, index: Tensor, kept: Tensor) -> Tensor | None:
+        """Position ids of the shortened prompt.
+
+        Args:
+            full: (B, L) position ids of the full prompt.
+            index: (B, L') int64, which position of the full prompt each remaining one was.
+            kept: (B, L') bool, False for padding.
+
+        Returns:
+            (B, L') position ids; None lets the model number the shortened prompt itself.
+        """
+
+
+@dataclass(frozen=True)
+class Declaration:
+    """What a model offers to pruning, as data.
+
+    Attributes:
+        model: How to name the model in messages, e.g. ``"LlavaForConditionalGeneration"``.
+        points: Interception points, ``{name: which tokens' features it gives}``.
+        offers: Signals the model can give.
+        reasons: ``{family: why it is not offered}``, quoted in errors.
+        has_cls: Whether the tower has a CLS token.
+        geometry: How the language model's tokens relate to tower patches, in words.
+        placeholder: Token id of an image placeholder; None where there is none.
+        modules: Module paths the adapter will touch, resolved.
+    """
+
+    model: str
+    points: dict[str, str]
+    offers: tuple[Offer, ...]
+    reasons: dict[str, str] = field(default_factory=dict)
+    has_cls: bool = False
+    geometry: str = "one token per patch"
+    placeholder: int | None = None
+    modules: dict[str, str] = field(default_factory=dict)
+
+    def lacks(self, needs: frozenset[str]) -> list[str]:
+        """The signals in ``needs`` that are not offered, sorted."""
+        return sorted(name for name in needs if not any(offer.covers(name) for offer in self.offers))
+
+
+class ModelAdapter(Part[S]):
+    """Where a model's tokens are intercepted, and how the rest of the call is kept consistent."""
+
+    @abstractmethod
+    def matches(self, model: Any) -> bool:
+        """Whether this adapter serves ``model``. By names and shape; imports nothing."""
+
+    @abstractmethod
+    def check(self, model: Any) -> Declaration:
+        """What the model offers; every module path resolved before anything is hooked.
+
+        Raises:
+            AdapterError: a path is not there; names the deepest prefix that is, and near names.
+        """
+
+    @abstractmethod
+    def layout(self, model: Any, sizes: Sequence[tuple[int, int]]) -> Layout:
+        """Candidate tokens of images of the given (height, width). Pure."""
+
+    @abstractmethod
+    def install(self, model: Any, attachment: Attachment, undo: ExitStack) -> None:
+        """Intercept ``model``'s calls; every effect is undone by a callback pushed on ``undo``."""
+
+
+class Tower(Protocol):
+    """A vision tower that turns images into tokens; what zoo entries of kind ``tower`` load."""
+
+    @property
+    def declaration(self) -> Declaration:
+        """What the tower offers."""
+        ...
+
+    def view(self, image: Image) -> Image:
+        """The picture as the tower sees it: resized and cropped, for overlays."""
+        ...
+
+    def encode(self, images: Sequence[Image], *, at: str, needs: frozenset[str]) -> VisualTokens:
+        """Tokens of the images, one group each, with the signals in ``needs``."""
+        ...
+
+
+@dataclass(frozen=True)
+class LoadedModel:
+    """A model with what it takes to talk to it; what zoo entries of kind ``model`` load.
+
+    Attributes:
+        model: The model, in eval mode.
+        inputs: ``(images, question) -> `` keyword arguments of ``model.generate`` for one prompt.
+        decode: ``ids -> text`` for generated ids.
+        name: For tables and receipts.
+        notes: What a user has to know, e.g. that the weights are random; empty otherwise.
+        view: The picture as the model's tower sees it, resized and cropped, for overlays; None if nobody can say.
+    """
+
+    model: Any
+    inputs: Callable[[Sequence[Image], str], dict[str, Any]]
+    decode: Callable[[Any], str]
+    name: str
+    notes: str = ""
+    view: Callable[[Image], Image] | None = None

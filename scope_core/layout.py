@@ -1,0 +1,199 @@
+"""Layouts and plans: how many tokens each image has, and how many will be kept. Pure; no tensors.
+
+Servers size prompts before any tensor exists, so everything here depends on shapes alone.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from fractions import Fraction
+from operator import index
+from typing import Any
+
+from scope_core.errors import BudgetError, TokensError
+
+
+@dataclass(frozen=True)
+class ImageLayout:
+    """One image's candidate tokens.
+
+    Attributes:
+        tiles: Candidate tokens of each tile, in token order. One entry for models without tiles.
+        prompt: Index of the prompt (batch row) the image belongs to.
+        separators: Positions the model adds around the candidates (newline tokens) that are no candidates; at
+            most so many where an adapter drops some with the tokens around them.
+        patches: Patches of all tiles, those of padding included that never become tokens, where papers count
+            them (five tiles of 576 are 2880); None where nobody does.
+    """
+
+    tiles: tuple[int, ...]
+    prompt: int = 0
+    separators: int = 0
+    patches: int | None = None
+
+    @property
+    def tokens(self) -> int:
+        """Candidate tokens of the image."""
+        return sum(self.tiles)
+
+
+@dataclass(frozen=True)
+class Layout:
+    """The images of one call, in placeholder order."""
+
+    images: tuple[ImageLayout, ...]
+
+    @classmethod
+    def of(cls, tokens: Iterable[int | Sequence[int]], *, prompts: Sequence[int] | None = None) -> Layout:
+        """A layout from token counts: an int per image, or a sequence of ints for an image's tiles.
+
+        Raises:
+            TokensError: something is no count, or there are not as many prompts as images.
+        """
+        if isinstance(tokens, str) or not isinstance(tokens, Iterable):
+            raise TokensError(f"give a list with the tokens of each image, e.g. [576, 576], not {tokens!r}")
+        images = [_tiles(image, f"image {number}") for number, image in enumerate(tokens)]
+        rows = list(prompts) if prompts is not None else [0] * len(images)
+        if len(rows) != len(images):
+            raise TokensError(f"{len(rows)} prompts were given for {len(images)} images; give the prompt of each image")
+        return cls(tuple(ImageLayout(tiles, prompt) for tiles, prompt in zip(images, rows, strict=True)))
+
+
+@dataclass(frozen=True)
+class Span:
+    """Tokens ``start`` to ``stop`` (exclusive) of image ``image``."""
+
+    image: int
+    start: int
+    stop: int
+
+    @property
+    def tokens(self) -> int:
+        """How many tokens the span holds."""
+        return self.stop - self.start
+
+
+Group = tuple[Span, ...]
+"""Tokens that are selected together, in order."""
+
+
+@dataclass(frozen=True)
+class Plan:
+    """How many tokens each group keeps, known before any tensor exists.
+
+    Attributes:
+        layout: What was planned for.
+        groups: The groups of tokens that are selected together.
+        counts: Tokens kept in each group.
+        exact: False where the budget adapts to the image, so that ``counts`` are upper bounds.
+    """
+
+    layout: Layout
+    groups: tuple[Group, ...]
+    counts: tuple[int, ...]
+    exact: bool = True
+
+    @property
+    def images(self) -> tuple[int, ...]:
+        """Tokens kept of each image.
+
+        Raises:
+            BudgetError: a group holds tokens of several images, so only its total is known beforehand.
+        """
+        kept = [0] * len(self.layout.images)
+        for group, count in zip(self.groups, self.counts, strict=True):
+            owners = {span.image for span in group}
+            if len(owners) > 1:
+                raise BudgetError(
+                    f"images {', '.join(map(str, sorted(owners)))} share one budget of {count} tokens and are selected "
+                    f"together, so the count of each is known only after selection; use plan.counts or plan.total"
+                )
+            kept[owners.pop()] += count
+        return tuple(kept)
+
+    @property
+    def total(self) -> int:
+        """Tokens kept in the whole call."""
+        return sum(self.counts)
+
+
+def _tiles(image: Any, where: str) -> tuple[int, ...]:
+    tiles = []
+    for tile in image if isinstance(image, Iterable) and not isinstance(image, str) else (image,):
+        try:
+            tiles.append(index(tile))  # NumPy's integers too
+        except TypeError:
+            tiles.append(-1)
+        if tiles[-1] < 0:
+            raise TokensError(f"{where}: {tile!r} is no number of tokens; give whole numbers of at least 0")
+    return tuple(tiles)
+
+
+def cells(layout: Layout, groups: Sequence[Group]) -> list[tuple[int, int, int, int]]:
+    """The pieces that lie in one group and one tile: ``(group, image, tile, tokens)`` each."""
+    pieces = []
+    for number, group in enumerate(groups):
+        for span in group:
+            start = 0
+            for tile, tokens in enumerate(layout.images[span.image].tiles):
+                overlap = min(span.stop, start + tokens) - max(span.start, start)
+                if overlap > 0:
+                    pieces.append((number, span.image, tile, overlap))
+                start += tokens
+    return pieces
+
+
+def apportion(total: int, sizes: Sequence[int]) -> list[int]:
+    """Split ``total`` in proportion to ``sizes``, exactly: largest remainder, ties to the lowest index.
+
+    ``apportion(640, [576, 576, 576]) == [214, 213, 213]``. No share exceeds its size.
+
+    Raises:
+        BudgetError: ``total`` is negative or exceeds the sum of the sizes.
+    """
+    available = sum(sizes)
+    if not 0 <= total <= available:
+        raise BudgetError(f"cannot keep {total} of {available} tokens")
+    if available == 0:
+        return [0] * len(sizes)
+    exact = [Fraction(total * size, available) for size in sizes]
+    shares = [int(share) for share in exact]
+    order = sorted(range(len(sizes)), key=lambda i: (shares[i] - exact[i], i))
+    for place in order[: total - sum(shares)]:
+        shares[place] += 1
+    return shares
+
+
+def fill(layout: Layout, groups: Sequence[Group], per: str, counts: Iterable[int]) -> tuple[int, ...]:
+    """Turn counts per unit into counts per group.
+
+    Args:
+        layout: The images.
+        groups: Which tokens are selected together.
+        per: ``"tile"``, ``"image"`` or ``"total"``: what one unit is.
+        counts: Tokens to keep of each unit, in the order of `units`.
+
+    Returns:
+        Tokens to keep of each group. Units split over groups are apportioned; their sums stay exact.
+    """
+    pieces = cells(layout, groups)
+    kept = [0] * len(groups)
+    for (_, members), count in zip(_members(pieces, per), counts, strict=True):
+        for piece, share in zip(members, apportion(count, [pieces[i][3] for i in members]), strict=True):
+            kept[pieces[piece][0]] += share
+    return tuple(kept)
+
+
+def units(layout: Layout, groups: Sequence[Group], per: str) -> list[tuple[str, int]]:
+    """``(label, candidate tokens)`` of each unit of a budget, e.g. ``("image 1", 576)``."""
+    pieces = cells(layout, groups)
+    return [(label, sum(pieces[i][3] for i in members)) for label, members in _members(pieces, per)]
+
+
+def _members(pieces: Sequence[tuple[int, int, int, int]], per: str) -> list[tuple[str, list[int]]]:
+    found: dict[str, list[int]] = {}
+    for number, (_, image, tile, _) in enumerate(pieces):
+        label = {"tile": f"image {image}, tile {tile}", "image": f"image {image}", "total": "all images together"}[per]
+        found.setdefault(label, []).append(number)
+    return list(found.items())

@@ -1,0 +1,169 @@
+"""Signals: named tensors that saliency sources and other parts read, computed only when asked for.
+
+A signal's name is a family, with the layer in brackets where it has one: ``vision.cls_attention[-2]``.
+Layer indices count as in ``hidden_states``: -1 is the last layer's output, -2 the one before.
+
+=================================  ===========  =======================================================
+family                             axes         meaning
+=================================  ===========  =======================================================
+``vision.cls_attention[l]``        B H N        attention from CLS to each patch, softmax over all keys
+``vision.received_attention[l]``   B H N        attention each patch receives, mean over all queries
+``vision.hidden[l]``               B N D        hidden state after layer l, prefix tokens removed
+``vision.keys[l]``                 B H N C      key projections of layer l
+``projected``                      B N D        tokens after the projector, as the language model reads them
+``text.embeddings``                B M D        the question's token embeddings
+``clip.text_similarity``           B N          similarity of each patch to the text
+``decoder.last_query_attention[l]``  B H N      attention from the last prompt token, decoder layer l
+=================================  ===========  =======================================================
+
+Adapters may offer other families; their token axis is then the one whose length is N.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from scope_core.errors import SignalError, TokensError, did_you_mean, listed
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+FAMILIES: Mapping[str, str] = {
+    "vision.cls_attention": "B H N",
+    "vision.received_attention": "B H N",
+    "vision.hidden": "B N D",
+    "vision.keys": "B H N C",
+    "projected": "B N D",
+    "text.embeddings": "B M D",
+    "clip.text_similarity": "B N",
+    "decoder.last_query_attention": "B H N",
+}
+
+_NAME = re.compile(r"(?P<family>[a-z0-9_.]+?)(\[(?P<layer>-?\d+)\])?")
+
+
+def parse_signal(name: str) -> tuple[str, int | None]:
+    """``("vision.keys", -2)`` for ``"vision.keys[-2]"``.
+
+    Raises:
+        SignalError: ``name`` is not of the form ``family`` or ``family[layer]``.
+    """
+    match = _NAME.fullmatch(name)
+    if match is None:
+        raise SignalError(f"'{name}' is not a signal name; write family or family[layer], e.g. vision.keys[-2]")
+    layer = match["layer"]
+    return match["family"], None if layer is None else int(layer)
+
+
+@dataclass(frozen=True)
+class Offer:
+    """A family of signals that an adapter or a tower can give.
+
+    Attributes:
+        family: e.g. ``"vision.cls_attention"``.
+        layers: How many layers the tower has; None for families without a layer.
+        only: The layers that can be asked for, counted from 1; None for all of them.
+    """
+
+    family: str
+    layers: int | None = None
+    only: tuple[int, ...] | None = None
+
+    def covers(self, name: str) -> bool:
+        """Whether the signal ``name`` is among those offered. There is no layer 0: no layer makes the embeddings."""
+        family, layer = parse_signal(name)
+        if family != self.family or (layer is None) != (self.layers is None):
+            return False
+        if layer is None or self.layers is None:
+            return True
+        number = self.layers + 1 + layer if layer < 0 else layer
+        return 1 <= number <= self.layers if self.only is None else number in self.only
+
+    @property
+    def some(self) -> tuple[int, ...]:
+        """The layers in `only`, counted from the end (-1 is the last), the last first; empty where all are offered."""
+        return tuple(sorted((number - (self.layers or 0) - 1 for number in self.only or ()), reverse=True))
+
+    def __str__(self) -> str:
+        if self.layers is None:
+            return self.family
+        if self.only is None:
+            return f"{self.family}[-{self.layers}..-1]"
+        return " and ".join(f"{self.family}[{layer}]" for layer in self.some) or f"no {self.family}"
+
+
+class Signals(Mapping[str, "Tensor"]):
+    """Read-only mapping from signal name to tensor; values may be functions, called once when first read."""
+
+    def __init__(self, values: Mapping[str, Tensor | Callable[[], Tensor]] | None = None) -> None:
+        if not isinstance(values, Mapping | None):
+            raise TokensError(f"signals must be a mapping from name to tensor, not {type(values).__name__}")
+        self._values: dict[str, Any] = dict(values or {})
+        for name in self._values:
+            parse_signal(name)
+
+    def __getitem__(self, name: str) -> Tensor:
+        if name not in self._values:
+            raise SignalError(
+                f"signal '{name}' is not there{did_you_mean(name, self._values)}. Given: {listed(self._values)}"
+            )
+        value = self._values[name]
+        if callable(value):
+            value = self._values[name] = value()
+        if not (hasattr(value, "shape") and hasattr(value, "detach")):  # a tensor, said without importing torch
+            raise TokensError(f"signal '{name}' must be a tensor, not {type(value).__name__}")
+        tensor: Tensor = value
+        return tensor
+
+    def __contains__(self, name: object) -> bool:
+        return name in self._values
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._values)
+
+    def __len__(self) -> int:
+        return len(self._values)
+
+    def map(self, change: Callable[[str, Tensor], Tensor]) -> Signals:
+        """The same signals with ``change(name, tensor)`` applied when each is read."""
+
+        def later(name: str) -> Callable[[], Tensor]:
+            return lambda: change(name, self[name])
+
+        return Signals({name: later(name) for name in self._values})
+
+
+def batched(name: str, tensor: Tensor) -> Tensor:
+    """A signal of a single group, given with or without its batch axis of 1, with that axis."""
+    family, _ = parse_signal(name)
+    axes = len(FAMILIES[family].split()) if family in FAMILIES else None
+    given = tensor.shape[:1] == (1,) if axes is None else tensor.dim() == axes
+    return tensor if given else tensor[None]
+
+
+def token_axis(name: str, shape: tuple[int, ...], groups: int, tokens: int) -> int | None:
+    """Which axis of a signal runs over tokens; None where it has none (text signals).
+
+    Raises:
+        TokensError: the shape does not fit the family's axes, or the axis is ambiguous.
+    """
+    family, _ = parse_signal(name)
+    if family in FAMILIES:
+        axes = FAMILIES[family].split()
+        axis = axes.index("N") if "N" in axes else None
+        fits = len(shape) == len(axes) and shape[0] == groups and (axis is None or shape[axis] == tokens)
+        if not fits:
+            raise TokensError(
+                f"signal '{name}' has shape {tuple(shape)}; expected ({', '.join(axes)}) with B={groups}, N={tokens}"
+            )
+        return axis
+    found = [axis for axis, size in enumerate(shape) if axis > 0 and size == tokens]
+    if len(found) > 1:
+        raise TokensError(
+            f"signal '{name}' of shape {tuple(shape)} has more than one axis of length N={tokens}; "
+            f"use one of the known families, or give the tokens axis second and reshape the rest"
+        )
+    return found[0] if found else None

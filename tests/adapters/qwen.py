@@ -1,0 +1,230 @@
+"""Tiny Qwen-VL models with random weights, and prompts with images of unequal sizes. Nothing is read from disk."""
+
+from __future__ import annotations
+
+import copy
+import functools
+import sys
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import pytest
+import torch
+from torch import Tensor
+from transformers import (
+    Qwen2_5_VLConfig,
+    Qwen2_5_VLForConditionalGeneration,
+    Qwen2VLConfig,
+    Qwen2VLForConditionalGeneration,
+    Qwen3VLConfig,
+    Qwen3VLForConditionalGeneration,
+)
+
+from adapters.models import VOCABULARY, _draw
+
+PLACEHOLDER, VIDEO, START, END = 150, 151, 152, 153
+PATCH = 7
+MODELS = ("qwen2_vl", "qwen2_5_vl", "qwen3_vl")
+LAYER = {"qwen2_vl": -2, "qwen2_5_vl": -1, "qwen3_vl": -2}
+"""A layer of each whose attention spans whole images."""
+
+
+def qwen(name: str, *, attention: str = "sdpa", dtype: torch.dtype = torch.float32, seed: int = 0) -> Any:
+    """A model in eval mode. Windows of Qwen2.5 are 2 x 2 tokens; Qwen3 adds features of two earlier layers."""
+    rope: dict[str, Any] = {"rope_type": "default", "mrope_section": [2, 3, 3], "rope_theta": 1e4}
+    text = {
+        "hidden_size": 64,
+        "intermediate_size": 128,
+        "num_hidden_layers": 3,
+        "num_attention_heads": 4,
+        "num_key_value_heads": 2,
+        "head_dim": 16,
+        "vocab_size": VOCABULARY,
+        "rope_parameters": rope,
+        "bos_token_id": 1,
+        "eos_token_id": None,
+        "pad_token_id": 0,
+        "max_position_embeddings": 512,
+    }
+    vision: dict[str, Any] = {
+        "depth": 4,
+        "num_heads": 2,
+        "patch_size": PATCH,
+        "temporal_patch_size": 2,
+        "hidden_size": 32,
+    }
+    if name == "qwen2_vl":
+        vision |= {"embed_dim": 32, "hidden_size": 64, "mlp_ratio": 2}
+        kind, made = Qwen2VLForConditionalGeneration, Qwen2VLConfig
+    elif name == "qwen2_5_vl":
+        vision |= {
+            "intermediate_size": 64,
+            "out_hidden_size": 64,
+            "window_size": 4 * PATCH,
+            "fullatt_block_indexes": [1, 3],
+        }
+        kind, made = Qwen2_5_VLForConditionalGeneration, Qwen2_5_VLConfig
+    else:
+        vision |= {
+            "intermediate_size": 64,
+            "out_hidden_size": 64,
+            "num_position_embeddings": 16,
+            "deepstack_visual_indexes": [0, 2],
+        }
+        kind, made = Qwen3VLForConditionalGeneration, Qwen3VLConfig
+    config = made(
+        text_config=text,
+        vision_config=vision,
+        image_token_id=PLACEHOLDER,
+        video_token_id=VIDEO,
+        vision_start_token_id=START,
+        vision_end_token_id=END,
+    )
+    with torch.random.fork_rng():
+        torch.manual_seed(seed)
+        model = kind._from_config(config, attn_implementation=attention)
+    _draw(model, seed)
+    model.model.visual.patch_embed.proj.weight.data /= (3 * 2 * PATCH * PATCH) ** 0.5
+    banned = [PLACEHOLDER, VIDEO, START, END]
+    for option, value in {"eos_token_id": None, "pad_token_id": 0, "suppress_tokens": banned}.items():
+        setattr(model.generation_config, option, value)
+    return model.to(dtype).eval()
+
+
+@functools.cache
+def shared(name: str) -> Any:
+    """One of `MODELS`, built once; whoever changes it puts it back."""
+    return qwen(name)
+
+
+@dataclass(frozen=True)
+class Prompts:
+    """Prompts with images, padded.
+
+    Attributes:
+        ids: (B, L) token ids.
+        mask: (B, L) attention mask.
+        pixels: (patches of all images, values of a patch).
+        grids: (images, 3) patches in time, height and width.
+        images: Images in each row.
+    """
+
+    ids: Tensor
+    mask: Tensor
+    pixels: Tensor
+    grids: Tensor
+    images: tuple[int, ...]
+
+    @property
+    def inputs(self) -> dict[str, Tensor]:
+        """Keyword arguments of ``generate`` and ``forward``, as the processor makes them."""
+        kinds = (self.ids == PLACEHOLDER).int()
+        given = {"input_ids": self.ids, "attention_mask": self.mask, "mm_token_type_ids": kinds}
+        return {**given, "pixel_values": self.pixels, "image_grid_thw": self.grids} if len(self.grids) else given
+
+    @property
+    def length(self) -> int:
+        """L."""
+        return self.ids.shape[1]
+
+    @property
+    def tokens(self) -> list[int]:
+        """Placeholders of each image."""
+        return (self.grids.prod(-1) // 4).tolist()
+
+    def row(self, number: int) -> Prompts:
+        """One prompt alone, without padding."""
+        real, owned = self.mask[number].bool(), self.owned(number)
+        starts = [0, *self.grids.prod(-1).cumsum(0).tolist()]
+        pixels = self.pixels[starts[owned.start] : starts[owned.stop]]
+        take = slice(number, number + 1)
+        return Prompts(self.ids[take, real], self.mask[take, real], pixels, self.grids[owned], (self.images[number],))
+
+    def owned(self, number: int) -> slice:
+        """The images of a row."""
+        first = sum(self.images[:number])
+        return slice(first, first + self.images[number])
+
+
+def prompts(
+    *rows: Sequence[int | tuple[int, int]], side: str = "left", seed: int = 1, dtype: torch.dtype = torch.float32
+) -> Prompts:
+    """Prompts from recipes: ``[3, (4, 6), 4]`` is three text tokens, an image of 4 x 6 patches, four text tokens."""
+    generator = torch.Generator().manual_seed(seed)
+    made: list[list[int]] = []
+    grids = [(1, *piece) for row in rows for piece in row if isinstance(piece, tuple)]
+    for row in rows:
+        ids = [1]
+        for piece in row:
+            if isinstance(piece, tuple):
+                ids += [START, *[PLACEHOLDER] * (piece[0] * piece[1] // 4), END]
+            else:
+                ids += torch.randint(10, 140, (piece,), generator=generator).tolist()
+        made.append(ids)
+    longest = max(map(len, made))
+    full = torch.zeros(len(made), longest, dtype=torch.int64)
+    mask = full.clone()
+    for number, ids in enumerate(made):
+        where = slice(longest - len(ids), None) if side == "left" else slice(0, len(ids))
+        full[number, where], mask[number, where] = torch.tensor(ids), 1
+    grid = torch.tensor(grids, dtype=torch.int64).view(-1, 3)
+    pixels = torch.randn(int(grid.prod(-1).sum()), 3 * 2 * PATCH * PATCH, generator=generator).to(dtype)
+    return Prompts(full, mask, pixels, grid, tuple(sum(isinstance(piece, tuple) for piece in row) for row in rows))
+
+
+ONE = ([3, (6, 10), 4],)
+MIXED = ([3, (6, 10), 4], [6], [2, (4, 8), 1, (6, 4), 5])
+"""Recipes: a single prompt, and a ragged batch with a prompt that has no image. No image is of whole windows."""
+
+
+@dataclass(frozen=True)
+class Watched:
+    """What the tower did, seen from outside with eager attention; one entry per image, tokens in the prompt's order.
+
+    Attributes:
+        hidden: By layer (0 is the first): (N, D) mean of each token's four patches.
+        received: By layer: (H, N) attention received, mean over the image's patches, summed over each token's four.
+            Only layers that attend within whole images are here.
+    """
+
+    hidden: list[dict[int, Tensor]]
+    received: list[dict[int, Tensor]]
+
+
+def watch(model: Any, given: Prompts) -> Watched:
+    """Run the tower of a copy. The order of its tokens is learned by comparing what goes in and out of the merger."""
+    twin = copy.deepcopy(model)
+    twin.set_attn_implementation("eager")
+    visual, home = twin.model.visual, sys.modules[type(model).__module__]
+    weights: dict[int, list[Tensor]] = {id(block.attn): [] for block in visual.blocks}
+    states: dict[int, Tensor] = {}
+    merged: list[Tensor] = []
+    original = home.eager_attention_forward
+
+    def recorded(module: Any, *args: Any, **kwargs: Any) -> Any:
+        output, attention = original(module, *args, **kwargs)
+        weights[id(module)].append(attention[0].double())
+        return output, attention
+
+    for layer, block in enumerate(visual.blocks):
+        block.register_forward_hook(lambda _m, _a, output, layer=layer: states.update({layer: output.double()}))
+    visual.merger.register_forward_hook(lambda _m, _a, output: merged.append(output))
+    with pytest.MonkeyPatch.context() as patch, torch.no_grad():
+        patch.setattr(home, "eager_attention_forward", recorded)
+        out = visual(given.pixels, grid_thw=given.grids).pooler_output
+    place = torch.cdist(out.double(), merged[-1].double()).argmin(1)  # of each token among the tower's blocks
+    assert torch.equal(place.sort().values, torch.arange(len(out)))
+    made = Watched([], [])
+    first = 0
+    for number, count in enumerate(given.tokens):
+        mine = place[first : first + count]
+        made.hidden.append({layer: state.view(-1, 4, state.shape[-1])[mine].mean(1) for layer, state in states.items()})
+        made.received.append({})
+        for layer, block in enumerate(visual.blocks):
+            maps = weights[id(block.attn)]
+            if [len(m[0]) for m in maps] == [4 * tokens for tokens in given.tokens]:
+                columns = maps[number].mean(1)
+                made.received[-1][layer] = columns.view(len(columns), -1, 4)[:, mine - first].sum(-1)
+        first += count
+    return made

@@ -1,0 +1,258 @@
+"""Attaching and detaching: which adapter, which model, and what is left behind."""
+
+from __future__ import annotations
+
+import gc
+import weakref
+from types import SimpleNamespace
+from typing import Any, Literal
+
+import pytest
+import torch
+from torch import nn
+
+import scope_core as scope
+from adapters.guests import keeping, registry
+from adapters.models import ONE, TWO, batch, llava, shared
+from adapters.snapshot import differences, snapshot
+from scope_adapters.adapters.llava import Llava
+from scope_core import ComponentSpec, Entry, hookimpl
+
+GREEDY = {"max_new_tokens": 5, "do_sample": False}
+
+
+class TwinSpec(ComponentSpec):
+    """LLaVA once more, under another name."""
+
+    name: Literal["twin"] = "twin"
+
+
+class Twin(Llava):
+    """Matches whatever the built-in adapter matches."""
+
+
+class PickySpec(ComponentSpec):
+    """Cannot be built without options."""
+
+    name: Literal["picky"] = "picky"
+    path: str
+
+
+class RashSpec(ComponentSpec):
+    """Looks at what other models do not have."""
+
+    name: Literal["rash"] = "rash"
+
+
+class Rash(Llava):
+    """Raises on models it was not written for."""
+
+    def matches(self, model: Any) -> bool:
+        return model.language_backbone.width > 0
+
+
+class LazySpec(ComponentSpec):
+    """Its target cannot be imported."""
+
+    name: Literal["lazy"] = "lazy"
+
+
+def adapters(*entries: Entry) -> scope.Registry:
+    @hookimpl
+    def scope_adapters() -> tuple[Entry, ...]:
+        return entries
+
+    return registry(scope_adapters=scope_adapters)
+
+
+def refused(action: Any, error: type[Exception], *words: str) -> str:
+    with pytest.raises(error) as caught:
+        action()
+    for word in words:
+        assert word in str(caught.value), caught.value
+    return str(caught.value)
+
+
+# finding the adapter
+
+
+@pytest.mark.parametrize(
+    "model", [nn.Linear(2, 2), object(), None, "llava", SimpleNamespace(config=None)], ids=lambda m: type(m).__name__
+)
+def test_no_adapter(model: Any) -> None:
+    text = refused(
+        lambda: keeping(4).attach(model), scope.AdapterError, "no adapter matches", type(model).__name__, "llava"
+    )
+    assert "scope_core.select()" in text
+
+
+@pytest.mark.parametrize(
+    "model", [nn.Linear(2, 2), object(), None, "llava", SimpleNamespace(config=None)], ids=lambda m: type(m).__name__
+)
+def test_forced_adapter_on_something_else(model: Any) -> None:
+    refused(lambda: keeping(4).attach(model, adapter="llava"), scope.AdapterError, type(model).__name__)
+
+
+def test_the_right_attribute_is_named() -> None:
+    inner = shared("clip")
+    refused(lambda: keeping(4).attach(SimpleNamespace(model=inner)), scope.AdapterError, "'.model' would match")
+    refused(lambda: keeping(4).attach(nn.DataParallel(inner)), scope.AdapterError, "'.module' would match")
+
+
+def test_unknown_adapter_name() -> None:
+    refused(lambda: keeping(4).attach(shared("clip"), adapter="lava"), scope.UnknownNameError, "did you mean 'llava'?")
+
+
+def test_two_adapters_match() -> None:
+    used = scope.Pruner("scope@4", registry=adapters(Entry(TwinSpec, Twin, "twin")))
+    model, given = shared("clip"), batch(*ONE)
+    refused(lambda: used.attach(model), scope.AdapterError, "llava, twin", "adapter=")
+    for name in ("llava", "twin"):
+        with used.attach(model, adapter=name) as pruning:
+            model.generate(**given.inputs, **GREEDY)
+        assert pruning.receipt.adapter == name
+    by_spec = scope.Pruner({"recipe": "scope", "budget": 4, "adapter": "twin"}, registry=used.registry)
+    with by_spec.attach(model) as pruning:
+        model.generate(**given.inputs, **GREEDY)
+    assert pruning.receipt.adapter == "twin"
+
+
+def test_adapters_that_cannot_be_built_do_not_stop_the_others() -> None:
+    entries = (
+        Entry(PickySpec, Twin, "needs options"),
+        Entry(LazySpec, "not_installed_anywhere:Thing", "needs a package"),
+    )
+    used = scope.Pruner("scope@4", registry=adapters(*entries))
+    with used.attach(shared("clip")) as pruning:
+        assert pruning.adapter.spec.name == "llava"
+    text = refused(lambda: used.attach(nn.Linear(2, 2)), scope.AdapterError, "Not tried", "'picky'", "'lazy'")
+    assert "not_installed_anywhere" in text
+
+
+def test_an_adapter_that_raises_on_other_models_is_named_and_passed_over() -> None:
+    used = scope.Pruner("scope@4", registry=adapters(Entry(RashSpec, Rash, "rash")))
+    with pytest.warns(scope.PluginWarning, match=r"'rash'.*language_backbone"), used.attach(shared("clip")) as pruning:
+        assert pruning.adapter.spec.name == "llava"
+
+
+# models that are not as declared
+
+
+def test_a_moved_module_is_named_with_what_exists() -> None:
+    model = llava()
+    model.model.vision_towr = model.model.vision_tower
+    del model.model.vision_tower
+    refused(
+        lambda: keeping(4).attach(model),
+        scope.AdapterError,
+        "base_model.vision_tower",
+        "did you mean 'vision_towr'?",
+        "LlavaForConditionalGeneration.base_model exists (LlavaModel)",
+    )
+    assert "forward" not in vars(model)
+
+
+def test_a_moved_layer_is_named_with_what_exists() -> None:
+    model = llava()
+    attention = model.model.vision_tower.encoder.layers[0].self_attn
+    attention.query_proj = attention.q_proj
+    del attention.q_proj
+    refused(lambda: keeping(4).attach(model), scope.AdapterError, "self_attn.q_proj", "query_proj", "CLIPAttention")
+
+
+def test_an_unknown_tower_is_named() -> None:
+    model = llava()
+    model.model.vision_tower.config.model_type = "clap_vision_model"
+    refused(
+        lambda: keeping(4).attach(model),
+        scope.AdapterError,
+        "clap_vision_model",
+        "clip_vision_model",
+        "base_model.vision_tower",
+    )
+
+
+def test_an_old_transformers_is_told_what_to_install() -> None:
+    model = llava()
+
+    class Old(type(model)):  # type: ignore[misc]
+        def forward(self, input_ids: Any = None, pixel_values: Any = None) -> None:
+            """No mm_encoder_outputs."""
+
+    model.__class__ = Old
+    refused(lambda: keeping(4).attach(model), scope.AdapterError, "mm_encoder_outputs", "transformers>=5.18", "Old")
+
+
+# attaching more than once
+
+
+def test_double_attach_is_refused_and_leaves_the_first_at_work() -> None:
+    model, given = llava(), batch(*TWO)
+    with keeping(4).attach(model) as first:
+        wanted, before = model.generate(**given.inputs, **GREEDY), snapshot(model)
+        refused(lambda: keeping(6).attach(model), scope.AttachError, "attached", "detach()")
+        assert differences(before, snapshot(model)) == []
+        assert torch.equal(model.generate(**given.inputs, **GREEDY), wanted)
+    assert first.receipt.calls == 2
+    assert "forward" not in vars(model)
+
+
+def test_detach_is_final_and_may_be_repeated() -> None:
+    model, given = llava(), batch(*TWO)
+    plain = model.generate(**given.inputs, **GREEDY)
+    pruning = keeping(4).attach(model)
+    assert pruning.active
+    assert "attached to" in repr(pruning)
+    pruning.detach()
+    pruning.detach()
+    assert not pruning.active
+    assert "detached from" in repr(pruning)
+    with pytest.raises(scope.AttachError, match="detached"), pruning:
+        pass
+    assert torch.equal(model.generate(**given.inputs, **GREEDY), plain)
+    with keeping(6).attach(model) as again, keeping(6).attach(llava(seed=1)):
+        model.generate(**given.inputs, **GREEDY)
+        pruning.detach()
+        assert again.active
+    assert again.receipt.kept == 18
+    assert not pruning.receipt
+
+
+def test_two_models_at_once() -> None:
+    one, two, given = llava(), llava(seed=1), batch(*TWO)
+    with keeping(4).attach(one) as first:
+        alone = one.generate(**given.inputs, **GREEDY)
+        with keeping(6).attach(two) as second:
+            assert torch.equal(one.generate(**given.inputs, **GREEDY), alone)
+            two.generate(**given.inputs, **GREEDY)
+            first.detach()
+            assert second.active
+            two.generate(**given.inputs, **GREEDY)
+    assert (first.receipt.kept, first.receipt.calls) == (12, 2)
+    assert (second.receipt.kept, second.receipt.calls) == (18, 2)
+    assert "forward" not in vars(one) | vars(two)
+
+
+def test_one_pruner_serves_several_models() -> None:
+    used, models, given = keeping(4), (llava(), llava(seed=1)), batch(*ONE)
+    with used.attach(models[0]) as first, used.attach(models[1]) as second:
+        models[1].generate(**given.inputs, **GREEDY)
+    assert not first.receipt
+    assert second.receipt
+
+
+# lifetime
+
+
+def test_an_attached_model_can_be_freed() -> None:
+    gc.collect()
+    model, given = llava(), batch(*ONE)
+    handle = keeping(4).attach(model)
+    model.generate(**given.inputs, **GREEDY)
+    dead = weakref.ref(model), weakref.ref(handle)
+    del handle
+    gc.collect()
+    assert dead[1]() is not None  # the model keeps its pruner at work
+    del model
+    gc.collect()
+    assert [reference() for reference in dead] == [None, None]

@@ -1,0 +1,117 @@
+"""Every registered Hugging Face adapter keeps every promise of `scope_core.testing`, and the kit sees broken ones."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+import scope_core as scope
+from adapters import anyres, mistral3, models, qwen, tiled
+from scope_adapters.hosts.huggingface import HuggingFaceAdapter
+from scope_core.testing import PROPERTIES, check_adapter
+
+Sizes = Sequence[Sequence[tuple[int, int]] | None]
+
+
+@dataclass(frozen=True)
+class Case:
+    """A model, the kit's three prompts for it, and what its adapter is expected to leave untried.
+
+    Attributes:
+        make: ``() -> (model, prompts)``; prompts have ``inputs`` and ``row(number)``.
+        sizes: Of the images of each prompt; None where plans are tested elsewhere.
+        untried: Properties that cannot be tried on this model.
+    """
+
+    make: Callable[[], tuple[Any, Any]]
+    sizes: Sizes | None = None
+    untried: tuple[str, ...] = ()
+
+
+def _llava(name: str) -> Case:
+    rows = models.MIXED
+    return Case(
+        lambda: (models.shared(name), models.batch(*rows, tokens=models.tokens_of(name))),
+        [[(28, 28)], [], [(40, 20), (7, 9)]],
+    )
+
+
+WIDE = [[(40, 50)], [], [(25, 56), (100, 30)]]
+
+
+def _anyres(make: Callable[[], Any], *, grouped: bool = False) -> Case:
+    def made() -> tuple[Any, Any]:
+        model = make()
+        return model, anyres.prompts(model, [3, (40, 50), 4], [5], [2, (25, 56), 3, (100, 30), 5], grouped=grouped)
+
+    return Case(made, [WIDE[0], [], None] if grouped else WIDE)
+
+
+def _tiled(name: str, *untried: str) -> Case:
+    rows = ([3, "1x2", 4], [6], [2, "1", 1, "2x1", 5])
+    return Case(lambda: (tiled.shared(name), tiled.prompts(name, *rows)), None, ("plans", *untried))
+
+
+def _qwen(name: str) -> Case:
+    rows = ([3, (4, 6), 4], [6], [2, (2, 4), 1, (6, 4), 5])
+    return Case(lambda: (qwen.shared(name), qwen.prompts(*rows)), None, ("plans", "by_hand"))
+
+
+def _mistral3() -> Case:
+    rows = ([3, (2, 3), 4], [6], [2, (3, 2), 1, (1, 4), 5])
+    side = mistral3.SIDE
+    sizes = [[(2 * side, 3 * side)], [], [(3 * side, 2 * side), (side, 4 * side)]]
+    return Case(lambda: (mistral3.mistral3(), mistral3.prompts(*rows)), sizes)
+
+
+CASES: dict[str, dict[str, Case]] = {
+    "llava": {name: _llava(name) for name in ("clip", "siglip", "clip-full")},
+    "llava_next": {
+        "vicuna": _anyres(anyres.next_model),
+        "mistral": _anyres(lambda: anyres.next_model("mistral")),
+    },
+    "llava_onevision": {
+        "interpolated": _anyres(anyres.onevision_model),
+        "exact": _anyres(lambda: anyres.onevision_model(limit=9)),
+        "grouped": _anyres(anyres.onevision_model, grouped=True),
+    },
+    "vipllava": {"vipllava": _tiled("vipllava")},
+    "mistral3": {"mistral3": _mistral3()},
+    "paligemma": {"paligemma": _tiled("paligemma"), "paligemma2": _tiled("paligemma2")},
+    "gemma3": {"gemma3": _tiled("gemma3")},
+    "internvl": {"internvl": _tiled("internvl")},
+    "idefics3": {"idefics3": _tiled("idefics3")},
+    "smolvlm": {"smolvlm": _tiled("smolvlm")},
+    "qwen2_vl": {"qwen2_vl": _qwen("qwen2_vl")},
+    "qwen2_5_vl": {"qwen2_5_vl": _qwen("qwen2_5_vl")},
+    "qwen3_vl": {"qwen3_vl": _qwen("qwen3_vl")},
+}
+"""By adapter, by kind of model. An adapter that is registered has to be here."""
+
+
+ELSEWHERE = {"llava_original": "test_llava_original.py"}
+"""Adapters of other hosts, and the tests that run the kit on them."""
+
+
+def test_every_registered_adapter_has_a_model() -> None:
+    records = scope.default_registry().records("adapter")
+    theirs = [record.name for record in records if issubclass(record.target, HuggingFaceAdapter)]
+    assert sorted(CASES) == theirs, "give the adapter a tiny model in CASES"
+    assert sorted([*CASES, *ELSEWHERE]) == [record.name for record in records], "run check_adapter on it in its tests"
+    for name, file in ELSEWHERE.items():
+        assert f'check_adapter("{name}"' in (Path(__file__).parent / file).read_text(encoding="utf-8")
+
+
+@pytest.mark.parametrize(("adapter", "kind"), [(name, kind) for name, cases in CASES.items() for kind in cases])
+def test_adapter_keeps_its_promises(adapter: str, kind: str) -> None:
+    case = CASES[adapter][kind]
+    model, given = case.make()
+    report = check_adapter(
+        adapter, model, lambda rows: given.inputs if len(rows) == 3 else given.row(rows[0]).inputs, sizes=case.sizes
+    )
+    assert set(report.skipped) == set(case.untried), report
+    assert set(report.passed) == set(PROPERTIES) - set(case.untried)

@@ -1,0 +1,332 @@
+"""The conformance kit sees what it is there to see: adapters that are broken on purpose, one way each."""
+
+from __future__ import annotations
+
+import copy
+import dataclasses
+from collections.abc import Iterator
+from contextlib import ExitStack
+from typing import Any, Literal
+
+import pytest
+import torch
+
+import scope_core as scope
+from adapters import anyres
+from adapters.models import MIXED, batch, shared
+from scope_adapters.adapters.llava import Llava
+from scope_core import ComponentSpec, Declaration, Entry, Layout, ModelAdapter, Offer
+from scope_core.testing import PROPERTIES, Conformance, ConformanceError, check_adapter
+
+SIZES = [[(28, 28)], [], [(28, 28), (28, 28)]]
+
+
+class GuestSpec(ComponentSpec):
+    """A stranger's adapter."""
+
+    name: Literal["guest"] = "guest"
+
+
+def broken(adapter: type[ModelAdapter], **options: Any) -> dict[str, str]:
+    """What the kit has to say about an adapter."""
+    with pytest.raises(ConformanceError, match=r"^adapter 'guest' on LlavaForConditionalGeneration breaks") as caught:
+        check(adapter, **options)
+    failures = caught.value.failures
+    assert all(f"{name} ({PROPERTIES[name]})" in str(caught.value) for name in failures)
+    return failures
+
+
+def check(adapter: type[ModelAdapter], *, model: Any = None, **options: Any) -> Conformance:
+    """Run the kit on tiny LLaVA."""
+    given = batch(*MIXED)
+    return check_adapter(
+        Entry(GuestSpec, adapter, "a guest"),
+        model or copy.deepcopy(shared("clip")),
+        lambda rows: given.inputs if len(rows) == 3 else given.row(rows[0]).inputs,
+        **{"sizes": SIZES, **options},
+    )
+
+
+def test_an_adapter_that_is_right_passes() -> None:
+    report = check(Llava)
+    assert report.passed == tuple(PROPERTIES)
+    assert not report.skipped
+    assert set(report.seconds) == set(PROPERTIES)
+    assert str(report) == "adapter 'guest' on LlavaForConditionalGeneration: 12 of 12 properties hold"
+
+
+def test_what_cannot_be_tried_is_said() -> None:
+    report = check(Llava, sizes=None)
+    assert set(PROPERTIES) - set(report.passed) == {"plans"}
+    assert "  not tried: plans: check_adapter was not told the images' sizes" in str(report)
+
+
+def test_a_model_that_does_not_look_proves_nothing() -> None:
+    blind = copy.deepcopy(shared("clip"))
+    blind.model.multi_modal_projector.linear_2.weight.data.zero_()
+    assert "do not depend on its images" in broken(Llava, model=blind)["fits"]
+
+
+def test_adapters_by_name_and_by_table() -> None:
+    model = anyres.next_model()
+    given = anyres.prompts(model, [3, (40, 50), 4], [5], [2, (25, 56), 3, (100, 30), 5])
+    assert check_adapter({"name": "llava_next"}, model, given.rows, only=["identity"]).passed == ("fits", "identity")
+    with pytest.raises(ConformanceError, match="identity"):
+        check_adapter({"name": "llava_next", "newlines": "drop"}, model, given.rows, only=["identity"])
+    with pytest.raises(scope.UnknownNameError, match=r"no property 'identiy' .did you mean 'identity'"):
+        check_adapter("llava_next", model, given.rows, only=["identiy"])
+    with pytest.raises(ConformanceError, match=r"no adapter is called 'llava_nxt'.*did you mean 'llava_next'"):
+        check_adapter("llava_nxt", model, given.rows)
+
+
+class ForgetsTheMask(Llava):
+    """The mask is cut to length instead of being shortened with the ids."""
+
+    def positions(self, model: Any, kwargs: Any, short: Any) -> None:
+        mask = kwargs.get("attention_mask")
+        self.cut = None if mask is None else mask[:, : short.index.shape[1]]
+
+    def install(self, model: Any, attachment: Any, undo: ExitStack) -> None:
+        super().install(model, attachment, undo)
+        inner = model.base_model.forward
+
+        def forward(*args: Any, **kwargs: Any) -> Any:
+            mask = kwargs.get("attention_mask")
+            if kwargs.get("mm_encoder_outputs") and mask is not None and mask.shape == self.cut.shape:
+                kwargs["attention_mask"] = self.cut
+            return inner(*args, **kwargs)
+
+        scope.replace_attribute(model.base_model, "forward", forward, undo)
+
+
+class LeavesAHook(Llava):
+    def install(self, model: Any, attachment: Any, undo: ExitStack) -> None:
+        super().install(model, attachment, undo)
+        model.base_model.vision_tower.register_forward_hook(lambda *_: None)
+
+
+class LeavesAnAttribute(Llava):
+    def install(self, model: Any, attachment: Any, undo: ExitStack) -> None:
+        super().install(model, attachment, undo)
+        model.base_model.vision_tower.pruned = True
+
+
+class PatchesTheClass(Llava):
+    def install(self, model: Any, attachment: Any, undo: ExitStack) -> None:
+        super().install(model, attachment, undo)
+        type(model.base_model.multi_modal_projector).pruned = True
+
+
+class SwitchesAttention(Llava):
+    def install(self, model: Any, attachment: Any, undo: ExitStack) -> None:
+        model.config.vision_config._attn_implementation = "eager"
+        super().install(model, attachment, undo)
+
+
+class WritesToWeights(Llava):
+    def install(self, model: Any, attachment: Any, undo: ExitStack) -> None:
+        super().install(model, attachment, undo)
+        model.lm_head.weight.data.mul_(1.001)
+
+
+class LeavesAHookOnErrors(Llava):
+    def seen(self, model: Any, images: Any, attachment: Any) -> Any:
+        hook = model.base_model.multi_modal_projector.register_forward_pre_hook(lambda *_: None)
+        made = super().seen(model, images, attachment)
+        hook.remove()
+        return made
+
+
+class TurnsRowsAround(Llava):
+    """Right rows, wrong order."""
+
+    def with_rows(self, encoded: Any, rows: Any, flags: Any) -> Any:
+        return super().with_rows(encoded, [row.flip(0) for row in rows], flags)
+
+
+class TakesTheFirstRows(Llava):
+    """As many rows as were picked, but not those."""
+
+    def with_rows(self, encoded: Any, rows: Any, flags: Any) -> Any:
+        first = [full[: len(row)] for full, row in zip(encoded.rows, rows, strict=True)]
+        return super().with_rows(encoded, first, flags)
+
+
+class SwapsImages(Llava):
+    """Every prompt gets the rows of another image; the total is right, which is all that the host checks."""
+
+    def with_rows(self, encoded: Any, rows: Any, flags: Any) -> Any:
+        return super().with_rows(encoded, rows[::-1], flags)
+
+
+class JoinsImages(Llava):
+    """All rows as one image: beam search can no longer deal them out."""
+
+    def with_rows(self, encoded: Any, rows: Any, flags: Any) -> Any:
+        return super().with_rows(encoded, [torch.cat(rows)], flags)
+
+
+class ReadsOtherPlaces(Llava):
+    """Candidate j is said to be row j, and is row j + 1."""
+
+    def encode(self, *args: Any) -> Any:
+        made = super().encode(*args)
+        return dataclasses.replace(made, places=[torch.arange(len(row)).roll(1) for row in made.rows])
+
+
+class Remembers(Llava):
+    """Images are told apart by the shape of the call."""
+
+    def encode(self, model: Any, images: Any, ids: Any, attachment: Any) -> Any:
+        memory = self.__dict__.setdefault("memory", {})
+        made = super().encode(model, images, ids, attachment)
+        return memory.setdefault(images["pixel_values"].shape, made)
+
+
+class RemembersFlags(Llava):
+    """What was kept once is kept again, for images of the same size."""
+
+    def with_rows(self, encoded: Any, rows: Any, flags: Any) -> Any:
+        memory = self.__dict__.setdefault("memory", {})
+        first = memory.setdefault(tuple(len(row) for row in rows), rows)
+        return super().with_rows(encoded, [row.clone() for row in first], flags)
+
+
+class MixesSignals(Llava):
+    """Signals of the wrong image where there are several."""
+
+    def seen(self, model: Any, images: Any, attachment: Any) -> Any:
+        made = super().seen(model, images, attachment)
+        rolled = made.tokens.signals.map(lambda _, tensor: tensor.roll(1, 0))
+        return dataclasses.replace(made, tokens=dataclasses.replace(made.tokens, signals=rolled))
+
+
+class OffersTooMuch(Llava):
+    def check(self, model: Any) -> Declaration:
+        made = super().check(model)
+        return dataclasses.replace(made, offers=(*made.offers, Offer("clip.text_similarity")))
+
+
+class OffersBadNumbers(Llava):
+    def seen(self, model: Any, images: Any, attachment: Any) -> Any:
+        made = super().seen(model, images, attachment)
+        bad = made.tokens.signals.map(lambda _, tensor: tensor / 0)
+        return dataclasses.replace(made, tokens=dataclasses.replace(made.tokens, signals=bad))
+
+
+class GivesAllToOnePrompt(Llava):
+    def layout_of(self, encoded: Any, prompts: Any) -> Layout:
+        return super().layout_of(encoded, [0] * len(prompts))
+
+
+class PlansOneMore(Llava):
+    def layout(self, model: Any, sizes: Any) -> Layout:
+        return Layout.of([image.tokens + 4 for image in super().layout(model, sizes).images])
+
+
+class PrunesNothing(Llava):
+    """The receipt says otherwise."""
+
+    def install(self, model: Any, attachment: Any, undo: ExitStack) -> None:
+        forward = model.forward
+
+        def unpruned(*args: Any, **kwargs: Any) -> Any:
+            if kwargs.get("pixel_values") is not None:
+                images = {name: kwargs[name] for name in self.image_inputs if kwargs.get(name) is not None}
+                encoded = self.encode(model, images, kwargs["input_ids"], attachment)
+                attachment.prune(encoded.tokens, self.layout_of(encoded, [0] * len(encoded.rows)))
+            return forward(*args, **kwargs)
+
+        scope.replace_attribute(model, "forward", unpruned, undo)
+
+
+class ProjectsSomethingElse(Llava):
+    """What is called 'projected' is not what the decoder reads."""
+
+    def seen(self, model: Any, images: Any, attachment: Any) -> Any:
+        made = super().seen(model, images, attachment)
+        if attachment.pruner.spec.at != "projected":
+            return made
+        return dataclasses.replace(made, tokens=dataclasses.replace(made.tokens, features=made.tokens.features + 1))
+
+
+class ShowsTheShortPrompt(Llava):
+    """Callers who slice by the length of their own prompt lose the answer."""
+
+    def install(self, model: Any, attachment: Any, undo: ExitStack) -> None:
+        super().install(model, attachment, undo)
+        inner = model.generate
+
+        def generate(*args: Any, **kwargs: Any) -> Any:
+            return inner(*args, **kwargs)[:, attachment.prompt_length - attachment.positions.shape[1] :]
+
+        scope.replace_attribute(model, "generate", generate, undo)
+
+
+class SaysOtherPositions(Llava):
+    def install(self, model: Any, attachment: Any, undo: ExitStack) -> None:
+        super().install(model, attachment, undo)
+        inner = model.forward
+
+        def forward(*args: Any, **kwargs: Any) -> Any:
+            made = inner(*args, **kwargs)
+            if attachment.positions is not None:
+                attachment.positions = attachment.positions + 1
+            return made
+
+        scope.replace_attribute(model, "forward", forward, undo)
+
+
+class SeesNoModel(Llava):
+    def matches(self, model: Any) -> bool:
+        return False
+
+
+class Unfit(Llava):
+    def check(self, model: Any) -> Declaration:
+        raise scope.AdapterError("there is no tower in this model")
+
+
+@pytest.fixture(autouse=True)
+def _class_as_before() -> Iterator[None]:
+    yield
+    if "pruned" in vars(projector := type(shared("clip").base_model.multi_modal_projector)):
+        del projector.pruned
+
+
+@pytest.mark.parametrize(
+    ("adapter", "found"),
+    [
+        (ForgetsTheMask, {"batch": "last logits differ from those of the prompt alone"}),
+        (LeavesAHook, {"clean": "_forward_hooks entries"}),
+        (LeavesAnAttribute, {"clean": "model.vision_tower.pruned: absent -> True"}),
+        (PatchesTheClass, {"clean": "LlavaMultiModalProjector.pruned: absent -> "}),
+        (SwitchesAttention, {"clean": "config attention: sdpa -> eager"}),
+        (WritesToWeights, {"clean": "lm_head.weight sums"}),
+        (LeavesAHookOnErrors, {"clean": "after an error in base_model.vision_tower"}),
+        (TurnsRowsAround, {"identity": "forward: ", "rows": "in the order"}),
+        (TakesTheFirstRows, {"rows": "were kept, but the decoder reads [0, 1, 2, 3", "by_hand": ""}),
+        (SwapsImages, {"identity": "", "rows": "prompt 2", "batch": ""}),
+        (JoinsImages, {"identity": "beam search"}),
+        (ReadsOtherPlaces, {"rows": "were kept, but the decoder reads"}),
+        (Remembers, {"memory": "after other calls"}),
+        (RemembersFlags, {"memory": "after other calls"}),
+        (MixesSignals, {"signals": "of image 0 of prompt 2: another one alone than beside other prompts"}),
+        (OffersTooMuch, {"signals": "clip.text_similarity"}),
+        (OffersBadNumbers, {"signals": "not finite"}),
+        (GivesAllToOnePrompt, {"batch": "the receipt gives prompt 2 the images []; it has 2"}),
+        (PlansOneMore, {"plans": "[(20, 8, None)] planned, [(16, 6, None)] happened"}),
+        (PrunesNothing, {"fewer": "the last output is the same with 6 of 16 tokens", "rows": "", "receipts": ""}),
+        (ProjectsSomethingElse, {"rows": "the unpruned decoder does not read candidate 0"}),
+        (ShowsTheShortPrompt, {"fewer": "generate() shows another prompt than unpruned: shape (3, 21)"}),
+        (SaysOtherPositions, {"rows": "positions say [1, 2, 3"}),
+        (SeesNoModel, {"fits": "matches() is False"}),
+        (Unfit, {"fits": "raised AdapterError: there is no tower in this model"}),
+    ],
+    ids=lambda value: value.__name__ if isinstance(value, type) else "",
+)
+def test_a_broken_adapter_is_caught(adapter: type[ModelAdapter], found: dict[str, str]) -> None:
+    failures = broken(adapter, only=found)
+    for name, words in found.items():
+        assert name in failures, failures
+        assert words in failures[name], failures

@@ -1,0 +1,152 @@
+"""Models that other people wrap, copy or compile, before or after a pruner is attached."""
+
+from __future__ import annotations
+
+import copy
+import functools
+import pickle
+import warnings
+from typing import Any
+
+import pytest
+import torch
+from torch import nn
+from transformers import CompileConfig
+
+import scope_core as scope
+from adapters.guests import keeping
+from adapters.models import ONE, TWO, batch, llava
+from adapters.snapshot import differences, snapshot
+
+GREEDY = {"max_new_tokens": 5, "do_sample": False}
+
+
+def refuse(model: Any, *words: str) -> None:
+    with pytest.raises(scope.AttachError) as caught:
+        keeping(4).attach(model)
+    for word in words:
+        assert word in str(caught.value), caught.value
+
+
+class Wrapped(nn.Module):
+    """PEFT's shape: the model is inside, and its attributes show through."""
+
+    def __init__(self, inner: nn.Module) -> None:
+        super().__init__()
+        self.inner = inner
+
+    def get_base_model(self) -> nn.Module:
+        return self.inner
+
+    def __getattr__(self, name: str) -> Any:
+        try:
+            return super().__getattr__(name)
+        except AttributeError:
+            return getattr(super().__getattr__("inner"), name)
+
+    def forward(self, *args: Any, **kwargs: Any) -> Any:
+        return self.inner(*args, **kwargs)
+
+    def generate(self, *args: Any, **kwargs: Any) -> Any:
+        return self.inner.generate(*args, **kwargs)
+
+
+def test_peft_style_wrapper() -> None:
+    inner, given = llava(), batch(*TWO)
+    outer = Wrapped(inner)
+    with keeping(4).attach(inner):
+        wanted = inner.generate(**given.inputs, **GREEDY)
+    before = snapshot(outer)
+    with keeping(4).attach(outer) as pruning:
+        assert torch.equal(outer.generate(**given.inputs, **GREEDY), wanted)
+        assert pruning.declaration.model == "LlavaForConditionalGeneration"
+        refuse(inner, "Wrapped", "detach()")
+        refuse(outer, "detach()")
+        assert torch.equal(inner.generate(**given.inputs, **GREEDY), wanted)
+    assert differences(before, snapshot(outer)) == []
+    with keeping(4).attach(inner):
+        refuse(outer, "detach()")
+
+
+@pytest.mark.parametrize("told", [True, False], ids=["wraps", "bare"])
+def test_wrapped_before_us(told: bool) -> None:
+    """What accelerate does; ``bare`` wrappers even hide the signature."""
+    model, given = llava(), batch(*TWO)
+    with torch.no_grad(), keeping(4).attach(model):
+        wanted = model(given.ids, given.pixels, given.mask).logits
+    inner, calls = model.forward, []
+
+    def theirs(*args: Any, **kwargs: Any) -> Any:
+        calls.append(sorted(kwargs))
+        return inner(*args, **kwargs)
+
+    model.forward = functools.wraps(inner)(theirs) if told else theirs
+    hooked = model.forward
+    with torch.no_grad(), keeping(4).attach(model):
+        assert torch.equal(model(given.ids, given.pixels, given.mask).logits, wanted)
+    assert "mm_encoder_outputs" in calls[0]
+    assert vars(model)["forward"] is hooked
+
+
+def test_wrapped_after_us() -> None:
+    """They hold our method; detached, it passes everything on, and attaching again prunes once."""
+    model, given = llava(), batch(*TWO)
+    plain = model.generate(**given.inputs, **GREEDY)
+    pruning = keeping(4).attach(model)
+    ours = model.forward
+    model.forward = functools.wraps(ours)(lambda *args, **kwargs: ours(*args, **kwargs))
+    theirs = model.forward
+    pruned = model.generate(**given.inputs, **GREEDY)
+    pruning.detach()
+    assert model.forward is theirs
+    assert torch.equal(model.generate(**given.inputs, **GREEDY), plain)
+    with keeping(4).attach(model) as again:
+        assert torch.equal(model.generate(**given.inputs, **GREEDY), pruned)
+        with torch.no_grad():
+            assert model(**given.inputs).logits.shape[1] == given.length - 2 * 12
+    assert again.receipt.calls == 2
+    assert model.forward is theirs
+
+
+@pytest.mark.parametrize("way", ["deepcopy", "pickle"])
+def test_a_copy_of_an_attached_model_is_its_own_and_not_pruned(way: str) -> None:
+    model, given = llava(), batch(*TWO)
+    plain = llava().generate(**given.inputs, **GREEDY)
+    with keeping(4).attach(model) as pruning:
+        twin = copy.deepcopy(model) if way == "deepcopy" else pickle.loads(pickle.dumps(model))
+        assert torch.equal(twin.generate(**given.inputs, **GREEDY), plain)
+        with torch.no_grad():
+            twin.lm_head.weight.zero_()
+            assert twin(**given.inputs).logits.abs().max() == 0
+            assert model(**given.inputs).logits.abs().max() > 0
+        with keeping(4).attach(twin):
+            pass
+    assert pruning.receipt.calls == 1
+
+
+def test_compiled_decoding_steps() -> None:
+    """What generate does by itself with a static cache on accelerators; no step may fall out of the graph."""
+    model, given = llava(), batch(*ONE)
+    config = CompileConfig(backend="eager", mode=None, fullgraph=True)
+    config._compile_all_devices = True
+    with keeping(4).attach(model):
+        wanted = model.generate(**given.inputs, **GREEDY)
+        compiled = model.generate(**given.inputs, **GREEDY, cache_implementation="static", compile_config=config)
+        assert torch.equal(compiled, wanted)
+    assert torch._dynamo.utils.counters["stats"]["unique_graphs"] > 0
+    torch.compiler.reset()
+
+
+def test_compiled_model() -> None:
+    """Through the wrapper that torch.compile makes; "eager" compiles nothing but traces all the same."""
+    model, given = llava(), batch(*ONE)
+    with torch.no_grad(), keeping(4).attach(model):
+        wanted = model(**given.inputs).logits
+    compiled = torch.compile(model, backend="eager")
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        with torch.no_grad(), keeping(4).attach(compiled) as pruning:
+            torch.testing.assert_close(compiled(**given.inputs).logits, wanted)
+        assert pruning.receipt.calls == 1
+    assert "forward" not in vars(model)
+    torch.compiler.reset()

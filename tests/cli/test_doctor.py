@@ -1,0 +1,102 @@
+"""``scope doctor``."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from cli.conftest import Ran
+from scope_core.cli import doctor
+
+
+def test_all_is_well(scope_: Callable[..., Ran], registry) -> None:
+    ran = scope_("doctor", "--json")
+    facts = ran.json
+    assert (ran.code, facts["ok"], facts["problems"]) == (0, True, [])
+    assert facts["recipes_checked"] == len(registry.names("recipe"))
+    packages = {row["package"]: row for row in facts["packages"]}
+    assert {"python", "scope-core", "torch", "transformers", "timm", "pydantic", "pluggy"} <= set(packages)
+    assert packages["torch"]["state"] == "ok"
+    given = {row["entry_point"]: row["gives"] for row in facts["plugins"]}
+    assert given["recipes"] == {"recipe": len(registry.names("recipe"))}
+    words = scope_("doctor").words
+    assert "All is well" in words
+
+
+def test_a_broken_plugin_is_named_with_its_error_and_the_fix(
+    scope_: Callable[..., Ran], broken_distribution: None
+) -> None:
+    ran = scope_("doctor", "--json")
+    assert ran.code == 1
+    (problem,) = ran.json["problems"]
+    assert "plugin 'acme' of acme-pruning 1.2 (acme_broken) failed to load: ImportError: no luck" in problem["what"]
+    assert "SCOPE_DISABLE_PLUGINS=acme-pruning" in problem["fix"]
+    (row,) = (row for row in ran.json["plugins"] if row["entry_point"] == "acme")
+    assert (row["from"], row["state"], row["gives"]) == ("acme-pruning 1.2", "failed", {})
+    text = scope_("doctor")
+    assert text.code == 1
+    assert "no luck" in text.words
+    assert "fix:" in text.words
+    assert text.stderr == ""  # said once, where it is explained
+
+
+def test_strict_mode_is_diagnosed_too(
+    scope_: Callable[..., Ran], broken_distribution: None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert scope_("list", "recipe").code == 0
+    monkeypatch.setenv("SCOPE_STRICT_PLUGINS", "1")
+    assert scope_("list", "recipe").code == 3
+    ran = scope_("doctor", "--json")
+    assert ran.code == 1
+    assert "no luck" in ran.json["problems"][0]["what"]
+
+
+def test_disabled_plugins(
+    scope_: Callable[..., Ran], broken_distribution: None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("SCOPE_DISABLE_PLUGINS", "acme-pruning")
+    ran = scope_("doctor", "--json")
+    assert ran.code == 0
+    assert ran.json["disabled"] == ["acme (acme-pruning)"]
+    assert next(row for row in ran.json["plugins"] if row["entry_point"] == "acme")["state"] == "disabled"
+    assert "disabled by SCOPE_DISABLE_PLUGINS: acme (acme-pruning)" in scope_("doctor").words
+
+
+def test_recipes_and_targets_are_tried(scope_: Callable[..., Ran], tmp_path: Path) -> None:
+    plugin = tmp_path / "shaky.py"
+    plugin.write_text(
+        "import scope_core\n"
+        "from typing import Literal\n"
+        "class Spec(scope_core.ComponentSpec):\n"
+        "    name: Literal['shaky'] = 'shaky'\n"
+        "class Needy(scope_core.ComponentSpec):\n"
+        "    name: Literal['needy'] = 'needy'\n"
+        "@scope_core.hookimpl\n"
+        "def scope_recipes():\n"
+        "    yield scope_core.Recipe('torn', {'saliency': 'no_such_part', 'budget': 3}, 'does not validate')\n"
+        "@scope_core.hookimpl\n"
+        "def scope_saliency_sources():\n"
+        "    yield scope_core.Entry(Spec, 'scope_core:NoSuchClass', 'points nowhere')\n"
+        "    yield scope_core.Entry(Needy, 'no_such_module:Part', 'needs a package', requires=('acme-extra',))\n"
+    )
+    ran = scope_("doctor", "--json", "--plugin", plugin)
+    assert ran.code == 1
+    what = [problem["what"] for problem in ran.json["problems"]]
+    assert any("recipe 'torn' (shaky.py)" in text and "no_such_part" in text for text in what)
+    assert any("saliency 'shaky' (shaky.py)" in text for text in what)
+    assert len(what) == 2
+    assert any("saliency 'needy'" in text and "pip install acme-extra" in text for text in ran.json["notes"])
+
+
+def test_old_and_missing_packages(scope_: Callable[..., Ran], monkeypatch: pytest.MonkeyPatch) -> None:
+    versions = {"pluggy": "0.9", "timm": None}
+    have = doctor.installed
+    monkeypatch.setattr(doctor, "installed", lambda package: versions.get(package, have(package)))
+    ran = scope_("doctor", "--json")
+    assert ran.code == 1
+    assert [problem["what"] for problem in ran.json["problems"]] == ["pluggy: 0.9 is older than 1.5"]
+    timm = next(row for row in ran.json["packages"] if row["package"] == "timm")
+    assert (timm["state"], timm["fix"]) == ("missing", "pip install --upgrade 'scope-core[timm]'")
+    assert "pip install --upgrade 'scope-core[timm]'" in scope_("doctor").words

@@ -1,0 +1,146 @@
+"""Reading pictures: every mode, every way to be broken, and the demo photographs."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from PIL import Image
+
+from cli.conftest import Ran
+from scope_core import MissingDependencyError, ZooError
+from scope_core.cli import photos
+from scope_core.cli.photos import open_pictures
+
+DEMOS = ("astronaut", "camera", "chelsea", "china", "coffee", "flower", "hubble", "motorcycle", "retina", "rocket")
+
+
+@pytest.mark.parametrize("name", DEMOS)
+def test_every_demo_photograph_is_there(name: str) -> None:
+    (picture,) = open_pictures([f"demo:{name}"])
+    assert picture.image.mode == "RGB"
+    assert min(picture.image.size) >= 300
+    assert picture.title == name
+
+
+def test_photos_are_listed(scope_: Callable[..., Ran]) -> None:
+    rows = scope_("photos", "--json").json
+    assert [row["name"] for row in rows] == [f"demo:{name}" for name in DEMOS]
+    assert all(Path(row["path"]).is_file() for row in rows)
+    assert "demo:rocket" in scope_("photos").stdout
+
+
+def test_a_missing_package_says_what_to_install(scope_: Callable[..., Ran], monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(photos.importlib.util, "find_spec", lambda name: None)
+    with pytest.raises(MissingDependencyError, match=r"pip install 'scope-core\[demo\]'"):
+        open_pictures(["demo:coffee"])
+    assert "pip install 'scope-core[demo]'" in scope_("photos").words
+
+
+@pytest.mark.parametrize(
+    ("mode", "colour", "ending", "wanted"),
+    [
+        ("L", 128, "png", (128, 128, 128)),
+        ("1", 1, "png", (255, 255, 255)),
+        ("LA", (0, 0), "png", (255, 255, 255)),
+        ("RGBA", (255, 0, 0, 0), "png", (255, 255, 255)),
+        ("RGBA", (255, 0, 0, 255), "png", (255, 0, 0)),
+        ("CMYK", (0, 0, 0, 0), "tif", (255, 255, 255)),
+        ("I;16", 65535, "png", (255, 255, 255)),
+        ("I;16", 32768, "tif", (128, 128, 128)),
+        ("I", 200, "tif", (200, 200, 200)),
+        ("YCbCr", (128, 128, 128), "tif", (128, 128, 128)),
+    ],
+)
+def test_every_mode_becomes_rgb(
+    tmp_path: Path, mode: str, colour: object, ending: str, wanted: tuple[int, ...]
+) -> None:
+    path = tmp_path / f"picture.{ending}"
+    Image.new(mode, (8, 6), colour).save(path)
+    (picture,) = open_pictures([str(path)])
+    assert (picture.image.mode, picture.image.size) == ("RGB", (8, 6))
+    assert picture.image.getpixel((3, 3)) == wanted
+
+
+def test_floating_point_is_spread_over_all_greys(tmp_path: Path) -> None:
+    path = tmp_path / "depth.tif"
+    made = Image.new("F", (2, 1), -3.0)
+    made.putpixel((1, 0), 5.0)
+    made.save(path)
+    (picture,) = open_pictures([str(path)])
+    assert (picture.image.getpixel((0, 0)), picture.image.getpixel((1, 0))) == ((0, 0, 0), (255, 255, 255))
+
+
+def test_a_transparent_palette_is_put_on_white(tmp_path: Path) -> None:
+    path = tmp_path / "icon.gif"
+    Image.new("RGBA", (4, 4), (9, 9, 9, 0)).save(path)
+    (picture,) = open_pictures([str(path)])
+    assert picture.image.getpixel((1, 1)) == (255, 255, 255)
+
+
+def test_a_photograph_taken_sideways_is_turned_upright(tmp_path: Path) -> None:
+    path, exif = tmp_path / "sideways.jpg", Image.Exif()
+    exif[0x112] = 6
+    Image.linear_gradient("L").resize((64, 32)).save(path, exif=exif)
+    (picture,) = open_pictures([str(path)])
+    assert picture.image.size == (32, 64)
+
+
+def broken_picture(kind: str, folder: Path) -> Path:
+    path = folder / f"{kind}.jpg"
+    if kind == "truncated":
+        Image.effect_noise((200, 200), 90).save(path)
+        path.write_bytes(path.read_bytes()[:3000])
+    elif kind == "text":
+        path.write_text("no picture")
+    elif kind == "empty":
+        path.write_bytes(b"")
+    elif kind == "folder":
+        path.mkdir()
+    return path
+
+
+@pytest.mark.parametrize(
+    ("kind", "wanted"),
+    [
+        ("truncated", "damaged or cut short"),
+        ("text", "no picture that Pillow can read"),
+        ("empty", "no picture that Pillow can read"),
+        ("folder", "is a folder"),
+        ("missing", "there is no file"),
+    ],
+)
+def test_broken_pictures_are_4_and_named(fake: Callable[..., Ran], tmp_path: Path, kind: str, wanted: str) -> None:
+    path = broken_picture(kind, tmp_path)
+    ran = fake("select", path, "--tower", "fake-tower")
+    assert ran.code == 4
+    assert wanted in ran.stderr
+    assert path.name in ran.stderr
+
+
+def test_gigantic_pictures_are_refused_before_they_are_decoded(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = tmp_path / "huge.png"
+    Image.new("1", (2000, 1000)).save(path)
+    monkeypatch.setattr(photos, "MAX_PIXELS", 1_000_000)
+    with pytest.raises(ZooError, match="more than 1,000,000 pixels"):
+        open_pictures([str(path)])
+
+
+@pytest.mark.parametrize(
+    ("name", "wanted"),
+    [
+        ("demo:chelsae", "did you mean 'chelsea'?"),
+        ("chelsea", "did you mean 'demo:chelsea'?"),
+        ("https://example.org/cat.jpg", "download it first"),
+    ],
+)
+def test_near_names(name: str, wanted: str) -> None:
+    with pytest.raises(ZooError) as caught:
+        open_pictures([name])
+    assert wanted in str(caught.value)
+
+
+def test_near_files(photo: Path) -> None:
+    with pytest.raises(ZooError, match=r"did you mean 'photo\.png'\?"):
+        open_pictures([str(photo.with_name("foto.png"))])

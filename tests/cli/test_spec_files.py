@@ -1,0 +1,93 @@
+"""``scope explain``, ``scope schema`` and ``scope validate``."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+import yaml
+
+from cli.conftest import Ran
+from scope_core import default_registry
+from scope_core.pruner_spec import read_spec
+
+
+def same(first: object, second: object) -> bool:
+    registry = default_registry()
+    return read_spec(first, registry).to_dict(registry) == read_spec(second, registry).to_dict(registry)
+
+
+@pytest.mark.parametrize("name", default_registry().names("recipe"))
+def test_what_explain_prints_reads_back_as_the_same_spec(scope_: Callable[..., Ran], tmp_path: Path, name: str) -> None:
+    ran = scope_("explain", f"{name}@32")
+    assert ran.code == 0
+    path = tmp_path / "spec.yaml"
+    path.write_text(ran.stdout)
+    assert same(path, f"{name}@32")
+    assert yaml.safe_load(ran.stdout)["budget"]["keep"] == 32
+
+
+def test_explain_says_where_it_is_from(scope_: Callable[..., Ran]) -> None:
+    lines = scope_("explain", "scope@64").stdout.splitlines()
+    assert lines[0] == "# scope@64: greedy by coverage gain x saliency^alpha"
+    assert lines[1] == "# SCOPE, NeurIPS 2025, arXiv 2510.24214"
+    assert "`scope explain scope@64`" in lines[2]
+    where = lines.index("saliency: {name: cls_attention, layer: -2, heads: sum}")
+    assert lines[where - 1] == "# saliency: attention from the tower's CLS token to each patch"
+
+
+def test_explain_a_file_to_a_file_and_as_json(scope_: Callable[..., Ran], tmp_path: Path) -> None:
+    spec = tmp_path / "mine.yaml"
+    spec.write_text("recipe: scope\nbudget: 25\ncombiner: {alpha: 0.5}\n")
+    out = tmp_path / "long.yaml"
+    ran = scope_("explain", spec, "--out", out)
+    assert (ran.code, ran.stdout) == (0, "")
+    assert same(out, spec)
+    assert scope_("explain", spec, "--json").json["combiner"] == {"name": "product", "alpha": 0.5}
+
+
+def test_explain_writes_to_no_missing_folder(scope_: Callable[..., Ran], tmp_path: Path) -> None:
+    ran = scope_("explain", "scope", "--out", tmp_path / "nowhere" / "a.yaml")
+    assert ran.code == 2
+    assert "does not exist" in ran.stderr
+
+
+def test_a_name_with_a_line_break_stays_in_its_comment(scope_: Callable[..., Ran], tmp_path: Path) -> None:
+    path = tmp_path / "a\nat: evil #.yaml"
+    path.write_text("recipe: scope\nbudget: 3\n")
+    assert yaml.safe_load(scope_("explain", path).stdout)["at"] == "vision"
+
+
+def test_schema(scope_: Callable[..., Ran], tmp_path: Path) -> None:
+    schema = scope_("schema").json
+    assert "facility_location" in schema["$defs"]["coverage"]["anyOf"][0]["enum"]
+    out = tmp_path / "schema.json"
+    assert scope_("schema", "--out", out).code == 0
+    assert json.loads(out.read_text()) == schema
+
+
+def test_validate_tells_every_file_apart(scope_: Callable[..., Ran], tmp_path: Path) -> None:
+    good, bad, torn = tmp_path / "good.yaml", tmp_path / "bad.yaml", tmp_path / "torn.yaml"
+    good.write_text("recipe: scope\nbudget: 64\n")
+    bad.write_text("recipe: scope\nbudget: 64\ncombiner: {name: product, alpa: -1}\n")
+    torn.write_text("recipe: [scope\n")
+    ran = scope_("validate", good, bad, torn, "scope@8", "--json")
+    assert ran.code == 1
+    assert [row["ok"] for row in ran.json] == [True, False, False, True]
+    assert ran.json[0]["label"] == "scope@64"
+    assert "did you mean 'alpha'?" in ran.json[1]["error"]
+    assert str(torn) in ran.json[2]["error"]
+    text = scope_("validate", good, bad)
+    assert text.code == 1
+    assert f"ok {good} (scope@64)" in text.words
+    assert "did you mean 'alpha'?" in text.words
+    assert scope_("validate", good).code == 0
+
+
+def test_validate_names_near_files(scope_: Callable[..., Ran], tmp_path: Path) -> None:
+    (tmp_path / "pruner.yaml").write_text("recipe: scope\nbudget: 1\n")
+    ran = scope_("validate", tmp_path / "prunr.yaml")
+    assert ran.code == 1
+    assert "did you mean 'pruner.yaml'?" in ran.words

@@ -1,0 +1,75 @@
+"""Small parts and plugin modules for tests, written as a plugin's author would write them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from types import ModuleType
+from typing import Any, Literal
+
+import torch
+from pydantic import create_model
+
+import scope_core as scope
+
+
+def spec_named(name: str, **options: Any) -> type[scope.ComponentSpec]:
+    """A spec model with the given name; options as in `pydantic.create_model`."""
+    return create_model("FakeSpec", __base__=scope.ComponentSpec, name=(Literal[name], name), **options)  # type: ignore[valid-type]
+
+
+def entry(base: type[scope.Part], name: str, *, options: dict[str, Any] | None = None, **members: Any) -> scope.Entry:
+    """An entry whose part has the given members, e.g. ``score=lambda self, tokens: ...``."""
+    return scope.Entry(spec_named(name, **(options or {})), type("Fake", (base,), members), "a fake part")
+
+
+def module(name: str = "acme_plugin", **hooks: Iterable[Any]) -> ModuleType:
+    """A plugin module whose hook functions return the given items."""
+    made = ModuleType(name)
+    for hook, items in hooks.items():
+        setattr(made, hook, hook_function(name, hook, items))
+    return made
+
+
+def hook_function(owner: str, hook: str, items: Iterable[Any], *, marked: bool = True) -> Any:
+    def function() -> Iterable[Any]:
+        return items
+
+    function.__name__, function.__module__ = hook, owner
+    return scope.hookimpl(function) if marked else function
+
+
+HOOKS = {
+    scope.SaliencySource: "scope_saliency_sources",
+    scope.SimilarityMetric: "scope_similarity_metrics",
+    scope.CoverageFunction: "scope_coverage_functions",
+    scope.Combiner: "scope_combiners",
+    scope.Optimizer: "scope_optimizers",
+    scope.Selector: "scope_selectors",
+    scope.Budget: "scope_budgets",
+    scope.Partition: "scope_partitions",
+    scope.Constraint: "scope_constraints",
+    scope.Merger: "scope_mergers",
+    scope.PositionPolicy: "scope_position_policies",
+    scope.ModelAdapter: "scope_adapters",
+}
+
+
+def with_part(
+    registry: scope.Registry, base: type[scope.Part], name: str = "acme.fake", **members: Any
+) -> scope.Registry:
+    """The registry with one more fake part."""
+    return registry.with_module(module(**{HOOKS[base]: [entry(base, name, **members)]}))
+
+
+def built(registry: scope.Registry, kind: str, data: Any) -> Any:
+    """A live part from what would stand in a spec's slot."""
+    table = {"name": data} if isinstance(data, str) else data
+    spec = registry.get(kind, table["name"]).spec.model_validate(table, context={"registry": registry})
+    return registry.build(kind, spec)
+
+
+def random_case(batch: int, count: int, seed: int = 0) -> tuple[torch.Tensor, torch.Tensor]:
+    """(B, N, 8) features and (B, N) positive saliency."""
+    generator = torch.Generator().manual_seed(seed)
+    features = torch.randn(batch, count, 8, generator=generator)
+    return features, torch.rand(batch, count, generator=generator) + 0.05

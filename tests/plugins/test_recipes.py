@@ -1,0 +1,148 @@
+"""Recipes on features of real photographs: the same picks as the float64 oracle, in the same order."""
+
+from __future__ import annotations
+
+from functools import cache
+from typing import Any
+
+import numpy as np
+import oracles
+import pytest
+import torch
+from conftest import Photos
+from fakes import built
+
+import scope_core as scope
+from scope_core import Pruner
+
+BUDGETS = (16, 32, 64, 128, 192)
+
+
+@pytest.fixture(scope="module")
+def cosines(photo_features: Photos) -> dict[str, np.ndarray]:
+    return {name: oracles.cosine_matrix(photo_features.one(name)[0][0].numpy()) for name in photo_features.names}
+
+
+def judge(got: list[int], want: list[int], regrets: Any, scale: float, rounding: float = 1e-7) -> None:
+    """The same picks in the same order; past a tie within rounding, picks that are as good."""
+    if got != want:
+        assert max(regrets(got)) <= rounding * scale
+
+
+@pytest.mark.parametrize("combiner", ["product", "sum"])
+@pytest.mark.parametrize(
+    ("alpha", "name"),
+    [(0.0, "astronaut"), (0.5, "chelsea"), (1.0, "astronaut"), (1.0, "chelsea"), (1.0, "coffee"), (2.0, "coffee")],
+)
+def test_scope(alpha: float, name: str, combiner: str, photo_features: Photos, cosines: dict[str, np.ndarray]) -> None:
+    features, saliency = photo_features.one(name)
+    weights = saliency[0].double().numpy()
+    want, gains, scores = oracles.scope_picks(cosines[name], weights, max(BUDGETS), alpha, combiner)
+    spec = {"recipe": "scope", "combiner": {"name": combiner, "alpha": alpha}}
+
+    def regrets(picks: list[int]) -> list[float]:
+        return oracles.scope_regrets(cosines[name], weights, picks, alpha, combiner)
+
+    for keep in BUDGETS:
+        got = scope.select(features, saliency=saliency, spec={**spec, "budget": keep})
+        picks = got.picks[0].tolist()
+        judge(picks, want[:keep], regrets, scores[0])
+        if picks == want[:keep]:
+            np.testing.assert_allclose(got.gains[0], gains[:keep], rtol=1e-4, atol=1e-4)
+    exact = scope.select(features, saliency=saliency, spec={**spec, "budget": max(BUDGETS), "dtype": "float64"})
+    judge(exact.picks[0].tolist(), want, regrets, scores[0], 1e-15)
+
+
+@pytest.mark.parametrize("name", ["astronaut", "chelsea", "coffee"])
+def test_coverage_only(name: str, photo_features: Photos, cosines: dict[str, np.ndarray]) -> None:
+    features, _ = photo_features.one(name)
+    want, gains = oracles.coverage_only_picks(cosines[name], 64)
+    got = scope.select(features, spec="coverage_only@64").picks[0].tolist()
+    judge(got, want, lambda p: oracles.scope_regrets(cosines[name], np.ones(576), p), gains[0])
+
+
+@pytest.mark.parametrize("name", ["astronaut", "chelsea", "coffee"])
+def test_divprune(name: str, photo_features: Photos, cosines: dict[str, np.ndarray]) -> None:
+    features, _ = photo_features.one(name)
+    want, _ = oracles.max_min_picks(cosines[name], 192)
+    got = scope.select(features, spec="divprune@192").picks[0].tolist()
+    judge(got, want, lambda p: oracles.max_min_regrets(cosines[name], p), 1.0, 1e-6)
+
+
+def test_top_k_attention_and_random(photo_features: Photos, registry: scope.Registry) -> None:
+    features, saliency = photo_features.features, photo_features.saliency
+    drawn = built(registry, "saliency", {"name": "random", "seed": 0}).score(scope.VisualTokens.of(features))
+    for keep in BUDGETS:
+        top = scope.select(features, saliency=saliency, spec=f"top_k_attention@{keep}")
+        chance = scope.select(features, saliency=saliency, spec=f"random@{keep}")
+        for row in range(3):
+            assert top.picks[row].tolist() == oracles.top_k_picks(saliency[row].numpy(), keep)
+            assert chance.picks[row].tolist() == oracles.top_k_picks(drawn[row].numpy(), keep)
+
+
+def test_coverage_is_what_scope_is_for(photo_features: Photos) -> None:
+    @cache
+    def covered(recipe: str) -> torch.Tensor:
+        chosen = scope.select(photo_features.features, saliency=photo_features.saliency, spec=f"{recipe}@64")
+        return chosen.coverage(0.8)
+
+    assert (covered("scope") > 2 * covered("top_k_attention")).all()
+    assert (covered("scope") > covered("random")).all()
+    assert (covered("coverage_only") >= covered("scope") - 0.05).all()
+
+
+@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16])
+def test_half_precision_as_published(dtype: torch.dtype, photo_features: Photos, registry: scope.Registry) -> None:
+    """``dtype: as_is`` computes every step in the given precision, rounding included."""
+    features, saliency = (tensor.to(dtype) for tensor in photo_features.one("coffee"))
+    similarity = built(registry, "similarity", "cosine").pairwise(scope.VisualTokens.of(features))[0]
+    covered, left, want = torch.zeros(576, dtype=dtype), torch.ones(576, dtype=torch.bool), []
+    for _ in range(64):
+        score = (similarity - covered[:, None]).clamp(min=0).sum(0) * saliency[0]
+        want.append(int(score.masked_fill(~left, -torch.inf).argmax()))
+        covered, left[want[-1]] = covered.maximum(similarity[:, want[-1]]), False
+    got = scope.select(features, saliency=saliency, spec={"recipe": "scope", "budget": 64, "dtype": "as_is"})
+    assert got.picks[0].tolist() == want
+    assert got.gains.dtype == dtype
+    exact = scope.select(features, saliency=saliency, spec="scope@64")
+    assert exact.gains.dtype != dtype
+
+
+@pytest.mark.parametrize("at_most", [0.05])
+def test_half_precision_input_in_float32_loses_little(at_most: float, photo_features: Photos) -> None:
+    features, saliency = photo_features.features, photo_features.saliency
+    full = scope.select(features, saliency=saliency, spec="scope@64")
+    half = scope.select(features.half(), saliency=saliency.half(), spec="scope@64")
+    assert (full.coverage(0.8) - half.coverage(0.8)).abs().max() <= at_most
+
+
+class TestEveryRecipe:
+    RECIPES = ("scope", "scope@no_cls", "top_k_attention", "coverage_only", "divprune", "random", "uniform_grid")
+
+    def test_these_are_registered(self, registry: scope.Registry) -> None:
+        mine = [r.name for r in registry.records("recipe") if r.origin.distribution == "scope-core"]
+        assert sorted(self.RECIPES) == mine
+
+    @pytest.mark.parametrize("name", RECIPES)
+    def test_validates_explains_round_trips_and_runs(
+        self, name: str, photo_features: Photos, registry: scope.Registry
+    ) -> None:
+        pruner = Pruner(f"{name}@32", registry=registry)
+        again = Pruner(pruner.spec.to_dict(registry), registry=registry)
+        assert again.spec.model_copy(update={"recipe": name}) == pruner.spec
+        picks = pruner.select(photo_features.features, saliency=photo_features.saliency, grid=photo_features.grid).picks
+        assert again.select(
+            photo_features.features, saliency=photo_features.saliency, grid=photo_features.grid
+        ).picks.equal(picks)
+        assert picks.shape == (3, 32)
+
+    @pytest.mark.parametrize("name", RECIPES)
+    def test_is_written_in_names_alone(self, name: str, registry: scope.Registry) -> None:
+        def plain(value: Any) -> bool:
+            if isinstance(value, dict):
+                return all(isinstance(key, str) and plain(inner) for key, inner in value.items())
+            return isinstance(value, (str, int, float)) and ":" not in str(value)
+
+        record = registry.get("recipe", name)
+        assert record.item.summary
+        assert plain(dict(record.item.spec))
