@@ -58,24 +58,18 @@ def draw() -> int:
     """The kept-token pictures, by the command line, with few enough colours to be small; the exit status."""
     from PIL import Image
 
-    for name in PICTURES:
+    select = ("--tower", "dinov2-small", "--spec", "scope@64", "--compare", "top_k_attention,random")
+    drawn = {name: ("select", f"demo:{name}", *select) for name in PICTURES}
+    page = (DOCS / "compare.md").read_text(encoding="utf-8")
+    (line,) = re.findall(r"^\$ scope (compare .*) --out compared.png$", page, re.MULTILINE)
+    for name, words in {**drawn, "compared": line.split()}.items():
         path = DOCS / "pictures" / f"{name}.png"
         path.parent.mkdir(exist_ok=True)
-        options = [
-            "--tower",
-            "dinov2-small",
-            "--spec",
-            "scope@64",
-            "--compare",
-            "top_k_attention,random",
-            "--out",
-            str(path),
-        ]
-        done = subprocess.run([sys.executable, "-m", "scope_core", "select", f"demo:{name}", *options], check=False)
+        done = subprocess.run([sys.executable, "-m", "scope_core", *words, "--out", str(path)], check=False)
         if done.returncode:
             return done.returncode
         with Image.open(path) as picture:
-            few = picture.convert("RGB").quantize(256)
+            few = picture.convert("RGB").quantize(256, kmeans=1)
         few.save(path, optimize=True)
         print(f"written: {path}, {path.stat().st_size // 1000} kB")
     return 0
@@ -212,7 +206,10 @@ def values(field: Any, slot: Any) -> str:
         return f"{'a list of ' if slot.many else 'any '}{slot.kind}{' parts' if slot.many else ''}"
     if get_origin(field.annotation) is Literal:
         return ", ".join(f"`{plain(value)}`" for value in get_args(field.annotation))
-    words = {int: "whole number", float: "number", bool: "`true`, `false`", str: "text"}.get(field.annotation)
+    known = {int: "whole number", float: "number", bool: "`true`, `false`", str: "text", str | None: "text"}
+    kinds = {getattr(kind, "__origin__", kind) for kind in get_args(field.annotation)}
+    optional = type(None) in kinds and len(kinds) == 2 and kinds & set(known)
+    words = f"{known[next(iter(kinds & set(known)))]}, or null" if optional else known.get(field.annotation)
     if words is None:
         words = "list of numbers" if "float" in str(field.annotation) else "list of [row, column]"
     signs = {"ge": "at least", "gt": "above", "le": "at most", "lt": "below"}
@@ -377,6 +374,29 @@ def plain_markup(text: str) -> str:
     return " ".join(re.sub(r"\[/?[a-z ]+\]", "", text or "").split())
 
 
+def compare_json() -> str:
+    """Tables of what ``scope compare --json`` prints, from the classes that make it."""
+    from scope_core.cli.compare import report
+
+    text = ""
+    for data in (
+        report.Comparison,
+        report.Method,
+        report.Spread,
+        report.Timing,
+        report.NotRun,
+        report.Photograph,
+        report.Row,
+    ):
+        rows = []
+        for name, field in data.model_fields.items():
+            plain_type = get_origin(field.annotation) is None
+            kind = field.annotation.__name__ if plain_type else re.sub(r"[a-z_]+\.", "", str(field.annotation))
+            rows.append((f"`{name}`", f"`{kind.replace('None', 'null')}`", " ".join((field.description or "").split())))
+        text += f"`{data.__name__}`: {prose(data).rstrip('.')}.\n\n" + table(("field", "type", "meaning"), rows) + "\n"
+    return text
+
+
 def error_tree() -> str:
     """The tree of errors, from the module that defines them."""
     lines = (inspect.getdoc(errors) or "").split("\n")
@@ -393,13 +413,14 @@ def error_tree() -> str:
 GROUPS: dict[str, str] = {
     "Configure and run": "Pruner select load PrunerSpec Selection Receipt ImageReceipt Attachment VisualTokens Signals",
     "Plan": "Layout ImageLayout Plan Span Group apportion fill units",
-    "Find plugins": "default_registry discover Registry Entry Recipe ZooEntry hookimpl PluginWarning",
+    "Find plugins": "CONTRACT default_registry discover Registry Entry Recipe ZooEntry hookimpl PluginWarning",
     "Write parts": "ComponentSpec Slot Part SaliencySource SimilarityMetric CoverageFunction Combiner Optimizer "
     "Selector Budget Partition Constraint Merger PositionPolicy",
-    "Write optimizers and selectors": "Problem Picks greedy rank",
+    "Write optimizers and selectors": "Problem Picks greedy rank scores",
     "Write adapters": "ModelAdapter Declaration Offer parse_signal resolve replace_attribute Tower LoadedModel",
+    "Measure": "Task Example Question Box Outcome Encoding Asked Memo",
     "Errors": "ScopeError SpecError BudgetError UnknownNameError SignalError TokensError PluginError "
-    "PluginConflictError PluginOutputError AdapterError AttachError ZooError MissingDependencyError",
+    "PluginConflictError PluginOutputError AdapterError AttachError ZooError TaskError MissingDependencyError",
 }
 
 
@@ -441,6 +462,8 @@ def member(name: str, item: Any) -> str:
         return f"{text}{signature(name, item)}{prose(item)}\n\n"
     about = {
         "Group": "`tuple[Span, ...]`: tokens that are selected together, in order.",
+        "CONTRACT": "Version (major, minor) of what plugins are promised and owe. A plugin's module may say which "
+        'one it was built for: `scope_contract = "1"`.',
         "hookimpl": "Marks a function of a plugin as the implementation of the [hook](hooks.md) of the same name.",
     }
     return f"{text}{about[name]}\n\n"
@@ -534,6 +557,7 @@ SECTIONS: dict[str, Callable[[], str]] = {
     "errors": error_tree,
     "exit-codes": exit_codes,
     "commands": commands,
+    "compare-json": compare_json,
 }
 
 if __name__ == "__main__":

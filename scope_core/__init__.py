@@ -20,7 +20,8 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from scope_core.attach import Attachment, replace_attribute, resolve
     from scope_core.discovery import PluginWarning, default_registry, discover
-    from scope_core.engine import Problem, greedy, rank
+    from scope_core.encoding import Asked, Encoding, Memo
+    from scope_core.engine import Problem, greedy, rank, scores
     from scope_core.entries import Entry, Recipe, ZooEntry
     from scope_core.errors import (
         AdapterError,
@@ -33,11 +34,12 @@ if TYPE_CHECKING:
         ScopeError,
         SignalError,
         SpecError,
+        TaskError,
         TokensError,
         UnknownNameError,
         ZooError,
     )
-    from scope_core.hookspecs import hookimpl
+    from scope_core.hookspecs import CONTRACT, hookimpl
     from scope_core.interfaces import (
         Budget,
         Combiner,
@@ -65,15 +67,17 @@ if TYPE_CHECKING:
     from scope_core.selection import Selection
     from scope_core.signals import Offer, Signals, parse_signal
     from scope_core.specs import ComponentSpec, Slot
+    from scope_core.tasks import Box, Example, Outcome, Question, Task
     from scope_core.tokens import VisualTokens
 
 _HOMES = {
     "attach": "Attachment replace_attribute resolve",
     "discovery": "PluginWarning default_registry discover",
-    "engine": "Problem greedy rank",
+    "encoding": "Asked Encoding Memo",
+    "engine": "Problem greedy rank scores",
     "errors": "AdapterError AttachError BudgetError MissingDependencyError PluginConflictError PluginError "
-    "PluginOutputError ScopeError SignalError SpecError TokensError UnknownNameError ZooError",
-    "hookspecs": "hookimpl",
+    "PluginOutputError ScopeError SignalError SpecError TaskError TokensError UnknownNameError ZooError",
+    "hookspecs": "CONTRACT hookimpl",
     "interfaces": "Budget Combiner Constraint CoverageFunction Declaration LoadedModel Merger ModelAdapter Optimizer "
     "Part Partition Picks PositionPolicy SaliencySource Selector SimilarityMetric Tower",
     "layout": "Group ImageLayout Layout Plan Span apportion fill units",
@@ -85,15 +89,19 @@ _HOMES = {
     "selection": "Selection",
     "signals": "Offer Signals parse_signal",
     "specs": "ComponentSpec Slot",
+    "tasks": "Box Example Outcome Question Task",
     "tokens": "VisualTokens",
 }
 _HOME_OF = {name: home for home, names in _HOMES.items() for name in names.split()}
 
 __version__ = "0.1.0"
 __all__ = [
+    "CONTRACT",
     "AdapterError",
+    "Asked",
     "AttachError",
     "Attachment",
+    "Box",
     "Budget",
     "BudgetError",
     "Combiner",
@@ -101,17 +109,21 @@ __all__ = [
     "Constraint",
     "CoverageFunction",
     "Declaration",
+    "Encoding",
     "Entry",
+    "Example",
     "Group",
     "ImageLayout",
     "ImageReceipt",
     "Layout",
     "LoadedModel",
+    "Memo",
     "Merger",
     "MissingDependencyError",
     "ModelAdapter",
     "Offer",
     "Optimizer",
+    "Outcome",
     "Part",
     "Partition",
     "Picks",
@@ -124,6 +136,7 @@ __all__ = [
     "Problem",
     "Pruner",
     "PrunerSpec",
+    "Question",
     "Receipt",
     "Recipe",
     "Registry",
@@ -137,6 +150,8 @@ __all__ = [
     "Slot",
     "Span",
     "SpecError",
+    "Task",
+    "TaskError",
     "TokensError",
     "Tower",
     "UnknownNameError",
@@ -155,15 +170,18 @@ __all__ = [
     "rank",
     "replace_attribute",
     "resolve",
+    "scores",
     "select",
     "units",
 ]
 
 
-def __getattr__(name: str) -> Any:
-    if name in _HOME_OF:
-        return getattr(importlib.import_module(f"scope_core.{_HOME_OF[name]}"), name)
-    raise AttributeError(f"module 'scope_core' has no attribute '{name}'")
+if not TYPE_CHECKING:  # those who check types know the imports above, and find names that are not there
+
+    def __getattr__(name: str) -> Any:
+        if name in _HOME_OF:
+            return getattr(importlib.import_module(f"scope_core.{_HOME_OF[name]}"), name)
+        raise AttributeError(f"module 'scope_core' has no attribute '{name}'")
 
 
 def __dir__() -> list[str]:

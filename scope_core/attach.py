@@ -6,8 +6,9 @@ import threading
 import time
 import warnings
 import weakref
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import ExitStack
+from dataclasses import replace
 from types import TracebackType
 from typing import TYPE_CHECKING, Any
 
@@ -21,10 +22,16 @@ from scope_core.signals import parse_signal
 if TYPE_CHECKING:
     from torch import Tensor
 
+    from scope_core.encoding import Asked, Encoding, Memo
     from scope_core.layout import Layout, Plan
     from scope_core.pruner import Pruner
     from scope_core.selection import Selection
     from scope_core.tokens import VisualTokens
+
+GivenSignal = Callable[[Mapping[str, Any], "VisualTokens"], "Tensor"]
+"""``function(inputs, tokens) -> tensor``: a signal that the caller of `Pruner.attach` supplies. ``inputs`` are the
+keyword arguments of the model's call and, as ``prompts``, the batch row of each image; an attribute ``needs`` on it
+names signals of ``tokens`` that it reads."""
 
 _attached: weakref.WeakValueDictionary[int, Attachment] = weakref.WeakValueDictionary()
 """By the model's id: who is at work on it, so that a second one is refused instead of pruning twice. An id stays
@@ -40,15 +47,24 @@ class Attachment:
         adapter: The adapter in charge.
         declaration: What the model offers.
         receipt: What the latest call pruned; falsy until there was one.
+        given: Signals that the caller of `Pruner.attach` supplies.
         positions: (B, L') int64: which position of the caller's prompt each position of the latest
             shortened prompt was, -1 where a row was filled up; padding of the caller's own keeps its
             position (`shorten` of the attention mask tells). None until there was a call. Outputs of
             ``forward`` run along it; see `expand`.
     """
 
-    def __init__(self, pruner: Pruner, model: Any, *, adapter: str | None = None) -> None:
+    def __init__(
+        self,
+        pruner: Pruner,
+        model: Any,
+        *,
+        adapter: str | None = None,
+        signals: Mapping[str, GivenSignal] | None = None,
+    ) -> None:
         self.pruner = pruner
         self.model = model
+        self.given = checked_signals(signals)
         self.adapter = find_adapter(model, pruner, adapter)
         current = _attachment_of(model)
         if current is not None:
@@ -57,7 +73,7 @@ class Attachment:
                 f"call its detach() or leave its `with` block first"
             )
         self.declaration = self.adapter.check(model)
-        check_fit(pruner, self.declaration)
+        check_fit(pruner, self.declaration, self.given)
         self.receipt = Receipt(pruner.label, self.declaration.model, str(self.adapter.spec.name))
         self.positions: Tensor | None = None
         self.prompt_length = 0
@@ -85,28 +101,67 @@ class Attachment:
         """Whether the pruner is attached still."""
         return self._active
 
+    @property
+    def needs(self) -> frozenset[str]:
+        """Signals that the adapter has to give before the language model runs, for all stages together."""
+        read = frozenset[str]().union(*(stage.needs for stage in self.pruner.stages))
+        more: Iterator[frozenset[str]] = (
+            getattr(give, "needs", frozenset()) for name, give in self.given.items() if name in read
+        )
+        return frozenset(name for name in (read - set(self.given)).union(*more) if not name.startswith("decoder."))
+
+    @property
+    def at(self) -> str:
+        """Where candidates' features are taken before the language model runs."""
+        return self.pruner.spec.at if self.pruner.decoder_layer is None else "projected"
+
+    def with_given(self, tokens: VisualTokens, inputs: Mapping[str, Any]) -> VisualTokens:
+        """The tokens with the signals that the caller supplies, each computed when first read.
+
+        Args:
+            tokens: From the adapter, with its own signals.
+            inputs: Keyword arguments of the model's call, images included, and ``prompts``: the prompt (batch row) of
+                each image.
+        """
+
+        def later(name: str, give: GivenSignal) -> Callable[[], Tensor]:
+            def compute() -> Tensor:
+                try:
+                    return give(inputs, tokens)
+                except Exception as error:
+                    error.add_note(f"raised by the function that was given for signal '{name}'")
+                    raise
+
+            return compute
+
+        made = {name: later(name, give) for name, give in self.given.items()}
+        return replace(tokens, signals=tokens.signals.beside(made)) if made else tokens
+
     def prune(
         self,
         tokens: VisualTokens,
         layout: Layout,
         *,
+        stage: int = 0,
         encode_ms: float | None = None,
         separators: Callable[[Selection], Sequence[int]] | None = None,
     ) -> Selection:
-        """Called by adapters once per call that has images; keeps the receipt and tells observers.
+        """Called by adapters once per call that has images, and stage; keeps the receipt and tells observers.
 
         Args:
             tokens: The candidates, one group per image.
-            layout: Tiles and prompts of the images.
+            layout: Tiles and prompts of the images; for later stages what ``Layout.after`` makes of it.
+            stage: Which stage of the schedule.
             encode_ms: Wall time of tower and projector, for the receipt.
             separators: ``selection -> `` separators that stay of each image, where that depends on what is kept;
                 the layout says it otherwise.
         """
+        pruner = self.pruner.stages[stage]
         start = time.perf_counter()
-        selection = self.pruner.prune(tokens, layout)
+        selection = pruner.prune(tokens, layout)
         elapsed = (time.perf_counter() - start) * 1e3
         with self._counting:  # calls may come from several threads
-            receipt = self.pruner.receipt(
+            receipt = pruner.receipt(
                 selection,
                 layout,
                 separators=None if separators is None else separators(selection),
@@ -114,11 +169,51 @@ class Attachment:
                 adapter=self.adapter.spec.name,
                 encode_ms=encode_ms,
                 select_ms=elapsed,
-                calls=self.receipt.calls + 1,
+                calls=self.receipt.calls + (stage == 0),
             )
+            if stage:
+                receipt = replace(self.receipt, later=(*self.receipt.later, receipt))
             self.receipt = receipt
         observe(self.pruner.registry, "scope_selected", receipt=receipt)
         return selection
+
+    def encode(self, inputs: Mapping[str, Any], *, memo: Memo | None = None) -> Encoding:
+        """The images of one call after tower and projector, for other pruners to select from, and see `answer`.
+
+        Args:
+            inputs: Keyword arguments of the model's ``generate``, as for an ordinary call.
+            memo: Where the tower may keep what it made of these pixels.
+
+        Raises:
+            AttachError: the adapter cannot keep encoded images, or the pruner was detached.
+        """
+        self._check_reuse("encode")
+        return self.adapter.encode_once(self.model, inputs, self, memo)
+
+    def answer(self, asked: Sequence[Asked], **options: Any) -> list[Tensor]:
+        """Answers about images that were encoded before: what ``generate`` would say to each prompt by itself.
+
+        Args:
+            asked: Prompts; those about one encoding and selection share its tokens.
+            options: Of ``generate``, e.g. ``max_new_tokens``. Beams and sampling are not served.
+
+        Returns:
+            The new ids of each prompt, (n,) int64, up to and with an end-of-sequence id.
+
+        Raises:
+            AttachError: the adapter cannot go on from encoded images, or the pruner was detached.
+        """
+        self._check_reuse("answer")
+        return self.adapter.answer(self.model, asked, self, **options)
+
+    def _check_reuse(self, method: str) -> None:
+        if not self.active:
+            raise AttachError("this pruner was detached; call attach() again")
+        if not self.adapter.reuses:
+            raise AttachError(
+                f"adapter '{self.adapter.spec.name}' has no {method}(): it cannot go on from images that were encoded "
+                f"before; call the model's own generate() instead"
+            )
 
     def plan(self, sizes: Sequence[tuple[int, int]]) -> Plan:
         """Exact counts for images of the given (height, width) in pixels, before any tensor exists."""
@@ -254,31 +349,110 @@ def _matches(adapter: ModelAdapter[Any], model: Any) -> bool:
         return False
 
 
-def check_fit(pruner: Pruner, declaration: Declaration) -> None:
-    """Compare what the parts need with what the model offers, before anything is hooked.
+def check_fit(pruner: Pruner, declaration: Declaration, given: Collection[str] = ()) -> None:
+    """Compare what the parts of all stages need with what the model offers, before anything is hooked.
+
+    Args:
+        pruner: Who is to be attached.
+        declaration: What the model offers.
+        given: Signals that the caller supplies besides: their names, or functions by name.
 
     Raises:
-        AdapterError: the model has no such interception point.
+        AdapterError: the model has no such interception point, or cannot merge tokens there.
         SignalError: names the part, the missing signal, the model, and the nearest part that would work.
     """
-    at = pruner.spec.at
-    if at not in declaration.points:
+    for name, give in given.items() if isinstance(given, Mapping) else ():
+        if missing := declaration.lacks(frozenset(getattr(give, "needs", ()))):
+            raise SignalError(
+                f"the function that was given for signal '{name}' needs {', '.join(missing)}, which "
+                f"{declaration.model} cannot give: {_why(missing[0], declaration)}"
+            )
+    for stage in pruner.stages:
+        check_point(stage, declaration)
+        for part in stage.walk():
+            missing = declaration.lacks(part.needs - set(given))
+            inside = sorted(name for name in part.needs - set(given) if name.startswith("decoder."))
+            if inside and not missing and stage.decoder_layer is None:
+                raise SignalError(
+                    f"{part.kind} {part} needs {', '.join(inside)}, which is there inside the language model only, and "
+                    f"this stage prunes at '{stage.spec.at}'; say `at: decoder[k]`. {part.kind} parts that would work "
+                    f"here: {', '.join(_before_the_model(stage, part.kind, declaration)) or 'none installed'}"
+                )
+            if missing:
+                raise SignalError(
+                    f"{part.kind} {part} needs {', '.join(missing)}, which {declaration.model} cannot give: "
+                    f"{_why(missing[0], declaration)}. "
+                    f"{part.kind} parts that would work: "
+                    f"{', '.join(working(stage, part.kind, declaration)) or 'none installed'}; "
+                    f"or supply it: attach(model, signals={{'{missing[0]}': function}})"
+                )
+
+
+def _why(name: str, declaration: Declaration) -> str:
+    offered = f"it offers {', '.join(map(str, declaration.offers)) or 'no signals'}"
+    return declaration.reasons.get(parse_signal(name)[0], offered)
+
+
+def _before_the_model(pruner: Pruner, kind: str, declaration: Declaration) -> list[str]:
+    """`working`, of parts that read nothing from inside the language model."""
+    offers = tuple(offer for offer in declaration.offers if not offer.family.startswith("decoder."))
+    return working(pruner, kind, replace(declaration, offers=offers))
+
+
+def check_point(pruner: Pruner, declaration: Declaration) -> None:
+    """Whether the model has the stage's interception point, and can merge tokens there if the stage does.
+
+    Raises:
+        AdapterError: it has not, or cannot; says which points there are.
+    """
+    at, layer, merger = pruner.spec.at, pruner.decoder_layer, pruner.parts["merger"]
+    if layer is not None:
+        if not declaration.decoder_layers:
+            why = declaration.reasons.get("decoder", "its adapter does not reach into the language model")
+            raise AdapterError(f"{declaration.model} cannot be pruned at '{at}': {why}. Points: {_points(declaration)}")
+        if layer >= declaration.decoder_layers:
+            raise AdapterError(
+                f"{declaration.model} has {declaration.decoder_layers} decoder layers, so there is no point '{at}'. "
+                f"Points: {_points(declaration)}"
+            )
+    elif at not in declaration.points:
         raise AdapterError(
             f"{declaration.model} has no interception point '{at}'{did_you_mean(at, declaration.points)}. "
-            f"Points: {listed(declaration.points)}"
+            f"Points: {_points(declaration)}"
         )
-    for part in pruner.walk():
-        missing = declaration.lacks(part.needs)
-        if missing:
-            family = parse_signal(missing[0])[0]
-            why = declaration.reasons.get(
-                family, f"it offers {', '.join(map(str, declaration.offers)) or 'no signals'}"
-            )
-            raise SignalError(
-                f"{part.kind} {part} needs {', '.join(missing)}, which {declaration.model} cannot give: {why}. "
-                f"{part.kind} parts that would work: "
-                f"{', '.join(working(pruner, part.kind, declaration)) or 'none installed'}"
-            )
+    if layer is None and merger.mixes and at not in declaration.merges:
+        raise AdapterError(
+            f"merger {merger} cannot mix tokens at '{at}' of {declaration.model}, whose projector does not take tokens "
+            f"one by one; points where it can: {listed(declaration.merges) or 'none'}"
+        )
+    if merger.uses_cls and at != "vision":
+        raise AdapterError(
+            f"merger {merger} mixes in the CLS token, which {declaration.model} has before the projector only, and "
+            f"this spec merges at '{at}'; set `at: vision`"
+        )
+
+
+def _points(declaration: Declaration) -> str:
+    inside = [f"decoder[1] to decoder[{declaration.decoder_layers - 1}]"] if declaration.decoder_layers > 1 else []
+    return ", ".join([*map(str, declaration.points), *inside])
+
+
+def checked_signals(signals: Any) -> Mapping[str, GivenSignal]:
+    """The signals that a caller of `Pruner.attach` supplies.
+
+    Raises:
+        SignalError: something is no table of functions by the signals' names.
+    """
+    if signals is None:
+        return {}
+    if not isinstance(signals, Mapping) or not all(callable(give) for give in signals.values()):
+        raise SignalError(
+            f"signals must be a table of functions, {{'clip.text_similarity': function}}, each called as "
+            f"function(inputs, tokens) and returning a tensor; got {signals!r}"
+        )
+    for name in signals:
+        parse_signal(name)
+    return dict(signals)
 
 
 def working(pruner: Pruner, kind: str, declaration: Declaration) -> list[str]:
@@ -291,7 +465,7 @@ def working(pruner: Pruner, kind: str, declaration: Declaration) -> list[str]:
     for record in pruner.registry.records(kind):
         for given in options:
             try:
-                needs = _default(pruner, record, **given).needs
+                needs = frozenset[str]().union(*(part.needs for part in _default(pruner, record, **given).walk()))
             except (ScopeError, ValueError):  # it cannot be built from these options alone, so it is no suggestion
                 continue
             if not declaration.lacks(needs):

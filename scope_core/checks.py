@@ -19,18 +19,46 @@ from scope_core.tokens import VisualTokens
 
 
 class blamed:  # noqa: N801 - reads as a word in `with blamed(part, "score")`
-    """Errors that leave the block and are none of ours get a note that names the part they came from."""
+    """Errors that leave the block and are none of ours get a note that names the part they came from.
 
-    __slots__ = ("method", "part")
+    With ``tokens`` it is an error of the part's if one of their tensors was changed in place.
+    """
 
-    def __init__(self, part: Part[Any], method: str) -> None:
-        self.part, self.method = part, method
+    __slots__ = ("before", "method", "part", "tokens")
 
-    def __enter__(self) -> None: ...
+    def __init__(self, part: Part[Any], method: str, tokens: VisualTokens | None = None) -> None:
+        self.part, self.method, self.tokens = part, method, tokens
+
+    def __enter__(self) -> None:
+        self.before = {} if self.tokens is None else _versions(self.tokens)
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: object) -> None:
-        if error is not None and not isinstance(error, ScopeError):
-            error.add_note(f"raised by {self.method}() of {self.part.kind} {self.part}")
+        if error is not None:
+            if not isinstance(error, ScopeError):
+                error.add_note(f"raised by {self.method}() of {self.part.kind} {self.part}")
+            return
+        after = {} if self.tokens is None else _versions(self.tokens)
+        for name, version in self.before.items():
+            if after[name] != version and self.tokens is not None:
+                raise PluginOutputError(
+                    f"{name} of {_those(self.tokens)} were changed in place by {self.method}() of {self.part.kind} "
+                    f"{self.part}; others read them too, so it must work on a copy"
+                )
+
+
+def _versions(tokens: VisualTokens) -> dict[str, int]:
+    """How often each tensor was written to, as torch counts it; tensors of inference mode do not."""
+    planes = {name: getattr(tokens, name) for name in ("features", "valid", "required", "row", "col", "tile", "image")}
+    read = {f"signal '{name}'": tensor for name, tensor in tokens.signals.computed()}
+    return {
+        name: tensor._version
+        for name, tensor in {**planes, **read}.items()
+        if isinstance(tensor, Tensor) and not tensor.is_inference()
+    }
+
+
+def _those(tokens: VisualTokens) -> str:
+    return tokens.name_of(0) if tokens.shape[0] == 1 else f"{tokens.shape[0]} groups"
 
 
 def expect(tensor: object, shape: tuple[int, ...], what: str, tokens: VisualTokens) -> None:
@@ -48,7 +76,12 @@ def expect(tensor: object, shape: tuple[int, ...], what: str, tokens: VisualToke
 
 def check_groups(groups: Any, layout: Layout, partition: Partition[Any]) -> tuple[Group, ...]:
     """The groups of a partition, which must hold every candidate token exactly once."""
-    made = tuple(tuple(group) for group in groups)
+    try:
+        made = tuple(tuple(group) for group in groups)
+    except TypeError:
+        raise PluginOutputError(
+            f"partition {partition}: split() returned {groups!r}; expected groups of Span, e.g. ((Span(0, 0, 576),),)"
+        ) from None
     spans = [span for group in made for span in group]
     for span in spans:
         if not isinstance(span, Span) or not 0 <= span.image < len(layout.images):
@@ -77,7 +110,12 @@ def check_groups(groups: Any, layout: Layout, partition: Partition[Any]) -> tupl
 
 def check_counts(counts: Any, limits: Sequence[int], what: str, budget: Budget[Any]) -> tuple[int, ...]:
     """The counts of a budget, one for each group and none beyond its limit."""
-    made = tuple(counts)
+    try:
+        made = tuple(counts)
+    except TypeError:
+        raise PluginOutputError(
+            f"budget {budget}: {what} returned {counts!r}; expected {len(limits)} whole numbers"
+        ) from None
     fine = all(isinstance(count, int) and 0 <= count <= limit for count, limit in zip(made, limits, strict=False))
     if len(made) != len(limits) or not fine:
         raise PluginOutputError(
@@ -108,7 +146,10 @@ def constrained(tokens: VisualTokens, constraints: Sequence[Constraint[Any]]) ->
     keeps: list[tuple[str, Tensor]] = [("the model", tokens.required)]
     drops: list[tuple[str, Tensor]] = []
     for constraint in constraints:
-        keep, drop = constraint.must_keep(tokens), constraint.must_drop(tokens)
+        with blamed(constraint, "must_keep", tokens):
+            keep = constraint.must_keep(tokens)
+        with blamed(constraint, "must_drop", tokens):
+            drop = constraint.must_drop(tokens)
         for mask, what, found in ((keep, "must_keep()", keeps), (drop, "must_drop()", drops)):
             if mask is not None:
                 check_mask(mask, tokens, constraint, what)
@@ -145,6 +186,12 @@ def check_selection(selection: Any, tokens: VisualTokens, counts: Sequence[int],
             f"{name} returned picks of {picks.dtype} between {picks.min()} and {picks.max()}; expected int64 indices "
             f"below N = {tokens.shape[1]}, -1 where a row is shorter"
         )
+    for column, shape in (("stage", picks.shape), ("assigned", tokens.valid.shape)):
+        value = getattr(selection, column)
+        if value is not None and (tuple(value.shape) != tuple(shape) or value.dtype != torch.int64):
+            raise PluginOutputError(
+                f"{name} returned {column} of shape {tuple(value.shape)}, {value.dtype}; expected {tuple(shape)} int64"
+            )
     if bool(((picks[:, :-1] < 0) & (picks[:, 1:] >= 0)).any()):
         raise PluginOutputError(f"{name} returned picks with -1 before the end of a row")
     mask = selection.mask
@@ -160,8 +207,42 @@ def check_selection(selection: Any, tokens: VisualTokens, counts: Sequence[int],
         raise PluginOutputError(f"{name} dropped tokens that must be kept")
 
 
-def check_weights(weights: Any, selection: Selection, merger: Merger[Any]) -> None:
-    """Refuse merge weights that are no (B, K, N) floating-point tensor."""
-    if weights is not None:
-        shape = (*selection.picks.shape, selection.tokens.shape[1])
-        expect(weights, shape, f"merger {merger}: weights()", selection.tokens)
+def check_extra(merger: Merger[Any], tokens: int, rows: int) -> tuple[int, int]:
+    """How many rows a merger adds before and after the kept ones of a group; none to a group that keeps nothing."""
+    if rows == 0:
+        return 0, 0
+    with blamed(merger, "extra"):
+        extra = merger.extra(tokens, rows)
+    if not (isinstance(extra, tuple) and len(extra) == 2 and all(isinstance(n, int) and n >= 0 for n in extra)):
+        raise PluginOutputError(
+            f"merger {merger}: extra({tokens}, {rows}) returned {extra!r}; expected (rows before, rows after)"
+        )
+    return extra
+
+
+def check_weights(weights: Any, selection: Selection, extra: Sequence[tuple[int, int]], merger: Merger[Any]) -> None:
+    """Refuse merge weights of another shape than (B, before + K + after, N), or that are not finite."""
+    if weights is None:
+        if any(map(sum, extra)):
+            raise PluginOutputError(
+                f"merger {merger}: weights() returned None, and extra() promised rows; expected what they are mixed of"
+            )
+        return
+    batch, kept = selection.picks.shape
+    front, behind = (max((added[side] for added in extra), default=0) for side in (0, 1))
+    tokens, count = selection.tokens, selection.tokens.shape[1]
+    shape = (batch, front + kept + behind, count + bool(merger.uses_cls))
+    expect(weights, shape, f"merger {merger}: weights()", tokens)
+    used = torch.zeros(shape[:2], dtype=torch.bool)
+    for line, mine, (before, after) in zip(used, selection.counts, extra, strict=True):
+        line[:before] = line[front : front + mine] = line[front + kept : front + kept + after] = True
+    used = used.to(tokens.device)[..., None]
+    odd = ~torch.isfinite(weights) & used
+    forbidden = (weights[..., :count] != 0) & used & ~tokens.valid[:, None]
+    for wrong, why in ((odd, "merging needs finite numbers"), (forbidden, "that token is padding, or must be dropped")):
+        if bool(wrong.any()):
+            group, row, col = (int(i) for i in wrong.nonzero()[0])
+            raise PluginOutputError(
+                f"merger {merger}: weights() of {tokens.name_of(group)} gave {float(weights[group, row, col])} "
+                f"in row {row}, column {col}; {why}"
+            )

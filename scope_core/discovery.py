@@ -113,10 +113,50 @@ def collect(
             mine = _records_of(plugin, origin)
             manager.register(plugin, f"{origin.distribution}:{origin.entry_point}")
         except (Exception, SystemExit) as error:  # a stranger's code: anything may come out, nothing may get through
-            failures.append(Failure(origin, f"{type(error).__name__}: {error}"))
+            failures.append(Failure(origin, f"{type(error).__name__}: {error}", _fix(error, origin)))
         else:
             records += mine
     return records, failures, manager
+
+
+class OtherContractError(PluginError):
+    """A plugin was built for a version of the contract that this scope-core does not have."""
+
+    def __init__(self, message: str, upgrade: str) -> None:
+        super().__init__(message)
+        self.upgrade = upgrade
+
+
+def _fix(error: BaseException, origin: Origin) -> str:
+    """The command that would help."""
+    if isinstance(error, OtherContractError):
+        return f"pip install --upgrade {error.upgrade}"
+    missing = (getattr(error, "name", None) or "").split(".")[0]
+    if isinstance(error, ModuleNotFoundError) and missing not in ("", origin.module.split(".")[0]):
+        return f"pip install {missing} (or what provides it), which {origin.distribution} needs"
+    return ""
+
+
+def _check_contract(plugin: Any, origin: Origin) -> None:
+    """Refuse a plugin that says that it was built for another version of the contract; none said is none checked."""
+    wanted = inspect.getattr_static(plugin, "scope_contract", None)  # runs no property of a plugin object
+    if wanted is None:
+        return
+    match = re.fullmatch(r"(\d+)(?:\.(\d+))?", wanted) if isinstance(wanted, str) else None
+    ours = ".".join(map(str, hookspecs.CONTRACT))
+    if match is None:
+        raise PluginError(f"scope_contract is {wanted!r}; write the version as text, e.g. scope_contract = '{ours}'")
+    built = (int(match[1]), int(match[2] or 0))
+    if built[0] < hookspecs.CONTRACT[0]:
+        raise OtherContractError(
+            f"it was built for contract {wanted}, and this {HOME} has {ours}; a newer {origin.distribution} is needed "
+            f"(pip install --upgrade {origin.distribution})",
+            origin.distribution,
+        )
+    if built > hookspecs.CONTRACT:
+        raise OtherContractError(
+            f"it was built for contract {wanted}, newer than this {HOME}'s {ours} (pip install --upgrade {HOME})", HOME
+        )
 
 
 def observe(registry: Registry, hook: str, **event: Any) -> None:
@@ -163,6 +203,7 @@ def _plain(name: str) -> str:
 
 def _records_of(plugin: Any, origin: Origin) -> list[Record]:
     """What a plugin's registration hooks give, checked; raises on the first thing that is wrong."""
+    _check_contract(plugin, origin)
     _check_hook_names(plugin)
     probe = pluggy.PluginManager(hookspecs.PROJECT)
     probe.add_hookspecs(hookspecs)

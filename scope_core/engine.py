@@ -13,7 +13,7 @@ from torch import Tensor
 from scope_core.checks import blamed, expect
 from scope_core.errors import BudgetError, PluginOutputError, SpecError
 from scope_core.interfaces import Combiner, CoverageFunction, Picks, SaliencySource, SimilarityMetric
-from scope_core.tokens import VisualTokens
+from scope_core.tokens import VisualTokens, all_finite
 
 
 @dataclass(frozen=True, eq=False)
@@ -45,18 +45,13 @@ class Problem:
         tokens = self.tokens
         if not self.combiner.uses_saliency:
             return tokens.features.new_ones(tokens.shape[:2])
-        if tokens.saliency is not None and self.source.needs:
-            saliency, name = tokens.saliency, "the given saliency"
-        else:
-            return checked_scores(self.source, tokens)
-        tokens.check_finite(name, saliency)
-        return saliency
+        return scores(self.source, tokens)
 
     @cached_property
     def saliency(self) -> Tensor:
         """(B, N) saliency as the combiner wants it."""
         raw = self.raw_saliency
-        with blamed(self.combiner, "prepare"):
+        with blamed(self.combiner, "prepare", self.tokens):
             prepared = self.combiner.prepare(raw, self.tokens)
         expect(prepared, self.tokens.shape[:2], f"combiner {self.combiner}: prepare()", self.tokens)
         return prepared
@@ -66,7 +61,7 @@ class Problem:
         """(B, N, N), rows and columns of padding zero; None where no part reads it."""
         if not (self.coverage.uses_similarity and self.combiner.uses_coverage):
             return None
-        with blamed(self.metric, "pairwise"):
+        with blamed(self.metric, "pairwise", self.tokens):
             matrix = self.metric.pairwise(self.tokens)
         matrix, saliency = self._real_pairs(matrix, f"similarity {self.metric}: pairwise()"), self.saliency
         with blamed(self.combiner, "condition"):
@@ -88,7 +83,7 @@ class Problem:
         expect(matrix, (*tokens.shape[:2], tokens.shape[1]), what, tokens)
         if not bool(tokens.valid.all()):
             matrix = matrix.masked_fill(~(tokens.valid[:, :, None] & tokens.valid[:, None, :]), 0)
-        if not bool(torch.isfinite(matrix).all()):
+        if not all_finite(matrix):
             group, row, col = (int(i) for i in (~torch.isfinite(matrix)).nonzero()[0])
             raise PluginOutputError(
                 f"{what} gave {float(matrix[group, row, col])} for {tokens.name_of(group, row)} and token {col}; "
@@ -99,7 +94,7 @@ class Problem:
     def start(self) -> object:
         """The coverage function's state of the empty set."""
         similarity = self.similarity
-        with blamed(self.coverage, "start"):
+        with blamed(self.coverage, "start", self.tokens):
             state: object = self.coverage.start(similarity, self.tokens)  # type: ignore[arg-type]  # None if not used
         return state
 
@@ -116,6 +111,18 @@ class Problem:
             after: object = self.coverage.add(state, pick)
         return after
 
+    def picks(self, keep: Sequence[int]) -> Picks | None:
+        """Greedy's picks from the coverage function's faster way, if it has one and the combiner is of its form."""
+        if not self.combiner.uses_coverage or self.tokens.features.dtype.itemsize < 4:
+            return None
+        form = self.combiner.affine(self.saliency)
+        if form is None:
+            return None
+        scale, offset = (column.double().expand(self.tokens.shape[:2]) for column in form)
+        similarity = self.similarity
+        with blamed(self.coverage, "picks"):
+            return self.coverage.picks(similarity, self.tokens, scale, offset, keep)  # type: ignore[arg-type]
+
     def score(self, gain: Tensor) -> Tensor:
         """(B, N) scores, checked."""
         saliency = self.saliency
@@ -125,15 +132,20 @@ class Problem:
         return score
 
 
-def checked_scores(source: SaliencySource[Any], tokens: VisualTokens) -> Tensor:
-    """(B, N) what ``source`` says of ``tokens``, checked.
+def scores(source: SaliencySource[Any], tokens: VisualTokens) -> Tensor:
+    """(B, N) what ``source`` says of ``tokens``, checked; the one way to ask a saliency source.
+
+    Saliency that a caller gave (``select(..., saliency=...)``) stands in for a source that reads signals.
 
     Raises:
         PluginOutputError: it returned no floating-point tensor of that shape.
         TokensError: a valid token's score is not finite.
     """
     name = f"saliency {source}"
-    with blamed(source, "score"):
+    if tokens.saliency is not None and source.needs:
+        tokens.check_finite("the given saliency", tokens.saliency)
+        return tokens.saliency
+    with blamed(source, "score", tokens):
         saliency = source.score(tokens)
     expect(saliency, tokens.shape[:2], f"{name}: score()", tokens)
     name += f" (from {', '.join(sorted(source.needs))})" if source.needs else ""
@@ -141,17 +153,27 @@ def checked_scores(source: SaliencySource[Any], tokens: VisualTokens) -> Tensor:
     return saliency
 
 
-def greedy(problem: Problem, keep: Sequence[int]) -> Picks:
+def greedy(problem: Problem, keep: Sequence[int], *, at_once: bool = True) -> Picks:
     """Exact greedy: pick the highest score, add it, repeat. Ties break to the lowest index.
 
     Groups of unequal counts run together; required tokens are picked before the others. For a monotone
     submodular coverage used alone the result is within 1 - 1/e of the best set (Nemhauser et al. 1978);
     weighted by saliency there is no such bound.
 
+    Args:
+        problem: Tokens and parts.
+        keep: How many to pick of each group.
+        at_once: Whether a coverage function that has a faster way to the same picks (``CoverageFunction.picks``) may
+            take it.
+
     Returns:
         (B, max(keep)) picks with their gains and scores.
     """
     tokens = problem.tokens
+    made = problem.picks(keep) if at_once else None
+    if made is not None:
+        check_picks(made, problem, keep)
+        return made
     batch, count, _ = tokens.shape
     counts = torch.tensor(keep, device=tokens.device)
     available = problem.candidates.clone()

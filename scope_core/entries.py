@@ -46,6 +46,7 @@ class Recipe:
         spec: The long form, names and options only. It is validated when first used.
         summary: One line: what it keeps.
         paper: Where it is from.
+        control: It is there to be beaten: benchmarks compare the others with it.
     """
 
     name: str
@@ -53,6 +54,7 @@ class Recipe:
     summary: str
     paper: str = ""
     requires: tuple[str, ...] = ()
+    control: bool = False
 
 
 @dataclass(frozen=True)

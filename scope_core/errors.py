@@ -12,6 +12,7 @@
     +-- AdapterError (TypeError)            no adapter fits the model, or the model is not as declared
     +-- AttachError (RuntimeError)          attaching, or a call on an attached model, cannot work
     +-- ZooError (OSError)                  weights or a photograph cannot be had
+    +-- TaskError (ValueError)              a task's examples cannot be had, or a benchmark cannot be run as asked
     +-- MissingDependencyError (ImportError) an optional package is not installed
 
 Messages say what was given, where, what is allowed, the nearest valid name and the next command.
@@ -70,6 +71,10 @@ class AttachError(ScopeError, RuntimeError):
 
 class ZooError(ScopeError, OSError):
     """A zoo entry's weights, or a photograph, cannot be had."""
+
+
+class TaskError(ScopeError, ValueError):
+    """A task's split or examples cannot be had, or a benchmark cannot be run as asked."""
 
 
 class MissingDependencyError(ScopeError, ImportError):

@@ -36,11 +36,22 @@ def ungroup(selection: Selection, index: Tensor, tokens: VisualTokens) -> Select
         rows = [column[owner == image] for image in range(tokens.shape[0])]
         return torch.nn.utils.rnn.pad_sequence(rows, batch_first=True, padding_value=fill)
 
+    def assigned(places: Tensor) -> Tensor:
+        made = torch.full_like(tokens.row, -1).flatten()
+        real = (index >= 0) & (places >= 0)
+        here, there = index[real], index.gather(1, places.clamp(min=0))[real]
+        same = here // count == there // count  # a token folded into another image's has no home in its own
+        made[here[same]] = there[same] % count
+        return made.view_as(tokens.row)
+
     return replace(
         selection,
         picks=per_image(flat % count, -1),
         gains=per_image(selection.gains[live], torch.nan),
         scores=per_image(selection.scores[live], torch.nan),
+        stage=None if selection.stage is None else per_image(selection.stage[live], 0),
+        assigned=None if selection.assigned is None else assigned(selection.assigned),
+        allotted=None,  # what was said of groups
         tokens=tokens,
     )
 

@@ -22,6 +22,10 @@ if TYPE_CHECKING:
 
 PROJECT = "scope_core"
 
+CONTRACT = (1, 0)
+"""Version of what plugins are promised and owe: major, minor. A plugin may say what it was built for, with
+``scope_contract = "1"`` (or ``"1.0"``) in the module that its entry point names; see docs/decisions/0012."""
+
 hookspec = pluggy.HookspecMarker(PROJECT)
 hookimpl = pluggy.HookimplMarker(PROJECT)
 
@@ -79,6 +83,11 @@ def scope_mergers() -> Iterable[Entry]:  # type: ignore[empty-body]
 @hookspec
 def scope_position_policies() -> Iterable[Entry]:  # type: ignore[empty-body]
     """Position ids after pruning. Targets subclass `PositionPolicy`."""
+
+
+@hookspec
+def scope_tasks() -> Iterable[Entry]:  # type: ignore[empty-body]
+    """Questions about images, with answers, for ``scope bench accuracy``. Targets subclass `Task`."""
 
 
 @hookspec

@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from torch import Tensor
 
     from scope_core.attach import Attachment
+    from scope_core.encoding import Asked, Encoding, Memo
     from scope_core.engine import Problem
     from scope_core.layout import Group, Layout
     from scope_core.selection import Selection
@@ -51,6 +52,15 @@ class Part(ABC, Generic[S]):
     def needs(self) -> frozenset[str]:
         """Names of the signals this part itself reads (see `scope_core.signals`). None by default."""
         return frozenset()
+
+    @property
+    def equivariant(self) -> bool:
+        """Whether reordering the tokens reorders what it gives, and changes nothing else.
+
+        So it is where all parts inside are; ``equivariant = False`` for one that reads the order or draws at random.
+        """
+        held = [part for value in self.parts.values() for part in (value if isinstance(value, tuple) else (value,))]
+        return all(part.equivariant for part in held)
 
     def walk(self) -> Iterator[Part[Any]]:
         """This part and all parts inside it."""
@@ -111,6 +121,22 @@ class CoverageFunction(Part[S]):
     submodular: ClassVar[bool] = False
     nonnegative_similarity: ClassVar[bool] = False
 
+    def picks(
+        self, similarity: Tensor, tokens: VisualTokens, scale: Tensor, offset: Tensor, keep: Sequence[int]
+    ) -> Picks | None:
+        """All of exact greedy at once, where a function can do better than one gain at a time; None where it cannot.
+
+        Must be what the loop over `start`, `gain` and `add` gives, ties included.
+
+        Args:
+            similarity: As for `start`.
+            tokens: The candidates; those required are picked first.
+            scale: (B, N) float64 of the score ``gain * scale + offset``.
+            offset: (B, N) float64.
+            keep: How many to pick of each group.
+        """
+        return None
+
     @abstractmethod
     def start(self, similarity: Tensor, tokens: VisualTokens) -> Any:
         """The state of the empty set. ``similarity`` is (B, N, N), rows and columns of padding zero."""
@@ -148,6 +174,16 @@ class Combiner(Part[S]):
         """(B, N, N) similarity before the coverage function sees it. Kernels of DPPs are made here."""
         return similarity
 
+    def affine(self, saliency: Tensor) -> tuple[Tensor, Tensor] | None:
+        """``(scale, offset)``, (B, N) each, if `combine` is ``gain * scale + offset`` for every gain; else None.
+
+        Combiners of this form can be served by ``CoverageFunction.picks``.
+
+        Args:
+            saliency: (B, N), after `prepare`.
+        """
+        return None
+
     @abstractmethod
     def combine(self, gain: Tensor, saliency: Tensor) -> Tensor:
         """(B, N) score; the highest is picked.
@@ -168,7 +204,13 @@ class Picks:
 
 
 class Optimizer(Part[S]):
-    """How picks are made from scores."""
+    """How picks are made from scores.
+
+    Attributes:
+        exact: Whether its picks are those of exact greedy, ties to the lowest index.
+    """
+
+    exact: ClassVar[bool] = False
 
     @abstractmethod
     def optimize(self, problem: Problem, keep: Sequence[int]) -> Picks:
@@ -189,9 +231,11 @@ class Budget(Part[S]):
     Attributes:
         adaptive: Whether `refine` may lower the planned counts once signals are there. Servers that must
             know the prompt's length beforehand refuse such budgets.
+        additive: Whether an image keeps as many tokens however a partition cuts it into groups.
     """
 
     adaptive: ClassVar[bool] = False
+    additive: ClassVar[bool] = False
 
     @abstractmethod
     def plan(self, layout: Layout, groups: Sequence[Group]) -> tuple[int, ...]:
@@ -227,11 +271,42 @@ class Constraint(Part[S]):
 
 
 class Merger(Part[S]):
-    """What becomes of dropped tokens."""
+    """What becomes of dropped tokens.
+
+    A merger sees one group at a time as the rows of a `Selection`; one image where a group holds several images.
+
+    Attributes:
+        mixes: False where nothing is ever merged, so that hosts need not be able to.
+    """
+
+    mixes: ClassVar[bool] = True
+
+    def extra(self, tokens: int, rows: int) -> tuple[int, int]:
+        """Rows that it adds before and after the kept tokens of a group. Pure. They count against the budget.
+
+        Args:
+            tokens: Candidate tokens of the group.
+            rows: What the budget gives it: the selector picks ``rows - before - after`` tokens.
+        """
+        return 0, 0
+
+    @property
+    def uses_cls(self) -> bool:
+        """Whether `weights` has one more column, for the CLS token; needs the signal ``vision.cls[l]``."""
+        return False
 
     @abstractmethod
     def weights(self, selection: Selection) -> Tensor | None:
-        """(B, K, N): row k mixes all tokens into kept token k (raster order); None for no merging."""
+        """How the rows that the language model gets are mixed from all tokens; None for no merging.
+
+        Args:
+            selection: One row per group; ``selection.allotted`` is what the budget gives each, `extra` included.
+
+        Returns:
+            (B, before + K + after, N) floating point, (B, before + K + after, N + 1) with `uses_cls`: the most that
+            any group has of each. The rows in the middle stand for the kept tokens in the order of
+            ``selection.arranged``; a shorter group uses the first rows of each of the three, the rest is ignored.
+        """
 
 
 class PositionPolicy(Part[S]):
@@ -271,6 +346,9 @@ class Declaration:
         geometry: How the language model's tokens relate to tower patches, in words.
         placeholder: Token id of an image placeholder; None where there is none.
         modules: Module paths the adapter will touch, resolved.
+        merges: Interception points at which tokens can be merged.
+        decoder_layers: Layers of the language model, each of which but the first is an interception point
+            ``decoder[k]``; 0 where tokens cannot be pruned inside it (``reasons["decoder"]`` says why).
     """
 
     model: str
@@ -281,6 +359,8 @@ class Declaration:
     geometry: str = "one token per patch"
     placeholder: int | None = None
     modules: dict[str, str] = field(default_factory=dict)
+    merges: frozenset[str] = frozenset({"projected"})
+    decoder_layers: int = 0
 
     def lacks(self, needs: frozenset[str]) -> list[str]:
         """The signals in ``needs`` that are not offered, sorted."""
@@ -288,7 +368,13 @@ class Declaration:
 
 
 class ModelAdapter(Part[S]):
-    """Where a model's tokens are intercepted, and how the rest of the call is kept consistent."""
+    """Where a model's tokens are intercepted, and how the rest of the call is kept consistent.
+
+    Attributes:
+        reuses: Whether `encode_once` and `answer` are there.
+    """
+
+    reuses: bool = False
 
     @abstractmethod
     def matches(self, model: Any) -> bool:
@@ -309,6 +395,30 @@ class ModelAdapter(Part[S]):
     @abstractmethod
     def install(self, model: Any, attachment: Attachment, undo: ExitStack) -> None:
         """Intercept ``model``'s calls; every effect is undone by a callback pushed on ``undo``."""
+
+    def encode_once(
+        self, model: Any, inputs: Mapping[str, Any], attachment: Attachment, memo: Memo | None = None
+    ) -> Encoding:
+        """Run tower and projector for the images of one call; nothing is selected. Only where `reuses` says so.
+
+        Args:
+            model: The model.
+            inputs: Keyword arguments of its ``generate``.
+            attachment: Whose pruner says which features and signals are taken.
+            memo: Where the tower may keep what it made of these pixels, and find it again.
+        """
+        raise NotImplementedError
+
+    def answer(self, model: Any, asked: Sequence[Asked], attachment: Attachment, **options: Any) -> list[Tensor]:
+        """The new ids of each prompt, as ``generate`` would give them one by one. Only where `reuses` says so.
+
+        Args:
+            model: The model.
+            asked: Prompts, each about images that were encoded before.
+            attachment: Whose pruner made the selections.
+            options: Of ``generate``, e.g. ``max_new_tokens``.
+        """
+        raise NotImplementedError
 
 
 class Tower(Protocol):

@@ -41,8 +41,12 @@ _NOUNS = {
     "zoo": "zoo entry",
 }
 
+_HOMES = {"Task": "tasks"}  # all other interfaces are in `scope_core.interfaces`
+
 KINDS: tuple[Kind, ...] = tuple(
-    Kind(name, hook, item, f"scope_core.interfaces:{base}" if base else "", about, _NOUNS.get(name, name))
+    Kind(
+        name, hook, item, base and f"scope_core.{_HOMES.get(base, 'interfaces')}:{base}", about, _NOUNS.get(name, name)
+    )
     for name, hook, item, base, about in (
         ("saliency", "scope_saliency_sources", _ENTRY, "SaliencySource", "how much each token matters on its own"),
         ("similarity", "scope_similarity_metrics", _ENTRY, "SimilarityMetric", "how alike two tokens are"),
@@ -55,6 +59,7 @@ KINDS: tuple[Kind, ...] = tuple(
         ("constraint", "scope_constraints", _ENTRY, "Constraint", "tokens that must stay or must go"),
         ("merger", "scope_mergers", _ENTRY, "Merger", "what becomes of dropped tokens"),
         ("position", "scope_position_policies", _ENTRY, "PositionPolicy", "position ids after pruning"),
+        ("task", "scope_tasks", _ENTRY, "Task", "questions about images, with answers, to measure accuracy with"),
         ("adapter", "scope_adapters", _ENTRY, "ModelAdapter", "where a model's tokens are intercepted"),
         ("recipe", "scope_recipes", "scope_core.entries:Recipe", "", "a named, complete pruner spec"),
         ("zoo", "scope_zoo", "scope_core.entries:ZooEntry", "", "models and towers that can be loaded by name"),

@@ -6,7 +6,7 @@ Servers size prompts before any tensor exists, so everything here depends on sha
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from fractions import Fraction
 from operator import index
 from typing import Any
@@ -25,24 +25,39 @@ class ImageLayout:
             most so many where an adapter drops some with the tokens around them.
         patches: Patches of all tiles, those of padding included that never become tokens, where papers count
             them (five tiles of 576 are 2880); None where nobody does.
+        full: Candidate tokens before the first stage, where this is for a later one; None where this is the first.
     """
 
     tiles: tuple[int, ...]
     prompt: int = 0
     separators: int = 0
     patches: int | None = None
+    full: int | None = None
 
     @property
     def tokens(self) -> int:
         """Candidate tokens of the image."""
         return sum(self.tiles)
 
+    @property
+    def original(self) -> int:
+        """Candidate tokens of the image before the first stage."""
+        return self.tokens if self.full is None else self.full
+
 
 @dataclass(frozen=True)
 class Layout:
-    """The images of one call, in placeholder order."""
+    """The images of one call, in placeholder order.
+
+    Attributes:
+        images: One entry per image.
+        stage: Which stage of the schedule this is for, from 0.
+        schedule: Interception points of all stages; empty where nobody said.
+    """
 
     images: tuple[ImageLayout, ...]
+    stage: int = 0
+    schedule: tuple[str, ...] = ()
 
     @classmethod
     def of(cls, tokens: Iterable[int | Sequence[int]], *, prompts: Sequence[int] | None = None) -> Layout:
@@ -58,6 +73,14 @@ class Layout:
         if len(rows) != len(images):
             raise TokensError(f"{len(rows)} prompts were given for {len(images)} images; give the prompt of each image")
         return cls(tuple(ImageLayout(tiles, prompt) for tiles, prompt in zip(images, rows, strict=True)))
+
+    def after(self, kept: Sequence[int]) -> Layout:
+        """The next stage's layout, once ``kept[i]`` tokens of image i are left; tiles are no longer told apart."""
+        images = tuple(
+            replace(image, tiles=(count,), full=image.original, separators=0)
+            for image, count in zip(self.images, kept, strict=True)
+        )
+        return replace(self, images=images, stage=self.stage + 1)
 
 
 @dataclass(frozen=True)
@@ -86,13 +109,17 @@ class Plan:
         layout: What was planned for.
         groups: The groups of tokens that are selected together.
         counts: Tokens kept in each group.
-        exact: False where the budget adapts to the image, so that ``counts`` are upper bounds.
+        exact: False where the budget adapts to the image, or that of a stage before does, so that ``counts`` are upper
+            bounds.
+        later: The plans of later stages; empty where there are none, and where images share a budget, so that what
+            a later stage gets of each is known only after selection.
     """
 
     layout: Layout
     groups: tuple[Group, ...]
     counts: tuple[int, ...]
     exact: bool = True
+    later: tuple[Plan, ...] = ()
 
     @property
     def images(self) -> tuple[int, ...]:

@@ -12,21 +12,30 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import Tensor
 
-from scope_core.checks import blamed, check_counts, check_groups, check_selection, check_weights, constrained
+from scope_core.checks import blamed, check_counts, check_groups, check_selection, constrained
 from scope_core.discovery import default_registry, observe
 from scope_core.engine import check_keep
-from scope_core.errors import PluginOutputError, ScopeError, SignalError, TokensError, listed
-from scope_core.grouping import group_index, ungroup, with_tiles
+from scope_core.errors import (
+    PluginOutputError,
+    ScopeError,
+    SignalError,
+    SpecError,
+    TokensError,
+    UnknownNameError,
+    listed,
+)
+from scope_core.grouping import group_index, with_tiles
 from scope_core.interfaces import Declaration, Part
 from scope_core.layout import Layout, Plan
-from scope_core.pruner_spec import PrunerSpec, label_of, read_spec
+from scope_core.mixing import less_extra, merged
+from scope_core.pruner_spec import PrunerSpec, decoder_layer, label_of, read_spec
 from scope_core.receipt import ImageReceipt, Receipt
 from scope_core.registry import Registry
 from scope_core.selection import Selection
 from scope_core.tokens import VisualTokens
 
 if TYPE_CHECKING:
-    from scope_core.attach import Attachment
+    from scope_core.attach import Attachment, GivenSignal
 
 _DTYPES = {"float32": torch.float32, "float64": torch.float64, "as_is": None}
 
@@ -49,6 +58,13 @@ class Pruner:
         self.registry = registry or default_registry()
         self.spec = read_spec(spec, self.registry, **overrides)
         self.parts = self.registry.build_slots(self.spec)
+        self._stage = 0
+        self.stages: tuple[Pruner, ...] = (self,)
+        """The stages of the schedule, this pruner first; one unless the spec has ``then``."""
+        if self.spec.then:
+            self.stages = (self, *(Pruner(stage, registry=self.registry) for stage in self.spec.then))
+            for number, stage in enumerate(self.stages):
+                stage._stage, stage.stages = number, self.stages
 
     def __repr__(self) -> str:
         return f"Pruner({self.label!r})"
@@ -69,8 +85,13 @@ class Pruner:
         return _DTYPES[self.spec.dtype]
 
     @property
+    def decoder_layer(self) -> int | None:
+        """Before which layer of the language model this stage prunes; None for stages before the language model."""
+        return decoder_layer(self.spec.at)
+
+    @property
     def needs(self) -> frozenset[str]:
-        """Signals that the pruner's parts read."""
+        """Signals that the parts of this stage read."""
         return frozenset().union(*(part.needs for part in self.walk()))
 
     def plan(
@@ -89,11 +110,22 @@ class Pruner:
             TokensError: image sizes were given without a model.
         """
         layout = images if isinstance(images, Layout) else self._layout(images, model, adapter)
+        layout = replace(layout, stage=self._stage, schedule=tuple(stage.spec.at for stage in self.stages))
         partition, budget = self.parts["partition"], self.parts["budget"]
-        groups = check_groups(partition.split(layout), layout, partition)
+        with blamed(partition, "split"):
+            groups = check_groups(partition.split(layout), layout, partition)
         sizes = [sum(span.tokens for span in group) for group in groups]
-        counts = check_counts(budget.plan(layout, groups), sizes, "plan()", budget)
-        return Plan(layout, groups, counts, exact=not budget.adaptive)
+        with blamed(budget, "plan"):
+            counts = check_counts(budget.plan(layout, groups), sizes, "plan()", budget)
+        made = Plan(layout, groups, counts, exact=not budget.adaptive)
+        less_extra(counts, self.parts["merger"], made)
+        following = self.stages[self._stage + 1 :]
+        shared = any(len({span.image for span in group}) > 1 for group in groups)
+        if not following or shared:
+            return made
+        after = following[0].plan(layout.after(made.images))
+        later = (replace(after, later=()), *after.later)
+        return replace(made, later=tuple(replace(plan, exact=plan.exact and made.exact) for plan in later))
 
     def _layout(self, images: Sequence[Any], model: Any, adapter: str | None) -> Layout:
         if model is not None:
@@ -145,9 +177,11 @@ class Pruner:
         grouped = tokens if index is None else tokens.regroup(index)
         grouped = constrained(grouped, self.parts["constraints"])
         budget, selector, merger = self.parts["budget"], self.parts["selector"], self.parts["merger"]
-        counts = plan.counts
+        rows = plan.counts
         if budget.adaptive:
-            counts = check_counts(budget.refine(counts, grouped), counts, "refine()", budget)
+            with blamed(budget, "refine"):
+                rows = check_counts(budget.refine(rows, grouped), rows, "refine()", budget)
+        counts = less_extra(rows, merger, plan)
         check_keep(grouped, counts)
         before = None if grouped.features.is_inference() else grouped.features._version
         with blamed(selector, "select"):
@@ -158,12 +192,8 @@ class Pruner:
                 f"the features were changed in place; one of these parts must work on a copy: {names}"
             )
         check_selection(selection, grouped, counts, selector)
-        if index is not None:
-            selection = ungroup(selection, index, tokens)
-        selection = replace(selection, tokens=tokens, weights=None)
-        weights = merger.weights(selection)
-        check_weights(weights, selection, merger)
-        return replace(selection, weights=weights)
+        selection = replace(selection, tokens=grouped, order=self.spec.order, mixed=None)
+        return merged(selection, merger, rows, index, tokens)
 
     def select(
         self,
@@ -216,13 +246,18 @@ class Pruner:
         stayed = [image.separators for image in images] if separators is None else separators
         rows = tuple(
             ImageReceipt(image.prompt, image.tokens, kept, beside, image.patches)
-            for image, kept, beside in zip(images, selection.counts, stayed, strict=True)
+            for image, kept, beside in zip(images, selection.row_counts, stayed, strict=True)
         )
         fields = {"model": "bare tensors", "at": self.spec.at, "signals": tuple(sorted(self.needs)), "calls": 1, **more}
         return Receipt(spec=self.label, images=rows, selection=selection, **fields)
 
-    def check(self, model: Any, *, adapter: str | None = None) -> Declaration:
+    def check(self, model: Any, *, adapter: str | None = None, signals: Iterable[str] = ()) -> Declaration:
         """What ``model`` offers to pruning, checked against what this pruner needs. Nothing is hooked.
+
+        Args:
+            model: As for `attach`.
+            adapter: Likewise.
+            signals: Names of the signals that you would supply.
 
         Raises:
             AdapterError: no adapter fits, several do, or the model is not as declared.
@@ -231,15 +266,21 @@ class Pruner:
         from scope_core.attach import check_fit, find_adapter
 
         declaration = find_adapter(model, self, adapter).check(model)
-        check_fit(self, declaration)
+        check_fit(self, declaration, tuple(signals))
         return declaration
 
-    def attach(self, model: Any, *, adapter: str | None = None) -> Attachment:
+    def attach(
+        self, model: Any, *, adapter: str | None = None, signals: Mapping[str, GivenSignal] | None = None
+    ) -> Attachment:
         """Prune ``model``'s image tokens from now on, until detached.
 
         Args:
             model: A model that an installed adapter serves. Only this instance is changed.
             adapter: Name of the adapter, if it is not to be found by matching.
+            signals: Signals that you supply, e.g. relevance to the question from a text tower the model does not
+                have: ``{name: function}``, each called as ``function(inputs, tokens)`` when it is read, with the
+                keyword arguments of the model's call (and ``prompts``, the batch row of each image) and the candidates,
+                one row per image. A function's attribute ``needs`` may name signals of ``tokens`` that it reads itself.
 
         Returns:
             An `Attachment`: use it in a ``with`` statement, or call its ``detach()``.
@@ -251,7 +292,7 @@ class Pruner:
         """
         from scope_core.attach import Attachment
 
-        return Attachment(self, model, adapter=adapter)
+        return Attachment(self, model, adapter=adapter, signals=signals)
 
 
 def select(
@@ -288,14 +329,20 @@ def select(
         BudgetError: more tokens are asked for than there are.
     """
     pruner = Pruner(spec, registry=registry)
+    if len(pruner.stages) > 1:
+        points = " -> ".join(stage.spec.at for stage in pruner.stages)
+        raise SpecError(
+            f"{pruner.label} has stages at {points}, each with tokens of "
+            f"its own: use Pruner(...).stages[i].select(...) for one of them, or attach the pruner to a model"
+        )
     return pruner.select(features, saliency=saliency, signals=signals, grid=grid, valid=valid, layout=layout)
 
 
-def load(name: str, *, registry: Registry | None = None, **options: Any) -> Any:
+def load(name: str | None = None, *, registry: Registry | None = None, **options: Any) -> Any:
     """A model or a tower of the zoo, ready to use.
 
     Args:
-        name: As ``scope models`` lists it, e.g. ``"dinov2-small"``.
+        name: As ``scope models`` lists it, e.g. ``"dinov2-small"``; the zoo's default model if left out.
         registry: Where names are looked up.
         options: Passed to the loader, e.g. ``dtype`` or ``device_map`` for checkpoints on a hub.
 
@@ -307,7 +354,13 @@ def load(name: str, *, registry: Registry | None = None, **options: Any) -> Any:
         ZooError: its weights cannot be had; says what to run.
         MissingDependencyError: an optional package is not installed.
     """
-    return (registry or default_registry()).get("zoo", name).item.load(**options)
+    known = registry or default_registry()
+    if name is None:
+        models = [record.item for record in known.records("zoo") if record.item.kind == "model"]
+        if not models:
+            raise UnknownNameError("no model is installed; name a tower, or see `scope doctor`")
+        return next((entry for entry in models if entry.default), models[0]).load(**options)
+    return known.get("zoo", name).item.load(**options)
 
 
 def _free(registry: Registry, kind: str) -> list[str]:
@@ -316,7 +369,7 @@ def _free(registry: Registry, kind: str) -> list[str]:
     for record in registry.records(kind):
         try:
             spec = record.spec.model_validate({"name": record.name}, context={"registry": registry})
-            needs = registry.build(kind, spec).needs
+            needs = frozenset[str]().union(*(part.needs for part in registry.build(kind, spec).walk()))
         except (ScopeError, ValueError):  # it cannot be built without options, so it is no suggestion
             continue
         names += [] if needs else [record.name]

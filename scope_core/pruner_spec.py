@@ -12,12 +12,14 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
+from itertools import pairwise
+from numbers import Integral, Real
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
 import yaml
-from pydantic import ValidationError, ValidationInfo
+from pydantic import ValidationError, ValidationInfo, field_validator, model_validator
 from pydantic_core import PydanticCustomError
 
 from scope_core.errors import ScopeError, SpecError, did_you_mean, listed
@@ -25,6 +27,7 @@ from scope_core.registry import Registry
 from scope_core.specs import ComponentSpec, Slot, Spec, registry_of, slots_of
 
 _SHORT = re.compile(r"(?P<recipe>.+?)(?:@(?P<number>-?\d+(?:\.\d+)?)(?P<percent>%?))?")
+_DECODER = re.compile(r"decoder\[(?P<layer>[1-9]\d*)\]")
 
 
 class PrunerSpec(Spec):
@@ -55,8 +58,12 @@ class PrunerSpec(Spec):
     positions: Annotated[ComponentSpec, Slot("position")]
     """Position ids after pruning."""
 
+    order: Literal["raster", "stages", "picks"] = "raster"
+    """In which order kept tokens reach the language model: as they lie in the image; that for each stage of a chain
+    after the other; or as they were picked."""
+
     at: str = "vision"
-    """Interception point, one of those the model's adapter declares."""
+    """Interception point, one of those the model's adapter declares; ``decoder[k]``: before decoder layer k, from 0."""
 
     dtype: Literal["float32", "float64", "as_is"] = "float32"
     """What selection computes in; ``as_is`` keeps the model's dtype, as published code does."""
@@ -64,11 +71,17 @@ class PrunerSpec(Spec):
     adapter: Annotated[ComponentSpec | None, Slot("adapter", optional=True)] = None
     """The adapter and its options; found by matching the model if left out."""
 
+    then: tuple[PrunerSpec, ...] = ()
+    """Later stages, inside the language model, each on the tokens that are left then. A stage names only what differs
+    from the stage before it, or a recipe to start afresh."""
+
     @classmethod
     def _prepare(cls, data: dict[str, Any], info: ValidationInfo) -> dict[str, Any]:
         registry = registry_of(info)
         if data.get("recipe") is not None:
             data = _over_recipe(data, registry)
+        if data.get("then"):
+            data["then"] = _staged(data, registry)
         selector, options = registry.default("selector"), _selector_options(registry)
         inner = {key: data.pop(key) for key in options if key in data and key not in cls.model_fields}
         if inner and "selector" in data:
@@ -87,9 +100,45 @@ class PrunerSpec(Spec):
             raise PydanticCustomError("scope_unknown_option", "{text}", {"text": text})
         return data
 
+    @field_validator("at")
+    @classmethod
+    def _known_form(cls, at: str) -> str:
+        try:
+            decoder_layer(at)
+        except SpecError as error:
+            raise PydanticCustomError("scope_contradiction", "{text}", {"text": str(error)}) from error
+        return at
+
+    @model_validator(mode="after")
+    def _points_in_order(self) -> PrunerSpec:
+        points = [self.at, *(stage.at for stage in self.then)]
+        layers = [decoder_layer(point) for point in points]
+        for point, layer, before in zip(points[1:], layers[1:], layers, strict=False):
+            if layer is None or (before is not None and layer <= before):
+                raise PydanticCustomError(
+                    "scope_contradiction",
+                    "{text}",
+                    {
+                        "text": f"the stages {' -> '.join(points)} are out of order at '{point}': after the first "
+                        f"stage every one lies inside the language model, each behind the one before, e.g. "
+                        f"vision -> decoder[8] -> decoder[16]"
+                    },
+                )
+        return self
+
     def to_dict(self, registry: Registry | None = None) -> dict[str, Any]:
         """The long form as plain data: reading it back gives an equal spec (but for ``recipe``)."""
-        data = self.model_dump(mode="json", exclude={"recipe"}, exclude_none=True)
+        made = self._one_stage(registry)
+        stages = [made, *(stage._one_stage(registry) for stage in self.then)]
+        for before, stage in pairwise(stages):
+            gone: dict[str, Any] = {
+                key: none for key, none in (("constraints", []), ("order", "raster")) if key in before
+            }
+            made.setdefault("then", []).append({k: v for k, v in {**gone, **stage}.items() if before.get(k) != v})
+        return made
+
+    def _one_stage(self, registry: Registry | None) -> dict[str, Any]:
+        data = self.model_dump(mode="json", exclude={"recipe", "then"}, exclude_none=True)
         default = (registry or registry_of(None)).default("selector")
         inner = data.pop("selector")
         if default is not None and inner["name"] == default.name:
@@ -98,6 +147,8 @@ class PrunerSpec(Spec):
             inner = {"selector": inner}
         if not data["constraints"]:
             data.pop("constraints")
+        if data["order"] == "raster":
+            data.pop("order")
         return {key: _shortened(value) for key, value in {**inner, **data}.items()}
 
     def to_yaml(self, registry: Registry | None = None) -> str:
@@ -111,6 +162,8 @@ class PrunerSpec(Spec):
         if short is None:
             return f"{self.recipe or 'custom'}@{self.budget.name}"
         value = getattr(self.budget, short[1])
+        if value is None:
+            return f"{self.recipe or 'custom'}@{self.budget.name}"
         return f"{self.recipe or 'custom'}@{f'{100 * value:g}%' if short[0] is float else value}"
 
 
@@ -129,7 +182,13 @@ def read_spec(value: Any, registry: Registry, **overrides: Any) -> PrunerSpec:
     if isinstance(value, PrunerSpec) and not overrides:
         value = {name: getattr(value, name) for name in PrunerSpec.model_fields}
     elif isinstance(value, PrunerSpec):  # all of it, so that nothing comes back from the recipe
-        kept = {"recipe": value.recipe, "constraints": value.constraints, "adapter": value.adapter}
+        kept = {
+            "recipe": value.recipe,
+            "constraints": value.constraints,
+            "adapter": value.adapter,
+            "order": value.order,
+            "then": (),
+        }
         value = {**kept, **value.to_dict(registry)}
     where = "spec"
     if isinstance(value, Path) or (isinstance(value, str) and value.endswith((".yaml", ".yml", ".json"))):
@@ -167,20 +226,32 @@ def label_of(spec: PrunerSpec, registry: Registry) -> str:
 
 def explain(error: ValidationError, where: str, data: Mapping[str, Any]) -> str:
     """A validation error in the user's words: every wrong place with its path, what is allowed, what next."""
-    lines = []
+    lines: list[str] = []
+    told: set[tuple[str, ...]] = set()
     for issue in error.errors(include_url=False):
         path = [str(step) for step in issue["loc"]]
-        if path[:1] == ["selector"] and "selector" not in data:
+        stage, path = (path[:2], path[2:]) if path[:1] == ["then"] and len(path) > 1 else ([], path)
+        if path[:1] == ["selector"] and not _whole_selector(data):
             path = path[1:]
         text = issue["msg"].removeprefix("Value error, ")
         if issue["type"] == "missing" and path == ["budget"]:
             text = "no budget is given; write e.g. `budget: 64` (tokens per image) or `budget: 0.25` (a share)"
         elif issue["type"] not in _OWN_TYPES and not isinstance(issue["input"], Mapping):
             text += f" (given: {issue['input']!r})"
-        lines.append(f"{'.'.join(path)}: {text}" if path else text)
+        if (*path, text) in told:  # a later stage has it from an earlier one
+            continue
+        told.add((*path, text))
+        lines.append(f"{'.'.join([*stage, *path])}: {text}" if stage or path else text)
     if len(lines) == 1:
         return f"{where}: {lines[0]}"
     return f"{where} is wrong in {len(lines)} places:\n" + "\n".join(f"  {line}" for line in lines)
+
+
+def _whole_selector(data: Mapping[str, Any]) -> bool:
+    """Whether a spec as it was written names a selector, in any stage."""
+    stages = data.get("then")
+    stages = stages if isinstance(stages, Iterable) else ()
+    return any("selector" in stage for stage in (data, *stages) if isinstance(stage, Mapping))
 
 
 _OWN_TYPES = {
@@ -206,8 +277,13 @@ def _over_recipe(data: dict[str, Any], registry: Registry) -> dict[str, Any]:
     try:
         recipe = registry.get("recipe", str(data["recipe"])).item
     except ScopeError as error:
-        raise PydanticCustomError("scope_unknown_part", "{text}", {"text": str(error)}) from error
+        text = f"{error}{_short_hint(str(data['recipe']), registry)}"
+        raise PydanticCustomError("scope_unknown_part", "{text}", {"text": text}) from error
     merged = dict(recipe.spec)
+    inner, default = merged.get("selector"), registry.default("selector")
+    if isinstance(inner, Mapping) and default is not None and inner.get("name", default.name) == default.name:
+        merged.pop("selector")  # the default selector's options stand at the top level, as in the long form
+        merged.update({key: value for key, value in inner.items() if key != "name"})
     for key, value in data.items():
         merged[key] = _merged(key, merged.get(key), value, registry)
     if "selector" in data:  # a whole selector replaces the recipe's parts
@@ -216,18 +292,98 @@ def _over_recipe(data: dict[str, Any], registry: Registry) -> dict[str, Any]:
     return merged
 
 
+def _short_hint(given: str, registry: Registry) -> str:
+    """What to write in a table in place of ``recipe: scope@64``."""
+    try:
+        short = _from_short(given)
+    except SpecError:
+        return ""
+    if "budget" not in short or not registry.has("recipe", short["recipe"]):
+        return ""
+    return f". In a table the two are apart: `recipe: {short['recipe']}` and `budget: {short['budget']}`"
+
+
+def _staged(data: dict[str, Any], registry: Registry) -> list[Any]:
+    """The later stages in full: each as the stage before it, but for what it names."""
+    given = data["then"]
+    if isinstance(given, (str, Mapping)) or not isinstance(given, Iterable):
+        raise PydanticCustomError(
+            "scope_list_wanted", "{text}", {"text": f"give a list of stages under 'then', not {given!r}"}
+        )
+    before = {key: value for key, value in data.items() if key not in ("then", "recipe", "adapter")}
+    made: list[Any] = []
+    for number, stage in enumerate(given):
+        try:
+            full = _one_staged(stage, before, registry)
+        except PydanticCustomError as error:
+            raise PydanticCustomError("scope_contradiction", "{text}", {"text": f"then.{number}: {error}"}) from error
+        made.append(full)
+        written = stage._one_stage(registry) if isinstance(stage, PrunerSpec) else full
+        before = {key: value for key, value in written.items() if key not in _FIRST_ONLY}
+    return made
+
+
+def _one_staged(stage: Any, before: Mapping[str, Any], registry: Registry) -> dict[str, Any]:
+    """One later stage in full, after the stage ``before``."""
+    if isinstance(stage, PrunerSpec):
+        given = {name: getattr(stage, name) for name in PrunerSpec.model_fields}
+        table: Any = {name: value for name, value in given.items() if value or name not in ("then", "adapter")}
+    else:
+        table = _from_short(stage) if isinstance(stage, str) else stage
+    if not isinstance(table, Mapping):
+        text = f"cannot read {stage!r} as a stage; give a table such as {{at: 'decoder[8]'}}"
+        raise PydanticCustomError("scope_name_missing", "{text}", {"text": text})
+    wrong = sorted(set(table) & {"then", "adapter"})
+    if wrong:
+        text = f"'{wrong[0]}' belongs to the first stage; stages follow one another in one list"
+        raise PydanticCustomError("scope_contradiction", "{text}", {"text": text})
+    if isinstance(stage, PrunerSpec):
+        return dict(table)
+    if table.get("recipe") is not None:  # what is for first stages only must not come back from the recipe
+        return {**_over_recipe(dict(table), registry), "then": (), "adapter": None}
+    full = {**before, **{key: _merged(key, before.get(key), new, registry) for key, new in table.items()}}
+    if "selector" in table:  # a whole selector replaces the parts of the stage before
+        return {k: v for k, v in full.items() if k not in _selector_options(registry) or k in table}
+    if "selector" in before and set(table) & set(_selector_options(registry)):
+        full.pop("selector")
+    return full
+
+
+_FIRST_ONLY = ("then", "recipe", "adapter")
+
+
 def _merged(key: str, old: Any, new: Any, registry: Registry) -> Any:
-    """``new``, or ``old`` with single options changed where ``new`` is a table without a name."""
-    if old is None or not isinstance(new, Mapping) or "name" in new:
+    """``new``, or ``old`` with single options changed where ``new`` is a table without a name, or a bare number."""
+    number = isinstance(new, Real) and not isinstance(new, bool)
+    if old is None or not (number or (isinstance(new, Mapping) and "name" not in new)):
         return new
-    if isinstance(old, ComponentSpec):
-        return {**old.model_dump(), **new}
     selector = registry.default("selector")
     slot = {**slots_of(PrunerSpec), **(slots_of(selector.spec) if selector else {})}.get(key)
     try:
-        return {**(slot.as_mapping(old, registry) if slot else old), **new}
-    except PydanticCustomError:  # the old value is no part at all; validation says so if it is still used
+        whole = isinstance(old, ComponentSpec)
+        table = old.model_dump() if whole else slot.as_mapping(old, registry) if slot else old
+        if not number:
+            return {**table, **new}
+        # a number sets the number of the part that is there, if it has one: "pyramiddrop@64" keeps its kind of budget
+        short = registry.get(slot.kind, table["name"]).spec.shorthand if slot else None
+        fits = short is not None and short[0] is (int if isinstance(new, Integral) else float)
+        return {**table, short[1]: new} if fits and short else new
+    except (PydanticCustomError, ScopeError):  # the old value is no part at all; validation says so if it is still used
         return new
+
+
+def decoder_layer(at: str) -> int | None:
+    """``8`` for ``"decoder[8]"``; None for points outside the language model.
+
+    Raises:
+        SpecError: it begins like such a point and is none.
+    """
+    match = _DECODER.fullmatch(at)
+    if match is not None:
+        return int(match["layer"])
+    if at.startswith("decoder"):
+        raise SpecError(f"'{at}' is no interception point; write decoder[k] with k from 1, e.g. decoder[2]")
+    return None
 
 
 def _from_short(text: str) -> dict[str, Any]:

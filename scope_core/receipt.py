@@ -42,6 +42,7 @@ class Receipt:
         select_ms: Wall time of selection, milliseconds.
         selection: The selection itself, one row per image.
         calls: Number of calls pruned since attaching, this one included.
+        later: Receipts of later stages, inside the language model, in their order.
     """
 
     spec: str
@@ -54,6 +55,7 @@ class Receipt:
     select_ms: float = 0.0
     selection: Selection | None = field(default=None, repr=False, compare=False)
     calls: int = 0
+    later: tuple[Receipt, ...] = ()
 
     def __bool__(self) -> bool:
         return bool(self.images)
@@ -98,6 +100,7 @@ class Receipt:
             "encode_ms": self.encode_ms,
             "select_ms": self.select_ms,
             "calls": self.calls,
+            **({"later": [receipt.to_dict() for receipt in self.later]} if self.later else {}),
         }
 
     def to_json(self) -> str:
@@ -122,4 +125,5 @@ class Receipt:
             )
         if self.signals:
             lines.append(f"  signals: {', '.join(self.signals)}")
+        lines += [line for receipt in self.later for line in str(receipt).splitlines()]
         return "\n".join(lines)

@@ -51,10 +51,11 @@ class Origin:
 
 @dataclass(frozen=True)
 class Failure:
-    """A plugin that could not be loaded, as it is quoted to users."""
+    """A plugin that could not be loaded, as it is quoted to users; and the command that would help, if it is known."""
 
     origin: Origin
     error: str
+    fix: str = ""
 
     def __str__(self) -> str:
         return (

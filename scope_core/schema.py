@@ -8,7 +8,7 @@ from pydantic.errors import PydanticInvalidForJsonSchema
 
 from scope_core.pruner_spec import PrunerSpec
 from scope_core.registry import Record, Registry
-from scope_core.specs import SLOT_MARK
+from scope_core.specs import SLOT_MARK, shorthand_of
 
 
 def json_schema(registry: Registry) -> dict[str, Any]:
@@ -17,7 +17,10 @@ def json_schema(registry: Registry) -> dict[str, Any]:
     The options of the default selector are allowed at the top level too, as in spec files.
     """
     definitions: dict[str, Any] = {}
-    schema = _resolved(PrunerSpec.model_json_schema(), definitions, "")
+    own = PrunerSpec.model_json_schema()
+    body = {**own["$defs"].pop("PrunerSpec"), "$defs": own["$defs"]}  # it refers to itself, through later stages
+    body["properties"]["then"]["items"] = {"anyOf": [{"$ref": "#"}, {"type": "string"}]}
+    schema = _resolved(body, definitions, "")
     for kind in registry.kinds():
         if registry.names(kind) and kind not in ("recipe", "zoo"):
             definitions[kind] = _choice(kind, registry, definitions)
@@ -30,7 +33,7 @@ def json_schema(registry: Registry) -> dict[str, Any]:
         if "$ref" in field:  # beside a recipe, a table without a name changes single options of the recipe's part
             whole = {"$ref": field.pop("$ref")}
             kind = whole["$ref"].rsplit("/", 1)[1]
-            schema["properties"][name] = {**field, "anyOf": [whole, _changes(kind, registry)]}
+            schema["properties"][name] = {**field, "anyOf": [whole, _changes(kind, registry, definitions)]}
     recipe = schema["properties"]["recipe"]
     schema["properties"]["recipe"] = {"enum": registry.names("recipe"), "description": recipe["description"]}
     schema.pop("required", None)  # a recipe and the defaults fill in what is left out
@@ -47,8 +50,9 @@ def _choice(kind: str, registry: Registry, definitions: dict[str, Any]) -> dict[
     short: list[dict[str, Any]] = [{"enum": registry.names(kind), "title": f"name of a {kind}"}]
     tables = []
     for record in registry.records(kind):
-        if record.spec.shorthand is not None:
-            number = "integer" if record.spec.shorthand[0] is int else "number"
+        bare = shorthand_of(record.spec)
+        if bare is not None:
+            number = "integer" if bare[0] is int else "number"
             short.append({"type": number, "title": f"short for {record.name}"})
         table = _table(record, definitions)
         table["required"] = ["name"]  # slots that are left out get their kind's default
@@ -73,10 +77,20 @@ def _plain(table: dict[str, Any]) -> list[str]:
     return [name for name, field in table["properties"].items() if "$ref" not in field and name != "name"]
 
 
-def _changes(kind: str, registry: Registry) -> dict[str, Any]:
-    """A table of options without a name."""
-    options = {option for record in registry.records(kind) for option in record.spec.model_fields} - {"name"}
-    return {"type": "object", "propertyNames": {"enum": sorted(options)}, "title": f"changes to the recipe's {kind}"}
+def _changes(kind: str, registry: Registry, definitions: dict[str, Any]) -> dict[str, Any]:
+    """A table of options without a name: each may hold what it may hold in one of the parts that have it."""
+    options: dict[str, list[Any]] = {}
+    for record in registry.records(kind):
+        for option, field in definitions[f"{kind}.{record.name}"]["properties"].items():
+            if option != "name" and field not in options.setdefault(option, []):
+                options[option].append(field)
+    return {
+        "type": "object",
+        "properties": {option: {"anyOf": fields} for option, fields in sorted(options.items())},
+        "additionalProperties": False,
+        "not": {"required": ["name"]},
+        "title": f"changes to the recipe's {kind}",
+    }
 
 
 def _resolved(node: Any, definitions: dict[str, Any], owner: str) -> Any:

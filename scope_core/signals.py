@@ -1,7 +1,8 @@
 """Signals: named tensors that saliency sources and other parts read, computed only when asked for.
 
 A signal's name is a family, with the layer in brackets where it has one: ``vision.cls_attention[-2]``.
-Layer indices count as in ``hidden_states``: -1 is the last layer's output, -2 the one before.
+Layers of the tower count as in ``hidden_states``: -1 is the last layer's output, -2 the one before. Layers of the
+language model count from 0, as the point ``decoder[k]`` before layer k does.
 
 =================================  ===========  =======================================================
 family                             axes         meaning
@@ -10,10 +11,20 @@ family                             axes         meaning
 ``vision.received_attention[l]``   B H N        attention each patch receives, mean over all queries
 ``vision.hidden[l]``               B N D        hidden state after layer l, prefix tokens removed
 ``vision.keys[l]``                 B H N C      key projections of layer l
+``vision.cls[l]``                  B N D        hidden state of CLS after layer l, for each token of its tile
 ``projected``                      B N D        tokens after the projector, as the language model reads them
-``text.embeddings``                B M D        the question's token embeddings
-``clip.text_similarity``           B N          similarity of each patch to the text
-``decoder.last_query_attention[l]``  B H N      attention from the last prompt token, decoder layer l
+``text.embeddings``                B M D        embeddings of the prompt's text tokens; rows of zeros are padding
+``clip.text_similarity``           B T N        cosine of each of T chunks of text to each patch, in CLIP's space
+``decoder.last_query_attention[k]``  B H N      attention from the last prompt token, softmax over all real keys
+``decoder.received_attention[k]``  B H N        mean over the prompt's other tokens of the attention to each
+``decoder.text_attention[k]``      B H M N      attention from each text token behind the images, likewise
+``decoder.hidden[k]``              B N D        what decoder layer k is given
+``decoder.normed[k]``              B N D        likewise, after the language model's last norm
+``decoder.vision_hidden[k]``       B F D        likewise, for all visual tokens, those dropped by then as they were
+``decoder.keys[k]``                B H N C      keys of decoder layer k
+``decoder.text_hidden[k]``         B M D        what decoder layer k is given for the prompt's text tokens
+``decoder.text_normed[k]``         B M D        likewise, after the language model's last norm
+``decoder.text_keys[k]``           B H M C      their keys
 =================================  ===========  =======================================================
 
 Adapters may offer other families; their token axis is then the one whose length is N.
@@ -36,10 +47,20 @@ FAMILIES: Mapping[str, str] = {
     "vision.received_attention": "B H N",
     "vision.hidden": "B N D",
     "vision.keys": "B H N C",
+    "vision.cls": "B N D",
     "projected": "B N D",
     "text.embeddings": "B M D",
-    "clip.text_similarity": "B N",
+    "clip.text_similarity": "B T N",
     "decoder.last_query_attention": "B H N",
+    "decoder.received_attention": "B H N",
+    "decoder.text_attention": "B H M N",
+    "decoder.hidden": "B N D",
+    "decoder.normed": "B N D",
+    "decoder.vision_hidden": "B F D",
+    "decoder.keys": "B H N C",
+    "decoder.text_hidden": "B M D",
+    "decoder.text_normed": "B M D",
+    "decoder.text_keys": "B H M C",
 }
 
 _NAME = re.compile(r"(?P<family>[a-z0-9_.]+?)(\[(?P<layer>-?\d+)\])?")
@@ -64,8 +85,9 @@ class Offer:
 
     Attributes:
         family: e.g. ``"vision.cls_attention"``.
-        layers: How many layers the tower has; None for families without a layer.
-        only: The layers that can be asked for, counted from 1; None for all of them.
+        layers: How many layers the tower has, for families ``decoder.*`` the language model; None for families
+            without a layer.
+        only: The layers that can be asked for, counted from 1 (``decoder.*``: from 0); None for all of them.
     """
 
     family: str
@@ -73,23 +95,44 @@ class Offer:
     only: tuple[int, ...] | None = None
 
     def covers(self, name: str) -> bool:
-        """Whether the signal ``name`` is among those offered. There is no layer 0: no layer makes the embeddings."""
+        """Whether the signal ``name`` is among those offered.
+
+        Layers of a tower count from 1, for no layer makes the embeddings, and back from -1. Those of a language model
+        count from 0, as points do, and not from the end.
+        """
         family, layer = parse_signal(name)
         if family != self.family or (layer is None) != (self.layers is None):
             return False
         if layer is None or self.layers is None:
             return True
+        if self._inside:
+            return layer in (range(self.layers) if self.only is None else self.only)
         number = self.layers + 1 + layer if layer < 0 else layer
         return 1 <= number <= self.layers if self.only is None else number in self.only
 
     @property
+    def _inside(self) -> bool:
+        return self.family.startswith("decoder.")
+
+    @property
+    def _all_inside(self) -> bool:
+        return self._inside and (self.only is None or self.only == tuple(range(self.layers or 0)))
+
+    @property
     def some(self) -> tuple[int, ...]:
-        """The layers in `only`, counted from the end (-1 is the last), the last first; empty where all are offered."""
+        """The layers in `only` as names have them: from the end for a tower (-1 is the last), the last first.
+
+        Empty where all are offered.
+        """
+        if self._inside:
+            return () if self._all_inside else tuple(sorted(self.only or ()))
         return tuple(sorted((number - (self.layers or 0) - 1 for number in self.only or ()), reverse=True))
 
     def __str__(self) -> str:
         if self.layers is None:
             return self.family
+        if self._all_inside:
+            return f"{self.family}[0..{self.layers - 1}]"
         if self.only is None:
             return f"{self.family}[-{self.layers}..-1]"
         return " and ".join(f"{self.family}[{layer}]" for layer in self.some) or f"no {self.family}"
@@ -108,7 +151,8 @@ class Signals(Mapping[str, "Tensor"]):
     def __getitem__(self, name: str) -> Tensor:
         if name not in self._values:
             raise SignalError(
-                f"signal '{name}' is not there{did_you_mean(name, self._values)}. Given: {listed(self._values)}"
+                f"signal '{name}' is not there{did_you_mean(name, self._values)}. Given: {listed(self._values)}. "
+                f"Models give what parts declare: a part that reads it has to name it in `needs`"
             )
         value = self._values[name]
         if callable(value):
@@ -126,6 +170,18 @@ class Signals(Mapping[str, "Tensor"]):
 
     def __len__(self) -> int:
         return len(self._values)
+
+    def computed(self) -> list[tuple[str, Tensor]]:
+        """The signals that are tensors by now, by name."""
+        return [(name, value) for name, value in self._values.items() if not callable(value)]
+
+    def beside(self, more: Mapping[str, Tensor | Callable[[], Tensor]]) -> Signals:
+        """These signals and ``more``, which take precedence; nothing is computed."""
+
+        def later(name: str) -> Callable[[], Tensor]:
+            return lambda: self[name]
+
+        return Signals({**{name: later(name) for name in self._values}, **more})
 
     def map(self, change: Callable[[str, Tensor], Tensor]) -> Signals:
         """The same signals with ``change(name, tensor)`` applied when each is read."""

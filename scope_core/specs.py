@@ -13,6 +13,7 @@ Slots are resolved against a registry: the one passed as validation context
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Mapping
 from numbers import Integral, Real
 from typing import TYPE_CHECKING, Any, ClassVar, Literal, get_args, get_origin
@@ -98,7 +99,8 @@ class Slot:
         check_keys(data)
         unknown = sorted(set(data) - set(model.model_fields))
         if unknown:
-            text = self._unknown(unknown[0], model, registry)
+            text = "; ".join(self._unknown(option, model, registry) for option in unknown)
+            text += self._also(model, {key: data[key] for key in data if key not in unknown}, info)
             raise PydanticCustomError("scope_unknown_option", "{text}", {"text": text})
         try:
             return model.model_validate(data, context=info.context)
@@ -108,6 +110,18 @@ class Slot:
             owner = registry.get(self.kind, data["name"]).origin
             text = f"the spec of {self.kind} '{data['name']}' ({owner}) raised {error!r}"
             raise PydanticCustomError("scope_broken_spec", "{text}", {"text": text}) from error
+
+    @staticmethod
+    def _also(model: type[ComponentSpec], data: Mapping[str, Any], info: ValidationInfo) -> str:
+        """What else is wrong with a table, once its unknown options are left out."""
+        try:
+            model.model_validate(data, context=info.context)
+        except ValidationError as error:
+            issues = error.errors(include_url=False)
+            return ". Also: " + "; ".join(f"{'.'.join(map(str, i['loc']))}: {i['msg']}" for i in issues)
+        except Exception:  # whatever a stranger's validator raises is told once the options are right
+            return ""
+        return ""
 
     def _checked_instance(self, value: ComponentSpec, registry: Registry) -> ComponentSpec:
         if registry.has(self.kind, value.name) and registry.get(self.kind, value.name).spec is type(value):
@@ -129,9 +143,11 @@ class Slot:
             return {"name": value}
         if isinstance(value, Real) and not isinstance(value, bool):
             number = int(value) if isinstance(value, Integral) else float(value)  # NumPy's numbers too
-            for record in registry.records(self.kind):
-                if record.spec.shorthand is not None and record.spec.shorthand[0] is type(number):
-                    return {"name": record.name, record.spec.shorthand[1]: number}
+            default = registry.default(self.kind)
+            for record in ([default] if default else []) + registry.records(self.kind):
+                short = shorthand_of(record.spec)
+                if short is not None and short[0] is type(number):
+                    return {"name": record.name, short[1]: number}
         if isinstance(value, Mapping) and isinstance(value.get("name"), str):
             return dict(value)
         if isinstance(value, Mapping):
@@ -152,7 +168,16 @@ class Slot:
         try:
             return registry.get(self.kind, name).spec
         except ScopeError as error:
-            raise PydanticCustomError("scope_unknown_part", "{text}", {"text": str(error)}) from error
+            text = f"{error}{self._number_hint(name, registry)}"
+            raise PydanticCustomError("scope_unknown_part", "{text}", {"text": text}) from error
+
+    def _number_hint(self, name: str, registry: Registry) -> str:
+        """What to write in place of a number in quotes, where a bare number would do."""
+        short = any(shorthand_of(record.spec) for record in registry.records(self.kind))
+        if not short or not re.fullmatch(r"\d+(\.\d+)?%?", name):
+            return ""
+        number = f"{float(name[:-1]) / 100:g}" if name.endswith("%") else name
+        return f". A number is written without quotes: `{self.kind}: {number}`"
 
     def _unknown(self, option: str, model: type[ComponentSpec], registry: Registry) -> str:
         options = [field for field in model.model_fields if field != "name"]
@@ -219,6 +244,16 @@ class ComponentSpec(Spec):
     shorthand: ClassVar[tuple[type, str] | None] = None
 
     name: str
+
+
+def shorthand_of(model: type[ComponentSpec]) -> tuple[type, str] | None:
+    """The shorthand by which a bare value alone stands for this spec; None where something else has to be given.
+
+    Parts that need more take a bare value only where a recipe holds them already.
+    """
+    short = model.shorthand
+    others = [f for name, f in model.model_fields.items() if short is not None and name not in ("name", short[1])]
+    return None if any(field.is_required() for field in others) else short
 
 
 def slots_of(model: type[BaseModel]) -> dict[str, Slot]:

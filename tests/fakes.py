@@ -50,6 +50,7 @@ HOOKS = {
     scope.Constraint: "scope_constraints",
     scope.Merger: "scope_mergers",
     scope.PositionPolicy: "scope_position_policies",
+    scope.Task: "scope_tasks",
     scope.ModelAdapter: "scope_adapters",
 }
 
@@ -66,6 +67,23 @@ def built(registry: scope.Registry, kind: str, data: Any) -> Any:
     table = {"name": data} if isinstance(data, str) else data
     spec = registry.get(kind, table["name"]).spec.model_validate(table, context={"registry": registry})
     return registry.build(kind, spec)
+
+
+def least(registry: scope.Registry, kind: str, name: str) -> dict[str, Any]:
+    """The shortest table for a part: its required options, lists of parts holding the default of their kind."""
+    numbers = {"shares": [1], "keep": 4, "keep_ratio": 0.5, "layer": 1, "step": 2, "layers": 4, "rows": [[4, 4]]}
+    numbers |= {"questions": "questions.json", "images": "images"}
+    together = {("budget", "average"): {"keep": 4}, ("budget", "staged"): {"keep": [4]}}  # one option of several
+    together |= {("selector", "pivots"): {"text_pivots": 0}}
+    table: dict[str, Any] = {"name": name, **together.get((kind, name), {})}
+    spec = registry.get(kind, name).spec
+    for option, field in spec.model_fields.items():
+        slot = next((meta for meta in field.metadata if isinstance(meta, scope.Slot)), None)
+        if not field.is_required() or option == "name" or (slot and not slot.many):
+            continue
+        default = registry.default(slot.kind) if slot else None
+        table[option] = [default.name] if default else numbers[option]
+    return table
 
 
 def random_case(batch: int, count: int, seed: int = 0) -> tuple[torch.Tensor, torch.Tensor]:

@@ -35,7 +35,8 @@ class Row:
         models = f"{self.serves} (`{self.model_type}`)" if self.model_type else self.serves
         if found is None:
             return (f"`{self.name}`", models, *["as its tower"] * 3, "as the model is configured", kinds)
-        signals = ", ".join(f"`{offer.family}`" for offer in found.offers)
+        families = ["decoder.*" if offer.family.startswith("decoder.") else offer.family for offer in found.offers]
+        signals = ", ".join(f"`{family}`" for family in dict.fromkeys(families))
         points = "; ".join(f"`{point}`: {about}" for point, about in found.points.items())
         return (f"`{self.name}`", models, "yes" if found.has_cls else "no", points, signals, found.geometry, kinds)
 

@@ -26,7 +26,20 @@ from typing import Annotated
 import typer
 
 import scope_core
-from scope_core.cli import doctor, listing, models, photos, planning, running, selecting, show, spec_files
+from scope_core.cli import (
+    benching,
+    doctor,
+    listing,
+    models,
+    new,
+    photos,
+    planning,
+    running,
+    selecting,
+    show,
+    spec_files,
+)
+from scope_core.cli.compare import command as compare_command
 from scope_core.cli.shell import MainGroup, examples
 from scope_core.cli.state import State
 
@@ -95,6 +108,11 @@ _COMMANDS = (
         "scope select demo:astronaut --compare top_k_attention,random --out kept.png",
         "scope select *.jpg --spec pruner.yaml --compare scope@64 --keep 32 --order --json",
     )),
+    ("compare", compare_command.compare, (
+        "scope compare demo:astronaut demo:coffee --keep 64 --out compared.png",
+        "scope compare *.jpg --specs a.yaml,scope@64,random@64 --json",
+        "scope compare demo:astronaut --specs scope,divprune --at vision --out compared",
+    )),
     ("run", running.run, (
         'scope run photo.jpg -q "What is in the picture?" --model llava-1.5-7b --spec scope@64',
         'scope run demo:coffee -q "What is this?" --keep 128 --json',
@@ -106,6 +124,8 @@ _COMMANDS = (
 for _name, _function, _examples in _COMMANDS:
     app.command(_name, epilog=examples(*_examples))(_function)
 app.add_typer(models.app, name="models")
+app.add_typer(benching.app, name="bench")
+app.add_typer(new.app, name="new")
 
 
 def main() -> None:

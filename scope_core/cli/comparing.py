@@ -81,13 +81,11 @@ def enter(
     for other in others:
         bare = registry.has("recipe", other)
         specs.append(read_spec(other, registry, **({"budget": first.budget} if bare else {})))
+    # on a tower alone nothing is handed on to a projector, so whatever is merged may be merged anywhere
+    declaration = replace(declaration, merges=frozenset(declaration.points))
     entered: list[Contestant] = []
     for text, spec in zip([main, *others], specs, strict=True):
-        label = Pruner(spec, registry=registry).label
-        if text.endswith((".yaml", ".yml", ".json")):
-            label = f"{Path(text).stem}@{label.rpartition('@')[2]}"
-        taken = [one.label for one in entered]
-        label = label if label not in taken else f"{label} ({sum(t.split(' (')[0] == label for t in taken) + 1})"
+        label = named(text, Pruner(spec, registry=registry).label, [one.label for one in entered])
         notes: tuple[str, ...] = ()
         points = list(declaration.points)
         if spec.at not in points and len(points) == 1:
@@ -100,6 +98,13 @@ def enter(
         check_fit(pruner, declaration)
         entered.append(Contestant(label, pruner, notes))
     return entered
+
+
+def named(text: str, label: str, taken: Sequence[str]) -> str:
+    """What to call a spec in tables: its label, a file by its name, and a number where the label is taken."""
+    if text.endswith((".yaml", ".yml", ".json")):
+        label = f"{Path(text).stem}@{label.rpartition('@')[2]}"
+    return label if label not in taken else f"{label} ({sum(t.split(' (')[0] == label for t in taken) + 1})"
 
 
 def encode(tower: Tower, images: Sequence[Image], contestants: Sequence[Contestant]) -> dict[str, VisualTokens]:
@@ -116,7 +121,7 @@ def compare_all(contestants: Sequence[Contestant], tokens: dict[str, VisualToken
     values = saliency_of(contestants[0].pruner, reference)
     outcomes: list[Outcome] = []
     for one in contestants:
-        selection, ms = _timed(one.pruner, tokens[one.pruner.spec.at])
+        selection, ms = timed(one.pruner, tokens[one.pruner.spec.at])
         same = bool(selection.tokens.valid.shape == reference.valid.shape)
         judged = replace(selection, tokens=reference) if same else selection
         main = outcomes[0].selection.mask if outcomes else selection.mask
@@ -127,7 +132,7 @@ def compare_all(contestants: Sequence[Contestant], tokens: dict[str, VisualToken
                 ms,
                 judged.coverage(THETAS).tolist(),
                 judged.share_of(values).tolist() if values is not None and same else None,
-                _jaccard(selection.mask, main) if same else [float("nan")] * len(main),
+                jaccard(selection.mask, main) if same else [float("nan")] * len(main),
             )
         )
     return outcomes
@@ -135,17 +140,22 @@ def compare_all(contestants: Sequence[Contestant], tokens: dict[str, VisualToken
 
 def saliency_of(pruner: Pruner, tokens: VisualTokens) -> Tensor | None:
     """(B, N) scores of the pruner's saliency source; None where a share of them would say nothing."""
+    source = next((part for part in pruner.walk() if part.kind == "saliency"), None)
+    return scores_of(source, tokens) if isinstance(source, SaliencySource) else None
+
+
+def scores_of(source: SaliencySource[Any], tokens: VisualTokens) -> Tensor | None:
+    """(B, N) scores in float32; None where a share of them would say nothing: some below 0, or all the same."""
     import torch
 
-    from scope_core.engine import checked_scores
+    from scope_core.engine import scores
 
-    source = next((part for part in pruner.walk() if part.kind == "saliency"), None)
-    if not isinstance(source, SaliencySource) or not source.nonnegative:
+    if not source.nonnegative:
         return None
     with torch.no_grad():
-        scores = checked_scores(source, tokens.to_dtype(torch.float32)).masked_fill(~tokens.valid, 0)
-    low, high = scores.masked_fill(~tokens.valid, torch.inf).amin(), scores.amax()
-    return scores if bool(low >= 0) and bool(high > low) else None
+        values = scores(source, tokens.to_dtype(torch.float32)).masked_fill(~tokens.valid, 0)
+    low, high = values.masked_fill(~tokens.valid, torch.inf).amin(), values.amax()
+    return values if bool(low >= 0) and bool(high > low) else None
 
 
 def saliency_name(pruner: Pruner) -> str:
@@ -184,17 +194,21 @@ def image_facts(outcome: Outcome, image: int) -> dict[str, Any]:
     }
 
 
-def _timed(pruner: Pruner, tokens: VisualTokens) -> tuple[Selection, float]:
-    """The selection, and the median time of up to five runs after a first one that computes signals and warms up."""
+def timed(pruner: Pruner, tokens: VisualTokens, repeats: int = 5, *, most_ms: float = 1000) -> tuple[Selection, float]:
+    """The selection, and the median wall time in ms of up to ``repeats`` runs.
+
+    A first run, which computes the signals and warms up, is not among them. No further one is begun after ``most_ms``.
+    """
     selection = pruner.prune(tokens)
     times: list[float] = []
-    while not times or (len(times) < 5 and sum(times) < 1000):
+    while not times or (len(times) < repeats and sum(times) < most_ms):
         start = time.perf_counter()
         selection = pruner.prune(tokens)
         times.append((time.perf_counter() - start) * 1e3)
     return selection, statistics.median(times)
 
 
-def _jaccard(mine: Tensor, main: Tensor) -> list[float]:
+def jaccard(mine: Tensor, main: Tensor) -> list[float]:
+    """Of the tokens in either mask (B, N), the share in both, for each row; 1 where both are empty."""
     both, either = (mine & main).sum(1), (mine | main).sum(1)
     return [b / e if e else 1.0 for b, e in zip(both.tolist(), either.tolist(), strict=True)]

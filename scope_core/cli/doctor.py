@@ -13,8 +13,8 @@ from rich.text import Text
 
 import scope_core
 from scope_core.cli.listing import origin_of
-from scope_core.cli.models import extra_packages, installed, missing_packages
 from scope_core.cli.output import out, show_json, table, working
+from scope_core.cli.packages import extra_packages, installed, missing_packages
 from scope_core.cli.shell import Code
 from scope_core.cli.state import State, state_of
 from scope_core.discovery import GROUP, HOME
@@ -22,7 +22,7 @@ from scope_core.errors import MissingDependencyError, PluginError, ScopeError
 from scope_core.pruner_spec import read_spec
 from scope_core.registry import Record, Registry
 
-DEVELOPMENT = ("test", "dev", "all", "docs")
+DEVELOPMENT = ("kit", "test", "dev", "all", "docs")
 """Extras that nobody misses who only uses the package."""
 
 
@@ -52,7 +52,8 @@ def examine(state: State) -> dict[str, Any]:
         )
     for failure in registry.failures:
         owner = failure.origin.distribution
-        fix = f"pip install --upgrade {owner}, or uninstall it, or set SCOPE_DISABLE_PLUGINS={owner}"
+        first = failure.fix or f"pip install --upgrade {owner}"
+        fix = f"{first}, or uninstall it, or set SCOPE_DISABLE_PLUGINS={owner}"
         problems.append({"what": str(failure), "fix": fix})
     for kind, name, clash in registry.conflicts():
         owners = sorted({record.origin.distribution for record in clash})
@@ -121,7 +122,11 @@ def _check(record: Record, registry: Registry, problems: list[dict[str, str]], n
         else:
             _ = record.target
     except MissingDependencyError as error:
-        notes.append(f"{what} cannot be used yet: {error}")
+        if record.origin.distribution == HOME:  # an extra that was left out on purpose
+            notes.append(f"{what} cannot be used yet: {error}")
+        else:
+            fix = f"pip install {' '.join(record.item.requires)}" if record.item.requires else "install what it imports"
+            problems.append({"what": f"{what} cannot be used: {error}", "fix": fix})
     except ScopeError as error:
         problems.append(
             {"what": f"{what}: {error}", "fix": f"report it to the authors of {record.origin.distribution}"}

@@ -9,6 +9,7 @@ from rich.console import Group, RenderableType
 from rich.text import Text
 
 from scope_core.cli.output import note, out, show_json, table, warn
+from scope_core.cli.packages import missing_packages
 from scope_core.cli.state import state_of
 from scope_core.discovery import HOME
 from scope_core.kinds import KINDS, Kind, kind_named
@@ -49,6 +50,7 @@ def describe(record: Record) -> dict[str, Any]:
         "summary": record.item.summary,
         "paper": record.item.paper,
         "default": bool(getattr(record.item, "default", False)),
+        "missing": missing_packages(record.item.requires),
         "origin": {
             "distribution": record.origin.distribution,
             "version": record.origin.version,
@@ -76,6 +78,8 @@ def _table(kinds: list[Kind], registry: Registry) -> RenderableType:
             homes |= {origin_of(record)} if home else set()
             below = filter(None, [record.item.paper, "" if home else f"from {origin_of(record)}"])
             lines = [Text(record.item.summary), *([Text(text, style="dim")] if (text := ";  ".join(below)) else [])]
+            if missing := missing_packages(record.item.requires):
+                lines.append(Text(f"cannot be used yet: pip install {' '.join(missing)}", style="yellow"))
             block.add_row(Text("  " + record.name) + Text(mark, style="bold green"), Group(*lines))
         blocks += [block, Text()]
     legend = "* used where nothing else is named    `scope show NAME` tells more"

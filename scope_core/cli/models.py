@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import importlib.metadata
-import re
 import time
 from typing import Annotated, Any
 
@@ -13,6 +11,7 @@ from rich.text import Text
 
 from scope_core.cli.listing import origin_of
 from scope_core.cli.output import done, note, out, show_json, table, working
+from scope_core.cli.packages import missing_packages
 from scope_core.cli.shell import ScopeGroup, examples
 from scope_core.cli.state import state_of
 from scope_core.entries import ZooEntry
@@ -112,37 +111,6 @@ def facts_of(record: Record) -> dict[str, Any]:
         "missing": missing,
         "cached": None if missing else _cached(entry),
     }
-
-
-def missing_packages(requires: tuple[str, ...]) -> list[str]:
-    """Those of ``requires`` (pip names; ``name[extra]`` stands for what the extra asks for) that are not installed."""
-    missing = []
-    for requirement in requires:
-        name, extra = re.match(r"([A-Za-z0-9._-]+)(?:\[([^]]*)\])?", requirement).groups()  # type: ignore[union-attr]
-        inner = extra_packages(name).get(extra, []) if extra else []
-        if not installed(name) or not all(installed(package) for package, _ in inner):
-            missing.append(requirement)
-    return missing
-
-
-def installed(package: str) -> str | None:
-    """The installed version of a distribution, without importing it."""
-    try:
-        return importlib.metadata.version(package)
-    except importlib.metadata.PackageNotFoundError:
-        return None
-
-
-def extra_packages(distribution: str) -> dict[str, list[tuple[str, str]]]:
-    """``{extra: [(package, lowest version)]}``; the key ``""`` holds what is always needed."""
-    found: dict[str, list[tuple[str, str]]] = {}
-    for text in importlib.metadata.requires(distribution) or () if installed(distribution) else ():
-        match = re.match(r"([A-Za-z0-9._-]+)(\[[^]]*\])?\s*(?:\(?>=\s*([0-9.]+))?[^;]*(;.*)?$", text)
-        if match is None or match[2]:  # an extra made of other extras
-            continue
-        extra = re.search(r"extra\s*==\s*['\"]([^'\"]+)", match[4] or "")
-        found.setdefault(extra[1] if extra else "", []).append((match[1], match[3] or ""))
-    return found
 
 
 def _cached(entry: ZooEntry) -> bool | None:

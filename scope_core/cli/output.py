@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import contextlib
+import io
 import json
 import math
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -109,6 +110,30 @@ def working(text: str) -> Iterator[None]:
     status = console.status(Text(text)) if console.is_terminal else contextlib.nullcontext()
     with status, contextlib.redirect_stdout(sys.stderr):
         yield
+
+
+@contextlib.contextmanager
+def progress(total: int, text: str) -> Iterator[Callable[[], None]]:
+    """A bar on stderr, where that is a terminal; gives a function that is to be called after each of ``total`` steps.
+
+    What code inside prints goes to stderr too.
+    """
+    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
+    console = err()
+    bar = Progress(*columns, console=console, transient=True, disable=not console.is_terminal)
+    task = bar.add_task(text, total=total)
+    with contextlib.redirect_stdout(sys.stderr), bar:
+        yield lambda: bar.advance(task)
+
+
+def plain_text(shown: RenderableType, *, width: int = 80) -> str:
+    """What a terminal without colours and with ``width`` columns would show."""
+    console = Console(file=io.StringIO(), width=width, color_system=None, highlight=False)
+    with console.capture() as capture:
+        console.print(shown)
+    return "\n".join(line.rstrip() for line in capture.get().splitlines()) + "\n"
 
 
 def check_out(path: Path | None, suffixes: Sequence[str] = (), *, option: str = "--out") -> None:

@@ -23,6 +23,8 @@ GAP, MARGIN, BELOW = 28, 36, 24
 LIGHT = 0.38  # what dropped patches keep of their brightness
 PAGE, INK, FAINT, TRACK, BAR = "#ffffff", "#1c2430", "#66707f", "#e6e9ee", "#2f6fde"
 OUTLINE = "#ffd23f"
+STAGES = (OUTLINE, "#35d0ff", "#ff7ad9")
+"""Outlines of what the first, the second and later stages of a selection picked."""
 RAMP = ((255, 244, 120), (255, 158, 40), (233, 66, 92), (180, 62, 205), (108, 112, 255))
 """First pick to last pick."""
 TITLE, TEXT, SMALL = 26, 18, 17
@@ -39,6 +41,7 @@ class Panel:
         picks: (row, column) of the kept patches in the order they were picked; None shows the picture as it is.
         bars: ``(label, share)``: a bar each; a dash where the share is None.
         small: The last line.
+        stages: Which stage of the selection, from 0, made each of ``picks``; None where there was one stage.
     """
 
     title: str
@@ -46,6 +49,7 @@ class Panel:
     picks: Sequence[tuple[int, int]] | None = None
     bars: tuple[tuple[str, float | None], ...] = ()
     small: str = ""
+    stages: Sequence[int] | None = None
 
 
 @dataclass(frozen=True)
@@ -76,7 +80,7 @@ def draw(strips: Sequence[Strip], *, heading: str = "", footnotes: Sequence[str]
     from PIL import ImageDraw
 
     rows = _wrapped(strips)
-    sizes = [_panel_size(strip) for strip in rows]
+    sizes = [panel_size(strip) for strip in rows]
     caption = _caption_height(rows)
     widths = [len(s.panels) * size[0] + (len(s.panels) - 1) * GAP for s, size in zip(rows, sizes, strict=True)]
     width = max(widths) + 2 * MARGIN
@@ -93,12 +97,12 @@ def draw(strips: Sequence[Strip], *, heading: str = "", footnotes: Sequence[str]
     page = PIL.Image.new("RGB", (width, height), PAGE)
     pen = ImageDraw.Draw(page)
     if heading:
-        _text(pen, (MARGIN, MARGIN - 4), heading, TITLE, INK, width - 2 * MARGIN)
+        put_text(pen, (MARGIN, MARGIN - 4), heading, TITLE, INK, width - 2 * MARGIN)
     y = top
     for strip, size in zip(rows, sizes, strict=True):
         for number, panel in enumerate(strip.panels):
             x = MARGIN + number * (size[0] + GAP)
-            page.paste(_painted(strip, panel, size, order), (x, y))
+            page.paste(painted(strip, panel, size, order), (x, y))
             _caption(pen, panel, (x, y + size[1] + 12), size[0])
         y += size[1] + caption + GAP
     y += BELOW - GAP
@@ -106,7 +110,7 @@ def draw(strips: Sequence[Strip], *, heading: str = "", footnotes: Sequence[str]
         _legend(pen, (MARGIN, y))
         y += 30
     for line in feet:
-        _text(pen, (MARGIN, y), line, SMALL, FAINT, width - 2 * MARGIN)
+        put_text(pen, (MARGIN, y), line, SMALL, FAINT, width - 2 * MARGIN)
         y += 26
     return page
 
@@ -137,16 +141,17 @@ def _wrapped(strips: Sequence[Strip]) -> list[Strip]:
     ]
 
 
-def _panel_size(strip: Strip) -> tuple[int, int]:
-    """Width and height with whole pixels per patch, at least `PANEL` on the shorter side (within rounding)."""
+def panel_size(strip: Strip, side: int = PANEL) -> tuple[int, int]:
+    """Width and height with whole pixels per patch, about ``side`` on the shorter side."""
     rows, columns = strip.grid
-    scale = PANEL / min(strip.view.size)
+    scale = side / min(strip.view.size)
     across = max(4, round(strip.view.width * scale / columns))
     down = max(4, round(strip.view.height * scale / rows))
     return across * columns, down * rows
 
 
-def _painted(strip: Strip, panel: Panel, size: tuple[int, int], order: bool) -> Image:
+def painted(strip: Strip, panel: Panel, size: tuple[int, int], order: bool = False) -> Image:
+    """The picture in ``size``: kept patches as they are and outlined, the others dark and grey."""
     import PIL.Image
     from PIL import ImageDraw, ImageEnhance
 
@@ -161,7 +166,8 @@ def _painted(strip: Strip, panel: Panel, size: tuple[int, int], order: bool) -> 
     pen = ImageDraw.Draw(dark)
     # the first picks last, so that their colours are not drawn over
     for number, (left, upper, right, lower) in reversed(list(enumerate(boxes))):
-        colour = _ramp(number / max(1, len(boxes) - 1)) if order else OUTLINE
+        stage = STAGES[min(panel.stages[number], len(STAGES) - 1)] if panel.stages else OUTLINE
+        colour = _ramp(number / max(1, len(boxes) - 1)) if order else stage
         pen.rectangle((left, upper, right - 1, lower - 1), outline=colour, width=2 if order else 1)
     return dark
 
@@ -174,28 +180,28 @@ def _caption_height(rows: Sequence[Strip]) -> int:
 
 def _caption(pen: ImageDraw, panel: Panel, at: tuple[int, int], width: int) -> None:
     x, y = at
-    aside = _text(pen, (x + width, y + 5), panel.aside, TEXT, FAINT, width // 2, right=True)
-    _text(pen, (x, y), panel.title, TITLE, INK, width - aside - 12)
+    aside = put_text(pen, (x + width, y + 5), panel.aside, TEXT, FAINT, width // 2, right=True)
+    put_text(pen, (x, y), panel.title, TITLE, INK, width - aside - 12)
     y += TITLE + 14
     start, number = x + 150, 56
     for label, share in panel.bars:
-        _text(pen, (x, y), label, TEXT, FAINT, start - x - 8)
+        put_text(pen, (x, y), label, TEXT, FAINT, start - x - 8)
         room = width - (start - x) - number
         pen.rectangle((start, y + 6, start + room, y + 16), fill=TRACK)
         if share is not None and share > 0:
             pen.rectangle((start, y + 6, start + round(room * min(share, 1)), y + 16), fill=BAR)
-        _text(pen, (x + width, y), "n/a" if share is None else percent(share), TEXT, INK, number, right=True)
+        put_text(pen, (x + width, y), "n/a" if share is None else percent(share), TEXT, INK, number, right=True)
         y += 28
     if panel.small:
-        _text(pen, (x, y + 2), panel.small, SMALL, FAINT, width)
+        put_text(pen, (x, y + 2), panel.small, SMALL, FAINT, width)
 
 
 def _legend(pen: ImageDraw, at: tuple[int, int]) -> None:
     x, y = at
-    x += _text(pen, (x, y), "first pick", SMALL, FAINT, 120) + 10
+    x += put_text(pen, (x, y), "first pick", SMALL, FAINT, 120) + 10
     for step in range(160):
         pen.line((x + step, y + 4, x + step, y + 14), fill=_ramp(step / 159))
-    _text(pen, (x + 170, y), "last pick", SMALL, FAINT, 120)
+    put_text(pen, (x + 170, y), "last pick", SMALL, FAINT, 120)
 
 
 def _ramp(share: float) -> tuple[int, int, int]:
@@ -205,7 +211,7 @@ def _ramp(share: float) -> tuple[int, int, int]:
     return mixed[0], mixed[1], mixed[2]
 
 
-def _text(
+def put_text(
     pen: ImageDraw, at: tuple[int, int], text: str, size: int, fill: str, room: int, *, right: bool = False
 ) -> int:
     """Draw one line, cut with dots where it is too long; returns its width."""

@@ -6,12 +6,13 @@ import importlib.util
 import warnings
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, cast
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from scope_core.cli.output import out, show_json, table
 from scope_core.errors import MissingDependencyError, ScopeError, ZooError, did_you_mean, listed
+from scope_core.pictures import upright_rgb
 
 if TYPE_CHECKING:
     from PIL.Image import Image
@@ -140,19 +141,3 @@ def _read(path: Path, name: str) -> Image:
         raise ZooError(f"'{name}' may not be read: {error.strerror}") from error
     except (OSError, SyntaxError, ValueError, EOFError) as error:  # Pillow raises these on damaged files
         raise ZooError(f"'{name}' cannot be read: {error}; the file is damaged or cut short") from error
-
-
-def upright_rgb(image: Image) -> Image:
-    """``image`` in 8-bit RGB: transparency on white, 16-bit and floating-point greys scaled down."""
-    import PIL.Image
-
-    if image.mode.startswith(("I", "F")):
-        low, high = cast(tuple[float, float], image.convert("F").getextrema())
-        if image.mode != "F" and low >= 0:  # whole numbers: 8 bits if they fit, else 16
-            low, high = 0.0, 255.0 if high <= 255 else 65535.0
-        scale = 255 / (high - low) if high > low else 0.0
-        image = image.convert("F").point(lambda value: value * scale + (0.5 - low * scale)).convert("L")
-    if image.mode in ("RGBA", "LA", "PA", "La", "RGBa") or "transparency" in image.info:
-        top = image.convert("RGBA")
-        image = PIL.Image.alpha_composite(PIL.Image.new("RGBA", top.size, "white"), top)
-    return image.convert("RGB")

@@ -88,6 +88,7 @@ def facts_of(made: Plan, label: str) -> dict[str, Any]:
             {"spans": [{"image": s.image, "start": s.start, "stop": s.stop} for s in group], **_amounts(group, count)}
             for group, count in zip(made.groups, made.counts, strict=True)
         ],
+        "later": [facts_of(after, f"then, at {after.layout.schedule[after.layout.stage]}") for after in made.later],
     }
 
 
@@ -119,6 +120,8 @@ def _print(facts: dict[str, Any]) -> None:
         per_image = ", ".join(f"image {n}: {i['tokens']} to {i['kept']}" for n, i in enumerate(facts["images"]))
         blocks.append(Text(per_image))
     out().print(Group(*blocks))
+    for after in facts["later"]:
+        _print(after)
     if not facts["exact"]:
         note("this budget adapts to what the images show: the counts are upper bounds")
 

@@ -73,8 +73,8 @@ class MainGroup(ScopeGroup):
             if hasattr(error, "exit_code"):  # typer's own, shown by typer
                 raise
             _report(
-                f"unexpected {type(error).__name__}: {error}. This is a bug in scope-core or in a plugin; "
-                f"run again with --debug for the traceback",
+                f"unexpected {type(error).__name__}: {error}{_notes(error)}. This is a bug in scope-core or in a "
+                f"plugin; run again with --debug for the traceback",
                 debug,
             )
             raise typer.Exit(Code.BUG) from error
@@ -116,3 +116,8 @@ def split_commas(values: list[str] | None) -> list[str]:
 def examples(*lines: str) -> str:
     """An epilog that shows one example a line."""
     return "\n".join(["[bold]Examples[/bold]", *(f"  [cyan]$[/cyan] {line}" for line in lines)])
+
+
+def _notes(error: Exception) -> str:
+    """Which part it came from, where somebody noted that."""
+    return "".join(f" ({note})" for note in getattr(error, "__notes__", ()))

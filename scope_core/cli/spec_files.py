@@ -45,12 +45,22 @@ def commented(spec: PrunerSpec, given: str, registry: Registry) -> str:
         recipe = registry.get("recipe", spec.recipe).item
         heads = [f"{spec.label}: {recipe.summary}", *([recipe.paper] if recipe.paper else [])]
     heads.append(f"scope-core {scope_core.__version__}; printed by `scope explain {given}`")
+    heads += [
+        f"at {stage.at}, needs {', '.join(_needs(stage, registry)) or 'no signals'}" for stage in (spec, *spec.then)
+    ]
     lines = [_comment(text) for text in heads]
     about = _summaries(spec, registry)
     for line in spec.to_yaml(registry).splitlines():
         key = line.partition(":")[0]
         lines += ["", *([_comment(about[key])] if about.get(key) else []), line]
     return "\n".join(lines) + "\n"
+
+
+def _needs(spec: PrunerSpec, registry: Registry) -> list[str]:
+    """Signals that the parts of one stage read; as a pruner says it, without the tensors that it brings along."""
+    held = registry.build_slots(spec).values()
+    outer = [part for value in held for part in (value if isinstance(value, tuple) else (value,))]
+    return sorted({name for each in outer for part in each.walk() for name in part.needs})
 
 
 def _comment(text: str) -> str:
@@ -60,8 +70,8 @@ def _comment(text: str) -> str:
 
 def _summaries(spec: PrunerSpec, registry: Registry) -> dict[str, str]:
     """``{key of the long form: one line}``."""
-    fields = {name: (field.description or "").splitlines() for name, field in PrunerSpec.model_fields.items()}
-    found = {name: text[0] for name, text in fields.items() if text}
+    fields = {name: " ".join((field.description or "").split()) for name, field in PrunerSpec.model_fields.items()}
+    found = {name: text.partition(". ")[0].rstrip(".") for name, text in fields.items() if text}
     for owner in (spec, spec.selector):
         for field, slot in slots_of(type(owner)).items():
             value = getattr(owner, field)

@@ -1,29 +1,65 @@
-"""For authors of adapters: does an adapter keep its promises on a model?
+"""For authors of parts and adapters: does it keep its promises?
 
-    from scope_core.testing import check_adapter
+    from scope_core.testing import parametrize
 
-    def test_my_adapter():
-        check_adapter("acme.tiny", tiny_model(), make_inputs)
+    @parametrize("acme.spread")
+    def test_contract(check):
+        check()
 
-One call runs every property in `PROPERTIES`. A broken one raises `ConformanceError`, which says which property
-broke and how; what could not be tried on this model is in the report, with the reason.
+One line tries everything that a part owes, each property as one test case; `check_saliency`, `check_coverage` and the
+others do the same without pytest, and `check_adapter` does it for an adapter on a model. What is broken raises
+`ConformanceError`, which names the part, the property, and the smallest example that was found.
 
 `snapshot` and `diff` are of use by themselves: everything about a module tree that attaching could change.
 """
 
 from __future__ import annotations
 
+from scope_core.testing.cases import Case, MakeSignal
+from scope_core.testing.checking import (
+    Conditions,
+    check_budget,
+    check_combiner,
+    check_constraint,
+    check_coverage,
+    check_merger,
+    check_optimizer,
+    check_partition,
+    check_position,
+    check_saliency,
+    check_selector,
+    check_similarity,
+    parametrize,
+)
 from scope_core.testing.conformance import PROPERTIES, Conformance, ConformanceError, check_adapter
+from scope_core.testing.contract import PartConformance, properties_of
 from scope_core.testing.harness import MakeInputs
 from scope_core.testing.snapshots import Snapshot, diff, snapshot
 
 __all__ = [
     "PROPERTIES",
+    "Case",
+    "Conditions",
     "Conformance",
     "ConformanceError",
     "MakeInputs",
+    "MakeSignal",
+    "PartConformance",
     "Snapshot",
     "check_adapter",
+    "check_budget",
+    "check_combiner",
+    "check_constraint",
+    "check_coverage",
+    "check_merger",
+    "check_optimizer",
+    "check_partition",
+    "check_position",
+    "check_saliency",
+    "check_selector",
+    "check_similarity",
     "diff",
+    "parametrize",
+    "properties_of",
     "snapshot",
 ]

@@ -7,11 +7,12 @@ from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from torch import nn
+import torch
+from torch import Tensor, nn
 
 from scope_core.discovery import default_registry
 from scope_core.entries import Entry
-from scope_core.errors import ScopeError, UnknownNameError, did_you_mean, listed
+from scope_core.errors import AdapterError, ScopeError, UnknownNameError, did_you_mean, listed
 from scope_core.registry import Registry
 from scope_core.testing.calls import batch, empty, fewer, fits, identity, memory
 from scope_core.testing.declaring import plans, signals
@@ -41,16 +42,16 @@ PROPERTIES: Mapping[str, str] = {name: about for name, (_, about) in _CHECKS.ite
 
 
 class ConformanceError(ScopeError, AssertionError):
-    """An adapter broke a promise.
+    """A part or an adapter broke a promise.
 
     Attributes:
         failures: ``{property: how it broke}``.
     """
 
-    def __init__(self, what: str, failures: Mapping[str, str]) -> None:
+    def __init__(self, what: str, failures: Mapping[str, str], about: Mapping[str, str] = PROPERTIES) -> None:
         self.failures = dict(failures)
-        lines = "".join(f"\n  {name} ({PROPERTIES[name]}): {how}" for name, how in self.failures.items())
-        super().__init__(f"{what} breaks {len(self.failures)} of {len(PROPERTIES)} properties:{lines}")
+        lines = "".join(f"\n  {name} ({about[name]}): {how}" for name, how in self.failures.items())
+        super().__init__(f"{what} breaks {len(self.failures)} of {len(about)} properties:{lines}")
 
 
 @dataclass(frozen=True)
@@ -108,12 +109,14 @@ def check_adapter(
     Raises:
         ConformanceError: a property does not hold; says which and how, for all of them.
         UnknownNameError: there is no such property.
+        AdapterError: ``adapter`` or ``make_inputs`` is not what it should be, or gives other inputs each time.
     """
     for name in only:
         if name not in PROPERTIES:
             raise UnknownNameError(
                 f"there is no property '{name}'{did_you_mean(name, PROPERTIES)}. Properties: {listed(PROPERTIES)}"
             )
+    _check_arguments(adapter, make_inputs)
     parts = with_parts(registry or default_registry(), adapter if isinstance(adapter, Entry) else None)
     if isinstance(adapter, Entry):
         options: dict[str, Any] = {"name": adapter.name}
@@ -147,3 +150,35 @@ def check_adapter(
         raise ConformanceError(f"adapter '{options['name']}' on {type(model).__name__}", failures)
     passed = tuple(name for name in tried if name not in skipped)
     return Conformance(str(options["name"]), bench.declaration.model, passed, skipped, seconds)
+
+
+def _check_arguments(adapter: object, make_inputs: object) -> None:
+    """Refuse what would otherwise look like a fault of the adapter's."""
+    if isinstance(adapter, type):
+        raise AdapterError(
+            f"adapter is the class {adapter.__name__}; wrap it: Entry({adapter.__name__}Spec, ..., 'about')"
+        )
+    named = isinstance(adapter, Mapping) and isinstance(adapter.get("name"), str)
+    if not (isinstance(adapter, str | Entry) or named):
+        raise AdapterError(f"adapter is {adapter!r}; give its name, a table with its name and options, or an Entry")
+    if not callable(make_inputs):
+        raise AdapterError(
+            f"make_inputs is {type(make_inputs).__name__}; give a function: rows -> keyword arguments of a model's call"
+        )
+    for prompts in ([0], [2]):
+        first, again = make_inputs(prompts), make_inputs(prompts)
+        if not isinstance(first, Mapping):
+            raise AdapterError(
+                f"make_inputs({prompts}) returned {type(first).__name__}; expected keyword arguments of a model's "
+                f"call, e.g. {{'input_ids': ..., 'pixel_values': ...}}"
+            )
+        for name, value in first.items():
+            other = again.get(name)
+            if isinstance(value, Tensor) and not (
+                isinstance(other, Tensor) and value.shape == other.shape and bool(torch.equal(value, other))
+            ):
+                raise AdapterError(
+                    f"make_inputs({prompts}) gave another '{name}' when it was called again, so nothing could be "
+                    f"compared; the same row must always be the same prompt and picture: draw them once, or seed a "
+                    f"torch.Generator"
+                )

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import torch
+from torch import Tensor
+
 from scope_core.errors import SignalError
 from scope_core.selection import Selection
 from scope_core.signals import FAMILIES, Offer
@@ -14,8 +17,12 @@ _LAYERLESS = ("projected", "text.embeddings", "clip.text_similarity")
 def signals(bench: Bench) -> None:
     """Every offered family at up to two layers, from all images together and from one prompt's alone."""
     declared = bench.declaration
-    reads = tuple(name for offer in declared.offers for name in _names(offer))
-    for point in declared.points:
+    names = [name for offer in declared.offers for name in _names(offer)]
+    inside = tuple(name for name in names if name.startswith("decoder."))
+    points = dict.fromkeys(declared.points, tuple(name for name in names if name not in inside))
+    if declared.decoder_layers > 1:
+        points["decoder[1]"] = inside
+    for point, reads in points.items():
         with bench.attached(share=0.4, at=point, reads=reads) as pruning:
             bench.logits(bench.inputs([2]))
             alone = pruning.receipt.selection
@@ -27,8 +34,10 @@ def signals(bench: Bench) -> None:
         for image in range(len(alone.counts)):
             one, two = _image(alone, image), _image(beside, before + image)
             pairs = {f"features at '{point}'": (one.features, two.features)}
-            for name, (by_itself, in_batch) in {**pairs, **{n: (one.signal(n), two.signal(n)) for n in reads}}.items():
-                if not bench.close(in_batch, by_itself):
+            # keys of a decoder are turned by their positions, which padding in front of a prompt shifts in `forward`
+            own = [name for name in reads if not name.startswith(("decoder.keys", "decoder.text_keys"))]
+            for name, (by_itself, in_batch) in {**pairs, **{n: (one.signal(n), two.signal(n)) for n in own}}.items():
+                if not bench.close(*_of_one_size(in_batch, by_itself)):
                     raise Broken(f"{name} of image {image} of prompt 2: another one alone than beside other prompts")
     given = {offer.family for offer in declared.offers}
     for family in FAMILIES:
@@ -66,10 +75,23 @@ def _image(selection: Selection, image: int) -> VisualTokens:
     return tokens.regroup(tokens.valid[image].nonzero().flatten()[None] + image * tokens.shape[1])
 
 
+def _of_one_size(one: Tensor, two: Tensor) -> tuple[Tensor, Tensor]:
+    """Both filled up with zeros, as signals of text are beside longer prompts."""
+    sizes = [max(pair) for pair in zip(one.shape, two.shape, strict=True)]
+
+    def filled(tensor: Tensor) -> Tensor:
+        missing = [more for have, size in zip(tensor.shape, sizes, strict=True) for more in (size - have, 0)]
+        return torch.nn.functional.pad(tensor, missing[::-1])
+
+    return filled(one), filled(two)
+
+
 def _names(offer: Offer) -> list[str]:
     """One or two signals of a family that are offered."""
     if offer.layers is None:
         return [offer.family]
+    if offer.family.startswith("decoder."):
+        return [name for name in (f"{offer.family}[0]", f"{offer.family}[1]") if offer.covers(name)]
     tried = [f"{offer.family}[{layer}]" for layer in (-1, -2, *range(1, offer.layers + 1))]
     return [name for name in tried if offer.covers(name)][:2]
 

@@ -533,7 +533,7 @@ def test_merging_reaches_the_language_model() -> None:
     call = (given.ids, None, given.mask, None, None, given.images, given.sizes)
     with torch.no_grad():
         whole = model.prepare_inputs_labels_for_multimodal(*call)[4]
-        spec = {"recipe": "scope", "budget": 5, "merger": "acme.mean"}
+        spec = {"recipe": "scope", "budget": 5, "merger": "acme.mean", "at": "projected"}
         with scope.Pruner(spec, registry=registry).attach(model) as pruning:
             got = model.prepare_inputs_labels_for_multimodal(*call)[4]
     lengths, begins = starts("1.6", given)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable
 from pathlib import Path
 
@@ -86,8 +87,32 @@ def test_recipes_and_targets_are_tried(scope_: Callable[..., Ran], tmp_path: Pat
     what = [problem["what"] for problem in ran.json["problems"]]
     assert any("recipe 'torn' (shaky.py)" in text and "no_such_part" in text for text in what)
     assert any("saliency 'shaky' (shaky.py)" in text for text in what)
-    assert len(what) == 2
-    assert any("saliency 'needy'" in text and "pip install acme-extra" in text for text in ran.json["notes"])
+    (needy,) = (problem for problem in ran.json["problems"] if "saliency 'needy'" in problem["what"])
+    assert "cannot be used" in needy["what"]
+    assert needy["fix"] == "pip install acme-extra"
+    assert len(what) == 3
+    words = scope_("list", "saliency", "--plugin", plugin).words
+    assert "cannot be used yet: pip install acme-extra" in words
+    rows = {row["name"]: row for row in scope_("list", "saliency", "--json", "--plugin", plugin).json}
+    assert (rows["needy"]["missing"], rows["feature_norm"]["missing"]) == (["acme-extra"], [])
+
+
+def test_a_plugin_for_another_contract_is_shown_with_the_fix(
+    scope_: Callable[..., Ran], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    info = tmp_path / "acme_old-0.3.dist-info"
+    info.mkdir()
+    (info / "METADATA").write_text("Metadata-Version: 2.1\nName: acme-old\nVersion: 0.3\n")
+    (info / "entry_points.txt").write_text("[scope_core]\nacme = acme_old\n")
+    (tmp_path / "acme_old.py").write_text("scope_contract = '0.9'\n")
+    monkeypatch.syspath_prepend(tmp_path)
+    ran = scope_("doctor", "--json")
+    assert ran.code == 1
+    (problem,) = ran.json["problems"]
+    assert "plugin 'acme' of acme-old 0.3 (acme_old)" in problem["what"]
+    assert "it was built for contract 0.9, and this scope-core has 1.0" in problem["what"]
+    assert problem["fix"].startswith("pip install --upgrade acme-old, or ")
+    monkeypatch.delitem(sys.modules, "acme_old")
 
 
 def test_old_and_missing_packages(scope_: Callable[..., Ran], monkeypatch: pytest.MonkeyPatch) -> None:

@@ -7,7 +7,7 @@ from collections.abc import Callable
 import pytest
 
 from cli.conftest import Ran
-from scope_core.cli import models
+from scope_core.cli import packages
 
 
 def test_the_zoo(fake: Callable[..., Ran]) -> None:
@@ -45,14 +45,14 @@ def test_adapters(scope_: Callable[..., Ran]) -> None:
 
 
 def test_extras_are_read_from_the_distribution() -> None:
-    extras = models.extra_packages("scope-core")
+    extras = packages.extra_packages("scope-core")
     assert ("torch", "2.4") in extras[""]
     assert "transformers" in [package for package, _ in extras["hf"]]
-    assert models.extra_packages("no-such-package-anywhere") == {}
+    assert packages.extra_packages("no-such-package-anywhere") == {}
 
 
 def test_an_extra_is_missing_if_one_of_its_packages_is(monkeypatch: pytest.MonkeyPatch) -> None:
-    assert models.missing_packages(("scope-core[hf]",)) == []
-    have = models.installed
-    monkeypatch.setattr(models, "installed", lambda package: None if package == "onnx" else have(package))
-    assert models.missing_packages(("scope-core[hf]",)) == ["scope-core[hf]"]
+    assert packages.missing_packages(("scope-core[hf]",)) == []
+    have = packages.installed
+    monkeypatch.setattr(packages, "installed", lambda package: None if package == "onnx" else have(package))
+    assert packages.missing_packages(("scope-core[hf]",)) == ["scope-core[hf]"]

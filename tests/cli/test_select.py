@@ -105,7 +105,7 @@ def test_a_missing_point_among_several_is_an_error(fake: Callable[..., Ran]) -> 
     ran = fake("select", "demo:coffee", "--tower", "fake-two-points", "--compare", "divprune")
     assert ran.code == 3
     assert "no interception point 'projected'" in ran.stderr
-    assert "deep, vision" in ran.stderr
+    assert "vision, deep" in ran.stderr
 
 
 def test_a_saliency_that_says_nothing_has_no_share(fake: Callable[..., Ran]) -> None:

@@ -15,7 +15,20 @@ import scope_core
 from cli.conftest import FAKE_ZOO, Ran
 from scope_core.cli.shell import hoisted
 
-COMMANDS = ("list", "show", "explain", "schema", "validate", "plan", "select", "run", "photos", "doctor", "models")
+COMMANDS = (
+    "list",
+    "show",
+    "explain",
+    "schema",
+    "validate",
+    "plan",
+    "select",
+    "compare",
+    "run",
+    "photos",
+    "doctor",
+    "models",
+)
 
 
 def subprocess_of(*args: str, **env: str) -> subprocess.CompletedProcess[str]:

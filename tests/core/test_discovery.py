@@ -134,6 +134,23 @@ CASES = {
         GOOD.format(cls="Mine", name="acme.mine").replace('source")', 'source", default=True)'),
         "only scope-core's own parts may be defaults",
     ),
+    "was built for an older contract": (
+        'scope_contract = "0.9"\n' + textwrap.dedent(GOOD.format(cls="Old", name="acme.old")),
+        "it was built for contract 0.9, and this scope-core has 1.0; a newer acme-broken is needed "
+        "(pip install --upgrade acme-broken)",
+    ),
+    "was built for a newer contract": (
+        'scope_contract = "1.7"\n' + textwrap.dedent(GOOD.format(cls="New", name="acme.new")),
+        "it was built for contract 1.7, newer than this scope-core's 1.0 (pip install --upgrade scope-core)",
+    ),
+    "says its contract in a strange way": (
+        "scope_contract = 1\n" + textwrap.dedent(GOOD.format(cls="Odd", name="acme.odd")),
+        "scope_contract is 1; write the version as text, e.g. scope_contract = '1.0'",
+    ),
+    "yields a spec without a name of its own": (
+        GOOD.format(cls="Plain", name="acme.plain").replace('name: Literal["acme.plain"] = "acme.plain"', "pass"),
+        "must declare its name once",
+    ),
     "has a late generator of a bad name": (GOOD.format(cls="Bad", name="acme.Bad"), "may hold only a-z"),
 }
 
@@ -225,6 +242,69 @@ class TestDisabling:
         shelf.install("acme", {"depth": "acme_raises"}, acme_raises="raise OSError('disk')")
         monkeypatch.setenv("SCOPE_DISABLE_PLUGINS", "acme")
         assert discover().failures == ()
+
+
+class TestContract:
+    """A plugin may say which version of the contract it was built for."""
+
+    def test_the_same_major_version_is_fine(self, shelf: Shelf) -> None:
+        for number, version in enumerate(("1", "1.0")):
+            code = f'scope_contract = "{version}"\n' + textwrap.dedent(GOOD.format(cls="Fake", name=f"acme.c{number}"))
+            shelf.install(f"acme-{number}", {"c": f"acme_c{number}"}, **{f"acme_c{number}": code})
+        assert {"acme.c0", "acme.c1"} <= set(discover().names("saliency"))
+
+    def test_the_hooks_of_an_older_one_are_not_called(self, shelf: Shelf) -> None:
+        code = """
+            import scope_core as scope
+            scope_contract = "0"
+            called = []
+            @scope.hookimpl
+            def scope_saliency_sources():
+                called.append(1)
+                return []
+            @scope.hookimpl
+            def scope_gone_since():
+                return []
+        """
+        found, warning = broken(shelf, code)
+        assert "built for contract 0, and this scope-core has 1.0" in warning
+        assert sys.modules["acme_broken"].called == []
+        assert found.failures[0].fix == "pip install --upgrade acme-broken"
+
+    def test_a_module_of_this_process_is_checked_too(self, registry: scope.Registry) -> None:
+        from fakes import module
+
+        made = module()
+        made.scope_contract = "2"
+        with pytest.raises(PluginError, match=r"newer than this scope-core's 1.0"):
+            registry.with_module(made)
+
+
+class TestFixes:
+    def test_a_missing_dependency_is_named_with_the_command(self, shelf: Shelf) -> None:
+        found, _ = broken(shelf, "import acme_nowhere.deep")
+        assert found.failures[0].fix.startswith("pip install acme_nowhere ")
+
+    def test_a_module_of_its_own_that_is_missing_is_no_dependency(self, shelf: Shelf) -> None:
+        found, _ = broken(shelf, "import acme_broken.inner")
+        assert found.failures[0].fix == ""
+
+    def test_two_entry_points_of_one_name(self, shelf: Shelf) -> None:
+        """Two distributions may call their entry points alike; both load, each with its own origin."""
+        for vendor in ("acme", "beta"):
+            shelf.install(vendor, {"depth": f"{vendor}_x"}, **{f"{vendor}_x": GOOD.format(cls="F", name=f"{vendor}.s")})
+        registry = discover()
+        origins = {registry.get("saliency", f"{vendor}.s").origin for vendor in ("acme", "beta")}
+        assert {str(origin) for origin in origins} == {"acme 1.0", "beta 1.0"}
+        assert {origin.entry_point for origin in origins} == {"depth"}
+
+    def test_a_lazy_target_whose_package_is_missing_says_so_when_it_is_used(self, shelf: Shelf) -> None:
+        code = GOOD.format(cls="Lazy", name="acme.lazy").replace("LazySpec, Lazy, ", 'LazySpec, "acme_gone:Lazy", ')
+        code = code.replace('source")', 'source", requires=("acme-gone",))')
+        shelf.install("acme", {"lazy": "acme_lazy"}, acme_lazy=code)
+        registry = discover()
+        with pytest.raises(scope.MissingDependencyError, match=r"saliency 'acme.lazy'.*Try: pip install acme-gone"):
+            _ = registry.get("saliency", "acme.lazy").target
 
 
 class TestObservers:

@@ -144,7 +144,7 @@ class TestRoundTrips:
             "similarity: cosine",
             "coverage: facility_location",
             "combiner: {name: product, alpha: 1.0}",
-            "optimizer: greedy",
+            "optimizer: {name: greedy, path: auto}",
             "at: vision",
         ):
             assert line in lines
@@ -202,3 +202,32 @@ class TestFiles:
         (tmp_path / "a.yaml").write_text("recipe: scope\nsaliency: 'os:getcwd'\n")
         with pytest.raises(SpecError, match="no saliency source is called 'os:getcwd'"):
             read(tmp_path / "a.yaml", registry)
+
+
+class TestHints:
+    """What newcomers write first is answered with what to write."""
+
+    @pytest.mark.parametrize(
+        ("spec", "text"),
+        [
+            ({"recipe": "scope@32"}, "In a table the two are apart: `recipe: scope` and `budget: 32`"),
+            ({"recipe": "scope@25%"}, "`recipe: scope` and `budget: 0.25`"),
+            ({"recipe": "scope", "budget": "64"}, "A number is written without quotes: `budget: 64`"),
+            ({"recipe": "scope", "budget": "25%"}, "A number is written without quotes: `budget: 0.25`"),
+        ],
+    )
+    def test_a_budget_in_the_wrong_place(self, spec: dict[str, Any], text: str, registry: scope.Registry) -> None:
+        with pytest.raises(scope.SpecError) as caught:
+            scope.Pruner(spec, registry=registry)
+        assert text in str(caught.value)
+
+    def test_no_hint_where_it_would_be_wrong(self, registry: scope.Registry) -> None:
+        for spec in (
+            {"recipe": "scpe@32"},
+            {"recipe": "scope", "budget": "tokns"},
+            {"recipe": "scope", "saliency": "3"},
+        ):
+            with pytest.raises(scope.SpecError) as caught:
+                scope.Pruner(spec, registry=registry)
+            assert "In a table" not in str(caught.value)
+            assert "without quotes" not in str(caught.value)

@@ -37,6 +37,7 @@ BAD: tuple[dict[str, Any], ...] = (
     {"recipe": "scpe"},
     {"recipe": "scope", "budgett": 64},
     {"recipe": "scope", "combiner": {"alfa": 2}},
+    {"recipe": "scope", "combiner": {"alpha": "high"}},
     {"recipe": "scope", "combiner": {"name": "product", "alfa": 2}},
     {"recipe": "scope", "combiner": {"name": "product", "alpha": -1}},
     {"recipe": "scope", "saliency": "cosine"},

@@ -30,6 +30,16 @@ def test_other_names_are_refused(name: str) -> None:
         Signals({name: torch.zeros(1)})
 
 
+@pytest.mark.parametrize("only", [None, (0, 1, 2, 3)])
+def test_layers_of_a_language_model_count_from_0_and_not_from_the_end(only: tuple[int, ...] | None) -> None:
+    keys = Offer("decoder.keys", 4, only)
+    assert [layer for layer in range(-6, 6) if keys.covers(f"decoder.keys[{layer}]")] == [0, 1, 2, 3]
+    assert (str(keys), keys.some) == ("decoder.keys[0..3]", ())
+    some = Offer("decoder.keys", 4, (3, 1))
+    assert [layer for layer in range(-6, 6) if some.covers(f"decoder.keys[{layer}]")] == [1, 3]
+    assert (str(some), some.some) == ("decoder.keys[1] and decoder.keys[3]", (1, 3))
+
+
 def test_an_offer_covers_its_family_and_layers() -> None:
     keys, projected = Offer("vision.keys", 12), Offer("projected")
     assert keys.covers("vision.keys[-1]")
@@ -93,7 +103,7 @@ def test_missing_signal_lists_what_is_there() -> None:
 
 @pytest.mark.parametrize("family", FAMILIES)
 def test_token_axis_of_known_families(family: str) -> None:
-    sizes = {"B": 2, "H": 3, "N": 7, "D": 5, "C": 4, "M": 6}
+    sizes = {"B": 2, "H": 3, "N": 7, "D": 5, "C": 4, "M": 6, "T": 8, "F": 9}
     axes = FAMILIES[family].split()
     shape = tuple(sizes[axis] for axis in axes)
     assert token_axis(family, shape, 2, 7) == (axes.index("N") if "N" in axes else None)

@@ -56,11 +56,15 @@ class TestErrors:
             ({"recipe": "scope", "budget": True}, ["budget: cannot read True as a budget"]),
             (
                 {"saliency": "uniform", "budget": {"keep": 5}},
-                ["budget: this budget has no name ('keep' belongs to tokens); write {name: ..., ...}"],
+                ["budget: this budget has no name ('keep' belongs to ", "tokens); write {name: ..., ...}"],
             ),
             (
                 {"recipe": "scope", "budget": {"name": "tokens", "keep": 5, "keep_ratio": 0.5}},
                 ["budget 'tokens' has no option 'keep_ratio'", "'keep_ratio' is an option of ratio"],
+            ),
+            (
+                {"recipe": "scope", "budget": 4, "combiner": {"name": "product", "alfa": 1, "beta": 2, "alpha": -1}},
+                ["no option 'alfa'", "no option 'beta'", "Also: alpha: Input should be greater than or equal to 0"],
             ),
             ({"saliency": "uniform"}, ["budget: no budget is given; write e.g. `budget: 64`"]),
             ({"recipe": "scope", "budgett": 3}, ["there is no option 'budgett' (did you mean 'budget'?)", "Options: "]),

@@ -100,6 +100,37 @@ def test_a_host_of_another_kind_broken() -> None:
     assert issubclass(ConformanceError, AssertionError)
 
 
+class TestMistakesOfTheTest:
+    """What is wrong with the test is not blamed on the adapter."""
+
+    @pytest.mark.parametrize(
+        ("adapter", "text"),
+        [
+            (VlmAdapter, "adapter is the class VlmAdapter; wrap it: Entry"),
+            (None, "adapter is None; give its name"),
+            ({"nam": "acme.tiny"}, "give its name, a table with its name"),
+        ],
+    )
+    def test_adapter(self, adapter: Any, text: str) -> None:
+        with pytest.raises(scope.AdapterError, match=text):
+            check_adapter(adapter, tiny(), make_inputs)
+
+    @pytest.mark.parametrize(
+        ("inputs", "text"),
+        [
+            (make_inputs([0]), "make_inputs is dict; give a function"),
+            (lambda rows: torch.zeros(1), r"make_inputs\(\[0\]\) returned Tensor; expected keyword arguments"),
+            (
+                lambda rows: {"pixels": torch.rand(len(rows), 3, 56, 56)},
+                r"make_inputs\(\[0\]\) gave another 'pixels' when it was called again",
+            ),
+        ],
+    )
+    def test_inputs(self, inputs: Any, text: str) -> None:
+        with pytest.raises(scope.AdapterError, match=text):
+            check_adapter(Entry(VlmSpec, VlmAdapter, "a guest"), tiny(), inputs)
+
+
 def test_nothing_changed() -> None:
     model = tiny()
     before = snapshot(model, values=True)

@@ -16,6 +16,7 @@ import contextlib
 import importlib
 import io
 import re
+import shutil
 import sys
 import types
 from collections.abc import Iterator
@@ -23,7 +24,11 @@ from dataclasses import dataclass
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[2]
-PAGES = [page for page in (ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md"))) if page.exists()]
+PAGES = [
+    page
+    for page in (ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md")))
+    if page.exists() and page.parent.parent != ROOT / "docs" / "evidence"  # tables that a command wrote
+]
 
 _FENCE = re.compile(r"^(?P<tick>`{3,})(?P<info>[^\n`]*)\n(?P<body>.*?)^(?P=tick)[ ]*$", re.MULTILINE | re.DOTALL)
 _FILE = re.compile(r"(?P<add>[Aa]dd to )?`(?P<name>[\w./-]+\.\w+)`:\s*\Z")
@@ -105,10 +110,17 @@ def output_of(text: str, found: list[Block], number: int) -> Block | None:
     return after if re.fullmatch(r"`+\n\n?`+text[^\n]*\n", between) else None
 
 
+def lay_out(folder: Path) -> None:
+    """What pages open by its path in a checkout."""
+    (folder / "docs" / "pictures").mkdir(parents=True, exist_ok=True)
+    shutil.copy(ROOT / "docs" / "pictures" / "scene.png", folder / "docs" / "pictures")
+
+
 def run(page: Path, folder: Path) -> Iterator[tuple[Block, str, Block | None]]:
     """Follow a page in ``folder``, the current directory: each Python block, what it printed and should print."""
     text = page.read_text(encoding="utf-8")
     found = blocks(text)
+    lay_out(folder)
     module = types.ModuleType(f"page_{page.stem.replace('-', '_')}")
     sys.modules[module.__name__] = module
     sys.path.insert(0, str(folder))

@@ -12,11 +12,11 @@ import typer
 from typer.testing import CliRunner
 
 import scope_core as scope
-from docs.pages import PAGES, blocks, commands, name_of, save
+from docs.pages import PAGES, blocks, commands, lay_out, name_of, save
 from scope_core.cli import app
 
-ELSEWHERE = ("photo.jpg", "*.", "llava-1.5-7b")
-"""Commands with these need files or weights that are not here."""
+ELSEWHERE = ("photo.jpg", "*.", "llava-1.5-7b", "bench accuracy")
+"""Commands with these need files or weights that are not here, or minutes."""
 PLUGIN, INSTALLED = "acme_pruning.py", "scope-acme 0.1.0"
 """The tutorial's package is not installed in this process; its file is given instead."""
 
@@ -90,6 +90,7 @@ def test_commands_run(page: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatc
     except scope.ZooError as error:
         pytest.skip(str(error))
     monkeypatch.chdir(tmp_path)
+    lay_out(tmp_path)
     monkeypatch.setenv("COLUMNS", "120")
     done: set[str] = set()
     for block in blocks(page.read_text("utf-8")):

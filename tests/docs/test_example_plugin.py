@@ -33,14 +33,14 @@ print(json.dumps({
 """
 
 
-def install(source: Path, target: Path) -> None:
-    """Build ``source`` into a wheel and put it into ``target``, from the setuptools at hand if it is new enough."""
+def install(*sources: Path, target: Path) -> None:
+    """Build wheels of ``sources`` and put them into ``target``, from the setuptools at hand if it is new enough."""
     try:
         here = tuple(int(n) for n in importlib.metadata.version("setuptools").split(".")[:2]) >= (70, 1)
     except (importlib.metadata.PackageNotFoundError, ValueError):
         here = False
     command = [sys.executable, "-m", "pip", "install", "--quiet", "--disable-pip-version-check", "--no-deps"]
-    command += [*(["--no-build-isolation"] if here else []), "--target", str(target), str(source)]
+    command += [*(["--no-build-isolation"] if here else []), "--target", str(target), *map(str, sources)]
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
 
@@ -61,7 +61,7 @@ def example(tmp_path_factory: pytest.TempPathFactory) -> Path:
     source = tmp_path_factory.mktemp("example") / EXAMPLE.name
     shutil.copytree(EXAMPLE, source, ignore=shutil.ignore_patterns("build", "*.egg-info", "__pycache__"))
     site = tmp_path_factory.mktemp("site")
-    install(source, site)
+    install(source, target=site)
     return site
 
 
@@ -73,7 +73,7 @@ def tutorial(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
         if block.file:
             save(block, folder)
     site = tmp_path_factory.mktemp("site")
-    install(folder, site)
+    install(folder, target=site)
     return folder, site
 
 

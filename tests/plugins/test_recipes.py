@@ -13,9 +13,11 @@ from conftest import Photos
 from fakes import built
 
 import scope_core as scope
-from scope_core import Pruner
+from scope_core import Pruner, parse_signal
+from scope_core.signals import FAMILIES
 
 BUDGETS = (16, 32, 64, 128, 192)
+ENCODER_METHODS = ("visionzip", "fastervlm", "vispruner", "prumerge", "prumerge_plus", "hiprune", "holov", "tome")
 
 
 @pytest.fixture(scope="module")
@@ -116,8 +118,39 @@ def test_half_precision_input_in_float32_loses_little(at_most: float, photo_feat
     assert (full.coverage(0.8) - half.coverage(0.8)).abs().max() <= at_most
 
 
+def signals_for(pruner: Pruner, features: torch.Tensor) -> dict[str, torch.Tensor]:
+    """Every signal the pruner reads, of the right shape and made up."""
+    generator = torch.Generator().manual_seed(0)
+    batch, count, width = features.shape
+    sizes = {"B": batch, "N": count, "D": width, "H": 4, "C": 8, "M": 5, "T": 2, "F": count}
+    made = {}
+    for name in sorted(pruner.needs):
+        shape = [sizes[axis] for axis in FAMILIES[parse_signal(name)[0]].split()]
+        made[name] = torch.rand(shape, generator=generator) / count
+    return made
+
+
+INSIDE = {"fastv": 32, "dart": 32, "dart@official": 28, "pyramiddrop": 270, "pyramiddrop@official": "50%"}
+INSIDE |= {"fastv@official": 32, "sparsevlm": 192, "sparsevlm@official": 192}
+"""Recipes inside the language model, with budgets that their schedules can meet, of which 32 is a stage's count."""
+
+
 class TestEveryRecipe:
-    RECIPES = ("scope", "scope@no_cls", "top_k_attention", "coverage_only", "divprune", "random", "uniform_grid")
+    RECIPES = (
+        *INSIDE,
+        "scope",
+        "scope@no_cls",
+        "top_k_attention",
+        "coverage_only",
+        "divprune",
+        "random",
+        "uniform_grid",
+        "downsample",
+        "saliency_only",
+        "divprune@official",
+        *(f"{method}{release}" for method in ("cdpruner", "mmtok", "evs") for release in ("", "@official")),
+        *(f"{method}{release}" for method in ENCODER_METHODS for release in ("", "@official")),
+    )
 
     def test_these_are_registered(self, registry: scope.Registry) -> None:
         mine = [r.name for r in registry.records("recipe") if r.origin.distribution == "scope-core"]
@@ -127,20 +160,30 @@ class TestEveryRecipe:
     def test_validates_explains_round_trips_and_runs(
         self, name: str, photo_features: Photos, registry: scope.Registry
     ) -> None:
-        pruner = Pruner(f"{name}@32", registry=registry)
+        # frames of one prompt share a budget, the first is kept
+        amount = "50%" if name.startswith("evs") else INSIDE.get(name, 32)
+        pruner = Pruner(f"{name}@{amount}", registry=registry)
         again = Pruner(pruner.spec.to_dict(registry), registry=registry)
         assert again.spec.model_copy(update={"recipe": name}) == pruner.spec
-        picks = pruner.select(photo_features.features, saliency=photo_features.saliency, grid=photo_features.grid).picks
-        assert again.select(
-            photo_features.features, saliency=photo_features.saliency, grid=photo_features.grid
-        ).picks.equal(picks)
-        assert picks.shape == (3, 32)
+        features = photo_features.features
+        given = {
+            "saliency": photo_features.saliency,
+            "grid": photo_features.grid,
+            "signals": signals_for(pruner, features),
+        }
+        got = pruner.select(features, **given)
+        assert again.select(features, **given).picks.equal(got.picks)
+        if amount == 32:
+            assert got.row_counts == (32, 32, 32)
+        assert sum(got.row_counts) == pruner.plan([576] * 3).total
 
     @pytest.mark.parametrize("name", RECIPES)
     def test_is_written_in_names_alone(self, name: str, registry: scope.Registry) -> None:
         def plain(value: Any) -> bool:
             if isinstance(value, dict):
                 return all(isinstance(key, str) and plain(inner) for key, inner in value.items())
+            if isinstance(value, (list, tuple)):
+                return all(map(plain, value))
             return isinstance(value, (str, int, float)) and ":" not in str(value)
 
         record = registry.get("recipe", name)

@@ -7,7 +7,7 @@ import oracles
 import pytest
 import torch
 from conftest import Photos
-from fakes import built
+from fakes import built, least
 
 import scope_core as scope
 from scope_core import VisualTokens
@@ -49,9 +49,11 @@ def test_dot(scaled: bool, registry: scope.Registry) -> None:
 
 
 def test_declared_bounds_hold(registry: scope.Registry, photo_features: Photos) -> None:
+    signals = {"vision.hidden[-2]": photo_features.features, "vision.keys[-2]": photo_features.features[:, None]}
+    tokens = VisualTokens.of(photo_features.features, grid=photo_features.grid, signals=signals)
     for record in registry.records("similarity"):
-        metric = built(registry, "similarity", record.name)
-        matrix = metric.pairwise(VisualTokens.of(photo_features.features))
+        metric = built(registry, "similarity", least(registry, "similarity", record.name))
+        matrix = metric.pairwise(tokens)
         low, high = metric.bounds
         assert low is None or matrix.min() >= low - 1e-6
         assert high is None or matrix.max() <= high + 1e-6

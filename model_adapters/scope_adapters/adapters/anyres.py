@@ -141,7 +141,8 @@ class AnyRes(Llava):
         rows, placeholders = self.rows(base, seen, counts, images)
         places = [packing.places for packing in packings]
         stay = separators(packings, self.newlines)
-        return Encoded(seen.output, rows, tokens, places, stay, placeholders, packings)
+        project = self.project(model, attachment)
+        return Encoded(seen.output, rows, tokens, places, stay, placeholders, packings, project)
 
     def rows(
         self, base: Any, seen: Seen, counts: Sequence[int], images: Mapping[str, Any]

@@ -23,6 +23,7 @@ class Gemma3(Shuffled):
 
     image_inputs = ("pixel_values",)
     pooler = "tensor"
+    shares_prefix = False
 
     model_type = "gemma3"
     geometry = "one token per square of patches (attention summed over them, keys and hidden states averaged)"

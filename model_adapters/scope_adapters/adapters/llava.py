@@ -7,6 +7,7 @@ from contextlib import ExitStack
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal
 
+from scope_adapters.hosts.decoder_offers import with_decoder
 from scope_adapters.hosts.encoded import Encoded
 from scope_adapters.hosts.huggingface import HuggingFaceAdapter
 from scope_adapters.hosts.methods import check_host, unwrap
@@ -55,6 +56,7 @@ class Llava(HuggingFaceAdapter[LlavaSpec]):
         "vision_feature_select_strategy",
     )
 
+    shares_prefix = True
     model_type = "llava"
     geometry = "one token per patch"
 
@@ -79,15 +81,19 @@ class Llava(HuggingFaceAdapter[LlavaSpec]):
         for path in filter(None, ("get_image_features", self.projector, self.given, self.merging)):
             resolve(model, f"base_model.{path}", what=name)
         tower = self._tower(model)
-        return Declaration(
-            model=name,
-            points={"vision": "what the projector is given", "projected": "what the language model reads"},
-            offers=(*offers(tower), Offer("projected")),
-            reasons=reasons(tower),
-            has_cls=tower.layout.cls,
-            geometry=self.geometry,
-            placeholder=int(model.config.image_token_id),
-            modules={**tower.paths, "projector": f"base_model.{self.projector}"},
+        return with_decoder(
+            Declaration(
+                model=name,
+                points={"vision": "what the projector is given", "projected": "what the language model reads"},
+                offers=(*offers(tower), Offer("projected"), Offer("text.embeddings")),
+                reasons=reasons(tower),
+                has_cls=tower.layout.cls,
+                geometry=self.geometry,
+                placeholder=int(model.config.image_token_id),
+                modules={**tower.paths, "projector": f"base_model.{self.projector}"},
+                merges=frozenset({"vision", "projected"} if self.given == self.projector else {"projected"}),
+            ),
+            model,
         )
 
     def layout(self, model: Any, sizes: Sequence[tuple[int, int]]) -> Layout:
@@ -106,7 +112,16 @@ class Llava(HuggingFaceAdapter[LlavaSpec]):
     def encode(self, model: Any, images: Mapping[str, Any], ids: Tensor, attachment: Attachment) -> Encoded:
         """One pass of tower and projector; the tower's unused last layers are skipped."""
         seen = self.seen(model, images, attachment)
-        return Encoded(seen.output, list(seen.output.pooler_output), seen.tokens)
+        return Encoded(
+            seen.output, list(seen.output.pooler_output), seen.tokens, project=self.project(model, attachment)
+        )
+
+    def project(self, model: Any, attachment: Attachment) -> Callable[[Tensor], Tensor] | None:
+        """The projector, where tokens are merged before it; None where they are merged after it."""
+        if attachment.at != "vision" or self.given != self.projector:
+            return None
+        projector: Callable[[Tensor], Tensor] = model.base_model.get_submodule(self.projector)
+        return projector
 
     def reads(self, model: Any, images: Mapping[str, Any]) -> tuple[int | Sequence[int], str]:
         """Which layers the projector is given, and "default" where their first token is cut off ("full" if not)."""
@@ -117,7 +132,7 @@ class Llava(HuggingFaceAdapter[LlavaSpec]):
         """What went through tower and projector: one group of tokens per picture that the tower was given."""
         from scope_core import VisualTokens
 
-        base, tower, needs = model.base_model, self._tower(model), attachment.pruner.needs
+        base, tower, needs = model.base_model, self._tower(model), attachment.needs
         given: dict[str, Tensor] = {}
 
         def keep_given(_module: Any, args: Any) -> None:
@@ -128,13 +143,13 @@ class Llava(HuggingFaceAdapter[LlavaSpec]):
 
         layers, strategy = self.reads(model, images)
         layers = (layers,) if isinstance(layers, int) else layers
-        last = max(layers, key=lambda layer: layer % (len(tower.layers) + 1))
+        first, *_, last = sorted([*layers, *layers], key=lambda layer: layer % (len(tower.layers) + 1))
         with ExitStack() as undo:
             undo.callback(base.get_submodule(self.given).register_forward_pre_hook(keep_given).remove)
             undo.callback(base.get_submodule(self.projector).register_forward_hook(keep_projected).remove)
-            with probe(tower, needs, dtype=attachment.pruner.dtype, last=last) as capture:
+            with probe(tower, needs, dtype=attachment.pruner.dtype, last=last, first=first or None) as capture:
                 output = base.get_image_features(**images, return_dict=True)
-        features, grid = given[attachment.pruner.spec.at].detach(), tower.grid(*images["pixel_values"].shape[-2:])
+        features, grid = given[attachment.at].detach(), tower.grid(*images["pixel_values"].shape[-2:])
         signals = self.signals_of(base, capture, needs, features, grid)
         if "projected" in needs:
             signals["projected"] = lambda: given["projected"].detach()

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Literal
 
 from pydantic import model_validator
 
 from scope_adapters.adapters.anyres import AnyRes, Packing, own_function
-from scope_core import ComponentSpec
+from scope_core import ComponentSpec, Declaration
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -58,6 +59,15 @@ class LlavaNext(AnyRes):
     def newlines(self) -> str:
         """The spec's."""
         return str(self.spec.newlines)
+
+    def check(self, model: Any) -> Declaration:
+        """Not inside the language model where not all tokens could reach it."""
+        declaration = super().check(model)
+        if self.spec.padding != "competes":
+            return declaration
+        why = "with `padding: competes` images have more tokens than the prompt has placeholders, so not all reach it"
+        offers = tuple(offer for offer in declaration.offers if not offer.family.startswith("decoder."))
+        return replace(declaration, decoder_layers=0, offers=offers, reasons={**declaration.reasons, "decoder": why})
 
     def packings(
         self, base: Any, counts: Sequence[int], patches: int, images: Mapping[str, Any], *, newline: bool = True

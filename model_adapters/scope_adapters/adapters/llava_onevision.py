@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Literal
 
 from scope_adapters.adapters.anyres import AnyRes, Packing
-from scope_core import ComponentSpec, parse_signal
+from scope_core import ComponentSpec, Declaration, parse_signal
 
 if TYPE_CHECKING:
     from torch import Tensor
 
-    from scope_core import VisualTokens
+    from scope_core import Attachment, VisualTokens
 
 
 class LlavaOnevisionSpec(ComponentSpec):
@@ -38,6 +39,13 @@ class LlavaOnevision(AnyRes):
     model_type = "llava_onevision"
     geometry = "one token per unpadded patch, interpolated beyond a number of tiles; newline tokens at row ends"
     packing = ("vision_aspect_ratio",)
+
+    def check(self, model: Any) -> Declaration:
+        """Tokens are merged after the projector only: interpolation comes between it and them."""
+        return replace(super().check(model), merges=frozenset({"projected"}))
+
+    def project(self, model: Any, attachment: Attachment) -> None:
+        """None."""
 
     @property
     def newlines(self) -> str:

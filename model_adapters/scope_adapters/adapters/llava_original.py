@@ -24,7 +24,7 @@ from scope_core import AdapterError, ComponentSpec, Declaration, Layout, Offer, 
 if TYPE_CHECKING:
     from torch import Tensor
 
-    from scope_core import Pruner
+    from scope_core import Attachment
 
 
 _METHODS = ("encode_images", PREPARE, "get_vision_tower")
@@ -76,7 +76,8 @@ class LlavaOriginal(OriginalLlavaAdapter[LlavaOriginalSpec]):
             model=name,
             points={"vision": "what the projector is given", "projected": "what the language model reads"},
             offers=(*offers(tower), Offer("projected")),
-            reasons=reasons(tower),
+            merges=frozenset({"vision", "projected"}),
+            reasons={**reasons(tower), "decoder": _OUTSIDE},
             has_cls=tower.layout.cls,
             geometry=f"one token per patch; tiles merged as '{kind}', newlines kept apart",
             placeholder=PLACEHOLDER,
@@ -95,25 +96,31 @@ class LlavaOriginal(OriginalLlavaAdapter[LlavaOriginalSpec]):
         return laid_out(encoded.geometry, prompts, self.spec.newlines)
 
     @contextmanager
-    def watch(self, model: Any, pruner: Pruner) -> Iterator[dict[str, Any]]:
+    def watch(self, model: Any, attachment: Attachment) -> Iterator[dict[str, Any]]:
         """One pass of tower and projector; the tower's unused last layers are skipped."""
         tower = _tower(model)
-        seen: dict[str, Any] = {"before": _before(model, tower), "columns": tower.grid()[1]}
+        projector = model.get_model().mm_projector
+        seen: dict[str, Any] = {"before": _before(model, tower), "columns": tower.grid()[1], "project": projector}
 
         def keep(_module: Any, args: Any, output: Any) -> None:
             seen["vision"], seen["projected"] = args[0].detach(), output.detach()
 
         last = int(model.get_vision_tower().select_layer)
-        hook = model.get_model().mm_projector.register_forward_hook(keep)
+        hook = projector.register_forward_hook(keep)
         try:
-            with probe(tower, pruner.needs, dtype=pruner.dtype, last=last) as capture:
+            with probe(tower, attachment.needs, dtype=attachment.pruner.dtype, last=last) as capture:
                 seen["capture"] = capture
                 yield seen
         finally:
             hook.remove()
 
     def encode(
-        self, seen: Mapping[str, Any], tiles: Sequence[int], embeds: Tensor, placed: Sequence[Placed], pruner: Pruner
+        self,
+        seen: Mapping[str, Any],
+        tiles: Sequence[int],
+        embeds: Tensor,
+        placed: Sequence[Placed],
+        attachment: Attachment,
     ) -> Encoded:
         """Tokens of all tiles, regrouped by image."""
         import torch
@@ -121,9 +128,9 @@ class LlavaOriginal(OriginalLlavaAdapter[LlavaOriginalSpec]):
 
         from scope_core import VisualTokens
 
-        features = seen[pruner.spec.at]
-        signals = seen["capture"].signals(pruner.needs, features.shape[1])
-        if "projected" in pruner.needs:
+        features = seen[attachment.at]
+        signals = seen["capture"].signals(attachment.needs, features.shape[1])
+        if "projected" in attachment.needs:
             signals["projected"] = lambda: seen["projected"]
         patch = (torch.arange(features.shape[1], device=features.device) - seen["before"]).expand(features.shape[:2])
         row, col = (torch.where(patch < 0, -1, at) for at in (patch // seen["columns"], patch % seen["columns"]))
@@ -133,7 +140,8 @@ class LlavaOriginal(OriginalLlavaAdapter[LlavaOriginalSpec]):
         tokens = tokens.regroup(pad_sequence(index, True, -1).to(features.device))
         rows = [embeds[image.prompt, image.positions] for image in placed]
         places, stay = [packing.places for packing in packings], separators(packings, self.spec.newlines)
-        return Encoded(None, rows, tokens, places, stay, geometry=packings)
+        project = seen["project"] if attachment.at == "vision" else None
+        return Encoded(None, rows, tokens, places, stay, geometry=packings, project=project)
 
 
 def _tower(model: Any) -> ResolvedTower:
@@ -151,3 +159,9 @@ def _packing(image: Placed, count: int) -> Packing:
 
     number = image.source.cpu().double()
     return Packing.of(torch.stack([number, number], 1), torch.arange(image.tiles * count).double(), image.tiles)
+
+
+_OUTSIDE = (
+    "the original codebase's generate splices and runs in one call; stages inside the language model are served for "
+    "Hugging Face's LLaVA only, so use a converted checkpoint"
+)

@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
 from typing import TYPE_CHECKING, Any, Literal
 
+from scope_adapters.hosts.decoder_offers import with_decoder
 from scope_adapters.hosts.encoded import Encoded
 from scope_adapters.hosts.huggingface import HuggingFaceAdapter
 from scope_adapters.hosts.methods import check_host, unwrap
@@ -46,17 +47,20 @@ class Mistral3(HuggingFaceAdapter[Mistral3Spec]):
         for path in ("get_image_features", "vision_tower", self.given):
             resolve(model, f"base_model.{path}", what=name)
         reasons = dict.fromkeys(("vision.received_attention", "vision.keys", "vision.hidden"), _PACKED)
-        return Declaration(
-            model=name,
-            points={
-                "vision": "merged patches, as the projector's layers get them",
-                "projected": "what the model reads",
-            },
-            offers=(Offer("projected"),),
-            reasons={**reasons, "vision.cls_attention": "its Pixtral tower has no CLS token"},
-            geometry="one token per square of patches, row breaks are text",
-            placeholder=int(model.config.image_token_id),
-            modules={"tower": "base_model.vision_tower", "projector": "base_model.multi_modal_projector"},
+        return with_decoder(
+            Declaration(
+                model=name,
+                points={
+                    "vision": "merged patches, as the projector's layers get them",
+                    "projected": "what the model reads",
+                },
+                offers=(Offer("projected"), Offer("text.embeddings")),
+                reasons={**reasons, "vision.cls_attention": "its Pixtral tower has no CLS token"},
+                geometry="one token per square of patches, row breaks are text",
+                placeholder=int(model.config.image_token_id),
+                modules={"tower": "base_model.vision_tower", "projector": "base_model.multi_modal_projector"},
+            ),
+            model,
         )
 
     def layout(self, model: Any, sizes: Sequence[tuple[int, int]]) -> Layout:
@@ -93,11 +97,11 @@ class Mistral3(HuggingFaceAdapter[Mistral3Spec]):
         row = [place // width for place, width in zip(places, cols, strict=True)]
         col = [place % width for place, width in zip(places, cols, strict=True)]
         tokens = VisualTokens.of(
-            merged if attachment.pruner.spec.at == "vision" else projected,
+            merged if attachment.at == "vision" else projected,
             valid=pad_sequence([torch.ones_like(place, dtype=torch.bool) for place in places], batch_first=True),
             row=pad_sequence(row, batch_first=True, padding_value=-1),
             col=pad_sequence(col, batch_first=True, padding_value=-1),
-            signals={"projected": projected} if "projected" in attachment.pruner.needs else {},
+            signals={"projected": projected} if "projected" in attachment.needs else {},
         )
         return Encoded(output, rows, tokens)
 

@@ -20,6 +20,7 @@ class PaliGemma(Llava):
 
     image_inputs = ("pixel_values",)
     pooler = "tensor"
+    shares_prefix = False
     model_type = "paligemma"
 
     def reads(self, model: Any, images: Mapping[str, Any]) -> tuple[int | Sequence[int], str]:

@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
 from typing import TYPE_CHECKING, Any, Literal, TypeVar
 
+from scope_adapters.hosts.decoder_offers import with_decoder
 from scope_adapters.hosts.encoded import Encoded
 from scope_adapters.hosts.huggingface import HuggingFaceAdapter
 from scope_adapters.hosts.methods import check_host, unwrap
@@ -56,17 +57,20 @@ class MergedPatches(HuggingFaceAdapter[S]):
         for path in ("get_image_features", "visual.merger", "get_rope_index", "get_vision_position_ids", "rope_deltas"):
             resolve(model, f"base_model.{path}", what=name)
         tower = self._tower(model)
-        return Declaration(
-            model=name,
-            points={
-                "vision": "what the merger is given, mean of each block",
-                "projected": "what the language model reads",
-            },
-            offers=(*tower.offers(), Offer("projected")),
-            reasons=tower.reasons(),
-            geometry=f"one token per block of {tower.side} x {tower.side} patches",
-            placeholder=int(model.config.image_token_id),
-            modules={"tower": tower.where, "layers": f"{tower.where}.blocks", "projector": f"{tower.where}.merger"},
+        return with_decoder(
+            Declaration(
+                model=name,
+                points={
+                    "vision": "what the merger is given, mean of each block",
+                    "projected": "what the language model reads",
+                },
+                offers=(*tower.offers(), Offer("projected"), Offer("text.embeddings")),
+                reasons=tower.reasons(),
+                geometry=f"one token per block of {tower.side} x {tower.side} patches",
+                placeholder=int(model.config.image_token_id),
+                modules={"tower": tower.where, "layers": f"{tower.where}.blocks", "projector": f"{tower.where}.merger"},
+            ),
+            model,
         )
 
     def layout(self, model: Any, sizes: Sequence[tuple[int, int]]) -> Layout:
@@ -103,13 +107,13 @@ class MergedPatches(HuggingFaceAdapter[S]):
             raise AttachError(
                 f"pixel_values holds {patches} patches, and image_grid_thw {given}; pass both as the processor made it"
             )
-        here = {"vision.hidden[-1]"} if pruner.spec.at == "vision" else set()
-        with probe_packed(tower, pruner.needs | here, dtype=pruner.dtype) as capture:
+        here = {"vision.hidden[-1]"} if attachment.at == "vision" else set()
+        with probe_packed(tower, attachment.needs | here, dtype=pruner.dtype) as capture:
             output = base.get_image_features(**images, return_dict=True)
         rows = list(output.pooler_output)
         sizes = [len(row) for row in rows]
-        signals = capture.signals(pruner.needs, sizes)
-        if "projected" in pruner.needs:
+        signals = capture.signals(attachment.needs, sizes)
+        if "projected" in attachment.needs:
             signals["projected"] = lambda: padded([row.detach() for row in rows])
         features = capture.hidden(-1, sizes) if here else padded([row.detach() for row in rows])
         cells = [base.get_vision_position_ids(0, grid, 1, tower.side) for grid in grids]

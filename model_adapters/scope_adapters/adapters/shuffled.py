@@ -27,7 +27,13 @@ if TYPE_CHECKING:
 
     from scope_core import Attachment
 
-_AXES = {"vision.cls_attention": 2, "vision.received_attention": 2, "vision.hidden": 1, "vision.keys": 2}
+_AXES = {
+    "vision.cls_attention": 2,
+    "vision.received_attention": 2,
+    "vision.hidden": 1,
+    "vision.keys": 2,
+    "vision.cls": 1,
+}
 """The token axis of signals that live on patches."""
 
 

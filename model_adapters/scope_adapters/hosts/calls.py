@@ -5,30 +5,49 @@ from __future__ import annotations
 import inspect
 import threading
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from contextvars import ContextVar
+from dataclasses import replace
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
-from scope_adapters.hosts.encoded import merged
+from scope_adapters.hosts.arguments import PRE_ENCODED, along_prompt, cached_length, check_shapes
+from scope_adapters.hosts.encoded import in_place, rows_for
+from scope_adapters.hosts.inside import Inside, entering, everything
 from scope_core import AttachError
 
 if TYPE_CHECKING:
     from torch import Tensor
 
+    from scope_adapters.hosts.encoded import Encoded
     from scope_adapters.hosts.generation import Rewritten
     from scope_adapters.hosts.huggingface import HuggingFaceAdapter
-    from scope_core import Attachment
+    from scope_core import Attachment, Layout, Selection
 
 _generating: ContextVar[bool] = ContextVar("scope_generating", default=False)
 """True inside a wrapped generate, whose own forward calls bring features that were pruned already."""
 
 
+@contextmanager
+def generating() -> Iterator[None]:
+    """Calls of ``forward`` inside bring what was pruned already."""
+    token = _generating.set(True)
+    try:
+        yield
+    finally:
+        _generating.reset(token)
+
+
 class Call:
     """The wrapped calls of one attached model."""
 
-    def __init__(self, adapter: HuggingFaceAdapter[Any], model: Any, attachment: Attachment) -> None:
-        self.adapter, self.model, self.attachment = adapter, model, attachment
+    def __init__(
+        self, adapter: HuggingFaceAdapter[Any], model: Any, attachment: Attachment, inside: Inside | None = None
+    ) -> None:
+        self.adapter, self.model, self.attachment, self.inside = adapter, model, attachment, inside
         self.placeholder = attachment.declaration.placeholder
+        self.entered = 0  # positions that the latest call's prompts had when they entered the language model
         self.lock = threading.Lock()  # hooks sit on shared modules: one capture at a time
 
     def forward(self, inner: Callable[..., Any], /, *args: Any, **kwargs: Any) -> Any:
@@ -38,10 +57,12 @@ class Call:
             kwargs = {**dict(list(named.items())[1:]), **kwargs}
         self.check_inputs(kwargs)
         if kwargs.get(self.adapter.image_inputs[0]) is not None:
-            return inner(**self.rewrite(kwargs).kwargs)
+            rewritten = self.rewrite(kwargs)
+            with entering(rewritten.run):
+                return inner(**rewritten.kwargs)
         if not _generating.get():
             if kwargs.get("mm_encoder_outputs"):
-                raise AttachError(_PRE_ENCODED)
+                raise AttachError(PRE_ENCODED)
             self.check_continuation(kwargs)
         return inner(**kwargs)
 
@@ -78,11 +99,8 @@ class Call:
             kwargs["attention_mask"] = inferred_mask(ids, kwargs, generation_config, default)
         with torch.no_grad():
             rewritten = self.rewrite({**kwargs, "input_ids": ids})
-        token = _generating.set(True)
-        try:
+        with generating(), entering(rewritten.run):
             output = model_generate(**arguments(rewritten, generation_config, default))
-        finally:
-            _generating.reset(token)
         return result(output, rewritten)
 
     def check_inputs(self, kwargs: Mapping[str, Any]) -> None:
@@ -98,9 +116,9 @@ class Call:
     def check_text_only(self, ids: Tensor | None, kwargs: Mapping[str, Any]) -> None:
         """Refuse calls without pixels that go on from, or around, what was pruned."""
         if kwargs.get("mm_encoder_outputs"):
-            raise AttachError(_PRE_ENCODED)
+            raise AttachError(PRE_ENCODED)
         has_places = ids is not None and self.placeholder is not None and bool((ids == self.placeholder).any())
-        if has_places and _cached_length(kwargs.get("past_key_values")):
+        if has_places and cached_length(kwargs.get("past_key_values")):
             raise AttachError(
                 "these ids hold image placeholders and past_key_values holds a cached prompt: if that prompt "
                 "was pruned, "
@@ -109,12 +127,26 @@ class Call:
 
     def check_gaps(self, kwargs: Mapping[str, Any], *configs: Any) -> None:
         """Refuse positions with gaps where generate runs without a cache: it drops an all-ones mask then."""
+        if self.inside is not None:
+            self.inside.check(kwargs, *configs)
         policy = self.attachment.pruner.parts["positions"]
+        if self.inside is not None and self.inside.alone:  # what enters the language model has no gaps
+            return
         given = [kwargs.get("use_cache"), *(getattr(config, "use_cache", None) for config in configs)]
         if policy.gapped and next((value for value in given if value is not None), True) is False:
             raise AttachError(
                 f"position {policy} leaves gaps, and generate with use_cache=False would take each gap for the start "
                 f"of another sequence; use the cache, or leave `positions` out"
+            )
+
+    def check_rearranged(self) -> None:
+        """Refuse rows in other places than their own where the model keeps more about each token than its row."""
+        from scope_adapters.hosts.huggingface import HuggingFaceAdapter
+
+        if type(self.adapter).with_rows is not HuggingFaceAdapter.with_rows:
+            raise AttachError(
+                f"{type(self.model).__name__} keeps further features of each token, so rows can neither be added by a "
+                f"merger nor leave raster order; choose another merger, and leave `order` out"
             )
 
     def check_continuation(self, kwargs: Mapping[str, Any]) -> None:
@@ -123,21 +155,37 @@ class Call:
         mask: Any = kwargs.get("attention_mask")
         if ids is None or positions is None or getattr(mask, "ndim", 0) != 2:
             return
-        cached = _cached_length(kwargs.get("past_key_values"))
-        removed = self.attachment.prompt_length - positions.shape[1]
+        cached = cached_length(kwargs.get("past_key_values"))
+        entered = self.entered or positions.shape[1]
+        removed = self.attachment.prompt_length - entered
         if cached and removed and mask.shape[1] == cached + ids.shape[1] + removed and not bool(mask.all()):
             raise AttachError(
                 f"attention_mask counts {mask.shape[1]} positions, but the cached prompt was pruned to "
-                f"{positions.shape[1]} of {self.attachment.prompt_length}; continue with `pruning.shorten(mask)` in "
+                f"{entered} of {self.attachment.prompt_length}; continue with `pruning.shorten(mask)` in "
                 f"place of the prompt's mask"
             )
 
     def rewrite(self, kwargs: Mapping[str, Any]) -> Rewritten:
         """Encode, select, and shorten everything that runs along the prompt."""
-        import torch
+        if self.inside is not None:
+            self.inside.check(kwargs)
+        encoded, layout, encode_ms = self.encode(kwargs)
+        if self.inside is not None and self.inside.alone:
+            self.attachment.pruner.plan(layout)  # a budget that cannot be met is told before the language model runs
+            selection = everything(encoded.tokens)
+        else:
+            selection = self.attachment.prune(
+                encoded.tokens, layout, encode_ms=encode_ms, separators=encoded.separators and encoded.separators_kept
+            )
+        made = self.splice(kwargs, [(encoded, selection)])
+        if self.inside is None:
+            return made
+        return replace(made, run=self.inside.run(made, encoded, selection, layout, int(self.placeholder or 0)))
 
-        from scope_adapters.hosts.generation import Rewritten
-        from scope_adapters.hosts.sequence import FILLS, compact_positions, owners, shorten
+    def encode(self, kwargs: Mapping[str, Any]) -> tuple[Encoded, Layout, float]:
+        """The call's images after tower and projector, their tiles and prompts, and the milliseconds it took."""
+        from scope_adapters.hosts.sequence import owners
+        from scope_adapters.hosts.text import text_embeddings
 
         ids, placeholder = kwargs.get("input_ids"), self.placeholder
         if ids is None or placeholder is None:
@@ -145,34 +193,56 @@ class Call:
                 "images can be pruned only together with input_ids (inputs_embeds hides the placeholders)"
             )
         if kwargs.get("inputs_embeds") is not None or kwargs.get("mm_encoder_outputs"):
-            raise AttachError(_PRE_ENCODED)
-        if _cached_length(kwargs.get("past_key_values")):
+            raise AttachError(PRE_ENCODED)
+        if cached_length(kwargs.get("past_key_values")):
             raise AttachError(
                 "past_key_values with new images: the cached prompt's length is not that of its ids once images are "
                 "pruned; pass the whole conversation without a cache"
             )
-        along = {
-            name: kwargs[name] for name in ("attention_mask", "position_ids", *FILLS) if kwargs.get(name) is not None
-        }
-        _check_shapes(along, ids, self.adapter.position_axes)
-        mask = along.pop("attention_mask", None)
+        check_shapes(along_prompt(kwargs), ids, self.adapter.position_axes)
         images = {name: kwargs[name] for name in self.adapter.image_inputs if kwargs.get(name) is not None}
         with self.lock:
             start = time.perf_counter()
             encoded = self.adapter.encode(self.model, images, ids, self.attachment)
             encode_ms = (time.perf_counter() - start) * 1e3
         prompts = owners(ids, placeholder, encoded.placeholders or [len(row) for row in encoded.rows])
-        layout = self.adapter.layout_of(encoded, prompts)
-        selection = self.attachment.prune(
-            encoded.tokens, layout, encode_ms=encode_ms, separators=encoded.separators and encoded.separators_kept
-        )
-        flags = [encoded.rows_kept(image, mask) for image, mask in enumerate(selection.mask)]
-        rows = [row[flag] for row, flag in zip(encoded.rows, flags, strict=True)]
-        if selection.weights is not None:
-            rows = [merged(encoded, selection, image) for image in range(len(rows))]
-        output = self.adapter.with_rows(encoded, rows, flags)
-        places = [encoded.places_kept(image, flag) for image, flag in enumerate(flags)]
-        short = shorten(ids, mask, placeholder, torch.cat(places))
+        tokens = encoded.tokens
+        if "text.embeddings" in self.attachment.needs:
+            words = partial(text_embeddings, self.model, ids, kwargs.get("attention_mask"), placeholder, prompts)
+            tokens = replace(tokens, signals=tokens.signals.beside({"text.embeddings": words}))
+        encoded = replace(encoded, tokens=self.attachment.with_given(tokens, {**kwargs, "prompts": prompts}))
+        return encoded, self.adapter.layout_of(encoded, prompts), encode_ms
+
+    def splice(self, kwargs: Mapping[str, Any], parts: Sequence[tuple[Encoded, Selection]]) -> Rewritten:
+        """The call with only what was kept of its images.
+
+        Args:
+            kwargs: The caller's call.
+            parts: Images and what is kept of them, in placeholder order.
+        """
+        import torch
+
+        from scope_adapters.hosts.generation import Rewritten
+        from scope_adapters.hosts.sequence import FILLS, compact_positions, shorten
+
+        ids: Tensor = kwargs["input_ids"]
+        along = along_prompt(kwargs)
+        mask = along.pop("attention_mask", None)
+        rows: list[Tensor] = []
+        flags: list[Tensor] = []
+        places: list[Tensor] = []
+        for encoded, selection in parts:
+            mine = [encoded.rows_kept(image, kept) for image, kept in enumerate(selection.mask)]
+            read = [rows_for(encoded, selection, image, flag) for image, flag in enumerate(mine)]
+            own = in_place(selection)
+            flags += mine
+            rows += read
+            places += [encoded.places_kept(i, flag, len(read[i]), own) for i, flag in enumerate(mine)]
+        first = parts[0][0]
+        if not all(in_place(selection) for _, selection in parts):
+            self.check_rearranged()
+        output = self.adapter.with_rows(first, rows, flags)
+        short = shorten(ids, mask, int(self.placeholder or 0), torch.cat(places))
         spent = set(self.adapter.image_inputs) - set(self.adapter.lasting_inputs)
         made = {name: value for name, value in kwargs.items() if name not in spent}
         pad = getattr(
@@ -192,13 +262,14 @@ class Call:
             real = torch.ones_like(ids) if mask is None else mask.to(ids.device).long()
             numbered = (real.cumsum(1) - 1).clamp(min=0)
         positions = self.adapter.positions(self.model, kwargs, short)
-        if positions is None:
+        if positions is None and not (self.inside is not None and self.inside.alone):
             positions = policy.position_ids(numbered, short.index, short.kept)
-            if positions is not None and encoded.placeholders is not None:
+            moved = first.placeholders is not None or not all(in_place(selection) for _, selection in parts)
+            if positions is not None and moved:
                 raise AttachError(
-                    f"position {policy} goes by each token's own placeholder, and adapter "
-                    f"'{self.adapter.spec.name}' is set to a layout that has none for it; leave `positions` out, which "
-                    f"numbers what remains"
+                    f"position {policy} goes by each token's own placeholder, and here some have none: adapter "
+                    f"'{self.adapter.spec.name}' is set to a layout without, the merger adds rows, or `order` is not "
+                    f"raster; leave `positions` out, which numbers what remains"
                 )
         if positions is not None:
             made["position_ids"] = positions
@@ -208,31 +279,5 @@ class Call:
             made["position_ids"] = compact_positions(full, short)
         made["mm_encoder_outputs"] = {"image": output}
         self.attachment.positions = short.index.masked_fill(~short.kept, -1)
-        self.attachment.prompt_length = ids.shape[1]
+        self.attachment.prompt_length, self.entered = ids.shape[1], short.index.shape[1]
         return Rewritten(made, ids, short)
-
-
-_PRE_ENCODED = (
-    "this call brings image features that were encoded elsewhere, so there is nothing to prune by; pass pixel_values "
-    "with input_ids, or detach the pruner first"
-)
-
-
-def _check_shapes(along: Mapping[str, Any], ids: Tensor, axes: tuple[int, ...]) -> None:
-    """Refuse tensors that do not run along the prompt, and so could not be shortened with it."""
-    numbers = {(1, ids.shape[1]), *((count, *ids.shape) for count in axes)}
-    for name, tensor in along.items():
-        shape = tuple(getattr(tensor, "shape", ()))
-        if shape != tuple(ids.shape) and not (name == "position_ids" and shape in numbers):
-            what = f"shape {shape}" if shape else f"type {type(tensor).__name__}"
-            more = f" or {' or '.join(map(str, axes))} axes of that" if name == "position_ids" and axes else ""
-            raise AttachError(
-                f"{name} is of {what}; it has to run along input_ids, so be (B, L) = {tuple(ids.shape)}{more}, to be "
-                f"shortened with the prompt"
-            )
-
-
-def _cached_length(cache: Any) -> int:
-    if cache is None:
-        return 0
-    return int(cache.get_seq_length()) if hasattr(cache, "get_seq_length") else len(cache)

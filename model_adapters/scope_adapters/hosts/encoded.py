@@ -28,6 +28,8 @@ class Encoded:
         placeholders: Per image, how many the prompt holds, where that is not one for each row; kept rows go to
             the first of them. None where row j belongs to placeholder j.
         geometry: Whatever the adapter's `layout_of` needs to know.
+        project: ``(R, D) features of the candidates -> rows``: the projector, where tokens are merged before it; None
+            where they are merged as rows.
     """
 
     output: Any
@@ -37,6 +39,7 @@ class Encoded:
     separators: Callable[[int, Tensor], Tensor] | None = None
     placeholders: Sequence[int] | None = None
     geometry: Any = None
+    project: Callable[[Tensor], Tensor] | None = None
 
     def rows_kept(self, image: int, mask: Tensor) -> Tensor:
         """(n_i,) bool: the rows of ``image`` that stay, for a (N,) mask of kept candidates."""
@@ -55,17 +58,23 @@ class Encoded:
         stay = [int(self.rows_kept(image, mask).sum()) for image, mask in enumerate(selection.mask)]
         return [rows - count for rows, count in zip(stay, selection.counts, strict=True)]
 
-    def places_kept(self, image: int, flags: Tensor) -> Tensor:
-        """(P_i,) bool: the placeholders of ``image`` that stay, for the (n_i,) bool of its rows that do.
+    def places_kept(self, image: int, flags: Tensor, rows: int, own: bool) -> Tensor:
+        """(P_i,) bool: the placeholders of ``image`` that stay: its rows' own, or the first ones.
+
+        Args:
+            image: Which.
+            flags: (n_i,) bool: its rows that stay.
+            rows: How many rows the language model gets in the end.
+            own: Whether each of them is in the place of its own placeholder.
 
         Raises:
-            AttachError: more rows stay than the prompt has placeholders for.
+            AttachError: there are more rows than the prompt has placeholders for.
         """
         import torch
 
-        if self.placeholders is None:
+        if self.placeholders is None and own:
             return flags
-        rows, count = int(flags.sum()), self.placeholders[image]
+        count = len(flags) if self.placeholders is None else self.placeholders[image]
         if rows > count:
             raise AttachError(
                 f"image {image}: {rows} tokens are to be kept, but the prompt has {count} placeholders for it, and "
@@ -74,15 +83,67 @@ class Encoded:
         return torch.arange(count, device=flags.device) < rows
 
 
-def merged(encoded: Encoded, selection: Selection, image: int) -> Tensor:
-    """The rows that stay of one image, each candidate among them replaced by its mix of all candidates."""
+def in_place(selection: Selection) -> bool:
+    """Whether every row for the language model stands in the place of a kept token."""
+    return selection.order == "raster" and sum(selection.row_counts) == sum(selection.counts)
+
+
+def rows_for(encoded: Encoded, selection: Selection, image: int, flags: Tensor) -> Tensor:
+    """(R_i, D) what the language model reads of one image: kept tokens, merged or not, in the spec's order.
+
+    Args:
+        encoded: All images.
+        selection: What is kept of them.
+        image: Which.
+        flags: (n_i,) bool: its rows that stay, separators included.
+
+    Raises:
+        AttachError: separators stay, and kept tokens leave the order in which they lie between them.
+    """
     import torch
 
-    count, row = selection.counts[image], encoded.rows[image]
-    place = torch.arange(len(row)) if encoded.places is None else encoded.places[image]
-    place = place.to(row.device)
-    weight = selection.weights[image, :count, : len(place)].to(row)  # type: ignore[index]
-    order = place[selection.kept[image, :count].to(row.device)]
-    full = row.clone()
-    full[order] = weight @ row[place]
-    return full[encoded.rows_kept(image, selection.mask[image])]
+    row, count = encoded.rows[image], selection.row_counts[image]
+    if selection.mixed is None and selection.order == "raster":
+        return row[flags]
+    source = selection.rows[image, :count].to(row.device)
+    place = (
+        torch.arange(len(row), device=row.device) if encoded.places is None else encoded.places[image].to(row.device)
+    )
+    made = _mixed(encoded, selection, image, row, place) if selection.mixed is not None else row[place[source]]
+    apart = flags.clone()
+    apart[place[source[source >= 0]]] = False
+    if selection.order != "raster":
+        if bool(apart.any()):
+            raise AttachError(
+                f"image {image}: with `order: {selection.order}` kept tokens leave their rows, and {int(apart.sum())} "
+                f"newline tokens between the rows stay; drop them by the adapter's options, or leave `order` out"
+            )
+        return made
+    return torch.cat([made, row[apart]])[raster(source, place, apart)]
+
+
+def raster(source: Tensor, place: Tensor, apart: Tensor) -> Tensor:
+    """Order of an image's rows with separators in between.
+
+    Args:
+        source: (R,) int64 the kept candidate of each row; -1 for rows that a merger added, which go in front of all,
+            or right behind the last of all the kept tokens that they follow.
+        place: (N,) int64 the feature row of each candidate.
+        apart: (n,) bool: feature rows that stay besides, which count after the R rows.
+    """
+    import torch
+
+    at = place[source.clamp(min=0)].masked_fill(source < 0, -1)
+    at = torch.where(source >= 0, at.double(), at.cummax(0).values + 0.5)  # candidates need not lie in order
+    return torch.cat([at, apart.nonzero()[:, 0].double()]).argsort(stable=True)
+
+
+def _mixed(encoded: Encoded, selection: Selection, image: int, row: Tensor, place: Tensor) -> Tensor:
+    """(R_i, D) rows that are mixes of candidates: made before the projector where the adapter can, else after it."""
+    count, mixed = selection.row_counts[image], selection.mixed
+    if encoded.project is not None:
+        tokens = encoded.tokens
+        cls = tokens.signal(mixed.cls_signal) if mixed is not None and mixed.cls_signal else None
+        return encoded.project(selection.merge(tokens.features, cls)[image, :count]).to(row)
+    weight = mixed.weights[image, :count, : len(place)]  # type: ignore[union-attr]
+    return (weight.to(row.device) @ row[place].to(weight.dtype)).to(row)

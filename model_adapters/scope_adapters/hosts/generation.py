@@ -10,6 +10,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from scope_adapters.hosts.decoder_run import Run
 from scope_adapters.hosts.sequence import Shortened
 
 
@@ -21,11 +22,13 @@ class Rewritten:
         kwargs: The arguments to go on with.
         full_ids: (B, L) the caller's ids.
         short: What remains of them.
+        run: Where it goes on inside the language model; None where nothing is pruned there.
     """
 
     kwargs: dict[str, Any]
     full_ids: Tensor
     short: Shortened
+    run: Run | None = None
 
     @property
     def removed(self) -> int:

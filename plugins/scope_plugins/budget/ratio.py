@@ -29,6 +29,8 @@ class RatioSpec(ComponentSpec):
 class Ratio(Budget[RatioSpec]):
     """``floor(keep_ratio * N + 1/2)`` tokens of every unit, in exact arithmetic."""
 
+    additive = True
+
     def plan(self, layout: Layout, groups: Sequence[Group]) -> tuple[int, ...]:
         """Counts per group; sums are exact."""
         share = Fraction(str(self.spec.keep_ratio))

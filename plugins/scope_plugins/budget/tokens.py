@@ -26,13 +26,20 @@ class TokensSpec(ComponentSpec):
     ``tile`` holds for each tile with ``partition: tile``; tiles that are selected together keep only the sum."""
     if_short: Literal["error", "keep_all"] = "error"
     """What to do where there are fewer tokens than that."""
+    tiles: Literal["exact", "floor"] = "exact"
+    """Whether an image's number is spread over its tiles exactly, or each keeps ``floor(keep / tiles)``, as published
+    code does: 640 over 3 is then 3 x 213."""
 
 
 class Tokens(Budget[TokensSpec]):
     """``keep`` tokens of every unit."""
 
+    additive = True
+
     def plan(self, layout: Layout, groups: Sequence[Group]) -> tuple[int, ...]:
-        """Counts per group; sums are exact."""
+        """Counts per group; sums are exact, but for ``tiles: floor``."""
+        if self.spec.tiles == "floor" and self.spec.per == "image":
+            return self._floored(layout, groups)
         counts = []
         for label, size in units(layout, groups, self.spec.per):
             if self.spec.keep > size and self.spec.if_short == "error":
@@ -42,3 +49,26 @@ class Tokens(Budget[TokensSpec]):
                 )
             counts.append(min(self.spec.keep, size))
         return fill(layout, groups, self.spec.per, counts)
+
+    def _floored(self, layout: Layout, groups: Sequence[Group]) -> tuple[int, ...]:
+        counts = []
+        tiles = {
+            f"image {image}, tile {tile}": sum(size > 0 for size in entry.tiles)
+            for image, entry in enumerate(layout.images)
+            for tile, tokens in enumerate(entry.tiles)
+            if tokens
+        }
+        for label, size in units(layout, groups, "tile"):
+            count = self.spec.keep // tiles[label]
+            if count == 0 < self.spec.keep:
+                raise BudgetError(
+                    f"budget 'tokens' keeps {self.spec.keep} tokens of {tiles[label]} tiles, which leaves none of "
+                    f"{label} where each keeps as many; raise `keep`, or say `tiles: exact`"
+                )
+            if count > size and self.spec.if_short == "error":
+                raise BudgetError(
+                    f"budget 'tokens' keeps {count} of each of {tiles[label]} tiles, but {label} has {size} tokens; "
+                    f"lower `keep`, or say `if_short: keep_all`"
+                )
+            counts.append(min(count, size))
+        return fill(layout, groups, "tile", counts)

@@ -21,6 +21,12 @@ class CoverageOnly(Combiner[CoverageOnlySpec]):
 
     uses_saliency = False
 
+    def affine(self, saliency: Tensor) -> tuple[Tensor, Tensor]:
+        """Scale and offset of the gain."""
+        import torch
+
+        return torch.ones_like(saliency), torch.zeros_like(saliency)
+
     def combine(self, gain: Tensor, saliency: Tensor) -> Tensor:
         """(B, N) the gain."""
         return gain

@@ -30,6 +30,12 @@ class Product(Combiner[ProductSpec]):
         """(B, N) ``a^alpha``."""
         return power(saliency, self.spec.alpha, tokens, str(self))
 
+    def affine(self, saliency: Tensor) -> tuple[Tensor, Tensor]:
+        """Scale and offset of the gain."""
+        import torch
+
+        return saliency, torch.zeros_like(saliency)
+
     def combine(self, gain: Tensor, saliency: Tensor) -> Tensor:
         """(B, N) the product."""
         return gain * saliency

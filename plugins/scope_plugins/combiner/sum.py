@@ -40,7 +40,14 @@ class Sum(Combiner[SumSpec]):
             scale = real.sum(1, keepdim=True)
             if self.spec.normaliser == "mean":
                 scale = scale / tokens.valid.sum(1, keepdim=True).clamp(min=1)
-        return power(saliency / scale.masked_fill(scale == 0, 1), self.spec.alpha, tokens, str(self))
+        whole = power(saliency, 1.0, tokens, str(self))  # looked at first: a negative sum would hide negative scores
+        return (whole / scale.masked_fill(scale == 0, 1)).pow(self.spec.alpha)
+
+    def affine(self, saliency: Tensor) -> tuple[Tensor, Tensor]:
+        """Scale and offset of the gain."""
+        import torch
+
+        return torch.ones_like(saliency), saliency
 
     def combine(self, gain: Tensor, saliency: Tensor) -> Tensor:
         """(B, N) the sum."""

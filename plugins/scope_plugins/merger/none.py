@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, ClassVar, Literal
 
 from scope_core import ComponentSpec, Merger
 
@@ -18,6 +18,8 @@ class NoMergerSpec(ComponentSpec):
 
 class NoMerger(Merger[NoMergerSpec]):
     """Kept tokens stay exactly as they are."""
+
+    mixes: ClassVar[bool] = False
 
     def weights(self, selection: Selection) -> None:
         """No weights."""

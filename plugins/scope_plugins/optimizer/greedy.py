@@ -15,13 +15,17 @@ class GreedySpec(ComponentSpec):
     """Pick the highest score, update gains, repeat."""
 
     name: Literal["greedy"] = "greedy"
+    path: Literal["auto", "loop"] = "auto"
+    """``auto`` goes a coverage function's compiled way if it has one, ``loop`` one gain at a time: the same picks."""
 
 
 class Greedy(Optimizer[GreedySpec]):
     """K rounds of argmax; ties break to the lowest index. Nemhauser, Wolsey, Fisher 1978."""
 
+    exact = True
+
     def optimize(self, problem: Problem, keep: Sequence[int]) -> Picks:
         """Picks in greedy order."""
         from scope_core import greedy
 
-        return greedy(problem, keep)
+        return greedy(problem, keep, at_once=self.spec.path == "auto")

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Literal
 
 from scope_core import ComponentSpec, Optimizer, apportion
+from scope_plugins._bands import bands, extent
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -26,6 +27,8 @@ class Grid(Optimizer[GridSpec]):
     rectangle (or carry no position) are taken at an even stride in raster order instead.
     """
 
+    equivariant = False
+
     def optimize(self, problem: Problem, keep: Sequence[int]) -> Picks:
         """Picks in raster order, required tokens first."""
         import torch
@@ -37,8 +40,9 @@ class Grid(Optimizer[GridSpec]):
         for group, count in enumerate(keep):
             must = tokens.required[group] & tokens.valid[group]
             free = tokens.valid[group] & ~must
-            tiles = sorted(set(tokens.tile[group][free].tolist()))
-            members = [(free & (tokens.tile[group] == tile)).nonzero().flatten() for tile in tiles]
+            image, tile = tokens.image[group], tokens.tile[group]
+            tiles = sorted(set(zip(image[free].tolist(), tile[free].tolist(), strict=True)))
+            members = [(free & (image == one) & (tile == other)).nonzero().flatten() for one, other in tiles]
             shares = apportion(max(count - int(must.sum()), 0), [len(m) for m in members])
             for index, share in zip(members, shares, strict=True):
                 places = _places(tokens.row[group][index], tokens.col[group][index], share)
@@ -51,13 +55,13 @@ def _places(row: Tensor, col: Tensor, count: int) -> list[int]:
     total = len(row)
     if count == 0 or total == 0:
         return []
-    rows, cols = int(row.max() - row.min()) + 1, int(col.max() - col.min()) + 1
-    if rows * cols != total or int(row.min()) < 0:
+    shape = extent(row, col)
+    if shape is None:
         return [(2 * i + 1) * total // (2 * count) for i in range(count)]
-    bands = min(max(round((count * rows / cols) ** 0.5), -(-count // cols), 1), rows, count)
-    per_band = apportion(count, [cols] * bands)
+    rows, cols = shape
+    per_band = bands(rows, cols, count)
     return [
-        ((2 * band + 1) * rows // (2 * bands)) * cols + (2 * i + 1) * cols // (2 * here)
+        ((2 * band + 1) * rows // (2 * len(per_band))) * cols + (2 * i + 1) * cols // (2 * here)
         for band, here in enumerate(per_band)
         for i in range(here)
     ]

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 from scope_core import Entry, hookimpl
+from scope_plugins.partition.chunks import Chunks, ChunksSpec
 from scope_plugins.partition.image import ByImage, ByImageSpec
 from scope_plugins.partition.prompt import ByPrompt, ByPromptSpec
 from scope_plugins.partition.tile import ByTile, ByTileSpec
@@ -16,3 +17,4 @@ def scope_partitions() -> Iterable[Entry]:
     yield Entry(ByImageSpec, ByImage, "each image by itself, its tiles together", default=True)
     yield Entry(ByTileSpec, ByTile, "each tile of each image by itself")
     yield Entry(ByPromptSpec, ByPrompt, "all images of a prompt together")
+    yield Entry(ChunksSpec, Chunks, "each image cut into runs of tokens", paper="HoloV, arXiv 2510.02912")

@@ -25,12 +25,15 @@ class RandomSpec(ComponentSpec):
 class Random(SaliencySource[RandomSpec]):
     """``a_j ~ U(0, 1)``, drawn on the CPU, so the same on every device and in every batch."""
 
+    equivariant = False
+
     def score(self, tokens: VisualTokens) -> Tensor:
         """(B, N) in [0, 1); a row depends on the seed and its number of valid tokens alone."""
         import torch
 
-        scores = torch.zeros(tokens.shape[:2])
+        scores = torch.zeros(tokens.shape[:2], device="cpu")
         valid = tokens.valid.cpu()
         for row, here in zip(scores, valid, strict=True):
-            row[here] = torch.rand(int(here.sum()), generator=torch.Generator().manual_seed(self.spec.seed))
+            seeded = torch.Generator("cpu").manual_seed(self.spec.seed)
+            row[here] = torch.rand(int(here.sum()), generator=seeded, device="cpu")
         return scores.to(tokens.features)

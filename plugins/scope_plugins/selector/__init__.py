@@ -5,8 +5,13 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 from scope_core import Entry, hookimpl
+from scope_plugins.selector.bipartite import Bipartite, BipartiteSpec
 from scope_plugins.selector.chain import Chain, ChainSpec
 from scope_plugins.selector.composite import Composite, CompositeSpec
+from scope_plugins.selector.expand import Expand, ExpandSpec
+from scope_plugins.selector.grid_fill import GridFill, GridFillSpec
+from scope_plugins.selector.pivots import Pivots, PivotsSpec
+from scope_plugins.selector.quota import Quota, QuotaSpec
 
 
 @hookimpl
@@ -16,3 +21,33 @@ def scope_selectors() -> Iterable[Entry]:
         CompositeSpec, Composite, "saliency, similarity, coverage and combiner, with an optimizer", default=True
     )
     yield Entry(ChainSpec, Chain, "selectors one after another on what is left, each with its share of the budget")
+    yield Entry(
+        BipartiteSpec,
+        Bipartite,
+        "backward: of matched tokens, the most alike are dropped or folded round by round",
+        paper="ToMe, arXiv 2210.09461; VisPruner, arXiv 2412.01818",
+    )
+    yield Entry(
+        QuotaSpec,
+        Quota,
+        "the group cut into pieces that share the budget by their score, a selector inside each",
+        paper="HoloV, arXiv 2510.02912",
+    )
+    yield Entry(
+        ExpandSpec,
+        Expand,
+        "some tokens with their neighbours in the grid, then others",
+        paper="HiPrune, arXiv 2508.00553",
+    )
+    yield Entry(
+        GridFillSpec,
+        GridFill,
+        "the tokens that stand out, then a grid whose density follows from how many they are",
+        paper="PruMerge+, arXiv 2403.15388",
+    )
+    yield Entry(
+        PivotsSpec,
+        Pivots,
+        "a few pivots of image and text, and for each the tokens least like it",
+        paper="DART, arXiv 2502.11494",
+    )

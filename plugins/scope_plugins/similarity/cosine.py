@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Literal
 
 from scope_core import ComponentSpec, SimilarityMetric
+from scope_plugins.similarity._cosines import cosines
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -30,8 +31,4 @@ class Cosine(SimilarityMetric[CosineSpec]):
 
     def pairwise(self, tokens: VisualTokens) -> Tensor:
         """(B, N, N) in [-1, 1] up to rounding."""
-        unit = tokens.unit()
-        matrix = unit @ unit.transpose(1, 2)
-        matrix = (matrix + matrix.transpose(1, 2)) / 2
-        matrix.diagonal(dim1=1, dim2=2).copy_((unit != 0).any(-1))
-        return matrix
+        return cosines(tokens)

@@ -6,6 +6,7 @@ import pytest
 import torch
 
 import scope_core as scope
+from scope_core.testing import parametrize
 
 ROWS, COLS = 6, 8
 
@@ -16,6 +17,16 @@ def features() -> torch.Tensor:
     features = torch.ones(2, ROWS * COLS, 5)
     features[0, 2 * COLS + 3] = -1.0
     return features
+
+
+@parametrize("example.local_contrast")
+def test_saliency_contract(check) -> None:
+    check()
+
+
+@parametrize("example.saturated")
+def test_coverage_contract(check) -> None:
+    check()
 
 
 def test_installed_under_its_names() -> None:

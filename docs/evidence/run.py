@@ -1,0 +1,147 @@
+"""Measure SCOPE's claims anew, and write the numbers into docs/evidence.md.
+
+    python docs/evidence/run.py                 # the whole test split: half an hour on two cores
+    python docs/evidence/run.py --limit 100     # more quickly, with wider intervals
+    python docs/evidence/run.py --write         # measure nothing: results.json into the page
+
+It runs `scope bench accuracy` twice, which resumes where it was interrupted, and fills the marked places of
+docs/evidence/page.template.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+from scope_core.bench import tables
+
+HERE = Path(__file__).resolve().parent
+PAGE, TEMPLATE = HERE.parent / "evidence.md", HERE / "page.template"
+MODEL, TASK = "scenes-llava", "scenes"
+STRATEGIES = "scope,top_k_attention,coverage_only,divprune,random,uniform_grid,downsample"
+ALPHAS = ("0", "0.5", "1", "1.5", "2")
+ABLATION = ",".join(
+    f"docs/evidence/specs/{name}.yaml"
+    for name in (
+        *(f"alpha-{alpha}" for alpha in ALPHAS),
+        "sum",
+        "sum-mean",
+        "saliency-only",
+        "coverage-only",
+        "random-1",
+        "random-2",
+    )
+)
+RUNS = {
+    "strategies": ("--specs", STRATEGIES, "--keep", "192,128,64,32,16"),
+    "ablation": ("--specs", f"{ABLATION},random", "--keep", "64,32,16"),
+}
+
+# (claim, run, the one that is said to answer more, the other)
+CLAIMS = (
+    ("SCOPE more than attention alone", "strategies", "scope", "top_k_attention"),
+    ("SCOPE more than coverage alone", "strategies", "scope", "coverage_only"),
+    ("SCOPE more than DivPrune", "strategies", "scope", "divprune"),
+    ("SCOPE more than random tokens", "strategies", "scope", "random"),
+    ("SCOPE more than a uniform grid", "strategies", "scope", "uniform_grid"),
+    ("SCOPE more than a smaller image", "strategies", "scope", "downsample"),
+    ("coverage more than attention, each alone", "strategies", "coverage_only", "top_k_attention"),
+    ("product more than the published sum", "ablation", "alpha-1", "sum"),
+    ("product more than a sum on equal scales", "ablation", "alpha-1", "sum-mean"),
+    ("alpha 1 more than 0.5", "ablation", "alpha-1", "alpha-0.5"),
+    ("alpha 1 more than 1.5", "ablation", "alpha-1", "alpha-1.5"),
+    ("alpha 1 more than 2", "ablation", "alpha-1", "alpha-2"),
+)
+BUDGETS = ("64", "32", "16")
+
+
+def measure(limit: int | None) -> None:
+    """Run the benchmark; results.json, table.md and plot.png go into a folder for each run."""
+    for name, options in RUNS.items():
+        command = [sys.executable, "-m", "scope_core", "bench", "accuracy", "--model", MODEL, "--task", TASK, *options]
+        command += ["--out", f"docs/evidence/{name}", *(["--limit", str(limit)] if limit else [])]
+        subprocess.run(command, cwd=HERE.parents[1], check=True)
+
+
+def measured() -> dict[str, Any]:
+    """Results of both runs."""
+    return {name: json.loads((HERE / name / "results.json").read_text("utf-8")) for name in RUNS}
+
+
+def verdict(found: dict[str, Any]) -> str:
+    """What one comparison says about a claim."""
+    low, high = (100 * bound for bound in found["interval"])
+    word = "not separated" if not found["separated"] else "yes" if found["difference"] > 0 else "the other way"
+    return f"{word}: {100 * found['difference']:+.1f} ({low:+.1f} .. {high:+.1f})"
+
+
+def claims(results: dict[str, Any]) -> str:
+    """The table of claims."""
+    lines = [f"| claim | {' | '.join(f'{keep} tokens' for keep in BUDGETS)} |", "|---|---|---|---|"]
+    for text, run, one, other in CLAIMS:
+        pairs = results[run]["pairs"]
+        lines.append(f"| {text} | {' | '.join(verdict(pairs[keep][one][other]) for keep in BUDGETS)} |")
+    return "\n".join(lines)
+
+
+def facts(results: dict[str, Any]) -> str:
+    """What was run, and whether it can show anything."""
+    first = results["strategies"]
+    at = {(run["name"], run["keep"]): run for run in first["runs"]}
+    lines = [
+        f"{first['questions']} questions about {first['examples']} images of the split `{first['split']}`, in "
+        f"{first['groups']} groups.",
+        "",
+        "| | % right |",
+        "|---|---:|",
+    ]
+    for name in ("all tokens", "shuffled images", "blind"):
+        lines.append(f"| {name} | {tables.points(at[name, None])} |")
+    for keep in BUDGETS:
+        lines.append(
+            f"| label oracle, random at {keep} | {tables.points(at['label oracle', int(keep)])}, "
+            f"{tables.points(at['random', int(keep)])} |"
+        )
+    return "\n".join(lines)
+
+
+def filled(page: str, results: dict[str, Any]) -> str:
+    """The page with its marked places filled."""
+
+    def parts(keep: int) -> str:
+        made = tables.tables(results["strategies"], details=[keep])[1:]
+        return "\n\n".join(table.markdown() for table in made)
+
+    blocks = {
+        "facts": facts(results),
+        "claims": claims(results),
+        "strategies": tables.accuracy(results["strategies"]).markdown(),
+        "ablation": tables.accuracy(results["ablation"]).markdown(),
+        "parts-64": parts(64),
+        "parts-16": parts(16),
+    }
+    for name, text in blocks.items():
+        place = f"<!-- evidence: {name} -->\n<!-- end -->"
+        if page.count(place) != 1:
+            raise SystemExit(f"{TEMPLATE} has {page.count(place)} places called '{name}'")
+        page = page.replace(place, f"<!-- evidence: {name} -->\n{text}\n<!-- end -->")
+    return page
+
+
+def main() -> None:
+    """Measure, and write."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--limit", type=int, help="images at most")
+    parser.add_argument("--write", action="store_true", help="write what was measured before")
+    given = parser.parse_args()
+    if not given.write:
+        measure(given.limit)
+    PAGE.write_text(filled(TEMPLATE.read_text("utf-8"), measured()), encoding="utf-8")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,39 @@
+"""What the site's generator is told beyond mkdocs.yml: flags of code blocks, links to the code, all decisions.
+
+Code blocks carry flags for the tests (```` ```python no-run ````, ```` ```text about ````; see tests/docs/pages.py)
+that mean nothing to a reader. ``NAV`` of mkdocs.yml is checked by ``mkdocs build --strict``; decisions are added here
+from their folder, so that a new one needs no line in mkdocs.yml.
+"""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+from typing import Any
+
+OUTWARD = re.compile(r"\[(?P<text>[^\]]+)\]\((?P<path>(?:\.\./)+[^)#\s]*)\)")
+FLAGS = re.compile(r"^(`{3,}\w+) [\w -]+$", re.MULTILINE)
+
+
+def on_config(config: Any) -> Any:
+    """Put every decision under *Decisions*."""
+    folder = Path(config["docs_dir"]) / "decisions"
+    pages = sorted(page.relative_to(config["docs_dir"]).as_posix() for page in folder.glob("[0-9]*.md"))
+    for section in config["nav"]:
+        if "Decisions" in section:
+            section["Decisions"] = ["decisions/README.md", *pages]
+    return config
+
+
+def on_page_markdown(markdown: str, *, page: Any, config: Any, **_: Any) -> str:
+    """Code blocks without their flags; links to files outside the documentation as the names of these files."""
+    docs = Path(config["docs_dir"]).resolve()
+    here = (docs / page.file.src_uri).parent
+
+    def named(link: re.Match[str]) -> str:
+        target = (here / link["path"]).resolve()
+        if target.is_relative_to(docs):
+            return link[0]
+        return f"{link['text']} (`{target.relative_to(docs.parent).as_posix()}` in the repository)"
+
+    return OUTWARD.sub(named, FLAGS.sub(r"\1", markdown))

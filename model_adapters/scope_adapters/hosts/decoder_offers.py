@@ -1,0 +1,124 @@
+"""Which language models can be pruned inside, what such a stage may read, and why others are refused."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Any
+
+from scope_core import AttachError, Declaration, Offer
+
+FAMILIES = (
+    "decoder.last_query_attention",
+    "decoder.text_attention",
+    "decoder.received_attention",
+    "decoder.hidden",
+    "decoder.vision_hidden",
+    "decoder.normed",
+    "decoder.keys",
+    "decoder.text_hidden",
+    "decoder.text_normed",
+    "decoder.text_keys",
+)
+
+SERVED = ("llama", "mistral", "qwen2", "qwen3")
+"""``model_type`` of language models whose layers are called and built as `decoder` expects; tests run on each."""
+
+ATTENTION = ("sdpa", "eager")
+
+
+def decoder_of(model: Any) -> Any:
+    """The module that holds the language model's layers."""
+    return model.get_decoder()
+
+
+def refusal(model: Any) -> str:
+    """Why the language model of ``model`` cannot be pruned inside; empty where it can."""
+    get = getattr(model, "get_decoder", None)
+    config: Any = getattr(model, "config", None)
+    if get is None or not hasattr(config, "get_text_config"):
+        return "it has no get_decoder(), so nobody knows where its layers are"
+    text, decoder = config.get_text_config(), get()
+    kind = getattr(text, "model_type", type(text).__name__)
+    if kind not in SERVED:
+        return f"its language model is of type '{kind}'; served are {', '.join(SERVED)}"
+    window = getattr(text, "sliding_window", None)
+    layer_types = set(getattr(text, "layer_types", None) or ())
+    if layer_types - {"full_attention"} or (window and getattr(text, "use_sliding_window", True)):
+        return (
+            f"its language model attends in a sliding window (sliding_window {window}, layer types "
+            f"{', '.join(sorted(layer_types)) or 'not given'}); only full attention is served, for caches would forget"
+        )
+    rope = getattr(text, "rope_parameters", None) or {}
+    if rope.get("mrope_section"):
+        return "its positions have several axes (mrope)"
+    if rope.get("rope_type") in ("dynamic", "longrope"):
+        return f"its rotary embedding depends on the prompt's length (rope_type '{rope['rope_type']}')"
+    missing = [name for name in ("layers", "norm", "rotary_emb") if not hasattr(decoder, name)]
+    if missing:
+        return f"{type(decoder).__name__} has no {', '.join(missing)}"
+    used = getattr(text, "_attn_implementation", None)
+    if used not in ATTENTION:
+        return f"its attention runs as '{used}'; served are {', '.join(ATTENTION)} (model.set_attn_implementation(...))"
+    return ""
+
+
+def with_decoder(declaration: Declaration, model: Any) -> Declaration:
+    """``declaration`` with what the language model offers, or why it offers nothing."""
+    why = refusal(model)
+    if why:
+        return replace(declaration, reasons={**declaration.reasons, "decoder": why})
+    layers = len(decoder_of(model).layers)
+    return replace(
+        declaration,
+        decoder_layers=layers,
+        offers=(*declaration.offers, *(Offer(family, layers, only=tuple(range(layers))) for family in FAMILIES)),
+    )
+
+
+def check_cache(cache: Any) -> None:
+    """Refuse caches whose layers cannot have lengths of their own.
+
+    Raises:
+        AttachError: names the cache, and what to use.
+    """
+    from transformers.cache_utils import DynamicCache, DynamicLayer
+
+    if cache is None:
+        return
+    odd = sorted({type(layer).__name__ for layer in getattr(cache, "layers", ()) if type(layer) is not DynamicLayer})
+    if type(cache) is not DynamicCache or odd:
+        held = f" with layers of {', '.join(odd)}" if odd else ""
+        raise AttachError(
+            f"a {type(cache).__name__}{held} cannot be used while tokens are pruned inside the language model: layers "
+            f"behind a stage hold fewer positions than those before it; use a DynamicCache (the default)"
+        )
+
+
+def check_whole(cache: Any) -> None:
+    """Refuse a cache of a pruned prompt that nobody here knows: positions of what follows would be guessed.
+
+    Raises:
+        AttachError: its layers hold unequal numbers of positions.
+    """
+    from transformers.cache_utils import DynamicLayer
+
+    held = [layer.get_seq_length() for layer in getattr(cache, "layers", ()) if type(layer) is DynamicLayer]
+    if len(set(held)) > 1:
+        raise AttachError(
+            f"layers of this cache hold {min(held)} to {max(held)} positions, so its prompt was pruned inside the "
+            f"language model, and not by this pruner, or it is a copy; go on from the very cache that the pruned call "
+            f"returned, or pass the whole conversation without a cache"
+        )
+
+
+def check_cache_kind(kind: Any) -> None:
+    """Refuse a ``cache_implementation`` that would make such a cache.
+
+    Raises:
+        AttachError: names it, and what to use.
+    """
+    if kind not in (None, "dynamic", "dynamic_full"):
+        raise AttachError(
+            f"cache_implementation='{kind}' cannot be used while tokens are pruned inside the language model: layers "
+            f"behind a stage hold fewer positions than those before it; leave it out, or say 'dynamic'"
+        )

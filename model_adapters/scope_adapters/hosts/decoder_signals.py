@@ -1,0 +1,178 @@
+"""What a stage inside the language model may read: rows of one layer's attention, its keys, its hidden states.
+
+Only the rows that are asked for are computed, from the layer's own projections, norms and rotary embedding; nothing
+goes through ``output_attentions``, so any attention kernel may run beside it.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor
+
+_CHUNK = 256
+"""Queries whose attention is held at once where all of them are asked for."""
+
+
+@dataclass(frozen=True)
+class View:
+    """The prompts of one call as they reach a layer.
+
+    Attributes:
+        hidden: (B, L, D) what the layer is given.
+        rotary: cosines and sines of the positions, (B, L, C) each.
+        valid: (B, L) bool: False for padding.
+        prompts: The prompt of each image.
+        columns: (n_i,) int64 per image: where its tokens are, in their order.
+        texts: (m_i,) int64 per image: where the text tokens behind it are.
+    """
+
+    hidden: Tensor
+    rotary: tuple[Tensor, Tensor]
+    valid: Tensor
+    prompts: Sequence[int]
+    columns: Sequence[Tensor]
+    texts: Sequence[Tensor]
+
+
+class Reading:
+    """One layer's signals for the images of a call. Every entry is one tensor per image, without a batch axis."""
+
+    def __init__(self, decoder: Any, number: int, view: View, *, half: bool) -> None:
+        """Args: the decoder, the layer's number, the prompts, and whether softmax ends in the model's own dtype."""
+        self.decoder, self.layer, self.view, self.half = decoder, decoder.layers[number], view, half
+        self.attention = self.layer.self_attn
+        self._normed: Tensor | None = None
+        self._keys: Tensor | None = None
+
+    def read(self, family: str) -> list[Tensor]:
+        """The signal of every image."""
+        return [_FAMILIES[family](self, image) for image in range(len(self.view.columns))]
+
+    def taken(self, image: int, columns: Tensor, states: Tensor) -> Tensor:
+        """(n, D) states of some columns of the image's prompt."""
+        taken: Tensor = states[self.view.prompts[image]][columns]
+        return taken
+
+    @property
+    def normed(self) -> Tensor:
+        """(B, L, D) what the layer's attention is given."""
+        if self._normed is None:
+            self._normed = self.layer.input_layernorm(self.view.hidden)
+        return self._normed
+
+    @property
+    def keys(self) -> Tensor:
+        """(B, H, L, C) keys, rotated, one head for each that the cache holds."""
+        if self._keys is None:
+            self._keys = self.rotated(self.heads("k", self.normed), *self.view.rotary)
+        return self._keys
+
+    def heads(self, which: str, states: Tensor) -> Tensor:
+        """(B, H, L, C) projections of (B, L, D) states, normed where the layer norms them."""
+        projected: Tensor = getattr(self.attention, f"{which}_proj")(states)
+        split = projected.view(*projected.shape[:-1], -1, self.attention.head_dim)
+        norm = getattr(self.attention, f"{which}_norm", None)
+        made: Tensor = (split if norm is None else norm(split)).transpose(1, 2)
+        return made
+
+    def rotated(self, heads: Tensor, cos: Tensor, sin: Tensor) -> Tensor:
+        """The heads under the model's own rotary embedding."""
+        rotate = sys.modules[type(self.attention).__module__].apply_rotary_pos_emb
+        made: Tensor = rotate(heads, heads, cos.to(heads.device), sin.to(heads.device))[0]
+        return made
+
+    def rows(self, image: int, queries: Tensor) -> Tensor:
+        """(H, Q, L) attention from some columns of the image's prompt, softmax over all real keys up to each."""
+        prompt = self.view.prompts[image]
+        cos, sin = (
+            part[prompt if part.shape[0] > 1 else 0][queries.to(part.device)][None] for part in self.view.rotary
+        )
+        query = self.rotated(self.heads("q", self.normed[prompt, queries][None]), cos, sin)[0]
+        key = self.keys[prompt].repeat_interleave(self.attention.num_key_value_groups, 0)
+        scores = query @ key.transpose(1, 2) * self.attention.scaling
+        column = torch.arange(scores.shape[2], device=scores.device)
+        seen = self.view.valid[prompt].to(scores.device) & (column <= queries.to(scores.device)[:, None])
+        attention: Tensor = scores.masked_fill(~seen, -torch.inf).softmax(-1, dtype=torch.float32)
+        return attention.to(scores.dtype) if self.half else attention
+
+    def last_query(self, image: int) -> Tensor:
+        """(H, N) from the last token of the prompt."""
+        last = self.view.valid[self.view.prompts[image]].nonzero()[-1]
+        return self.rows(image, last)[:, 0, self.view.columns[image]]
+
+    def text_rows(self, image: int) -> Tensor:
+        """(H, M, N) from every text token behind the image."""
+        return self.rows(image, self.view.texts[image])[:, :, self.view.columns[image]]
+
+    def received(self, image: int) -> Tensor:
+        """(H, N) mean over all tokens of the prompt but the one that is looked at."""
+        queries = self.view.valid[self.view.prompts[image]].nonzero()[:, 0]
+        columns = self.view.columns[image]
+        total = torch.zeros(())
+        for some in torch.split(queries, _CHUNK):
+            rows = self.rows(image, some)[:, :, columns].masked_fill(some[:, None] == columns, 0)
+            total = rows.float().sum(1) + total.to(rows.device)
+        return total / max(len(queries) - 1, 1)
+
+
+def _of_tokens(states: Callable[[Reading], Tensor]) -> Callable[[Reading, int], Tensor]:
+    return lambda reading, image: reading.taken(image, reading.view.columns[image], states(reading))
+
+
+def _of_text(states: Callable[[Reading], Tensor]) -> Callable[[Reading, int], Tensor]:
+    return lambda reading, image: reading.taken(image, reading.view.texts[image], states(reading))
+
+
+def _hidden(reading: Reading) -> Tensor:
+    return reading.view.hidden
+
+
+def _final(reading: Reading) -> Tensor:
+    normed: Tensor = reading.decoder.norm(reading.view.hidden)
+    return normed
+
+
+def _keys(reading: Reading, image: int, columns: Tensor) -> Tensor:
+    return reading.keys[reading.view.prompts[image]][:, columns]
+
+
+_FAMILIES: dict[str, Callable[[Reading, int], Tensor]] = {
+    "decoder.last_query_attention": Reading.last_query,
+    "decoder.text_attention": Reading.text_rows,
+    "decoder.received_attention": Reading.received,
+    "decoder.hidden": _of_tokens(_hidden),
+    "decoder.vision_hidden": _of_tokens(_hidden),
+    "decoder.normed": _of_tokens(_final),
+    "decoder.keys": lambda reading, image: _keys(reading, image, reading.view.columns[image]),
+    "decoder.text_hidden": _of_text(_hidden),
+    "decoder.text_normed": _of_text(_final),
+    "decoder.text_keys": lambda reading, image: _keys(reading, image, reading.view.texts[image]),
+}
+
+TOKEN_AXES: dict[str, int | None] = {
+    "decoder.last_query_attention": 1,
+    "decoder.text_attention": 2,
+    "decoder.received_attention": 1,
+    "decoder.hidden": 0,
+    "decoder.vision_hidden": None,
+    "decoder.normed": 0,
+    "decoder.keys": 1,
+    "decoder.text_hidden": None,
+    "decoder.text_normed": None,
+    "decoder.text_keys": None,
+}
+"""Which axis of an image's tensor runs over its tokens; None where it runs over something that no stage drops."""
+
+
+def stacked(tensors: Sequence[Tensor]) -> Tensor:
+    """Tensors of several images as one, filled up with zeros to the longest along every axis."""
+    shape = [max(sizes) for sizes in zip(*(tensor.shape for tensor in tensors), strict=True)]
+    made = tensors[0].new_zeros((len(tensors), *shape))
+    for number, tensor in enumerate(tensors):
+        made[number][tuple(slice(size) for size in tensor.shape)] = tensor
+    return made

@@ -1,0 +1,92 @@
+"""CLIP's text tower as a signal: how near each patch is to the question in CLIP's shared space.
+
+LLaVA's tower is CLIP's vision half alone, so the text half has to be supplied::
+
+    relevance = ClipTextSimilarity(CLIPModel.from_pretrained(name), CLIPTokenizerFast.from_pretrained(name), questions)
+    with scope.Pruner("cdpruner@64").attach(model, signals={"clip.text_similarity": relevance}):
+        model.generate(**inputs)
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+from scope_core import AttachError
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    from scope_core import VisualTokens
+
+
+class ClipTextSimilarity:
+    """``clip.text_similarity``: cosine of each chunk of the question to each patch, in CLIP's shared space.
+
+    Patches are ``visual_projection(post_layernorm(hidden state of layer))``; texts longer than CLIP's context are cut
+    into chunks of it. CDPruner, NeurIPS 2025, arXiv 2506.10967.
+
+    Args:
+        clip: A transformers ``CLIPModel`` whose vision half is the model's tower.
+        tokenizer: CLIP's own.
+        questions: ``inputs -> texts``, the question about each image of a call, in placeholder order; or a tokenizer of
+            the language model, which decodes the whole prompt of each image.
+        layer: Hidden states of the tower that are projected, counted as in ``hidden_states``.
+
+    Attributes:
+        needs: The signal of the model's tower that is read.
+    """
+
+    def __init__(self, clip: Any, tokenizer: Any, questions: Any, *, layer: int = -2) -> None:
+        self.clip, self.tokenizer, self.questions, self.layer = clip, tokenizer, questions, layer
+        self.needs = frozenset({f"vision.hidden[{layer}]"})
+
+    def __call__(self, inputs: Mapping[str, Any], tokens: VisualTokens) -> Tensor:
+        """(images, T, N) in [-1, 1]; rows of zeros fill up images whose question has fewer chunks.
+
+        Raises:
+            AttachError: there are not as many questions as images, or the tower is not this CLIP's.
+        """
+        import torch
+        from torch.nn.utils.rnn import pad_sequence
+
+        ask: Callable[[Mapping[str, Any]], Sequence[str]] = (
+            self.questions if callable(self.questions) and not hasattr(self.questions, "decode") else self._prompts
+        )
+        texts, hidden = list(ask(inputs)), tokens.signal(next(iter(self.needs)))
+        if len(texts) != len(hidden):
+            raise AttachError(f"{len(texts)} questions were given for {len(hidden)} images; give one for each image")
+        norm, projection = self.clip.vision_model.post_layernorm, self.clip.visual_projection
+        if hidden.shape[-1] != projection.in_features:
+            raise AttachError(
+                f"the model's tower has width {hidden.shape[-1]}, the CLIP model given {projection.in_features}; load "
+                f"the CLIP model that the tower was taken from"
+            )
+        with torch.no_grad():
+            hidden = hidden.to(projection.weight)
+            patches = torch.nn.functional.normalize(projection(norm(hidden)), dim=-1)
+            chunks = [torch.nn.functional.normalize(self._embedded(text), dim=-1) for text in texts]
+            made: Tensor = pad_sequence(chunks, batch_first=True).to(patches) @ patches.transpose(1, 2)
+        return made.to(tokens.features.dtype)
+
+    def _embedded(self, text: str) -> Tensor:
+        """(T, C) one row per chunk of CLIP's context length."""
+        import torch
+
+        longest = int(self.clip.config.text_config.max_position_embeddings)
+        given = self.tokenizer(text, return_tensors="pt")
+        count = given["input_ids"].shape[1]
+        rows = -(-count // longest)
+        cut = {
+            name: torch.nn.functional.pad(given[name], (0, rows * longest - count)).view(rows, longest)
+            for name in ("input_ids", "attention_mask")
+        }
+        device = self.clip.text_projection.weight.device
+        pooled = self.clip.text_model(**{name: ids.to(device) for name, ids in cut.items()}).pooler_output
+        made: Tensor = self.clip.text_projection(pooled)
+        return made
+
+    def _prompts(self, inputs: Mapping[str, Any]) -> list[str]:
+        """The prompt of each image as text, without special tokens."""
+        ids = inputs["input_ids"]
+        return [self.questions.decode(ids[row][ids[row] >= 0], skip_special_tokens=True) for row in inputs["prompts"]]

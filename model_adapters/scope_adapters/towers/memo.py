@@ -1,0 +1,92 @@
+"""Tower layers that nobody looks into run once for each picture: their output is kept and found again."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack, contextmanager
+from contextvars import ContextVar
+from typing import TYPE_CHECKING, Any
+
+from scope_core import replace_attribute
+
+if TYPE_CHECKING:
+    from torch import Tensor, nn
+
+    from scope_core import Memo
+
+_current: ContextVar[Memo | None] = ContextVar("scope_memo", default=None)
+
+
+@contextmanager
+def remembering(memo: Memo | None) -> Iterator[None]:
+    """Towers that run inside may use ``memo``."""
+    token = _current.set(memo)
+    try:
+        yield
+    finally:
+        _current.reset(token)
+
+
+def resume(layers: Sequence[nn.Module], first: int, undo: ExitStack) -> None:
+    """Make ``layers[:first]`` use the memo of the moment, if there is one.
+
+    Layer 0's input depends on the pixels and the embedding's weights; the key is its hash and that of the weights of
+    the layers. What is kept is the input of ``layers[first]``, bit for bit, so that signals and features of later
+    layers are as if all had run.
+
+    Args:
+        layers: Of the tower.
+        first: The first layer that somebody looks into.
+        undo: What undoes it.
+    """
+    memo = _current.get()
+    if memo is None or first < 1:
+        return
+    state: dict[str, Any] = {}
+
+    def begin(hidden_states: Tensor, *args: Any, **kwargs: Any) -> Any:
+        state["key"] = _key(hidden_states, layers[:first])
+        state["found"] = found = memo.get(state["key"])
+        if found is not None and found.shape == hidden_states.shape and found.dtype == hidden_states.dtype:
+            return found.to(hidden_states.device)
+        state["found"] = None
+        return keep(0, first_forward(hidden_states, *args, **kwargs))
+
+    def later(number: int, forward: Any) -> Any:
+        def run(hidden_states: Tensor, *args: Any, **kwargs: Any) -> Any:
+            if state.get("found") is not None:
+                return hidden_states
+            return keep(number, forward(hidden_states, *args, **kwargs))
+
+        return run
+
+    def keep(number: int, output: Any) -> Any:
+        if number == first - 1 and hasattr(output, "detach"):  # layers that return tuples are left alone
+            memo.put(state["key"], output.detach())
+        return output
+
+    first_forward = layers[0].forward
+    replace_attribute(layers[0], "forward", begin, undo)
+    for number, layer in enumerate(layers[1:first], 1):
+        replace_attribute(layer, "forward", later(number, layer.forward), undo)
+
+
+def _key(hidden: Tensor, layers: Sequence[nn.Module]) -> str:
+    digest = hashlib.blake2b(digest_size=20)
+    for tensor in (hidden, *(_sample(parameter) for layer in layers for parameter in layer.parameters())):
+        digest.update(f"{tuple(tensor.shape)} {tensor.dtype}".encode())
+        digest.update(_bytes(tensor))
+    return digest.hexdigest()
+
+
+def _sample(parameter: Tensor) -> Tensor:
+    """Vectors whole, every 4097th entry of matrices: enough to tell trained towers apart, and quick to hash."""
+    return parameter if parameter.dim() == 1 else parameter.flatten()[::4097]
+
+
+def _bytes(tensor: Tensor) -> bytes:
+    import torch
+
+    whole = tensor.detach().cpu().clone(memory_format=torch.contiguous_format).flatten()
+    return whole.view(torch.uint8).numpy().tobytes()

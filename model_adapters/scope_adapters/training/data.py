@@ -1,0 +1,59 @@
+"""What the stages train on, from a task's examples."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from scope_adapters.training.features import Features
+from scope_adapters.training.prompts import Asked, Words
+from scope_adapters.training.stages import Data
+from scope_adapters.training.vocabulary import SPECIAL, UNKNOWN, tokenizer
+from scope_core import Question, Task, default_registry
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedTokenizerFast
+
+WORDINGS = ("short", "varied", "test")
+"""The same scenes are asked about in each of them."""
+
+
+def task(*, sprites: Path | None, photographs: Path | None, wording: str, scenes: int) -> Task[Any]:
+    """The installed ``scenes`` task, set to ask everything about varied training scenes."""
+    registry = default_registry()
+    folders = {"sprites": sprites, "photographs": photographs}
+    options: dict[str, Any] = {name: str(folder) for name, folder in folders.items() if folder is not None}
+    options |= {"wording": wording, "scenes": scenes, "ask": "everything", "vary": True}
+    made: Task[Any] = registry.build("task", registry.get("task", "scenes").spec.model_validate(options))
+    return made
+
+
+def gather(features: Features, asked: Sequence[Sequence[Question]]) -> tuple[Data, PreTrainedTokenizerFast]:
+    """Training data, and the tokenizer of all its words.
+
+    Args:
+        features: Of the scenes.
+        asked: Questions of each scene.
+    """
+    labels = sorted({box.label for boxes in features.objects for box in boxes})
+    texts = {text for questions in asked for q in questions for text in (q.text, q.answer)}
+    texts |= {"yes no", UNKNOWN, "a an", " ".join(map(str, range(10)))}
+    words = tokenizer(labels, texts)
+    number = {label: index for index, label in enumerate(labels, 1)}
+    known = frozenset(range(len(SPECIAL), len(SPECIAL) + len(labels)))
+    cache: dict[str, tuple[int, ...]] = {}
+
+    def ids(text: str) -> tuple[int, ...]:
+        if text not in cache:
+            cache[text] = tuple(words(text)["input_ids"][1:])
+        return cache[text]
+
+    pools = [
+        [Asked(q.kind, ids(q.text), ids(q.answer)[0], tuple(i for i in ids(q.text) if i in known)) for q in questions]
+        for questions in asked
+    ]
+    yes, no, unknown = (ids(word)[0] for word in ("yes", "no", UNKNOWN))
+    answers = Words(yes, no, unknown, tuple(ids(str(number))[0] for number in range(10)))
+    classes = [[number[box.label] for box in boxes] for boxes in features.objects]
+    return Data(features, classes, len(SPECIAL), len(labels), pools, answers), words

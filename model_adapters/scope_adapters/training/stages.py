@@ -1,0 +1,139 @@
+"""The stages that train: align, lookup, mixed. Each step is a function of the state alone, so a run can resume."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from random import Random
+from typing import TYPE_CHECKING, Any, TypeAlias
+
+from scope_adapters.training.features import Features
+from scope_adapters.training.prompts import Asked, Words, ask, pack
+from scope_adapters.training.settings import TOKENS, WIDTH
+from scope_adapters.training.student import Student, full_mask
+from scope_adapters.training.subsets import FIRST, LAST, owners, seen, subset
+
+if TYPE_CHECKING:
+    import numpy as np
+    from torch import Tensor
+
+Forward: TypeAlias = Callable[..., Any]
+
+SCENES, BACKGROUND = 40, 0.07
+"""Of `align`: scenes in a step, and share of the background's patches that is used."""
+SHARP, SMOOTH, NORM = 20.0, 0.05, 0.1
+"""Of `align`: scale of the cosines, label smoothing, weight of keeping projected patches at unit length."""
+QUESTIONS, LENGTH = 16, 160
+"""Of `answer`: questions about a scene, and text tokens for them."""
+FEW = (96, 32)
+MIXED = ((24, 40), (64, 36), (128, 28), (256, 20), (TOKENS, 12))
+MIXED_SHARES = (0.12, 0.18, 0.12, 0.1, 0.48)
+"""Kept tokens and scenes of a step, and how often each comes."""
+
+
+@dataclass
+class Data:
+    """What is trained on.
+
+    Attributes:
+        features: Of the scenes.
+        classes: Class of each object of each scene, from 1.
+        first: Id of class 1's word; those of the others follow it.
+        count: Number of classes.
+        pools: Questions of each scene.
+        words: Ids of answers.
+        owner: Patch owners of each scene.
+    """
+
+    features: Features
+    classes: Sequence[Sequence[int]]
+    first: int
+    count: int
+    pools: Sequence[Sequence[Asked]]
+    words: Words
+    owner: list[Any] = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.owner = [owners(boxes) for boxes in self.features.objects]
+
+
+@dataclass
+class Draws:
+    """The random generators of a run; their states are part of a checkpoint."""
+
+    python: Random
+    numpy: np.random.Generator
+
+    @classmethod
+    def of(cls, seed: int) -> Draws:
+        """Fresh generators."""
+        import numpy as np
+
+        return cls(Random(seed), np.random.default_rng(seed))  # noqa: S311
+
+
+def rate(step: int, steps: int, *, peak: float, last: float, warm: int) -> float:
+    """Learning rate: linear warm-up, then a cosine from ``peak`` to ``last``."""
+    slope = last + (peak - last) * 0.5 * (1 + math.cos(math.pi * step / steps))
+    return slope * min(1.0, (step + 1) / warm)
+
+
+def align(student: Student, data: Data, draws: Draws) -> Tensor:
+    """Loss of a step that makes an object's patch point at its class word's embedding, and others at none.
+
+    Cosine-scaled cross-entropy over the classes; the embeddings stay as they are. Without this stage the decoder
+    stays at the prior, because it cannot tell which patches a word is about.
+    """
+    import numpy as np
+    import torch
+    from torch.nn.functional import cross_entropy, linear, normalize
+
+    rows, targets = [], []
+    scenes = min(SCENES, len(data.features))
+    for index in draws.numpy.choice(len(data.features), scenes, replace=False):
+        label = np.array([0, *data.classes[index]])[data.owner[index].astype(int) + 1]
+        # All patches of objects, and some of the many others.
+        taken = (label > 0) | (draws.numpy.random(TOKENS) < BACKGROUND)
+        rows.append(data.features.values[index][taken])
+        targets.append(label[taken])
+    features, aim = np.concatenate(rows).astype(np.float32), torch.from_numpy(np.concatenate(targets))
+    words = student.words[data.first : data.first + data.count].detach()
+    classes = normalize(torch.cat([student.none[None], words]), dim=-1)
+    projected = student.project(torch.from_numpy(features))
+    length = projected.norm(dim=-1, keepdim=True)
+    logits = SHARP * linear(projected / length, classes)
+    loss: Tensor = cross_entropy(logits, aim, label_smoothing=SMOOTH) + NORM * ((length - 1) ** 2).mean()
+    return loss
+
+
+def answer(student: Student, data: Data, draws: Draws, *, few: bool, forward: Forward) -> Tensor:
+    """Loss of a step that answers questions about a part of each image's tokens.
+
+    Args:
+        student: The model.
+        data: The scenes.
+        draws: What is drawn from.
+        few: 96 tokens, most of them objects', to learn looking things up; else 24 to all, by `subsets.LAST`.
+        forward: ``student.forward``, perhaps compiled.
+    """
+    import numpy as np
+    import torch
+    from torch.nn.functional import cross_entropy, linear
+
+    keep, scenes = FEW if few else draws.python.choices(MIXED, MIXED_SHARES)[0]
+    chosen = np.sort(draws.numpy.choice(len(data.features), min(scenes, len(data.features)), replace=False))
+    features, asked = np.empty((len(chosen), keep, WIDTH), np.float32), []
+    for row, index in enumerate(chosen):
+        values, owner = data.features.values[index].astype(np.float32), data.owner[index]
+        pattern = draws.python.choice(FIRST if few else LAST)
+        kept = None if keep == TOKENS else subset(pattern, keep, values, owner, draws.numpy)
+        features[row] = values if kept is None else values[kept]
+        labels = [data.first - 1 + number for number in data.classes[index]]
+        objects = list(zip(labels, seen(owner, kept, len(labels)), strict=True))
+        asked.append(ask(data.pools[index], objects, data.words, QUESTIONS, draws.python))
+    packed = pack(asked, LENGTH)
+    states = forward(torch.from_numpy(features), packed.ids, packed.positions, full_mask(packed, keep))
+    learnt = packed.targets != -100
+    loss: Tensor = cross_entropy(linear(states[learnt].float(), student.words), packed.targets[learnt])
+    return loss

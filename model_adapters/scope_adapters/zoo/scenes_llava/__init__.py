@@ -1,0 +1,1 @@
+"""The zoo's ``scenes-llava``: its weights, configuration, tokenizer and card (README.md), and its loader."""

@@ -1,0 +1,75 @@
+"""A small LLaVA that was really trained: dinov2-small, and a projector and decoder that ship with the package."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from scope_adapters.zoo.hub import one_prompt
+from scope_core import LoadedModel, ZooError
+
+if TYPE_CHECKING:
+    from PIL.Image import Image
+
+FOLDER = Path(__file__).parent
+NOTE = "a 3.6M-parameter decoder trained on emoji pasted on photographs: it knows those objects, in its own few words"
+
+
+def load(source: str, *, cache_dir: Path | None = None) -> LoadedModel:
+    """The model in float32; only the tower's weights are fetched (once).
+
+    Its inputs are the shorter side of a picture resized to 336 pixels and the centre cropped, whatever its size and
+    mode. A question with a word outside its vocabulary is answered with "unknown".
+
+    Args:
+        source: Where the tower comes from; named in the zoo entry.
+        cache_dir: Folder of the tower's weights.
+
+    Raises:
+        ZooError: the tower cannot be had, or the package's files are damaged.
+        MissingDependencyError: transformers, safetensors or onnx is not installed.
+    """
+    from safetensors import SafetensorError
+
+    from scope_adapters.zoo.towers import dinov2_small
+
+    tower = dinov2_small(source, cache_dir=cache_dir)
+    try:
+        model, words = assemble(FOLDER, tower.module)
+    except (OSError, ValueError, RuntimeError, SafetensorError) as error:
+        raise ZooError(f"the files of scenes-llava in {FOLDER} are damaged: {error}. Reinstall scope-core") from error
+
+    def inputs(images: Sequence[Image], question: str) -> dict[str, Any]:
+        one_prompt(question)
+        placeholders = "<image>" * model.config.image_seq_length * len(images)
+        made = dict(words(f"{placeholders} {question.replace('<image>', ' ')}", return_tensors="pt"))
+        return {**made, "pixel_values": tower.pixels(images)} if images else made
+
+    def decode(ids: Any) -> str:
+        return str(words.decode(ids, skip_special_tokens=True))
+
+    return LoadedModel(model=model, inputs=inputs, decode=decode, name="scenes-llava", notes=NOTE, view=tower.view)
+
+
+def assemble(folder: Path, vision: Any) -> tuple[Any, Any]:
+    """``LlavaForConditionalGeneration`` and tokenizer out of a folder that training exported, around a tower.
+
+    Raises:
+        OSError, ValueError, RuntimeError, SafetensorError: a file is missing or does not fit.
+    """
+    import torch
+    from safetensors.torch import load_file
+    from transformers import AutoTokenizer, LlavaConfig, LlavaForConditionalGeneration
+
+    config = LlavaConfig.from_pretrained(folder)
+    with torch.random.fork_rng(devices=[]):
+        model = LlavaForConditionalGeneration(config)
+    weights = {name: tensor.float() for name, tensor in load_file(folder / "model.safetensors").items()}
+    weights |= {f"model.vision_tower.{name}": tensor for name, tensor in vision.state_dict().items()}
+    model.load_state_dict(weights, strict=True)
+    words = AutoTokenizer.from_pretrained(folder)
+    model.generation_config.pad_token_id = words.pad_token_id
+    model.generation_config.bos_token_id = words.bos_token_id
+    model.generation_config.eos_token_id = words.eos_token_id
+    return model.eval(), words

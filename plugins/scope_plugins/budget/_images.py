@@ -1,0 +1,14 @@
+"""Which images a budget per image is for."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from scope_core import Group
+
+
+def images_in(groups: Sequence[Group]) -> list[int]:
+    """Images that have tokens, in the order in which `scope_core.fill` wants their counts."""
+    return list(dict.fromkeys(span.image for group in groups for span in group if span.tokens))

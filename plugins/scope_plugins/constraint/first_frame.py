@@ -1,0 +1,42 @@
+"""The first frame is kept whole."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Annotated, Literal
+
+from pydantic import Field
+
+from scope_core import ComponentSpec, Constraint
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    from scope_core import VisualTokens
+
+
+class FirstFrameSpec(ComponentSpec):
+    """The tokens of a group's first frames must be kept."""
+
+    name: Literal["first_frame"] = "first_frame"
+    frame: Literal["image", "tile"] = "image"
+    """What a frame is: each image of the group (with ``partition: prompt``), or each tile."""
+    count: Annotated[int, Field(ge=1)] = 1
+    """How many frames from the start."""
+
+
+class FirstFrame(Constraint[FirstFrameSpec]):
+    """Required: every token of the group's first ``count`` images (or tiles). Source: EVS, arXiv 2510.14624."""
+
+    def must_keep(self, tokens: VisualTokens) -> Tensor | None:
+        """(B, N) bool."""
+        import torch
+
+        tile = tokens.tile if self.spec.frame == "tile" else torch.zeros_like(tokens.tile)
+        mask = torch.zeros_like(tokens.valid)
+        for group, valid in enumerate(tokens.valid):
+            number = tokens.image[group] * (int(tile.max()) + 1) + tile[group]  # rises with image, then tile
+            frames = sorted(set(number[valid].tolist()))
+            if frames:
+                last = frames[: self.spec.count][-1]
+                mask[group] = (number <= last) & valid
+        return mask

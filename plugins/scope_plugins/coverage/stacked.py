@@ -1,0 +1,77 @@
+"""Several coverage functions as one: their weighted sum."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Annotated, Any, Literal
+
+from pydantic import Field, model_validator
+
+from scope_core import ComponentSpec, CoverageFunction, Slot
+
+if TYPE_CHECKING:
+    from typing import Self
+
+    from torch import Tensor
+
+    from scope_core import VisualTokens
+
+
+class StackedSpec(ComponentSpec):
+    """A weighted sum of coverage functions."""
+
+    name: Literal["stacked"] = "stacked"
+    of: Annotated[tuple[ComponentSpec, ...], Slot("coverage", many=True), Field(min_length=1)]
+    """The coverage functions; those that read a similarity share one."""
+    weights: tuple[Annotated[float, Field(ge=0)], ...] = ()
+    """One weight per function. Left out: all 1."""
+
+    @model_validator(mode="after")
+    def _one_weight_each(self) -> Self:
+        if self.weights and len(self.weights) != len(self.of):
+            raise ValueError(f"give one weight per function: {len(self.of)} functions, weights {list(self.weights)}")
+        return self
+
+
+class Stacked(CoverageFunction[StackedSpec]):
+    """``f(A) = sum_s w_s f_s(A)``; monotone and submodular where all its functions are.
+
+    Facility location of the tokens stacked on that of the text is one facility location with extra rows: MMTok, arXiv
+    2508.18264.
+    """
+
+    @property
+    def uses_similarity(self) -> bool:  # type: ignore[override]  # these four follow from the functions
+        """Whether one of the functions does."""
+        return any(part.uses_similarity for part in self.parts["of"])
+
+    @property
+    def monotone(self) -> bool:  # type: ignore[override]
+        """Whether all functions are."""
+        return all(part.monotone for part in self.parts["of"])
+
+    @property
+    def submodular(self) -> bool:  # type: ignore[override]
+        """Whether all functions are."""
+        return all(part.submodular for part in self.parts["of"])
+
+    @property
+    def nonnegative_similarity(self) -> bool:  # type: ignore[override]
+        """Whether one of the functions asks for it."""
+        return any(part.nonnegative_similarity for part in self.parts["of"])
+
+    def start(self, similarity: Tensor, tokens: VisualTokens) -> list[Any]:
+        """One state per function."""
+        return [part.start(similarity, tokens) for part in self.parts["of"]]
+
+    def gain(self, state: list[Any]) -> Tensor:
+        """(B, N) the weighted sum of gains."""
+        weights = self.spec.weights or (1.0,) * len(state)
+        gains = [w * part.gain(s) for w, part, s in zip(weights, self.parts["of"], state, strict=True)]
+        total: Tensor = gains[0]
+        for gain in gains[1:]:
+            total = total + gain
+        return total
+
+    def add(self, state: list[Any], pick: Tensor) -> list[Any]:
+        """The pick, added to every function's set."""
+        return [part.add(one, pick) for part, one in zip(self.parts["of"], state, strict=True)]

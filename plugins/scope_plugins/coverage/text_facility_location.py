@@ -1,0 +1,92 @@
+"""Facility location of the text: how well every word is represented by its best kept token."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Annotated, Literal
+
+from pydantic import Field
+
+from scope_core import ComponentSpec, CoverageFunction, TokensError
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    from scope_core import VisualTokens
+
+
+class TextFacilityLocationSpec(ComponentSpec):
+    """Mean over the text's tokens of the best similarity to a kept visual token."""
+
+    name: Literal["text_facility_location"] = "text_facility_location"
+    against: str = "features"
+    """What the text's embeddings are compared with: the features, or a signal in the same space (``projected``)."""
+    temperature: Annotated[float, Field(gt=0)] | None = 0.02
+    """Of a softmax over each text token's cosines; null takes the cosines as they are, negatives counting as 0."""
+    rows: Literal["mean", "sum"] = "mean"
+    """Whether text tokens are averaged or added up."""
+
+
+@dataclass
+class _State:
+    similarity: Tensor  # (B, M, N) float64
+    best: Tensor  # (B, M)
+
+
+class TextFacilityLocation(CoverageFunction[TextFacilityLocationSpec]):
+    """``f(A) = mean_t max(0, max_{j in A} T_tj)``, ``T_t = softmax_j(cos(z_t, x_j) / temperature)``, in float64.
+
+    ``z`` are ``text.embeddings``, whose rows of zeros are padding; the softmax runs over the valid tokens. A prompt
+    without text gives gains of 0. Monotone and submodular. Together with facility location in `stacked` it is the
+    objective of MMTok, arXiv 2508.18264 (temperature 0.02).
+    """
+
+    uses_similarity = False
+    monotone = True
+    submodular = True
+
+    @property
+    def needs(self) -> frozenset[str]:
+        """The text's embeddings, and the signal they are compared with."""
+        return frozenset({"text.embeddings", self.spec.against} - {"features"})
+
+    def start(self, similarity: Tensor, tokens: VisualTokens) -> _State:
+        """Nothing is covered yet.
+
+        Raises:
+            TokensError: text and tokens differ in width, or hold numbers that are not finite.
+        """
+        import torch
+
+        text = tokens.signal("text.embeddings").to(tokens.features.dtype)
+        name = self.spec.against
+        vectors = tokens.features if name == "features" else tokens.signal(name).to(tokens.features.dtype)
+        if vectors.dim() != 3 or text.dim() != 3 or text.shape[2] != vectors.shape[2]:
+            raise TokensError(
+                f"coverage {self} compares text.embeddings of shape {tuple(text.shape)} with {name} of shape "
+                f"{tuple(vectors.shape)}; they must be of one width: say `at: projected`, or `against: projected`"
+            )
+        if not bool(torch.isfinite(text).all()):
+            raise TokensError(f"coverage {self}: text.embeddings holds numbers that are not finite")
+        tokens.check_finite(name, vectors)
+        real = (text != 0).any(-1)  # (B, M)
+        everywhere = torch.ones_like(real)
+        words = replace(tokens, features=text, valid=everywhere).unit()
+        # float64: a small temperature magnifies rounding, which differs with the number of rows
+        rows = words.double() @ replace(tokens, features=vectors).unit().double().mT
+        pairs = real[:, :, None] & tokens.valid[:, None, :]
+        if self.spec.temperature is not None:
+            rows = (rows / self.spec.temperature).masked_fill(~pairs, -torch.inf).softmax(2)
+        rows = rows.masked_fill(~pairs, 0)
+        if self.spec.rows == "mean":
+            rows = rows / real.sum(1).clamp(min=1)[:, None, None]
+        return _State(rows, rows.new_zeros(rows.shape[:2]))
+
+    def gain(self, state: _State) -> Tensor:
+        """(B, N), at least 0; in [0, 1] for ``mean``."""
+        return (state.similarity - state.best[:, :, None]).clamp_(min=0).sum(1)
+
+    def add(self, state: _State, pick: Tensor) -> _State:
+        """Every text token is covered at least as well as the pick covers it."""
+        index = pick[:, None, None].expand(-1, state.similarity.shape[1], 1)
+        return _State(state.similarity, state.best.maximum(state.similarity.gather(2, index)[..., 0]))

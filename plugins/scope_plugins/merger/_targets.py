@@ -1,0 +1,66 @@
+"""Where mergers send dropped tokens, and the rows of tokens that are kept as they are."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    from scope_core import Selection, SimilarityMetric
+
+
+def kept_rows(selection: Selection) -> Tensor:
+    """(B, K, N) with a 1 for each kept token, in the order of ``selection.arranged``; rows of padding are 0."""
+    order, tokens = selection.arranged, selection.tokens
+    rows = tokens.features.new_zeros((*order.shape, tokens.shape[1]))
+    return rows.scatter(2, order.clamp(min=0)[..., None], (order >= 0).to(rows.dtype)[..., None])
+
+
+def keeps_nothing(selection: Selection) -> bool:
+    """Whether no group gets a row, so that mergers add none either."""
+    return selection.allotted is not None and not any(selection.allotted)
+
+
+def one_less(selection: Selection) -> Selection:
+    """The selection as a merger inside another sees it that takes one row of each group's budget for itself."""
+    allotted = selection.allotted
+    return selection if allotted is None else replace(selection, allotted=tuple(max(n - 1, 0) for n in allotted))
+
+
+def members(selection: Selection, similarity: SimilarityMetric[Any], stage: int | None) -> Tensor:
+    """(B, K, N) with a 1 in the row of the kept token that each dropped one goes to.
+
+    Where the selector folded tokens, they go where it put them; else to the most similar kept token, ties to the
+    lowest index. ``stage`` leaves only the picks of that stage of a chain as targets.
+    """
+    import torch
+
+    from scope_core import SpecError
+
+    if stage and selection.stage is None:
+        raise SpecError(f"the merger sends tokens to stage {stage} of a chain, and this selector has one stage only")
+    order, tokens = selection.arranged, selection.tokens
+    rows = tokens.features.new_zeros((*order.shape, tokens.shape[1]))
+    targets = torch.zeros_like(tokens.valid)
+    for group, picks in enumerate(selection.picks):
+        live = picks >= 0
+        if stage is not None:
+            made = torch.zeros_like(picks) if selection.stage is None else selection.stage[group]
+            live = live & (made == stage)
+        targets[group, picks[live]] = True
+    if selection.assigned is not None:
+        home = selection.assigned
+    else:
+        matrix = similarity.pairwise(tokens).masked_fill(~targets[:, None, :], -torch.inf)
+        home = matrix.argmax(2).masked_fill(~targets.any(1, keepdim=True), -1)
+    dropped = tokens.valid & ~selection.mask & (home >= 0)
+    dropped &= targets.gather(1, home.clamp(min=0))
+    for group, line in enumerate(order):
+        place = torch.full((tokens.shape[1],), -1, dtype=torch.int64, device=line.device)
+        live = line >= 0
+        place[line[live]] = live.nonzero().flatten()
+        here = dropped[group].nonzero().flatten()
+        rows[group, place[home[group, here]], here] = 1
+    return rows

@@ -1,0 +1,90 @@
+"""The best of the dropped tokens, clustered by density and averaged into rows of their own."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Annotated, Literal
+
+from pydantic import Field
+
+from scope_core import ComponentSpec, Merger, Slot
+from scope_plugins.merger._targets import kept_rows
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    from scope_core import Selection
+
+
+class DensityClustersSpec(ComponentSpec):
+    """Dropped tokens come back as the means of their clusters, behind the kept ones."""
+
+    name: Literal["density_clusters"] = "density_clusters"
+    saliency: Annotated[ComponentSpec, Slot("saliency")]
+    """Which dropped tokens come back: the highest."""
+    share: Annotated[float, Field(gt=0, le=1)] = 0.3
+    """How many: this share of the dropped, and one more."""
+    per_cluster: Annotated[int, Field(gt=0)] = 10
+    """How many of them share a row on average: their number is divided by this, and one added."""
+
+
+class DensityClusters(Merger[DensityClustersSpec]):
+    """Density peaks: centres are dense tokens far from any denser one; every other token joins the nearest centre.
+
+    With c clusters and distances ``d_ij = |x_i - x_j| / sqrt(D)``: density ``rho_i = exp(-mean d_ij^2)`` over its c
+    nearest (itself included), ``delta_i`` the distance to the nearest denser token (the greatest distance of all for
+    the densest), centres the c highest ``rho delta``, best first. Equal densities: the lower index counts as denser.
+
+    Source: SparseVLM, arXiv 2410.04417, section 3.4; density peaks with nearest neighbours, Du et al. 2016.
+    """
+
+    def extra(self, tokens: int, rows: int) -> tuple[int, int]:
+        """Rows behind the kept tokens, so that kept and clusters make ``rows`` together; none where nothing goes."""
+        clusters = 0
+        while rows < tokens and clusters != (more := self._clusters(tokens - rows + clusters)):
+            clusters = more
+        return 0, clusters
+
+    def weights(self, selection: Selection) -> Tensor:
+        """(B, K + c, N); a cluster's row is the mean of its tokens."""
+        import torch
+
+        from scope_core import scores
+
+        tokens, kept = selection.tokens, kept_rows(selection)
+        saliency = scores(self.parts["saliency"], tokens)
+        count = selection.picks.shape[1]
+        counts = [
+            row - picked for row, picked in zip(selection.allotted or selection.counts, selection.counts, strict=True)
+        ]
+        made = kept.new_zeros((kept.shape[0], max(counts, default=0), kept.shape[2]))
+        for group, clusters in enumerate(counts):
+            if clusters:
+                dropped = (tokens.valid[group] & ~selection.mask[group]).nonzero()[:, 0]
+                best = saliency[group, dropped].sort(descending=True, stable=True).indices
+                chosen = dropped[best[: self._recycled(len(dropped))]]
+                home = cluster(tokens.features[group, chosen], clusters)
+                made[group, home, chosen] = 1
+                made[group] /= made[group].sum(1, keepdim=True).clamp(min=1)
+        return torch.cat([kept[:, :count], made], 1)
+
+    def _recycled(self, dropped: int) -> int:
+        return min(int(dropped * self.spec.share) + 1, dropped)
+
+    def _clusters(self, dropped: int) -> int:
+        return min(int(self._recycled(dropped) / self.spec.per_cluster) + 1, self._recycled(dropped))
+
+
+def cluster(features: Tensor, clusters: int) -> Tensor:
+    """(N,) int64: which of the clusters each of N >= clusters tokens (N, D) belongs to; the best centre's is 0."""
+    import torch
+
+    distance = torch.stack([(features - row).norm(dim=1) for row in features]) / features.shape[1] ** 0.5
+    nearest = distance.sort(dim=1).values[:, :clusters]
+    density = (-nearest.square().mean(1)).exp()
+    index = torch.arange(len(features), device=features.device)
+    denser = (density > density[:, None]) | ((density == density[:, None]) & (index < index[:, None]))
+    apart = distance.masked_fill(~denser, distance.max()).amin(1)
+    centres = (apart * density).sort(descending=True, stable=True).indices[:clusters]
+    home: Tensor = distance[centres].argmin(0)
+    home[centres] = torch.arange(clusters, device=features.device)
+    return home

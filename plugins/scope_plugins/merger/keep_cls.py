@@ -1,0 +1,59 @@
+"""The tower's CLS token as a row of its own."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Annotated, Literal
+
+from scope_core import ComponentSpec, Merger, Slot
+from scope_plugins.merger._targets import keeps_nothing, kept_rows, one_less
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    from scope_core import Selection
+
+
+class KeepClsSpec(ComponentSpec):
+    """A row before the others for the CLS token."""
+
+    name: Literal["keep_cls"] = "keep_cls"
+    layer: int = -2
+    """After which layer CLS is taken, counted as in ``hidden_states``; the one whose features are kept."""
+    merger: Annotated[ComponentSpec, Slot("merger")]
+    """What becomes of the other rows."""
+
+
+class KeepCls(Merger[KeepClsSpec]):
+    """``y_0 = x_cls`` before the rows of another merger. The row counts against the budget.
+
+    Source: VisionZip, arXiv 2412.04467, whose dominant tokens include CLS.
+    """
+
+    @property
+    def needs(self) -> frozenset[str]:
+        """CLS of one layer."""
+        return frozenset({f"vision.cls[{self.spec.layer}]"})
+
+    def extra(self, tokens: int, rows: int) -> tuple[int, int]:
+        """One more row before the other merger's."""
+        before, after = self.parts["merger"].extra(tokens, max(rows - 1, 0))
+        return before + 1, after
+
+    @property
+    def uses_cls(self) -> bool:
+        """Always."""
+        return True
+
+    def weights(self, selection: Selection) -> Tensor:
+        """(B, 1 + before + K + after, N + 1)."""
+        import torch
+
+        inner = self.parts["merger"].weights(one_less(selection))
+        rows = kept_rows(selection) if inner is None else inner
+        width = selection.tokens.shape[1] + 1
+        rows = torch.nn.functional.pad(rows, (0, width - rows.shape[2]))
+        if keeps_nothing(selection):
+            return rows
+        rows = torch.nn.functional.pad(rows, (0, 0, 1, 0))
+        rows[:, 0, -1] = 1
+        return rows

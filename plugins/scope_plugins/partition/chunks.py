@@ -1,0 +1,35 @@
+"""Runs of neighbouring tokens."""
+
+from __future__ import annotations
+
+from itertools import accumulate, pairwise
+from typing import TYPE_CHECKING, Annotated, Literal
+
+from pydantic import Field
+
+from scope_core import ComponentSpec, Partition, Span
+
+if TYPE_CHECKING:
+    from scope_core import Group, Layout
+
+
+class ChunksSpec(ComponentSpec):
+    """Each image cut into runs of tokens, as equal as whole numbers allow."""
+
+    name: Literal["chunks"] = "chunks"
+    count: Annotated[int, Field(ge=1)] = 16
+    """Runs per image; images with fewer tokens have one run per token."""
+
+
+class Chunks(Partition[ChunksSpec]):
+    """Runs in token order, which are bands of rows in a grid; the first ``N mod count`` hold one token more."""
+
+    def split(self, layout: Layout) -> tuple[Group, ...]:
+        """At most ``count`` groups per image."""
+        groups: list[Group] = []
+        for number, image in enumerate(layout.images):
+            size, more = divmod(image.tokens, self.spec.count)
+            sizes = [size + (run < more) for run in range(self.spec.count)]
+            bounds = pairwise(accumulate(sizes, initial=0))
+            groups += [(Span(number, start, stop),) for start, stop in bounds if stop > start]
+        return tuple(groups)

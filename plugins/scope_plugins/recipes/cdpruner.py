@@ -1,0 +1,34 @@
+"""CDPruner: tokens that are relevant to the text and unlike each other, by a conditional DPP."""
+
+from __future__ import annotations
+
+from scope_core import Recipe
+
+BUDGET = {"name": "tokens", "keep": 64, "per": "image"}
+PAPER = "CDPruner, NeurIPS 2025, arXiv 2506.10967"
+
+RELEVANCE = {"name": "text_relevance", "sign": "negative", "chunks": "mean"}
+CDPRUNER = {
+    "saliency": {"name": "scaled", "of": RELEVANCE, "scale": "min_max"},
+    "similarity": "cosine",
+    "coverage": "log_det",
+    "combiner": "kernel",
+    "optimizer": "greedy",
+    "budget": BUDGET,
+    "at": "projected",
+}
+
+RECIPES = (
+    Recipe("cdpruner", CDPRUNER, "greedy by determinant: relevant to the text and unlike each other", paper=PAPER),
+    Recipe(
+        "cdpruner@official",
+        {
+            **CDPRUNER,
+            "saliency": {**CDPRUNER["saliency"], "over": "call", "offset": 1e-6},  # type: ignore[dict-item]
+            "partition": "tile",
+            "budget": {**BUDGET, "per": "tile"},
+        },
+        "CDPruner as released: K per crop, relevance scaled over all crops of the call",
+        paper=PAPER,
+    ),
+)

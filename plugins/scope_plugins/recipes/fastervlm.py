@@ -1,0 +1,29 @@
+"""FasterVLM: what CLS attends to."""
+
+from __future__ import annotations
+
+from scope_core import Recipe
+from scope_plugins.recipes._parts import PER_IMAGE, PER_TILE
+
+PAPER = "FasterVLM, arXiv 2412.01818v1"
+
+FASTERVLM = {
+    "saliency": {"name": "cls_attention", "layer": -2, "heads": "mean"},
+    "similarity": "cosine",
+    "coverage": "modular",
+    "combiner": "saliency_only",
+    "optimizer": "top_k",
+    "partition": "tile",
+    "budget": PER_IMAGE,
+    "at": "vision",
+}
+
+RECIPES = (
+    Recipe("fastervlm", FASTERVLM, "the tokens CLS attends to most, in each tile", paper=PAPER),
+    Recipe(
+        "fastervlm@official",
+        {**FASTERVLM, "budget": PER_TILE, "dtype": "as_is"},
+        "FasterVLM as released: the tower's precision, a budget for each tile",
+        paper=PAPER,
+    ),
+)

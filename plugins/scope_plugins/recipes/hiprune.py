@@ -1,0 +1,32 @@
+"""HiPrune: anchors of a middle layer, their neighbours, and registers of a deep one."""
+
+from __future__ import annotations
+
+from scope_core import Recipe
+from scope_plugins.recipes._parts import FLOORED, PER_IMAGE, top_k
+
+PAPER = "HiPrune, arXiv 2508.00553"
+
+_SELECTOR = {
+    "name": "expand",
+    "anchors": top_k({"name": "received_attention", "layer": 9, "heads": "mean"}),
+    "rest": top_k({"name": "received_attention", "layer": -2, "heads": "mean"}),
+    "share": 0.1,
+}
+
+HIPRUNE = {"selector": _SELECTOR, "partition": "tile", "budget": PER_IMAGE, "at": "vision"}
+
+RECIPES = (
+    Recipe(
+        "hiprune",
+        HIPRUNE,
+        "tokens that a middle layer attends to, with their neighbours, then those that a deep layer attends to",
+        paper=PAPER,
+    ),
+    Recipe(
+        "hiprune@official",
+        {**HIPRUNE, "selector": {**_SELECTOR, "wrap": True}, "budget": FLOORED, "dtype": "as_is"},
+        "HiPrune as released: neighbours by token number, counts rounded down for each tile, the tower's precision",
+        paper=PAPER,
+    ),
+)

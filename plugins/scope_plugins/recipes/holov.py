@@ -1,0 +1,42 @@
+"""HoloV: bands of the image share the budget by attention and variance."""
+
+from __future__ import annotations
+
+from scope_core import Recipe
+from scope_plugins.recipes._parts import PER_IMAGE, top_k
+
+PAPER = "HoloV, NeurIPS 2025, arXiv 2510.02912"
+
+_ATTENTION = {"name": "cls_attention", "layer": -2, "heads": "mean"}
+
+HOLOV = {
+    "selector": {
+        "name": "quota",
+        "partition": {"name": "chunks", "count": 16},
+        "saliency": {
+            "name": "similarity_variance",
+            "similarity": "cosine",
+            "base": _ATTENTION,
+            "weight": 0.09,
+        },
+        "sharpness": 1.0,
+        "selector": top_k(_ATTENTION),
+    },
+    "budget": PER_IMAGE,
+    "at": "projected",
+}
+
+RECIPES = (
+    Recipe(
+        "holov",
+        HOLOV,
+        "16 chunks share the budget by attention and variance of similarity; in each, what CLS attends to",
+        paper=PAPER,
+    ),
+    Recipe(
+        "holov@official",
+        {**HOLOV, "order": "picks", "dtype": "as_is"},
+        "HoloV as released: rows chunk by chunk in order of attention, the tower's precision",
+        paper=PAPER,
+    ),
+)

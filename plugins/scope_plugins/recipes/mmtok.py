@@ -1,0 +1,30 @@
+"""MMTok: tokens that cover the question's words and the image's tokens."""
+
+from __future__ import annotations
+
+from scope_core import Recipe
+
+BUDGET = {"name": "tokens", "keep": 64, "per": "image"}
+PAPER = "MMTok, ICLR 2026, arXiv 2508.18264"
+
+TEXT = {"name": "text_facility_location", "against": "features", "temperature": 0.02, "rows": "mean"}
+TOWER = {"name": "signal_cosine", "of": "vision.hidden[-2]"}
+MMTOK = {
+    "saliency": "uniform",
+    "similarity": {"name": "row_softmax", "of": TOWER, "temperature": 0.2, "joint": True},
+    "coverage": {"name": "stacked", "of": [TEXT, "facility_location"], "weights": [1.0, 0.5]},
+    "combiner": "coverage_only",
+    "optimizer": "greedy",
+    "budget": BUDGET,
+    "at": "projected",
+}
+
+RECIPES = (
+    Recipe("mmtok", MMTOK, "coverage of the text's tokens and of the image's, together", paper=PAPER),
+    Recipe(
+        "mmtok@official",
+        {**MMTOK, "partition": "tile", "budget": {**BUDGET, "per": "tile"}},
+        "MMTok as released: K per crop",
+        paper=PAPER,
+    ),
+)

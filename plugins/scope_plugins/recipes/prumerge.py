@@ -1,0 +1,65 @@
+"""PruMerge and PruMerge+: as many tokens as stand out, each with its neighbours merged in."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from scope_core import Recipe
+from scope_plugins.recipes._parts import STRIDE, top_k
+
+PAPER = "PruMerge, ICCV 2025, arXiv 2403.15388"
+
+
+def _recipe(layer: int, **more: Any) -> dict[str, Any]:
+    saliency = {"name": "joint_attention", "layer": layer}
+    keys = {"name": "keys_cosine", "layer": layer, "heads": "concat"}
+    made: dict[str, Any] = {
+        "selector": top_k(saliency),
+        "merger": {
+            "name": "residual",
+            "saliency": saliency,
+            "merger": {"name": "knn", "similarity": keys, "saliency": saliency, "neighbours": 32},
+        },
+        "partition": "tile",
+        "budget": {"name": "iqr", "saliency": saliency, "plus": 1},
+        "at": "vision",
+    }
+    return {**made, **more, "budget": {**made["budget"], **more.get("budget", {})}}
+
+
+def _plus(layer: int, density: int) -> dict[str, Any]:
+    return {"name": "grid_fill", "saliency": {"name": "joint_attention", "layer": layer}, "density": density}
+
+
+_CHAIN = {
+    "name": "chain",
+    "stages": [top_k({"name": "joint_attention", "layer": -2}), STRIDE],
+    "shares": [1.0, 3.0],
+}
+
+RECIPES = (
+    Recipe(
+        "prumerge",
+        _recipe(-2),
+        "the tokens whose CLS attention stands out, their neighbours by key merged in, and one row for the rest",
+        paper=PAPER,
+    ),
+    Recipe(
+        "prumerge@official",
+        _recipe(-1, order="picks", dtype="as_is"),
+        "PruMerge as released: attention and keys of the last layer, rows in order of attention, the tower's precision",
+        paper=PAPER,
+    ),
+    Recipe(
+        "prumerge_plus",
+        _recipe(-2, selector=_CHAIN, budget={"times": 4}),
+        "PruMerge with three evenly spaced tokens for each one that stands out",
+        paper=PAPER,
+    ),
+    Recipe(
+        "prumerge_plus@official",
+        _recipe(-1, selector=_plus(-1, 3), budget={"grid": 3}, order="picks", dtype="as_is"),
+        "PruMerge+ as released: the last layer, a grid that overlaps what stands out, rows as picked",
+        paper=PAPER,
+    ),
+)

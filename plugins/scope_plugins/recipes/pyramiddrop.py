@@ -1,0 +1,41 @@
+"""PyramidDrop: three stages, each with half of what is left."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from scope_core import Recipe
+
+PAPER = "PyramidDrop, CVPR 2025, arXiv 2410.17247"
+LAYERS = (8, 16, 24)
+
+
+def saliency(layer: int) -> dict[str, Any]:
+    """Attention from the last token of the instruction, in the layer behind the stage."""
+    return {"name": "prompt_attention", "layer": layer, "queries": "last", "heads": "mean"}
+
+
+PYRAMIDDROP = {
+    "saliency": saliency(LAYERS[0]),
+    "coverage": "modular",
+    "combiner": "saliency_only",
+    "optimizer": "top_k",
+    "budget": {"name": "average", "decay": 0.5, "layers": 32},
+    "positions": "compact",
+    "at": f"decoder[{LAYERS[0]}]",
+    "then": [{"at": f"decoder[{layer}]", "saliency": saliency(layer)} for layer in LAYERS[1:]],
+}
+
+RECIPES = (
+    Recipe("pyramiddrop", PYRAMIDDROP, "half of the tokens left go at each of three layers", paper=PAPER),
+    Recipe(
+        "pyramiddrop@official",
+        {
+            **PYRAMIDDROP,
+            "budget": {"name": "staged", "ratios": [0.5, 0.25, 0.125], "rounding": "floor"},
+            "dtype": "as_is",
+        },
+        "PyramidDrop as released: shares of the whole image, rounded down, in the model's dtype",
+        paper=PAPER,
+    ),
+)

@@ -1,0 +1,40 @@
+"""SCOPE, with and without a CLS token, and its two halves."""
+
+from __future__ import annotations
+
+from scope_core import Recipe
+
+BUDGET = {"name": "tokens", "keep": 64, "per": "image"}
+
+SCOPE = {
+    "saliency": {"name": "cls_attention", "layer": -2, "heads": "sum"},
+    "similarity": "cosine",
+    "coverage": "facility_location",
+    "combiner": {"name": "product", "alpha": 1.0},
+    "optimizer": "greedy",
+    "budget": BUDGET,
+    "at": "vision",
+}
+
+RECIPES = (
+    Recipe("scope", SCOPE, "greedy by coverage gain x saliency^alpha", paper="SCOPE, NeurIPS 2025, arXiv 2510.24214"),
+    Recipe(
+        "scope@no_cls",
+        {**SCOPE, "saliency": {"name": "received_attention", "layer": -2, "heads": "sum"}},
+        "SCOPE for towers without a CLS token: attention received from all tokens instead of attention from CLS",
+        paper="SCOPE, arXiv 2510.24214; received attention as in HiPrune, arXiv 2508.00553",
+    ),
+    Recipe(
+        "top_k_attention",
+        {**SCOPE, "coverage": "modular", "combiner": "saliency_only", "optimizer": "top_k"},
+        "the tokens CLS attends to most: SCOPE's saliency without its coverage",
+        paper="FasterVLM, arXiv 2412.01818",
+    ),
+    Recipe(
+        "coverage_only",
+        {**SCOPE, "saliency": "uniform", "combiner": "coverage_only"},
+        "SCOPE's coverage without its saliency; within 1 - 1/e of the best coverage",
+        paper="SCOPE, arXiv 2510.24214, ablation",
+        control=True,
+    ),
+)

@@ -1,0 +1,37 @@
+"""ToMe: bipartite soft matching, applied to the tower's output until K tokens are left."""
+
+from __future__ import annotations
+
+from scope_core import Recipe
+from scope_plugins.recipes._parts import PER_IMAGE
+
+PAPER = "ToMe, ICLR 2023, arXiv 2210.09461"
+
+_SELECTOR = {
+    "name": "bipartite",
+    "similarity": {"name": "keys_dot", "layer": -2, "heads": "mean"},
+    "fold": True,
+}
+
+TOME = {
+    "selector": _SELECTOR,
+    "merger": {"name": "average", "similarity": "cosine"},
+    "partition": "tile",
+    "budget": PER_IMAGE,
+    "at": "vision",
+}
+
+RECIPES = (
+    Recipe(
+        "tome",
+        TOME,
+        "tokens folded into their most similar partner round by round, and averaged by size",
+        paper=PAPER,
+    ),
+    Recipe(
+        "tome@official",
+        {**TOME, "selector": {**_SELECTOR, "after_round": "evens_first"}, "order": "picks", "dtype": "as_is"},
+        "ToMe with the line of tokens as the released matching returns it, in the tower's precision",
+        paper=PAPER,
+    ),
+)

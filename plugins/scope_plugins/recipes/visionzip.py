@@ -1,0 +1,45 @@
+"""VisionZip: dominant tokens, and contextual ones that take in the rest."""
+
+from __future__ import annotations
+
+from scope_core import Recipe
+from scope_plugins.recipes._parts import FLOORED, PER_IMAGE, STRIDE, top_k
+
+PAPER = "VisionZip, CVPR 2025, arXiv 2412.04467"
+
+# 54 + 10, 108 + 20 and 162 + 30 rows in the paper; the first number counts CLS
+VISIONZIP = {
+    "selector": {
+        "name": "chain",
+        "stages": [top_k({"name": "cls_attention", "layer": -2, "heads": "sum"}), STRIDE],
+        "shares": [5.4, 1.0],
+    },
+    "merger": {
+        "name": "keep_cls",
+        "layer": -2,
+        "merger": {
+            "name": "mean_add",
+            "similarity": {"name": "keys_cosine", "layer": -2, "heads": "mean"},
+            "stage": 1,
+        },
+    },
+    "partition": "tile",
+    "budget": PER_IMAGE,
+    "order": "stages",
+    "at": "vision",
+}
+
+RECIPES = (
+    Recipe(
+        "visionzip",
+        VISIONZIP,
+        "CLS, the tokens it attends to most, and evenly spaced ones that take in the rest by key similarity",
+        paper=PAPER,
+    ),
+    Recipe(
+        "visionzip@official",
+        {**VISIONZIP, "budget": FLOORED, "dtype": "as_is"},
+        "VisionZip as released: the tower's precision, counts rounded down for each tile",
+        paper=PAPER,
+    ),
+)

@@ -1,0 +1,81 @@
+"""Several saliency sources as one: their weighted sum, or product of powers."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Annotated, Literal
+
+from pydantic import Field, model_validator
+
+from scope_core import ComponentSpec, SaliencySource, Slot, TokensError
+from scope_plugins.saliency._scaling import Scale, scaled
+
+if TYPE_CHECKING:
+    from typing import Self
+
+    from torch import Tensor
+
+    from scope_core import VisualTokens
+
+
+class BlendSpec(ComponentSpec):
+    """Saliency sources mixed."""
+
+    name: Literal["blend"] = "blend"
+    of: Annotated[tuple[ComponentSpec, ...], Slot("saliency", many=True), Field(min_length=1)]
+    """The sources."""
+    weights: tuple[float, ...] = ()
+    """One weight per source: its factor in a sum, its exponent in a product. Left out: all 1."""
+    how: Literal["sum", "product", "max", "min"] = "sum"
+    """How the sources become one number. The largest and smallest look at the weighted sources."""
+    scale: Scale = "none"
+    """What each source is brought to first, per group: divided by its ``max``, ``sum`` or ``mean``, ``min_max``
+    (0 to 1) or ``rank`` (0 to 1). Sources of different ranges need one."""
+
+    @model_validator(mode="after")
+    def _one_weight_each(self) -> Self:
+        if self.weights and len(self.weights) != len(self.of):
+            raise ValueError(f"give one weight per source: {len(self.of)} sources, weights {list(self.weights)}")
+        return self
+
+
+class Blend(SaliencySource[BlendSpec]):
+    """``a_j = sum_s w_s a_sj``, or ``prod_s a_sj^w_s``, or the largest or smallest ``w_s a_sj``."""
+
+    @property
+    def nonnegative(self) -> bool:  # type: ignore[override]  # depends on the options
+        """Whether no score can be negative: no source's can, and no weight is."""
+        if self.spec.how == "product":
+            return True
+        plain = self.spec.scale in ("min_max", "rank") or all(part.nonnegative for part in self.parts["of"])
+        return plain and all(weight >= 0 for weight in self.spec.weights)
+
+    def score(self, tokens: VisualTokens) -> Tensor:
+        """(B, N); its range follows from the sources.
+
+        Raises:
+            TokensError: a product meets a negative score, which has no real power.
+        """
+        from scope_core import scores
+
+        weights = self.spec.weights or (1.0,) * len(self.parts["of"])
+        total: Tensor | None = None
+        for source, weight in zip(self.parts["of"], weights, strict=True):
+            one = scaled(scores(source, tokens).to(tokens.features), tokens, self.spec.scale)
+            if self.spec.how == "product":
+                negative = ((one < 0) & tokens.valid).nonzero()
+                if len(negative):
+                    group, token = (int(i) for i in negative[0])
+                    raise TokensError(
+                        f"saliency {self}: a product needs scores of at least 0, and {source} gave "
+                        f"{float(one[group, token]):.4g} to {tokens.name_of(group, token)}; use scale: min_max, or "
+                        f"how: sum"
+                    )
+                one = one.masked_fill(~tokens.valid, 1).pow(weight)
+                total = one if total is None else total * one
+            else:
+                one = one * weight
+                join = {"sum": "add", "max": "maximum", "min": "minimum"}[self.spec.how]
+                total = one if total is None else getattr(total, join)(one)
+        if total is None:
+            raise TokensError(f"saliency {self} has no source")
+        return total

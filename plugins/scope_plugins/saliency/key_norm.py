@@ -1,0 +1,65 @@
+"""Norm of each token's keys."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Annotated, Literal
+
+from pydantic import Field, field_validator
+
+from scope_core import ComponentSpec, SaliencySource, ScopeError, TokensError, parse_signal
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    from scope_core import VisualTokens
+
+
+class KeyNormSpec(ComponentSpec):
+    """The p-norm of each token's keys at one layer."""
+
+    name: Literal["key_norm"] = "key_norm"
+    of: str = "vision.keys[-2]"
+    """The keys: ``vision.keys[l]`` of the tower, or ``decoder.keys[k]`` of the language model."""
+    order: Annotated[float, Field(gt=0)] = 2.0
+    """p of the norm: 2 is the Euclidean length, 1 the sum of absolute values."""
+    heads: Literal["concat", "mean", "sum"] = "concat"
+    """Whether the norm is of all heads side by side, or each head's, averaged or added up."""
+
+    @field_validator("of")
+    @classmethod
+    def _is_a_signal(cls, value: str) -> str:
+        try:
+            parse_signal(value)
+        except ScopeError as error:
+            raise ValueError(str(error)) from error
+        return value
+
+
+class KeyNorm(SaliencySource[KeyNormSpec]):
+    """``a_j = ||k_j||_p``.
+
+    DART (arXiv 2502.11494) chooses its pivots by the 1-norm of a decoder layer's keys.
+    """
+
+    @property
+    def needs(self) -> frozenset[str]:
+        """The keys."""
+        return frozenset({self.spec.of})
+
+    def score(self, tokens: VisualTokens) -> Tensor:
+        """(B, N), at least 0.
+
+        Raises:
+            TokensError: the signal is not of shape (B, H, N, C).
+        """
+        keys = tokens.signal(self.spec.of)
+        if keys.dim() != 4 or keys.shape[2] != tokens.shape[1]:
+            raise TokensError(
+                f"saliency {self}: signal '{self.spec.of}' has shape {tuple(keys.shape)}; expected keys, (B, H, N, C) "
+                f"with N={tokens.shape[1]}"
+            )
+        if self.spec.heads == "concat":
+            whole: Tensor = keys.transpose(1, 2).flatten(2).norm(p=self.spec.order, dim=-1)
+            return whole
+        each: Tensor = keys.norm(p=self.spec.order, dim=-1)
+        return each.mean(1) if self.spec.heads == "mean" else each.sum(1)

@@ -1,0 +1,54 @@
+"""Another saliency source on a stated scale."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Annotated, Literal
+
+from pydantic import Field, model_validator
+
+from scope_core import ComponentSpec, SaliencySource, Slot
+from scope_plugins.saliency._scaling import scaled
+
+if TYPE_CHECKING:
+    from typing import Self
+
+    from torch import Tensor
+
+    from scope_core import VisualTokens
+
+
+class ScaledSpec(ComponentSpec):
+    """Another source, brought to a scale."""
+
+    name: Literal["scaled"] = "scaled"
+    of: Annotated[ComponentSpec, Slot("saliency")]
+    """The source."""
+    scale: Literal["min_max", "rank", "max", "sum", "mean"] = "min_max"
+    """``min_max``: 0 to 1. ``rank``: 0 to 1 by rank alone. Otherwise what scores are divided by."""
+    over: Literal["group", "call"] = "group"
+    """Whether minimum, maximum and so on are those of each group, or of all groups of the call together; the latter
+    makes an image's picks depend on the images beside it."""
+    offset: Annotated[float, Field(ge=0)] = 0.0
+    """Added to the numerator of ``min_max``, so that the lowest score is not 0."""
+
+    @model_validator(mode="after")
+    def _offset_fits(self) -> Self:
+        if self.offset and self.scale != "min_max":
+            raise ValueError(f"offset belongs to scale: min_max, not to {self.scale}")
+        return self
+
+
+class Scaled(SaliencySource[ScaledSpec]):
+    """``(a_j - min a + offset) / (max a - min a)``, 1 for all tokens where all are equal; or as ``scale`` says."""
+
+    @property
+    def nonnegative(self) -> bool:  # type: ignore[override]  # depends on the options
+        """Whether no score can be negative."""
+        return self.spec.scale in ("min_max", "rank") or self.parts["of"].nonnegative
+
+    def score(self, tokens: VisualTokens) -> Tensor:
+        """(B, N); in [0, 1] for ``min_max`` (and an offset of 0) and ``rank``."""
+        from scope_core import scores
+
+        score = scores(self.parts["of"], tokens)
+        return scaled(score, tokens, self.spec.scale, over=self.spec.over, offset=self.spec.offset)

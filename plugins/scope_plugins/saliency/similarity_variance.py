@@ -1,0 +1,54 @@
+"""Variance of a token's similarities: tokens that are like some and unlike others carry context."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Annotated, Literal
+
+from pydantic import Field
+
+from scope_core import ComponentSpec, SaliencySource, Slot
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    from scope_core import VisualTokens
+
+
+class SimilarityVarianceSpec(ComponentSpec):
+    """Variance over the other tokens of the group, by itself or scaled and added to another saliency."""
+
+    name: Literal["similarity_variance"] = "similarity_variance"
+    similarity: Annotated[ComponentSpec, Slot("similarity")]
+    """How alike two tokens are."""
+    base: Annotated[ComponentSpec | None, Slot("saliency", optional=True)] = None
+    """A saliency to add the variance to, rescaled to its mean over the group; none for the variance alone."""
+    weight: Annotated[float, Field(ge=0)] = 0.09
+    """Weight of the rescaled variance; without a base it is not used."""
+
+
+class SimilarityVariance(SaliencySource[SimilarityVarianceSpec]):
+    """``v_j = mean_{i != j} (S_ij - mean_{i != j} S_ij)^2``; with a base b, ``b_j + weight v_j mean|b| / mean v``.
+
+    Groups of one token, and of equal similarities, have variance 0. Source: HoloV, arXiv 2510.02912.
+    """
+
+    def score(self, tokens: VisualTokens) -> Tensor:
+        """(B, N), at least 0 where the base is."""
+        import torch
+
+        from scope_core import scores
+
+        valid = tokens.valid.to(tokens.features.dtype)
+        alone = torch.eye(tokens.shape[1], dtype=torch.bool, device=tokens.device)
+        pairs = (valid[:, :, None] * valid[:, None, :]).masked_fill(alone, 0)
+        similarity = self.parts["similarity"].pairwise(tokens).masked_fill(pairs == 0, 0)  # padding may hold anything
+        others = pairs.sum(1).clamp(min=1)
+        mean = (similarity * pairs).sum(1) / others
+        variance: Tensor = ((similarity - mean[:, None, :]) ** 2 * pairs).sum(1) / others
+        if self.spec.base is None:
+            return variance
+        base = scores(self.parts["base"], tokens)
+        spread = (variance * valid).sum(1, keepdim=True)
+        scale = (base.abs() * valid).sum(1, keepdim=True) / spread.masked_fill(spread == 0, 1)
+        made: Tensor = base + self.spec.weight * variance * scale
+        return made

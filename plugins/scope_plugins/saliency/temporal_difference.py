@@ -1,0 +1,57 @@
+"""What changed since the frame before."""
+
+from __future__ import annotations
+
+from itertools import pairwise
+from typing import TYPE_CHECKING, Literal
+
+from scope_core import ComponentSpec, SaliencySource
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    from scope_core import VisualTokens
+
+
+class TemporalDifferenceSpec(ComponentSpec):
+    """How much each token differs from the token at its place in the frame before."""
+
+    name: Literal["temporal_difference"] = "temporal_difference"
+    frame: Literal["image", "tile"] = "image"
+    """What a frame is: each image of the group (with ``partition: prompt``), or each tile."""
+
+
+class TemporalDifference(SaliencySource[TemporalDifferenceSpec]):
+    """``a_j = 1 - cos(x_j, x_i)``, i the token in the same row and column of the frame before.
+
+    Tokens without one (those of the first frame, or where frames differ in size) get 2, the largest distance there is.
+    Tokens that carry no place in a grid are compared by their number within the frame.
+    Source: EVS, arXiv 2510.14624.
+    """
+
+    def score(self, tokens: VisualTokens) -> Tensor:
+        """(B, N) in [0, 2] up to rounding."""
+        import torch
+
+        unit = tokens.unit()
+        score = unit.new_full(tokens.shape[:2], 2.0)
+        planes = [tokens.image, tokens.tile, tokens.row, tokens.col]
+        for group, columns in enumerate(zip(*(plane.tolist() for plane in planes), strict=True)):
+            frames: dict[tuple[int, int], dict[tuple[int, ...], int]] = {}
+            for token, (image, tile, row, col) in enumerate(zip(*columns, strict=True)):
+                if image < 0:  # padding; tokens that are no candidates any more still say what was there before
+                    continue
+                frame = frames.setdefault((image, tile if self.spec.frame == "tile" else 0), {})
+                place = (tile if self.spec.frame == "image" else 0, row, col) if min(row, col) >= 0 else (len(frame),)
+                frame[place] = token
+            order = [frames[key] for key in sorted(frames)]
+            pairs = [
+                (token, before[place])
+                for before, now in pairwise(order)
+                for place, token in now.items()
+                if place in before
+            ]
+            if pairs:
+                now_at, before_at = torch.tensor(pairs, device=tokens.device).T
+                score[group, now_at] = 1 - (unit[group, now_at] * unit[group, before_at]).sum(-1)
+        return score.nan_to_num(nan=2.0)  # beside padding, which may hold anything

@@ -1,0 +1,53 @@
+"""How much each token has to do with the prompt's text."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Literal
+
+from scope_core import ComponentSpec, SaliencySource
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    from scope_core import VisualTokens
+
+
+class TextRelevanceSpec(ComponentSpec):
+    """Similarity of each patch to the text, in CLIP's shared space."""
+
+    name: Literal["text_relevance"] = "text_relevance"
+    sign: Literal["negative", "positive"] = "negative"
+    """CLIP's patches rank backwards: those that show what the text names tend to have the *lower* cosine, so published
+    code takes it negated. ``positive`` takes it as it is, for towers in which it does not."""
+    chunks: Literal["mean", "max"] = "mean"
+    """How several chunks of a long text become one number."""
+
+
+class TextRelevance(SaliencySource[TextRelevanceSpec]):
+    """``a_j = mean_t -cos(x_j, text_t)``, or without the minus.
+
+    Chunks whose similarities are all 0 are padding. A prompt without any text makes all tokens equally relevant.
+    Source: CDPruner, arXiv 2506.10967 (the minus is that of its release, and deliberate).
+    """
+
+    nonnegative = False
+
+    @property
+    def needs(self) -> frozenset[str]:
+        """The cosines, which the host computes."""
+        return frozenset({"clip.text_similarity"})
+
+    def score(self, tokens: VisualTokens) -> Tensor:
+        """(B, N) in [-1, 1]."""
+        import torch
+
+        similarity = tokens.signal("clip.text_similarity")  # (B, T, N)
+        if self.spec.sign == "negative":
+            similarity = -similarity
+        real = ((similarity != 0) & tokens.valid[:, None, :]).any(2)  # (B, T)
+        if self.spec.chunks == "mean":
+            total = similarity.masked_fill(~real[:, :, None], 0).sum(1)
+            return total / real.sum(1).clamp(min=1)[:, None]
+        none = torch.full_like(similarity[:, :1], -torch.inf)
+        best = torch.cat([none, similarity.masked_fill(~real[:, :, None], -torch.inf)], 1).amax(1)
+        return best.masked_fill(~real.any(1)[:, None], 0)

@@ -1,0 +1,108 @@
+"""Backward elimination: match every second token to the others, and drop or fold the most alike."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Annotated, Literal
+
+from pydantic import Field
+
+from scope_core import ComponentSpec, Selector, Slot
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    from scope_core import Selection, VisualTokens
+
+
+class BipartiteSpec(ComponentSpec):
+    """Rounds of matching even to odd places in a line of tokens, until as many are left as are kept."""
+
+    name: Literal["bipartite"] = "bipartite"
+    similarity: Annotated[ComponentSpec, Slot("similarity")]
+    """How alike two tokens are. To fold by the cosine of mean vectors, use a dot product."""
+    order_by: Annotated[ComponentSpec | None, Slot("saliency", optional=True)] = None
+    """Saliency that lines the tokens up, highest first; none for the order in which they lie."""
+    per_round: Annotated[int | None, Field(ge=1)] = None
+    """Most tokens to remove in a round; none for as many as possible, which is half."""
+    fold: bool = False
+    """Fold a removed token into its match, whose similarities are then those of both together."""
+    after_round: Literal["in_place", "evens_first"] = "in_place"
+    """The line for the next round: places as they were; or the even tokens that stayed, most alike first, before the
+    odd ones, as published code concatenates them."""
+
+
+class Bipartite(Selector[BipartiteSpec]):
+    """Each token at an even place finds the most similar one at an odd place; the r most similar pairs lose the first.
+
+    ``r = min(tokens left - K, per_round, half of those left)``; ties go to the earlier place. Required tokens stay at
+    odd places. Folding adds up the rows and columns of the similarity of both, and compares by
+    ``S_ij / sqrt(S_ii S_jj)``: for a dot product that is the cosine of the means of what was folded together, every
+    token weighted by its size. Picks are in the order of the last line; a pick's gain is the number of tokens it stands
+    for, its score ``1 - highest similarity to another pick``. `Selection.assigned` is set where tokens are folded.
+
+    Sources: ToMe, arXiv 2210.09461, section 3 (folding); VisPruner, arXiv 2412.01818, section 4 (dropping).
+    """
+
+    equivariant = False
+
+    def select(self, tokens: VisualTokens, keep: Sequence[int]) -> Selection:
+        """What is left of each group."""
+        import torch
+
+        from scope_core import Selection, scores
+
+        similarity = self.parts["similarity"].pairwise(tokens)
+        ranks = None if self.spec.order_by is None else scores(self.parts["order_by"], tokens)
+        homes = torch.full_like(tokens.row, -1)
+        columns: list[tuple[Tensor, Tensor, Tensor]] = []
+        for group, count in enumerate(keep):
+            index = tokens.valid[group].nonzero().flatten()
+            if ranks is not None:
+                index = index[ranks[group, index].sort(descending=True, stable=True).indices]
+            pairs = similarity[group][index][:, index]
+            left, home, pairs = self._rounds(pairs, tokens.required[group, index], count)
+            if count:
+                homes[group, index] = index[home]
+            sizes = torch.bincount(home, minlength=len(index))[left].to(pairs.dtype)
+            nearest = pairs.fill_diagonal_(-torch.inf).amax(1) if count > 1 else sizes.new_zeros(count)
+            columns.append((index[left], sizes if self.spec.fold else sizes.new_ones(count), 1 - nearest))
+        picks, gains, distinct = (
+            torch.nn.utils.rnn.pad_sequence(list(column), batch_first=True, padding_value=fill)
+            for column, fill in zip(zip(*columns, strict=True), (-1, torch.nan, torch.nan), strict=True)
+        )
+        return Selection(picks, gains, distinct, tokens, assigned=homes if self.spec.fold else None)
+
+    def _rounds(self, pairs: Tensor, required: Tensor, count: int) -> tuple[Tensor, Tensor, Tensor]:
+        """Places left (K,), where each place went (n,), and the similarities (K, K) of what is left."""
+        import torch
+
+        home = line = torch.arange(len(pairs), device=pairs.device)
+        if count == 0:
+            return line[:0], home, pairs
+        fold = self.spec.fold
+        total = pairs.double() if fold else pairs  # sums over many tokens leave the range of half precision
+        while len(line) > count:
+            even = line[~required[line]][::2]
+            odd = line[~torch.isin(line, even)]
+            gone = min(len(line) - count, self.spec.per_round or len(line), len(line) // 2, len(even))
+            alike = _cosine(total, even, odd) if fold else total[even][:, odd]
+            match, order = alike.argmax(1), alike.amax(1).sort(descending=True, stable=True).indices
+            lost, stays = even[order[:gone]], even[order[gone:]]
+            if fold:
+                into = odd[match[order[:gone]]]
+                total = total.index_add(0, into, total[lost])
+                total = total.index_add(1, into, total[:, lost])
+                move = torch.arange(len(pairs), device=pairs.device)
+                move[lost] = into
+                home = move[home]
+            in_place = self.spec.after_round == "in_place"
+            line = line[~torch.isin(line, lost)] if in_place else torch.cat([stays, odd])
+        return line, home, _cosine(total, line, line).to(pairs.dtype) if fold else pairs[line][:, line]
+
+
+def _cosine(total: Tensor, rows: Tensor, cols: Tensor) -> Tensor:
+    """``S_ij / sqrt(S_ii S_jj)`` of some rows and columns; 0 where a token's similarity to itself is not above 0."""
+    scale = total.diagonal().clamp(min=0).sqrt()
+    scale = scale.masked_fill(scale == 0, float("inf"))
+    return total[rows][:, cols] / scale[rows, None] / scale[cols]

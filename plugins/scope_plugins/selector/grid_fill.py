@@ -1,0 +1,56 @@
+"""The tokens whose saliency stands out, and a grid between them whose density follows from how many those are."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Annotated, Literal
+
+from pydantic import Field
+
+from scope_core import ComponentSpec, Selector, Slot
+from scope_plugins._outliers import grid_points, outliers
+
+if TYPE_CHECKING:
+    from scope_core import Selection, VisualTokens
+
+
+class GridFillSpec(ComponentSpec):
+    """Outliers of a saliency, then tokens at an even stride."""
+
+    name: Literal["grid_fill"] = "grid_fill"
+    saliency: Annotated[ComponentSpec, Slot("saliency")]
+    """Saliency whose outliers are picked first."""
+    fence: Annotated[float, Field(ge=0)] = 1.5
+    """Outliers lie above ``Q3 + fence (Q3 - Q1)``."""
+    density: Annotated[int, Field(ge=1)] = 3
+    """Grid points for each outlier, about."""
+
+
+class GridFill(Selector[GridFillSpec]):
+    """m outliers, highest first; then tokens 0, s, 2s, ... of the n candidates, ``s = floor(floor(n / m) / density)``.
+
+    Grid points that are outliers are not picked twice, and the last candidate is no grid point. With the budget `iqr`
+    of the same ``grid`` that is the whole budget; a smaller one cuts the end off, a larger one is filled by saliency.
+    Required tokens come first. Source: PruMerge+, arXiv 2403.15388.
+    """
+
+    equivariant = False
+
+    def select(self, tokens: VisualTokens, keep: Sequence[int]) -> Selection:
+        """Outliers, grid points, others."""
+        import torch
+
+        from scope_core import Selection, scores
+
+        score = scores(self.parts["saliency"], tokens)
+        picks = torch.full((len(keep), max(keep, default=0)), -1, dtype=torch.int64, device=tokens.device)
+        for group, count in enumerate(keep):
+            index = tokens.valid[group].nonzero().flatten()
+            ranked = index[score[group, index].sort(descending=True, stable=True).indices].tolist()
+            seeds = outliers(score[group, index], self.spec.fence)
+            grid = index[list(grid_points(len(index), seeds, self.spec.density))].tolist()
+            must = [token for token in ranked if bool(tokens.required[group, token])]
+            order = list(dict.fromkeys([*must, *ranked[:seeds], *grid, *ranked]))[:count]
+            picks[group, :count] = torch.tensor(order, dtype=torch.int64, device=tokens.device)
+        made = score.gather(1, picks.clamp(min=0)).masked_fill(picks < 0, torch.nan)
+        return Selection(picks, torch.ones_like(made).masked_fill(picks < 0, torch.nan), made, tokens)

@@ -1,0 +1,46 @@
+"""Cosine similarity of key projections."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Literal
+
+from scope_core import ComponentSpec, SimilarityMetric
+from scope_plugins.similarity._cosines import cosines
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    from scope_core import VisualTokens
+
+
+class KeysCosineSpec(ComponentSpec):
+    """Cosine of the angle between two tokens' keys at one layer of the tower."""
+
+    name: Literal["keys_cosine"] = "keys_cosine"
+    layer: int = -2
+    """Which layer's keys, counted as in ``hidden_states``: -1 is the last layer."""
+    heads: Literal["mean", "concat"] = "mean"
+    """Whether a token's key is the mean over heads, or all heads side by side."""
+
+
+class KeysCosine(SimilarityMetric[KeysCosineSpec]):
+    """``S_ij`` is the cosine of ``mean_h k_hi`` and ``mean_h k_hj``, or of the keys of all heads in a row.
+
+    ToMe (arXiv 2210.09461) and VisionZip (arXiv 2412.04467) take the mean over heads, PruMerge (arXiv 2403.15388)
+    the whole key.
+    """
+
+    symmetric = True
+    bounds = (-1.0, 1.0)
+
+    @property
+    def needs(self) -> frozenset[str]:
+        """One layer's keys."""
+        return frozenset({f"vision.keys[{self.spec.layer}]"})
+
+    def pairwise(self, tokens: VisualTokens) -> Tensor:
+        """(B, N, N) in [-1, 1] up to rounding."""
+        name = f"vision.keys[{self.spec.layer}]"
+        keys = tokens.signal(name).to(tokens.features.dtype)  # (B, H, N, C)
+        vectors = keys.mean(1) if self.spec.heads == "mean" else keys.transpose(1, 2).flatten(2)
+        return cosines(tokens, vectors, f"signal '{name}'")

@@ -1,0 +1,42 @@
+"""Dot product of key projections."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Literal
+
+from scope_core import ComponentSpec, SimilarityMetric
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    from scope_core import VisualTokens
+
+
+class KeysDotSpec(ComponentSpec):
+    """Dot product of two tokens' keys at one layer of the tower."""
+
+    name: Literal["keys_dot"] = "keys_dot"
+    layer: int = -2
+    """Which layer's keys, counted as in ``hidden_states``: -1 is the last layer."""
+    heads: Literal["mean", "concat"] = "mean"
+    """Whether a token's key is the mean over heads, or all heads side by side."""
+
+
+class KeysDot(SimilarityMetric[KeysDotSpec]):
+    """``S_ij = k_i . k_j``. Sums of it over groups of tokens are dot products of their summed keys.
+
+    Source: ToMe, arXiv 2210.09461, which averages keys as it folds tokens.
+    """
+
+    symmetric = True
+
+    @property
+    def needs(self) -> frozenset[str]:
+        """One layer's keys."""
+        return frozenset({f"vision.keys[{self.spec.layer}]"})
+
+    def pairwise(self, tokens: VisualTokens) -> Tensor:
+        """(B, N, N), unbounded."""
+        keys = tokens.signal(f"vision.keys[{self.spec.layer}]").to(tokens.features.dtype)
+        vectors = keys.mean(1) if self.spec.heads == "mean" else keys.transpose(1, 2).flatten(2)
+        return vectors @ vectors.transpose(1, 2)

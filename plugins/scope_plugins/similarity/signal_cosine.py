@@ -1,0 +1,61 @@
+"""Cosine similarity of another signal than the features that are pruned."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Literal
+
+from pydantic import field_validator
+
+from scope_core import ComponentSpec, ScopeError, SimilarityMetric, TokensError, parse_signal
+from scope_plugins.similarity._cosines import cosines
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    from scope_core import VisualTokens
+
+
+class SignalCosineSpec(ComponentSpec):
+    """Cosine of the angle between two tokens' vectors in a signal."""
+
+    name: Literal["signal_cosine"] = "signal_cosine"
+    of: str = "vision.hidden[-2]"
+    """The signal, one vector per token (B N D), e.g. ``vision.hidden[-2]`` or ``projected``."""
+
+    @field_validator("of")
+    @classmethod
+    def _is_a_signal(cls, value: str) -> str:
+        try:
+            parse_signal(value)
+        except ScopeError as error:
+            raise ValueError(str(error)) from error
+        return value
+
+
+class SignalCosine(SimilarityMetric[SignalCosineSpec]):
+    """``S_ij = y_i . y_j / (|y_i| |y_j|)`` with ``y`` another tensor of the same tokens.
+
+    MMTok (arXiv 2508.18264) prunes projected tokens and compares them in the tower's space.
+    """
+
+    symmetric = True
+    bounds = (-1.0, 1.0)
+
+    @property
+    def needs(self) -> frozenset[str]:
+        """The signal."""
+        return frozenset({self.spec.of})
+
+    def pairwise(self, tokens: VisualTokens) -> Tensor:
+        """(B, N, N) in [-1, 1] up to rounding.
+
+        Raises:
+            TokensError: the signal does not hold one vector per token, or holds numbers that are not finite.
+        """
+        vectors = tokens.signal(self.spec.of)
+        if vectors.dim() != 3 or vectors.shape[1] != tokens.shape[1]:
+            raise TokensError(
+                f"similarity {self}: signal '{self.spec.of}' has shape {tuple(vectors.shape)}; expected one vector per "
+                f"token, (B, N, D) with N={tokens.shape[1]} (for keys use the similarity 'keys_cosine')"
+            )
+        return cosines(tokens, vectors.to(tokens.features.dtype), f"signal '{self.spec.of}'")

@@ -1,0 +1,56 @@
+"""Nearness in the token grid."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Annotated, Literal
+
+from pydantic import Field
+
+from scope_core import ComponentSpec, SimilarityMetric, TokensError
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    from scope_core import VisualTokens
+
+
+class SpatialSpec(ComponentSpec):
+    """A kernel of the distance between two tokens' places in the grid of their tile."""
+
+    name: Literal["spatial"] = "spatial"
+    scale: Annotated[float, Field(gt=0)] = 2.0
+    """Distance in tokens at which the kernel has fallen to exp(-1/2) (gaussian) or exp(-1) (exponential)."""
+    kernel: Literal["gaussian", "exponential"] = "gaussian"
+    """How nearness falls with distance."""
+
+
+class Spatial(SimilarityMetric[SpatialSpec]):
+    """``S_ij = exp(-d_ij^2 / (2 s^2))`` or ``exp(-d_ij / s)``, d the distance in rows and columns; 0 across tiles.
+
+    Both kernels are positive definite. Blended with a cosine, near tokens count as more alike than far ones.
+    """
+
+    symmetric = True
+    bounds = (0.0, 1.0)
+
+    def pairwise(self, tokens: VisualTokens) -> Tensor:
+        """(B, N, N) in [0, 1], 1 on the diagonal.
+
+        Raises:
+            TokensError: a valid token has no place in a grid.
+        """
+        off = ((tokens.row < 0) | (tokens.col < 0)) & tokens.valid
+        if bool(off.any()):
+            group, token = (int(i) for i in off.nonzero()[0])
+            raise TokensError(
+                f"similarity {self} compares places, and {tokens.name_of(group, token)} carries none; pass grid=(rows, "
+                f"columns), or use a similarity of features"
+            )
+        row, col = (plane.to(tokens.features.dtype) for plane in (tokens.row, tokens.col))
+        square = (row[:, :, None] - row[:, None, :]) ** 2 + (col[:, :, None] - col[:, None, :]) ** 2
+        scale = self.spec.scale
+        near = (-square / (2 * scale**2)).exp() if self.spec.kernel == "gaussian" else (-square.sqrt() / scale).exp()
+        apart = (tokens.tile[:, :, None] != tokens.tile[:, None, :]) | (
+            tokens.image[:, :, None] != tokens.image[:, None, :]
+        )
+        return near.masked_fill(apart, 0)

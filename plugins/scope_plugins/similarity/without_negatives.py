@@ -1,0 +1,41 @@
+"""Another similarity without its negative values."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Annotated, Literal
+
+from scope_core import ComponentSpec, SimilarityMetric, Slot
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    from scope_core import VisualTokens
+
+
+class WithoutNegativesSpec(ComponentSpec):
+    """Another similarity, with negative values cut off or moved up."""
+
+    name: Literal["without_negatives"] = "without_negatives"
+    of: Annotated[ComponentSpec, Slot("similarity")]
+    """The similarity."""
+    how: Literal["clamp", "shift"] = "clamp"
+    """``clamp``: negative values become 0. ``shift``: [-1, 1] is mapped to [0, 1]; meant for cosines."""
+
+
+class WithoutNegatives(SimilarityMetric[WithoutNegativesSpec]):
+    """``S_ij = max(0, s_ij)``, or ``(1 + s_ij) / 2``. For objectives that want at least 0."""
+
+    bounds = (0.0, None)
+
+    @property
+    def symmetric(self) -> bool:  # type: ignore[override]  # as the similarity inside
+        """Whether the similarity inside is."""
+        return bool(self.parts["of"].symmetric)
+
+    def pairwise(self, tokens: VisualTokens) -> Tensor:
+        """(B, N, N), at least 0 (``shift``: if the similarity is at least -1, rounding forgiven)."""
+        matrix: Tensor = self.parts["of"].pairwise(tokens)
+        if self.spec.how == "clamp":
+            return matrix.clamp(min=0)
+        shifted = (1 + matrix) / 2
+        return shifted.masked_fill((shifted < 0) & (shifted > -1e-3), 0)  # a cosine of -1 up to rounding

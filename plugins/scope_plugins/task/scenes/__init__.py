@@ -1,0 +1,1 @@
+"""Scenes: emoji on photographs. `task.Scenes` is the task; nothing here runs at import."""

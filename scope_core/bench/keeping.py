@@ -1,0 +1,218 @@
+"""What benchmarks keep on disk: what towers made of pictures, and what models replied. All of it can be deleted."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import logging
+import os
+import re
+import sys
+import tempfile
+from collections import OrderedDict
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from scope_core.errors import TaskError
+
+logger = logging.getLogger(__name__)
+
+GIGABYTE = 1 << 30
+
+
+def default_cache_dir() -> Path:
+    """Folder of everything that is kept, where the caller names none; below the user's home."""
+    below = {"darwin": "Library/Caches", "win32": "AppData/Local"}.get(sys.platform, ".cache")
+    return Path.home() / below / "scope-core"
+
+
+@contextmanager
+def replacing(path: Path) -> Iterator[Path]:
+    """A file beside ``path`` to write to; moved into its place once all went well.
+
+    Raises:
+        TaskError: the folder cannot be written.
+    """
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        handle, name = tempfile.mkstemp(dir=path.parent, prefix=path.name, suffix=".part")
+        os.close(handle)
+    except OSError as error:
+        raise TaskError(
+            f"'{path.parent}' cannot be written: {error.strerror or error}; choose another folder with --cache-dir"
+        ) from error
+    part = Path(name)
+    try:
+        yield part
+        part.replace(path)
+    finally:
+        part.unlink(missing_ok=True)
+
+
+class TensorCache:
+    """A `scope_core.Memo` on disk, with the latest tensors in memory; the oldest files go where it grows too large.
+
+    Args:
+        folder: Where files go; made when the first is written. None keeps tensors in memory only.
+        limit: Bytes on disk at most.
+        memory: Bytes in memory at most.
+    """
+
+    def __init__(self, folder: Path | None, *, limit: int = 4 * GIGABYTE, memory: int = GIGABYTE // 4) -> None:
+        self.folder, self.limit, self.memory = folder, limit, memory
+        self.held: OrderedDict[str, Tensor] = OrderedDict()
+        self.on_disk: int | None = None
+
+    def get(self, key: str) -> Tensor | None:
+        """What was put under ``key``; a damaged file counts as missing."""
+        if key in self.held:
+            self.held.move_to_end(key)
+            return self.held[key]
+        path = self._path(key)
+        if path is None or not path.is_file():
+            return None
+        try:
+            tensor: Tensor = torch.load(path, weights_only=True, map_location="cpu")
+            os.utime(path)
+        except Exception as error:  # what is raised for a damaged file depends on where it is damaged
+            logger.warning("%s cannot be read and is made again: %s", path, error)
+            return None
+        self._hold(key, tensor)
+        return tensor
+
+    def put(self, key: str, tensor: Tensor) -> None:
+        """Keep ``tensor``, in memory and on disk."""
+        tensor = tensor.detach().cpu().clone()
+        self._hold(key, tensor)
+        path = self._path(key)
+        if path is None:
+            return
+        with replacing(path) as part:
+            torch.save(tensor, part)
+        if self.on_disk is None:
+            self.on_disk = sum(file.stat().st_size for file in self._files())
+        else:
+            self.on_disk += path.stat().st_size
+        if self.on_disk > self.limit:
+            self._shrink()
+
+    def _hold(self, key: str, tensor: Tensor) -> None:
+        self.held[key] = tensor
+        while len(self.held) > 1 and sum(held.nbytes for held in self.held.values()) > self.memory:
+            self.held.popitem(last=False)
+
+    def _path(self, key: str) -> Path | None:
+        return None if self.folder is None else self.folder / f"{key}.pt"
+
+    def _files(self) -> list[Path]:
+        return [] if self.folder is None else list(self.folder.glob("*.pt"))
+
+    def _shrink(self) -> None:
+        """Delete what was not used for longest, until a tenth of the limit is free."""
+        files = sorted((file.stat().st_mtime, file.stat().st_size, file) for file in self._files())
+        total = sum(size for _, size, _ in files)
+        for _, size, file in files:
+            if total <= 0.9 * self.limit:
+                break
+            file.unlink(missing_ok=True)
+            total -= size
+        self.on_disk = total
+
+
+class Journal:
+    """One contestant's rows, one line of JSON for each example; survives an interruption.
+
+    Args:
+        path: The file; None keeps rows in memory only.
+        fresh: Begin anew, whatever is there.
+    """
+
+    def __init__(self, path: Path | None, *, fresh: bool = False) -> None:
+        self.path = path
+        self.rows: dict[str, dict[str, Any]] = {}
+        if path is None:
+            return
+        if fresh:
+            path.unlink(missing_ok=True)
+        elif path.is_file():
+            whole = path.read_bytes().rpartition(b"\n")[0]  # a line that was cut short by an interruption is left out
+            for line in whole.splitlines():
+                row = _row(line)
+                if row is not None:
+                    self.rows[row["example"]] = row
+            if path.stat().st_size != len(whole) + (1 if whole else 0):
+                with replacing(path) as part:
+                    part.write_bytes(whole + b"\n" if whole else b"")
+
+    def get(self, example: str, asked: str) -> dict[str, Any] | None:
+        """The row of an example, if it is about the same questions (by their digest ``asked``)."""
+        row = self.rows.get(example)
+        return row if row is not None and row["asked"] == asked else None
+
+    def add(self, row: dict[str, Any]) -> None:
+        """Keep a row, and write it."""
+        self.rows[row["example"]] = row
+        if self.path is None:
+            return
+        try:
+            self.path.parent.mkdir(parents=True, exist_ok=True)
+            with self.path.open("a", encoding="utf-8") as file:
+                file.write(json.dumps(row) + "\n")
+        except OSError as error:
+            raise TaskError(
+                f"'{self.path}' cannot be written: {error.strerror or error}; choose another folder with --cache-dir, "
+                f"or keep nothing with --no-cache"
+            ) from error
+
+
+def _row(line: bytes) -> dict[str, Any] | None:
+    try:
+        row = json.loads(line)
+    except ValueError:
+        return None
+    return row if isinstance(row, dict) and {"example", "asked", "replies"} <= set(row) else None
+
+
+def digest(data: Any) -> str:
+    """A short hash of plain data."""
+    return hashlib.blake2b(json.dumps(data, sort_keys=True, default=str).encode(), digest_size=12).hexdigest()
+
+
+def weights_of(model: Any) -> str:
+    """A hash of a model's weights: vectors and small tensors whole, every 4097th entry of large ones.
+
+    Quick on models of any size; two trained models differ in nearly every entry.
+    """
+    state = hashlib.blake2b(digest_size=12)
+    for name, tensor in sorted(model.state_dict().items()):
+        if not isinstance(tensor, Tensor):
+            continue
+        sample = tensor.detach().flatten()
+        sample = sample if sample.numel() <= 65_536 else sample[::4097]
+        state.update(f"{name} {tuple(tensor.shape)} {tensor.dtype}".encode())
+        state.update(sample.cpu().clone(memory_format=torch.contiguous_format).view(torch.uint8).numpy().tobytes())
+    return state.hexdigest()
+
+
+def code_of(parts: Iterator[Any] | list[Any]) -> str:
+    """A hash of the source files of parts: of the folders their modules are in, or of single files."""
+    files: set[Path] = set()
+    for part in parts:
+        for kind in type(part).__mro__:
+            module: Any = sys.modules.get(kind.__module__)
+            file = getattr(module, "__file__", None)
+            if file and not kind.__module__.startswith(("builtins", "abc", "typing", "scope_core.")):
+                path = Path(file)
+                files |= set(path.parent.glob("*.py")) if module.__package__ else {path}
+    return digest({path.name: hashlib.blake2b(path.read_bytes()).hexdigest() for path in sorted(files)})
+
+
+def file_name(facts: Mapping[str, Any]) -> str:
+    """A readable file name that no other facts have."""
+    words = "-".join(re.sub(r"[^a-z0-9.]+", "_", str(facts[key]).lower()) for key in ("model", "task", "split", "name"))
+    return f"{words[:80]}-{digest(dict(facts))}.jsonl"

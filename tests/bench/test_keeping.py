@@ -1,0 +1,148 @@
+"""What is kept on disk: whole or not at all, found again only where it fits, and never too much of it."""
+
+from __future__ import annotations
+
+import json
+import sys
+import types
+from pathlib import Path
+
+import pytest
+import torch
+from adapters import models
+
+import scope_core as scope
+from scope_core.bench.keeping import Journal, TensorCache, code_of, default_cache_dir, replacing, weights_of
+
+
+def test_tensors_come_back_bit_for_bit(tmp_path: Path) -> None:
+    tensor = torch.randn(3, 5).to(torch.bfloat16)
+    TensorCache(tmp_path).put("ab", tensor)
+    found = TensorCache(tmp_path).get("ab")
+    assert found.dtype == tensor.dtype
+    assert torch.equal(found, tensor)
+    assert TensorCache(tmp_path).get("cd") is None
+    assert [file.name for file in tmp_path.iterdir()] == ["ab.pt"]
+
+
+def test_without_a_folder_memory_alone() -> None:
+    cache = TensorCache(None, memory=100)
+    cache.put("a", torch.zeros(20))
+    cache.put("b", torch.ones(20))  # 80 bytes each: the first has to go
+    assert cache.get("a") is None
+    assert torch.equal(cache.get("b"), torch.ones(20))
+
+
+@pytest.mark.parametrize("damage", [b"", b"nonsense", None])
+def test_a_damaged_file_counts_as_missing(tmp_path: Path, damage: bytes | None) -> None:
+    TensorCache(tmp_path).put("ab", torch.randn(100))
+    path = tmp_path / "ab.pt"
+    path.write_bytes(path.read_bytes()[:-200] if damage is None else damage)
+    cache = TensorCache(tmp_path)
+    assert cache.get("ab") is None
+    cache.put("ab", torch.ones(2))
+    assert torch.equal(TensorCache(tmp_path).get("ab"), torch.ones(2))
+
+
+def test_what_was_not_used_for_longest_goes(tmp_path: Path) -> None:
+    cache = TensorCache(tmp_path, limit=20_000, memory=1)
+    for key in "abc":
+        cache.put(key, torch.zeros(1000))  # about 5 kB on disk
+    import os
+
+    for age, key in enumerate("bac"):
+        os.utime(tmp_path / f"{key}.pt", (age, age))
+    cache.put("d", torch.zeros(1000))
+    cache.put("e", torch.zeros(1000))
+    left = {file.stem for file in tmp_path.iterdir()}
+    assert "b" not in left
+    assert {"d", "e"} <= left
+    assert sum(file.stat().st_size for file in tmp_path.iterdir()) <= 20_000
+
+
+def test_nothing_half_written_is_left(tmp_path: Path) -> None:
+    path = tmp_path / "deep" / "file"
+    path.mkdir(parents=True)  # so that the file cannot be moved into its place
+    with pytest.raises(IsADirectoryError), replacing(path) as part:
+        part.write_text("half")
+    assert list(path.parent.iterdir()) == [path]
+
+
+def test_a_folder_that_cannot_be_written(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("in the way")
+    with pytest.raises(scope.TaskError, match="--cache-dir"):
+        TensorCache(tmp_path / "file" / "below").put("a", torch.zeros(1))
+    with pytest.raises(scope.TaskError, match="--no-cache"):
+        Journal(tmp_path / "file" / "below.jsonl").add({"example": "a", "asked": "x", "replies": []})
+
+
+def row(example: str, asked: str = "q") -> dict[str, object]:
+    return {"example": example, "asked": asked, "replies": []}
+
+
+def test_a_journal_is_read_again(tmp_path: Path) -> None:
+    path = tmp_path / "a.jsonl"
+    journal = Journal(path)
+    journal.add(row("one"))
+    journal.add(row("two"))
+    again = Journal(path)
+    assert again.get("one", "q") == row("one")
+    assert again.get("one", "other questions") is None
+    assert again.get("three", "q") is None
+    assert Journal(path, fresh=True).rows == {}
+    assert not path.exists()
+
+
+def test_the_latest_row_counts(tmp_path: Path) -> None:
+    path = tmp_path / "a.jsonl"
+    for asked in ("old", "new"):
+        Journal(path).add(row("one", asked))
+    assert Journal(path).get("one", "new") is not None
+
+
+def test_lines_cut_short_and_other_nonsense(tmp_path: Path) -> None:
+    path = tmp_path / "a.jsonl"
+    good = json.dumps(row("one"))
+    path.write_text(f'{good}\nnot json\n["no row"]\n{{"example": "two"}}\n{{"example": "thr', encoding="utf-8")
+    journal = Journal(path)
+    assert list(journal.rows) == ["one"]
+    journal.add(row("four"))
+    assert list(Journal(path).rows) == ["one", "four"]
+
+
+def test_weights_tell_models_apart() -> None:
+    first = weights_of(models.llava(seed=0))
+    assert weights_of(models.llava(seed=0)) == first
+    assert weights_of(models.llava(seed=1)) != first
+    changed = models.llava(seed=0)
+    changed.base_model.multi_modal_projector.linear_1.bias.data[3] += 1e-3
+    assert weights_of(changed) != first
+
+
+def test_changed_code_is_noticed(tmp_path: Path) -> None:
+    """A single file is read by itself; a module of a package with those beside it."""
+    path = tmp_path / "acme_alone.py"
+    path.write_text("class Part: ...")
+    (tmp_path / "beside.py").write_text("1")
+    module = types.ModuleType("acme_alone")
+    module.__file__, module.__package__ = str(path), ""
+    exec(path.read_text(), module.__dict__)
+    sys.modules["acme_alone"] = module
+    try:
+        part = module.Part()
+        first = code_of([part])
+        (tmp_path / "beside.py").write_text("2")
+        assert code_of([part]) == first
+        path.write_text("class Part: 'changed'")
+        assert code_of([part]) != first
+        module.__package__ = "acme"
+        second = code_of([part])
+        (tmp_path / "beside.py").write_text("3")
+        assert code_of([part]) != second
+    finally:
+        del sys.modules["acme_alone"]
+
+
+def test_the_cache_is_the_users_own() -> None:
+    assert default_cache_dir().is_relative_to(Path.home())
+    assert default_cache_dir().name == "scope-core"

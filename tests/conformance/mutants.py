@@ -1,0 +1,778 @@
+"""Parts that break one promise each, as authors break them."""
+
+from __future__ import annotations
+
+import threading
+import time
+from dataclasses import replace
+from typing import Annotated, Any, Literal
+
+import torch
+from pydantic import BeforeValidator, Field, PlainSerializer
+
+import scope_core as scope
+
+STORE: dict[str, Any] = {}
+
+
+class SourceSpec(scope.ComponentSpec):
+    """Made for tests."""
+
+    name: Literal["acme.source"] = "acme.source"
+    scale: Annotated[float, Field(gt=0)] = 1.0
+    """Factor."""
+
+
+class Source(scope.SaliencySource[SourceSpec]):
+    """Absolute sum; correct."""
+
+    def score(self, tokens: scope.VisualTokens) -> torch.Tensor:
+        """(B, N)."""
+        return tokens.features.abs().sum(-1) * self.spec.scale
+
+
+class WrongShape(Source):
+    """One more axis."""
+
+    def score(self, tokens: Any) -> Any:
+        return tokens.features.abs()
+
+
+class NotATensor(Source):
+    """A list."""
+
+    def score(self, tokens: Any) -> Any:
+        return tokens.features.abs().sum(-1).tolist()
+
+
+class WrongDtype(Source):
+    """Whole numbers."""
+
+    def score(self, tokens: Any) -> Any:
+        return tokens.features.abs().sum(-1).long()
+
+
+class WrongDevice(Source):
+    """Left elsewhere."""
+
+    def score(self, tokens: Any) -> Any:
+        return super().score(tokens).to("meta")
+
+
+class NotANumber(Source):
+    """0 / 0 for a zero vector."""
+
+    def score(self, tokens: Any) -> Any:
+        norm = tokens.features.norm(dim=-1)
+        return norm / norm
+
+
+class SingleOnly(Source):
+    """Written for double precision only."""
+
+    def score(self, tokens: Any) -> Any:
+        return (tokens.features.abs() @ torch.ones(tokens.features.shape[2], 1, dtype=torch.float64))[..., 0]
+
+
+class ChangesFeatures(Source):
+    """In place."""
+
+    def score(self, tokens: Any) -> Any:
+        return tokens.features.abs_().sum(-1)
+
+
+class ChangesASignal(Source):
+    """In place."""
+
+    @property
+    def needs(self) -> frozenset[str]:
+        return frozenset({"vision.cls_attention[-2]"})
+
+    def score(self, tokens: Any) -> Any:
+        return tokens.signal("vision.cls_attention[-2]").mul_(2).sum(1)
+
+
+class Leaks(Source):
+    """Turns gradients on."""
+
+    def score(self, tokens: Any) -> Any:
+        with torch.enable_grad():
+            return super().score(tokens)
+
+
+class LeavesGradientsOff(Source):
+    """Turns gradients off for everybody."""
+
+    def score(self, tokens: Any) -> Any:
+        torch.set_grad_enabled(False)
+        return super().score(tokens)
+
+
+class Draws(Source):
+    """From the global generator."""
+
+    def score(self, tokens: Any) -> Any:
+        return torch.rand(tokens.shape[:2])
+
+
+class Clock(Source):
+    """From the time of day."""
+
+    def score(self, tokens: Any) -> Any:
+        return super().score(tokens) + time.perf_counter_ns() % 1000
+
+
+class KeepsState(Source):
+    """On itself."""
+
+    def score(self, tokens: Any) -> Any:
+        self.last = super().score(tokens)
+        return self.last
+
+
+class KeepsClassState(Source):
+    """On its class."""
+
+    calls: list[int] = []  # noqa: RUF012
+
+    def score(self, tokens: Any) -> Any:
+        self.calls.append(len(tokens.features))
+        return super().score(tokens)
+
+
+class Averages(Source):
+    """Relative to the mean of all earlier calls, kept elsewhere."""
+
+    def score(self, tokens: Any) -> Any:
+        score = super().score(tokens)
+        STORE["mean"] = (STORE.get("mean", 0.0) + float(score.mean())) / 2
+        return score + STORE["mean"]
+
+
+class NotReentrant(Source):
+    """A scratch value that is put away again."""
+
+    def score(self, tokens: Any) -> Any:
+        STORE["tokens"] = tokens
+        norm = STORE["tokens"].features.abs()
+        made = norm.sum(-1) + 0 * STORE["tokens"].features.shape[1]
+        made = made / STORE["tokens"].features.shape[1]
+        STORE.pop("tokens", None)
+        return made
+
+
+class Locked(Source):
+    """Correct: shared scratch behind a lock."""
+
+    lock = threading.Lock()
+
+    def score(self, tokens: Any) -> Any:
+        """(B, N)."""
+        with self.lock:
+            made = super().score(tokens)
+            return made + 0
+
+
+class Positional(Source):
+    """By index."""
+
+    def score(self, tokens: Any) -> Any:
+        return super().score(tokens) + torch.arange(tokens.shape[1]) * 0.1
+
+
+class Padded(Source):
+    """A maximum over padding too."""
+
+    def score(self, tokens: Any) -> Any:
+        score = super().score(tokens)
+        return score / score.amax(1, keepdim=True).clamp(min=1e-9)
+
+
+class Batched(Source):
+    """A mean over the batch."""
+
+    def score(self, tokens: Any) -> Any:
+        score = super().score(tokens).masked_fill(~tokens.valid, 0)
+        return score + score.sum() / tokens.valid.sum()
+
+
+class Negative(Source):
+    """Below 0, and says it is not."""
+
+    def score(self, tokens: Any) -> Any:
+        return tokens.features.sum(-1)
+
+
+class Raises(Source):
+    """Its property does."""
+
+    @property
+    def needs(self) -> frozenset[str]:
+        raise OSError("disk")
+
+
+class NeedsText(Source):
+    """No frozenset."""
+
+    needs = "vision.keys[-2]"  # type: ignore[assignment]
+
+
+class Crashes(Source):
+    """On a group of one token."""
+
+    def score(self, tokens: Any) -> Any:
+        return super().score(tokens) + tokens.features[:, 1, :1] * 0
+
+
+class Undocumented(Source):
+    def score(self, tokens: Any) -> Any:
+        return super().score(tokens)
+
+
+class UndocumentedOptionSpec(SourceSpec):
+    """Made for tests."""
+
+    size: int = 1
+
+
+class LosesSpec(SourceSpec):
+    """Made for tests."""
+
+    scale: Annotated[float, PlainSerializer(lambda value: 1.0)] = 1.0
+    """Factor."""
+
+
+class DriftsSpec(SourceSpec):
+    """Made for tests."""
+
+    scale: Annotated[float, BeforeValidator(lambda value: value * 2)] = 1.0
+    """Factor."""
+
+
+class UnhashableSpec(SourceSpec):
+    """Made for tests."""
+
+    names: list[str] = Field([])
+    """Names."""
+
+
+class SchemalessSpec(SourceSpec):
+    """Made for tests."""
+
+    many: Annotated[float, PlainSerializer(lambda value: str(value), return_type=str)] = 1.0
+    """A number that is written as text."""
+
+
+class MetricSpec(scope.ComponentSpec):
+    """Made for tests."""
+
+    name: Literal["acme.metric"] = "acme.metric"
+
+
+class Metric(scope.SimilarityMetric[MetricSpec]):
+    """Correct."""
+
+    bounds = (-1.0, 1.0)
+
+    def pairwise(self, tokens: scope.VisualTokens) -> torch.Tensor:
+        """(B, N, N)."""
+        unit = tokens.unit()
+        return unit @ unit.mT
+
+
+class OneSided(Metric):
+    """Not symmetric."""
+
+    def pairwise(self, tokens: Any) -> Any:
+        return (super().pairwise(tokens) * tokens.features.norm(dim=-1, keepdim=True)).tanh()
+
+
+class Unbounded(Metric):
+    """A dot product."""
+
+    def pairwise(self, tokens: Any) -> Any:
+        return tokens.features @ tokens.features.mT
+
+
+class CoverSpec(scope.ComponentSpec):
+    """Made for tests."""
+
+    name: Literal["acme.cover"] = "acme.cover"
+
+
+class Cover(scope.CoverageFunction[CoverSpec]):
+    """Facility location; correct."""
+
+    monotone = True
+    submodular = True
+
+    def start(self, similarity: torch.Tensor, tokens: scope.VisualTokens) -> Any:
+        """Nothing is covered."""
+        return similarity.clamp(min=0), similarity.new_zeros(similarity.shape[:2])
+
+    def gain(self, state: Any) -> torch.Tensor:
+        """(B, N)."""
+        return (state[0] - state[1][:, :, None]).clamp(min=0).sum(1)
+
+    def add(self, state: Any, pick: torch.Tensor) -> Any:
+        """Covered at least as well."""
+        return state[0], state[1].maximum(state[0][torch.arange(len(pick)), :, pick])
+
+
+class NotMonotone(Cover):
+    """Penalised by what is covered."""
+
+    def gain(self, state: Any) -> Any:
+        return super().gain(state) - state[1].sum(1, keepdim=True)
+
+
+class NotSubmodular(Cover):
+    """Squares of what is covered: the more, the merrier."""
+
+    def start(self, similarity: Any, tokens: Any) -> Any:
+        return similarity.clamp(min=0), similarity.new_zeros(similarity.shape[:2])
+
+    def gain(self, state: Any) -> Any:
+        return (state[0] + state[1][:, :, None]).square().sum(1) - state[1].square().sum(1, keepdim=True)
+
+    def add(self, state: Any, pick: Any) -> Any:
+        return state[0], state[1] + state[0][torch.arange(len(pick)), :, pick]
+
+
+class GainWithoutAdd(Cover):
+    """`add` forgets half of what the pick covers."""
+
+    def add(self, state: Any, pick: Any) -> Any:
+        return state[0], state[1].maximum(state[0][torch.arange(len(pick)), :, pick] / 2)
+
+
+class LastOnly(Cover):
+    """Only the last pick counts."""
+
+    def add(self, state: Any, pick: Any) -> Any:
+        return state[0], state[0][torch.arange(len(pick)), :, pick]
+
+
+class CountsQuestions(Cover):
+    """`gain` wears the state out."""
+
+    def gain(self, state: Any) -> Any:
+        state[1].add_(0.01)
+        return super().gain(state)
+
+
+class ChangesSimilarity(Cover):
+    """In place."""
+
+    def start(self, similarity: Any, tokens: Any) -> Any:
+        return super().start(similarity.fill_diagonal_(1) if similarity.dim() == 2 else similarity.mul_(0.5), tokens)
+
+
+class OtherPicks(Cover):
+    """`picks` does something else than the loop."""
+
+    def picks(self, similarity: Any, tokens: Any, scale: Any, offset: Any, keep: Any) -> Any:
+        order = scale.masked_fill(~tokens.valid, -1).sort(1).indices[:, : max(keep)]
+        return scope.Picks(order, order * 0.0, order * 0.0)
+
+
+class MixSpec(scope.ComponentSpec):
+    """Made for tests."""
+
+    name: Literal["acme.mix"] = "acme.mix"
+
+
+class Mix(scope.Combiner[MixSpec]):
+    """Correct."""
+
+    def combine(self, gain: torch.Tensor, saliency: torch.Tensor) -> torch.Tensor:
+        """(B, N)."""
+        return gain * saliency
+
+
+class SaysUnused(Mix):
+    """Uses the saliency all the same."""
+
+    uses_saliency = False
+
+
+class WrongAffine(Mix):
+    """The offset is missing."""
+
+    def affine(self, saliency: Any) -> Any:
+        return saliency + 1, saliency * 0
+
+
+class ChangesSaliency(Mix):
+    """In place."""
+
+    def prepare(self, saliency: Any, tokens: Any) -> Any:
+        return saliency.pow_(2)
+
+
+class BestSpec(scope.ComponentSpec):
+    """Made for tests."""
+
+    name: Literal["acme.best"] = "acme.best"
+
+
+class Best(scope.Optimizer[BestSpec]):
+    """Greedy; correct."""
+
+    exact = True
+
+    def optimize(self, problem: scope.Problem, keep: Any) -> scope.Picks:
+        """Picks."""
+        return scope.greedy(problem, keep)
+
+
+class Repeats(Best):
+    """The first pick again and again."""
+
+    def optimize(self, problem: Any, keep: Any) -> Any:
+        made = super().optimize(problem, keep)
+        return replace(made, picks=torch.where(made.picks >= 0, made.picks[:, :1], -1))
+
+
+class TooFew(Best):
+    """The same for every group."""
+
+    def optimize(self, problem: Any, keep: Any) -> Any:
+        return super().optimize(problem, [min(keep)] * len(keep)) if max(keep) else super().optimize(problem, keep)
+
+
+class PicksPadding(Best):
+    """Whatever has the highest features."""
+
+    def optimize(self, problem: Any, keep: Any) -> Any:
+        made = super().optimize(problem, keep)
+        order = problem.tokens.features.sum(-1).sort(descending=True).indices[:, : made.picks.shape[1]]
+        return replace(made, picks=torch.where(made.picks >= 0, order, -1))
+
+
+class LosesRequired(Best):
+    """Looks at scores alone."""
+
+    exact = False
+
+    def optimize(self, problem: Any, keep: Any) -> Any:
+        tokens = replace(problem.tokens, required=torch.zeros_like(problem.tokens.required))
+        return super().optimize(replace(problem, tokens=tokens), keep)
+
+
+class LastOfTies(Best):
+    """Ties go to the highest index."""
+
+    def optimize(self, problem: Any, keep: Any) -> Any:
+        count = problem.tokens.shape[1]
+        turn = torch.arange(count - 1, -1, -1).expand(problem.tokens.shape[0], -1)
+        flat = turn + torch.arange(len(turn))[:, None] * count
+        made = super().optimize(replace(problem, tokens=problem.tokens.regroup(flat)), keep)
+        return replace(made, picks=torch.where(made.picks >= 0, count - 1 - made.picks, -1))
+
+
+class ChooseSpec(scope.ComponentSpec):
+    """Made for tests."""
+
+    name: Literal["acme.choose"] = "acme.choose"
+
+
+class Choose(scope.Selector[ChooseSpec]):
+    """The longest vectors; correct."""
+
+    def select(self, tokens: scope.VisualTokens, keep: Any) -> scope.Selection:
+        """Picks."""
+        score = tokens.features.norm(dim=-1).masked_fill(~tokens.valid, -1) + 1e6 * tokens.required * tokens.valid
+        order = score.sort(dim=1, descending=True, stable=True).indices[:, : max(keep, default=0)]
+        short = torch.arange(order.shape[1]) >= torch.tensor(keep)[:, None]
+        gains = score.gather(1, order).masked_fill(short, torch.nan)
+        return scope.Selection(order.masked_fill(short, -1), gains, gains, tokens)
+
+
+class ForgetsTokens(Choose):
+    """Other tokens than it was given."""
+
+    def select(self, tokens: Any, keep: Any) -> Any:
+        return replace(super().select(tokens, keep), tokens=tokens.to_dtype(torch.float32))
+
+
+class WrongHomes(Choose):
+    """Says that everything went to token 0."""
+
+    def select(self, tokens: Any, keep: Any) -> Any:
+        return replace(super().select(tokens, keep), assigned=torch.zeros_like(tokens.row))
+
+
+class FewSpec(scope.ComponentSpec):
+    """Made for tests."""
+
+    name: Literal["acme.few"] = "acme.few"
+
+
+class Few(scope.Budget[FewSpec]):
+    """Half of every image, exactly; correct."""
+
+    additive = True
+
+    def plan(self, layout: scope.Layout, groups: Any) -> tuple[int, ...]:
+        """Counts."""
+        return scope.fill(layout, groups, "image", [image.tokens // 2 for image in layout.images if image.tokens])
+
+
+class WrongSum(Few):
+    """Rounded for every group."""
+
+    def plan(self, layout: Any, groups: Any) -> Any:
+        return tuple(sum(span.tokens for span in group) // 2 for group in groups)
+
+
+class NotWhole(Few):
+    """Floats."""
+
+    def plan(self, layout: Any, groups: Any) -> Any:
+        return tuple(sum(span.tokens for span in group) / 2 for group in groups)
+
+
+class TooMany(Few):
+    """More than there are."""
+
+    def plan(self, layout: Any, groups: Any) -> Any:
+        return tuple(sum(span.tokens for span in group) + 1 for group in groups)
+
+
+class NeverMet(Few):
+    """Refuses everything."""
+
+    def plan(self, layout: Any, groups: Any) -> Any:
+        raise scope.BudgetError("no")
+
+
+class Wanders(Few):
+    """Another count each time."""
+
+    def plan(self, layout: Any, groups: Any) -> Any:
+        STORE["turn"] = not STORE.get("turn", False)
+        return tuple(int(STORE["turn"]) for _ in groups)
+
+
+class CutSpec(scope.ComponentSpec):
+    """Made for tests."""
+
+    name: Literal["acme.cut"] = "acme.cut"
+
+
+class Cut(scope.Partition[CutSpec]):
+    """By image; correct."""
+
+    def split(self, layout: scope.Layout) -> Any:
+        """Groups."""
+        return tuple((scope.Span(number, 0, image.tokens),) for number, image in enumerate(layout.images))
+
+
+class LosesOne(Cut):
+    """The last token."""
+
+    def split(self, layout: Any) -> Any:
+        return tuple((scope.Span(n, 0, max(0, image.tokens - 1)),) for n, image in enumerate(layout.images))
+
+
+class MustSpec(scope.ComponentSpec):
+    """Made for tests."""
+
+    name: Literal["acme.must"] = "acme.must"
+
+
+class Must(scope.Constraint[MustSpec]):
+    """The first row; correct."""
+
+    def must_keep(self, tokens: scope.VisualTokens) -> torch.Tensor:
+        """(B, N)."""
+        return tokens.row == 0
+
+
+class NoMask(Must):
+    """Numbers."""
+
+    def must_keep(self, tokens: Any) -> Any:
+        return (tokens.row == 0).float()
+
+
+class ByIndex(Must):
+    """The first tokens, whichever they are."""
+
+    def must_keep(self, tokens: Any) -> Any:
+        return (torch.arange(tokens.shape[1]) < 2).expand(tokens.shape[:2])
+
+
+class MergeSpec(scope.ComponentSpec):
+    """Made for tests."""
+
+    name: Literal["acme.merge"] = "acme.merge"
+
+
+class Merge(scope.Merger[MergeSpec]):
+    """Kept rows as they are, and the mean of all behind them; correct."""
+
+    def extra(self, tokens: int, rows: int) -> tuple[int, int]:
+        """One."""
+        return 0, 1
+
+    def weights(self, selection: scope.Selection) -> Any:
+        """(B, K + 1, N)."""
+        tokens, order = selection.tokens, selection.arranged
+        rows = tokens.features.new_zeros(*order.shape, tokens.shape[1])
+        rows = rows.scatter(2, order.clamp(min=0)[..., None], (order >= 0).to(rows)[..., None])
+        mean = tokens.valid / tokens.valid.sum(1, keepdim=True).clamp(min=1)
+        return torch.cat([rows, mean[:, None].to(rows)], 1)
+
+
+class NoExtraRow(Merge):
+    """Promises a row and gives none."""
+
+    def weights(self, selection: Any) -> Any:
+        return super().weights(selection)[:, :-1]
+
+
+class MixesPadding(Merge):
+    """The mean of padding too."""
+
+    def weights(self, selection: Any) -> Any:
+        made = super().weights(selection)
+        made[:, -1] = 1 / made.shape[2]
+        return made
+
+
+class NoSignal(Merge):
+    """Uses CLS and does not say where it is from."""
+
+    @property
+    def uses_cls(self) -> bool:
+        return True
+
+    def weights(self, selection: Any) -> Any:
+        return torch.nn.functional.pad(super().weights(selection), (0, 1))
+
+
+class SaysNone(Merge):
+    """Merges, and says that it does not."""
+
+    mixes = False
+
+
+class Changing(Merge):
+    """Another number of rows each time."""
+
+    def extra(self, tokens: int, rows: int) -> Any:
+        STORE["rows"] = STORE.get("rows", 0) + 1
+        return 0, STORE["rows"] % 2
+
+    def weights(self, selection: Any) -> Any:
+        return None
+
+
+class PlaceSpec(scope.ComponentSpec):
+    """Made for tests."""
+
+    name: Literal["acme.place"] = "acme.place"
+
+
+class Place(scope.PositionPolicy[PlaceSpec]):
+    """Numbers from 0; correct."""
+
+    def position_ids(self, full: torch.Tensor, index: torch.Tensor, kept: torch.Tensor) -> Any:
+        """(B, L')."""
+        return torch.arange(index.shape[1]).expand(index.shape).clone()
+
+
+class Gaps(Place):
+    """Original positions without saying so."""
+
+    def position_ids(self, full: Any, index: Any, kept: Any) -> Any:
+        return full.gather(1, index)
+
+
+class Shifted(Place):
+    """From 1."""
+
+    def position_ids(self, full: Any, index: Any, kept: Any) -> Any:
+        return super().position_ids(full, index, kept) + 1
+
+
+class FloatPlaces(Place):
+    """Not whole."""
+
+    def position_ids(self, full: Any, index: Any, kept: Any) -> Any:
+        return super().position_ids(full, index, kept).float()
+
+
+CORRECT = [Source, Locked, Metric, Cover, Mix, Best, Choose, Few, Cut, Must, Merge, Place]
+
+BROKEN: list[tuple[type, str]] = [
+    (WrongShape, "shape"),
+    (NotATensor, "shape"),
+    (WrongDtype, "shape"),
+    (WrongDevice, "shape"),
+    (Crashes, "shape"),
+    (NotANumber, "finite"),
+    (SingleOnly, "dtype"),
+    (ChangesFeatures, "inputs"),
+    (ChangesASignal, "inputs"),
+    (Leaks, "gradients"),
+    (LeavesGradientsOff, "gradients"),
+    (Draws, "deterministic"),
+    (Clock, "deterministic"),
+    (KeepsState, "stateless"),
+    (KeepsClassState, "stateless"),
+    (Averages, "stateless"),
+    (NotReentrant, "threads"),
+    (Positional, "order"),
+    (Padded, "padding"),
+    (Batched, "batch"),
+    (Negative, "nonnegative"),
+    (Raises, "attributes"),
+    (NeedsText, "attributes"),
+    (Undocumented, "documented"),
+    (OneSided, "symmetric"),
+    (Unbounded, "bounds"),
+    (NotMonotone, "monotone"),
+    (NotSubmodular, "submodular"),
+    (GainWithoutAdd, "set_function"),
+    (LastOnly, "set_function"),
+    (CountsQuestions, "empty"),
+    (ChangesSimilarity, "inputs"),
+    (OtherPicks, "picks"),
+    (SaysUnused, "unused"),
+    (WrongAffine, "affine"),
+    (ChangesSaliency, "inputs"),
+    (Repeats, "counts"),
+    (TooFew, "counts"),
+    (PicksPadding, "valid"),
+    (LosesRequired, "required"),
+    (LastOfTies, "exact"),
+    (ForgetsTokens, "record"),
+    (WrongHomes, "record"),
+    (WrongSum, "additive"),
+    (NotWhole, "shape"),
+    (TooMany, "shape"),
+    (NeverMet, "met"),
+    (Wanders, "pure"),
+    (LosesOne, "once"),
+    (NoMask, "shape"),
+    (ByIndex, "order"),
+    (NoExtraRow, "shape"),
+    (MixesPadding, "rows"),
+    (NoSignal, "extras"),
+    (SaysNone, "rows"),
+    (Changing, "extras"),
+    (Gaps, "gapless"),
+    (Shifted, "identity"),
+    (FloatPlaces, "shape"),
+]
+
+BROKEN_SPECS: list[tuple[type, str]] = [
+    (UndocumentedOptionSpec, "documented"),
+    (LosesSpec, "round_trip"),
+    (DriftsSpec, "round_trip"),
+    (UnhashableSpec, "round_trip"),
+    (SchemalessSpec, "schema"),
+]

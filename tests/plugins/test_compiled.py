@@ -1,0 +1,171 @@
+"""Greedy's compiled way is the loop's, to the last bit: picks, gains and scores, ties included."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from torch import Tensor
+
+import scope_core as scope
+from scope_plugins.coverage import _compiled
+from scope_plugins.coverage.facility_location import on_grid
+
+KINDS = ("noise", "ties", "duplicates", "zero rows", "tiny", "negative", "huge")
+COMBINERS: tuple[Any, ...] = (
+    {"name": "product", "alpha": 1.0},
+    {"name": "product", "alpha": 0.0},
+    "sum",
+    "coverage_only",
+)
+
+
+def features(kind: str, batch: int, count: int, seed: int) -> Tensor:
+    """(batch, count, 8) of a kind that is known to make trouble."""
+    x = torch.randn(batch, count, 8, generator=torch.Generator().manual_seed(seed))
+    if kind == "ties":
+        x = x.round()
+    if kind == "duplicates":
+        x[:, count // 2 :] = x[:, : count - count // 2].clone()
+    if kind == "zero rows":
+        x[:, ::3] = 0
+    if kind == "negative":
+        x[:, ::2] = -x[:, : (count + 1) // 2].clone()
+    return x * {"tiny": 1e-4, "huge": 1e5}.get(kind, 1.0)
+
+
+def both(x: Tensor, **spec: Any) -> tuple[scope.Selection, scope.Selection]:
+    """The compiled way's selection and the loop's."""
+    signals = spec.pop("given")
+    whole = {"recipe": "scope", **spec}
+    looped = {**whole, "optimizer": {"name": "greedy", "path": "loop"}}
+    return scope.select(x, spec=whole, **signals), scope.select(x, spec=looped, **signals)
+
+
+@settings(max_examples=60, deadline=None, derandomize=True)
+@given(
+    kind=st.sampled_from(KINDS),
+    batch=st.integers(1, 3),
+    count=st.integers(1, 60),
+    seed=st.integers(0, 10**6),
+    combiner=st.sampled_from(COMBINERS),
+    similarity=st.sampled_from(("cosine", "dot")),
+    dtype=st.sampled_from(("float32", "float64")),
+    coarse=st.booleans(),
+    data=st.data(),
+)
+def test_bit_for_bit(
+    kind: str,
+    batch: int,
+    count: int,
+    seed: int,
+    combiner: Any,
+    similarity: str,
+    dtype: str,
+    coarse: bool,
+    data: st.DataObject,
+) -> None:
+    x = features(kind, batch, count, seed)
+    generator = torch.Generator().manual_seed(seed + 1)
+    saliency = torch.rand(batch, count, generator=generator)
+    saliency = (saliency * 3).round() + 0.5 if coarse else saliency
+    valid = torch.rand(batch, count, generator=generator) > 0.2
+    valid[:, 0] = True
+    keep = data.draw(st.integers(0, int(valid.sum(1).min())))
+    fast, slow = both(
+        x,
+        budget={"name": "tokens", "keep": keep},
+        combiner=combiner,
+        similarity=similarity,
+        dtype=dtype,
+        given={"saliency": saliency, "valid": valid},
+    )
+    assert torch.equal(fast.picks, slow.picks)
+    assert torch.equal(fast.gains, slow.gains)
+    assert torch.equal(fast.scores, slow.scores.double())
+
+
+def test_required_tokens_come_first() -> None:
+    x, saliency = features("noise", 2, 30, 3), torch.rand(2, 30)
+    cells = {"name": "cells", "keep": [[0, 4], [3, 1]]}
+    fast, slow = both(x, budget=5, constraints=[cells], given={"saliency": saliency, "grid": (5, 6)})
+    assert torch.equal(fast.picks, slow.picks)
+    assert {4, 19} == set(fast.picks[0, :2].tolist())
+
+
+@pytest.mark.parametrize("combiner", ["sum", "balance", "product"])
+def test_padding_may_hold_anything(combiner: str) -> None:
+    x, saliency = features("noise", 1, 12, 5), torch.rand(1, 12, generator=torch.Generator().manual_seed(5))
+    saliency[0, 0] = torch.nan
+    valid = torch.arange(12)[None] > 0
+    fast, slow = both(x, budget=6, combiner=combiner, given={"saliency": saliency, "valid": valid})
+    assert torch.equal(fast.picks, slow.picks)
+    assert torch.equal(fast.gains, slow.gains)
+
+
+def test_where_nothing_can_be_kept_on_disk(monkeypatch: pytest.MonkeyPatch) -> None:
+    """numba refuses to compile with a cache where it finds no folder to write to."""
+    import numba
+
+    real = numba.njit
+
+    def njit(*, cache: bool = False, **options: Any) -> Any:
+        if cache:
+            raise RuntimeError("cannot cache function '_greedy': no locator available")
+        return real(**options)
+
+    x, saliency = features("noise", 1, 9, 0), torch.rand(1, 9)
+    wanted = scope.select(x, saliency=saliency, spec="scope@4").picks
+    monkeypatch.setattr(numba, "njit", njit)
+    monkeypatch.setattr(_compiled, "kernel", _compiled.kernel.__wrapped__)
+    assert torch.equal(scope.select(x, saliency=saliency, spec="scope@4").picks, wanted)
+
+
+def test_it_is_really_taken(monkeypatch: pytest.MonkeyPatch) -> None:
+    calls: list[int] = []
+    inner = _compiled.kernel()
+    monkeypatch.setattr(_compiled, "kernel", lambda: lambda *args: (calls.append(1), inner(*args))[1])
+    both(features("noise", 3, 9, 0), budget=4, given={"saliency": torch.rand(3, 9)})
+    assert len(calls) == 3  # one for each group, and none for the loop
+
+
+def test_without_numba_the_loop_serves(monkeypatch: pytest.MonkeyPatch) -> None:
+    x, saliency = features("noise", 1, 20, 1), torch.rand(1, 20)
+    wanted = scope.select(x, saliency=saliency, spec="scope@7").picks
+    monkeypatch.setattr(_compiled, "available", lambda: False)
+    monkeypatch.setattr(_compiled, "kernel", None)
+    assert torch.equal(scope.select(x, saliency=saliency, spec="scope@7").picks, wanted)
+
+
+def test_scores_that_are_no_numbers_are_blamed_as_ever() -> None:
+    """A combiner whose scores overflow is named, whichever way greedy goes."""
+    x, saliency = features("noise", 1, 6, 1), torch.full((1, 6), 1e200, dtype=torch.float64)
+    spec = {"recipe": "scope", "budget": 2, "combiner": {"name": "product", "alpha": 2.0}, "dtype": "float64"}
+    for path in ("auto", "loop"):
+        with pytest.raises(scope.PluginOutputError, match="has score inf"):
+            scope.select(x, saliency=saliency, spec={**spec, "optimizer": {"name": "greedy", "path": path}})
+
+
+@settings(max_examples=50, deadline=None, derandomize=True)
+@given(scale=st.sampled_from((1e-8, 1e-3, 1.0, 1e4)), seed=st.integers(0, 10**6), count=st.integers(2, 80))
+def test_on_the_grid_sums_do_not_depend_on_their_order(scale: float, seed: int, count: int) -> None:
+    generator = torch.Generator().manual_seed(seed)
+    raw = torch.randn(1, count, count, generator=generator) * scale
+    matrix = on_grid(raw)
+    assert (matrix - raw).abs().max() <= scale * 1e-9
+    order = torch.randperm(count, generator=generator)
+    best = matrix.amax(2).clamp(min=0)
+    terms = (matrix.double() - best[:, :, None] / 2).clamp(min=0)
+    forwards, backwards = torch.zeros(count).double(), torch.zeros(count).double()
+    for row in range(count):
+        forwards += terms[0, row]
+        backwards += terms[0, order[row]]
+    assert torch.equal(forwards, backwards)
+
+
+def test_half_precision_is_left_as_published() -> None:
+    matrix = torch.randn(1, 5, 5).half()
+    assert on_grid(matrix) is matrix
