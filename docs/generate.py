@@ -305,6 +305,40 @@ def zoo() -> str:
     )
 
 
+def served_recipes() -> str:
+    """Recipes that vLLM can serve, and why it cannot serve the others."""
+    from transformers import LlavaConfig
+
+    from scope_adapters.serving.geometry import geometry_of
+    from scope_adapters.serving.servable import check
+
+    geometry, served = geometry_of(LlavaConfig()), []
+    refused: dict[str, list[str]] = {}
+    for record in records("recipe"):
+        spec = {"recipe": record.name, "budget": record.item.spec.get("budget", 64)}
+        try:
+            check(scope.Pruner(spec), geometry)
+        except scope.SpecError as error:
+            reason = str(error).partition("cannot be served by vLLM: ")[2]
+            reason = reason.replace(f" (scope-core {scope.__version__})", "")
+            short = re.sub(r"\[\d+\]", "[k]", re.split(r"\. [A-Za-z]|: images", reason)[0])
+            refused.setdefault(short, []).append(f"`{record.name}`")
+        else:
+            served.append(f"`{record.name}`")
+    rows = [(", ".join(served), "yes"), *((", ".join(names), f"no: {why}") for why, names in refused.items())]
+    return table(("recipes", "served"), rows)
+
+
+def touch_points() -> str:
+    """Every name of vLLM that the plugin builds on."""
+    from scope_adapters.serving.touch_points import TOUCH_POINTS
+
+    return table(
+        ("name", "for", "documented by vLLM"),
+        ((f"`{p.module}.{p.path}`", p.use, "yes" if p.documented else "no") for p in TOUCH_POINTS),
+    )
+
+
 def exit_codes() -> str:
     """Table of exit codes, from the command line's own."""
     from scope_core import cli
@@ -318,8 +352,10 @@ def commands() -> str:
     import typer
 
     from scope_core.cli import app
+    from scope_core.cli.shell import plugin_command
 
-    return command_tree(typer.main.get_command(app), "scope")
+    text = command_tree(typer.main.get_command(app), "scope")
+    return text + "".join(command_tree(plugin_command(record), f"scope {record.name}") for record in records("command"))
 
 
 def command_tree(command: Any, path: str) -> str:
@@ -413,13 +449,14 @@ def error_tree() -> str:
 GROUPS: dict[str, str] = {
     "Configure and run": "Pruner select load PrunerSpec Selection Receipt ImageReceipt Attachment VisualTokens Signals",
     "Plan": "Layout ImageLayout Plan Span Group apportion fill units",
-    "Find plugins": "CONTRACT default_registry discover Registry Entry Recipe ZooEntry hookimpl PluginWarning",
+    "Find plugins": "CONTRACT default_registry discover Registry Entry Recipe ZooEntry Command hookimpl PluginWarning",
     "Write parts": "ComponentSpec Slot Part SaliencySource SimilarityMetric CoverageFunction Combiner Optimizer "
     "Selector Budget Partition Constraint Merger PositionPolicy",
-    "Write optimizers and selectors": "Problem Picks greedy rank scores",
-    "Write adapters": "ModelAdapter Declaration Offer parse_signal resolve replace_attribute Tower LoadedModel",
+    "Write optimizers and selectors": "Problem Picks greedy rank scores by_group matrix_bytes",
+    "Write adapters": "ModelAdapter Declaration Offer parse_signal check_fit resolve replace_attribute Tower "
+    "LoadedModel free_memory",
     "Measure": "Task Example Question Box Outcome Encoding Asked Memo",
-    "Errors": "ScopeError SpecError BudgetError UnknownNameError SignalError TokensError PluginError "
+    "Errors": "ScopeError SpecError BudgetError UnknownNameError SignalError TokensError TooLargeError PluginError "
     "PluginConflictError PluginOutputError AdapterError AttachError ZooError TaskError MissingDependencyError",
 }
 
@@ -551,6 +588,8 @@ SECTIONS: dict[str, Callable[[], str]] = {
     "recipes": recipes,
     "parts": parts,
     "zoo": zoo,
+    "served-recipes": served_recipes,
+    "touch-points": touch_points,
     "adapters": adapters,
     "adapters-short": adapters_short,
     "towers": towers,

@@ -18,11 +18,11 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from scope_core.attach import Attachment, replace_attribute, resolve
+    from scope_core.attach import Attachment, check_fit, replace_attribute, resolve
     from scope_core.discovery import PluginWarning, default_registry, discover
     from scope_core.encoding import Asked, Encoding, Memo
     from scope_core.engine import Problem, greedy, rank, scores
-    from scope_core.entries import Entry, Recipe, ZooEntry
+    from scope_core.entries import Command, Entry, Recipe, ZooEntry
     from scope_core.errors import (
         AdapterError,
         AttachError,
@@ -36,9 +36,11 @@ if TYPE_CHECKING:
         SpecError,
         TaskError,
         TokensError,
+        TooLargeError,
         UnknownNameError,
         ZooError,
     )
+    from scope_core.groupwise import by_group
     from scope_core.hookspecs import CONTRACT, hookimpl
     from scope_core.interfaces import (
         Budget,
@@ -60,6 +62,7 @@ if TYPE_CHECKING:
         Tower,
     )
     from scope_core.layout import Group, ImageLayout, Layout, Plan, Span, apportion, fill, units
+    from scope_core.memory import free_memory, matrix_bytes
     from scope_core.pruner import Pruner, load, select
     from scope_core.pruner_spec import PrunerSpec
     from scope_core.receipt import ImageReceipt, Receipt
@@ -71,12 +74,15 @@ if TYPE_CHECKING:
     from scope_core.tokens import VisualTokens
 
 _HOMES = {
-    "attach": "Attachment replace_attribute resolve",
+    "attach": "Attachment check_fit replace_attribute resolve",
     "discovery": "PluginWarning default_registry discover",
     "encoding": "Asked Encoding Memo",
     "engine": "Problem greedy rank scores",
+    "groupwise": "by_group",
+    "memory": "free_memory matrix_bytes",
     "errors": "AdapterError AttachError BudgetError MissingDependencyError PluginConflictError PluginError "
-    "PluginOutputError ScopeError SignalError SpecError TaskError TokensError UnknownNameError ZooError",
+    "PluginOutputError ScopeError SignalError SpecError TaskError TokensError TooLargeError UnknownNameError "
+    "ZooError",
     "hookspecs": "CONTRACT hookimpl",
     "interfaces": "Budget Combiner Constraint CoverageFunction Declaration LoadedModel Merger ModelAdapter Optimizer "
     "Part Partition Picks PositionPolicy SaliencySource Selector SimilarityMetric Tower",
@@ -84,7 +90,7 @@ _HOMES = {
     "pruner": "Pruner load select",
     "pruner_spec": "PrunerSpec",
     "receipt": "ImageReceipt Receipt",
-    "entries": "Entry Recipe ZooEntry",
+    "entries": "Command Entry Recipe ZooEntry",
     "registry": "Registry",
     "selection": "Selection",
     "signals": "Offer Signals parse_signal",
@@ -105,6 +111,7 @@ __all__ = [
     "Budget",
     "BudgetError",
     "Combiner",
+    "Command",
     "ComponentSpec",
     "Constraint",
     "CoverageFunction",
@@ -153,6 +160,7 @@ __all__ = [
     "Task",
     "TaskError",
     "TokensError",
+    "TooLargeError",
     "Tower",
     "UnknownNameError",
     "VisualTokens",
@@ -160,12 +168,16 @@ __all__ = [
     "ZooError",
     "__version__",
     "apportion",
+    "by_group",
+    "check_fit",
     "default_registry",
     "discover",
     "fill",
+    "free_memory",
     "greedy",
     "hookimpl",
     "load",
+    "matrix_bytes",
     "parse_signal",
     "rank",
     "replace_attribute",
@@ -180,7 +192,8 @@ if not TYPE_CHECKING:  # those who check types know the imports above, and find 
 
     def __getattr__(name: str) -> Any:
         if name in _HOME_OF:
-            return getattr(importlib.import_module(f"scope_core.{_HOME_OF[name]}"), name)
+            value = globals()[name] = getattr(importlib.import_module(f"scope_core.{_HOME_OF[name]}"), name)
+            return value
         raise AttributeError(f"module 'scope_core' has no attribute '{name}'")
 
 

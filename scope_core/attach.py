@@ -367,6 +367,7 @@ def check_fit(pruner: Pruner, declaration: Declaration, given: Collection[str] =
                 f"the function that was given for signal '{name}' needs {', '.join(missing)}, which "
                 f"{declaration.model} cannot give: {_why(missing[0], declaration)}"
             )
+    takes = declaration.takes_signals
     for stage in pruner.stages:
         check_point(stage, declaration)
         for part in stage.walk():
@@ -383,8 +384,8 @@ def check_fit(pruner: Pruner, declaration: Declaration, given: Collection[str] =
                     f"{part.kind} {part} needs {', '.join(missing)}, which {declaration.model} cannot give: "
                     f"{_why(missing[0], declaration)}. "
                     f"{part.kind} parts that would work: "
-                    f"{', '.join(working(stage, part.kind, declaration)) or 'none installed'}; "
-                    f"or supply it: attach(model, signals={{'{missing[0]}': function}})"
+                    f"{', '.join(working(stage, part.kind, declaration)) or 'none installed'}"
+                    + (f"; or supply it: attach(model, signals={{'{missing[0]}': function}})" if takes else "")
                 )
 
 

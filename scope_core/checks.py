@@ -6,6 +6,7 @@ Each check raises `PluginOutputError` with the part, its distribution, and what 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from operator import attrgetter
 from typing import Any
 
 import torch
@@ -30,31 +31,32 @@ class blamed:  # noqa: N801 - reads as a word in `with blamed(part, "score")`
         self.part, self.method, self.tokens = part, method, tokens
 
     def __enter__(self) -> None:
-        self.before = {} if self.tokens is None else _versions(self.tokens)
+        self.before = [] if self.tokens is None else _versions(self.tokens)
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: object) -> None:
         if error is not None:
             if not isinstance(error, ScopeError):
                 error.add_note(f"raised by {self.method}() of {self.part.kind} {self.part}")
             return
-        after = {} if self.tokens is None else _versions(self.tokens)
-        for name, version in self.before.items():
-            if after[name] != version and self.tokens is not None:
+        for tensor, version in self.before:
+            if tensor._version != version and self.tokens is not None:
+                named = [*zip(_PLANES, _planes(self.tokens), strict=True), *self.tokens.signals.computed()]
+                name = next(name for name, other in named if other is tensor)
+                said = name if name in _PLANES else f"signal '{name}'"
                 raise PluginOutputError(
-                    f"{name} of {_those(self.tokens)} were changed in place by {self.method}() of {self.part.kind} "
+                    f"{said} of {_those(self.tokens)} were changed in place by {self.method}() of {self.part.kind} "
                     f"{self.part}; others read them too, so it must work on a copy"
                 )
 
 
-def _versions(tokens: VisualTokens) -> dict[str, int]:
+_PLANES = ("features", "valid", "required", "row", "col", "tile", "image")
+_planes = attrgetter(*_PLANES)
+
+
+def _versions(tokens: VisualTokens) -> list[tuple[Tensor, int]]:
     """How often each tensor was written to, as torch counts it; tensors of inference mode do not."""
-    planes = {name: getattr(tokens, name) for name in ("features", "valid", "required", "row", "col", "tile", "image")}
-    read = {f"signal '{name}'": tensor for name, tensor in tokens.signals.computed()}
-    return {
-        name: tensor._version
-        for name, tensor in {**planes, **read}.items()
-        if isinstance(tensor, Tensor) and not tensor.is_inference()
-    }
+    tensors = (*_planes(tokens), *(tensor for _, tensor in tokens.signals.computed()))
+    return [(one, one._version) for one in tensors if isinstance(one, Tensor) and not one.is_inference()]
 
 
 def _those(tokens: VisualTokens) -> str:
@@ -63,15 +65,17 @@ def _those(tokens: VisualTokens) -> str:
 
 def expect(tensor: object, shape: tuple[int, ...], what: str, tokens: VisualTokens) -> None:
     """Refuse a part's output that is no floating-point tensor of ``shape`` on the tokens' device."""
-    where = f"{what} on {tokens.name_of(0)}" if tokens.shape[0] == 1 else f"{what} on {tokens.shape[0]} groups"
     if not isinstance(tensor, Tensor):
-        raise PluginOutputError(f"{where} returned {type(tensor).__name__}; expected a tensor of shape {tuple(shape)}")
-    if tuple(tensor.shape) != tuple(shape):
-        raise PluginOutputError(f"{where} returned shape {tuple(tensor.shape)}; expected {tuple(shape)}")
-    if not tensor.is_floating_point():
-        raise PluginOutputError(f"{where} returned dtype {tensor.dtype}; expected floating point")
-    if tensor.device != tokens.device:
-        raise PluginOutputError(f"{where} returned a tensor on {tensor.device}; the tokens are on {tokens.device}")
+        wrong = f"{type(tensor).__name__}; expected a tensor of shape {tuple(shape)}"
+    elif tuple(tensor.shape) != tuple(shape):
+        wrong = f"shape {tuple(tensor.shape)}; expected {tuple(shape)}"
+    elif not tensor.is_floating_point():
+        wrong = f"dtype {tensor.dtype}; expected floating point"
+    elif tensor.device != tokens.device:
+        wrong = f"a tensor on {tensor.device}; the tokens are on {tokens.device}"
+    else:
+        return
+    raise PluginOutputError(f"{what} on {_those(tokens)} returned {wrong}")
 
 
 def check_groups(groups: Any, layout: Layout, partition: Partition[Any]) -> tuple[Group, ...]:
@@ -169,42 +173,51 @@ def constrained(tokens: VisualTokens, constraints: Sequence[Constraint[Any]]) ->
 
 def check_selection(selection: Any, tokens: VisualTokens, counts: Sequence[int], selector: Selector[Any]) -> None:
     """Refuse a selector's result that has other counts than asked for, repeats, padding or lacks required tokens."""
-    inner = ", ".join(f"{part.kind} {part}" for part in selector.walk() if part.kind == "optimizer")
-    name = f"selector {selector}" + (f" with {inner}" if inner else "")
     if not isinstance(selection, Selection):
-        raise PluginOutputError(f"{name} returned {type(selection).__name__}; expected a scope_core.Selection")
+        raise PluginOutputError(
+            f"{_chooser(selector)} returned {type(selection).__name__}; expected a scope_core.Selection"
+        )
     picks = selection.picks
     for column in ("picks", "gains", "scores"):
         value = getattr(selection, column)
         if not isinstance(value, Tensor) or value.dim() != 2 or value.shape != picks.shape or len(value) != len(counts):
             given = tuple(value.shape) if isinstance(value, Tensor) else type(value).__name__
             raise PluginOutputError(
-                f"{name} returned {column} of shape {given}; expected (B, K) = {(len(counts), max(counts, default=0))}"
+                f"{_chooser(selector)} returned {column} of shape {given}; "
+                f"expected (B, K) = {(len(counts), max(counts, default=0))}"
             )
-    if picks.dtype != torch.int64 or bool(((picks < -1) | (picks >= tokens.shape[1])).any()):
+    rows = picks.tolist() if picks.dtype == torch.int64 else [[-2]]
+    if not all(-1 <= min(row, default=0) <= max(row, default=0) < tokens.shape[1] for row in rows):
         raise PluginOutputError(
-            f"{name} returned picks of {picks.dtype} between {picks.min()} and {picks.max()}; expected int64 indices "
-            f"below N = {tokens.shape[1]}, -1 where a row is shorter"
+            f"{_chooser(selector)} returned picks of {picks.dtype} between {picks.min()} and {picks.max()}; expected "
+            f"int64 indices below N = {tokens.shape[1]}, -1 where a row is shorter"
         )
     for column, shape in (("stage", picks.shape), ("assigned", tokens.valid.shape)):
         value = getattr(selection, column)
         if value is not None and (tuple(value.shape) != tuple(shape) or value.dtype != torch.int64):
             raise PluginOutputError(
-                f"{name} returned {column} of shape {tuple(value.shape)}, {value.dtype}; expected {tuple(shape)} int64"
+                f"{_chooser(selector)} returned {column} of shape {tuple(value.shape)}, {value.dtype}; "
+                f"expected {tuple(shape)} int64"
             )
-    if bool(((picks[:, :-1] < 0) & (picks[:, 1:] >= 0)).any()):
-        raise PluginOutputError(f"{name} returned picks with -1 before the end of a row")
-    mask = selection.mask
-    for group, (got, distinct, wanted) in enumerate(zip(selection.counts, mask.sum(1).tolist(), counts, strict=True)):
+    for group, (row, wanted) in enumerate(zip(rows, counts, strict=True)):
+        got = len(row) - row.count(-1)
+        if -1 in row[:got]:
+            raise PluginOutputError(f"{_chooser(selector)} returned picks with -1 before the end of a row")
+        distinct = len(set(row[:got]))
         if got != wanted or distinct != wanted:
             raise PluginOutputError(
-                f"{name} kept {distinct} distinct tokens ({got} picks) of {tokens.name_of(group)}; "
+                f"{_chooser(selector)} kept {distinct} distinct tokens ({got} picks) of {tokens.name_of(group)}; "
                 f"{wanted} were asked for"
             )
-    if bool((mask & ~tokens.valid).any()):
-        raise PluginOutputError(f"{name} picked padding or tokens that a constraint forbids")
-    if bool((tokens.required & tokens.valid & ~mask).any()):
-        raise PluginOutputError(f"{name} dropped tokens that must be kept")
+    if not bool(tokens.valid.all()) and bool((selection.mask & ~tokens.valid).any()):
+        raise PluginOutputError(f"{_chooser(selector)} picked padding or tokens that a constraint forbids")
+    if bool(tokens.required.any()) and bool((tokens.required & tokens.valid & ~selection.mask).any()):
+        raise PluginOutputError(f"{_chooser(selector)} dropped tokens that must be kept")
+
+
+def _chooser(selector: Selector[Any]) -> str:
+    inner = ", ".join(f"{part.kind} {part}" for part in selector.walk() if part.kind == "optimizer")
+    return f"selector {selector}" + (f" with {inner}" if inner else "")
 
 
 def check_extra(merger: Merger[Any], tokens: int, rows: int) -> tuple[int, int]:

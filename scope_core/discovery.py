@@ -159,6 +159,11 @@ def _check_contract(plugin: Any, origin: Origin) -> None:
         )
 
 
+def observed(registry: Registry, hook: str) -> bool:
+    """Whether any plugin has this observer hook."""
+    return registry.manager is not None and bool(getattr(registry.manager.hook, hook).get_hookimpls())
+
+
 def observe(registry: Registry, hook: str, **event: Any) -> None:
     """Call an observer hook; an observer that raises is a warning that names it, never an error."""
     if registry.manager is None:

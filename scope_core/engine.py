@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any
 
@@ -11,8 +11,9 @@ import torch
 from torch import Tensor
 
 from scope_core.checks import blamed, expect
-from scope_core.errors import BudgetError, PluginOutputError, SpecError
+from scope_core.errors import BudgetError, PluginOutputError, SpecError, TooLargeError
 from scope_core.interfaces import Combiner, CoverageFunction, Picks, SaliencySource, SimilarityMetric
+from scope_core.memory import matrix_bytes, said, shortage
 from scope_core.tokens import VisualTokens, all_finite
 
 
@@ -26,6 +27,7 @@ class Problem:
         metric: Where similarity comes from.
         coverage: The set function.
         combiner: Makes one score of gain and saliency.
+        memory: Bytes that similarities and what is made of them may take; None for nine tenths of what is free.
     """
 
     tokens: VisualTokens
@@ -33,6 +35,7 @@ class Problem:
     metric: SimilarityMetric[Any]
     coverage: CoverageFunction[Any]
     combiner: Combiner[Any]
+    memory: int | None = None
 
     @property
     def candidates(self) -> Tensor:
@@ -56,11 +59,45 @@ class Problem:
         expect(prepared, self.tokens.shape[:2], f"combiner {self.combiner}: prepare()", self.tokens)
         return prepared
 
+    @property
+    def uses_similarity(self) -> bool:
+        """Whether any part reads the N x N matrix."""
+        return self.coverage.uses_similarity and self.combiner.uses_coverage
+
+    def _check_memory(self) -> None:
+        """Refuse a matrix that there is no room for, before any part of it is made.
+
+        Raises:
+            TooLargeError: says what it needs, what there is, and what to do.
+        """
+        batch, count, _ = self.tokens.shape
+        size = self.tokens.features.dtype.itemsize
+        need = batch * matrix_bytes(self.metric, self.coverage, count, size)
+        why_not = shortage(need, self.memory, self.tokens.device)
+        if why_not:
+            who = self.tokens.name_of(0) if batch == 1 else f"{batch} groups"
+            raise TooLargeError(
+                f"{who}: similarity {self.metric} and coverage {self.coverage} of {count} tokens take {said(need)} for "
+                f"matrices of {count} x {count}, and {why_not}; make the groups smaller (`partition: tile`, or "
+                f"chunks), thin the tokens out first (a chain whose first stage reads no similarity), or raise "
+                f"`memory` (GiB)"
+            )
+
+    def one(self, group: int) -> Problem:
+        """The same problem of one group alone, without the padding behind its last candidate."""
+        places = self.tokens.valid[group].nonzero()
+        count = int(places[-1]) + 1 if len(places) else 1
+        alone = replace(self, tokens=self.tokens.only(group, count))
+        for name in ("raw_saliency", "saliency"):  # a source may look at all groups together
+            alone.__dict__[name] = getattr(self, name)[group : group + 1, :count]
+        return alone
+
     @cached_property
     def similarity(self) -> Tensor | None:
         """(B, N, N), rows and columns of padding zero; None where no part reads it."""
-        if not (self.coverage.uses_similarity and self.combiner.uses_coverage):
+        if not self.uses_similarity:
             return None
+        self._check_memory()
         with blamed(self.metric, "pairwise", self.tokens):
             matrix = self.metric.pairwise(self.tokens)
         matrix, saliency = self._real_pairs(matrix, f"similarity {self.metric}: pairwise()"), self.saliency
@@ -119,9 +156,25 @@ class Problem:
         if form is None:
             return None
         scale, offset = (column.double().expand(self.tokens.shape[:2]) for column in form)
+        if not (all_finite(scale) and all_finite(offset)):  # padding may hold anything
+            padding = ~self.tokens.valid
+            scale, offset = scale.masked_fill(padding, 0), offset.masked_fill(padding, 0)
+            if not (all_finite(scale) and all_finite(offset)):
+                return None  # the loop says which score is no number
         similarity = self.similarity
         with blamed(self.coverage, "picks"):
             return self.coverage.picks(similarity, self.tokens, scale, offset, keep)  # type: ignore[arg-type]
+
+    def why_no_picks(self) -> str:
+        """Why `picks` has no answer, in words; empty where it has one."""
+        if not self.combiner.uses_coverage:
+            return f"combiner {self.combiner} reads no coverage"
+        if self.tokens.features.dtype.itemsize < 4:
+            return f"sums in {self.tokens.features.dtype} are rounded at each step, as published; use dtype: float32"
+        if self.combiner.affine(self.saliency) is None:
+            return f"the score of combiner {self.combiner} is not of the form gain * scale + offset"
+        reason = self.coverage.why_no_picks(self.similarity)  # type: ignore[arg-type]  # None if not used
+        return reason and f"coverage {self.coverage}: {reason}"
 
     def score(self, gain: Tensor) -> Tensor:
         """(B, N) scores, checked."""
@@ -175,14 +228,16 @@ def greedy(problem: Problem, keep: Sequence[int], *, at_once: bool = True) -> Pi
         check_picks(made, problem, keep)
         return made
     batch, count, _ = tokens.shape
+    if not problem.combiner.uses_coverage:  # scores never change, so greedy is a ranking
+        gain = tokens.features.new_ones((batch, count))
+        return rank(problem.score(gain), gain, problem, keep)
     counts = torch.tensor(keep, device=tokens.device)
     available = problem.candidates.clone()
     rows = torch.arange(batch, device=tokens.device)
     picks, gains, scores = [], [], []
-    state = problem.start() if problem.combiner.uses_coverage else None
-    ones = tokens.features.new_ones((batch, count))
+    state = problem.start()
     for step in range(max(keep, default=0)):
-        gain = ones if state is None else problem.gain(state)
+        gain = problem.gain(state)
         score = problem.score(gain).masked_fill(~allowed(available, tokens.required), -torch.inf)
         pick = score.argmax(1)
         live = step < counts
@@ -190,8 +245,7 @@ def greedy(problem: Problem, keep: Sequence[int], *, at_once: bool = True) -> Pi
         gains.append(gain[rows, pick].masked_fill(~live, torch.nan))
         scores.append(score[rows, pick].masked_fill(~live, torch.nan))
         available[rows, pick] = False
-        if state is not None:
-            state = problem.add(state, pick)
+        state = problem.add(state, pick)
     made = Picks(_stack(picks, tokens, torch.int64), _stack(gains, tokens), _stack(scores, tokens))
     check_picks(made, problem, keep)
     return made
@@ -243,6 +297,8 @@ def check_keep(tokens: VisualTokens, keep: Sequence[int]) -> None:
 
 def check_picks(made: Picks, problem: Problem, keep: Sequence[int]) -> None:
     """Refuse picks whose score was no finite number: some part returned NaN or infinity."""
+    if all_finite(made.scores):
+        return
     bad = ~torch.isfinite(made.scores) & (made.picks >= 0)
     if bool(bad.any()):
         group, step = (int(i) for i in bad.nonzero()[0])

@@ -1,4 +1,4 @@
-"""What registration hooks yield: parts, recipes and zoo entries, as data."""
+"""What registration hooks yield: parts, recipes, zoo entries and commands, as data."""
 
 from __future__ import annotations
 
@@ -55,6 +55,33 @@ class Recipe:
     paper: str = ""
     requires: tuple[str, ...] = ()
     control: bool = False
+
+
+@dataclass(frozen=True)
+class Command:
+    """A command that a plugin adds to the command line.
+
+    Attributes:
+        name: What is typed behind ``scope``, e.g. ``"serve"``; ``"acme.serve"`` from other packages than scope-core.
+        target: ``"package.module:function"``, imported when the command is used; a function as typer takes it: its
+            parameters become arguments and options. One annotated ``typer.Context`` has the registry, with the plugin
+            files of the command line, as ``ctx.obj.registry``.
+        summary: One line, shown by ``scope --help``.
+        examples: Command lines, shown by its ``--help``.
+        paper: Where it is from.
+        requires: Packages the target imports, as pip names (shown when they are missing).
+    """
+
+    name: str
+    target: str
+    summary: str
+    examples: tuple[str, ...] = ()
+    paper: str = ""
+    requires: tuple[str, ...] = ()
+
+    def load(self, where: str = "") -> Any:
+        """The function. Raises `MissingDependencyError`, or `PluginError` for any other failure to import it."""
+        return import_target(self.target, where or f"command '{self.name}'", self.requires)
 
 
 @dataclass(frozen=True)

@@ -6,6 +6,7 @@
     +-- UnknownNameError (LookupError)      no part, recipe, adapter or zoo entry has this name
     +-- SignalError (LookupError)           a part needs a signal that is not there
     +-- TokensError (ValueError)            features, masks or saliency with a wrong shape or bad numbers
+    +-- TooLargeError (MemoryError)         selecting would need more memory than there is, or than is allowed
     +-- PluginError (RuntimeError)          a plugin could not be loaded
     |   +-- PluginConflictError             two distributions give the same name
     |   +-- PluginOutputError               a plugin returned something its contract forbids
@@ -47,6 +48,10 @@ class SignalError(ScopeError, LookupError):
 
 class TokensError(ScopeError, ValueError):
     """Features, masks, saliency or signals with a wrong shape, dtype or bad numbers."""
+
+
+class TooLargeError(ScopeError, MemoryError):
+    """Selecting would need more memory than there is, or than the spec allows; nothing was allocated."""
 
 
 class PluginError(ScopeError, RuntimeError):

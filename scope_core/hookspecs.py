@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING
 import pluggy
 
 if TYPE_CHECKING:
-    from scope_core.entries import Entry, Recipe, ZooEntry
+    from scope_core.entries import Command, Entry, Recipe, ZooEntry
     from scope_core.receipt import Receipt
 
 PROJECT = "scope_core"
@@ -103,6 +103,11 @@ def scope_recipes() -> Iterable[Recipe]:  # type: ignore[empty-body]
 @hookspec
 def scope_zoo() -> Iterable[ZooEntry]:  # type: ignore[empty-body]
     """Models and towers that can be loaded by name."""
+
+
+@hookspec
+def scope_commands() -> Iterable[Command]:  # type: ignore[empty-body]
+    """Commands of the command line, behind those that core has."""
 
 
 @hookspec

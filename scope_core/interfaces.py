@@ -93,10 +93,12 @@ class SimilarityMetric(Part[S]):
     Attributes:
         symmetric: Whether ``S[i, j] == S[j, i]``.
         bounds: Lowest and highest possible value; None where unbounded.
+        matrices: How many N x N matrices `pairwise` holds at once, its result included.
     """
 
     symmetric: ClassVar[bool] = True
     bounds: ClassVar[tuple[float | None, float | None]] = (None, None)
+    matrices: ClassVar[int] = 2
 
     @abstractmethod
     def pairwise(self, tokens: VisualTokens) -> Tensor:
@@ -114,12 +116,14 @@ class CoverageFunction(Part[S]):
         monotone: Whether every gain is at least 0.
         submodular: Whether gains never grow as the set grows.
         nonnegative_similarity: Whether similarities below 0 are outside its definition.
+        matrices: How many N x N matrices of the similarity's dtype its states take beside the similarity, at most.
     """
 
     uses_similarity: ClassVar[bool] = True
     monotone: ClassVar[bool] = False
     submodular: ClassVar[bool] = False
     nonnegative_similarity: ClassVar[bool] = False
+    matrices: ClassVar[float] = 2
 
     def picks(
         self, similarity: Tensor, tokens: VisualTokens, scale: Tensor, offset: Tensor, keep: Sequence[int]
@@ -136,6 +140,14 @@ class CoverageFunction(Part[S]):
             keep: How many to pick of each group.
         """
         return None
+
+    def why_no_picks(self, similarity: Tensor) -> str:
+        """Why `picks` has no answer for such a matrix, for messages; empty where it has one.
+
+        Args:
+            similarity: As for `start`.
+        """
+        return "" if type(self).picks is not CoverageFunction.picks else "it has one way only"
 
     @abstractmethod
     def start(self, similarity: Tensor, tokens: VisualTokens) -> Any:
@@ -206,6 +218,8 @@ class Picks:
 class Optimizer(Part[S]):
     """How picks are made from scores.
 
+    Groups are independent of each other, and large ones may come one at a time.
+
     Attributes:
         exact: Whether its picks are those of exact greedy, ties to the lowest index.
     """
@@ -219,6 +233,16 @@ class Optimizer(Part[S]):
 
 class Selector(Part[S]):
     """A whole selection step: tokens and counts in, a selection out."""
+
+    def memory(self, sizes: Sequence[int], itemsize: int) -> int:
+        """Bytes that similarities of groups of so many tokens take at once, at least; 0 where none are made. Pure.
+
+        Args:
+            sizes: Tokens of each group.
+            itemsize: Bytes of a number: 4 for float32.
+        """
+        held = [part for value in self.parts.values() for part in (value if isinstance(value, tuple) else (value,))]
+        return max((part.memory(sizes, itemsize) for part in held if isinstance(part, Selector)), default=0)
 
     @abstractmethod
     def select(self, tokens: VisualTokens, keep: Sequence[int]) -> Selection:
@@ -347,8 +371,11 @@ class Declaration:
         placeholder: Token id of an image placeholder; None where there is none.
         modules: Module paths the adapter will touch, resolved.
         merges: Interception points at which tokens can be merged.
+        encoder: Path of the model's own method that runs tower and projector and packs what they return, for those who
+            time it; empty where there is none.
         decoder_layers: Layers of the language model, each of which but the first is an interception point
             ``decoder[k]``; 0 where tokens cannot be pruned inside it (``reasons["decoder"]`` says why).
+        takes_signals: Whether callers can supply signals of their own, as `Pruner.attach` takes them.
     """
 
     model: str
@@ -360,7 +387,9 @@ class Declaration:
     placeholder: int | None = None
     modules: dict[str, str] = field(default_factory=dict)
     merges: frozenset[str] = frozenset({"projected"})
+    encoder: str = ""
     decoder_layers: int = 0
+    takes_signals: bool = True
 
     def lacks(self, needs: frozenset[str]) -> list[str]:
         """The signals in ``needs`` that are not offered, sorted."""

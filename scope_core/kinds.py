@@ -63,6 +63,7 @@ KINDS: tuple[Kind, ...] = tuple(
         ("adapter", "scope_adapters", _ENTRY, "ModelAdapter", "where a model's tokens are intercepted"),
         ("recipe", "scope_recipes", "scope_core.entries:Recipe", "", "a named, complete pruner spec"),
         ("zoo", "scope_zoo", "scope_core.entries:ZooEntry", "", "models and towers that can be loaded by name"),
+        ("command", "scope_commands", "scope_core.entries:Command", "", "commands that plugins add to `scope`"),
     )
 )
 

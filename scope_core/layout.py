@@ -113,6 +113,7 @@ class Plan:
             bounds.
         later: The plans of later stages; empty where there are none, and where images share a budget, so that what
             a later stage gets of each is known only after selection.
+        memory: Bytes that similarities take at once while selecting, at least; 0 where none are made.
     """
 
     layout: Layout
@@ -120,6 +121,7 @@ class Plan:
     counts: tuple[int, ...]
     exact: bool = True
     later: tuple[Plan, ...] = ()
+    memory: int = 0
 
     @property
     def images(self) -> tuple[int, ...]:

@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 
 from scope_core.checks import blamed, check_counts, check_groups, check_selection, constrained
-from scope_core.discovery import default_registry, observe
+from scope_core.discovery import default_registry, observe, observed
 from scope_core.engine import check_keep
 from scope_core.errors import (
     PluginOutputError,
@@ -59,6 +59,7 @@ class Pruner:
         self.spec = read_spec(spec, self.registry, **overrides)
         self.parts = self.registry.build_slots(self.spec)
         self._stage = 0
+        self._planned: tuple[Layout, Plan] | None = None  # the last one: most calls are like the one before
         self.stages: tuple[Pruner, ...] = (self,)
         """The stages of the schedule, this pruner first; one unless the spec has ``then``."""
         if self.spec.then:
@@ -89,10 +90,15 @@ class Pruner:
         """Before which layer of the language model this stage prunes; None for stages before the language model."""
         return decoder_layer(self.spec.at)
 
-    @property
+    @functools.cached_property
     def needs(self) -> frozenset[str]:
         """Signals that the parts of this stage read."""
-        return frozenset().union(*(part.needs for part in self.walk()))
+        return frozenset().union(*(needs for _, needs in self._readers))
+
+    @functools.cached_property
+    def _readers(self) -> list[tuple[Part[Any], frozenset[str]]]:
+        """The parts that read signals, each with what it reads."""
+        return [(part, part.needs) for part in self.walk() if part.needs]
 
     def plan(
         self, images: Layout | Sequence[int] | Sequence[Sequence[int]], *, model: Any = None, adapter: str | None = None
@@ -110,6 +116,12 @@ class Pruner:
             TokensError: image sizes were given without a model.
         """
         layout = images if isinstance(images, Layout) else self._layout(images, model, adapter)
+        planned = self._planned
+        if planned is None or planned[0] != layout:
+            planned = self._planned = layout, self._plan(layout)
+        return planned[1]
+
+    def _plan(self, layout: Layout) -> Plan:
         layout = replace(layout, stage=self._stage, schedule=tuple(stage.spec.at for stage in self.stages))
         partition, budget = self.parts["partition"], self.parts["budget"]
         with blamed(partition, "split"):
@@ -117,7 +129,8 @@ class Pruner:
         sizes = [sum(span.tokens for span in group) for group in groups]
         with blamed(budget, "plan"):
             counts = check_counts(budget.plan(layout, groups), sizes, "plan()", budget)
-        made = Plan(layout, groups, counts, exact=not budget.adaptive)
+        memory = self.parts["selector"].memory(sizes, (self.dtype or torch.float32).itemsize)
+        made = Plan(layout, groups, counts, exact=not budget.adaptive, memory=memory)
         less_extra(counts, self.parts["merger"], made)
         following = self.stages[self._stage + 1 :]
         shared = any(len({span.image for span in group}) > 1 for group in groups)
@@ -209,8 +222,8 @@ class Pruner:
         tokens = VisualTokens.of(features, saliency=saliency, signals=signals, grid=grid, valid=valid)
         if isinstance(layout, Layout):
             tokens = with_tiles(tokens, layout)
-        for part in self.walk():
-            missing = sorted(name for name in part.needs if name not in tokens.signals)
+        for part, needs in self._readers:
+            missing = sorted(name for name in needs if name not in tokens.signals)
             if missing and (part.kind != "saliency" or saliency is None):
                 give = "saliency=..., or " if part.kind == "saliency" else ""
                 have = f" (given: {listed(tokens.signals)})" if tokens.signals else ""
@@ -222,7 +235,8 @@ class Pruner:
         start = time.perf_counter()
         selection = self.prune(tokens, layout)
         elapsed = (time.perf_counter() - start) * 1e3
-        observe(self.registry, "scope_selected", receipt=self.receipt(selection, layout, select_ms=elapsed))
+        if observed(self.registry, "scope_selected"):
+            observe(self.registry, "scope_selected", receipt=self.receipt(selection, layout, select_ms=elapsed))
         return selection
 
     def receipt(

@@ -23,6 +23,7 @@ from pydantic import ValidationError, ValidationInfo, field_validator, model_val
 from pydantic_core import PydanticCustomError
 
 from scope_core.errors import ScopeError, SpecError, did_you_mean, listed
+from scope_core.kinds import kind_named
 from scope_core.registry import Registry
 from scope_core.specs import ComponentSpec, Slot, Spec, registry_of, slots_of
 
@@ -441,7 +442,7 @@ def _owners(option: str, registry: Registry) -> str:
     found = [
         f"{kind} '{record.name}'"
         for kind in registry.kinds()
-        if kind not in ("recipe", "zoo")
+        if kind_named(kind).base
         for record in registry.records(kind)
         if option in record.spec.model_fields and option != "name"
     ]

@@ -6,6 +6,7 @@ from typing import Any
 
 from pydantic.errors import PydanticInvalidForJsonSchema
 
+from scope_core.kinds import kind_named
 from scope_core.pruner_spec import PrunerSpec
 from scope_core.registry import Record, Registry
 from scope_core.specs import SLOT_MARK, shorthand_of
@@ -22,7 +23,7 @@ def json_schema(registry: Registry) -> dict[str, Any]:
     body["properties"]["then"]["items"] = {"anyOf": [{"$ref": "#"}, {"type": "string"}]}
     schema = _resolved(body, definitions, "")
     for kind in registry.kinds():
-        if registry.names(kind) and kind not in ("recipe", "zoo"):
+        if registry.names(kind) and kind_named(kind).base:
             definitions[kind] = _choice(kind, registry, definitions)
     selector = registry.default("selector")
     if selector is not None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from dataclasses import dataclass, replace
+from functools import cached_property
 from typing import Any, Literal
 
 import torch
@@ -65,7 +66,7 @@ class Selection:
     def __repr__(self) -> str:
         return f"Selection(counts={self.counts}, tokens={self.tokens.shape[1]})"
 
-    @property
+    @cached_property
     def counts(self) -> tuple[int, ...]:
         """Tokens kept in each row."""
         return tuple((self.picks >= 0).sum(1).tolist())

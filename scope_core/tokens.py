@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
@@ -81,9 +82,9 @@ class VisualTokens:
             raise TokensError(f"features of shape {tuple(features.shape)} hold no tokens")
         shape = features.shape[:2]
 
-        def plane(name: str, value: Tensor | None, fill: Tensor) -> Tensor:
+        def plane(name: str, value: Tensor | None, fill: Callable[[], Tensor]) -> Tensor:
             if value is None:
-                return fill
+                return fill()
             if not isinstance(value, Tensor):
                 raise TokensError(
                     f"{name} must be a tensor, not {type(value).__name__}; convert with torch.as_tensor()"
@@ -96,9 +97,7 @@ class VisualTokens:
             return value
 
         device = features.device
-        yes = torch.ones(shape, dtype=torch.bool, device=device)
-        off = torch.full(shape, -1, dtype=torch.int64, device=device)
-        grid_row, grid_col = off, off
+        grid_row = grid_col = torch.full(shape, -1, dtype=torch.int64, device=device)
         if grid is not None:
             if not isinstance(grid, Sequence) or len(grid) != 2 or grid[0] * grid[1] != shape[1]:
                 raise TokensError(f"grid {grid} does not hold N = {shape[1]} tokens; give (rows, columns)")
@@ -111,14 +110,14 @@ class VisualTokens:
             raise TokensError(f"saliency must be floating point, not {saliency.dtype}; convert with .float()")
         return cls(
             features=features,
-            valid=plane("valid", valid, yes).bool(),
-            required=plane("required", required, ~yes).bool(),
-            row=plane("row", row, grid_row),
-            col=plane("col", col, grid_col),
-            tile=plane("tile", tile, torch.zeros_like(off)),
-            image=plane("image", image, torch.arange(shape[0], device=device)[:, None].expand(shape)),
+            valid=plane("valid", valid, lambda: torch.ones(shape, dtype=torch.bool, device=device)).bool(),
+            required=plane("required", required, lambda: torch.zeros(shape, dtype=torch.bool, device=device)).bool(),
+            row=plane("row", row, lambda: grid_row),
+            col=plane("col", col, lambda: grid_col),
+            tile=plane("tile", tile, lambda: torch.zeros(shape, dtype=torch.int64, device=device)),
+            image=plane("image", image, lambda: torch.arange(shape[0], device=device)[:, None].expand(shape)),
             signals=made,
-            saliency=None if saliency is None else plane("saliency", saliency, yes),
+            saliency=None if saliency is None else plane("saliency", saliency, lambda: features),
         )
 
     @property
@@ -148,13 +147,18 @@ class VisualTokens:
     def unit(self) -> Tensor:
         """(B, N, D) features scaled to length 1; zero vectors stay zero."""
         features = self.features
-        norm = features.norm(dim=-1, keepdim=True)
+        norm = torch.linalg.vector_norm(features, dim=-1, keepdim=True)
         # squares of very small or very large entries leave the dtype's range: scale those rows down or up first
-        odd = (norm < torch.finfo(norm.dtype).tiny ** 0.5) | torch.isinf(norm)
+        smallest = torch.finfo(norm.dtype).tiny ** 0.5
+        size = norm.detach()
+        if norm.numel() and smallest <= float(size.amin()) <= float(size.amax()) < math.inf:
+            normed: Tensor = features / norm
+            return normed
+        odd = (norm < smallest) | torch.isinf(norm)
         if bool(odd.any()):
             largest = features.abs().amax(-1, keepdim=True)
             features = torch.where(odd & (largest > 0), features / largest, features)
-            norm = features.norm(dim=-1, keepdim=True)
+            norm = torch.linalg.vector_norm(features, dim=-1, keepdim=True)
         unit: Tensor = features / norm.masked_fill(norm == 0, 1)
         return unit
 
@@ -216,6 +220,26 @@ class VisualTokens:
             saliency=None if self.saliency is None else take(self.saliency),
         )
 
+    def only(self, group: int, count: int) -> VisualTokens:
+        """The first ``count`` tokens of one group, as a batch of one; nothing is copied."""
+        batch, width, _ = self.shape
+
+        def take(tensor: Tensor) -> Tensor:
+            return tensor[group : group + 1, :count]
+
+        def take_signal(name: str, tensor: Tensor) -> Tensor:
+            axis = token_axis(name, tuple(tensor.shape), batch, width)
+            mine = tensor[group : group + 1]
+            return mine if axis is None else mine.narrow(axis, 0, count)
+
+        planes = {name: take(getattr(self, name)) for name in ("valid", "required", "row", "col", "tile", "image")}
+        return VisualTokens(
+            features=take(self.features),
+            **planes,
+            signals=self.signals.map(take_signal),
+            saliency=None if self.saliency is None else take(self.saliency),
+        )
+
     def name_of(self, group: int, token: int | None = None) -> str:
         """``"image 1, tile 0, token 37"`` for messages."""
         where = int(token) if token is not None else 0
@@ -250,5 +274,9 @@ class VisualTokens:
 
 
 def all_finite(tensor: Tensor) -> bool:
-    """Whether no number is NaN or infinite: its extremes tell, at a tenth of the time of looking at each."""
+    """Whether no number is NaN or infinite: a finite sum says so, at a tenth of the time of looking at each."""
+    tensor = tensor.detach()
+    if math.isfinite(float(tensor.sum())):
+        return True
+    # numbers so large that their sum is none
     return not tensor.numel() or bool(torch.isfinite(torch.stack(torch.aminmax(tensor))).all())

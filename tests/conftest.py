@@ -11,6 +11,7 @@ import torch
 
 import scope_core as scope
 
+collect_ignore = ["evaluation", "serving"]  # those run in an environment of their own: see CONTRIBUTING.md
 torch.set_num_threads(1)
 hypothesis.settings.register_profile("suite", derandomize=True, deadline=None, max_examples=60)
 hypothesis.settings.load_profile("suite")

@@ -21,6 +21,7 @@ from scope_core.bench import tables
 
 HERE = Path(__file__).resolve().parent
 PAGE, TEMPLATE = HERE.parent / "evidence.md", HERE / "page.template"
+AUGMENTATION = HERE / "augmentation.json"
 MODEL, TASK = "scenes-llava", "scenes"
 STRATEGIES = "scope,top_k_attention,coverage_only,divprune,random,uniform_grid,downsample"
 ALPHAS = ("0", "0.5", "1", "1.5", "2")
@@ -57,6 +58,8 @@ CLAIMS = (
     ("alpha 1 more than 2", "ablation", "alpha-1", "alpha-2"),
 )
 BUDGETS = ("64", "32", "16")
+SOUND = ("existence", "where", "relation", "size")
+"""Kinds of questions that the model answers well enough with all tokens; the model card says why not the others."""
 
 
 def measure(limit: int | None) -> None:
@@ -109,6 +112,47 @@ def facts(results: dict[str, Any]) -> str:
     return "\n".join(lines)
 
 
+def sound(results: dict[str, Any]) -> str:
+    """Accuracy over the kinds that the model is good at, a row for each strategy."""
+    first = results["strategies"]
+    at = {(run["name"], run["keep"]): run["kinds"] for run in first["runs"]}
+
+    def points(name: str, keep: int | None) -> str:
+        kinds = [at[name, keep][kind] for kind in SOUND]
+        right = sum(kind["accuracy"] * kind["questions"] for kind in kinds)
+        return f"{100 * right / sum(kind['questions'] for kind in kinds):.1f}"
+
+    keeps = first["budgets"]
+    names = list(dict.fromkeys(run["name"] for run in first["runs"] if run["role"] != "bound"))
+    lines = [f"| {', '.join(SOUND)} | {' | '.join(map(str, keeps))} |", f"|---|{'---:|' * len(keeps)}"]
+    lines += [f"| {name} | {' | '.join(points(name, keep) for keep in keeps)} |" for name in ("label oracle", *names)]
+    lines += ["", f"All tokens: {points('all tokens', None)}."]
+    return "\n".join(lines)
+
+
+def augmentation(found: dict[str, Any]) -> str:
+    """Accuracy after training on with other patterns, a row for each."""
+    variants = found["variants"]
+    names = list(next(iter(variants.values()))["64"])
+    lines = []
+    for keep in ("64", "16"):
+        lines += [
+            f"{keep} tokens:",
+            "",
+            f"| trained on with | all | {' | '.join(names)} |",
+            f"|---|{'---:|' * (1 + len(names))}",
+        ]
+        for variant, scores in variants.items():
+            cells = (f"{100 * scores[keep][name]:.1f}" for name in names)
+            lines.append(f"| {variant} | {100 * scores['all']:.1f} | {' | '.join(cells)} |")
+        lines.append("")
+    lines.append(
+        f"{found['steps']} steps each from the shipped weights, {found['scenes']} training scenes, "
+        f"{found['questions']} questions about {found['examples']} test images, % right."
+    )
+    return "\n".join(lines)
+
+
 def filled(page: str, results: dict[str, Any]) -> str:
     """The page with its marked places filled."""
 
@@ -120,9 +164,11 @@ def filled(page: str, results: dict[str, Any]) -> str:
         "facts": facts(results),
         "claims": claims(results),
         "strategies": tables.accuracy(results["strategies"]).markdown(),
+        "sound": sound(results),
         "ablation": tables.accuracy(results["ablation"]).markdown(),
         "parts-64": parts(64),
         "parts-16": parts(16),
+        "augmentation": augmentation(json.loads(AUGMENTATION.read_text("utf-8"))),
     }
     for name, text in blocks.items():
         place = f"<!-- evidence: {name} -->\n<!-- end -->"

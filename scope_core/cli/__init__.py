@@ -90,7 +90,7 @@ def entry(
     ] = False,
 ) -> None:
     """Prune the visual tokens of multimodal LLMs with swappable strategies."""
-    ctx.obj = State(tuple(plugin or ()), debug)
+    ctx.obj = ctx.obj or State(tuple(plugin or ()), debug)
 
 
 _COMMANDS = (

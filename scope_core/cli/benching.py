@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
+from scope_core.cli import speeding
 from scope_core.cli.output import done, err, note, out, show_json, warn, working, writing
 from scope_core.cli.shell import ScopeGroup, examples, split_commas
 from scope_core.cli.state import State, state_of
@@ -26,7 +27,7 @@ app = typer.Typer(
     rich_markup_mode="rich",
     add_completion=False,
     no_args_is_help=True,
-    help="Measure strategies against each other (accuracy).",
+    help="Measure strategies against each other (accuracy), and what they cost (speed).",
 )
 
 KEEPS = (192, 128, 64, 32, 16)
@@ -35,7 +36,10 @@ QUICK_KEEPS, QUICK_LIMIT = (64, 16), 60
 
 @app.callback()
 def bench() -> None:
-    """Measure strategies against each other (accuracy)."""
+    """Measure strategies against each other (accuracy), and what they cost (speed)."""
+
+
+app.command(epilog=speeding.EXAMPLES)(speeding.speed)
 
 
 @app.command(

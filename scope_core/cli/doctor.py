@@ -119,6 +119,8 @@ def _check(record: Record, registry: Registry, problems: list[dict[str, str]], n
         elif record.kind.name == "zoo":
             if missing := missing_packages(record.item.requires):
                 raise MissingDependencyError(f"needs: pip install '{' '.join(missing)}'")
+        elif record.kind.name == "command":
+            record.item.load(what)
         else:
             _ = record.target
     except MissingDependencyError as error:

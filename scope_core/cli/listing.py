@@ -1,4 +1,4 @@
-"""``scope list``: every part, recipe, adapter and zoo entry, by kind."""
+"""``scope list``: every part, recipe, adapter, zoo entry and command of a plugin, by kind."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ def list_parts(
     ] = None,
     json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
 ) -> None:
-    """List what is installed: parts, recipes, adapters, models and towers."""
+    """List what is installed: parts, recipes, adapters, models and towers, commands of plugins."""
     registry = state_of(ctx).registry
     kinds = KINDS if kind is None else (kind_named(kind),)
     if json:

@@ -14,6 +14,7 @@ from typing import Any
 import typer
 from rich import box
 from rich.console import Console, RenderableType
+from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 from rich.table import Table
 from rich.text import Text
 
@@ -164,6 +165,19 @@ def write_text(path: Path, text: str) -> None:
     """
     with writing(path):
         path.write_text(text, encoding="utf-8")
+
+
+@contextlib.contextmanager
+def bar(text: str) -> Iterator[Callable[[int, int], None]]:
+    """A progress bar on stderr, where that is a terminal; call what it gives with (done, in all)."""
+    console = err()
+    if not console.is_terminal:
+        yield lambda made, total: None
+        return
+    columns = (TextColumn("{task.description}"), BarColumn(), TimeElapsedColumn(), TimeRemainingColumn())
+    with Progress(*columns, console=console, transient=True) as progress:
+        shown = progress.add_task(text)
+        yield lambda made, total: progress.update(shown, completed=made, total=total)
 
 
 @contextlib.contextmanager

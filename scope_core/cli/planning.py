@@ -80,6 +80,7 @@ def facts_of(made: Plan, label: str) -> dict[str, Any]:
         "tokens": total,
         "kept": made.total,
         "keep_ratio": made.total / total if total else 0.0,
+        "memory": made.memory,
         "images": [
             {"tokens": image.tokens, "tiles": list(image.tiles), "separators": image.separators, "kept": count}
             for image, count in zip(made.layout.images, kept, strict=True)
@@ -120,6 +121,10 @@ def _print(facts: dict[str, Any]) -> None:
         per_image = ", ".join(f"image {n}: {i['tokens']} to {i['kept']}" for n, i in enumerate(facts["images"]))
         blocks.append(Text(per_image))
     out().print(Group(*blocks))
+    if facts["memory"] >= 1e8:
+        from scope_core.memory import said
+
+        note(f"similarities take {said(facts['memory'])} while selecting")
     for after in facts["later"]:
         _print(after)
     if not facts["exact"]:

@@ -6,13 +6,17 @@ import sys
 import traceback
 import warnings
 from enum import IntEnum
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import typer
-from typer.core import TyperGroup
+from typer.core import TyperCommand, TyperGroup
 
 from scope_core.cli.output import complain, warn
+from scope_core.cli.state import State
 from scope_core.errors import ScopeError, ZooError, did_you_mean, listed
+
+if TYPE_CHECKING:
+    from scope_core.registry import Record
 
 
 class Code(IntEnum):
@@ -26,6 +30,9 @@ class Code(IntEnum):
     BUG = 70
     INTERRUPT = 130
 
+
+PLUGINS = "Commands of plugins"
+"""The panel of ``--help`` that they stand in."""
 
 HOISTED = {"--plugin": 1, "--debug": 0}
 """Options of the whole program that may also stand behind a command, with the number of their values."""
@@ -51,12 +58,34 @@ class MainGroup(ScopeGroup):
         return super().parse_args(ctx, front + rest)
 
     def list_commands(self, ctx: Any) -> list[str]:
-        """Commands in the order they were added, which is the order one meets them in."""
-        return list(self.commands)
+        """Commands in the order they were added, which is the order one meets them in; then those of plugins."""
+        try:
+            added = [record.name for record in _state(ctx).registry.records("command")]
+        except ScopeError as error:  # a broken plugin must not take the help away
+            complain(str(error))
+            added = []
+        return [*self.commands, *(name for name in added if name not in self.commands)]
+
+    def get_command(self, ctx: Any, cmd_name: str) -> Any:
+        """A command of core, or what ``--help`` says of a plugin's; that one is imported only to be run."""
+        registry = _state(ctx).registry if cmd_name not in self.commands else None
+        if registry is None or not registry.has("command", cmd_name):
+            return super().get_command(ctx, cmd_name)
+        about = registry.get("command", cmd_name).item.summary
+        return TyperCommand(cmd_name, short_help=about, rich_help_panel=PLUGINS, rich_markup_mode="rich")
+
+    def resolve_command(self, ctx: Any, args: list[str]) -> Any:
+        """The command that ``args`` begin with."""
+        name = args[0] if args else ""
+        if name in self.commands:  # no plugin is looked at for these
+            return name, self.commands[name], args[1:]
+        if _state(ctx).registry.has("command", name):
+            return name, plugin_command(_state(ctx).registry.get("command", name)), args[1:]
+        return super().resolve_command(ctx, args)
 
     def invoke(self, ctx: Any) -> Any:
         """Run the command."""
-        debug = bool(ctx.params.get("debug"))
+        debug = _state(ctx).debug
         try:
             with warnings.catch_warnings():
                 warnings.showwarning = _show_warning
@@ -78,6 +107,27 @@ class MainGroup(ScopeGroup):
                 debug,
             )
             raise typer.Exit(Code.BUG) from error
+
+
+def plugin_command(record: Record) -> Any:
+    """What a plugin's command is when it is run, and for the documentation.
+
+    Raises:
+        ScopeError: it cannot be imported.
+    """
+    item = record.item
+    function = item.load(f"command '{item.name}' ({record.origin})")
+    alone = typer.Typer(rich_markup_mode="rich", add_completion=False, pretty_exceptions_enable=False)
+    alone.command(item.name, epilog=examples(*item.examples) if item.examples else None)(function)
+    return typer.main.get_command(alone)
+
+
+def _state(ctx: Any) -> State:
+    """What this run knows; made here, because commands are looked up before the program's callback is called."""
+    if ctx.obj is None:
+        ctx.obj = State(tuple(ctx.params.get("plugin") or ()), bool(ctx.params.get("debug")))
+    state: State = ctx.obj
+    return state
 
 
 def hoisted(args: list[str]) -> tuple[list[str], list[str]]:

@@ -69,6 +69,9 @@ def facts_of(record: Record, registry: Registry) -> dict[str, Any]:
         item = record.item
         keys = ("source", "licence", "parameters", "recipe", "adapter", "requires")
         return {**facts, "type": item.kind, **{key: getattr(item, key) for key in keys}, "loader": item.target}
+    if record.kind.name == "command":
+        item = record.item
+        return {**facts, "requires": item.requires, "loader": item.target, "examples": list(item.examples)}
     target = record.target
     return {
         **facts,
@@ -160,6 +163,8 @@ def _print(facts: dict[str, Any]) -> None:
         blocks.append(Text(f"This recipe does not validate: {facts['error']}", style="red"))
     if facts["kind"] == "recipe":
         blocks.append(Text(f"`scope explain {facts['name']}` prints it as a spec file.", style="dim"))
+    if facts["kind"] == "command":
+        blocks.append(Text(f"`scope {facts['name']} --help` prints its options.", style="dim"))
     out().print(Group(*blocks))
 
 

@@ -167,6 +167,18 @@ def toy():
     return gather(Features(values, boxes), asked)
 
 
+def test_data_for_a_model_that_has_its_words_already(toy):
+    features, given = toy[0].features, tokenizer(["dog", "bus", "cat"], ["Is there a dog? yes no unknown 0 1 2"])
+    asked = [[Question("c", "How many cats?", "1", "count")]] * 4
+    data, words = gather(features, asked, given)
+    assert words is given
+    assert [data.first - 1 + number for number in data.classes[0]] == given.convert_tokens_to_ids(["dog", "cat"])
+    assert data.pools[0][0].labels == (given.convert_tokens_to_ids("cat"),)
+    assert data.pools[0][0].answer == given.convert_tokens_to_ids("1")
+    with pytest.raises(ZooError, match="no word for 'cat'"):
+        gather(features, asked, tokenizer(["dog"], []))
+
+
 def run(toy, folder, settings=SMALL, **options):
     data, words = toy
     ticks = []
@@ -177,14 +189,26 @@ def run(toy, folder, settings=SMALL, **options):
 def test_an_interrupted_run_ends_as_an_uninterrupted_one(toy, tmp_path):
     straight, ticks = run(toy, tmp_path / "straight")
     assert [(stage, step) for stage, step, *_ in ticks] == [
-        (stage, step) for stage in ("align", "lookup", "mixed") for step in (1, 2, 3)
+        (stage, step) for stage in ("align", "lookup", "mixed-1", "mixed-2", "mixed-3") for step in (1, 2, 3)
     ]
-    for stop in (2, 4, 100):
+    for stop in (2, 4, 5, 100):
         resumed, _ = run(toy, tmp_path / "resumed", stop=stop)
     for name, tensor in straight.decoder.state_dict().items():
         assert torch.equal(tensor, resumed.decoder.state_dict()[name]), name
     for name, tensor in straight.folded().items():
         assert torch.equal(tensor, resumed.folded()[name]), name
+
+
+def test_the_outcome_is_the_average_of_the_rounds_ends(toy, tmp_path):
+    """Stopped at the end of each round, a run has that round's weights; at the end of the last, their average."""
+    ends = []
+    for stop in (9, 3):
+        ends.append(run(toy, tmp_path, stop=stop)[0].decoder.model.norm.weight.detach().clone())
+    average, _ = run(toy, tmp_path)
+    last = torch.load(tmp_path / "checkpoint.pt", weights_only=False)["student"]["decoder"]["model.norm.weight"]
+    expected = (ends[0] + ends[1] + last) / 3
+    torch.testing.assert_close(average.decoder.model.norm.weight.detach(), expected, atol=1e-7, rtol=0)
+    assert not torch.equal(ends[0], ends[1])
 
 
 def test_training_changes_every_parameter_and_lowers_the_loss(toy, tmp_path):
@@ -239,7 +263,7 @@ def test_the_whole_script_from_drawing_to_a_model_that_loads(tmp_path):
     first, words = assemble(tmp_path / "model", vision)
     assert words.tokenize("Is there a dog in the image?")[-1] == "image"
     before = (tmp_path / "log.txt").read_text("utf-8")
-    assert "mixed 2/2" in before
+    assert "mixed-3 1/1" in before or "mixed-3 2/2" in before
     script.main(tmp_path, **options)
     assert "2/2" not in (tmp_path / "log.txt").read_text("utf-8").removeprefix(before)
     second, _ = assemble(tmp_path / "model", vision)

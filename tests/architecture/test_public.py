@@ -13,14 +13,15 @@ import scope_core as scope
 from architecture.sources import sources
 
 PINNED = """
-AdapterError Asked AttachError Attachment Box Budget BudgetError CONTRACT Combiner ComponentSpec Constraint
+AdapterError Asked AttachError Attachment Box Budget BudgetError CONTRACT Combiner Command ComponentSpec Constraint
 CoverageFunction
 Declaration Encoding Entry Example Group ImageLayout ImageReceipt Layout LoadedModel Memo Merger
 MissingDependencyError ModelAdapter Offer Optimizer Outcome Part Partition Picks Plan PluginConflictError
 PluginError PluginOutputError PluginWarning PositionPolicy Problem Pruner PrunerSpec Question Receipt Recipe
 Registry SaliencySource ScopeError Selection Selector SignalError Signals SimilarityMetric Slot Span SpecError Task
-TaskError TokensError Tower UnknownNameError VisualTokens ZooEntry ZooError __version__ apportion default_registry
-discover fill greedy hookimpl load parse_signal rank replace_attribute resolve scores select units
+TaskError TokensError TooLargeError Tower UnknownNameError VisualTokens ZooEntry ZooError __version__ apportion
+by_group check_fit default_registry discover fill free_memory greedy hookimpl load matrix_bytes parse_signal rank
+replace_attribute resolve scores select units
 """
 
 
@@ -86,6 +87,7 @@ def test_every_error_is_a_scope_error_and_the_builtin_it_says() -> None:
         "UnknownNameError": LookupError,
         "SignalError": LookupError,
         "TokensError": ValueError,
+        "TooLargeError": MemoryError,
         "PluginError": RuntimeError,
         "PluginConflictError": RuntimeError,
         "PluginOutputError": RuntimeError,

@@ -11,6 +11,7 @@ from fakes import entry, module
 
 import scope_core as scope
 from scope_core import Pruner, SpecError
+from scope_core.kinds import kind_named
 from scope_core.schema import json_schema
 
 jsonschema = pytest.importorskip("jsonschema")
@@ -81,7 +82,7 @@ def test_every_recipe_passes(valid: Callable[[Any], bool], registry: scope.Regis
 def test_options_are_described(registry: scope.Registry) -> None:
     definitions = json_schema(registry)["$defs"]
     for kind in registry.kinds():
-        if kind not in ("recipe", "zoo"):
+        if kind_named(kind).base:
             for record in registry.records(kind):
                 for option, field in definitions[f"{kind}.{record.name}"]["properties"].items():
                     assert option == "name" or field.get("description"), f"{kind} {record.name}: {option}"

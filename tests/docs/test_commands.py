@@ -14,8 +14,9 @@ from typer.testing import CliRunner
 import scope_core as scope
 from docs.pages import PAGES, blocks, commands, lay_out, name_of, save
 from scope_core.cli import app
+from scope_core.cli.shell import plugin_command
 
-ELSEWHERE = ("photo.jpg", "*.", "llava-1.5-7b", "bench accuracy")
+ELSEWHERE = ("photo.jpg", "*.", "llava-1.5-7b", "llava-v1.6", "bench accuracy", "bench speed")
 """Commands with these need files or weights that are not here, or minutes."""
 PLUGIN, INSTALLED = "acme_pruning.py", "scope-acme 0.1.0"
 """The tutorial's package is not installed in this process; its file is given instead."""
@@ -36,19 +37,28 @@ def check(words: list[str]) -> None:
     """Refuse commands and options that the program does not have."""
     command: Any = typer.main.get_command(app)
     known = options_of(command)
+    inner = {**command.commands, **added_commands()}
     words = words[: words.index(">")] if ">" in words else words
     while words:
         word = words.pop(0)
+        if word == "--":  # what follows is for another program
+            return
         if word.startswith("-"):
             name, equals, _ = word.partition("=")
             assert name in known, f"there is no {name}; options: {sorted(known)}"
             if not known[name] and not equals:
                 assert words, f"{name} wants a value"
                 words.pop(0)
-        elif hasattr(command, "commands"):
-            assert word in command.commands, f"there is no command {word}; commands: {sorted(command.commands)}"
-            command = command.commands[word]
+        elif inner:
+            assert word in inner, f"there is no command {word}; commands: {sorted(inner)}"
+            command = inner[word]
+            inner = getattr(command, "commands", {})
             known.update(options_of(command))
+
+
+def added_commands() -> dict[str, Any]:
+    """Commands that scope-core's own plugins add."""
+    return {record.name: plugin_command(record) for record in scope.default_registry().records("command")}
 
 
 def options_of(command: Any) -> dict[str, bool]:

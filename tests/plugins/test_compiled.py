@@ -88,6 +88,85 @@ def test_bit_for_bit(
     assert torch.equal(fast.scores, slow.scores.double())
 
 
+@settings(max_examples=60, deadline=None, derandomize=True)
+@given(
+    kind=st.sampled_from(KINDS[:6]),
+    batch=st.integers(1, 3),
+    count=st.integers(1, 50),
+    seed=st.integers(0, 10**6),
+    coverage=st.sampled_from(("max_min", "redundancy", "graph_cut")),
+    combiner=st.sampled_from((*COMBINERS, {"name": "balance", "share": 0.3})),
+    dtype=st.sampled_from(("float32", "float64")),
+    coarse=st.booleans(),
+    data=st.data(),
+)
+def test_other_coverage_bit_for_bit(
+    kind: str,
+    batch: int,
+    count: int,
+    seed: int,
+    coverage: str,
+    combiner: Any,
+    dtype: str,
+    coarse: bool,
+    data: st.DataObject,
+) -> None:
+    x, generator = features(kind, batch, count, seed), torch.Generator().manual_seed(seed + 1)
+    saliency = torch.rand(batch, count, generator=generator)
+    saliency = (saliency * 3).round() + 0.5 if coarse else saliency
+    valid = torch.rand(batch, count, generator=generator) > 0.2
+    valid[:, 0] = True
+    keep = data.draw(st.integers(0, int(valid.sum(1).min())))
+    fast, slow = both(
+        x,
+        budget={"name": "tokens", "keep": keep},
+        coverage=coverage,
+        combiner=combiner,
+        similarity={"name": "without_negatives", "of": "cosine"},
+        dtype=dtype,
+        given={"saliency": saliency, "valid": valid},
+    )
+    for column in ("picks", "gains", "scores"):
+        assert torch.equal(getattr(fast, column), getattr(slow, column)), column
+
+
+@pytest.mark.parametrize("coverage", ["facility_location", "max_min", "redundancy"])
+def test_required_tokens_of_other_coverage_come_first(coverage: str) -> None:
+    x, saliency = features("noise", 2, 30, 3), torch.rand(2, 30)
+    cells = {"name": "cells", "keep": [[0, 4], [3, 1]]}
+    fast, slow = both(x, budget=5, coverage=coverage, constraints=[cells], given={"saliency": saliency, "grid": (5, 6)})
+    assert torch.equal(fast.picks, slow.picks)
+    assert {4, 19} == set(fast.picks[0, :2].tolist())
+
+
+@pytest.mark.parametrize("coverage", ["facility_location", "max_min"])
+def test_tensors_of_any_make(coverage: str) -> None:
+    """Not contiguous, with gradients, of another dtype, in inference mode."""
+    x, saliency = features("noise", 2, 24, 9), torch.rand(2, 24, generator=torch.Generator().manual_seed(9))
+    spec = {"recipe": "scope", "coverage": coverage, "budget": 6}
+    wanted = scope.select(x, saliency=saliency, spec=spec).picks
+    strided = x.transpose(0, 2).contiguous().transpose(0, 2)
+    assert not strided.is_contiguous()
+    assert torch.equal(scope.select(strided, saliency=saliency.T.contiguous().T, spec=spec).picks, wanted)
+    leaf = x.clone().requires_grad_()
+    assert torch.equal(scope.select(leaf, saliency=saliency.clone().requires_grad_(), spec=spec).picks, wanted)
+    assert torch.equal(scope.select(x.double(), saliency=saliency.double(), spec=spec).picks, wanted)
+    with torch.inference_mode():
+        assert torch.equal(scope.select(x.clone(), saliency=saliency.clone(), spec=spec).picks, wanted)
+    half = scope.select(x.half(), saliency=saliency.half(), spec=spec).picks
+    assert torch.equal(half, scope.select(x.half().float(), saliency=saliency.half().float(), spec=spec).picks)
+
+
+def test_problems_that_carry_gradients() -> None:
+    """Hosts may build a `Problem` themselves, outside of `torch.no_grad`."""
+    x = features("noise", 1, 12, 4).requires_grad_()
+    parts = scope.Pruner("scope@3").parts["selector"].parts
+    names = ("saliency", "similarity", "coverage", "combiner")
+    tokens = scope.VisualTokens.of(x, saliency=torch.rand(1, 12).requires_grad_())
+    made = scope.greedy(scope.Problem(tokens, *(parts[name] for name in names)), [3])
+    assert made.picks.shape == (1, 3)
+
+
 def test_required_tokens_come_first() -> None:
     x, saliency = features("noise", 2, 30, 3), torch.rand(2, 30)
     cells = {"name": "cells", "keep": [[0, 4], [3, 1]]}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
@@ -91,6 +92,7 @@ class Llava(HuggingFaceAdapter[LlavaSpec]):
                 geometry=self.geometry,
                 placeholder=int(model.config.image_token_id),
                 modules={**tower.paths, "projector": f"base_model.{self.projector}"},
+                encoder="base_model.get_image_features",
                 merges=frozenset({"vision", "projected"} if self.given == self.projector else {"projected"}),
             ),
             model,
@@ -164,14 +166,22 @@ class Llava(HuggingFaceAdapter[LlavaSpec]):
 
     def cells_of(self, base: Any, features: Tensor, grid: tuple[int, int], before: int) -> tuple[Tensor, Tensor]:
         """(B, N) rows and columns of the token grid; -1 for prefix tokens."""
-        import torch
-
-        index = (torch.arange(features.shape[1], device=features.device) - before).expand(features.shape[:2])
-        return torch.where(index < 0, -1, index // grid[1]), torch.where(index < 0, -1, index % grid[1])
+        row, col = _cells(features.shape[1], grid[1], before, features.device)
+        return row.expand(features.shape[:2]), col.expand(features.shape[:2])
 
     def _tower(self, model: Any) -> ResolvedTower:
         path = f"base_model.{self.tower}"
         return resolve_tower(resolve(model, path, what=type(model).__name__), path)
+
+
+@functools.lru_cache(maxsize=32)
+def _cells(count: int, cols: int, before: int, device: Any) -> tuple[Tensor, Tensor]:
+    """(N,) row and column of ``count`` tokens; the same for every picture, so made once."""
+    import torch
+
+    with torch.inference_mode(False):  # else they could not be used outside of one
+        index = torch.arange(count, device=device) - before
+        return torch.where(index < 0, -1, index // cols), torch.where(index < 0, -1, index % cols)
 
 
 def _before(tower: ResolvedTower, strategy: str) -> int:

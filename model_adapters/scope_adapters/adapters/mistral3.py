@@ -59,6 +59,7 @@ class Mistral3(HuggingFaceAdapter[Mistral3Spec]):
                 geometry="one token per square of patches, row breaks are text",
                 placeholder=int(model.config.image_token_id),
                 modules={"tower": "base_model.vision_tower", "projector": "base_model.multi_modal_projector"},
+                encoder="base_model.get_image_features",
             ),
             model,
         )

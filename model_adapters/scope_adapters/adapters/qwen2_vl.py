@@ -69,6 +69,7 @@ class MergedPatches(HuggingFaceAdapter[S]):
                 geometry=f"one token per block of {tower.side} x {tower.side} patches",
                 placeholder=int(model.config.image_token_id),
                 modules={"tower": tower.where, "layers": f"{tower.where}.blocks", "projector": f"{tower.where}.merger"},
+                encoder="base_model.get_image_features",
             ),
             model,
         )

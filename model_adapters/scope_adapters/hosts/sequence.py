@@ -96,8 +96,11 @@ def shorten(ids: Tensor, attention_mask: Tensor | None, placeholder: int, keep: 
     import torch
 
     places = ids == placeholder
-    dropped = torch.zeros_like(places)
-    dropped[places] = ~keep.to(ids.device)
+    stays = (~places).masked_scatter_(places, keep.to(ids.device))
+    dropped = ~stays
+    if len(ids) == 1 and (attention_mask is None or bool(attention_mask.all())):  # one prompt, nothing to fill up
+        index = stays.nonzero()[None, :, 1]
+        return Shortened(index, torch.ones_like(index, dtype=torch.bool), dropped)
     attended = torch.ones_like(places) if attention_mask is None else attention_mask.to(ids.device) != 0
     right = bool((~attended[:, -1]).any())
     content = attended | places

@@ -1,7 +1,7 @@
 """Train a small LLaVA on the scenes task: ``python -m scope_adapters.training --work FOLDER``.
 
-It renders and encodes the scenes (cached in the folder), trains in three stages with checkpoints, and writes the
-model to ``FOLDER/model``. Started again with the same options it goes on where it was.
+It renders and encodes the scenes (cached in the folder), trains in three stages, the last in three rounds, with
+checkpoints, and writes the model to ``FOLDER/model``. Started again with the same options it goes on where it was.
 """
 
 from __future__ import annotations
@@ -40,12 +40,15 @@ def main(
     from scope_adapters.training.data import WORDINGS, gather, task
     from scope_adapters.training.export import export
     from scope_adapters.training.features import encode
-    from scope_adapters.training.training import train
+    from scope_adapters.training.training import steps_of, train
     from scope_adapters.zoo.towers import dinov2_small
 
     work.mkdir(parents=True, exist_ok=True)
     plain = Settings(scenes=scenes, seed=seed, compile=compile_)
-    steps = {f"{stage}_steps": max(1, round(getattr(plain, f"{stage}_steps") * share)) for stage in STAGES}
+    steps = {
+        f"{stage}_steps": max(1, round(getattr(plain, f"{stage}_steps") * share))
+        for stage in ("align", "lookup", "mixed")
+    }
     settings = replace(plain, **steps)
     tasks = [task(sprites=sprites, photographs=photographs, wording=wording, scenes=scenes) for wording in WORDINGS]
     asked = [made.examples("train", seed=seed) for made in tasks]
@@ -63,7 +66,7 @@ def main(
         pools = [[question for wording in asked for question in wording[n].questions] for n in numbers]
         data, words = gather(features, pools)
         logger.info("%d scenes, %d words", len(features), len(words))
-        rows = {stage: bars.add_task(stage, total=steps[f"{stage}_steps"]) for stage in STAGES}
+        rows = {stage: bars.add_task(stage, total=steps_of(stage, settings)) for stage in STAGES}
 
         def tick(stage: str, step: int, total: int, loss: float) -> None:
             bars.update(rows[stage], completed=step)

@@ -10,7 +10,7 @@ from scope_adapters.training.features import Features
 from scope_adapters.training.prompts import Asked, Words
 from scope_adapters.training.stages import Data
 from scope_adapters.training.vocabulary import SPECIAL, UNKNOWN, tokenizer
-from scope_core import Question, Task, default_registry
+from scope_core import Question, Task, ZooError, default_registry
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerFast
@@ -29,17 +29,39 @@ def task(*, sprites: Path | None, photographs: Path | None, wording: str, scenes
     return made
 
 
-def gather(features: Features, asked: Sequence[Sequence[Question]]) -> tuple[Data, PreTrainedTokenizerFast]:
+def gather(
+    features: Features, asked: Sequence[Sequence[Question]], words: PreTrainedTokenizerFast | None = None
+) -> tuple[Data, PreTrainedTokenizerFast]:
     """Training data, and the tokenizer of all its words.
 
     Args:
         features: Of the scenes.
         asked: Questions of each scene.
+        words: The tokenizer of a model to train on; one is made if left out.
+
+    Raises:
+        ZooError: ``words`` lacks a class.
     """
     labels = sorted({box.label for boxes in features.objects for box in boxes})
+    if words is not None:
+        return _prepared(features, asked, words, _labels(words, labels)), words
     texts = {text for questions in asked for q in questions for text in (q.text, q.answer)}
     texts |= {"yes no", UNKNOWN, "a an", " ".join(map(str, range(10)))}
     words = tokenizer(labels, texts)
+    return _prepared(features, asked, words, labels), words
+
+
+def _labels(words: PreTrainedTokenizerFast, seen: Sequence[str]) -> list[str]:
+    """All classes of a tokenizer in its order: its first words, up to the last class seen."""
+    ids = [words.convert_tokens_to_ids(label) for label in seen]
+    if words.unk_token_id in ids:
+        raise ZooError(f"the tokenizer has no word for '{seen[ids.index(words.unk_token_id)]}'")
+    return [str(word) for word in words.convert_ids_to_tokens(range(len(SPECIAL), max(ids) + 1))]
+
+
+def _prepared(
+    features: Features, asked: Sequence[Sequence[Question]], words: PreTrainedTokenizerFast, labels: Sequence[str]
+) -> Data:
     number = {label: index for index, label in enumerate(labels, 1)}
     known = frozenset(range(len(SPECIAL), len(SPECIAL) + len(labels)))
     cache: dict[str, tuple[int, ...]] = {}
@@ -56,4 +78,4 @@ def gather(features: Features, asked: Sequence[Sequence[Question]]) -> tuple[Dat
     yes, no, unknown = (ids(word)[0] for word in ("yes", "no", UNKNOWN))
     answers = Words(yes, no, unknown, tuple(ids(str(number))[0] for number in range(10)))
     classes = [[number[box.label] for box in boxes] for boxes in features.objects]
-    return Data(features, classes, len(SPECIAL), len(labels), pools, answers), words
+    return Data(features, classes, len(SPECIAL), len(labels), pools, answers)

@@ -24,7 +24,7 @@ class Settings:
         hidden: Width of its feed-forward layers.
         align_steps: Steps of the first stage, 4,096 patches each.
         lookup_steps: Steps of the second stage, 32 scenes each.
-        mixed_steps: Steps of the third stage, 12 (all tokens) to 40 (few) scenes each.
+        mixed_steps: Steps of each round of the third stage, 12 (all tokens) to 40 (few) scenes each.
         align_rates: Learning rate of the first stage: peak, end, and steps of warm-up.
         lookup_rates: Of the second.
         mixed_rates: Of the third.
@@ -39,7 +39,7 @@ class Settings:
     hidden: int = 768
     align_steps: int = 550
     lookup_steps: int = 2100
-    mixed_steps: int = 1750
+    mixed_steps: int = 1000
     align_rates: tuple[float, float, int] = (3e-3, 1e-4, 30)
     lookup_rates: tuple[float, float, int] = (1.5e-3, 7e-4, 150)
     mixed_rates: tuple[float, float, int] = (1e-3, 1e-5, 30)

@@ -107,7 +107,9 @@ def align(student: Student, data: Data, draws: Draws) -> Tensor:
     return loss
 
 
-def answer(student: Student, data: Data, draws: Draws, *, few: bool, forward: Forward) -> Tensor:
+def answer(
+    student: Student, data: Data, draws: Draws, *, few: bool, forward: Forward, patterns: Sequence[str] | None = None
+) -> Tensor:
     """Loss of a step that answers questions about a part of each image's tokens.
 
     Args:
@@ -116,18 +118,24 @@ def answer(student: Student, data: Data, draws: Draws, *, few: bool, forward: Fo
         draws: What is drawn from.
         few: 96 tokens, most of them objects', to learn looking things up; else 24 to all, by `subsets.LAST`.
         forward: ``student.forward``, perhaps compiled.
+        patterns: In place of `subsets.FIRST` or `subsets.LAST`; none at all: every step has all tokens.
     """
     import numpy as np
     import torch
     from torch.nn.functional import cross_entropy, linear
 
     keep, scenes = FEW if few else draws.python.choices(MIXED, MIXED_SHARES)[0]
+    patterns = (FIRST if few else LAST) if patterns is None else patterns
+    if not patterns:
+        keep, scenes = MIXED[-1]
     chosen = np.sort(draws.numpy.choice(len(data.features), min(scenes, len(data.features)), replace=False))
     features, asked = np.empty((len(chosen), keep, WIDTH), np.float32), []
     for row, index in enumerate(chosen):
         values, owner = data.features.values[index].astype(np.float32), data.owner[index]
-        pattern = draws.python.choice(FIRST if few else LAST)
-        kept = None if keep == TOKENS else subset(pattern, keep, values, owner, draws.numpy)
+        kept = None
+        if patterns:
+            pattern = draws.python.choice(patterns)
+            kept = None if keep == TOKENS else subset(pattern, keep, values, owner, draws.numpy)
         features[row] = values if kept is None else values[kept]
         labels = [data.first - 1 + number for number in data.classes[index]]
         objects = list(zip(labels, seen(owner, kept, len(labels)), strict=True))

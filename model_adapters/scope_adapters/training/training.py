@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from copy import deepcopy
 from pathlib import Path
 from typing import Any, TypeAlias
 
@@ -14,7 +15,9 @@ from scope_core import ZooError
 Tick: TypeAlias = Callable[[str, int, int, float], None]
 """Is told the stage, the steps done, the steps in all, and the loss."""
 
-STAGES = ("align", "lookup", "mixed")
+STAGES = ("align", "lookup", "mixed-1", "mixed-2", "mixed-3")
+"""In order. A stage with a number is a round of the stage without: its rate rises again, and in the end the weights of
+all rounds are averaged, which answers more of unseen scenes than any of them."""
 SLOW = 0.1
 """The projector and the embeddings learn at this share of the decoder's rate once they are aligned."""
 
@@ -59,7 +62,7 @@ def train(
         raise ZooError(f"{path} was made with other settings: {saved['settings']}. Name another folder, or delete it")
     if "student" in saved:
         student.load(saved["student"])
-    left = stop
+    left, ends = stop, saved.get("ends", [])
     for stage in STAGES[STAGES.index(saved["stage"]) :]:
         run = Run(stage, student, data, settings)
         if "step" in saved:
@@ -67,10 +70,30 @@ def train(
         while run.step < run.steps and left != 0:
             tick(stage, run.step + 1, run.steps, run.advance())
             left = None if left is None else left - 1
+            if run.step == run.steps and "-" in stage:
+                ends = [*ends, deepcopy(student.state())]
             if run.step % every == 0 or run.step == run.steps or left == 0:
-                _save(path, {"settings": settings, "student": student.state(), **run.state()})
+                _save(path, {"settings": settings, "student": student.state(), "ends": ends, **run.state()})
         saved = {}
+    if len(ends) == sum("-" in stage for stage in STAGES):
+        student.load(mean(ends))
     return student
+
+
+def steps_of(stage: str, settings: Settings) -> int:
+    """Steps of a stage or of a round of it."""
+    return int(getattr(settings, f"{stage.partition('-')[0]}_steps"))
+
+
+def mean(states: Sequence[dict[str, Any]]) -> dict[str, Any]:
+    """The average of some outcomes of `Student.state`."""
+    first = states[0]
+    return {
+        name: mean([state[name] for state in states])
+        if isinstance(value, dict)
+        else sum(state[name] for state in states) / len(states)
+        for name, value in first.items()
+    }
 
 
 class Run:
@@ -80,7 +103,7 @@ class Run:
         import torch
 
         self.stage, self.student, self.data, self.settings = stage, student, data, settings
-        self.steps: int = getattr(settings, f"{stage}_steps")
+        self.steps = steps_of(stage, settings)
         self.step, self.draws = 0, Draws.of(len(STAGES) * settings.seed + STAGES.index(stage))
         self.forward: Forward = student.forward
         if settings.compile and stage != "align":
@@ -96,7 +119,7 @@ class Run:
         """One step; its loss."""
         import torch
 
-        peak, last, warm = getattr(self.settings, f"{self.stage}_rates")
+        peak, last, warm = getattr(self.settings, f"{self.stage.partition('-')[0]}_rates")
         now = rate(self.step, self.steps, peak=peak, last=last, warm=warm)
         for group in self.optimizer.param_groups:
             group["lr"] = now * group["share"]

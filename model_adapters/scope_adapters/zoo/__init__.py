@@ -129,4 +129,22 @@ def scope_zoo() -> Iterable[ZooEntry]:
         requires=_HF,
         cached=_INDEX_CACHE,
     )
+    for size, scale in (("170m", 4), ("1b", 2), ("7b", 1)):
+        for family, tiled, adapter, keep in (("1.5", False, "llava", 64), ("next", True, "llava_next", 160)):
+            yield ZooEntry(
+                f"llava-{family}-shape-{size}",
+                "model",
+                "scope_adapters.zoo.shapes:load",
+                f"llava-{family}-shape-{size}",
+                f"random weights, shape of LLaVA-{family.replace('next', 'NeXT')} 7B"
+                + ("" if scale == 1 else f" at 1/{scale} of width and depth")
+                + ": for timing",
+                licence="none",
+                parameters={4: "173M", 2: "984M", 1: "7.06B"}[scale],
+                recipe=f"scope@{keep}",
+                adapter=adapter,
+                requires=_HF,
+                options={"tiled": tiled, "scale": scale},
+                cached="scope_adapters.zoo.cached:nothing",
+            )
     yield from checkpoints.entries()

@@ -18,6 +18,8 @@ def power(saliency: Tensor, alpha: float, tokens: VisualTokens, who: str) -> Ten
     Raises:
         TokensError: a valid token's saliency is negative, which has no real power and would rank backwards.
     """
+    if saliency.numel() and float(saliency.detach().amin()) >= 0:
+        return saliency.pow(alpha)
     negative = (saliency < 0) & tokens.valid
     if bool(negative.any()):
         group, token = (int(i) for i in negative.nonzero()[0])

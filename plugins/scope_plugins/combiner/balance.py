@@ -41,4 +41,4 @@ class Balance(Combiner[BalanceSpec]):
 
     def combine(self, gain: Tensor, saliency: Tensor) -> Tensor:
         """(B, N) the sum of both parts."""
-        return saliency + (1 - self.spec.share) * gain
+        return saliency + self.affine(saliency)[0] * gain  # the same number, rounded alike, on both ways

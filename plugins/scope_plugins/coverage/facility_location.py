@@ -8,6 +8,7 @@ from math import frexp
 from typing import TYPE_CHECKING, Literal
 
 from scope_core import ComponentSpec, CoverageFunction
+from scope_plugins.coverage import _device
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -38,32 +39,36 @@ class FacilityLocation(CoverageFunction[FacilityLocationSpec]):
     monotone = True
     submodular = True
 
+    @property
+    def matrices(self) -> float:  # type: ignore[override]  # it depends on what is installed
+        """None: the compiled loop rounds as it reads. Without it, a rounded copy."""
+        from scope_plugins.coverage import _compiled
+
+        return 0 if _compiled.available() else 1
+
     def picks(
         self, similarity: Tensor, tokens: VisualTokens, scale: Tensor, offset: Tensor, keep: Sequence[int]
     ) -> Picks | None:
-        """Greedy in one compiled loop on the CPU, where numba is installed (``pip install "scope-core[fast]"``)."""
-        import torch
-
-        from scope_core import Picks
-        from scope_plugins.coverage._compiled import available, kernel
-
-        if similarity.device.type != "cpu" or not available():
+        """Greedy in one compiled loop: numba's on the CPU (``pip install "scope-core[fast]"``), Triton's on CUDA."""
+        if self.why_no_picks(similarity):
             return None
-        most = max(keep, default=0)
-        picks = torch.full((len(keep), most), -1, device="cpu")
-        gains = torch.full((len(keep), most), torch.nan, dtype=torch.float64, device="cpu")
-        scores = gains.clone()
-        matrix = on_grid(similarity).contiguous().numpy()
-        level = (tokens.valid.to(torch.int8) + (tokens.valid & tokens.required)).contiguous().numpy()
-        # scores of padding may hold anything, and the loop reads the first token's to know the type
-        factor, added = (column.masked_fill(~tokens.valid, 0).contiguous().numpy() for column in (scale, offset))
-        run = kernel()
-        for group, count in enumerate(keep):
-            out = (column[group, :count].numpy() for column in (picks, gains, scores))
-            run(matrix[group], level[group], factor[group], added[group], *out)
-            if bool((picks[group, :count] < 0).any()):
-                return None  # a score that is no number: the loop says which
-        return Picks(picks, gains, scores)
+        if not _device.on_host(similarity):
+            from scope_plugins.coverage._triton import picks as on_device
+
+            return on_device(similarity, tokens, scale, offset, keep)
+        from scope_plugins.coverage._compiled import picks
+
+        return picks(similarity, tokens, scale, offset, keep, grid(similarity))
+
+    def why_no_picks(self, similarity: Tensor) -> str:
+        """No compiler for that device, or half precision."""
+        from scope_plugins.coverage import _compiled, _triton
+
+        if similarity.dtype.itemsize < 4:
+            return f"sums in {similarity.dtype} are rounded at each step, as published; use dtype: float32"
+        if not _device.on_host(similarity):
+            return _triton.why_not(similarity.device)
+        return "" if _compiled.available() else 'numba is not installed; pip install "scope-core[fast]"'
 
     def start(self, similarity: Tensor, tokens: VisualTokens) -> _State:
         """Nothing is covered yet."""
@@ -77,15 +82,22 @@ class FacilityLocation(CoverageFunction[FacilityLocationSpec]):
 
     def add(self, state: _State, pick: Tensor) -> _State:
         """Raise the running maximum; only rows where it rose can change a gain."""
+        import torch
+
         index = pick[:, None, None].expand(-1, state.similarity.shape[1], 1)
         best = state.best.maximum(state.similarity.gather(2, index)[..., 0])
-        if best.dtype.itemsize < 4:  # as published: half precision re-sums every row, rounding included
+        # as published, half precision re-sums every row, rounding included; and on an accelerator to ask which rows
+        # rose would wait for it
+        if best.dtype.itemsize < 4 or not _device.on_host(best):
             return _State(state.similarity, best, _full_gains(state.similarity, best))
         group, row = (best > state.best).nonzero(as_tuple=True)
         # sums are exact on the grid, so gains neither drift over hundreds of picks nor depend on the order
-        rows = state.similarity[group, row].double()
-        lost = (rows - state.best[group, row, None]).clamp_(min=0) - (rows - best[group, row, None]).clamp_(min=0)
-        return _State(state.similarity, best, state.gains.index_add(0, group, lost, alpha=-1))
+        gains, few = state.gains.clone(), max(1, _device.BLOCK // best.shape[1])
+        for mine, risen in zip(torch.split(group, few), torch.split(row, few), strict=True):
+            rows = state.similarity[mine, risen].double()
+            lost = (rows - state.best[mine, risen, None]).clamp_(min=0) - (rows - best[mine, risen, None]).clamp_(min=0)
+            gains.index_add_(0, mine, lost, alpha=-1)
+        return _State(state.similarity, best, gains)
 
 
 def on_grid(similarity: Tensor) -> Tensor:
@@ -95,20 +107,32 @@ def on_grid(similarity: Tensor) -> Tensor:
     equal gains are equal to the last bit, whoever computes them. For N = 576 and similarities up to 1 the step is
     2^-41, far below what float32 says of a cosine; half precision stays as it is.
     """
+    if not _device.on_host(similarity):
+        return _device.on_grid(similarity)
+    step, _ = grid(similarity)
+    return (similarity / step).round_().mul_(step) if step else similarity
+
+
+def grid(similarity: Tensor) -> tuple[float, float]:
+    """The grid's step, and the largest absolute similarity; a step of 0 where numbers are to stay as they are."""
     import torch
 
     if similarity.dtype.itemsize < 4 or not similarity.numel():
-        return similarity
-    largest = float(similarity.abs().amax())
+        return 0.0, 0.0
+    similarity = similarity.detach()
+    largest = max(float(similarity.amax()), -float(similarity.amin()))
     if largest == 0:
-        return similarity
+        return 0.0, 0.0
     step = 2.0 ** (frexp(largest)[1] + similarity.shape[-1].bit_length() - 52)
-    if step < torch.finfo(similarity.dtype).tiny:  # similarities of 1e-25 at most: nothing to round to
-        return similarity
-    return (similarity / step).round_().mul_(step)
+    # similarities of 1e-25 at most: nothing to round to
+    return (0.0, largest) if step < torch.finfo(similarity.dtype).tiny else (step, largest)
 
 
 def _full_gains(similarity: Tensor, best: Tensor) -> Tensor:
-    if best.dtype.itemsize < 4:
-        return (similarity - best[:, :, None]).clamp_(min=0).sum(1)
-    return (similarity.double() - best[:, :, None]).clamp_(min=0).sum(1)
+    import torch
+
+    if best.dtype.itemsize >= 4:
+        return _device.full_gains(similarity, best)
+    # columns a few at a time: their sums are those of the whole, which is never made
+    columns = torch.split(similarity, max(1, _device.BLOCK // max(1, best.numel())), dim=2)
+    return _device.joined([(some - best[:, :, None]).clamp_(min=0).sum(1) for some in columns])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Annotated, Literal
 
@@ -12,7 +13,7 @@ from scope_core import ComponentSpec, CoverageFunction
 if TYPE_CHECKING:
     from torch import Tensor
 
-    from scope_core import VisualTokens
+    from scope_core import Picks, VisualTokens
 
 
 class GraphCutSpec(ComponentSpec):
@@ -38,6 +39,24 @@ class GraphCut(CoverageFunction[GraphCutSpec]):
 
     submodular = True
     nonnegative_similarity = True
+    matrices = 4
+
+    def picks(
+        self, similarity: Tensor, tokens: VisualTokens, scale: Tensor, offset: Tensor, keep: Sequence[int]
+    ) -> Picks | None:
+        """Greedy in one compiled loop on the CPU, where numba is installed."""
+        from scope_plugins.coverage import _ranked
+
+        if self.why_no_picks(similarity):
+            return None
+        state = self.start(similarity, tokens)
+        return _ranked.picks(state.both, state.gains, "minus", tokens, scale, offset, keep)
+
+    def why_no_picks(self, similarity: Tensor) -> str:
+        """No compiler, or half precision."""
+        from scope_plugins.coverage import _ranked
+
+        return _ranked.why_not(similarity)
 
     def start(self, similarity: Tensor, tokens: VisualTokens) -> _State:
         """``g_j = b sum_i S_ij - S_jj``."""

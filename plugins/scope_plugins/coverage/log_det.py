@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 from pydantic import Field
 
 from scope_core import ComponentSpec, CoverageFunction, SpecError
+from scope_plugins.coverage import _device
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -42,6 +43,7 @@ class LogDet(CoverageFunction[LogDetSpec]):
     """
 
     submodular = True
+    matrices = 2
 
     def start(self, similarity: Tensor, tokens: VisualTokens) -> _State:
         """Nothing is kept: every token has its whole variance.
@@ -52,11 +54,14 @@ class LogDet(CoverageFunction[LogDetSpec]):
         import torch
 
         rounding = torch.finfo(similarity.dtype).eps
+        if similarity.numel():
+            apart = similarity - similarity.mT
+            size = similarity.amax((1, 2)).maximum(-similarity.amin((1, 2))).double()
+            if bool((apart.amax((1, 2)).double() > 64 * rounding * size).any()):  # one of (i, j) and (j, i) is positive
+                raise SpecError(self._refusal("is not symmetric"))
+            del apart
         kernel = similarity.double()
-        size = kernel.abs().amax((1, 2), keepdim=True) if kernel.numel() else kernel
         variance = kernel.diagonal(dim1=1, dim2=2).clone()
-        if bool(((kernel - kernel.mT).abs() > 64 * rounding * size).any()):
-            raise SpecError(self._refusal("is not symmetric"))
         if bool((variance < 0).any()):
             raise SpecError(self._refusal(f"of a token to itself is {float(variance.min()):.4g}"))
         variance = (variance + self.spec.ridge).masked_fill(~tokens.valid, 0)
@@ -73,7 +78,8 @@ class LogDet(CoverageFunction[LogDetSpec]):
         """One more row of the factor.
 
         Raises:
-            SpecError: a variance falls below 0: the similarity is not positive semi-definite.
+            SpecError: a variance falls below 0: the similarity is not positive semi-definite. On an accelerator the
+                token's gain becomes NaN instead.
         """
         import torch
 
@@ -89,7 +95,10 @@ class LogDet(CoverageFunction[LogDetSpec]):
         variance[rows, pick] = 0
         # rounding of entries counts too: a token's own variance may underflow where its covariances do not
         rounding = (1000 * state.floor).maximum(state.floor.amax(1, keepdim=True))
-        if bool((variance < -rounding).any()):
+        short = variance < -rounding
+        if not _device.on_host(variance):  # to ask would wait; no number is a score that the optimizer refuses
+            variance = variance.masked_fill(short, torch.nan)
+        elif bool(short.any()):
             raise SpecError(self._refusal("is not positive semi-definite"))
         return _State(state.kernel, torch.cat([state.factor, row[:, None]], 1), variance, state.floor)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
 
@@ -10,7 +11,7 @@ from scope_core import ComponentSpec, CoverageFunction
 if TYPE_CHECKING:
     from torch import Tensor
 
-    from scope_core import VisualTokens
+    from scope_core import Picks, VisualTokens
 
 
 class MaxMinSpec(ComponentSpec):
@@ -33,6 +34,25 @@ class MaxMin(CoverageFunction[MaxMinSpec]):
     is half a squared metric, so within 1/4 here. It is no submodular function.
     Source: DivPrune, arXiv 2503.02175, whose similarity is the cosine.
     """
+
+    matrices = 2.5
+
+    def picks(
+        self, similarity: Tensor, tokens: VisualTokens, scale: Tensor, offset: Tensor, keep: Sequence[int]
+    ) -> Picks | None:
+        """Greedy in one compiled loop on the CPU, where numba is installed."""
+        from scope_plugins.coverage import _ranked
+
+        if self.why_no_picks(similarity):
+            return None
+        state = self.start(similarity, tokens)
+        return _ranked.picks(state.distance, state.nearest, "minimum", tokens, scale, offset, keep)
+
+    def why_no_picks(self, similarity: Tensor) -> str:
+        """No compiler, or half precision."""
+        from scope_plugins.coverage import _ranked
+
+        return _ranked.why_not(similarity)
 
     def start(self, similarity: Tensor, tokens: VisualTokens) -> _State:
         """The first pick is the most isolated token."""

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 from pydantic import Field
 
 from scope_core import ComponentSpec, CoverageFunction
+from scope_plugins.coverage import _device
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -39,6 +40,7 @@ class Saturated(CoverageFunction[SaturatedSpec]):
     monotone = True
     submodular = True
     nonnegative_similarity = True
+    matrices = 2.5
 
     def start(self, similarity: Tensor, tokens: VisualTokens) -> _State:
         """Every token lacks its whole cap."""
@@ -47,7 +49,10 @@ class Saturated(CoverageFunction[SaturatedSpec]):
 
     def gain(self, state: _State) -> Tensor:
         """(B, N), at least 0: ``g_j = sum_i min(S_ij, what i lacks)``."""
-        return state.similarity.minimum(state.left[:, :, None]).sum(1)
+        import torch
+
+        columns = torch.split(state.similarity, max(1, _device.BLOCK // max(1, state.left.numel())), dim=2)
+        return _device.joined([some.minimum(state.left[:, :, None]).sum(1) for some in columns])
 
     def add(self, state: _State, pick: Tensor) -> _State:
         """Every token lacks less by its similarity to the pick."""

@@ -59,6 +59,11 @@ class Stacked(CoverageFunction[StackedSpec]):
         """Whether one of the functions asks for it."""
         return any(part.nonnegative_similarity for part in self.parts["of"])
 
+    @property
+    def matrices(self) -> float:  # type: ignore[override]
+        """Those of all functions."""
+        return float(sum(part.matrices for part in self.parts["of"] if part.uses_similarity))
+
     def start(self, similarity: Tensor, tokens: VisualTokens) -> list[Any]:
         """One state per function."""
         return [part.start(similarity, tokens) for part in self.parts["of"]]

@@ -44,13 +44,6 @@ def stepwise(
             open_ = among(open_)
         pick = score.masked_fill(~open_, -torch.inf).argmax(1)
         live = number < counts
-        if not bool(torch.isfinite(score[rows, pick])[live].all()):
-            group = int((~torch.isfinite(score[rows, pick]) & live).nonzero()[0])
-            raise PluginOutputError(
-                f"pick {number} of {tokens.name_of(group)} has score {float(score[group, pick[group]])}: coverage "
-                f"{problem.coverage} gave gain {float(gain[group, pick[group]])} and combiner {problem.combiner} made "
-                f"that of it; check the saliency's sign and range"
-            )
         made.append((pick.masked_fill(~live, -1), gain[rows, pick], score[rows, pick]))
         left[rows, pick] = False
         if state is not None:
@@ -59,4 +52,12 @@ def stepwise(
         empty = tokens.features.new_zeros((len(counts), 0))
         return Picks(empty.to(torch.int64), empty, empty)
     picks, gains, scores = (torch.stack(column, 1) for column in zip(*made, strict=True))
+    bad = ~torch.isfinite(scores) & (picks >= 0)
+    if bool(bad.any()):  # asked once, after the last pick: on an accelerator each question waits for it
+        group, number = (int(i) for i in bad.nonzero()[0])
+        raise PluginOutputError(
+            f"pick {number} of {tokens.name_of(group)} has score {float(scores[group, number])}: coverage "
+            f"{problem.coverage} gave gain {float(gains[group, number])} and combiner {problem.combiner} made "
+            f"that of it; check the saliency's sign and range"
+        )
     return Picks(picks, gains.masked_fill(picks < 0, torch.nan), scores.masked_fill(picks < 0, torch.nan))

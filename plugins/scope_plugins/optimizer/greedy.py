@@ -15,8 +15,9 @@ class GreedySpec(ComponentSpec):
     """Pick the highest score, update gains, repeat."""
 
     name: Literal["greedy"] = "greedy"
-    path: Literal["auto", "loop"] = "auto"
-    """``auto`` goes a coverage function's compiled way if it has one, ``loop`` one gain at a time: the same picks."""
+    path: Literal["auto", "compiled", "loop"] = "auto"
+    """The same picks in different time: ``compiled`` is a coverage function's compiled way (numba on the CPU, Triton on
+    CUDA) or an error that says why there is none, ``loop`` one gain at a time, ``auto`` the first where it can be."""
 
 
 class Greedy(Optimizer[GreedySpec]):
@@ -25,7 +26,15 @@ class Greedy(Optimizer[GreedySpec]):
     exact = True
 
     def optimize(self, problem: Problem, keep: Sequence[int]) -> Picks:
-        """Picks in greedy order."""
-        from scope_core import greedy
+        """Picks in greedy order.
 
-        return greedy(problem, keep, at_once=self.spec.path == "auto")
+        Raises:
+            SpecError: ``path: compiled`` was asked for where there is no compiled way.
+        """
+        from scope_core import SpecError, greedy
+
+        if self.spec.path == "compiled" and (reason := problem.why_no_picks()):
+            raise SpecError(
+                f"optimizer {self} has path 'compiled', and there is no compiled way: {reason}; or use path 'auto'"
+            )
+        return greedy(problem, keep, at_once=self.spec.path != "loop")

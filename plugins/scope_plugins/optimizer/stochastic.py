@@ -46,14 +46,15 @@ class Stochastic(Optimizer[StochasticSpec]):
             for row, count in zip(valid, keep, strict=True)
         ]
         generators = [torch.Generator("cpu").manual_seed(self.spec.seed) for _ in keep]
+        places = [row.nonzero().flatten() for row in valid]
 
         def sample(open_: Tensor) -> Tensor:
             chosen = torch.zeros_like(open_)
             for group, (size, generator) in enumerate(zip(sizes, generators, strict=True)):
-                places = valid[group].nonzero().flatten()
-                mixed = torch.randperm(len(places), generator=generator, device="cpu")
-                order = places[mixed.to(places.device)]
-                chosen[group, order[open_[group, order]][:size]] = True
+                mixed = torch.randperm(len(places[group]), generator=generator, device="cpu")
+                order = places[group][mixed.to(valid.device)]
+                among = open_[group, order]
+                chosen[group, order] = among & (among.cumsum(0) <= size)  # the first that are open
             return chosen
 
         return stepwise(problem, keep, among=sample)

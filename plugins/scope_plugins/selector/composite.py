@@ -5,7 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
-from scope_core import ComponentSpec, PluginOutputError, Selector, Slot
+from pydantic import Field
+
+from scope_core import ComponentSpec, Selector, Slot
 
 if TYPE_CHECKING:
     from scope_core import Part, Selection, VisualTokens
@@ -25,6 +27,9 @@ class CompositeSpec(ComponentSpec):
     """How gain and saliency make one score."""
     optimizer: Annotated[ComponentSpec, Slot("optimizer")]
     """How picks are made from scores."""
+    memory: Annotated[float, Field(gt=0)] | None = None
+    """GiB that the similarities, and what is made of them, may take; null: nine tenths of what is free. What needs more
+    is refused before anything is allocated."""
 
 
 class Composite(Selector[CompositeSpec]):
@@ -43,15 +48,23 @@ class Composite(Selector[CompositeSpec]):
             if name not in idle:
                 yield from part.walk()
 
+    def memory(self, sizes: Sequence[int], itemsize: int) -> int:
+        """Bytes of the largest group's matrices: large groups are selected one at a time."""
+        from scope_core import matrix_bytes
+
+        coverage, count = self.parts["coverage"], max(sizes, default=0)
+        if not (coverage.uses_similarity and self.parts["combiner"].uses_coverage):
+            return 0
+        return matrix_bytes(self.parts["similarity"], coverage, count, itemsize)
+
     def select(self, tokens: VisualTokens, keep: Sequence[int]) -> Selection:
         """What the optimizer picks from the four parts."""
-        from scope_core import Picks, Problem, Selection
+        from scope_core import Problem, Selection, by_group
 
         parts = self.parts
-        problem = Problem(tokens, parts["saliency"], parts["similarity"], parts["coverage"], parts["combiner"])
-        made = parts["optimizer"].optimize(problem, keep)
-        if not isinstance(made, Picks):
-            raise PluginOutputError(
-                f"optimizer {parts['optimizer']}: optimize() returned {type(made).__name__}; expected scope_core.Picks"
-            )
+        allowed = None if self.spec.memory is None else int(self.spec.memory * 2**30)
+        problem = Problem(
+            tokens, parts["saliency"], parts["similarity"], parts["coverage"], parts["combiner"], memory=allowed
+        )
+        made = by_group(problem, parts["optimizer"], keep)
         return Selection(picks=made.picks, gains=made.gains, scores=made.scores, tokens=tokens)

@@ -10,6 +10,9 @@ if TYPE_CHECKING:
 
     from scope_core import VisualTokens
 
+PANEL = 128
+"""Rows of a matrix product that are computed together: small enough to save work, large enough to be fast."""
+
 
 def cosines(tokens: VisualTokens, vectors: Tensor | None = None, name: str = "features") -> Tensor:
     """(B, N, N) cosines of the features, or of other (B, N, C) vectors of the same tokens.
@@ -23,8 +26,33 @@ def cosines(tokens: VisualTokens, vectors: Tensor | None = None, name: str = "fe
     if vectors is not None:
         tokens.check_finite(name, vectors)
         tokens = replace(tokens, features=vectors)
-    unit = tokens.unit()
-    matrix = unit @ unit.transpose(1, 2)
-    matrix = (matrix + matrix.transpose(1, 2)) / 2
-    matrix.diagonal(dim1=1, dim2=2).copy_((unit != 0).any(-1))
+    matrix = products(tokens.unit())
+    own = matrix.diagonal(dim1=1, dim2=2)
+    own.copy_(own != 0)
+    return matrix
+
+
+def products(vectors: Tensor) -> Tensor:
+    """(B, N, N) dot products of (B, N, C) vectors, exactly symmetric.
+
+    One triangle is computed, in panels of rows, and mirrored: 0.6 of the work, and no second matrix. On an accelerator
+    that pays for large ones only.
+    """
+    import torch
+
+    vectors = vectors.detach()
+    batch, count, _ = vectors.shape
+    if vectors.dtype.itemsize < 4 or count <= (PANEL if vectors.device.type == "cpu" else 4096):
+        matrix = vectors @ vectors.mT
+        return (matrix + matrix.mT) / 2
+    matrix = vectors.new_empty(batch, count, count)
+    for group, mine in zip(vectors, matrix, strict=True):
+        for start in range(0, count, PANEL):
+            stop = start + PANEL
+            torch.mm(group[start:stop], group[start:].T, out=mine[start:stop, start:])
+            mine[stop:, start:stop] = mine[start:stop, stop:].T
+        whole = count // PANEL
+        squares = mine.as_strided((whole, PANEL, PANEL), (PANEL * (count + 1), count, 1))
+        for square in (squares, mine[whole * PANEL :, whole * PANEL :]):  # those on the diagonal mirror themselves
+            square.copy_((square + square.mT) / 2)
     return matrix

@@ -48,6 +48,11 @@ class Blend(SimilarityMetric[BlendSpec]):
         """Whether all similarities inside are."""
         return all(part.symmetric for part in self.parts["of"])
 
+    @property
+    def matrices(self) -> int:  # type: ignore[override]
+        """Those inside, weighted, and put side by side."""
+        return 3 * len(self.parts["of"])
+
     def pairwise(self, tokens: VisualTokens) -> Tensor:
         """(B, N, N); its range follows from the similarities."""
         import torch

@@ -28,6 +28,7 @@ class Cosine(SimilarityMetric[CosineSpec]):
 
     symmetric = True
     bounds = (-1.0, 1.0)
+    matrices = 1
 
     def pairwise(self, tokens: VisualTokens) -> Tensor:
         """(B, N, N) in [-1, 1] up to rounding."""

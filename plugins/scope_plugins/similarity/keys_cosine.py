@@ -32,6 +32,7 @@ class KeysCosine(SimilarityMetric[KeysCosineSpec]):
 
     symmetric = True
     bounds = (-1.0, 1.0)
+    matrices = 1
 
     @property
     def needs(self) -> frozenset[str]:

@@ -35,6 +35,7 @@ class RowSoftmax(SimilarityMetric[RowSoftmaxSpec]):
 
     symmetric = False
     bounds = (0.0, 1.0)
+    matrices = 4
 
     def pairwise(self, tokens: VisualTokens) -> Tensor:
         """(B, N, N) in [0, 1]; rows and columns of padding are 0."""

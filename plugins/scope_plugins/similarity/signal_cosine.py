@@ -40,6 +40,7 @@ class SignalCosine(SimilarityMetric[SignalCosineSpec]):
 
     symmetric = True
     bounds = (-1.0, 1.0)
+    matrices = 1
 
     @property
     def needs(self) -> frozenset[str]:

@@ -1,0 +1,77 @@
+"""Measures everything on docs/speed.md, by ``scope bench speed``, and writes its tables.
+
+    python docs/speed/run.py            # run all, or those named: python docs/speed/run.py select-warm
+    python docs/speed/run.py --write    # only write the page from the results that are there
+
+Each run leaves ``docs/speed/NAME.json``; ``growth`` also its picture. It takes about twenty minutes on one quiet core.
+"""
+
+from __future__ import annotations
+
+import json
+import shutil
+import subprocess
+import sys
+import tempfile
+import textwrap
+from pathlib import Path
+
+from scope_core.bench.speed.tables import head, tables
+
+HERE = Path(__file__).resolve().parent
+PAGE = HERE.parent / "speed.md"
+ONE = ("--threads", "1", "--clock", "cpu")
+PHOTOS = ("--photos", "demo:astronaut,demo:chelsea,demo:coffee")
+SELECT = ("select", *ONE, *PHOTOS, "--specs", "scope")
+FIRST = ("capture,generate", *ONE, "--specs", "scope", "--no-steps", "--seconds", "600")
+
+RUNS = {
+    "select-warm": (*SELECT, "--tokens", "576", "--keep", "16,64,192"),
+    "select-fresh": (*SELECT, "--tokens", "576", "--keep", "16,64,192", "--allocator", "fresh"),
+    "select-2880": (*SELECT, "--tokens", "2880", "--keep", "160,640", "--rounds", "9", "--no-peers", "--no-loop"),
+    "recipes": (
+        *("select", *ONE, *PHOTOS, "--tokens", "576", "--keep", "64", "--no-peers", "--no-loop"),
+        *("--specs", "scope,coverage_only,divprune,top_k_attention,random,uniform_grid,downsample"),
+    ),
+    "growth": ("growth", *ONE, *PHOTOS, "--specs", "scope", "--tokens", "2880", "--keep", "16,64,256,640"),
+    "llava-1.5": (*FIRST, "--model", "llava-1.5-shape-170m", "--keep", "64,192", "--rounds", "7"),
+    "llava-next": (*FIRST, "--model", "llava-next-shape-170m", "--keep", "160,320,640", "--rounds", "3"),
+}
+
+
+def main() -> int:
+    """Run what is named, or all; write the page; the exit status."""
+    named = [word for word in sys.argv[1:] if not word.startswith("--")]
+    for name in () if "--write" in sys.argv else named or RUNS:
+        with tempfile.TemporaryDirectory() as folder:
+            command = [sys.executable, "-m", "scope_core", "bench", "speed", *RUNS[name], "--out", folder]
+            done = subprocess.run(command, check=False)
+            if done.returncode:
+                return done.returncode
+            shutil.copy(Path(folder, "speed.json"), HERE / f"{name}.json")
+            if name == "growth":
+                shutil.copy(Path(folder, "speed.png"), HERE / "growth.png")
+    PAGE.write_text(filled(PAGE.read_text(encoding="utf-8")), encoding="utf-8")
+    return 0
+
+
+def filled(page: str) -> str:
+    """The page with the tables of the results that are there between its marks."""
+    for name in RUNS:
+        opening, end = f"<!-- speed: {name} -->\n", "<!-- end -->"
+        before, found, rest = page.partition(opening)
+        path = HERE / f"{name}.json"
+        if found and path.exists():
+            page = before + opening + shown(json.loads(path.read_text(encoding="utf-8"))) + end + rest.partition(end)[2]
+    return page
+
+
+def shown(report: dict) -> str:
+    """A result's tables, and what they were measured on."""
+    facts = textwrap.fill(head(report).replace("\n", "; "), 120)
+    made = [facts, *(table.markdown() for table in tables(report))]
+    return "\n\n".join(made) + "\n"
+
+
+if __name__ == "__main__":
+    sys.exit(main())

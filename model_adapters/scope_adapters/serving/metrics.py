@@ -1,0 +1,114 @@
+"""Counters for Prometheus, on the server's own ``/metrics``.
+
+vLLM encodes pictures in processes other than the one that serves ``/metrics``. Each of them keeps its sums in a file of
+its own, in a folder that the engine's configuration names (`KEY`; `scope serve` does); the server adds them up whenever
+it is asked. Without the folder nothing is counted. Pictures that vLLM answers from a cache are not encoded and not
+counted.
+"""
+
+from __future__ import annotations
+
+import atexit
+import contextlib
+import functools
+import logging
+import multiprocessing
+import os
+import struct
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+KEY = "visual_pruner_metrics"
+"""What the folder is called in ``hf_overrides``."""
+
+COUNTERS = (
+    ("scope_images", "Images that visual tokens were selected of"),
+    ("scope_visual_tokens_in", "Visual tokens of these images before selection"),
+    ("scope_visual_tokens_kept", "Visual tokens of these images that the language model reads"),
+    ("scope_selection_seconds", "Time spent on selection, without the vision tower"),
+)
+"""(name, meaning), in the order of a file's numbers; Prometheus shows each with ``_total`` behind the name."""
+
+_NUMBERS = struct.Struct(f"<{len(COUNTERS)}d")
+_SUFFIX = ".counts"
+
+log = logging.getLogger(f"vllm.{__package__}")
+
+
+def record(folder: str, *, images: int, tokens: int, kept: int, seconds: float) -> None:
+    """Add one call of the encoder to this process's sums; does nothing for an empty ``folder``.
+
+    Never raises: a full disk must not end the engine. What could not be counted is a warning.
+    """
+    if not folder:
+        return
+    path = Path(folder) / f"{os.getpid()}{_SUFFIX}"
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        sums = [old + new for old, new in zip(_read(path), (images, tokens, kept, seconds), strict=True)]
+        fresh = path.with_suffix(".fresh")
+        fresh.write_bytes(_NUMBERS.pack(*sums))
+        fresh.replace(path)  # whoever reads meanwhile sees the old sums or the new ones
+    except OSError as error:
+        log.warning("what was pruned could not be added to the counters in %s: %s", folder, error)
+
+
+def expose(folder: str) -> None:
+    """Show the sums of all processes that write into ``folder`` on this process's ``/metrics``.
+
+    Does nothing for an empty ``folder``; calling it again changes nothing. When the server ends, the files are removed,
+    and the folder if nothing else is in it.
+    """
+    if folder and Path(folder) not in (shown := _collector().folders):
+        shown.append(Path(folder))
+        if multiprocessing.parent_process() is None:  # the server itself, not one of its workers
+            atexit.register(_remove, Path(folder))
+
+
+def _remove(folder: Path) -> None:
+    with contextlib.suppress(OSError):  # somebody else's files, or nothing there
+        for path in [*folder.glob(f"*{_SUFFIX}"), *folder.glob("*.fresh")]:
+            path.unlink(missing_ok=True)
+        folder.rmdir()
+
+
+def totals(folders: list[Path]) -> tuple[float, ...]:
+    """The sums over all processes, in the order of `COUNTERS`."""
+    files = [path for folder in folders for path in folder.glob(f"*{_SUFFIX}")]
+    return tuple(map(sum, zip(*map(_read, files), strict=True))) or (0.0,) * len(COUNTERS)
+
+
+class Collector:
+    """Reads the files when Prometheus asks."""
+
+    def __init__(self) -> None:
+        self.folders: list[Path] = []
+
+    def describe(self) -> list[Any]:
+        """The counters without numbers: what is asked for when the collector is registered."""
+        return []
+
+    def collect(self) -> Iterator[Any]:
+        """The counters as they are now."""
+        from prometheus_client.core import CounterMetricFamily
+
+        for (name, about), total in zip(COUNTERS, totals(self.folders), strict=True):
+            yield CounterMetricFamily(name, about, value=total)
+
+
+@functools.cache
+def _collector() -> Collector:
+    from prometheus_client import REGISTRY
+
+    made = Collector()
+    REGISTRY.register(made)
+    return made
+
+
+def _read(path: Path) -> tuple[float, ...]:
+    """The numbers of one file; zeros where there is none."""
+    try:
+        return _NUMBERS.unpack(path.read_bytes())
+    except FileNotFoundError:
+        return (0.0,) * len(COUNTERS)

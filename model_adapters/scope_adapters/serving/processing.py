@@ -1,0 +1,126 @@
+"""The side that sizes prompts: how many placeholders a picture gets, and what may be asked for. No weights, no tower.
+
+Everything that a client can get wrong is told here. Where pictures are encoded, an error ends the engine for everyone.
+"""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any
+
+import torch
+from vllm.multimodal.inputs import MultiModalFieldConfig
+from vllm.multimodal.parse import ImageEmbeddingItems, ImageProcessorItems, ImageSize
+from vllm.multimodal.processing import PromptReplacement
+
+from scope_adapters.serving import metrics
+from scope_adapters.serving.served import KEY, Served
+from scope_core import SpecError
+
+if TYPE_CHECKING:
+    from scope_adapters.serving.geometry import Size
+
+FIELD = "visual_pruner_spec"
+"""A tensor beside each picture's pixels: the spec it is to be pruned by, as bytes of JSON."""
+
+
+class PrunedInfo:
+    """Mixed into vLLM's processing info of a model."""
+
+    ctx: Any
+
+    @functools.cached_property
+    def served(self) -> Served:
+        """The engine's spec.
+
+        Raises:
+            ScopeError: it is wrong, or cannot be served.
+        """
+        if KEY in (self.ctx.get_mm_config().mm_processor_kwargs or {}):
+            raise SpecError(f"the engine's '{KEY}' belongs into hf_overrides; mm_processor_kwargs is for requests")
+        config = self.ctx.get_hf_config()
+        served = Served(config)
+        metrics.expose(str(getattr(config, metrics.KEY, "")))
+        return served
+
+    @property
+    def model_id(self) -> str:
+        """The model and the engine's spec: part of the key of all that vLLM caches of a picture."""
+        return f"{super().model_id}|{self.served.identity(self.served.default)}"  # type: ignore[misc]
+
+    def get_num_image_tokens(self, *, image_width: int, image_height: int) -> int:
+        """Placeholders of a picture under the engine's spec."""
+        return self.served.check_rows(self.served.default, (image_height, image_width))
+
+    def get_image_size_with_most_features(self) -> Any:
+        """Of a picture that gets most placeholders; vLLM sizes its memory by one."""
+        height, width = self.served.largest
+        return ImageSize(width=width, height=height)
+
+
+class PrunedProcessor:
+    """Mixed into vLLM's processor of a model."""
+
+    info: Any
+
+    def _apply_hf_processor_main(self, mm_items: Any, hf_kwargs: Mapping[str, object]) -> Any:
+        asked = self.info.served.asked(hf_kwargs.get(KEY))
+        others = {name: value for name, value in hf_kwargs.items() if name != KEY}
+        out = super()._apply_hf_processor_main(mm_items, others)  # type: ignore[misc]
+        if "pixel_values" in out:
+            images = mm_items.get_items("image", ImageProcessorItems)
+            sizes = [_size(images, number) for number in range(len(images))]
+            for number, size in enumerate(sizes):
+                self.info.served.check_rows(asked, size)
+                self._check_pixels(out, number, size)
+            out[FIELD] = torch.tensor(list(asked.encode()), dtype=torch.uint8).repeat(len(sizes), 1)
+        return out
+
+    def _check_pixels(self, out: Any, number: int, size: Size) -> None:
+        """Whether a picture became the tiles that its size says: options of the request may have made others of it.
+
+        Raises:
+            ValueError: it did not.
+        """
+        config = self.info.get_hf_config().vision_config
+        pixels, side = out["pixel_values"][number], int(config.image_size)
+        tiles = self.info.served.geometry(self.info.served.default).tiles(size)
+        whole = pixels if pixels.dim() == 4 else pixels[None]
+        seen = tuple(out["image_sizes"][number].tolist()) if "image_sizes" in out else size
+        if whole.shape[0] < tiles or tuple(whole.shape[1:]) != (config.num_channels, side, side) or seen != size:
+            raise ValueError(
+                f"image {number} of {size[1]} x {size[0]} pixels became {tuple(pixels.shape)}, not {tiles} tile(s) of "
+                f"{side} x {side}; leave out the request's options for the image processor"
+            )
+
+    def _get_mm_fields_config(self, hf_inputs: Any, hf_processor_mm_kwargs: Mapping[str, object]) -> Any:
+        fields = super()._get_mm_fields_config(hf_inputs, hf_processor_mm_kwargs)  # type: ignore[misc]
+        return {**fields, FIELD: MultiModalFieldConfig.batched("image", keep_on_cpu=True)}
+
+    def _get_mm_hashes(self, inputs: Any) -> Any:
+        """With the spec in every hash: vLLM takes a client's own name for a picture as the whole key otherwise."""
+        served = self.info.served
+        identity = served.identity(served.asked(inputs.hf_processor_mm_kwargs.get(KEY)))
+        named = {**inputs.hf_processor_mm_kwargs, KEY: identity}
+        return super()._get_mm_hashes(replace(inputs, hf_processor_mm_kwargs=named))  # type: ignore[misc]
+
+    def _get_prompt_updates(
+        self, mm_items: Any, hf_processor_mm_kwargs: Mapping[str, object], out_mm_kwargs: Any
+    ) -> Sequence[Any]:
+        served, token = self.info.served, self.info.get_hf_config().image_token_index
+        asked = served.asked(hf_processor_mm_kwargs.get(KEY))
+
+        def placeholders(number: int) -> list[int]:
+            images = mm_items.get_items("image", (ImageEmbeddingItems, ImageProcessorItems))
+            if isinstance(images, ImageEmbeddingItems):
+                return [token] * images.get_feature_size(number)
+            return [token] * served.check_rows(asked, _size(images, number))
+
+        return [PromptReplacement(modality="image", target=[token], replacement=placeholders)]
+
+
+def _size(images: Any, number: int) -> Size:
+    size = images.get_image_size(number)
+    return size.height, size.width

@@ -1,0 +1,61 @@
+"""What was pruned, for each call of the encoder: a line in the log, and counters.
+
+Lines go to a child of vLLM's logger, so that vLLM's handlers and level hold for them in each of its processes.
+"""
+
+from __future__ import annotations
+
+import logging
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    from scope_core import Layout, Selection
+
+log = logging.getLogger(f"vllm.{__package__}")
+
+
+class Call:
+    """The sums of one call."""
+
+    def __init__(self) -> None:
+        self.images = self.tokens = self.kept = 0
+        self.seconds = 0.0
+
+    def note(self, layout: Layout, selection: Selection, seconds: float) -> None:
+        """Add what was selected of some pictures."""
+        self.images += len(layout.images)
+        self.tokens += sum(image.tokens for image in layout.images)
+        self.kept += sum(selection.row_counts)
+        self.seconds += seconds
+
+    def close(self, label: str, folder: str) -> None:
+        """Tell it, unless another rank did the selecting.
+
+        Args:
+            label: The engine's spec in short.
+            folder: Where counters are kept; see `scope_adapters.serving.metrics`.
+        """
+        from scope_adapters.serving import metrics
+
+        if not self.images:
+            return
+        log.info(
+            "%s: %d images, %d -> %d visual tokens (%.1f%% kept), selection %.1f ms",
+            label,
+            self.images,
+            self.tokens,
+            self.kept,
+            100 * self.kept / max(self.tokens, 1),
+            1e3 * self.seconds,
+        )
+        metrics.record(folder, images=self.images, tokens=self.tokens, kept=self.kept, seconds=self.seconds)
+
+
+def wait(tensor: Tensor) -> None:
+    """Until the device has finished, or the time of the tower would be counted as that of selecting."""
+    import torch
+
+    if tensor.device.type != "cpu":
+        torch.accelerator.synchronize(tensor.device)

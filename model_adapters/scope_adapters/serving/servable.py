@@ -1,0 +1,140 @@
+"""Which specs can be served: told when the engine starts, not at the first picture.
+
+A server sizes the prompt before it has seen the picture, encodes pictures apart from their prompts, and keeps what it
+made of one for other prompts. So the number of rows must follow from the picture's size, and the rows from the picture.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any
+
+from scope_adapters.towers.probe import offers, reasons
+from scope_core import BudgetError, Declaration, Offer, Pruner, ScopeError, SpecError, check_fit
+
+if TYPE_CHECKING:
+    from scope_adapters.serving.geometry import Geometry
+
+_APART = "vLLM encodes a picture apart from its prompt and keeps the result for other prompts"
+_DECODER = "vLLM has one length of prompt for all layers of the language model"
+
+
+def declaration(geometry: Geometry) -> Declaration:
+    """What a model that vLLM serves offers to pruning, from its configuration."""
+    config, tower = geometry.config, geometry.tower
+    built, total = built_layers(config), len(tower.layers)
+    found = offers(tower)
+    why = reasons(tower)
+    if built < total:
+        found = tuple(replace(offer, only=tuple(range(1, built + 1))) for offer in found)
+        cut = f"vLLM builds the vision tower up to layer {built - total - 1}, which the projector reads, and no further"
+        why = {**{offer.family: cut for offer in found}, **why}
+    return Declaration(
+        model=f"{geometry.host} on vLLM",
+        points={"vision": "what the projector is given", "projected": "what the language model reads"},
+        offers=(*found, Offer("projected")),
+        reasons={**why, "text.embeddings": _APART, "clip.text_similarity": _APART, "decoder": _DECODER},
+        has_cls=tower.layout.cls,
+        geometry=geometry.adapter.geometry,
+        placeholder=int(config.image_token_index),
+        merges=frozenset({"vision", "projected"}),
+        takes_signals=False,
+    )
+
+
+def built_layers(config: Any) -> int:
+    """How many layers of the tower vLLM builds: those up to the one that the projector reads."""
+    layer, total = config.vision_feature_layer, config.vision_config.num_hidden_layers
+    return int(layer if layer >= 0 else total + 1 + layer)
+
+
+def check(pruner: Pruner, geometry: Geometry) -> None:
+    """Whether a server can keep what ``pruner`` promises.
+
+    Raises:
+        SpecError: it cannot; says why, and which recipes would do.
+    """
+    try:
+        _check(pruner, geometry)
+    except ScopeError as error:
+        raise SpecError(f"{pruner.label} cannot be served by vLLM: {error}") from error
+
+
+def refuse(pruner: Pruner, geometry: Geometry) -> None:
+    """`check`, whose message lists the recipes that can be served; for the engine's own spec."""
+    try:
+        check(pruner, geometry)
+    except SpecError as error:
+        raise SpecError(f"{error}. Recipes that vLLM can serve: {', '.join(recipes(pruner, geometry))}") from error
+
+
+def recipes(pruner: Pruner, geometry: Geometry) -> list[str]:
+    """Names of the recipes in ``pruner``'s registry that can be served."""
+    found = []
+    for name in pruner.registry.names("recipe"):
+        try:
+            own = {"recipe": name, "budget": pruner.registry.get("recipe", name).item.spec.get("budget", 16)}
+            check(Pruner(own, registry=pruner.registry), geometry)
+        except (ScopeError, ValueError):  # a stranger's recipe that cannot be built is no suggestion
+            continue
+        found.append(name)
+    return found
+
+
+def _check(pruner: Pruner, geometry: Geometry) -> None:
+    check_fit(pruner, declaration(geometry))
+    if pruner.parts["budget"].adaptive:
+        raise SpecError(
+            f"budget {pruner.parts['budget']} decides by the picture how many tokens stay, and vLLM sizes the prompt "
+            f"before it has seen the picture. Budgets that would work: {', '.join(_fixed_budgets(pruner))}"
+        )
+    if geometry.newlines == "keep_if_row_kept":
+        raise SpecError(
+            "adapter option `newlines: keep_if_row_kept` leaves as many newline tokens as the picture decides, and "
+            "vLLM sizes the prompt before it has seen the picture; say `newlines: keep` or `newlines: drop`"
+        )
+    if geometry.newlines == "keep" and pruner.spec.order != "raster":
+        raise SpecError(
+            f"with `order: {pruner.spec.order}` kept tokens leave their rows, and newline tokens between the rows "
+            f"stay; say `adapter: {{name: {geometry.host}, newlines: drop}}`, or leave `order` out"
+        )
+    if _numbers_itself(pruner):
+        raise SpecError(
+            f"position {pruner.parts['positions']} gives tokens positions of its own, and vLLM numbers prompts without "
+            f"gaps; leave `positions` out"
+        )
+    _check_apart(pruner, geometry)
+
+
+def _fixed_budgets(pruner: Pruner) -> list[str]:
+    return [r.name for r in pruner.registry.records("budget") if not getattr(r.target, "adaptive", True)]
+
+
+def _numbers_itself(pruner: Pruner) -> bool:
+    import torch
+
+    full, kept = torch.arange(4)[None], torch.tensor([[0, 3]])
+    made = pruner.parts["positions"].position_ids(full, kept, torch.ones_like(kept, dtype=torch.bool))
+    return made is not None and made.tolist() != [[0, 1]]
+
+
+def _check_apart(pruner: Pruner, geometry: Geometry) -> None:
+    """Whether a picture's share is the same whatever other pictures are in its prompt."""
+    sizes = sorted(geometry.canvases, key=lambda size: geometry.layout([size]).images[0].tokens)
+    for pair in ([sizes[-1], sizes[-1]], [sizes[0], sizes[-1]]):
+        try:
+            alone = tuple(pruner.plan(geometry.layout([size])).images[0] for size in pair)
+        except BudgetError:
+            if pair[0] == pair[1]:
+                raise
+            continue  # a small picture that cannot meet the budget is refused when it comes
+        try:
+            together = pruner.plan(geometry.layout(pair, prompts=[0, 0])).images
+        except BudgetError as error:
+            raise SpecError(f"{_APART}, so pictures must not share a budget: {error}") from error
+        if together != alone:
+            raise SpecError(
+                f"{_APART}, so pictures must not share a budget: of two pictures in one prompt {together} tokens would "
+                f"stay, of the same pictures alone {alone}. Choose a budget for each image, e.g. `budget: "
+                f"{{name: tokens, keep: 64, per: image}}`"
+            )

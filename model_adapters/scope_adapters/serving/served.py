@@ -1,0 +1,167 @@
+"""The engine's spec on the model it serves: what a request may ask for, and how many rows a picture gets.
+
+The same object answers where prompts are sized and where pictures are encoded, from the model's configuration alone, so
+the two cannot disagree.
+"""
+
+from __future__ import annotations
+
+import functools
+import json
+from typing import Any
+
+from scope_adapters.serving.geometry import Geometry, Size, geometry_of
+from scope_adapters.serving.group import rehearse
+from scope_adapters.serving.servable import check, refuse
+from scope_core import BudgetError, Pruner, ScopeError, SpecError, __version__, default_registry
+
+KEY = "visual_pruner"
+"""What the spec is called in ``hf_overrides`` and in ``mm_processor_kwargs``."""
+
+
+class Served:
+    """The engine's spec.
+
+    Args:
+        config: The model's configuration with the spec as its attribute `KEY`.
+
+    Raises:
+        ScopeError: there is no spec, it is wrong, or it cannot be served on this model.
+    """
+
+    def __init__(self, config: Any) -> None:
+        value = getattr(config, KEY, None)
+        if value is None:
+            raise SpecError(
+                f"the engine was given the architecture {', '.join(config.architectures or ['?'])} and no pruner; say "
+                f'hf_overrides={{"architectures": [...], "{KEY}": "scope@64"}}, or leave the architecture as the '
+                f"checkpoint has it for no pruning"
+            )
+        self.config = config
+        self.registry = default_registry()
+        self.pruner = functools.lru_cache(64)(self._pruner)
+        self.geometry = functools.lru_cache(64)(self._geometry)
+        self._counted = functools.lru_cache(4096)(self._rows)
+        self._text = functools.lru_cache(256)(self._asked)
+        default = Pruner(value, registry=self.registry)
+        refuse(default, geometry_of(config, _adapter(default)))
+        self.default = written(default)
+        """The engine's spec, written out; requests that name none get it."""
+        self.largest = max(geometry_of(config).canvases, key=self._load)
+        """(height, width) of a picture that gets most rows, and of those one that is most work for the tower."""
+
+    def rehearse(self) -> None:
+        """Prune something by the engine's spec, so that a part that cannot run ends the start.
+
+        Raises:
+            ScopeError: a part broke its contract; whatever it raises itself comes through.
+        """
+        rehearse(self.pruner(self.default), self.geometry(self.default), self.largest)
+
+    def asked(self, value: Any) -> str:
+        """The spec that a request asks for, written out.
+
+        Args:
+            value: A number (of tokens, or a share between 0 and 1); ``"scope@32"``; a table: of options that take
+                precedence over the engine's, or of a whole spec if it names a recipe; None for the engine's spec.
+
+        Raises:
+            ValueError: it is wrong, or cannot be served. Paths of files are refused: clients do not read files here.
+        """
+        if value is None:
+            return self.default
+        try:
+            return self._text(json.dumps(value, sort_keys=True))
+        except (ScopeError, TypeError) as error:
+            raise ValueError(f"{KEY}: {error}") from error
+
+    def _asked(self, value: str) -> str:
+        pruner = self._read(json.loads(value))
+        text = written(pruner)
+        if text != self.default:
+            check(pruner, self.geometry(text))
+            rehearse(pruner, self.geometry(text), self.largest)
+        return text
+
+    def _read(self, value: Any) -> Pruner:
+        if isinstance(value, bool) or not isinstance(value, (int, float, str, dict)):
+            raise SpecError(f"{value!r} is no spec; give a number of tokens, a recipe ('scope@32') or a table")
+        if isinstance(value, str) and value.endswith((".yaml", ".yml", ".json")):
+            raise SpecError(
+                f"{value!r} is a file; a request names a recipe ('scope@32'), a number of tokens or a table"
+            )
+        if isinstance(value, str) or (isinstance(value, dict) and "recipe" in value):
+            return Pruner(value, registry=self.registry)
+        changes = value if isinstance(value, dict) else {"budget": value}
+        return Pruner(self.pruner(self.default).spec, registry=self.registry, **changes)
+
+    def check_rows(self, text: str, size: Size) -> int:
+        """How many rows a picture gets, for a request.
+
+        Args:
+            text: A spec as `asked` gives it.
+            size: Of the picture.
+
+        Raises:
+            ValueError: the picture cannot meet the budget, or it gets none, or more than the engine was sized for.
+        """
+        height, width = size
+        try:
+            rows = self.rows(text, size)
+            most = self.rows(self.default, self.largest if text == self.default else size)
+        except ScopeError as error:
+            raise ValueError(f"{KEY}: a picture of {width} x {height} pixels: {error}") from error
+        if rows < 1:
+            raise ValueError(
+                f"{KEY}: nothing would be kept of a picture of {width} x {height} pixels; vLLM needs a token of each"
+            )
+        if rows > most:
+            raise ValueError(
+                f"{KEY}: {rows} tokens would be kept of a picture of {width} x {height} pixels, but the engine was "
+                f"started for {most}; ask for fewer, or start it with a larger budget"
+            )
+        return rows
+
+    def identity(self, text: str) -> str:
+        """What else than the picture decides the rows: the spec, and who wrote the parts it is made of."""
+        origins = sorted({part.origin for part in self.pruner(text).walk()})
+        return "; ".join([text, f"scope-core {__version__}", *origins])
+
+    def rows(self, text: str, size: Size) -> int:
+        """How many rows a picture gets by the spec ``text``; pure.
+
+        Raises:
+            BudgetError: it cannot meet the budget.
+        """
+        return self._counted(text, self.geometry(text).seen(size))
+
+    def _rows(self, text: str, size: Size) -> int:
+        pruner, geometry = self.pruner(text), self.geometry(text)
+        layout = geometry.layout([size])
+        rows = pruner.plan(layout).images[0] + layout.images[0].separators
+        if pruner.spec.constraints:  # what must stay has to fit into the budget, and that goes by where tokens lie
+            rehearse(pruner, geometry, size)
+        return rows
+
+    def _load(self, size: Size) -> tuple[int, int]:
+        try:
+            return self.rows(self.default, size), self.geometry(self.default).tiles(size)
+        except BudgetError:  # such a picture is refused when it comes; `refuse` saw to it that the largest is not
+            return 0, 0
+
+    def _pruner(self, text: str) -> Pruner:
+        return Pruner(json.loads(text), registry=self.registry)
+
+    def _geometry(self, text: str) -> Geometry:
+        return geometry_of(self.config, _adapter(self.pruner(text)))
+
+
+def written(pruner: Pruner) -> str:
+    """A spec as one line of JSON that gives the same pruner, its recipe's name included."""
+    spec = pruner.spec
+    kept: dict[str, Any] = {"recipe": spec.recipe, "constraints": [], "order": "raster"}
+    return json.dumps({**kept, **spec.to_dict(pruner.registry)}, sort_keys=True)
+
+
+def _adapter(pruner: Pruner) -> Any:
+    return pruner.parts["adapter"] if pruner.spec.adapter is not None else None

@@ -1,0 +1,142 @@
+"""What of vLLM this plugin builds on, as data: which releases were tested, and the names that another may move.
+
+A name that has moved is an error when the engine starts, with the list of all that are gone.
+"""
+
+from __future__ import annotations
+
+import importlib
+import inspect
+import logging
+from dataclasses import dataclass
+from typing import Any
+
+from scope_core import AdapterError
+
+TESTED = ("0.32",)
+"""Releases of vLLM that the tests ran on."""
+
+log = logging.getLogger(f"vllm.{__package__}")
+
+
+@dataclass(frozen=True)
+class TouchPoint:
+    """One name of vLLM.
+
+    Attributes:
+        module: Where it is.
+        path: Dotted path of the name below the module.
+        use: What the plugin does with it.
+        arguments: Arguments that it has to take.
+        documented: Whether vLLM documents it for models out of its tree.
+    """
+
+    module: str
+    path: str
+    use: str
+    arguments: tuple[str, ...] = ()
+    documented: bool = False
+
+    @property
+    def gone(self) -> str:
+        """What is not there any more; empty if all is."""
+        name = f"{self.module}.{self.path}"
+        try:
+            found: Any = importlib.import_module(self.module)
+            for step in self.path.split("."):
+                found = getattr(found, step)
+        except (ImportError, AttributeError):
+            return name
+        known = inspect.signature(found).parameters if self.arguments else {}
+        lost = [argument for argument in self.arguments if argument not in known]
+        return f"{name}({', '.join(lost)})" if lost else ""
+
+
+_LLAVA, _NEXT = "vllm.model_executor.models.llava", "vllm.model_executor.models.llava_next"
+_CLIP, _SIGLIP = "vllm.model_executor.models.clip", "vllm.model_executor.models.siglip"
+_PROCESSOR = "BaseMultiModalProcessor"
+_PROCESSING = "vllm.multimodal.processing"
+
+TOUCH_POINTS = (
+    TouchPoint("vllm", "ModelRegistry.register_model", "adds the architectures", documented=True),
+    TouchPoint("vllm.multimodal", "MULTIMODAL_REGISTRY.register_processor", "adds the processors", documented=True),
+    TouchPoint(_PROCESSING, "BaseProcessingInfo.model_id", "the spec in cache keys", documented=True),
+    TouchPoint(_PROCESSING, "PromptReplacement", "placeholders", ("modality", "target", "replacement"), True),
+    TouchPoint("vllm.multimodal.inputs", "MultiModalFieldConfig.batched", "the spec beside pixels", (), True),
+    TouchPoint(
+        _PROCESSING,
+        f"{_PROCESSOR}._get_prompt_updates",
+        "placeholders by the spec",
+        ("mm_items", "hf_processor_mm_kwargs", "out_mm_kwargs"),
+        True,
+    ),
+    TouchPoint(
+        _PROCESSING,
+        f"{_PROCESSOR}._get_mm_fields_config",
+        "the spec beside pixels",
+        ("hf_inputs", "hf_processor_mm_kwargs"),
+        True,
+    ),
+    TouchPoint(
+        _PROCESSING,
+        f"{_PROCESSOR}._apply_hf_processor_main",
+        "reads a request's spec, refuses what cannot be met",
+        ("mm_items", "hf_kwargs"),
+    ),
+    TouchPoint(_PROCESSING, f"{_PROCESSOR}._get_mm_hashes", "the spec in a client's own names", ("inputs",)),
+    TouchPoint("vllm.multimodal.parse", "ImageProcessorItems.get_image_size", "sizes of pictures", ("item_idx",)),
+    TouchPoint("vllm.multimodal.parse", "ImageEmbeddingItems.get_feature_size", "embeddings in place of pictures"),
+    TouchPoint(_LLAVA, "LlavaForConditionalGeneration.embed_multimodal", "encodes, selects", ("kwargs",), True),
+    TouchPoint(_LLAVA, "LlavaForConditionalGeneration._parse_and_validate_image_input", "pixels", ("kwargs",)),
+    TouchPoint(
+        _LLAVA, "LlavaForConditionalGeneration._image_pixels_to_features", "the tower", ("vision_tower", "pixel_values")
+    ),
+    TouchPoint(_LLAVA, "LlavaProcessingInfo.get_num_image_tokens", "placeholders", ("image_width", "image_height")),
+    TouchPoint(_LLAVA, "LlavaProcessingInfo.get_image_size_with_most_features", "sizing of memory"),
+    TouchPoint(_LLAVA, "LlavaMultiModalProcessor", "extended"),
+    TouchPoint(_LLAVA, "LlavaDummyInputsBuilder", "sizing of memory"),
+    TouchPoint(_NEXT, "LlavaNextForConditionalGeneration.embed_multimodal", "encodes, selects", ("kwargs",), True),
+    TouchPoint(_NEXT, "LlavaNextForConditionalGeneration._parse_and_validate_image_input", "pixels", ("kwargs",)),
+    TouchPoint(
+        _NEXT,
+        "LlavaNextForConditionalGeneration._image_pixels_to_features",
+        "the tower",
+        ("vision_tower", "pixel_values"),
+    ),
+    TouchPoint(_NEXT, "LlavaNextProcessingInfo", "extended"),
+    TouchPoint(_NEXT, "LlavaNextMultiModalProcessor", "extended"),
+    TouchPoint(_CLIP, "CLIPAttention", "its qkv_proj, num_heads_per_partition, head_dim, scale, tp_size"),
+    TouchPoint(_SIGLIP, "SiglipAttention", "likewise"),
+    TouchPoint("vllm.distributed", "get_tp_group", "one rank's picks for all"),
+    TouchPoint("vllm.distributed", "tensor_model_parallel_all_gather", "all heads of a signal", ("input_", "dim")),
+)
+"""Every name. The tower's own attributes are looked up when the engine loads the model."""
+
+
+def missing() -> list[str]:
+    """What of `TOUCH_POINTS` the installed vLLM does not have."""
+    return [gone for point in TOUCH_POINTS if (gone := point.gone)]
+
+
+def check() -> None:
+    """Whether the installed vLLM is one that this plugin can work in; a warning where it was not tested.
+
+    Raises:
+        AdapterError: it is not; names all that is missing.
+    """
+    import vllm
+
+    version, tested = str(vllm.__version__), ", ".join(f"{release}.x" for release in TESTED)
+    if lost := missing():
+        raise AdapterError(
+            f"scope-core's plugin does not know vLLM {version}: {', '.join(lost)} is not there. It was tested with "
+            f"vLLM {tested}. Try: pip install 'vllm=={TESTED[-1]}.*'"
+        )
+    if not version.startswith(tuple(f"{release}." for release in TESTED)):
+        log.warning(
+            "scope-core's plugin was tested with vLLM %s, and this is %s. All that it builds on is there, but compare "
+            "some answers with those of `pip install 'vllm==%s.*'`",
+            tested,
+            version,
+            TESTED[-1],
+        )

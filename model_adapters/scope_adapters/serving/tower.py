@@ -1,0 +1,119 @@
+"""Signals from vLLM's own vision tower, at the cost of a hook on each layer that a part reads.
+
+vLLM's attention never gives its weights away and its query, key and value come from one fused projection. They are read
+where they leave it, so the attention backend does not matter. With tensor parallelism every rank has some of the heads;
+signals hold all of them, in their order.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any
+
+from scope_adapters.towers.layouts import ResolvedTower
+from scope_adapters.towers.probe import Capture, layer_index
+from scope_core import AttachError, parse_signal, resolve
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+_BY_HEAD = ("vision.cls_attention", "vision.received_attention", "vision.keys")
+_HIDDEN = ("vision.hidden", "vision.cls")
+LAYERS, ATTENTION, PROJECTION = "vision_tower.vision_model.encoder.layers", "self_attn", "qkv_proj"
+
+
+def resolved(model: Any, tower: ResolvedTower) -> ResolvedTower:
+    """VLLM's tower in place of the one without weights; layers that vLLM does not build are None.
+
+    Raises:
+        AdapterError: something is not where it was in the tested versions.
+    """
+    name = type(model).__name__
+    built = resolve(model, LAYERS, what=name)
+    for part in ("num_heads_per_partition", "head_dim", "scale", "tp_size", PROJECTION):
+        resolve(built[0], f"{ATTENTION}.{part}", what=f"{name}, {LAYERS}.0")
+    module = resolve(model, LAYERS.rpartition(".encoder")[0], what=name)
+    return replace(tower, module=module, layers=[*built, *[None] * (len(tower.layers) - len(built))])
+
+
+@contextmanager
+def watch(tower: ResolvedTower, needs: frozenset[str]) -> Iterator[Capture]:
+    """Watch the passes of ``tower`` inside; hooks are gone afterwards.
+
+    Args:
+        tower: From `resolved`.
+        needs: Signals to capture; those of other families are left alone.
+    """
+    capture = Capture(tower, None)
+    with ExitStack() as undo:
+        for index in sorted({i for family, i in _wanted(tower, needs) if family in _BY_HEAD}):
+            attention = getattr(tower.layers[index], ATTENTION)
+            hook = _split(capture, index, attention)
+            undo.callback(getattr(attention, PROJECTION).register_forward_hook(hook).remove)
+        for index in sorted({i for family, i in _wanted(tower, needs) if family in _HIDDEN}):
+            undo.callback(tower.layers[index].register_forward_hook(_keep(capture, index)).remove)
+        yield capture
+
+
+def signals(capture: Capture, needs: frozenset[str], tokens: int) -> dict[str, Tensor]:
+    """The captured signals, all heads of them, with one entry for each of ``tokens`` rows of a tile.
+
+    Computed at once: with tensor parallelism every rank takes part, whether or not it selects.
+
+    Raises:
+        AttachError: a layer did not pass through its projection.
+    """
+    made = {}
+    for name, compute in sorted(capture.signals(needs, tokens).items()):
+        family, layer = parse_signal(name)
+        tensor = compute()
+        if family in _BY_HEAD:
+            index = layer_index(layer or 0, len(capture.tower.layers), name)
+            tensor = _all_heads(tensor, int(getattr(capture.tower.layers[index], ATTENTION).tp_size))
+        made[name] = tensor
+    return made
+
+
+def _wanted(tower: ResolvedTower, needs: frozenset[str]) -> set[tuple[str, int]]:
+    found = set()
+    for name in needs:
+        family, layer = parse_signal(name)
+        if family in (*_BY_HEAD, *_HIDDEN) and layer is not None:
+            found.add((family, layer_index(layer, len(tower.layers), name)))
+    return found
+
+
+def _split(capture: Capture, index: int, attention: Any) -> Any:
+    heads, width = int(attention.num_heads_per_partition), int(attention.head_dim)
+
+    def hook(_module: Any, _args: Any, output: Any) -> None:
+        fused = (output[0] if isinstance(output, tuple) else output).detach()
+        if fused.dim() != 3 or fused.shape[-1] != 3 * heads * width:
+            raise AttachError(
+                f"layer {index} of the vision tower gives query, key and value as {tuple(fused.shape)}; expected (B, "
+                f"M, {3 * heads * width}), which is 3 x {heads} heads x {width}. This version of vLLM lays them out in "
+                f"another way; see the tested versions in docs/serving.md"
+            )
+        for part, rows in zip(("query", "key"), fused.chunk(3, dim=-1), strict=False):
+            capture.seen[(part, index)] = rows.view(*rows.shape[:2], heads, width).transpose(1, 2)
+
+    return hook
+
+
+def _keep(capture: Capture, index: int) -> Any:
+    def hook(_module: Any, _args: Any, output: Any) -> None:
+        capture.seen[("hidden", index)] = (output[0] if isinstance(output, tuple) else output).detach()
+
+    return hook
+
+
+def _all_heads(tensor: Tensor, ranks: int) -> Tensor:
+    """(B, H, ...) from each rank's share of the heads."""
+    if ranks == 1:
+        return tensor
+    from vllm.distributed import tensor_model_parallel_all_gather
+
+    gathered: Tensor = tensor_model_parallel_all_gather(tensor.contiguous(), dim=1)
+    return gathered

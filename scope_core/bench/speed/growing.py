@@ -1,0 +1,83 @@
+"""How the time of a selection grows with the number of tokens and with the budget."""
+
+from __future__ import annotations
+
+import math
+import statistics
+from collections.abc import Sequence
+from functools import partial
+from typing import TYPE_CHECKING, Any
+
+from scope_core.bench.speed import rivals
+from scope_core.bench.speed.clock import Progress, in_turns
+from scope_core.bench.speed.selecting import FLOOR, Settings, check_size, pruners
+
+if TYPE_CHECKING:
+    from scope_core.bench.speed.material import Material
+    from scope_core.registry import Registry
+
+
+def grow(
+    material: Material,
+    tokens: Sequence[int],
+    keeps: Sequence[int],
+    spec: str,
+    registry: Registry,
+    settings: Settings,
+    progress: Progress = lambda done, total: None,
+) -> dict[str, Any]:
+    """Two curves of whole selections: over N at the smallest budget, over K at the largest size.
+
+    Args:
+        material: Features.
+        tokens: Sizes, rising.
+        keeps: Budgets, rising; those beyond the largest size are left out.
+        spec: A recipe or spec file.
+        registry: Where names are looked up.
+        settings: How.
+        progress: Called with (turns that are done, turns in all).
+
+    Returns:
+        ``over_tokens`` and ``over_keep``, each with ``points`` and the fitted ``exponent``; ``floor`` likewise over N.
+
+    Raises:
+        TaskError: a size does not fit into memory.
+    """
+    most, least = max(tokens), min(keeps)
+    budgets = [keep for keep in keeps if keep <= most]
+    check_size(most, settings.device)
+    cuts = {count: material.cut(count, settings.device, settings.dtype) for count in {*tokens, most}}
+    sizes = {("tokens", count): (count, least) for count in tokens if count >= least}
+    sizes |= {("keep", keep): (most, keep) for keep in budgets}
+    runs: dict[str, Any] = {}
+    for key, (count, keep) in sizes.items():
+        features, saliency = cuts[count]
+        pruner = pruners([spec], keep, registry)[spec]
+        runs[_name(*key)] = partial(pruner.select, features, saliency=saliency)
+    for _, count in (key for key in sizes if key[0] == "tokens"):
+        runs[_name("floor", count)] = partial(rivals.cosine, cuts[count][0][0])
+    laps = {name: lap.facts() for name, lap in in_turns(runs, settings.effort, settings.device, progress).items()}
+
+    def curve(axis: str, values: Sequence[int], fixed: dict[str, int]) -> dict[str, Any]:
+        points = [{axis.replace("floor", "tokens"): value, **laps[_name(axis, value)]} for value in values]
+        times = [point[f"{settings.clock}_ms"]["median"] for point in points]
+        return {**fixed, "points": points, "exponent": exponent(values, times)}
+
+    counts = [count for count in tokens if count >= least]
+    return {
+        "spec": spec,
+        "over_tokens": curve("tokens", counts, {"keep": least}),
+        "over_keep": curve("keep", budgets, {"tokens": most}),
+        "floor": {"name": FLOOR, **curve("floor", counts, {})},
+    }
+
+
+def exponent(sizes: Sequence[int], times: Sequence[float]) -> float | None:
+    """``p`` of the best fit ``time ~ size ** p``, by least squares of logarithms; None for fewer than two sizes."""
+    if len(set(sizes)) < 2:
+        return None
+    return statistics.linear_regression([math.log(size) for size in sizes], [math.log(time) for time in times]).slope
+
+
+def _name(axis: str, value: int) -> str:
+    return f"{axis} {value}"

@@ -1,0 +1,66 @@
+"""What a measurement was taken on, and whether something fits its memory."""
+
+from __future__ import annotations
+
+import importlib.metadata
+import os
+import platform
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from scope_core.errors import TaskError
+from scope_core.memory import free_memory
+
+PACKAGES = ("scope-core", "torch", "transformers", "numba", "triton", "numpy", "submodlib-py", "apricot-select")
+
+
+def machine(device: torch.device) -> dict[str, Any]:
+    """Processor, accelerator, threads, load and versions, for the head of a report."""
+    found = {name: version(name) for name in PACKAGES}
+    return {
+        "processor": processor(),
+        "cores": os.cpu_count(),
+        "load": round(os.getloadavg()[0], 2) if hasattr(os, "getloadavg") else None,
+        "device": device.type,
+        "accelerator": torch.cuda.get_device_name(device) if device.type == "cuda" else None,
+        "threads": torch.get_num_threads(),
+        "system": f"{platform.system()} {platform.machine()}",
+        "versions": {"python": platform.python_version(), **{k: v for k, v in found.items() if v is not None}},
+    }
+
+
+def version(package: str) -> str | None:
+    """Of an installed distribution; None where it is not."""
+    try:
+        return importlib.metadata.version(package)
+    except importlib.metadata.PackageNotFoundError:
+        return None
+
+
+def processor() -> str:
+    """The processor's name, as well as the system says it."""
+    try:
+        lines = Path("/proc/cpuinfo").read_text(encoding="utf-8", errors="replace").splitlines()
+    except OSError:
+        lines = []
+    names = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
+    return (names[0] if names else platform.processor()) or platform.machine()
+
+
+def check_memory(needed: int, what: str, advice: str, device: torch.device) -> None:
+    """Refuse what does not fit, before anything is allocated.
+
+    Args:
+        needed: Bytes.
+        what: That needs them.
+        advice: What to do instead.
+        device: Where they are to be.
+
+    Raises:
+        TaskError: more is needed than is free.
+    """
+    free = free_memory(device)
+    if free is not None and needed > free:
+        raise TaskError(f"{what} needs about {needed / 2**30:.1f} GiB, and {free / 2**30:.1f} GiB are free; {advice}")

@@ -1,0 +1,72 @@
+"""Groups selected one at a time, where the similarities of all together would be large."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from scope_core.engine import Problem
+from scope_core.errors import PluginOutputError
+from scope_core.interfaces import Optimizer, Picks
+from scope_core.memory import ALWAYS, free_memory, matrix_bytes, shortage
+
+TOGETHER = 2**22
+"""Bytes of similarity up to which groups are selected together on the CPU."""
+
+
+def by_group(problem: Problem, optimizer: Optimizer[Any], keep: Sequence[int]) -> Picks:
+    """What the optimizer picks; large groups one at a time, so that one matrix is held and not one for each.
+
+    Raises:
+        PluginOutputError: the optimizer returned something else than picks.
+        TooLargeError: there is no room for a matrix.
+    """
+    tokens = problem.tokens
+    batch, count, _ = tokens.shape
+    size = batch * count**2 * tokens.features.dtype.itemsize
+    need = batch * matrix_bytes(problem.metric, problem.coverage, count, tokens.features.dtype.itemsize)
+    fits = size <= _together(size, tokens.device) and not shortage(need, problem.memory, tokens.device)
+    if batch == 1 or not problem.uses_similarity or fits:
+        return _optimized(problem, optimizer, keep)
+    made = [_optimized(problem.one(group), optimizer, [wanted]) for group, wanted in enumerate(keep)]
+    most = max((one.picks.shape[1] for one in made), default=0)
+
+    def stacked(columns: list[Tensor], fill: float) -> Tensor:
+        return torch.cat([torch.nn.functional.pad(one, (0, most - one.shape[1]), value=fill) for one in columns])
+
+    return Picks(
+        stacked([one.picks for one in made], -1),
+        stacked([one.gains for one in made], torch.nan),
+        stacked([one.scores for one in made], torch.nan),
+    )
+
+
+def _together(size: int, device: torch.device) -> int:
+    """Bytes of similarity that may be made at once.
+
+    On an accelerator, which runs groups side by side, a quarter of what is free.
+    """
+    if device.type == "cpu":
+        return TOGETHER
+    return ALWAYS if size <= ALWAYS else max(ALWAYS, (free_memory(device) or 0) // 4)
+
+
+def _optimized(problem: Problem, optimizer: Optimizer[Any], keep: Sequence[int]) -> Picks:
+    made = optimizer.optimize(problem, keep)
+    if not isinstance(made, Picks):
+        raise PluginOutputError(
+            f"optimizer {optimizer}: optimize() returned {type(made).__name__}; expected scope_core.Picks"
+        )
+    for column in ("picks", "gains", "scores"):
+        value = getattr(made, column)
+        shaped = isinstance(value, Tensor) and value.dim() == 2 and len(value) == len(keep)
+        if not shaped or value.shape != made.picks.shape:
+            given = tuple(value.shape) if isinstance(value, Tensor) else type(value).__name__
+            raise PluginOutputError(
+                f"optimizer {optimizer}: optimize() returned {column} of shape {given}; expected (B, K) = "
+                f"{(len(keep), max(keep, default=0))}"
+            )
+    return made

@@ -1,0 +1,87 @@
+"""How much memory selection takes, and how much there is.
+
+Selecting by similarity needs N x N numbers: 1.3 MB for 576 tokens in float32, 33 MB for 2880, 1.6 GB for 20,000.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import torch
+
+if TYPE_CHECKING:
+    from scope_core.interfaces import CoverageFunction, SimilarityMetric
+
+GIB = 2**30
+ALWAYS = GIB // 4
+"""Bytes that are not asked after: looking up what is free takes longer than selecting 576 tokens."""
+
+
+def matrix_bytes(metric: SimilarityMetric[Any], coverage: CoverageFunction[Any], count: int, itemsize: int) -> int:
+    """Bytes that the similarity of one group of ``count`` tokens and what is made of it take at once."""
+    return int(max(metric.matrices, 1 + coverage.matrices) * count**2 * itemsize)
+
+
+def shortage(need: int, allowed: int | None, device: torch.device) -> str:
+    """Why ``need`` bytes cannot be had, in words; empty where they can.
+
+    Args:
+        need: Bytes.
+        allowed: Bytes that may be used; None for nine tenths of what is free.
+        device: Where.
+    """
+    if allowed is not None:
+        return f"`memory` allows {said(allowed)}" if need > allowed else ""
+    free = free_memory(device) if need > ALWAYS else None
+    return f"{said(free)} are free" if free is not None and need > 0.9 * free else ""
+
+
+def free_memory(device: torch.device | str = "cpu") -> int | None:
+    """Bytes that can be had on ``device`` now; None where nobody knows.
+
+    On the CPU what Linux calls available, or what the control group leaves where that is less; on CUDA what is free
+    and what torch keeps in reserve.
+    """
+    device = torch.device(device)
+    if device.type == "cuda":
+        unused = torch.cuda.memory_reserved(device) - torch.cuda.memory_allocated(device)
+        return int(torch.cuda.mem_get_info(device)[0]) + unused
+    if device.type != "cpu":
+        return None
+    known = [_available(), _control_group()]
+    return min((amount for amount in known if amount is not None), default=None)
+
+
+def _available(path: str = "/proc/meminfo") -> int | None:
+    lines = _table(path)
+    return lines["MemAvailable:"] * 1024 if "MemAvailable:" in lines else None
+
+
+def _control_group(folder: str = "/sys/fs/cgroup") -> int | None:
+    """What a container's limit leaves; file pages that can be dropped are no part of what it uses."""
+    limit, used = _number(f"{folder}/memory.max"), _number(f"{folder}/memory.current")
+    if limit is None or used is None:
+        return None
+    return max(limit - used + _table(f"{folder}/memory.stat").get("inactive_file", 0), 0)
+
+
+def _number(path: str) -> int | None:
+    try:
+        return int(Path(path).read_text("ascii"))
+    except (OSError, ValueError):  # not there, or "max": no limit
+        return None
+
+
+def _table(path: str) -> Mapping[str, int]:
+    try:
+        rows = [line.split() for line in Path(path).read_text("ascii").splitlines()]
+    except (OSError, ValueError):
+        return {}
+    return {row[0]: int(row[1]) for row in rows if len(row) > 1 and row[1].isdigit()}
+
+
+def said(size: float) -> str:
+    """``"1.6 GB"`` or ``"33 MB"`` for messages."""
+    return f"{size / 1e9:.1f} GB" if size >= 1e9 else f"{size / 1e6:.0f} MB"

@@ -1,0 +1,244 @@
+"""What `scope bench speed` computes, on tiny sizes. Nothing here compares a time with anything."""
+
+from __future__ import annotations
+
+import json
+import math
+from pathlib import Path
+
+import pytest
+import torch
+
+import scope_core as scope
+from bench import tiny
+from scope_core.bench.speed import capturing, clock, generating, growing, machine, material, plot, rivals, selecting
+from scope_core.bench.speed.tables import head, markdown, tables
+from scope_core.bench.speed.watching import Watched
+
+CPU = torch.device("cpu")
+EFFORT = clock.Effort(rounds=3, seconds=1.0, least=1)
+SETTINGS = selecting.Settings("wall", EFFORT, CPU, peers=False)
+
+
+@pytest.fixture(scope="module")
+def watched() -> Watched:
+    return Watched.of(tiny.loaded(), scope.default_registry(), [tiny.picture(0, 0)], "what is it?")
+
+
+def brute_force(features: torch.Tensor, saliency: torch.Tensor, keep: int) -> list[int]:
+    """Greedy on sums of maxima in float64, each set's value from scratch."""
+    unit = features.double() / features.double().norm(dim=1, keepdim=True)
+    similarity = (unit @ unit.T).clamp(min=0)
+    picks: list[int] = []
+
+    def value(chosen: list[int]) -> float:
+        return float(similarity[:, chosen].amax(1).sum()) if chosen else 0.0
+
+    for _ in range(keep):
+        left = [j for j in range(len(features)) if j not in picks]
+        picks.append(max(left, key=lambda j: (value([*picks, j]) - value(picks)) * float(saliency[j])))
+    return picks
+
+
+def test_the_plain_loop_is_the_formula() -> None:
+    made = material.smooth(40, 8)
+    picks = rivals.plain_loop(made.features, made.saliency, 9)
+    assert picks.tolist() == brute_force(made.features, made.saliency, 9)
+
+
+def test_coverage_of_picks_by_hand() -> None:
+    similarity = torch.tensor([[1.0, 0.5, -1.0], [0.5, 1.0, -0.25], [-1.0, -0.25, 1.0]])
+    assert rivals.coverage_of(similarity, torch.tensor([0])) == 1.5  # 1 + 0.5 + max(0, -1)
+    assert rivals.coverage_of(similarity, torch.tensor([0, 2])) == 2.5
+
+
+def test_everybody_has_turns_and_whoever_is_slow_sits_out() -> None:
+    seen: list[str] = []
+
+    def slow() -> None:
+        seen.append("slow")
+        torch.randn(300, 300) @ torch.randn(300, 300)
+
+    laps = clock.in_turns({"slow": slow, "fast": lambda: seen.append("fast")}, clock.Effort(6, 0.0, 2), CPU)
+    assert [len(laps[name].wall) for name in ("slow", "fast")] == [2, 2]
+    assert seen[:2] == ["slow", "fast"]  # untimed
+    assert seen[2:] == ["slow", "fast", "fast", "slow"]  # each turn begins with another one
+
+
+def test_spread_is_of_quartiles() -> None:
+    assert clock.spread([4.0, 1.0, 2.0, 3.0, 100.0]) == {"median": 3.0, "low": 2.0, "high": 4.0, "best": 1.0}
+    assert clock.spread([7.0]) == {"median": 7.0, "low": 7.0, "high": 7.0, "best": 7.0}
+
+
+def test_threads_and_collector_are_as_they_were() -> None:
+    import gc
+
+    before = torch.get_num_threads()
+    with clock.threads(before + 1), clock.quiet():
+        assert torch.get_num_threads() == before + 1
+        assert not gc.isenabled()
+    assert torch.get_num_threads() == before
+    assert gc.isenabled()
+
+
+def test_selecting_reports_ratios_of_medians() -> None:
+    sizes = selecting.cases([30, 50], [4, 40])
+    assert sizes == [(30, 4), (50, 4), (50, 40)]
+    steps: list[tuple[int, int]] = []
+    found = selecting.select(
+        material.smooth(50, 8), sizes, ["scope", "divprune"], scope.default_registry(), SETTINGS,
+        lambda done, total: steps.append((done, total)),
+    )  # fmt: skip
+    assert [(case["tokens"], case["keep"], case["width"]) for case in found] == [(30, 4, 8), (50, 4, 8), (50, 40, 8)]
+    assert steps[-1] == (9, 9)
+    for case in found:
+        rows = {row["name"]: row for row in case["rows"]}
+        assert set(rows) == {selecting.FLOOR, selecting.LOOP, "scope", "divprune"}
+        medians = {name: row["wall_ms"]["median"] for name, row in rows.items()}
+        for name, row in rows.items():
+            assert row["of_floor"] == medians[name] / medians[selecting.FLOOR]
+            assert row["faster_than_loop"] == medians[selecting.LOOP] / medians[name]
+            assert set(row["wall_ms"]) == set(row["cpu_ms"]) == {"median", "low", "high", "best"}
+        assert rows["scope"]["same_picks"] == case["keep"]  # the loop is what the recipe computes
+        assert rows["scope"]["coverage"] == pytest.approx(rows[selecting.LOOP]["coverage"])
+
+
+def test_peers_meet_the_engine_on_one_matrix(monkeypatch: pytest.MonkeyPatch) -> None:
+    seen: list[torch.Tensor] = []
+
+    def peer(similarity: torch.Tensor, keep: int) -> list[int]:
+        seen.append(similarity)
+        return brute_force(similarity, torch.ones(len(similarity)), 1) + list(range(1, keep))
+
+    monkeypatch.setattr(rivals, "peers", lambda: {"acme": peer})
+    settings = selecting.Settings("cpu", EFFORT, CPU, loop=False)
+    (case,) = selecting.select(material.smooth(30, 8), [(30, 4)], ["scope"], scope.default_registry(), settings)
+    rows = {row["name"]: row for row in case["rows"]}
+    ours, theirs = rows["scope, matrix given"], rows["acme lazy, matrix given"]
+    assert theirs["engine_is_faster"] == theirs["cpu_ms"]["median"] / ours["cpu_ms"]["median"]
+    assert ours["coverage"] >= theirs["coverage"]
+    assert torch.equal(seen[0], seen[0].T)
+    assert bool((seen[0] >= 0).all())
+    assert rows["scope"]["faster_than_loop"] is None
+
+
+def test_the_engine_alone_is_greedy_on_the_matrix() -> None:
+    made = material.smooth(40, 8)
+    pruner = scope.Pruner("scope@9")
+    picks = selecting.on_matrix(pruner, made.features[None], rivals.cosine(made.features), 9)
+    assert picks.tolist() == brute_force(made.features, torch.ones(40), 9)
+
+
+def test_growth_fits_powers() -> None:
+    assert growing.exponent([10, 20, 40], [3.0, 12.0, 48.0]) == pytest.approx(2)
+    assert growing.exponent([10, 20, 40], [5.0, 5.0, 5.0]) == pytest.approx(0)
+    assert growing.exponent([10], [5.0]) is None
+    found = growing.grow(material.smooth(40, 8), [10, 20, 40], [4, 8], "scope", scope.default_registry(), SETTINGS)
+    assert [point["tokens"] for point in found["over_tokens"]["points"]] == [10, 20, 40]
+    assert [point["keep"] for point in found["over_keep"]["points"]] == [4, 8]
+    assert math.isfinite(found["over_tokens"]["exponent"])
+
+
+def test_budgets_that_no_size_can_meet() -> None:
+    with pytest.raises(scope.BudgetError, match="cannot keep 60 of 50 tokens"):
+        selecting.cases([30, 50], [60])
+
+
+def test_too_large_a_size_is_refused_before_anything_is_allocated() -> None:
+    with pytest.raises(
+        scope.TaskError, match=r"N = 10000000, 4 matrices .* needs about 1490116\.1 GiB.*lower --tokens"
+    ):
+        selecting.check_size(10_000_000, CPU)
+
+
+def test_a_device_that_is_not_there() -> None:
+    with pytest.raises(scope.TaskError, match="device 'nothing' cannot be used here"):
+        selecting.check_device("nothing")
+
+
+def test_material_of_photographs_goes_on_with_crops() -> None:
+    class Tower:
+        def __init__(self) -> None:
+            self.sizes: list[tuple[int, int]] = []
+            self.declaration = scope.Declaration("tower", {"vision": "x"}, ())
+
+        def encode(self, images: list, *, at: str, needs: frozenset[str]) -> scope.VisualTokens:
+            self.sizes += [image.size for image in images]
+            return scope.VisualTokens.of(torch.ones(1, 16, 4) * len(self.sizes))
+
+    tower = Tower()
+    made = material.of_photographs([tiny.picture(0, 0)], tower, 40, "acme")
+    assert tower.sizes == [(28, 28), (14, 14), (14, 14)]
+    features, saliency = made.cut(33, CPU, torch.float64)
+    assert (features.shape, saliency.shape, features.dtype) == ((1, 33, 4), (1, 33), torch.float64)
+    assert float(saliency.max()) == 1
+    with pytest.raises(scope.TokensError, match="are 48 tokens, not 49"):
+        made.cut(49, CPU, torch.float32)
+
+
+def test_capture_tells_tower_and_reading_apart(watched: Watched) -> None:
+    found = capturing.capture(watched, ["scope", "fastv"], scope.default_registry(), EFFORT, "wall")
+    rows = {row["name"]: row for row in found["rows"]}
+    reading = "scope reads vision.cls_attention[-2]"
+    assert set(rows) == {capturing.PLAIN, capturing.NOTHING, reading, capturing.EAGER}  # fastv reads no tower
+    plain, read = rows[capturing.PLAIN], rows[reading]
+    whole = read["tower_ms"]["median"] + read["read_ms"]["median"]
+    assert read["of_plain"] == whole / plain["tower_ms"]["median"]
+    assert read["captured"] == read["read_ms"]["median"] / plain["tower_ms"]["median"]
+    assert plain["captured"] is None
+
+
+def test_generating_tells_what_a_call_is_made_of(watched: Watched) -> None:
+    found = generating.generate(watched, [("scope", 8), ("scope", 4)], scope.default_registry(), EFFORT)
+    whole, *pruned = found["rows"]
+    assert [row["name"] for row in found["rows"]] == ["unpruned", "scope@8", "scope@4"]
+    length = watched.inputs["input_ids"].shape[1]
+    assert [row["prompt"] for row in found["rows"]] == [length, length - 8, length - 12]
+    per_position = whole["kv_bytes"] / length
+    for row in pruned:
+        assert row["kv_bytes"] == per_position * row["prompt"]
+        assert row["reached"] == row["ideal_ms"] / row["first_ms"]["median"]
+        assert row["speedup"] / row["ideal_speedup"] == pytest.approx(row["reached"])
+        assert row["own_share"] == row["own_ms"]["median"] / row["generate_ms"]["median"]
+        assert 0 < row["own_ms"]["best"] < row["first_ms"]["high"]
+
+
+def test_a_stage_inside_is_idealised_layer_by_layer(watched: Watched) -> None:
+    spec = {"recipe": "scope", "saliency": "uniform", "budget": 12, "at": "vision"}
+    pruner = scope.Pruner({**spec, "then": [{"at": "decoder[1]", "budget": 4}]})
+    length, layers = watched.inputs["input_ids"].shape[1], watched.declaration.decoder_layers
+    with pruner.attach(watched.model) as pruning:
+        watched.call(1)
+        lengths = generating._lengths(pruning, watched)
+    assert lengths == [(1 / layers, length - 4), ((layers - 1) / layers, length - 12)]
+    assert sum(share for share, _ in lengths) == 1
+
+
+def test_a_model_is_left_as_it_was(watched: Watched) -> None:
+    before = dict(vars(watched.model)), dict(vars(watched.model.base_model))
+    with watched.watching():
+        watched.call(1)
+    assert set(watched.spent) == {"tower", "projector", "features", "generate"}
+    assert (dict(vars(watched.model)), dict(vars(watched.model.base_model))) == before
+    assert not watched.module("tower")._forward_hooks
+
+
+def test_tables_plot_and_json(watched: Watched, tmp_path: Path) -> None:
+    registry, smooth = scope.default_registry(), material.smooth(30, 8)
+    report = {
+        "clock": "wall",
+        "allocator": "warm",
+        "machine": machine.machine(CPU),
+        "select": selecting.select(smooth, [(30, 4)], ["scope"], registry, SETTINGS),
+        "growth": growing.grow(smooth, [10, 30], [4, 8], "scope", registry, SETTINGS),
+        "capture": capturing.capture(watched, ["scope"], registry, EFFORT, "wall"),
+        "generate": generating.generate(watched, [("scope", 4)], registry, EFFORT, steps=False),
+    }
+    made = tables(report)
+    assert len(made) == 1 + 2 + 1 + 2
+    assert all(len(line) <= 80 for table in made for line in table.text().splitlines())
+    assert json.loads(json.dumps(report))["select"][0]["keep"] == 4
+    assert f"torch on {torch.get_num_threads()} thread(s) of cpu" in head(report)
+    assert "| scope@4 |" in markdown(report, made)
+    plot.plot(report, tmp_path / "speed.png")
+    assert (tmp_path / "speed.png").read_bytes().startswith(b"\x89PNG")

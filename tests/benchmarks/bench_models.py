@@ -1,0 +1,57 @@
+"""One call of a small LLaVA with random weights, unpruned and pruned before and inside its language model."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+import torch
+
+import scope_core as scope
+from scope_adapters.zoo import shapes
+from scope_core.bench.speed import clock
+
+Benchmark = Callable[..., Any]
+
+
+@pytest.fixture(autouse=True)
+def _one_thread():
+    with clock.threads(1), clock.allocator("warm"):
+        yield
+
+
+@pytest.fixture(scope="module")
+def loaded() -> scope.LoadedModel:
+    return shapes.load("llava", scale=8)
+
+
+@pytest.fixture(scope="module")
+def inputs(loaded: scope.LoadedModel) -> dict[str, Any]:
+    from PIL import Image
+
+    return loaded.inputs([Image.linear_gradient("L").resize((336, 336))], "What is this?")
+
+
+@torch.no_grad()
+def first_token(model: Any, inputs: dict[str, Any]) -> Any:
+    return model.generate(**inputs, max_new_tokens=1, do_sample=False)
+
+
+def test_unpruned(benchmark: Benchmark, loaded: scope.LoadedModel, inputs: dict[str, Any]) -> None:
+    benchmark(first_token, loaded.model, inputs)
+
+
+@pytest.mark.parametrize("spec", ["scope@64", "random@64", "fastv@64"])
+def test_pruned(benchmark: Benchmark, loaded: scope.LoadedModel, inputs: dict[str, Any], spec: str) -> None:
+    with scope.Pruner(spec).attach(loaded.model):
+        benchmark(first_token, loaded.model, inputs)
+
+
+def test_attach_and_detach(benchmark: Benchmark, loaded: scope.LoadedModel) -> None:
+    pruner = scope.Pruner("scope@64")
+
+    def both() -> None:
+        pruner.attach(loaded.model).detach()
+
+    benchmark(both)

@@ -1,0 +1,106 @@
+"""``scope bench speed``: what it prints and writes on tiny sizes, and what it refuses. No time is judged."""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+from cli.conftest import FAKE_ZOO, Ran, run
+
+SMALL = ("--tokens", "30,50", "--keep", "4,40", "--width", "8", "--rounds", "2")
+Bench = Callable[..., Ran]
+
+
+@pytest.fixture
+def bench(monkeypatch: pytest.MonkeyPatch) -> Iterator[Bench]:
+    monkeypatch.setattr("scope_core.cli.speeding.GROWTH", (20, 50))
+    yield lambda *args: run("--plugin", FAKE_ZOO, "bench", "speed", *args)
+    sys.modules.pop("scope_plugin_file_fake_zoo", None)
+
+
+def test_tables_of_both_bare_sections(bench: Bench) -> None:
+    ran = bench(*SMALL, "--specs", "scope,random", "--no-peers")
+    assert ran.code == 0, ran.stderr
+    for title in (
+        "Selecting 4 of 30 tokens of width 8",
+        "Selecting 40 of 50 tokens",
+        "scope: 4 of N tokens",
+        "scope: K of 50",
+    ):
+        assert title in ran.words
+    assert "Fitted: time ~ N^" in ran.words
+    assert all(len(line) <= 80 for line in ran.stdout.splitlines()[2:])  # the head names versions
+
+
+def test_json_and_files(bench: Bench, tmp_path: Path) -> None:
+    ran = bench(
+        "select", *SMALL, "--specs", "scope", "--no-peers", "--json", "--threads", "1", "--out", tmp_path / "new"
+    )
+    assert ran.code == 0, ran.stderr
+    assert json.loads((tmp_path / "new" / "speed.json").read_text("utf-8")) == ran.json
+    assert set(ran.json) == {"clock", "allocator", "machine", "effort", "features", "select"}
+    assert ran.json["machine"]["threads"] == 1
+    assert "torch" in ran.json["machine"]["versions"]
+    assert ran.json["features"] == "smooth random fields (seed 0)"
+    assert "Selecting 4 of 30" in (tmp_path / "new" / "speed.md").read_text("utf-8")
+    assert (tmp_path / "new" / "speed.png").stat().st_size > 1000
+
+
+def test_a_model_brings_its_own_sections(bench: Bench) -> None:
+    few = ("--tokens", "20", "--keep", "4", "--width", "8", "--rounds", "1", "--no-peers", "--specs", "scope")
+    ran = bench("--model", "fake-model", *few, "--json")
+    assert ran.code == 0, ran.stderr
+    assert {"select", "growth", "capture", "generate"} <= set(ran.json)
+    assert [row["name"] for row in ran.json["generate"]["rows"]] == ["unpruned", "scope@4"]
+    assert "its weights are random" in ran.stderr
+
+
+def test_absent_peers_are_named_with_the_command(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("scope_core.bench.speed.rivals._found", lambda module: None)
+    ran = bench("select", *SMALL, "--specs", "scope")
+    assert "pip install submodlib-py apricot-select" in ran.stderr
+    assert "scope, matrix given" in ran.stdout
+
+
+def test_the_zoo_recommends_where_no_spec_is_given(bench: Bench) -> None:
+    ran = bench("select", "--tokens", "30", "--keep", "4", "--rounds", "1", "--no-peers", "--json")
+    assert [row["name"] for row in ran.json["select"][0]["rows"] if row["role"] == "spec"] == ["scope"]
+
+
+@pytest.mark.parametrize(
+    ("args", "code", "message"),
+    [
+        (("selct",), 2, "there is no section 'selct' (did you mean 'select'?). Sections: select, growth, capture"),
+        (("select", "--tokens", "x"), 2, "'x' is no number of tokens"),
+        (("select", "--tokens", "30", "--keep", "31"), 3, "cannot keep 31 of 30 tokens"),
+        (("select", "--tokens", "10000000"), 3, "needs about 1490116.1 GiB"),
+        (("select", "--specs", "scpoe"), 3, "did you mean 'scope'?"),
+        (("select", "--specs", "mmtok"), 3, "mmtok: "),
+        (("select", "--clock", "cpu"), 2, "give --threads 1"),
+        (("select", "--device", "nothing"), 3, "device 'nothing' cannot be used here"),
+        (("generate", "--model", "fake-modle"), 3, "did you mean 'fake-model'?"),
+        (("generate", "--model", "fake-model", "--keep", "17"), 3, "scope@17: "),
+        (("select", "--photos", "gone.jpg"), 4, "gone.jpg"),
+    ],
+)
+def test_what_is_refused(bench: Bench, args: tuple[str, ...], code: int, message: str) -> None:
+    ran = bench(*args, "--no-peers", "--rounds", "1")
+    assert (ran.code, ran.stdout) == (code, "")
+    assert message in " ".join(ran.stderr.split())
+
+
+def test_without_matplotlib_all_but_the_plot(bench: Bench, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("scope_core.cli.speeding.importlib.util.find_spec", lambda name: None)
+    ran = bench("select", *SMALL, "--specs", "scope", "--no-peers", "--out", tmp_path)
+    assert ran.code == 0
+    assert "pip install 'scope-core[bench]'" in ran.stderr
+    assert sorted(file.name for file in tmp_path.iterdir()) == ["speed.json", "speed.md"]
+
+
+def test_a_folder_that_cannot_be_made(bench: Bench, tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("in the way")
+    assert bench("select", *SMALL, "--out", tmp_path / "file" / "below").code == 4

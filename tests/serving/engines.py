@@ -1,0 +1,194 @@
+"""A really running engine and, beside it, Hugging Face with our own `attach`: what both answer, and what both keep."""
+
+from __future__ import annotations
+
+import gc
+import os
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any
+from unittest import mock
+
+import samples
+import torch
+from PIL import Image
+
+import scope_core as scope
+from scope_adapters.serving import worker
+from scope_adapters.serving.group import Group
+from scope_adapters.serving.register import ARCHITECTURES
+
+TOKENS = 8
+"""Tokens of an answer that are compared."""
+
+
+@dataclass
+class Engine:
+    """An engine in this process.
+
+    Attributes:
+        llm: vLLM's.
+        kept: Rows kept of each picture since the last look, in the order in which they were encoded.
+    """
+
+    llm: Any
+    kept: list[list[int]] = field(default_factory=list)
+
+    def ask(self, *prompts: Prompt) -> list[Any]:
+        """vLLM's outputs."""
+        self.kept.clear()
+        return self.generate([prompt.for_vllm() for prompt in prompts])
+
+    def generate(self, given: Sequence[Any]) -> list[Any]:
+        """vLLM's outputs for its own kind of prompts."""
+        from vllm import SamplingParams
+
+        greedy = SamplingParams(max_tokens=TOKENS, temperature=0, ignore_eos=True)
+        return self.llm.generate(given, greedy, use_tqdm=False)
+
+    def answers(self, *prompts: Prompt) -> list[list[int]]:
+        """Their tokens."""
+        return [list(output.outputs[0].token_ids) for output in self.ask(*prompts)]
+
+
+@dataclass
+class Prompt:
+    """A question about pictures, and what the request says about pruning; "" for nothing."""
+
+    images: Sequence[Image.Image]
+    pruner: Any = ""
+    question: str = samples.QUESTION
+    uuids: Sequence[str] = ()
+
+    def for_vllm(self) -> dict[str, Any]:
+        made: dict[str, Any] = {"prompt": samples.prompt(len(self.images), self.question)}
+        made["multi_modal_data"] = {"image": list(self.images)}
+        if self.pruner != "":
+            made["mm_processor_kwargs"] = {"visual_pruner": self.pruner}
+        if self.uuids:
+            made["multi_modal_uuids"] = {"image": list(self.uuids)}
+        return made
+
+
+@contextmanager
+def engine(folder: Path, pruner: Any, **options: Any) -> Iterator[Engine]:
+    """An engine on the checkpoint in ``folder``, with the plugin unless ``pruner`` is None."""
+    with in_this_process():
+        from vllm import LLM
+        from vllm.distributed import cleanup_dist_env_and_memory
+
+        given = {
+            "dtype": "float32", "max_model_len": 4096, "enforce_eager": True, "max_num_seqs": 8, "block_size": 32,
+            "limit_mm_per_prompt": {"image": 4}, "kv_cache_memory_bytes": 256 * 2**20, "disable_log_stats": True,
+        }  # fmt: skip
+        overrides = overrides_for(folder, pruner)
+        made = Engine(LLM(str(folder), **{**given, **overrides, **options}))
+        selection, agreed = Group._selection, worker.agreed
+        rows: list[list[int]] = []
+
+        def noted(group: Any, tokens: Any) -> Any:
+            found = selection(group, tokens)
+            rows[:] = ([row for row in kept if row >= 0] for kept in found.kept.tolist())
+            return found
+
+        def encoded(*arguments: Any) -> Any:  # a request's spec is tried out first, on nobody's picture
+            out = agreed(*arguments)
+            made.kept.extend(rows)
+            return out
+
+        with mock.patch.object(Group, "_selection", noted), mock.patch.object(worker, "agreed", encoded):
+            try:
+                yield made
+            finally:
+                made.llm.llm_engine.engine_core.shutdown()
+                made.llm = None
+                gc.collect()
+                cleanup_dist_env_and_memory()
+
+
+def overrides_for(folder: Path, pruner: Any) -> dict[str, Any]:
+    """Options that put the plugin in charge."""
+    if pruner is None:
+        return {}
+    from transformers import AutoConfig
+
+    kind = AutoConfig.from_pretrained(folder).model_type
+    return {"hf_overrides": {"architectures": [ARCHITECTURES[kind]], "visual_pruner": pruner}}
+
+
+@contextmanager
+def in_this_process() -> Iterator[None]:
+    """Engines run here, so that what they keep can be seen; the second in one process needs a hand.
+
+    On a CPU vLLM registers kernels once per worker by going through all modules, and stumbles over one of numba's.
+    """
+    from vllm.platforms import current_platform
+    from vllm.triton_utils import dispatcher
+
+    here = {"VLLM_ENABLE_V1_MULTIPROCESSING": "0", "VLLM_CPU_OMP_THREADS_BIND": "nobind"}
+    done = mock.patch.object(type(current_platform), "register_triton_kernel_overrides", classmethod(lambda cls: None))
+    with mock.patch.dict(os.environ, here):
+        if dispatcher._registry:
+            with done:
+                yield
+        else:
+            yield
+
+
+@dataclass
+class HuggingFace:
+    """The same checkpoint in transformers."""
+
+    model: Any
+    processor: Any
+
+    @classmethod
+    def load(cls, folder: Path) -> HuggingFace:
+        from transformers import AutoModelForImageTextToText, AutoProcessor
+
+        model = AutoModelForImageTextToText.from_pretrained(folder, dtype=torch.float32).eval()
+        return cls(model, AutoProcessor.from_pretrained(folder))
+
+    def answer(self, prompt: Prompt, pruner: Any = None) -> tuple[list[int], list[list[int]]]:
+        """Its tokens, and the rows kept of each picture; without a pruner nothing is pruned."""
+        text = samples.prompt(len(prompt.images), prompt.question)
+        inputs = self.processor(text=text, images=list(prompt.images), return_tensors="pt")
+        length = inputs["input_ids"].shape[1]
+        options = {"max_new_tokens": TOKENS, "do_sample": False, "eos_token_id": None}
+        if pruner is None:
+            return self.model.generate(**inputs, **options)[0, length:].tolist(), []
+        with scope.Pruner(pruner).attach(self.model) as pruning:
+            out = self.model.generate(**inputs, **options)[0, length:].tolist()
+            kept = pruning.receipt.selection.kept.tolist()
+        return out, [[row for row in rows if row >= 0] for rows in kept]
+
+    def rows(self, image: Image.Image, kept: Sequence[int]) -> torch.Tensor:
+        """(K, D) what the language model reads of a picture's rows ``kept``."""
+        pixels = self.processor.image_processor(images=image, return_tensors="pt")["pixel_values"]
+        with torch.no_grad():
+            return self.model.get_image_features(pixel_values=pixels, return_dict=True).pooler_output[0][list(kept)]
+
+    def firm(self, prompt: Prompt, pruner: Any) -> bool:
+        """Whether its selection stays the same where features and signals are rounded differently.
+
+        Some methods go by ranks that the last digits decide; vLLM's digits are its own.
+        """
+        text = samples.prompt(len(prompt.images), prompt.question)
+        inputs = self.processor(text=text, images=list(prompt.images), return_tensors="pt")
+        made = scope.Pruner(pruner)
+        with made.attach(self.model) as pruning:
+            seen = pruning.encode(inputs)
+        kept = made.prune(seen.tokens, seen.layout).mask
+        chance = torch.Generator().manual_seed(0)
+
+        def shaken(tensor: torch.Tensor) -> torch.Tensor:
+            return tensor * (1 + 1e-5 * torch.randn(tensor.shape, generator=chance))
+
+        for _ in range(3):
+            signals = seen.tokens.signals.map(lambda _, tensor: shaken(tensor))
+            tokens = replace(seen.tokens, features=shaken(seen.tokens.features), signals=signals)
+            if not torch.equal(made.prune(tokens, seen.layout).mask, kept):
+                return False
+        return True

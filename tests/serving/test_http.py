@@ -1,0 +1,263 @@
+"""The HTTP server as users start it, on tiny checkpoints: answers, budgets, bad requests, counters, a dead worker."""
+
+from __future__ import annotations
+
+import base64
+import io
+import json
+import random
+import re
+import signal
+import threading
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any
+
+import httpx
+import pytest
+import torch
+import transformers
+from PIL import Image
+from samples import data_url, picture, prompt
+from servers import Server, serving, wait
+
+import scope_core as scope
+
+ENGINE = 64
+SIZES = ((320, 240), (100, 400), (640, 480), (336, 336), (40, 30))
+
+
+@pytest.fixture(scope="module")
+def server(llava: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
+    log = tmp_path_factory.mktemp("server") / "log.txt"
+    with serving(llava, f"scope@{ENGINE}", log, "--limit-mm-per-prompt", '{"image": 3}', per_request=True) as running:
+        yield running
+
+
+@pytest.fixture(scope="module")
+def reference(llava: Path) -> Any:
+    """What Hugging Face answers with our attach(), and how long its prompt is with the tokens that are planned."""
+    processor = transformers.AutoProcessor.from_pretrained(llava)
+    model = transformers.LlavaForConditionalGeneration.from_pretrained(llava).eval()
+    words = processor.tokenizer
+
+    def answer(images: list, spec: str = f"scope@{ENGINE}", question: str = "What is in the picture?"):
+        inputs = processor(text=prompt(len(images), question), images=images, return_tensors="pt")
+        pruner = scope.Pruner(spec)
+        with pruner.attach(model), torch.no_grad():
+            out = model.generate(**inputs, max_new_tokens=10, do_sample=False)
+        text = words.decode(out[0, inputs["input_ids"].shape[1] :], skip_special_tokens=True)
+        planned = sum(pruner.plan([576] * len(images)).images)
+        return text, inputs["input_ids"].shape[1] - 576 * len(images) + planned
+
+    return answer
+
+
+def told(response: httpx.Response) -> tuple[str, int]:
+    """An answer, and the length of its prompt."""
+    assert response.status_code == 200, response.text
+    found = response.json()
+    return found["choices"][0]["message"]["content"], found["usage"]["prompt_tokens"]
+
+
+def test_concurrent_clients_with_mixed_images_and_budgets(server: Server, reference: Any) -> None:
+    """Sixteen at once; each gets what Hugging Face answers with the same spec, at the planned length."""
+    chance = random.Random(7)
+    asked = []
+    for number in range(24):
+        images = [picture(chance.randrange(12), chance.choice(SIZES)) for _ in range(chance.choice((1, 1, 2, 3)))]
+        spec = chance.choice((f"scope@{ENGINE}", "scope@9", "divprune@20", "top_k_attention@33"))
+        asked.append((images, spec, chance.choice(("What is in the picture?", f"Is it red, number {number}?"))))
+
+    def ask(images: list, spec: str, question: str) -> tuple[str, int]:
+        own = {} if spec == f"scope@{ENGINE}" else {"mm_processor_kwargs": {"visual_pruner": spec}}
+        return told(server.ask(*images, question=question, **own))
+
+    with ThreadPoolExecutor(16) as clients:
+        answers = list(clients.map(lambda one: ask(*one), asked))
+    assert answers == [reference(*one) for one in asked]
+    assert len({text for text, _ in answers}) > 18
+
+
+def test_a_request_for_fewer_tokens_in_each_way_of_writing_it(server: Server, reference: Any) -> None:
+    image = picture(50)
+    wanted = reference([image], "scope@12")
+    for value in (12, "scope@12", {"budget": 12}, {"recipe": "scope", "budget": {"name": "tokens", "keep": 12}}):
+        assert told(server.ask(image, mm_processor_kwargs={"visual_pruner": value})) == wanted, value
+    assert told(server.ask(image)) == reference([image]) != wanted
+
+
+BAD_BUDGETS = (
+    0, -1, ENGINE + 1, 10**9, 1.5, -0.1, True, "", "nope@3", "fastv@9", "mmtok@9", "prumerge", "scope@-3",
+    "pruner.yaml", "../../secret.json", [], {"budget": 577}, {"budgett": 3}, {"recipe": "scope", "budget": "x"},
+    {"saliency": {"name": "cls_attention", "layer": 99}}, {"budget": {"name": "tokens", "keep": 1, "per": "total"}},
+)  # fmt: skip
+
+
+def test_bad_budgets_are_refused_and_harm_nobody(server: Server, reference: Any) -> None:
+    image = picture(3)
+    for value in BAD_BUDGETS:
+        response = server.ask(image, mm_processor_kwargs={"visual_pruner": value})
+        assert response.status_code == 400, (value, response.status_code, response.text)
+        assert "visual_pruner" in response.json()["error"]["message"], value
+    assert server.healthy()
+    assert told(server.ask(image)) == reference([image])
+
+
+def broken_images() -> dict[str, str]:
+    whole = io.BytesIO()
+    picture(1).save(whole, format="PNG")
+    bytes_ = whole.getvalue()
+
+    def url(content: bytes, kind: str = "image/png") -> str:
+        return f"data:{kind};base64,{base64.b64encode(content).decode()}"
+
+    return {
+        "half a file": url(bytes_[: len(bytes_) // 2]),
+        "no image": url(b"GIF87a is what I am not"),
+        "empty": url(b""),
+        "no base64": "data:image/png;base64,@@@@",
+        "damaged header": url(bytes_[:16] + b"\xff" * 8 + bytes_[24:]),
+        "no such scheme": "gopher://127.0.0.1/a.png",
+        "nothing": "",
+    }
+
+
+@pytest.mark.parametrize("name", broken_images())
+def test_malformed_images_are_refused_and_harm_nobody(server: Server, name: str) -> None:
+    response = server.ask(broken_images()[name])
+    assert 400 <= response.status_code < 500, (response.status_code, response.text)
+    assert server.healthy()
+
+
+def test_files_of_the_server_are_not_read(server: Server) -> None:
+    """vLLM's own refusal, which has status 500."""
+    response = server.ask("file:///etc/hostname")
+    assert response.status_code >= 400
+    assert "--allowed-local-media-path" in response.text
+    assert server.healthy()
+
+
+def test_odd_images_are_answered_as_by_hugging_face(server: Server, reference: Any) -> None:
+    """One pixel, one line, transparent, grey, palette, 16 bit."""
+    odd = [
+        picture(1, (1, 1)),
+        picture(2, (900, 1)),
+        picture(4).convert("L"),
+        picture(5).quantize(16),
+    ]
+    for image in odd:
+        plain = Image.open(io.BytesIO(base64.b64decode(data_url(image).partition(",")[2]))).convert("RGB")
+        assert told(server.ask(image)) == reference([plain]), (image.mode, image.size)
+
+
+def test_too_many_images_are_refused(server: Server) -> None:
+    response = server.ask(*[picture(seed) for seed in range(4)])
+    assert 400 <= response.status_code < 500
+    assert server.healthy()
+
+
+def test_counters_and_log_lines(server: Server) -> None:
+    before = server.counters()
+    told(server.ask(picture(901), picture(902)))
+    told(server.ask(picture(903), mm_processor_kwargs={"visual_pruner": 9}))
+    after = server.counters()
+    more = {name: after[name] - before[name] for name in after}
+    seconds = more.pop("scope_selection_seconds_total")
+    assert more == {
+        "scope_images_total": 3,
+        "scope_visual_tokens_in_total": 3 * 576,
+        "scope_visual_tokens_kept_total": 2 * ENGINE + 9,
+    }
+    assert 0 < seconds < 60
+    told(server.ask(picture(901), picture(902)))
+    assert server.counters() == after  # answered from vLLM's caches: nothing was encoded
+    assert "576 -> 9 visual tokens" in server.log.read_text()
+
+
+def test_the_guides_clients(
+    server: Server, reference: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture
+) -> None:
+    """What docs/serving.md shows, run: only the address differs."""
+    page = Path(__file__).resolve().parents[2] / "docs" / "serving.md"
+    shown = re.findall(r"```python no-run\n(.*?)```", page.read_text("utf-8"), re.DOTALL)
+    ask, per_request = (block for block in shown if "client" in block)
+    photo = picture(60)
+    photo.save(tmp_path / "photo.jpg")
+    monkeypatch.chdir(tmp_path)
+    names: dict[str, Any] = {"prompt": ""}
+    exec(
+        ask.replace("http://127.0.0.1:8000", server.url).replace("max_tokens=64", "max_tokens=10, temperature=0"), names
+    )
+    text, length = reference([Image.open("photo.jpg")])
+    printed = capsys.readouterr().out.rstrip("\n")
+    assert printed == f"{text} {length}"
+    exec(per_request.replace("max_tokens=64", "max_tokens=10, temperature=0"), names)
+    assert names["answer"].usage.prompt_tokens == length - ENGINE + 32
+
+
+def test_killing_the_worker_fails_requests_and_ends_the_server(server: Server) -> None:
+    """Last in this file: the server is gone after it."""
+    assert told(server.ask(picture(3)))
+    (worker,) = server.workers()
+    ended: list[Any] = []
+
+    def ask() -> None:
+        try:
+            ended.append(server.ask(picture(77), max_tokens=1900, min_tokens=1900, timeout=300))
+        except httpx.TransportError as error:
+            ended.append(error)
+
+    clients = [threading.Thread(target=ask) for _ in range(2)]
+    for client in clients:
+        client.start()
+    running = "vllm:num_requests_running"
+    wait(lambda: any(
+        line.startswith(running) and float(line.split()[-1]) >= 1
+        for line in httpx.get(f"{server.url}/metrics", timeout=30).text.splitlines()
+    ), 60)  # fmt: skip
+    worker.kill()
+    for client in clients:
+        client.join(120)
+    assert len(ended) == 2, "a client still waits for a worker that is dead"
+    for answer in ended:
+        assert isinstance(answer, httpx.TransportError) or answer.status_code >= 500, answer
+    wait(lambda: server.process.poll() is not None or not server.healthy(), 120)
+    assert not server.healthy()
+
+
+def test_a_tiled_model_without_a_template(llava_next: Path, tmp_path: Path) -> None:
+    """LLaVA-NeXT, our chat template, no requests for budgets; ended by SIGTERM it leaves no counters behind."""
+    folder = tmp_path / "checkpoint"
+    folder.mkdir()
+    for file in llava_next.iterdir():
+        if file.name != "chat_template.jinja":
+            (folder / file.name).symlink_to(file)
+    processor = transformers.AutoProcessor.from_pretrained(llava_next)
+    model = transformers.LlavaNextForConditionalGeneration.from_pretrained(llava_next).eval()
+    pruner = scope.Pruner("scope@20")
+    with serving(folder, "scope@20", tmp_path / "log.txt") as server:
+        for images in ([picture(1, (400, 100))], [picture(2, (90, 100)), picture(3, (300, 300))]):
+            text = f"<s>{prompt(len(images))}"
+            inputs = processor(text=text, images=images, return_tensors="pt")
+            with pruner.attach(model) as pruning, torch.no_grad():
+                out = model.generate(**inputs, max_new_tokens=10, do_sample=False)
+            wanted = processor.tokenizer.decode(out[0, inputs["input_ids"].shape[1] :], skip_special_tokens=True)
+            gone = sum(image.tokens - image.kept for image in pruning.receipt.images)  # newline tokens stay
+            assert told(server.ask(*images)) == (wanted, inputs["input_ids"].shape[1] - gone)
+        for size in ((1, 1), (900, 2), (2, 900), (1, 700), (3000, 3000)):
+            answer = server.ask(picture(8, size))
+            assert answer.status_code in (200, 400), (size, answer.text)
+            assert server.healthy(), size
+        refused = server.ask(picture(1), mm_processor_kwargs={"visual_pruner": 9})
+        assert refused.status_code == 400
+        assert "--trust-request-mm-kwargs" in refused.text
+        assert server.counters()["scope_images_total"] >= 3
+        counts = [Path(part) for part in server.process.cmdline() if "visual_pruner_metrics" in part]
+        assert counts, server.process.cmdline()
+        (kept,) = [json.loads(str(part))["visual_pruner_metrics"] for part in counts]
+        assert Path(kept).is_dir()
+        server.process.send_signal(signal.SIGTERM)
+        server.process.wait(60)
+        assert not Path(kept).exists()
