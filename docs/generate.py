@@ -450,8 +450,8 @@ GROUPS: dict[str, str] = {
     "Configure and run": "Pruner select load PrunerSpec Selection Receipt ImageReceipt Attachment VisualTokens Signals",
     "Plan": "Layout ImageLayout Plan Span Group apportion fill units",
     "Find plugins": "CONTRACT default_registry discover Registry Entry Recipe ZooEntry Command hookimpl PluginWarning",
-    "Write parts": "ComponentSpec Slot Part SaliencySource SimilarityMetric CoverageFunction Combiner Optimizer "
-    "Selector Budget Partition Constraint Merger PositionPolicy",
+    "Write parts": "ComponentSpec Slot SignalName Part SaliencySource SimilarityMetric CoverageFunction Combiner "
+    "Optimizer Selector Budget Partition Constraint Merger PositionPolicy",
     "Write optimizers and selectors": "Problem Picks greedy rank scores by_group matrix_bytes",
     "Write adapters": "ModelAdapter Declaration Offer parse_signal check_fit resolve replace_attribute Tower "
     "LoadedModel free_memory",
@@ -499,6 +499,7 @@ def member(name: str, item: Any) -> str:
         return f"{text}{signature(name, item)}{prose(item)}\n\n"
     about = {
         "Group": "`tuple[Span, ...]`: tokens that are selected together, in order.",
+        "SignalName": "Type of a spec's option that names a signal; what is no name of one is refused with the spec.",
         "CONTRACT": "Version (major, minor) of what plugins are promised and owe. A plugin's module may say which "
         'one it was built for: `scope_contract = "1"`.',
         "hookimpl": "Marks a function of a plugin as the implementation of the [hook](hooks.md) of the same name.",

@@ -68,7 +68,7 @@ if TYPE_CHECKING:
     from scope_core.receipt import ImageReceipt, Receipt
     from scope_core.registry import Registry
     from scope_core.selection import Selection
-    from scope_core.signals import Offer, Signals, parse_signal
+    from scope_core.signals import Offer, SignalName, Signals, parse_signal
     from scope_core.specs import ComponentSpec, Slot
     from scope_core.tasks import Box, Example, Outcome, Question, Task
     from scope_core.tokens import VisualTokens
@@ -93,7 +93,7 @@ _HOMES = {
     "entries": "Command Entry Recipe ZooEntry",
     "registry": "Registry",
     "selection": "Selection",
-    "signals": "Offer Signals parse_signal",
+    "signals": "Offer SignalName Signals parse_signal",
     "specs": "ComponentSpec Slot",
     "tasks": "Box Example Outcome Question Task",
     "tokens": "VisualTokens",
@@ -152,6 +152,7 @@ __all__ = [
     "Selection",
     "Selector",
     "SignalError",
+    "SignalName",
     "Signals",
     "SimilarityMetric",
     "Slot",

@@ -466,7 +466,7 @@ def working(pruner: Pruner, kind: str, declaration: Declaration) -> list[str]:
     for record in pruner.registry.records(kind):
         for given in options:
             try:
-                needs = frozenset[str]().union(*(part.needs for part in _default(pruner, record, **given).walk()))
+                needs = _default(pruner, record, **given).all_needs
             except (ScopeError, ValueError):  # it cannot be built from these options alone, so it is no suggestion
                 continue
             if not declaration.lacks(needs):

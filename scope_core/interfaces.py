@@ -31,6 +31,11 @@ if TYPE_CHECKING:
 S = TypeVar("S", bound=ComponentSpec)
 
 
+def held(slots: Mapping[str, Any]) -> tuple[Part[Any], ...]:
+    """The parts in a table of slots, each of which holds a part or a tuple of parts."""
+    return tuple(part for value in slots.values() for part in (value if isinstance(value, tuple) else (value,)))
+
+
 class Part(ABC, Generic[S]):
     """A live part: its spec, and the signals it reads.
 
@@ -54,20 +59,28 @@ class Part(ABC, Generic[S]):
         return frozenset()
 
     @property
+    def inner(self) -> tuple[Part[Any], ...]:
+        """The parts in its slots, in their order."""
+        return held(self.parts)
+
+    @property
+    def all_needs(self) -> frozenset[str]:
+        """Names of the signals that this part and all parts inside it read."""
+        return frozenset[str]().union(*(part.needs for part in self.walk()))
+
+    @property
     def equivariant(self) -> bool:
         """Whether reordering the tokens reorders what it gives, and changes nothing else.
 
         So it is where all parts inside are; ``equivariant = False`` for one that reads the order or draws at random.
         """
-        held = [part for value in self.parts.values() for part in (value if isinstance(value, tuple) else (value,))]
-        return all(part.equivariant for part in held)
+        return all(part.equivariant for part in self.inner)
 
     def walk(self) -> Iterator[Part[Any]]:
         """This part and all parts inside it."""
         yield self
-        for held in self.parts.values():
-            for part in held if isinstance(held, tuple) else (held,):
-                yield from part.walk()
+        for part in self.inner:
+            yield from part.walk()
 
     def __str__(self) -> str:
         return f"'{self.spec.name}'" + (f" ({self.origin})" if self.origin else "")
@@ -241,8 +254,7 @@ class Selector(Part[S]):
             sizes: Tokens of each group.
             itemsize: Bytes of a number: 4 for float32.
         """
-        held = [part for value in self.parts.values() for part in (value if isinstance(value, tuple) else (value,))]
-        return max((part.memory(sizes, itemsize) for part in held if isinstance(part, Selector)), default=0)
+        return max((part.memory(sizes, itemsize) for part in self.inner if isinstance(part, Selector)), default=0)
 
     @abstractmethod
     def select(self, tokens: VisualTokens, keep: Sequence[int]) -> Selection:

@@ -25,7 +25,7 @@ from scope_core.errors import (
     listed,
 )
 from scope_core.grouping import group_index, with_tiles
-from scope_core.interfaces import Declaration, Part
+from scope_core.interfaces import Declaration, Part, held
 from scope_core.layout import Layout, Plan
 from scope_core.mixing import less_extra, merged
 from scope_core.pruner_spec import PrunerSpec, decoder_layer, label_of, read_spec
@@ -77,8 +77,7 @@ class Pruner:
 
     def walk(self) -> list[Part[Any]]:
         """Every part of the pruner, those inside other parts included."""
-        held = [p for value in self.parts.values() for p in (value if isinstance(value, tuple) else (value,))]
-        return [part for outer in held for part in outer.walk()]
+        return [part for outer in held(self.parts) for part in outer.walk()]
 
     @property
     def dtype(self) -> torch.dtype | None:
@@ -383,7 +382,7 @@ def _free(registry: Registry, kind: str) -> list[str]:
     for record in registry.records(kind):
         try:
             spec = record.spec.model_validate({"name": record.name}, context={"registry": registry})
-            needs = frozenset[str]().union(*(part.needs for part in registry.build(kind, spec).walk()))
+            needs = registry.build(kind, spec).all_needs
         except (ScopeError, ValueError):  # it cannot be built without options, so it is no suggestion
             continue
         names += [] if needs else [record.name]

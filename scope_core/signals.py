@@ -35,7 +35,9 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Annotated, Any, TypeAlias
+
+from pydantic import AfterValidator
 
 from scope_core.errors import SignalError, TokensError, did_you_mean, listed
 
@@ -77,6 +79,18 @@ def parse_signal(name: str) -> tuple[str, int | None]:
         raise SignalError(f"'{name}' is not a signal name; write family or family[layer], e.g. vision.keys[-2]")
     layer = match["layer"]
     return match["family"], None if layer is None else int(layer)
+
+
+def _checked(name: str) -> str:
+    try:
+        parse_signal(name)
+    except SignalError as error:
+        raise ValueError(str(error)) from error
+    return name
+
+
+SignalName: TypeAlias = Annotated[str, AfterValidator(_checked)]
+"""An option of a spec that names a signal."""
 
 
 @dataclass(frozen=True)

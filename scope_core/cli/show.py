@@ -14,7 +14,7 @@ from scope_core.cli.options import options_of
 from scope_core.cli.output import out, show_json, table
 from scope_core.cli.state import state_of
 from scope_core.errors import ScopeError, UnknownNameError, did_you_mean
-from scope_core.interfaces import Part
+from scope_core.interfaces import Part, held
 from scope_core.pruner_spec import read_spec
 from scope_core.registry import Record, Registry
 from scope_core.specs import Spec, slots_of
@@ -87,15 +87,10 @@ def facts_of(record: Record, registry: Registry) -> dict[str, Any]:
 def _recipe_facts(record: Record, registry: Registry) -> dict[str, Any]:
     try:
         spec = read_spec({"recipe": record.name}, registry)
-        parts = _walk(registry.build_slots(spec))
+        parts = held(registry.build_slots(spec))
     except ScopeError as error:
         return {"parts": dict(record.item.spec), "error": str(error)}
-    return {"parts": spec.to_dict(registry), "needs": sorted({need for part in parts for need in part.needs})}
-
-
-def _walk(slots: dict[str, Any]) -> list[Part[Any]]:
-    held = [part for value in slots.values() for part in (value if isinstance(value, tuple) else (value,))]
-    return [inner for part in held for inner in part.walk()]
+    return {"parts": spec.to_dict(registry), "needs": sorted({need for part in parts for need in part.all_needs})}
 
 
 def _needs(record: Record, registry: Registry) -> list[str] | None:

@@ -14,6 +14,7 @@ from scope_core.cli.output import check_out, out, show_json, write_text
 from scope_core.cli.shell import Code
 from scope_core.cli.state import state_of
 from scope_core.errors import SpecError
+from scope_core.interfaces import held
 from scope_core.pruner_spec import PrunerSpec, label_of, read_spec
 from scope_core.registry import Registry
 from scope_core.specs import slots_of
@@ -58,9 +59,7 @@ def commented(spec: PrunerSpec, given: str, registry: Registry) -> str:
 
 def _needs(spec: PrunerSpec, registry: Registry) -> list[str]:
     """Signals that the parts of one stage read; as a pruner says it, without the tensors that it brings along."""
-    held = registry.build_slots(spec).values()
-    outer = [part for value in held for part in (value if isinstance(value, tuple) else (value,))]
-    return sorted({name for each in outer for part in each.walk() for name in part.needs})
+    return sorted({name for part in held(registry.build_slots(spec)) for name in part.all_needs})
 
 
 def _comment(text: str) -> str:

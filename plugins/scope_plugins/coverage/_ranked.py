@@ -7,9 +7,11 @@ and scores to the last bit.
 from __future__ import annotations
 
 import functools
+from abc import abstractmethod
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any, ClassVar, Literal, TypeVar
 
+from scope_core import ComponentSpec, CoverageFunction
 from scope_plugins.coverage._compiled import available, compiled
 
 if TYPE_CHECKING:
@@ -20,6 +22,35 @@ if TYPE_CHECKING:
 
 Change = Literal["minimum", "minus"]
 """What a pick's row does to gains."""
+
+
+S = TypeVar("S", bound=ComponentSpec)
+
+
+class Ranked(CoverageFunction[S]):
+    """Coverage that this file's loop can be greedy for.
+
+    Attributes:
+        change: What a pick's row does to gains.
+    """
+
+    change: ClassVar[Change] = "minimum"
+
+    @abstractmethod
+    def rows(self, similarity: Tensor, tokens: VisualTokens) -> tuple[Tensor, Tensor]:
+        """(B, N, N) rows and (B, N) gains of the empty set, as for `picks` of this file."""
+
+    def picks(
+        self, similarity: Tensor, tokens: VisualTokens, scale: Tensor, offset: Tensor, keep: Sequence[int]
+    ) -> Picks | None:
+        """Greedy in one compiled loop on the CPU, where numba is installed."""
+        if self.why_no_picks(similarity):
+            return None
+        return picks(*self.rows(similarity, tokens), self.change, tokens, scale, offset, keep)
+
+    def why_no_picks(self, similarity: Tensor) -> str:
+        """No compiler, or half precision."""
+        return why_not(similarity)
 
 
 def why_not(similarity: Tensor) -> str:

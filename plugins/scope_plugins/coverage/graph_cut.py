@@ -2,18 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Annotated, Literal
 
 from pydantic import Field
 
-from scope_core import ComponentSpec, CoverageFunction
+from scope_core import ComponentSpec
+from scope_plugins.coverage._ranked import Ranked
 
 if TYPE_CHECKING:
     from torch import Tensor
 
-    from scope_core import Picks, VisualTokens
+    from scope_core import VisualTokens
 
 
 class GraphCutSpec(ComponentSpec):
@@ -30,7 +30,7 @@ class _State:
     gains: Tensor  # (B, N)
 
 
-class GraphCut(CoverageFunction[GraphCutSpec]):
+class GraphCut(Ranked[GraphCutSpec]):
     """``f(A) = b sum_{i in V, j in A} S_ij - sum_{i, j in A} S_ij``, in float64.
 
     Submodular for similarities of at least 0, which it asks for; monotone for ``b >= 2`` and symmetric ones.
@@ -40,23 +40,12 @@ class GraphCut(CoverageFunction[GraphCutSpec]):
     submodular = True
     nonnegative_similarity = True
     matrices = 4
+    change = "minus"
 
-    def picks(
-        self, similarity: Tensor, tokens: VisualTokens, scale: Tensor, offset: Tensor, keep: Sequence[int]
-    ) -> Picks | None:
-        """Greedy in one compiled loop on the CPU, where numba is installed."""
-        from scope_plugins.coverage import _ranked
-
-        if self.why_no_picks(similarity):
-            return None
+    def rows(self, similarity: Tensor, tokens: VisualTokens) -> tuple[Tensor, Tensor]:
+        """What `start` has."""
         state = self.start(similarity, tokens)
-        return _ranked.picks(state.both, state.gains, "minus", tokens, scale, offset, keep)
-
-    def why_no_picks(self, similarity: Tensor) -> str:
-        """No compiler, or half precision."""
-        from scope_plugins.coverage import _ranked
-
-        return _ranked.why_not(similarity)
+        return state.both, state.gains
 
     def start(self, similarity: Tensor, tokens: VisualTokens) -> _State:
         """``g_j = b sum_i S_ij - S_jj``."""

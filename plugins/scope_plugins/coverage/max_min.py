@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
 
-from scope_core import ComponentSpec, CoverageFunction
+from scope_core import ComponentSpec
+from scope_plugins.coverage._ranked import Ranked
 
 if TYPE_CHECKING:
     from torch import Tensor
 
-    from scope_core import Picks, VisualTokens
+    from scope_core import VisualTokens
 
 
 class MaxMinSpec(ComponentSpec):
@@ -27,7 +27,7 @@ class _State:
     empty: bool
 
 
-class MaxMin(CoverageFunction[MaxMinSpec]):
+class MaxMin(Ranked[MaxMinSpec]):
     """``g_j = min_{i in A} (1 - S_ij)``; for the first pick, the distance to the nearest other token.
 
     Farthest-point greedy is within 1/2 of the best max-min dispersion for metrics (Ravi et al. 1994); 1 - cosine
@@ -37,22 +37,10 @@ class MaxMin(CoverageFunction[MaxMinSpec]):
 
     matrices = 2.5
 
-    def picks(
-        self, similarity: Tensor, tokens: VisualTokens, scale: Tensor, offset: Tensor, keep: Sequence[int]
-    ) -> Picks | None:
-        """Greedy in one compiled loop on the CPU, where numba is installed."""
-        from scope_plugins.coverage import _ranked
-
-        if self.why_no_picks(similarity):
-            return None
+    def rows(self, similarity: Tensor, tokens: VisualTokens) -> tuple[Tensor, Tensor]:
+        """What `start` has."""
         state = self.start(similarity, tokens)
-        return _ranked.picks(state.distance, state.nearest, "minimum", tokens, scale, offset, keep)
-
-    def why_no_picks(self, similarity: Tensor) -> str:
-        """No compiler, or half precision."""
-        from scope_plugins.coverage import _ranked
-
-        return _ranked.why_not(similarity)
+        return state.distance, state.nearest
 
     def start(self, similarity: Tensor, tokens: VisualTokens) -> _State:
         """The first pick is the most isolated token."""

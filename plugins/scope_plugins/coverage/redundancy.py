@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
 
-from scope_core import ComponentSpec, CoverageFunction
+from scope_core import ComponentSpec
+from scope_plugins.coverage._ranked import Ranked
 
 if TYPE_CHECKING:
     from torch import Tensor
 
-    from scope_core import Picks, VisualTokens
+    from scope_core import VisualTokens
 
 
 class RedundancySpec(ComponentSpec):
@@ -26,29 +26,16 @@ class _State:
     highest: Tensor | None  # (B, N): similarity to the most similar kept token; None while there is none
 
 
-class Redundancy(CoverageFunction[RedundancySpec]):
+class Redundancy(Ranked[RedundancySpec]):
     """``g_j = -max_{k in A} S_jk``, and 0 while nothing is kept.
 
     With the combiner `balance` this is maximal marginal relevance: Carbonell and Goldstein, SIGIR 1998. The gains
     depend on the order of picks, so this is no set function; gains never grow, but they are negative.
     """
 
-    def picks(
-        self, similarity: Tensor, tokens: VisualTokens, scale: Tensor, offset: Tensor, keep: Sequence[int]
-    ) -> Picks | None:
-        """Greedy in one compiled loop on the CPU, where numba is installed."""
-        from scope_plugins.coverage import _ranked
-
-        if self.why_no_picks(similarity):
-            return None
-        nothing = similarity.new_zeros(similarity.shape[:2])
-        return _ranked.picks(-similarity.mT, nothing, "minimum", tokens, scale, offset, keep)
-
-    def why_no_picks(self, similarity: Tensor) -> str:
-        """No compiler, or half precision."""
-        from scope_plugins.coverage import _ranked
-
-        return _ranked.why_not(similarity)
+    def rows(self, similarity: Tensor, tokens: VisualTokens) -> tuple[Tensor, Tensor]:
+        """Dissimilarities to each token; nothing is redundant yet."""
+        return -similarity.mT, similarity.new_zeros(similarity.shape[:2])
 
     def start(self, similarity: Tensor, tokens: VisualTokens) -> _State:
         """Nothing is kept, so nothing is redundant."""

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Annotated, Literal
 
-from pydantic import Field, field_validator
+from pydantic import Field
 
-from scope_core import ComponentSpec, SaliencySource, ScopeError, TokensError, parse_signal
+from scope_core import ComponentSpec, SaliencySource, SignalName, TokensError
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -18,21 +18,12 @@ class KeyNormSpec(ComponentSpec):
     """The p-norm of each token's keys at one layer."""
 
     name: Literal["key_norm"] = "key_norm"
-    of: str = "vision.keys[-2]"
+    of: SignalName = "vision.keys[-2]"
     """The keys: ``vision.keys[l]`` of the tower, or ``decoder.keys[k]`` of the language model."""
     order: Annotated[float, Field(gt=0)] = 2.0
     """p of the norm: 2 is the Euclidean length, 1 the sum of absolute values."""
     heads: Literal["concat", "mean", "sum"] = "concat"
     """Whether the norm is of all heads side by side, or each head's, averaged or added up."""
-
-    @field_validator("of")
-    @classmethod
-    def _is_a_signal(cls, value: str) -> str:
-        try:
-            parse_signal(value)
-        except ScopeError as error:
-            raise ValueError(str(error)) from error
-        return value
 
 
 class KeyNorm(SaliencySource[KeyNormSpec]):

@@ -4,9 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Literal
 
-from pydantic import field_validator
-
-from scope_core import ComponentSpec, ScopeError, SimilarityMetric, TokensError, parse_signal
+from scope_core import ComponentSpec, SignalName, SimilarityMetric, TokensError
 from scope_plugins.similarity._cosines import cosines
 
 if TYPE_CHECKING:
@@ -19,17 +17,8 @@ class SignalCosineSpec(ComponentSpec):
     """Cosine of the angle between two tokens' vectors in a signal."""
 
     name: Literal["signal_cosine"] = "signal_cosine"
-    of: str = "vision.hidden[-2]"
+    of: SignalName = "vision.hidden[-2]"
     """The signal, one vector per token (B N D), e.g. ``vision.hidden[-2]`` or ``projected``."""
-
-    @field_validator("of")
-    @classmethod
-    def _is_a_signal(cls, value: str) -> str:
-        try:
-            parse_signal(value)
-        except ScopeError as error:
-            raise ValueError(str(error)) from error
-        return value
 
 
 class SignalCosine(SimilarityMetric[SignalCosineSpec]):
