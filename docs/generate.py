@@ -297,7 +297,7 @@ def zoo() -> str:
     return table(
         ("name", "kind", "what", "weights from", "licence of the weights", "parameters"),
         (
-            (f"`{i.name}`", i.kind, i.summary, i.source, i.licence, i.parameters)
+            (f"`{i.name}`", i.kind, i.summary, i.source or "random", i.licence or "none needed", i.parameters)
             for i in sorted(
                 (record.item for record in records("zoo")), key=lambda item: (item.kind != "tower", item.name)
             )
@@ -452,7 +452,7 @@ GROUPS: dict[str, str] = {
     "Find plugins": "CONTRACT default_registry discover Registry Entry Recipe ZooEntry Command hookimpl PluginWarning",
     "Write parts": "ComponentSpec Slot SignalName Part SaliencySource SimilarityMetric CoverageFunction Combiner "
     "Optimizer Selector Budget Partition Constraint Merger PositionPolicy",
-    "Write optimizers and selectors": "Problem Picks greedy rank scores by_group matrix_bytes",
+    "Write optimizers and selectors": "Problem Picks Blocks greedy rank scores by_group matrix_bytes",
     "Write adapters": "ModelAdapter Declaration Offer parse_signal check_fit resolve replace_attribute Tower "
     "LoadedModel free_memory",
     "Measure": "Task Example Question Box Outcome Encoding Asked Memo",

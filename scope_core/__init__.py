@@ -18,7 +18,8 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from scope_core.attach import Attachment, check_fit, replace_attribute, resolve
+    from scope_core.attach import Attachment, replace_attribute, resolve
+    from scope_core.blocks import Blocks
     from scope_core.discovery import PluginWarning, default_registry, discover
     from scope_core.encoding import Asked, Encoding, Memo
     from scope_core.engine import Problem, greedy, rank, scores
@@ -40,6 +41,7 @@ if TYPE_CHECKING:
         UnknownNameError,
         ZooError,
     )
+    from scope_core.fitting import check_fit
     from scope_core.groupwise import by_group
     from scope_core.hookspecs import CONTRACT, hookimpl
     from scope_core.interfaces import (
@@ -74,15 +76,17 @@ if TYPE_CHECKING:
     from scope_core.tokens import VisualTokens
 
 _HOMES = {
-    "attach": "Attachment check_fit replace_attribute resolve",
+    "attach": "Attachment replace_attribute resolve",
     "discovery": "PluginWarning default_registry discover",
     "encoding": "Asked Encoding Memo",
+    "blocks": "Blocks",
     "engine": "Problem greedy rank scores",
     "groupwise": "by_group",
     "memory": "free_memory matrix_bytes",
     "errors": "AdapterError AttachError BudgetError MissingDependencyError PluginConflictError PluginError "
     "PluginOutputError ScopeError SignalError SpecError TaskError TokensError TooLargeError UnknownNameError "
     "ZooError",
+    "fitting": "check_fit",
     "hookspecs": "CONTRACT hookimpl",
     "interfaces": "Budget Combiner Constraint CoverageFunction Declaration LoadedModel Merger ModelAdapter Optimizer "
     "Part Partition Picks PositionPolicy SaliencySource Selector SimilarityMetric Tower",
@@ -107,6 +111,7 @@ __all__ = [
     "Asked",
     "AttachError",
     "Attachment",
+    "Blocks",
     "Box",
     "Budget",
     "BudgetError",

@@ -4,19 +4,18 @@ from __future__ import annotations
 
 import threading
 import time
-import warnings
 import weakref
-from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from collections.abc import Callable, Hashable, Iterator, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import replace
+from functools import cached_property
 from types import TracebackType
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
-from scope_core.discovery import PluginWarning, observe
-from scope_core.errors import AdapterError, AttachError, ScopeError, SignalError, did_you_mean, listed
-from scope_core.interfaces import Declaration, ModelAdapter
+from scope_core.discovery import observe
+from scope_core.errors import AdapterError, AttachError, SignalError, did_you_mean, listed
+from scope_core.fitting import check_fit, find_adapter
 from scope_core.receipt import Receipt
-from scope_core.registry import Record
 from scope_core.signals import parse_signal
 
 if TYPE_CHECKING:
@@ -27,6 +26,8 @@ if TYPE_CHECKING:
     from scope_core.pruner import Pruner
     from scope_core.selection import Selection
     from scope_core.tokens import VisualTokens
+
+Found = TypeVar("Found")
 
 GivenSignal = Callable[[Mapping[str, Any], "VisualTokens"], "Tensor"]
 """``function(inputs, tokens) -> tensor``: a signal that the caller of `Pruner.attach` supplies. ``inputs`` are the
@@ -78,6 +79,7 @@ class Attachment:
         self.positions: Tensor | None = None
         self.prompt_length = 0
         self._counting = threading.Lock()
+        self._found: dict[Hashable, Any] = {}
         self._active = False
         self._undo = ExitStack()
         try:
@@ -101,7 +103,7 @@ class Attachment:
         """Whether the pruner is attached still."""
         return self._active
 
-    @property
+    @cached_property
     def needs(self) -> frozenset[str]:
         """Signals that the adapter has to give before the language model runs, for all stages together."""
         read = frozenset[str]().union(*(stage.needs for stage in self.pruner.stages))
@@ -114,6 +116,18 @@ class Attachment:
     def at(self) -> str:
         """Where candidates' features are taken before the language model runs."""
         return self.pruner.spec.at if self.pruner.decoder_layer is None else "projected"
+
+    def once(self, what: Hashable, find: Callable[[], Found]) -> Found:
+        """What ``find()`` returned when ``what`` was first asked for: for what stays as it is while attached.
+
+        Args:
+            what: Name of it, an adapter's own.
+            find: Finds it.
+        """
+        if what not in self._found:
+            self._found[what] = find()
+        found: Found = self._found[what]
+        return found
 
     def with_given(self, tokens: VisualTokens, inputs: Mapping[str, Any]) -> VisualTokens:
         """The tokens with the signals that the caller supplies, each computed when first read.
@@ -294,150 +308,6 @@ def _attachment_of(model: Any) -> Attachment | None:
     return _attached.get(id(model))
 
 
-def find_adapter(model: Any, pruner: Pruner, name: str | None = None) -> ModelAdapter[Any]:
-    """The adapter for ``model``: the one named, the one in the spec, or the only one that matches.
-
-    Raises:
-        AdapterError: none matches, several do, or the one named does not fit.
-        UnknownNameError: no adapter has this name.
-    """
-    registry = pruner.registry
-    chosen: ModelAdapter[Any] | None = None
-    if name is not None:
-        spec = registry.get("adapter", name).spec
-        chosen = registry.build("adapter", spec.model_validate({"name": name}, context={"registry": registry}))
-    elif pruner.spec.adapter is not None:
-        chosen = pruner.parts["adapter"]
-    if chosen is not None:
-        return chosen
-    made, untried = _adapters(pruner)
-    matching = [adapter for adapter in made if _matches(adapter, model)]
-    if len(matching) == 1:
-        return matching[0]
-    kind = f"{type(model).__module__}.{type(model).__name__}"
-    if matching:
-        names = listed(adapter.spec.name for adapter in matching)
-        raise AdapterError(f"adapters {names} all match {kind}; choose one: attach(model, adapter='...')")
-    held = {name: getattr(model, name, None) for name in ("model", "base_model", "module")}
-    inner = next((name for name, it in held.items() if it is not None and any(_matches(a, it) for a in made)), "")
-    hint = f" Its attribute '.{inner}' would match: attach to that." if inner else ""
-    hint += f" Not tried: {'; '.join(untried)}." if untried else ""
-    raise AdapterError(
-        f"no adapter matches {kind}. Installed adapters: {listed(a.spec.name for a in made)}.{hint} "
-        f"`scope models adapters` lists what is served; force one with attach(model, adapter='...'), or select from "
-        f"bare tensors with scope_core.select()"
-    )
-
-
-def _adapters(pruner: Pruner) -> tuple[list[ModelAdapter[Any]], list[str]]:
-    """The adapters under their default options, and why others could not be built: a guest must not stop the rest."""
-    made: list[ModelAdapter[Any]] = []
-    untried: list[str] = []
-    for record in pruner.registry.records("adapter"):
-        try:
-            made.append(_default(pruner, record))
-        except (ScopeError, ValueError) as error:
-            untried.append(f"'{record.name}' ({str(error).splitlines()[0]})")
-    return made, untried
-
-
-def _matches(adapter: ModelAdapter[Any], model: Any) -> bool:
-    try:
-        return bool(adapter.matches(model))
-    except Exception as error:  # a stranger's adapter, asked about a model it was not written for
-        warnings.warn(f"adapter {adapter}: matches() raised {error!r}; taken as no", PluginWarning, stacklevel=5)
-        return False
-
-
-def check_fit(pruner: Pruner, declaration: Declaration, given: Collection[str] = ()) -> None:
-    """Compare what the parts of all stages need with what the model offers, before anything is hooked.
-
-    Args:
-        pruner: Who is to be attached.
-        declaration: What the model offers.
-        given: Signals that the caller supplies besides: their names, or functions by name.
-
-    Raises:
-        AdapterError: the model has no such interception point, or cannot merge tokens there.
-        SignalError: names the part, the missing signal, the model, and the nearest part that would work.
-    """
-    for name, give in given.items() if isinstance(given, Mapping) else ():
-        if missing := declaration.lacks(frozenset(getattr(give, "needs", ()))):
-            raise SignalError(
-                f"the function that was given for signal '{name}' needs {', '.join(missing)}, which "
-                f"{declaration.model} cannot give: {_why(missing[0], declaration)}"
-            )
-    takes = declaration.takes_signals
-    for stage in pruner.stages:
-        check_point(stage, declaration)
-        for part in stage.walk():
-            missing = declaration.lacks(part.needs - set(given))
-            inside = sorted(name for name in part.needs - set(given) if name.startswith("decoder."))
-            if inside and not missing and stage.decoder_layer is None:
-                raise SignalError(
-                    f"{part.kind} {part} needs {', '.join(inside)}, which is there inside the language model only, and "
-                    f"this stage prunes at '{stage.spec.at}'; say `at: decoder[k]`. {part.kind} parts that would work "
-                    f"here: {', '.join(_before_the_model(stage, part.kind, declaration)) or 'none installed'}"
-                )
-            if missing:
-                raise SignalError(
-                    f"{part.kind} {part} needs {', '.join(missing)}, which {declaration.model} cannot give: "
-                    f"{_why(missing[0], declaration)}. "
-                    f"{part.kind} parts that would work: "
-                    f"{', '.join(working(stage, part.kind, declaration)) or 'none installed'}"
-                    + (f"; or supply it: attach(model, signals={{'{missing[0]}': function}})" if takes else "")
-                )
-
-
-def _why(name: str, declaration: Declaration) -> str:
-    offered = f"it offers {', '.join(map(str, declaration.offers)) or 'no signals'}"
-    return declaration.reasons.get(parse_signal(name)[0], offered)
-
-
-def _before_the_model(pruner: Pruner, kind: str, declaration: Declaration) -> list[str]:
-    """`working`, of parts that read nothing from inside the language model."""
-    offers = tuple(offer for offer in declaration.offers if not offer.family.startswith("decoder."))
-    return working(pruner, kind, replace(declaration, offers=offers))
-
-
-def check_point(pruner: Pruner, declaration: Declaration) -> None:
-    """Whether the model has the stage's interception point, and can merge tokens there if the stage does.
-
-    Raises:
-        AdapterError: it has not, or cannot; says which points there are.
-    """
-    at, layer, merger = pruner.spec.at, pruner.decoder_layer, pruner.parts["merger"]
-    if layer is not None:
-        if not declaration.decoder_layers:
-            why = declaration.reasons.get("decoder", "its adapter does not reach into the language model")
-            raise AdapterError(f"{declaration.model} cannot be pruned at '{at}': {why}. Points: {_points(declaration)}")
-        if layer >= declaration.decoder_layers:
-            raise AdapterError(
-                f"{declaration.model} has {declaration.decoder_layers} decoder layers, so there is no point '{at}'. "
-                f"Points: {_points(declaration)}"
-            )
-    elif at not in declaration.points:
-        raise AdapterError(
-            f"{declaration.model} has no interception point '{at}'{did_you_mean(at, declaration.points)}. "
-            f"Points: {_points(declaration)}"
-        )
-    if layer is None and merger.mixes and at not in declaration.merges:
-        raise AdapterError(
-            f"merger {merger} cannot mix tokens at '{at}' of {declaration.model}, whose projector does not take tokens "
-            f"one by one; points where it can: {listed(declaration.merges) or 'none'}"
-        )
-    if merger.uses_cls and at != "vision":
-        raise AdapterError(
-            f"merger {merger} mixes in the CLS token, which {declaration.model} has before the projector only, and "
-            f"this spec merges at '{at}'; set `at: vision`"
-        )
-
-
-def _points(declaration: Declaration) -> str:
-    inside = [f"decoder[1] to decoder[{declaration.decoder_layers - 1}]"] if declaration.decoder_layers > 1 else []
-    return ", ".join([*map(str, declaration.points), *inside])
-
-
 def checked_signals(signals: Any) -> Mapping[str, GivenSignal]:
     """The signals that a caller of `Pruner.attach` supplies.
 
@@ -454,32 +324,6 @@ def checked_signals(signals: Any) -> Mapping[str, GivenSignal]:
     for name in signals:
         parse_signal(name)
     return dict(signals)
-
-
-def working(pruner: Pruner, kind: str, declaration: Declaration) -> list[str]:
-    """Parts of ``kind`` whose needs ``declaration`` meets, those that read signals first.
-
-    A part is named with a layer where the model offers a signal at some layers only, and not at the part's default one.
-    """
-    fits: list[tuple[bool, str]] = []
-    options: list[dict[str, int]] = [{}, *({"layer": layer} for offer in declaration.offers for layer in offer.some)]
-    for record in pruner.registry.records(kind):
-        for given in options:
-            try:
-                needs = _default(pruner, record, **given).all_needs
-            except (ScopeError, ValueError):  # it cannot be built from these options alone, so it is no suggestion
-                continue
-            if not declaration.lacks(needs):
-                fits.append((not needs, record.name + (f" with layer: {given['layer']}" if given else "")))
-                break
-    return [name for _, name in sorted(fits)]
-
-
-def _default(pruner: Pruner, record: Record, **options: Any) -> Any:
-    """The part of ``record`` under its default options, but for those given."""
-    registry = pruner.registry
-    spec = record.spec.model_validate({"name": record.name, **options}, context={"registry": registry})
-    return registry.build(record.kind.name, spec)
 
 
 def resolve(root: Any, path: str, *, what: str) -> Any:

@@ -10,10 +10,11 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from scope_core import blocks
 from scope_core.checks import blamed, expect
-from scope_core.errors import BudgetError, PluginOutputError, SpecError, TooLargeError
+from scope_core.errors import BudgetError, PluginOutputError, SpecError
 from scope_core.interfaces import Combiner, CoverageFunction, Picks, SaliencySource, SimilarityMetric
-from scope_core.memory import matrix_bytes, said, shortage
+from scope_core.memory import own
 from scope_core.tokens import VisualTokens, all_finite
 
 
@@ -64,25 +65,6 @@ class Problem:
         """Whether any part reads the N x N matrix."""
         return self.coverage.uses_similarity and self.combiner.uses_coverage
 
-    def _check_memory(self) -> None:
-        """Refuse a matrix that there is no room for, before any part of it is made.
-
-        Raises:
-            TooLargeError: says what it needs, what there is, and what to do.
-        """
-        batch, count, _ = self.tokens.shape
-        size = self.tokens.features.dtype.itemsize
-        need = batch * matrix_bytes(self.metric, self.coverage, count, size)
-        why_not = shortage(need, self.memory, self.tokens.device)
-        if why_not:
-            who = self.tokens.name_of(0) if batch == 1 else f"{batch} groups"
-            raise TooLargeError(
-                f"{who}: similarity {self.metric} and coverage {self.coverage} of {count} tokens take {said(need)} for "
-                f"matrices of {count} x {count}, and {why_not}; make the groups smaller (`partition: tile`, or "
-                f"chunks), thin the tokens out first (a chain whose first stage reads no similarity), or raise "
-                f"`memory` (GiB)"
-            )
-
     def one(self, group: int) -> Problem:
         """The same problem of one group alone, without the padding behind its last candidate."""
         places = self.tokens.valid[group].nonzero()
@@ -97,7 +79,7 @@ class Problem:
         """(B, N, N), rows and columns of padding zero; None where no part reads it."""
         if not self.uses_similarity:
             return None
-        self._check_memory()
+        blocks.check_room(self)
         with blamed(self.metric, "pairwise", self.tokens):
             matrix = self.metric.pairwise(self.tokens)
         matrix, saliency = self._real_pairs(matrix, f"similarity {self.metric}: pairwise()"), self.saliency
@@ -106,20 +88,28 @@ class Problem:
         if conditioned is not matrix:
             matrix = self._real_pairs(conditioned, f"combiner {self.combiner}: condition()")
         if self.coverage.nonnegative_similarity and matrix.numel():
-            lowest = matrix.amin()
-            if bool(lowest < 0):
-                raise SpecError(
-                    f"coverage {self.coverage} is defined for similarities of at least 0, and similarity "
-                    f"{self.metric} gave {float(lowest):.4g}; choose a similarity without negative values"
-                )
+            self.check_nonnegative(matrix.amin())
         return matrix
+
+    def check_nonnegative(self, lowest: Tensor) -> None:
+        """Refuse a coverage function similarities that it is not defined for.
+
+        Raises:
+            SpecError: the lowest similarity is negative.
+        """
+        if bool(lowest < 0):
+            raise SpecError(
+                f"coverage {self.coverage} is defined for similarities of at least 0, and similarity "
+                f"{self.metric} gave {float(lowest):.4g}; choose a similarity without negative values"
+            )
 
     def _real_pairs(self, matrix: Tensor, what: str) -> Tensor:
         """A similarity matrix, checked, with rows and columns of padding zero."""
         tokens = self.tokens
         expect(matrix, (*tokens.shape[:2], tokens.shape[1]), what, tokens)
         if not bool(tokens.valid.all()):
-            matrix = matrix.masked_fill(~(tokens.valid[:, :, None] & tokens.valid[:, None, :]), 0)
+            matrix = matrix if own(matrix, tokens) else matrix.clone()
+            matrix.masked_fill_(~tokens.valid[:, :, None], 0).masked_fill_(~tokens.valid[:, None, :], 0)
         if not all_finite(matrix):
             group, row, col = (int(i) for i in (~torch.isfinite(matrix)).nonzero()[0])
             raise PluginOutputError(
@@ -149,7 +139,34 @@ class Problem:
         return after
 
     def picks(self, keep: Sequence[int]) -> Picks | None:
-        """Greedy's picks from the coverage function's faster way, if it has one and the combiner is of its form."""
+        """Greedy's picks from the coverage function's faster way, if it has one and the combiner is of its form.
+
+        In blocks where there is no room for the matrix and the parts can do without it.
+        """
+        if (form := self._form()) is None:
+            return None
+        if "similarity" not in self.__dict__ and blocks.no_room(self) and not self.why_no_blocks():
+            return blocks.picks(self, form, keep)
+        similarity = self.similarity
+        with blamed(self.coverage, "picks"):
+            return self.coverage.picks(similarity, self.tokens, *form, keep)  # type: ignore[arg-type]
+
+    def picks_in_blocks(self, keep: Sequence[int]) -> Picks:
+        """Greedy's picks without the matrix.
+
+        Raises:
+            SpecError: there is no such way; `why_no_blocks` says why.
+            TooLargeError: there is no room for vectors either.
+        """
+        form = self._form()
+        if form is None or self.why_no_blocks():
+            raise SpecError(f"there is no way without the matrix: {self.why_no_blocks() or 'a score is no number'}")
+        made = blocks.picks(self, form, keep)
+        check_picks(made, self, keep)
+        return made
+
+    def _form(self) -> tuple[Tensor, Tensor] | None:
+        """(B, N) float64 scale and offset of the score; None where it is not of that form."""
         if not self.combiner.uses_coverage or self.tokens.features.dtype.itemsize < 4:
             return None
         form = self.combiner.affine(self.saliency)
@@ -161,20 +178,29 @@ class Problem:
             scale, offset = scale.masked_fill(padding, 0), offset.masked_fill(padding, 0)
             if not (all_finite(scale) and all_finite(offset)):
                 return None  # the loop says which score is no number
-        similarity = self.similarity
-        with blamed(self.coverage, "picks"):
-            return self.coverage.picks(similarity, self.tokens, scale, offset, keep)  # type: ignore[arg-type]
+        return scale, offset
 
     def why_no_picks(self) -> str:
         """Why `picks` has no answer, in words; empty where it has one."""
+        if why := self._why_no_form():
+            return why
+        reason = self.coverage.why_no_picks(self.similarity)  # type: ignore[arg-type]  # None if not used
+        return reason and f"coverage {self.coverage}: {reason}"
+
+    def why_no_blocks(self) -> str:
+        """Why nothing can be picked without the matrix, in words; empty where it can."""
+        if not self.uses_similarity:
+            return "no part reads one"
+        return blocks.Blocks.why_not(self.metric, self.coverage, self.combiner) or self._why_no_form()
+
+    def _why_no_form(self) -> str:
         if not self.combiner.uses_coverage:
             return f"combiner {self.combiner} reads no coverage"
         if self.tokens.features.dtype.itemsize < 4:
             return f"sums in {self.tokens.features.dtype} are rounded at each step, as published; use dtype: float32"
         if self.combiner.affine(self.saliency) is None:
             return f"the score of combiner {self.combiner} is not of the form gain * scale + offset"
-        reason = self.coverage.why_no_picks(self.similarity)  # type: ignore[arg-type]  # None if not used
-        return reason and f"coverage {self.coverage}: {reason}"
+        return ""
 
     def score(self, gain: Tensor) -> Tensor:
         """(B, N) scores, checked."""

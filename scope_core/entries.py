@@ -91,8 +91,9 @@ class ZooEntry:
     Attributes:
         name: Short name, e.g. ``"dinov2-small"``.
         kind: ``"tower"`` (images to tokens) or ``"model"`` (images and text to text).
-        target: ``"package.module:function"``; called with ``source`` and the caller's options.
-        source: Hub id, or the package the weights come from.
+        target: ``"package.module:function"``; called with ``source`` and the caller's options. What its package logs
+            meanwhile at level INFO or above, such as a download and its size, the command line shows.
+        source: Hub id, or the package the weights come from; empty where nothing is fetched.
         summary: One line for people.
         licence: Of the weights.
         parameters: e.g. ``"22M"``.

@@ -8,6 +8,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from scope_core.blocks import side_by_side
 from scope_core.engine import Problem
 from scope_core.errors import PluginOutputError
 from scope_core.interfaces import Optimizer, Picks
@@ -26,22 +27,13 @@ def by_group(problem: Problem, optimizer: Optimizer[Any], keep: Sequence[int]) -
     """
     tokens = problem.tokens
     batch, count, _ = tokens.shape
-    size = batch * count**2 * tokens.features.dtype.itemsize
-    need = batch * matrix_bytes(problem.metric, problem.coverage, count, tokens.features.dtype.itemsize)
+    itemsize = tokens.features.dtype.itemsize
+    size = batch * count**2 * itemsize
+    need = batch * matrix_bytes(problem.metric, problem.coverage, count, itemsize, problem.combiner)
     fits = size <= _together(size, tokens.device) and not shortage(need, problem.memory, tokens.device)
     if batch == 1 or not problem.uses_similarity or fits:
         return _optimized(problem, optimizer, keep)
-    made = [_optimized(problem.one(group), optimizer, [wanted]) for group, wanted in enumerate(keep)]
-    most = max((one.picks.shape[1] for one in made), default=0)
-
-    def stacked(columns: list[Tensor], fill: float) -> Tensor:
-        return torch.cat([torch.nn.functional.pad(one, (0, most - one.shape[1]), value=fill) for one in columns])
-
-    return Picks(
-        stacked([one.picks for one in made], -1),
-        stacked([one.gains for one in made], torch.nan),
-        stacked([one.scores for one in made], torch.nan),
-    )
+    return side_by_side([_optimized(problem.one(group), optimizer, [wanted]) for group, wanted in enumerate(keep)])
 
 
 def _together(size: int, device: torch.device) -> int:

@@ -12,7 +12,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, ClassVar, Generic, Protocol, TypeVar
+from typing import TYPE_CHECKING, Any, ClassVar, Generic, Literal, Protocol, TypeVar
 
 from scope_core.specs import ComponentSpec
 
@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from torch import Tensor
 
     from scope_core.attach import Attachment
+    from scope_core.blocks import Blocks
     from scope_core.encoding import Asked, Encoding, Memo
     from scope_core.engine import Problem
     from scope_core.layout import Group, Layout
@@ -111,11 +112,22 @@ class SimilarityMetric(Part[S]):
 
     symmetric: ClassVar[bool] = True
     bounds: ClassVar[tuple[float | None, float | None]] = (None, None)
-    matrices: ClassVar[int] = 2
+    matrices: ClassVar[float] = 2
 
     @abstractmethod
     def pairwise(self, tokens: VisualTokens) -> Tensor:
-        """(B, N, N) floating point: entry (i, j) is how well token j stands for token i."""
+        """(B, N, N) floating point: entry (i, j) is how well token j stands for token i.
+
+        A tensor of its own, which the caller may change: padding is set to 0 in place.
+        """
+
+    def vectors(self, tokens: VisualTokens) -> Tensor | None:
+        """(B, N, C) floating-point vectors whose dot products `pairwise` gives, up to rounding; None if there are none.
+
+        With them, more tokens can be selected from than their matrix has room for: see
+        ``CoverageFunction.picks_in_blocks``. Padding may hold anything.
+        """
+        return None
 
 
 class CoverageFunction(Part[S]):
@@ -162,6 +174,20 @@ class CoverageFunction(Part[S]):
         """
         return "" if type(self).picks is not CoverageFunction.picks else "it has one way only"
 
+    def picks_in_blocks(self, blocks: Blocks, tokens: VisualTokens, scale: Tensor, offset: Tensor, keep: int) -> Picks:
+        """All of exact greedy for one group whose matrix is never made. Not to be called where it is not overridden.
+
+        Must be what the loop over `start`, `gain` and `add` gives from the same similarities, ties included.
+
+        Args:
+            blocks: The similarities, computed when they are read.
+            tokens: (1, N) candidates; those required are picked first.
+            scale: (1, N) float64 of the score ``gain * scale + offset``, finite.
+            offset: (1, N) float64, finite.
+            keep: How many to pick.
+        """
+        raise NotImplementedError
+
     @abstractmethod
     def start(self, similarity: Tensor, tokens: VisualTokens) -> Any:
         """The state of the empty set. ``similarity`` is (B, N, N), rows and columns of padding zero."""
@@ -186,17 +212,19 @@ class Combiner(Part[S]):
     Attributes:
         uses_saliency: False lets the saliency source be skipped; ``combine`` then gets ones.
         uses_coverage: False lets the similarity matrix be skipped.
+        matrices: How many N x N matrices `condition` holds at once beside the similarity, its result included.
     """
 
     uses_saliency: ClassVar[bool] = True
     uses_coverage: ClassVar[bool] = True
+    matrices: ClassVar[float] = 2
 
     def prepare(self, saliency: Tensor, tokens: VisualTokens) -> Tensor:
         """(B, N) saliency as `combine` wants it, computed once per call instead of once per pick."""
         return saliency
 
     def condition(self, similarity: Tensor, saliency: Tensor) -> Tensor:
-        """(B, N, N) similarity before the coverage function sees it. Kernels of DPPs are made here."""
+        """(B, N, N) similarity before the coverage function sees it: the same, or a new one. Makes kernels of DPPs."""
         return similarity
 
     def affine(self, saliency: Tensor) -> tuple[Tensor, Tensor] | None:
@@ -235,9 +263,12 @@ class Optimizer(Part[S]):
 
     Attributes:
         exact: Whether its picks are those of exact greedy, ties to the lowest index.
+        in_blocks: Whether it does without the matrix: ``"short"`` where there is no room for it, as all do that ask for
+            ``Problem.picks`` first; ``"always"`` if it asks for `Problem.picks_in_blocks`.
     """
 
     exact: ClassVar[bool] = False
+    in_blocks: ClassVar[Literal["never", "short", "always"]] = "never"
 
     @abstractmethod
     def optimize(self, problem: Problem, keep: Sequence[int]) -> Picks:
@@ -248,13 +279,20 @@ class Selector(Part[S]):
     """A whole selection step: tokens and counts in, a selection out."""
 
     def memory(self, sizes: Sequence[int], itemsize: int) -> int:
-        """Bytes that similarities of groups of so many tokens take at once, at least; 0 where none are made. Pure.
+        """Bytes that similarities of groups of so many tokens take at once; 0 where none are held. Pure.
 
         Args:
             sizes: Tokens of each group.
             itemsize: Bytes of a number: 4 for float32.
         """
         return max((part.memory(sizes, itemsize) for part in self.inner if isinstance(part, Selector)), default=0)
+
+    @property
+    def in_blocks(self) -> bool:
+        """Whether groups are selected in blocks, at least where there is no room for `memory`. Pure."""
+        inner = [part for part in self.inner if isinstance(part, Selector)]
+        reading = [part for part in inner if part.in_blocks or part.memory([2], 4)]
+        return bool(reading) and all(part.in_blocks for part in reading)
 
     @abstractmethod
     def select(self, tokens: VisualTokens, keep: Sequence[int]) -> Selection:

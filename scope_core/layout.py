@@ -113,7 +113,11 @@ class Plan:
             bounds.
         later: The plans of later stages; empty where there are none, and where images share a budget, so that what
             a later stage gets of each is known only after selection.
-        memory: Bytes that similarities take at once while selecting, at least; 0 where none are made.
+        memory: Bytes that N x N similarities, and what is made of them, take at once while selecting; 0 where none are
+            held.
+        in_blocks: Whether similarities are computed in blocks, their matrix never made: always if ``memory`` is 0, else
+            where there is no room for it. It takes 8 bytes for each number of the largest group's vectors, and some
+            16 MB.
     """
 
     layout: Layout
@@ -122,6 +126,7 @@ class Plan:
     exact: bool = True
     later: tuple[Plan, ...] = ()
     memory: int = 0
+    in_blocks: bool = False
 
     @property
     def images(self) -> tuple[int, ...]:

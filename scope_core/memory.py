@@ -12,16 +12,42 @@ from typing import TYPE_CHECKING, Any
 import torch
 
 if TYPE_CHECKING:
-    from scope_core.interfaces import CoverageFunction, SimilarityMetric
+    from scope_core.interfaces import Combiner, CoverageFunction, SimilarityMetric
+    from scope_core.tokens import VisualTokens
 
 GIB = 2**30
 ALWAYS = GIB // 4
 """Bytes that are not asked after: looking up what is free takes longer than selecting 576 tokens."""
 
 
-def matrix_bytes(metric: SimilarityMetric[Any], coverage: CoverageFunction[Any], count: int, itemsize: int) -> int:
+def matrix_bytes(
+    metric: SimilarityMetric[Any],
+    coverage: CoverageFunction[Any],
+    count: int,
+    itemsize: int,
+    combiner: Combiner[Any] | None = None,
+) -> int:
     """Bytes that the similarity of one group of ``count`` tokens and what is made of it take at once."""
-    return int(max(metric.matrices, 1 + coverage.matrices) * count**2 * itemsize)
+    changed = combiner.matrices if combiner is not None and conditions(combiner) else 0
+    return int(max(metric.matrices, 1 + changed, 1 + coverage.matrices) * count**2 * itemsize)
+
+
+def conditions(combiner: Combiner[Any]) -> bool:
+    """Whether the combiner makes another similarity of the metric's."""
+    from scope_core.interfaces import Combiner
+
+    return type(combiner).condition is not Combiner.condition
+
+
+def own(matrix: torch.Tensor, tokens: VisualTokens) -> bool:
+    """Whether a part's result can be written to: whole, not the tokens' or a view of anything, and not recorded."""
+    if matrix._base is not None or matrix.requires_grad or not matrix.is_contiguous():
+        return False
+    if matrix.is_inference() and not torch.is_inference_mode_enabled():
+        return False
+    given = [tokens.features, tokens.saliency, *(tensor for _, tensor in tokens.signals.computed())]
+    place = matrix.untyped_storage().data_ptr()
+    return all(one is None or one.untyped_storage().data_ptr() != place for one in given)
 
 
 def shortage(need: int, allowed: int | None, device: torch.device) -> str:

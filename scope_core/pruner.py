@@ -128,8 +128,9 @@ class Pruner:
         sizes = [sum(span.tokens for span in group) for group in groups]
         with blamed(budget, "plan"):
             counts = check_counts(budget.plan(layout, groups), sizes, "plan()", budget)
-        memory = self.parts["selector"].memory(sizes, (self.dtype or torch.float32).itemsize)
-        made = Plan(layout, groups, counts, exact=not budget.adaptive, memory=memory)
+        selector, itemsize = self.parts["selector"], (self.dtype or torch.float32).itemsize
+        memory, in_blocks = selector.memory(sizes, itemsize), selector.in_blocks
+        made = Plan(layout, groups, counts, exact=not budget.adaptive, memory=memory, in_blocks=in_blocks)
         less_extra(counts, self.parts["merger"], made)
         following = self.stages[self._stage + 1 :]
         shared = any(len({span.image for span in group}) > 1 for group in groups)
@@ -141,7 +142,7 @@ class Pruner:
 
     def _layout(self, images: Sequence[Any], model: Any, adapter: str | None) -> Layout:
         if model is not None:
-            from scope_core.attach import find_adapter
+            from scope_core.fitting import find_adapter
 
             return find_adapter(model, self, adapter).layout(model, [(int(h), int(w)) for h, w in images])
         for number, image in enumerate(images if isinstance(images, Iterable) else ()):
@@ -276,7 +277,7 @@ class Pruner:
             AdapterError: no adapter fits, several do, or the model is not as declared.
             SignalError: a part needs a signal that the model cannot give.
         """
-        from scope_core.attach import check_fit, find_adapter
+        from scope_core.fitting import check_fit, find_adapter
 
         declaration = find_adapter(model, self, adapter).check(model)
         check_fit(self, declaration, tuple(signals))

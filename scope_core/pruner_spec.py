@@ -154,7 +154,7 @@ class PrunerSpec(Spec):
 
     def to_yaml(self, registry: Registry | None = None) -> str:
         """`to_dict` as YAML, one line per part."""
-        return "".join(f"{key}: {_one_line(value)}\n" for key, value in self.to_dict(registry).items())
+        return "".join(f"{key}: {written(value)}\n" for key, value in self.to_dict(registry).items())
 
     @property
     def label(self) -> str:
@@ -216,13 +216,19 @@ def read_spec(value: Any, registry: Registry, **overrides: Any) -> PrunerSpec:
 def label_of(spec: PrunerSpec, registry: Registry) -> str:
     """`PrunerSpec.label`, with what was changed of its recipe: ``scope+combiner@64``."""
     recipe, _, amount = spec.label.rpartition("@")
+    return "+".join([recipe, *changes(spec, registry)]) + f"@{amount}"
+
+
+def changes(spec: PrunerSpec, registry: Registry) -> dict[str, Any]:
+    """What is not as its recipe has it: ``{key of the long form: the recipe's own value, None for none}``.
+
+    The budget is not looked at: a recipe need not hold one.
+    """
     if spec.recipe is None:
-        return spec.label
+        return {}
     mine = spec.to_dict(registry)
-    recipe_alone = {"recipe": spec.recipe, "budget": spec.budget}  # a recipe need not hold a budget
-    plain = read_spec(recipe_alone, registry).to_dict(registry)
-    changed = [key for key in {**plain, **mine} if key != "budget" and mine.get(key) != plain.get(key)]
-    return "+".join([recipe, *changed]) + f"@{amount}"
+    plain = read_spec({"recipe": spec.recipe, "budget": spec.budget}, registry).to_dict(registry)
+    return {key: plain.get(key) for key in {**plain, **mine} if key != "budget" and mine.get(key) != plain.get(key)}
 
 
 def explain(error: ValidationError, where: str, data: Mapping[str, Any]) -> str:
@@ -278,7 +284,9 @@ def _over_recipe(data: dict[str, Any], registry: Registry) -> dict[str, Any]:
     try:
         recipe = registry.get("recipe", str(data["recipe"])).item
     except ScopeError as error:
-        text = f"{error}{_short_hint(str(data['recipe']), registry)}"
+        given = str(data["recipe"])
+        apart = _short_hint(given, registry)
+        text = f"{error}{apart}" if apart else _wrong_amount(given, registry) or str(error)
         raise PydanticCustomError("scope_unknown_part", "{text}", {"text": text}) from error
     merged = dict(recipe.spec)
     inner, default = merged.get("selector"), registry.default("selector")
@@ -291,6 +299,15 @@ def _over_recipe(data: dict[str, Any], registry: Registry) -> dict[str, Any]:
         inner = _selector_options(registry)
         merged = {key: value for key, value in merged.items() if key not in inner or key in data}
     return merged
+
+
+def _wrong_amount(given: str, registry: Registry) -> str:
+    """What to say of ``scope@6,4``: a known recipe, and after the @ what is meant as an amount and is none."""
+    recipe, _, amount = given.rpartition("@")
+    if not registry.has("recipe", recipe) or (amount and not re.search(r"[\d%]", amount)):
+        return ""
+    what = f"'{amount}' is no budget" if amount else "a budget is missing"
+    return f"{what}: after @ stands a count or a percentage, e.g. {recipe}@64 or {recipe}@25%"
 
 
 def _short_hint(given: str, registry: Registry) -> str:
@@ -451,7 +468,8 @@ def _owners(option: str, registry: Registry) -> str:
     return f". ('{option}' is an option of {', '.join(found)}; write e.g. `{found[0].split()[0]}: {{{option}: ...}}`)"
 
 
-def _one_line(value: Any) -> str:
+def written(value: Any) -> str:
+    """A value in one line of YAML, as the long form has it."""
     text = yaml.safe_dump(value, default_flow_style=True, sort_keys=False, width=10**6)
     return text.removesuffix("...\n").strip()  # the end mark that YAML puts after a bare word
 

@@ -244,6 +244,9 @@ class Registry:
             if near and name.partition(".")[0] not in f"{failure.origin.distribution} {failure.origin.module}".lower():
                 continue  # a misspelt name of something installed is no reason to suspect a stranger
             text += f". Perhaps it belongs to a broken plugin: {failure}; see `scope doctor`"
+        known = near or kind == "zoo" or "broken plugin" in text
+        if "." in name and NAME.fullmatch(name) and not known:
+            text += ". A name with a dot is a plugin's: install its package, or name its file with --plugin FILE.py"
         if self.disabled:
             text += f". Disabled by SCOPE_DISABLE_PLUGINS: {listed(self.disabled)}"
         return text

@@ -83,7 +83,7 @@ class Selection:
         """(B, N) bool: True for kept tokens."""
         batch, count, _ = self.tokens.shape
         mask = torch.zeros((batch, count + 1), dtype=torch.bool, device=self.picks.device)
-        return mask.scatter(1, self.picks.masked_fill(self.picks < 0, count), True)[:, :count]
+        return mask.scatter_(1, torch.where(self.picks < 0, count, self.picks), True)[:, :count]
 
     @property
     def arranged(self) -> Tensor:

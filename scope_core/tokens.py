@@ -97,12 +97,13 @@ class VisualTokens:
             return value
 
         device = features.device
-        grid_row = grid_col = torch.full(shape, -1, dtype=torch.int64, device=device)
+        cells: Callable[[int], Tensor] = lambda _: torch.full(shape, -1, dtype=torch.int64, device=device)  # noqa: E731
         if grid is not None:
             if not isinstance(grid, Sequence) or len(grid) != 2 or grid[0] * grid[1] != shape[1]:
                 raise TokensError(f"grid {grid} does not hold N = {shape[1]} tokens; give (rows, columns)")
             index = torch.arange(shape[1], device=device).expand(shape)
-            grid_row, grid_col = index // grid[1], index % grid[1]
+            planes = index // grid[1], index % grid[1]
+            cells = planes.__getitem__
         made = Signals(signals)
         if single:
             made = made.map(batched)
@@ -112,8 +113,8 @@ class VisualTokens:
             features=features,
             valid=plane("valid", valid, lambda: torch.ones(shape, dtype=torch.bool, device=device)).bool(),
             required=plane("required", required, lambda: torch.zeros(shape, dtype=torch.bool, device=device)).bool(),
-            row=plane("row", row, lambda: grid_row),
-            col=plane("col", col, lambda: grid_col),
+            row=plane("row", row, lambda: cells(0)),
+            col=plane("col", col, lambda: cells(1)),
             tile=plane("tile", tile, lambda: torch.zeros(shape, dtype=torch.int64, device=device)),
             image=plane("image", image, lambda: torch.arange(shape[0], device=device)[:, None].expand(shape)),
             signals=made,

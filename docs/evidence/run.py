@@ -2,10 +2,10 @@
 
     python docs/evidence/run.py                 # the whole test split: half an hour on two cores
     python docs/evidence/run.py --limit 100     # more quickly, with wider intervals
-    python docs/evidence/run.py --write         # measure nothing: results.json into the page
+    python docs/evidence/run.py --write         # measure nothing: results.json into tables, pictures and the page
 
-It runs `scope bench accuracy` twice, which resumes where it was interrupted, and fills the marked places of
-docs/evidence/page.template.
+It runs `scope bench accuracy` twice, which resumes where it was interrupted, draws each run's plot.png, and fills the
+marked places of docs/evidence/page.template.
 """
 
 from __future__ import annotations
@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import Any
 
 from scope_core.bench import tables
+from scope_core.bench.plot import plot
 
 HERE = Path(__file__).resolve().parent
 PAGE, TEMPLATE = HERE.parent / "evidence.md", HERE / "page.template"
@@ -62,6 +63,34 @@ SOUND = ("existence", "where", "relation", "size")
 """Kinds of questions that the model answers well enough with all tokens; the model card says why not the others."""
 
 
+NOT_DRAWN = ("alpha-0",)
+"""It keeps what coverage-only keeps: its line would lie under that one's."""
+
+AS_CONTROLS = ("random-1", "random-2", "coverage-only")
+"""Controls by other names or seeds; they are drawn like controls."""
+
+COLOURS = {
+    "alpha-0.5": "#9ecae1",  # SCOPE's alphas: one ramp
+    "alpha-1": "#4292c6",
+    "scope": "#4292c6",
+    "alpha-1.5": "#2171b5",
+    "alpha-2": "#08306b",
+    "sum": "#ff7f0e",
+    "sum-mean": "#d62728",
+    "divprune": "#d62728",
+    "saliency-only": "#2ca02c",
+    "top_k_attention": "#2ca02c",
+    "coverage-only": "#8c564b",
+    "coverage_only": "#8c564b",
+    "random": "#54278f",  # the control's seeds: another ramp
+    "random-1": "#807dba",
+    "random-2": "#bcbddc",
+    "uniform_grid": "#e377c2",
+    "downsample": "#17becf",
+}
+"""The same part of the method has the same colour in both pictures."""
+
+
 def measure(limit: int | None) -> None:
     """Run the benchmark; results.json, table.md and plot.png go into a folder for each run."""
     for name, options in RUNS.items():
@@ -75,11 +104,20 @@ def measured() -> dict[str, Any]:
     return {name: json.loads((HERE / name / "results.json").read_text("utf-8")) for name in RUNS}
 
 
+def draw(results: dict[str, Any]) -> None:
+    """The picture and the tables of each run, from what was measured."""
+    for name, found in results.items():
+        runs = [{**run, "role": "control"} if run["name"] in AS_CONTROLS else run for run in found["runs"]]
+        plot({**found, "runs": runs}, HERE / name / "plot.png", colours=COLOURS, without=NOT_DRAWN)
+        text = "\n\n".join(table.markdown() for table in tables.tables(found))
+        (HERE / name / "table.md").write_text(f"{text}\n", encoding="utf-8")
+
+
 def verdict(found: dict[str, Any]) -> str:
     """What one comparison says about a claim."""
-    low, high = (100 * bound for bound in found["interval"])
+    low, high = (tables.signed(100 * bound) for bound in found["interval"])
     word = "not separated" if not found["separated"] else "yes" if found["difference"] > 0 else "the other way"
-    return f"{word}: {100 * found['difference']:+.1f} ({low:+.1f} .. {high:+.1f})"
+    return f"{word}: {tables.signed(100 * found['difference'])} ({low} .. {high})"
 
 
 def claims(results: dict[str, Any]) -> str:
@@ -186,7 +224,9 @@ def main() -> None:
     given = parser.parse_args()
     if not given.write:
         measure(given.limit)
-    PAGE.write_text(filled(TEMPLATE.read_text("utf-8"), measured()), encoding="utf-8")
+    results = measured()
+    draw(results)
+    PAGE.write_text(filled(TEMPLATE.read_text("utf-8"), results), encoding="utf-8")
 
 
 if __name__ == "__main__":

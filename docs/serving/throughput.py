@@ -134,7 +134,7 @@ def table(rows: list[dict], *, head: bool) -> str:
     """Rows of a table in Markdown."""
     lines = (
         [
-            "| clients | budget | prompt | requests per s (worst round) | times | processor ms per request | times |",
+            "| clients | budget | prompt | requests per s (worst) | x requests | processor ms | x processor |",
             "|---|---|---|---|---|---|---|",
         ]
         if head

@@ -8,9 +8,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from scope_core.attach import find_adapter
 from scope_core.bench.contestants import ORACLE, SHUFFLED, Contestant, Oracle
 from scope_core.encoding import Asked, Encoding, Memo
+from scope_core.fitting import find_adapter
 from scope_core.pruner import Pruner
 
 if TYPE_CHECKING:

@@ -11,6 +11,9 @@ from scope_core.bench.report import Results
 from scope_core.bench.statistics import MIN_GROUPS
 
 WIDTH = 80
+GAP = "  "
+NARROW = 12
+"""Names get at least so much room, however wide the numbers are."""
 
 
 @dataclass(frozen=True)
@@ -30,15 +33,18 @@ class Table:
     note: str = ""
 
     def text(self) -> str:
-        """Plain text: the first column to the left, numbers to the right."""
+        """Plain text: names to the left, broken where the table would be too wide, and numbers to the right."""
         sizes = [max(len(row[k]) for row in (self.columns, *self.rows)) for k in range(len(self.columns))]
+        room = WIDTH - sum(len(GAP) + size for size in sizes[1:])
+        sizes[0] = min(sizes[0], max(room, NARROW))
 
-        def line(row: Sequence[str]) -> str:
-            cells = [row[0].ljust(sizes[0]), *(cell.rjust(size) for cell, size in zip(row[1:], sizes[1:], strict=True))]
-            return " ".join(cells).rstrip()
+        def lines(row: Sequence[str]) -> str:
+            name, *more = textwrap.wrap(row[0], sizes[0], subsequent_indent=" ") or [""]
+            cells = [name.ljust(sizes[0]), *(cell.rjust(size) for cell, size in zip(row[1:], sizes[1:], strict=True))]
+            return "\n".join([GAP.join(cells).rstrip(), *more])
 
         title, note = (textwrap.fill(text, WIDTH) for text in (self.title, self.note))
-        parts = [title, "", line(self.columns), " ".join("-" * size for size in sizes), *map(line, self.rows)]
+        parts = [title, "", lines(self.columns), GAP.join("-" * size for size in sizes), *map(lines, self.rows)]
         return "\n".join([*parts, *(["", note] if note else [])])
 
     def markdown(self) -> str:
@@ -97,8 +103,8 @@ def against(results: Results, keep: int) -> Table:
         (
             run["name"],
             control,
-            f"{100 * found['difference']:+.1f}",
-            f"{100 * found['interval'][0]:+.1f} .. {100 * found['interval'][1]:+.1f}",
+            signed(100 * found["difference"]),
+            " .. ".join(signed(100 * bound) for bound in found["interval"]),
             f"{found['wins']}/{found['ties']}/{found['losses']}",
             "yes" if found["separated"] else "no",
         )
@@ -111,6 +117,8 @@ def against(results: Results, keep: int) -> Table:
         f"Against the controls at {keep} tokens, points",
         ("strategy", "control", "more", "interval", "win/tie/loss", "separated"),
         tuple(rows),
+        f"interval: {results['level']:.0%}, of this pair alone. separated: after correction for comparing all pairs, "
+        f"which is stricter.{_few(results)}",
     )
 
 
@@ -146,7 +154,8 @@ def _parts(results: Results, keep: int, group: str, about: str) -> list[Table]:
     runs = [*_at(results, keep, bounds=True), *runs]
     wide = max(len(run["name"]) for run in runs)
     made = []
-    columns = _fitting([max(len(name), 9) + 1 for name in names], WIDTH - wide)
+    sizes = [max(len(name), *(len(points(run[group][name])) for run in runs)) for name in names]
+    columns = _fitting([size + len(GAP) for size in sizes], WIDTH - wide)
     for first, last in columns:
         rows = [(run["name"], *(points(run[group][name]) for name in names[first:last])) for run in runs]
         rows.append(("(questions)", *(str(runs[0][group][name]["questions"]) for name in names[first:last])))
@@ -175,6 +184,12 @@ def points(found: dict[str, Any]) -> str:
     """``"82.1±1.2"``: percent right, and half of the interval."""
     low, high = found["interval"]
     return f"{100 * found['accuracy']:.1f}±{50 * (high - low):.1f}"
+
+
+def signed(value: float) -> str:
+    """``"+3.2"``, ``"-0.4"``; what rounds to zero has no sign."""
+    text = f"{value:+.1f}"
+    return text[1:] if float(text) == 0 else text
 
 
 def _few(results: Results) -> str:

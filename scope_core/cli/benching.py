@@ -13,7 +13,7 @@ import typer
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
 from scope_core.cli import speeding
-from scope_core.cli.output import done, err, note, out, show_json, warn, working, writing
+from scope_core.cli.output import done, err, loading, note, out, show_json, warn, writing
 from scope_core.cli.shell import ScopeGroup, examples, split_commas
 from scope_core.cli.state import State, state_of
 from scope_core.errors import TaskError, ZooError, listed
@@ -110,7 +110,7 @@ def accuracy(
     chosen = _task(task, state)
     entry = state.zoo("model", model).item
     names = split_commas(specs) or _default_specs(entry.recipe, state)
-    with working(f"loading {entry.name}"):
+    with loading(entry):
         from scope_core.bench import contestants as entrants
         from scope_core.bench.keeping import default_cache_dir
         from scope_core.bench.report import results_of

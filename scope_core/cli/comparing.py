@@ -9,8 +9,8 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from scope_core.attach import check_fit
 from scope_core.errors import TokensError
+from scope_core.fitting import check_fit
 from scope_core.interfaces import SaliencySource
 from scope_core.pruner_spec import read_spec
 from scope_core.receipt import THETAS
@@ -28,11 +28,12 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Contestant:
-    """One pruner of a comparison; ``notes`` say where it is not what was asked for."""
+    """One pruner of a comparison; ``notes`` say where it is not what was asked for, ``file`` where it was read from."""
 
     label: str
     pruner: Pruner
     notes: tuple[str, ...] = ()
+    file: str = ""
 
 
 @dataclass(frozen=True)
@@ -54,6 +55,31 @@ class Outcome:
     coverage: list[list[float]]
     saliency: list[float] | None
     overlap: list[float]
+
+    @property
+    def notes(self) -> list[str]:
+        """What to know of its kept tokens."""
+        rows, kept = self.selection.row_counts, self.selection.counts
+        return row_notes(self.selection.mixed is not None, max(r - k for r, k in zip(rows, kept, strict=True)))
+
+
+def row_notes(merged: bool, added: int) -> list[str]:
+    """What to know of a method whose rows are not just its kept tokens: it merges, or adds some of its own."""
+    notes = []
+    if merged:
+        notes.append("merges dropped tokens into kept ones; coverage and saliency count the kept ones alone")
+    if added:
+        notes.append(f"sends {added} token{'s' if added > 1 else ''} of its own besides the kept ones")
+    return notes
+
+
+def by_note(outcomes: Sequence[Outcome]) -> dict[str, list[str]]:
+    """What to know of single contestants, each text once, with the labels of those it is about."""
+    found: dict[str, list[str]] = {}
+    for one in outcomes:
+        for text in one.notes:
+            found.setdefault(text, []).append(one.contestant.label)
+    return found
 
 
 def enter(
@@ -96,15 +122,20 @@ def enter(
             spec = spec.model_copy(update={"at": points[0]})
         pruner = Pruner(spec, registry=registry)
         check_fit(pruner, declaration)
-        entered.append(Contestant(label, pruner, notes))
+        entered.append(Contestant(label, pruner, notes, text if is_file(text) else ""))
     return entered
 
 
+def is_file(text: str) -> bool:
+    """Whether a spec as written names a file."""
+    return text.endswith((".yaml", ".yml", ".json"))
+
+
 def named(text: str, label: str, taken: Sequence[str]) -> str:
-    """What to call a spec in tables: its label, a file by its name, and a number where the label is taken."""
-    if text.endswith((".yaml", ".yml", ".json")):
-        label = f"{Path(text).stem}@{label.rpartition('@')[2]}"
-    return label if label not in taken else f"{label} ({sum(t.split(' (')[0] == label for t in taken) + 1})"
+    """What to call a spec in tables: its label, and where that is taken the file it is in, or a number, behind it."""
+    file = [f"{label} ({Path(text).name})"] if is_file(text) else []
+    numbers = (f"{label} ({number})" for number in range(2, len(taken) + 3))
+    return next(name for name in (label, *file, *numbers) if name not in taken)
 
 
 def encode(tower: Tower, images: Sequence[Image], contestants: Sequence[Contestant]) -> dict[str, VisualTokens]:
@@ -187,6 +218,7 @@ def image_facts(outcome: Outcome, image: int) -> dict[str, Any]:
         "label": outcome.contestant.label,
         "tokens": row["tokens"],
         "kept_count": row["count"],
+        "rows": outcome.selection.row_counts[image],
         "theta_coverage": cover,
         "saliency_share": None if outcome.saliency is None else outcome.saliency[image],
         "overlap": outcome.overlap[image],

@@ -66,8 +66,11 @@ def examine(state: State) -> dict[str, Any]:
     if not any(registry.names(kind) for kind in registry.kinds()):
         problems.append({"what": "no parts are installed at all", "fix": f"pip install {HOME} (or pip install -e .)"})
     notes: list[str] = []
+    waiting: dict[str, list[str]] = {}
     for record in (record for kind in registry.kinds() for record in registry.records(kind)):
-        _check(record, registry, problems, notes)
+        _check(record, registry, problems, notes, waiting)
+    for package, names in waiting.items():
+        notes.append(f"to use {', '.join(names)}: pip install '{package}'")
     return {
         "ok": not problems,
         "problems": problems,
@@ -110,14 +113,32 @@ def _numbers(version: str) -> tuple[int, ...]:
     return tuple(int("".join(c for c in part if c.isdigit()) or 0) for part in parts[:3])
 
 
-def _check(record: Record, registry: Registry, problems: list[dict[str, str]], notes: list[str]) -> None:
-    """Whether a part can be imported, a recipe read, a zoo entry loaded."""
+def _check(
+    record: Record,
+    registry: Registry,
+    problems: list[dict[str, str]],
+    notes: list[str],
+    waiting: dict[str, list[str]],
+) -> None:
+    """Whether a part can be imported, a recipe read, a zoo entry loaded.
+
+    Args:
+        record: The item.
+        registry: Where it is.
+        problems: Gets what is broken.
+        notes: Gets what cannot be used yet.
+        waiting: ``{missing package: zoo entries of scope-core's that need it}``, added to.
+    """
     what = f"{record.kind.name} '{record.name}' ({origin_of(record)})"
     try:
         if record.kind.name == "recipe":
             registry.build_slots(read_spec({"recipe": record.name}, registry))
         elif record.kind.name == "zoo":
-            if missing := missing_packages(record.item.requires):
+            missing = missing_packages(record.item.requires)
+            if missing and record.origin.distribution == HOME:
+                for package in missing:
+                    waiting.setdefault(package, []).append(record.name)
+            elif missing:
                 raise MissingDependencyError(f"needs: pip install '{' '.join(missing)}'")
         elif record.kind.name == "command":
             record.item.load(what)

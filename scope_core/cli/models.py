@@ -7,10 +7,11 @@ from typing import Annotated, Any
 
 import typer
 from rich.console import Group, RenderableType
+from rich.padding import Padding
 from rich.text import Text
 
 from scope_core.cli.listing import origin_of
-from scope_core.cli.output import done, note, out, show_json, table, working
+from scope_core.cli.output import done, loading, note, out, show_json, table
 from scope_core.cli.packages import missing_packages
 from scope_core.cli.shell import ScopeGroup, examples
 from scope_core.cli.state import state_of
@@ -42,10 +43,15 @@ def list_models(ctx: typer.Context, json: Json = False) -> None:
     if not records:
         note("no zoo entries are installed; `scope doctor` says why")
         return
-    rows = []
+    blocks: list[RenderableType] = []
+    width = max(len(record.name) for record in records) + len(" *")
     for wanted in dict.fromkeys(record.item.kind for record in sorted(records, key=lambda r: r.item.kind != "tower")):
-        rows += [_row(record) for record in records if record.item.kind == wanted]
-    out().print(Group(table([("name", {"no_wrap": True}), "what", "state"], rows, show_lines=True), _legend()))
+        blocks.append(Text(f"{wanted}  ", style="bold cyan") + Text(_BELOW, style="italic cyan"))
+        for record in records:
+            if record.item.kind == wanted:
+                blocks += _entry(record, width)
+        blocks.append(Text())
+    out().print(Group(*blocks, _legend()))
 
 
 @app.command(epilog=examples("scope models fetch dinov2-small"))
@@ -64,12 +70,13 @@ def fetch(
     for name in names:
         entry = registry.get("zoo", name).item
         start = time.perf_counter()
-        with working(f"fetching {name} ({entry.parameters or 'size unknown'}) from {entry.source}"):
-            entry.load()
+        if entry.source:
+            with loading(entry, f"fetching {name} ({entry.parameters or 'size unknown'}) from {entry.source}"):
+                entry.load()
         seconds = time.perf_counter() - start
         facts.append({"name": name, "source": entry.source, "seconds": seconds})
         if not json:
-            done(f"{name} is ready ({seconds:.1f} s)")
+            done(f"{name} is ready ({seconds:.1f} s)" if entry.source else f"{name}: there is nothing to fetch")
     if json:
         show_json(facts)
 
@@ -120,27 +127,27 @@ def _cached(entry: ZooEntry) -> bool | None:
         return None
 
 
-def _row(record: Record) -> tuple[RenderableType, RenderableType, RenderableType]:
+_BELOW = "below each: weights from; parameters; licence; a spec to begin with"
+
+
+def _entry(record: Record, width: int) -> list[RenderableType]:
+    """A row with name, summary and state; below it, indented, what is known of the weights and how to begin."""
     facts = facts_of(record)
-    name = Text(facts["name"], style="bold") + Text(" *" if facts["default"] else "", style="bold green")
-    name += Text(f"\n{facts['kind']}", style="cyan")
-    details = [facts["source"], facts["parameters"], facts["licence"]]
-    served = [
-        f"adapter {facts['adapter']}" if facts["adapter"] else "",
-        f"try {facts['recipe']}" if facts["recipe"] else "",
-    ]
-    what = Text(facts["summary"])
-    for line in (details, served):
-        if any(line):
-            what += Text("\n" + "  ".join(filter(None, line)), style="dim")
+    name = Text("  " + facts["name"]) + Text(" *" if facts["default"] else "", style="bold green")
     if facts["missing"]:
-        state = Text(f"needs pip install '{' '.join(facts['missing'])}'", style="yellow")
+        state = Text(f"pip install {' '.join(map(repr, facts['missing']))}", style="yellow")
+    elif not facts["source"]:
+        state = Text("nothing to fetch", style="green")
     elif facts["cached"] is None:
         state = Text("installed")
     else:
         state = Text("in the cache", style="green") if facts["cached"] else Text("to be fetched")
-    return name, what, state
+    row = table([("", {"no_wrap": True, "min_width": width + 2}), ""], [], show_header=False, box=None)
+    row.add_row(name, Text(facts["summary"] + "; ") + state)
+    details = "; ".join(filter(None, (facts[key] for key in ("source", "parameters", "licence", "recipe"))))
+    return [row, Padding(Text(details, style="dim"), (0, 0, 0, 6))] if details else [row]
 
 
 def _legend() -> Text:
-    return Text("* used where no other is named   `scope models fetch NAME` downloads one ahead of time", style="dim")
+    more = "`scope models fetch NAME` downloads ahead of time, `scope show NAME` tells more"
+    return Text(f"* used where no other is named\n{more}", style="dim")

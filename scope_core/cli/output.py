@@ -5,11 +5,12 @@ from __future__ import annotations
 import contextlib
 import io
 import json
+import logging
 import math
 import sys
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import typer
 from rich import box
@@ -19,6 +20,9 @@ from rich.table import Table
 from rich.text import Text
 
 from scope_core.errors import ZooError, did_you_mean
+
+if TYPE_CHECKING:
+    from scope_core.entries import ZooEntry
 
 
 def out() -> Console:
@@ -111,6 +115,28 @@ def working(text: str) -> Iterator[None]:
     status = console.status(Text(text)) if console.is_terminal else contextlib.nullcontext()
     with status, contextlib.redirect_stdout(sys.stderr):
         yield
+
+
+@contextlib.contextmanager
+def loading(entry: ZooEntry, text: str = "") -> Iterator[None]:
+    """`working` while a zoo entry is loaded; what its package logs meanwhile, such as a download, becomes notes."""
+    logger = logging.getLogger(entry.target.partition(":")[0].partition(".")[0])
+    shower, before = _Notes(logging.INFO), logger.level
+    logger.addHandler(shower)
+    logger.setLevel(min(logger.getEffectiveLevel(), logging.INFO))
+    try:
+        with working(text or f"loading {entry.name}"):
+            yield
+    finally:
+        logger.removeHandler(shower)
+        logger.setLevel(before)
+
+
+class _Notes(logging.Handler):
+    """Shows log records as notes and warnings."""
+
+    def emit(self, record: logging.LogRecord) -> None:
+        (warn if record.levelno >= logging.WARNING else note)(record.getMessage())
 
 
 @contextlib.contextmanager

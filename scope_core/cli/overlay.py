@@ -85,7 +85,7 @@ def draw(strips: Sequence[Strip], *, heading: str = "", footnotes: Sequence[str]
     widths = [len(s.panels) * size[0] + (len(s.panels) - 1) * GAP for s, size in zip(rows, sizes, strict=True)]
     width = max(widths) + 2 * MARGIN
     top = MARGIN + (TITLE + 26 if heading else 0)
-    feet = list(footnotes)
+    feet = wrapped(footnotes, width - 2 * MARGIN, SMALL)
     height = (
         top
         + sum(size[1] + caption + GAP for size in sizes)
@@ -226,3 +226,20 @@ def put_text(
     length = round(font.getlength(text))
     pen.text((at[0] - length if right else at[0], at[1]), text, font=font, fill=fill)
     return length
+
+
+def wrapped(lines: Sequence[str], room: int, size: int) -> list[str]:
+    """``lines`` broken between words so that none is longer than ``room`` pixels; what follows is indented."""
+    from PIL import ImageFont
+
+    font = ImageFont.load_default(size)
+    made: list[str] = []
+    for line in lines:
+        here = ""
+        for word in line.split():
+            if here and font.getlength(f"{here} {word}") > room:
+                made.append(here)
+                here = "    "
+            here += f" {word}" if here.strip() else word
+        made.append(here)
+    return made

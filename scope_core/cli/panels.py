@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING
 
-from scope_core.cli.comparing import Outcome, places, saliency_name
+from scope_core.cli.comparing import Outcome, by_note, places, saliency_name
 from scope_core.cli.output import percent
 from scope_core.cli.overlay import Panel, Strip, draw
 from scope_core.receipt import THETAS
@@ -60,7 +60,7 @@ def _strip(view: Image, title: str, viewer: str, outcomes: Sequence[Outcome], im
             small += f";  overlap {percent(one.overlap[image])}"
         panels.append(
             Panel(
-                one.contestant.label,
+                one.contestant.label + (" *" if one.notes else ""),
                 f"{len(picks)} of {int(one.selection.tokens.valid[image].sum())} kept",
                 picks if here == grid else [],
                 (
@@ -81,4 +81,6 @@ def _footnotes(outcomes: Sequence[Outcome], notes: Sequence[str]) -> list[str]:
         lines.append(f"share of saliency: of all '{saliency_name(main.pruner)}', the part on kept tokens")
     if len(outcomes) > 1:
         lines.append(f"overlap: tokens kept by both it and {main.label}, of those kept by either")
+    lines += [f"* {', '.join(labels)}: {text}" for text, labels in by_note(outcomes).items()]
+    lines += [f"{one.contestant.label} is {one.contestant.file}" for one in outcomes if one.contestant.file]
     return [*lines, *(f"note: {text}" for text in notes)]

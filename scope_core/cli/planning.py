@@ -10,11 +10,13 @@ import typer
 from rich.console import Group
 from rich.text import Text
 
-from scope_core.cli.output import note, out, percent, show_json, table, working
+from scope_core.cli.output import loading, note, out, percent, show_json, table, working
 from scope_core.cli.shell import split_commas
 from scope_core.cli.state import state_of
+from scope_core.errors import ZooError
 
 if TYPE_CHECKING:
+    from scope_core.entries import ZooEntry
     from scope_core.layout import Group as TokenGroup
     from scope_core.layout import Plan
 
@@ -45,23 +47,40 @@ def plan(
     """Say exactly how many tokens will be kept, from shapes alone."""
     counts = [_tiles(text) for text in split_commas(tokens)]
     sizes = [_size(text) for text in split_commas(size)]
-    if bool(counts) == bool(sizes) or bool(sizes) != (model is not None):
-        raise typer.BadParameter("give --tokens, or --model and --size", param_hint="'--tokens'")
     state = state_of(ctx)
+    entry = None if model is None else state.zoo("model", model).item
+    if counts and (sizes or entry):
+        raise typer.BadParameter("give --tokens, or --model and --size, not both", param_hint="'--tokens'")
+    if sizes and not entry:
+        raise typer.BadParameter("also needs --model NAME; `scope models` lists them", param_hint="'--size'")
+    if entry and not sizes:
+        raise typer.BadParameter("also needs --size HEIGHTxWIDTH, e.g. 480x640", param_hint="'--model'")
+    if not counts and not entry:
+        raise typer.BadParameter("give --tokens N, e.g. 576; or --model and --size", param_hint="'--tokens'")
     with working("planning"):
         from scope_core.layout import Layout
         from scope_core.pruner import Pruner
 
         pruner = Pruner(spec, registry=state.registry)
-        if model is None:
-            made = pruner.plan(Layout.of(counts))
-        else:
-            made = pruner.plan(sizes, model=state.zoo("model", model).item.load().model)
+    made = pruner.plan(sizes, model=_model(entry)) if entry else pruner.plan(Layout.of(counts))
     facts = facts_of(made, pruner.label)
     if json:
         show_json(facts)
     else:
         _print(facts)
+
+
+def _model(entry: ZooEntry) -> Any:
+    """The zoo entry's model.
+
+    Raises:
+        ZooError: its weights cannot be had; says what needs none.
+    """
+    try:
+        with loading(entry):
+            return entry.load().model
+    except ZooError as error:
+        raise ZooError(f"{error}. Counts of tokens need no model: give e.g. --tokens 576") from error
 
 
 def facts_of(made: Plan, label: str) -> dict[str, Any]:
@@ -81,6 +100,7 @@ def facts_of(made: Plan, label: str) -> dict[str, Any]:
         "kept": made.total,
         "keep_ratio": made.total / total if total else 0.0,
         "memory": made.memory,
+        "in_blocks": made.in_blocks,
         "images": [
             {"tokens": image.tokens, "tiles": list(image.tiles), "separators": image.separators, "kept": count}
             for image, count in zip(made.layout.images, kept, strict=True)
@@ -121,10 +141,13 @@ def _print(facts: dict[str, Any]) -> None:
         per_image = ", ".join(f"image {n}: {i['tokens']} to {i['kept']}" for n, i in enumerate(facts["images"]))
         blocks.append(Text(per_image))
     out().print(Group(*blocks))
+    if facts["in_blocks"] and not facts["memory"]:
+        note("similarities are computed in blocks: their matrix is never made")
     if facts["memory"] >= 1e8:
         from scope_core.memory import said
 
-        note(f"similarities take {said(facts['memory'])} while selecting")
+        without = "; in blocks, without their matrix, where there is no room for that" if facts["in_blocks"] else ""
+        note(f"similarities take {said(facts['memory'])} while selecting{without}")
     for after in facts["later"]:
         _print(after)
     if not facts["exact"]:

@@ -13,7 +13,7 @@ from rich.console import Group
 from rich.text import Text
 
 from scope_core.cli.comparing import Contestant, Outcome, saliency_of
-from scope_core.cli.output import check_out, note, out, percent, show_json, table, warn, working
+from scope_core.cli.output import check_out, loading, note, out, percent, show_json, table, warn, working
 from scope_core.cli.overlay import SUFFIXES, save
 from scope_core.cli.panels import picture_of
 from scope_core.cli.photos import open_pictures
@@ -85,7 +85,7 @@ def run(
     state = state_of(ctx)
     pictures = open_pictures(images)
     entry = state.zoo("model", model).item
-    with working(f"loading {entry.name}"):
+    with loading(entry):
         from scope_core.pruner import Pruner
 
         pruner = Pruner(

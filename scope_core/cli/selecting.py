@@ -4,14 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import Annotated, Any
 
 import typer
 from rich.console import Group
 from rich.text import Text
 
-from scope_core.cli.comparing import Outcome, compare_all, encode, enter, image_facts, saliency_name
-from scope_core.cli.output import check_out, done, note, out, percent, show_json, table, working
+from scope_core.cli.comparing import Outcome, by_note, compare_all, encode, enter, image_facts, saliency_name
+from scope_core.cli.output import check_out, done, loading, note, out, percent, show_json, table, working
 from scope_core.cli.overlay import SUFFIXES, save
 from scope_core.cli.panels import picture_of
 from scope_core.cli.photos import Picture, open_pictures
@@ -19,9 +19,6 @@ from scope_core.cli.shell import split_commas
 from scope_core.cli.state import starting_spec, state_of
 from scope_core.receipt import THETAS
 from scope_core.registry import Registry
-
-if TYPE_CHECKING:
-    pass
 
 IMAGES = typer.Argument(metavar="IMAGE", help="Pictures: files, or demo:NAME (see `scope photos`).", show_default=False)
 SPEC = typer.Option(
@@ -59,7 +56,7 @@ def select(
     state = state_of(ctx)
     pictures = open_pictures(images)
     entry = state.zoo("tower", tower).item
-    with working(f"loading {entry.name}"):
+    with loading(entry):
         loaded = entry.load()
     with working("selecting"):
         contestants = enter(
@@ -104,7 +101,7 @@ def facts_of(
                 "spec": one.contestant.pruner.spec.to_dict(registry),
                 "at": one.contestant.pruner.spec.at,
                 "select_ms": one.ms,
-                "notes": list(one.contestant.notes),
+                "notes": [*one.contestant.notes, *one.notes],
             }
             for one in outcomes
         ],
@@ -123,9 +120,9 @@ def facts_of(
 
 
 def _print(tower: str, pictures: Sequence[Picture], outcomes: Sequence[Outcome]) -> None:
-    right: dict[str, Any] = {"justify": "right"}
+    right: dict[str, Any] = {"justify": "right", "no_wrap": True}
     columns: list[Any] = [
-        ("recipe", {"no_wrap": True}),
+        "recipe",
         ("kept", right),
         *((f"θ {theta:g}", right) for theta in THETAS),
     ]
@@ -136,7 +133,7 @@ def _print(tower: str, pictures: Sequence[Picture], outcomes: Sequence[Outcome])
         for one in outcomes:
             total = int(one.selection.tokens.valid[number].sum())
             made.add_row(
-                Text(("  " if len(pictures) > 1 else "") + one.contestant.label),
+                Text(("  " if len(pictures) > 1 else "") + one.contestant.label + (" *" if one.notes else "")),
                 f"{one.selection.counts[number]}/{total}",
                 *(percent(share) for share in one.coverage[number]),
                 percent(one.saliency[number]) if one.saliency else "n/a",
@@ -150,4 +147,6 @@ def _print(tower: str, pictures: Sequence[Picture], outcomes: Sequence[Outcome])
     legend += [f"saliency: share of all '{source}' that the kept tokens hold"] if outcomes[0].saliency else []
     legend += [f"overlap: Jaccard index with {outcomes[0].contestant.label}"] if len(outcomes) > 1 else []
     legend += ["ms: selection alone, per image"]
+    legend += [f"* {', '.join(labels)}: {text}" for text, labels in by_note(outcomes).items()]
+    legend += [f"{one.contestant.label} is {one.contestant.file}" for one in outcomes if one.contestant.file]
     out().print(Group(title, made, Text("\n".join(legend), style="dim")))

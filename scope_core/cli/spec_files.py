@@ -15,7 +15,7 @@ from scope_core.cli.shell import Code
 from scope_core.cli.state import state_of
 from scope_core.errors import SpecError
 from scope_core.interfaces import held
-from scope_core.pruner_spec import PrunerSpec, label_of, read_spec
+from scope_core.pruner_spec import PrunerSpec, changes, label_of, read_spec, written
 from scope_core.registry import Registry
 from scope_core.specs import slots_of
 
@@ -41,10 +41,14 @@ def explain(
 
 def commented(spec: PrunerSpec, given: str, registry: Registry) -> str:
     """The long form as YAML, with a comment over every line that says what it stands for."""
-    heads = [f"{spec.label}, the long form of `{given}`"]
+    label, changed = label_of(spec, registry), changes(spec, registry)
+    heads = [f"{label}, the long form of `{given}`"]
     if spec.recipe is not None:
         recipe = registry.get("recipe", spec.recipe).item
-        heads = [f"{spec.label}: {recipe.summary}", *([recipe.paper] if recipe.paper else [])]
+        heads = [f"{label}: {recipe.summary}", *([recipe.paper] if recipe.paper else [])]
+    if changed:
+        heads[0] = f"{label}: the recipe {spec.recipe}, changed: {', '.join(changed)}"
+        heads[1:] = [f"{spec.recipe}: {recipe.summary}", *heads[1:]]
     heads.append(f"scope-core {scope_core.__version__}; printed by `scope explain {given}`")
     heads += [
         f"at {stage.at}, needs {', '.join(_needs(stage, registry)) or 'no signals'}" for stage in (spec, *spec.then)
@@ -53,7 +57,11 @@ def commented(spec: PrunerSpec, given: str, registry: Registry) -> str:
     about = _summaries(spec, registry)
     for line in spec.to_yaml(registry).splitlines():
         key = line.partition(":")[0]
-        lines += ["", *([_comment(about[key])] if about.get(key) else []), line]
+        lines += ["", *([_comment(about[key])] if about.get(key) else [])]
+        if key in changed:
+            was = "not in the recipe" if changed[key] is None else f"the recipe has {written(changed[key])}"
+            lines.append(_comment(f"changed; {was}"))
+        lines.append(line)
     return "\n".join(lines) + "\n"
 
 
@@ -69,7 +77,8 @@ def _comment(text: str) -> str:
 
 def _summaries(spec: PrunerSpec, registry: Registry) -> dict[str, str]:
     """``{key of the long form: one line}``."""
-    fields = {name: " ".join((field.description or "").split()) for name, field in PrunerSpec.model_fields.items()}
+    described = {**type(spec.selector).model_fields, **PrunerSpec.model_fields}
+    fields = {name: " ".join((field.description or "").split()) for name, field in described.items()}
     found = {name: text.partition(". ")[0].rstrip(".") for name, text in fields.items() if text}
     for owner in (spec, spec.selector):
         for field, slot in slots_of(type(owner)).items():

@@ -5,12 +5,13 @@ from __future__ import annotations
 import importlib.util
 import inspect
 import json as json_module
+import textwrap
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
-from scope_core.cli.output import bar, done, note, out, show_json, warn, working, writing
+from scope_core.cli.output import bar, done, loading, note, out, show_json, warn, working, writing
 from scope_core.cli.photos import open_pictures
 from scope_core.cli.shell import examples, split_commas
 from scope_core.cli.state import State, state_of
@@ -34,6 +35,7 @@ EXAMPLES = examples(
     "scope bench speed --photos demo:astronaut,demo:coffee --tokens 576,2880 --keep 64,192,640 --out report",
     "scope bench speed capture,generate --model scenes-llava --keep 64",
 )
+NUMBA = "numba is not installed, so greedy runs in torch, several times slower: pip install 'scope-core[fast]'"
 Strings = list[str] | None
 
 
@@ -71,29 +73,36 @@ def speed(
     device: Annotated[str, typer.Option(metavar="NAME", help="cpu, cuda, ...")] = "cpu",
     dtype: Annotated[
         Literal["float32", "bfloat16", "float16"] | None,
-        typer.Option(help="Of features and of the model.", show_default="float32; the model's own"),
+        typer.Option(help="Data type of features and of the model.", show_default="float32; the model's own"),
     ] = None,
     clock: Annotated[
         Literal["wall", "cpu"],
-        typer.Option(help="What is compared; cpu, which neighbours disturb less, goes with one thread."),
+        typer.Option(help="Compare wall time, or processor time, which other programs disturb less (--threads 1)."),
     ] = "wall",
     allocator: Annotated[
         Literal["warm", "fresh"],
-        typer.Option(help="Whether freed memory is kept, as in a process that has run a model, or given back."),
+        typer.Option(help="Keep freed memory, as a process that has run a model does (warm), or give it back (fresh)."),
     ] = "warm",
-    rounds: Annotated[int, typer.Option(metavar="N", min=1, help="Turns of everybody at most.")] = 25,
-    seconds: Annotated[float, typer.Option(metavar="S", min=0, help="Then the slow sit out after three turns.")] = 10.0,
+    rounds: Annotated[int, typer.Option(metavar="N", min=1, help="Time each entry at most so many times.")] = 25,
+    seconds: Annotated[
+        float,
+        typer.Option(metavar="S", min=0, help="Once an entry has taken this long, it stops after three rounds."),
+    ] = 10.0,
     steps: Annotated[bool, typer.Option("--steps/--no-steps", help="Also time further tokens of generate.")] = True,
-    peers: Annotated[bool, typer.Option("--peers/--no-peers", help="Run other libraries where installed.")] = True,
-    loop: Annotated[bool, typer.Option("--loop/--no-loop", help="Run the plain loop of the formula.")] = True,
-    quick: Annotated[bool, typer.Option("--quick", help="Five turns, two seconds each.")] = False,
+    peers: Annotated[
+        bool, typer.Option("--peers/--no-peers", help="Also time other libraries, where installed.")
+    ] = True,
+    loop: Annotated[bool, typer.Option("--loop/--no-loop", help="Also time SCOPE's formula as a plain loop.")] = True,
+    quick: Annotated[
+        bool, typer.Option("--quick", help="At most five rounds, and two seconds for each entry.")
+    ] = False,
     out_dir: Annotated[
         Path | None,
         typer.Option("--out", metavar="DIR", help="Write speed.json, speed.md and speed.png.", show_default=False),
     ] = None,
     json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
 ) -> None:
-    """Time of selecting, its growth, of reading signals, and to the first token, beside floors and ideals."""
+    """Time of selecting, its growth, of reading signals, and to the first token, beside references and ideals."""
     chosen = _sections(sections, model)
     sizes = _numbers(tokens, "--tokens", (576,))
     keeps = _numbers(keep, "--keep", tuple(k for k in KEEPS if k <= max(sizes)) or (max(sizes),))
@@ -107,13 +116,15 @@ def speed(
         from scope_core.bench.speed import clock as timing
         from scope_core.bench.speed.machine import machine
         from scope_core.bench.speed.selecting import Settings, cases, check_device, check_size
-        from scope_core.bench.speed.tables import head, markdown, tables
+        from scope_core.bench.speed.tables import head, lacks_numba, markdown, tables
     where = check_device(device)
     effort = timing.Effort(min(rounds, 5), min(seconds, 2.0)) if quick else timing.Effort(rounds, seconds)
     settings = Settings(clock, effort, where, _dtype(dtype or "float32"), loop, peers)
     report: dict[str, Any] = {}
     with timing.threads(threads), timing.allocator(allocator):
         report |= {"clock": clock, "allocator": allocator, "machine": machine(where), "effort": vars(effort)}
+        if lacks_numba(report) and set(chosen) != {"capture"}:
+            note(NUMBA)
         if {"select", "growth"} & set(chosen):
             # everything is refused before anything is computed
             plan = cases(sizes, keeps)
@@ -135,7 +146,8 @@ def speed(
     if json:
         show_json(report)
     else:
-        out().print(head(report) + "\n", markup=False, soft_wrap=True)
+        lines = [textwrap.fill(line, 80) for line in head(report).splitlines()]
+        out().print("\n".join(lines) + "\n", markup=False, soft_wrap=True)
         for table in made:
             out().print(table.text() + "\n", markup=False, soft_wrap=True)
     if out_dir is not None:
@@ -183,16 +195,19 @@ def _modelled(
     """The sections that need a model."""
     entry = state.zoo("model", model).item
     question, batch, photos = asked
-    images = [picture.image for picture in open_pictures(split_commas(photos))][:1] if photos else [_picture()]
-    with working(f"loading {entry.name}"):
+    images = [picture.image for picture in open_pictures(split_commas(photos))][:1] if photos else []
+    with loading(entry):
         from scope_core.bench.speed.capturing import capture
         from scope_core.bench.speed.generating import generate
+        from scope_core.bench.speed.material import gradient
         from scope_core.bench.speed.watching import Watched
 
         where = settings.device
         loaded = entry.load(**_loading(entry, where, dtype))
         kind = None if dtype is None else _dtype(dtype)
-        watched = Watched.of(loaded, state.registry, images, question, batch=batch, device=where, dtype=kind)
+        watched = Watched.of(
+            loaded, state.registry, images or [gradient()], question, batch=batch, device=where, dtype=kind
+        )
     if loaded.notes:
         warn(f"{entry.name}: {loaded.notes}")
     found: dict[str, Any] = {}
@@ -255,16 +270,8 @@ def _material(tokens: int, width: int, photos: Strings, state: State) -> Materia
         return smooth(tokens, width)
     images = [picture.image for picture in open_pictures(split_commas(photos))]
     entry = state.zoo("tower", None).item
-    with working(f"encoding photographs by {entry.name}"):
+    with loading(entry, f"encoding photographs by {entry.name}"):
         return of_photographs(images, entry.load(), tokens, entry.name)
-
-
-def _picture() -> Any:
-    """A square gradient: what is in the picture does not matter for how long it takes."""
-    from PIL import Image
-
-    sides = [Image.linear_gradient("L").resize((672, 672)).rotate(90 * turn) for turn in range(3)]
-    return Image.merge("RGB", sides)
 
 
 def _check_dir(folder: Path | None) -> None:

@@ -11,6 +11,7 @@ import scope_core.testing.choosing as choosing
 import scope_core.testing.counting as counting
 import scope_core.testing.hygiene as hygiene
 import scope_core.testing.mathematics as mathematics
+import scope_core.testing.without_matrix as without_matrix
 import scope_core.testing.writing as writing
 from scope_core.errors import UnknownNameError, did_you_mean, listed
 from scope_core.testing.cases import RICH, Case
@@ -100,6 +101,8 @@ TABLE = (
     Property(mathematics.set_function, ("coverage",), _declares("submodular")),
     Property(mathematics.value, ("coverage",), _if_given),
     Property(mathematics.picks, ("coverage",), _overrides("picks")),
+    Property(without_matrix.vectors, ("similarity",), _overrides("vectors")),
+    Property(without_matrix.picks_in_blocks, ("coverage",), _overrides("picks_in_blocks")),
     Property(mathematics.affine, ("combiner",), _overrides("affine")),
     Property(mathematics.unused, ("combiner",)),
     Property(choosing.counts, CHOOSERS),

@@ -12,7 +12,8 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from scope_core.attach import Attachment, find_adapter
+from scope_core.attach import Attachment
+from scope_core.fitting import find_adapter
 from scope_core.interfaces import Declaration
 from scope_core.pruner import Pruner
 from scope_core.registry import Registry

@@ -209,9 +209,10 @@ class TestRefused:
 
     def test_without_vllm(self, tmp_path: Path, scope_: Callable[..., Ran], monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
-        ran = scope_("serve", checkpoint(tmp_path), "--spec", "scope@9")
-        assert ran.code == 3
-        assert "pip install 'scope-core[vllm]'" in ran.stderr
+        for model in (checkpoint(tmp_path / "model"), "acme/on-the-hub"):  # said before the hub is waited for
+            ran = scope_("serve", model, "--spec", "scope@9")
+            assert ran.code == 3
+            assert "pip install 'scope-core[vllm]'" in ran.stderr
 
 
 def test_print_shows_the_command_and_runs_nothing(tmp_path: Path, scope_: Callable[..., Ran]) -> None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import logging
+import socket
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +25,7 @@ from transformers import (
 
 import scope_core as scope
 from adapters import anyres, models
+from scope_adapters.zoo.asking import RETRIES, asking
 from scope_adapters.zoo.hub import load_model
 
 IMAGE_TOKEN = "<image>"
@@ -41,7 +44,7 @@ def test_entries_are_complete(entry: scope.ZooEntry) -> None:
     registry = scope.default_registry()
     assert entry.adapter in registry.names("adapter")
     assert scope.Pruner(entry.recipe).spec.recipe in registry.names("recipe")
-    assert entry.licence
+    assert bool(entry.licence) == bool(entry.source)  # random weights need none
     assert entry.parameters[-1] in "MB"
     assert entry.summary
     assert entry.requires
@@ -161,3 +164,67 @@ def test_a_processor_without_a_chat_template(tmp_path: Path) -> None:
 def test_what_is_not_there(tmp_path: Path) -> None:
     with pytest.raises(scope.ZooError, match="cannot load"):
         load_model(str(tmp_path / "nothing"))
+
+
+class TestAskingTheHub:
+    """Where there is no hub: no retries, no lines about them, and the cache is used as it is."""
+
+    @pytest.fixture
+    def nowhere(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        def no_name(*args: Any, **options: Any) -> None:
+            raise socket.gaierror(-2, "Name or service not known")
+
+        def no_waiting(seconds: float) -> None:
+            raise AssertionError(f"waits {seconds} s for a hub that is not there")
+
+        monkeypatch.setattr(socket, "getaddrinfo", no_name)
+        monkeypatch.setattr("huggingface_hub.utils._http.time.sleep", no_waiting)
+        for name in ("http_proxy", "https_proxy", "all_proxy"):
+            monkeypatch.delenv(name, raising=False)
+            monkeypatch.delenv(name.upper(), raising=False)
+
+    def test_a_model_that_is_not_in_the_cache(
+        self, nowhere: None, tmp_path: Path, capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setattr("huggingface_hub.constants.HF_HUB_CACHE", str(tmp_path))
+        with pytest.raises(scope.ZooError, match=r"cannot load 'acme/tiny' from the Hugging Face hub"):
+            load_model("acme/tiny")
+        assert "Retrying" not in capfd.readouterr().err
+
+    def test_options(self, nowhere: None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+        with asking("acme/tiny") as how:
+            assert how == {"local_files_only": True}
+        with asking(str(tmp_path)) as how:  # a folder is no hub's affair
+            assert how == {}
+        monkeypatch.setenv("https_proxy", "http://proxy.example:1")
+        with asking("acme/tiny") as how:
+            assert how == {}
+
+    def test_a_name_that_resolves(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setattr(socket, "getaddrinfo", lambda *args, **options: [])
+        with asking("acme/tiny") as how:
+            assert how == {}
+
+    def test_silence_ends(self, nowhere: None) -> None:
+        logger = logging.getLogger("huggingface_hub.utils._http")
+        before = logger.level
+        with asking("acme/tiny"):
+            assert not logger.isEnabledFor(logging.WARNING)
+        assert logger.level == before
+
+    def test_the_logger_that_is_silenced_is_the_one_that_tells(self) -> None:
+        from huggingface_hub.utils import _http
+
+        assert _http.logger.name == RETRIES
+
+    def test_what_is_in_the_cache_loads_at_once(
+        self, nowhere: None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        home = tmp_path / "models--acme--tiny"
+        commit = "a" * 40
+        (home / "refs").mkdir(parents=True)
+        (home / "refs" / "main").write_text(commit)
+        saved("llava", home / "snapshots" / commit)
+        for module in ("huggingface_hub.constants", "huggingface_hub.file_download.constants"):
+            monkeypatch.setattr(f"{module}.HF_HUB_CACHE", str(tmp_path))
+        assert load_model("acme/tiny").inputs([], "what is this")["input_ids"].tolist() == [[4, 5, 6, 7]]

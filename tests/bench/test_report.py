@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+import itertools
 import json
-import math
 from pathlib import Path
 from typing import Any
 
@@ -13,11 +13,11 @@ from PIL import Image
 import scope_core as scope
 from bench import tiny
 from scope_core.bench.contestants import BLIND, FULL, ORACLE, SHUFFLED, Contestant
-from scope_core.bench.plot import plot
+from scope_core.bench.plot import BOUND, draw, plot
 from scope_core.bench.report import results_of
 from scope_core.bench.running import THETAS, Run, Settings
 from scope_core.bench.scenes import Scene
-from scope_core.bench.tables import WIDTH, Table, tables
+from scope_core.bench.tables import WIDTH, Table, signed, tables
 
 SCENES = 40
 
@@ -161,14 +161,81 @@ def test_many_kinds_are_told_in_several_tables() -> None:
 def test_markdown() -> None:
     table = Table("What", ("name", "x"), (("a", "1"), ("b", "22")), "Note.")
     assert table.markdown() == "**What**\n\n| name | x |\n| --- | ---: |\n| a | 1 |\n| b | 22 |\n\nNote."
-    assert table.text().splitlines()[2:] == ["name  x", "---- --", "a     1", "b    22", "", "Note."]
+    assert table.text().splitlines()[2:] == ["name   x", "----  --", "a      1", "b     22", "", "Note."]
 
 
-def test_the_plot_shows_every_strategy(tmp_path: Path) -> None:
+def test_a_long_name_is_broken_rather_than_cut_or_too_wide() -> None:
+    name = "a strategy with a name that is much longer than any terminal has room for beside numbers"
+    table = Table("What", ("strategy", "x", "y"), ((name, "1", "2"), ("b", "22", "33")))
+    lines = table.text().splitlines()
+    assert max(map(len, lines)) <= WIDTH
+    head, *rest = [line for line in lines if line not in ("What", "") and not line.startswith(("b ", "-", "strategy"))]
+    assert head.split()[-2:] == ["1", "2"]
+    assert " ".join([head.removesuffix("1   2").strip(), *(line.strip() for line in rest)]) == name
+
+
+@pytest.mark.parametrize(
+    ("value", "text"), [(3.21, "+3.2"), (-0.4, "-0.4"), (0.0, "0.0"), (-0.04, "0.0"), (0.04, "0.0"), (-0.06, "-0.1")]
+)
+def test_what_rounds_to_zero_has_no_sign(value: float, text: str) -> None:
+    assert signed(value) == text
+
+
+def test_separated_is_explained_where_the_interval_says_otherwise() -> None:
+    table = next(table for table in tables(results_of(made_up(RUN))) if table.title.startswith("Against"))
+    assert "separated: after correction for comparing all pairs" in table.note
+    assert "interval: 95%" in table.note
+
+
+def test_the_plot_is_written(tmp_path: Path) -> None:
     pytest.importorskip("matplotlib")
-    results = results_of(made_up(RUN, (64, 16)))
-    plot(results, tmp_path / "plot.png")
+    plot(results_of(made_up(RUN, (64, 16))), tmp_path / "plot.png")
     with Image.open(tmp_path / "plot.png") as image:
         assert min(image.size) > 400
         assert len(image.convert("RGB").getcolors(1 << 20)) > 50
-    assert math.isclose(image.size[0] / image.size[1], 8 / 5, rel_tol=0.02)
+
+
+def lines_of(figure: Any) -> dict[str, Any]:
+    return {line.get_label(): line for line in figure.axes[0].lines if not line.get_label().startswith("_")}
+
+
+def test_every_strategy_has_a_line_and_a_colour_of_its_own() -> None:
+    colors = pytest.importorskip("matplotlib.colors")
+    names = [f"strategy {number}" for number in range(14)]
+    made = {name: [number % 4] for number, name in enumerate(names)}
+    results = results_of(made_up({**made, "random": [1], FULL: [4], ORACLE: [4]}, (64, 16)))
+    lines = lines_of(draw(results, colours={"strategy 3": "#123456"}, without=["strategy 5"]))
+    assert set(lines) == {*names, "random", ORACLE} - {"strategy 5"}
+    painted = {name: colors.to_hex(line.get_color()) for name, line in lines.items()}
+    assert len(set(painted.values())) == len(lines)
+    assert painted["strategy 3"] == "#123456"
+    assert painted[ORACLE] == colors.to_hex(BOUND)
+    assert (lines[ORACLE].get_linestyle(), lines["random"].get_linestyle()) == ("--", ":")
+
+
+def test_the_plot_says_what_its_marks_mean() -> None:
+    pytest.importorskip("matplotlib")
+    figure = draw(results_of(made_up(RUN, (64, 16))))
+    title = figure.axes[0].get_title()
+    assert "bands: 95% intervals" in title
+    assert "dotted lines: controls; dashed lines: bounds" in title
+    assert not figure.axes[0].get_legend()  # it stands outside
+    assert [text.get_text() for text in figure.legends[0].get_texts()] == list(lines_of(figure))
+
+
+def test_names_of_levels_touch_neither_lines_nor_frame_nor_each_other() -> None:
+    pytest.importorskip("matplotlib")
+    figure = draw(results_of(made_up({"good": [2], FULL: [4], SHUFFLED: [0], BLIND: [0]}, (64, 16))))
+    figure.canvas.draw()
+    axes = figure.axes[0]
+    boxes = [text.get_window_extent() for text in axes.texts]
+    assert [text.get_text() for text in axes.texts] == [BLIND, SHUFFLED, FULL]
+    first = axes.transData.transform((16, 0))[0]
+    frame = axes.get_window_extent()
+    for box in boxes:
+        assert box.x1 < first
+        assert frame.x0 < box.x0
+        assert frame.y0 < box.y0
+        assert box.y1 < frame.y1
+    for below, above in itertools.pairwise(boxes):
+        assert below.y1 < above.y0

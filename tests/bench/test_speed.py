@@ -238,7 +238,8 @@ def test_tables_plot_and_json(watched: Watched, tmp_path: Path) -> None:
     assert len(made) == 1 + 2 + 1 + 2
     assert all(len(line) <= 80 for table in made for line in table.text().splitlines())
     assert json.loads(json.dumps(report))["select"][0]["keep"] == 4
-    assert f"torch on {torch.get_num_threads()} thread(s) of cpu" in head(report)
+    threads = torch.get_num_threads()
+    assert f"; torch with {threads} thread{'s' * (threads > 1)} on cpu; wall time; freed memory is kept" in head(report)
     assert "| scope@4 |" in markdown(report, made)
     plot.plot(report, tmp_path / "speed.png")
     assert (tmp_path / "speed.png").read_bytes().startswith(b"\x89PNG")

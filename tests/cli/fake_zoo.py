@@ -5,6 +5,7 @@ The towers' features are the pixels of real photographs' patches, and their CLS 
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Iterable, Sequence
 from typing import Any, Literal
 
@@ -83,6 +84,14 @@ def model(source: str, *, with_view: bool = True) -> scope.LoadedModel:
     )
 
 
+def chatty(source: str) -> FakeTower:
+    logger = logging.getLogger(f"{__name__}.inner")
+    logger.debug("nobody wants to know")
+    logger.info("downloading a tower (%d MB)", 7)
+    logger.warning("the cached weights are stale")
+    return FakeTower()
+
+
 def broken(source: str) -> Any:
     raise scope.ZooError(f"'{source}' is out of reach; run `scope models fetch fake-broken` elsewhere")
 
@@ -135,4 +144,7 @@ def scope_zoo() -> Iterable[scope.ZooEntry]:
     yield entry("fake-interrupted", "tower", "interrupted", recipe="scope@9")
     yield entry("fake-needy", "tower", "tower", recipe="scope@9", requires=("no-such-package-anywhere",))
     yield entry("fake-model", "model", "model", recipe="scope@4", adapter="llava")
+    yield entry("fake-gone", "model", "broken", "far away", recipe="scope@4", adapter="llava")
+    yield entry("fake-chatty", "tower", "chatty", recipe="scope@9")
+    yield scope.ZooEntry("fake-random", "tower", f"{__name__}:broken", "", "a tower that fetches nothing")
     yield entry("fake-blind", "model", "model", recipe="scope@4", adapter="llava", options={"with_view": False})

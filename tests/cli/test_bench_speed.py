@@ -32,8 +32,8 @@ def test_tables_of_both_bare_sections(bench: Bench) -> None:
         "scope: K of 50",
     ):
         assert title in ran.words
-    assert "Fitted: time ~ N^" in ran.words
-    assert all(len(line) <= 80 for line in ran.stdout.splitlines()[2:])  # the head names versions
+    assert "Fitted to time, over all: N^" in ran.words
+    assert all(len(line) <= 80 for line in ran.stdout.splitlines())
 
 
 def test_json_and_files(bench: Bench, tmp_path: Path) -> None:
@@ -64,6 +64,19 @@ def test_absent_peers_are_named_with_the_command(bench: Bench, monkeypatch: pyte
     ran = bench("select", *SMALL, "--specs", "scope")
     assert "pip install submodlib-py apricot-select" in ran.stderr
     assert "scope, matrix given" in ran.stdout
+
+
+def test_without_numba_it_is_said_with_the_command(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
+    told = "numba is not installed, so greedy runs in torch, several times slower: pip install 'scope-core[fast]'"
+    few = ("select", "--tokens", "30", "--keep", "4", "--width", "8", "--rounds", "1", "--no-peers", "--specs", "scope")
+    from scope_core.bench.speed import machine
+
+    monkeypatch.setattr(machine, "version", lambda package: "1.0")
+    assert told not in bench(*few).stderr
+    monkeypatch.setattr(machine, "version", lambda package: None if package == "numba" else "1.0")
+    ran = bench(*few)
+    assert f"note: {told}" in " ".join(ran.stderr.split())
+    assert "without numba" in ran.words
 
 
 def test_the_zoo_recommends_where_no_spec_is_given(bench: Bench) -> None:

@@ -18,11 +18,12 @@ from PIL import Image
 import scope_core as scope
 from cli.conftest import Ran
 from scope_core.cli.compare.entrants import enter
-from scope_core.cli.compare.page import MARGIN, SIDE, columns_of, draw, footnotes, wrapped
+from scope_core.cli.compare.page import MARGIN, SIDE, columns_of, draw, footnotes
 from scope_core.cli.compare.report import Comparison, comparison
 from scope_core.cli.compare.runs import Judge, measure
 from scope_core.cli.compare.tables import runs_of, tables
 from scope_core.cli.output import plain_text
+from scope_core.cli.overlay import wrapped
 from scope_core.cli.photos import open_pictures
 
 TOWER = ("--tower", "fake-tower")
@@ -195,9 +196,13 @@ def test_the_same_spec_twice_runs_once_and_other_specs_get_other_labels(
         (tmp_path / folder / "mine.yaml").write_text(f"recipe: scope\nbudget: 5\ncombiner: {{alpha: {alpha}}}\n")
     specs = f"scope@5,{tmp_path / 'a' / 'mine.yaml'},{tmp_path / 'b' / 'mine.yaml'},scope@5"
     facts = fake("compare", "demo:coffee", *TOWER, "--specs", specs, "--json").json
-    assert [one["label"] for one in facts["methods"]] == ["scope@5", "mine@5", "mine@5 (2)"]
+    assert [one["label"] for one in facts["methods"]] == [
+        "scope@5", "scope+combiner@5", "scope+combiner@5 (mine.yaml)",
+    ]  # fmt: skip
     assert facts["methods"][2]["given"].endswith("b/mine.yaml")
     assert facts["notes"] == ["'scope@5' says the same as 'scope@5', so it was run once"]
+    shown = fake("compare", "demo:coffee", *TOWER, "--specs", specs).stdout.replace(" ", "").replace("\n", "")
+    assert f"scope+combiner@5(mine.yaml)is{tmp_path / 'b' / 'mine.yaml'}" in shown
 
 
 def test_a_point_that_the_tower_lacks_is_an_error_and_at_moves_it(fake: Callable[..., Ran]) -> None:
@@ -222,16 +227,16 @@ def test_signals_of_text_and_decoder_are_named(fake: Callable[..., Ran], needy: 
     args = ("--plugin", plugin, "compare", "demo:coffee", *TOWER, "--specs", f"{text},scope@16,{late}")
     ran = fake(*args)
     assert ran.code == 3
-    assert "text@16: its saliency 'acme.text'" in ran.stderr
+    assert f"top_k_attention+saliency@16, {text}: its saliency 'acme.text'" in ran.stderr
     assert "needs clip.text_similarity, which FakeTower alone cannot give: there is no question" in ran.stderr
-    assert "late@16: its saliency 'acme.late'" in ran.stderr
+    assert f"top_k_attention+saliency@16 (late.yaml), {late}: its saliency 'acme.late'" in ran.stderr
     assert "decoder.last_query_attention[2]" in ran.stderr
     assert ran.stdout == ""
     facts = fake(*args, "--skip", "--json").json
     assert [one["label"] for one in facts["methods"]] == ["scope@16"]
     assert [(one["label"], one["signals"]) for one in facts["not_run"]] == [
-        ("text@16", ["clip.text_similarity"]),
-        ("late@16", ["decoder.last_query_attention[2]"]),
+        ("top_k_attention+saliency@16", ["clip.text_similarity"]),
+        ("top_k_attention+saliency@16 (late.yaml)", ["decoder.last_query_attention[2]"]),
     ]
     assert "not run why" in fake(*args, "--skip").words
 
@@ -407,7 +412,7 @@ def test_short_forms() -> None:
     assert runs_of([4]) == "4"
     assert [list(run) for run in columns_of(7, 6)] == [[0, 1, 2, 3], [4, 5, 6]]
     assert [list(run) for run in columns_of(1, 6)] == [[0]]
-    assert wrapped(["one two three"], 80)[0] == "one two"
+    assert wrapped(["one two three"], 80, 16)[0] == "one two"
 
 
 # -- the picture and the files -------------------------------------------------------------------------------------

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from cli.conftest import Ran
-from scope_core.cli import doctor
+from scope_core.cli import doctor, packages
 
 
 def test_all_is_well(scope_: Callable[..., Ran], registry) -> None:
@@ -125,3 +125,17 @@ def test_old_and_missing_packages(scope_: Callable[..., Ran], monkeypatch: pytes
     timm = next(row for row in ran.json["packages"] if row["package"] == "timm")
     assert (timm["state"], timm["fix"]) == ("missing", "pip install --upgrade 'scope-core[timm]'")
     assert "pip install --upgrade 'scope-core[timm]'" in scope_("doctor").words
+
+
+def test_one_line_for_each_missing_package(
+    scope_: Callable[..., Ran], monkeypatch: pytest.MonkeyPatch, registry
+) -> None:
+    have = packages.installed
+    gone = ("torchvision", "num2words")
+    monkeypatch.setattr(packages, "installed", lambda package: None if package in gone else have(package))
+    ran = scope_("doctor", "--json")
+    assert (ran.code, len(ran.json["notes"])) == (0, 2)
+    for package, note in zip(gone, ran.json["notes"], strict=True):
+        names = [r.name for r in registry.records("zoo") if package in r.item.requires]
+        assert note == f"to use {', '.join(names)}: pip install '{package}'"
+    assert ran.json["notes"][0].count(", ") > 4

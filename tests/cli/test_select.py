@@ -71,12 +71,50 @@ def test_budgets(fake: Callable[..., Ran], tmp_path: Path) -> None:
     mine.write_text("recipe: scope\nbudget: 5\n")
     facts = fake("select", "demo:coffee", *TOWER, "--keep", 7, "--compare", f"random,random@3,{mine}", "--json").json
     counts = {label: one["kept_count"] for label, one in by_label(facts).items()}
-    assert counts == {"scope@7": 7, "random@7": 7, "random@3": 3, "mine@5": 5}
+    assert counts == {"scope@7": 7, "random@7": 7, "random@3": 3, "scope@5": 5}
 
 
 def test_the_same_label_twice_is_told_apart(fake: Callable[..., Ran]) -> None:
     facts = fake("select", "demo:coffee", *TOWER, "--compare", "scope@9,scope", "--json").json
     assert [one["label"] for one in facts["specs"]] == ["scope@9", "scope@9 (2)", "scope@9 (3)"]
+
+
+def test_spec_files_go_by_their_label_and_the_file_stands_below(fake: Callable[..., Ran], tmp_path: Path) -> None:
+    """As `scope plan`, `validate` and `run` call them."""
+    files = [tmp_path / f"{name}.yaml" for name in ("soft", "hard")]
+    for file, alpha in zip(files, (0.5, 2.0), strict=True):
+        file.write_text(f"recipe: scope\nbudget: 5\ncombiner: {{alpha: {alpha}}}\n")
+    out = tmp_path / "kept.png"
+    args = ("select", "demo:coffee", *TOWER, "--spec", files[0], "--compare", f"{files[1]},{files[1]}", "--out", out)
+    labels = [one["label"] for one in fake(*args, "--json").json["specs"]]
+    assert labels == ["scope+combiner@5", "scope+combiner@5 (hard.yaml)", "scope+combiner@5 (2)"]
+    assert fake("plan", files[0], "--tokens", "9", "--json").json["spec"] == labels[0]
+    shown = fake(*args).stdout.replace("\n", "").replace(" ", "")
+    for label, file in zip(labels, (files[0], files[1], files[1]), strict=True):
+        assert f"{label}is{file}".replace(" ", "") in shown
+
+
+def test_what_is_not_just_kept_is_said(fake: Callable[..., Ran], tmp_path: Path) -> None:
+    """Notes as `scope compare` has them, in the table, the picture and the JSON."""
+    adding = tmp_path / "adding.yaml"
+    adding.write_text("recipe: scope\nbudget: 9\nmerger: residual\n")
+    out = tmp_path / "kept.png"
+    args = ("select", "demo:coffee", *TOWER, "--spec", "scope@9", "--compare", f"downsample,{adding}", "--out", out)
+    facts = fake(*args, "--json").json
+    merging = "merges dropped tokens into kept ones; coverage and saliency count the kept ones alone"
+    sending = "sends 1 token of its own besides the kept ones"
+    assert [one["notes"] for one in facts["specs"]] == [[], [merging], [merging, sending]]
+    assert [(one["kept_count"], one["rows"]) for one in by_label(facts).values()] == [(9, 9), (9, 9), (8, 9)]
+    words = fake(*args).words
+    assert "scope@9 9/144" in words
+    assert "downsample@9 * 9/144" in words
+    assert f"* downsample@9, scope+merger@9: {merging}" in words
+    assert f"* scope+merger@9: {sending}" in words
+    with Image.open(out) as page:  # two notes and the file, a line each
+        tall = page.height
+    fake("select", "demo:coffee", *TOWER, "--spec", "scope@9", "--compare", "random", "--out", out)
+    with Image.open(out) as page:
+        assert tall == page.height + 3 * 26
 
 
 def test_defaults_come_from_the_zoo(fake: Callable[..., Ran]) -> None:
@@ -220,8 +258,8 @@ def test_a_part_from_a_file_works_in_a_spec(fake: Callable[..., Ran], tmp_path: 
     spec = tmp_path / "odd.yaml"
     spec.write_text("recipe: top_k_attention\nbudget: 72\nsaliency: acme.half\n")
     facts = fake("select", "demo:coffee", *TOWER, "--spec", spec, "--json").json
-    assert by_label(facts)["odd@72"]["kept"] == list(range(1, 144, 2))
-    assert by_label(facts)["odd@72"]["saliency_share"] == 1
+    assert by_label(facts)["top_k_attention+saliency@72"]["kept"] == list(range(1, 144, 2))
+    assert by_label(facts)["top_k_attention+saliency@72"]["saliency_share"] == 1
 
 
 @pytest.mark.tower

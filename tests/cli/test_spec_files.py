@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
+from itertools import pairwise
 from pathlib import Path
 
 import pytest
@@ -36,6 +37,29 @@ def test_explain_says_where_it_is_from(scope_: Callable[..., Ran]) -> None:
     assert "`scope explain scope@64`" in lines[2]
     where = lines.index("saliency: {name: cls_attention, layer: -2, heads: sum}")
     assert lines[where - 1] == "# saliency: attention from the tower's CLS token to each patch"
+
+
+def test_explain_says_what_was_changed_of_a_recipe(scope_: Callable[..., Ran], tmp_path: Path) -> None:
+    spec = tmp_path / "pruner.yaml"
+    spec.write_text("recipe: scope\nbudget: 64\ncombiner: {alpha: 0.5}\norder: picks\n")
+    ran = scope_("explain", spec)
+    lines = ran.stdout.splitlines()
+    assert lines[0] == "# scope+combiner+order@64: the recipe scope, changed: combiner, order"
+    assert lines[1:3] == [
+        "# scope: greedy by coverage gain x saliency^alpha", "# SCOPE, NeurIPS 2025, arXiv 2510.24214",
+    ]  # fmt: skip
+    where = lines.index("combiner: {name: product, alpha: 0.5}")
+    assert lines[where - 1] == "# changed; the recipe has {name: product, alpha: 1.0}"
+    assert [line for line in lines if "changed" in line] == [lines[0], lines[where - 1], "# changed; not in the recipe"]
+    assert scope_("validate", spec, "--json").json[0]["label"] == "scope+combiner+order@64"
+    assert "changed" not in scope_("explain", "scope@64").stdout
+
+
+@pytest.mark.parametrize("name", default_registry().names("recipe"))
+def test_every_line_of_explain_has_its_comment(scope_: Callable[..., Ran], name: str) -> None:
+    lines = scope_("explain", f"{name}@32").stdout.splitlines()
+    bare = [line for before, line in pairwise(lines) if not line.startswith("#") and line and not before]
+    assert bare == []
 
 
 def test_explain_a_file_to_a_file_and_as_json(scope_: Callable[..., Ran], tmp_path: Path) -> None:

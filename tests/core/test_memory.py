@@ -13,6 +13,7 @@ import scope_core as scope
 from core.test_engine import made, problem
 from scope_core import memory
 
+LOOP = {"name": "greedy", "path": "loop"}
 SMALL = 2 * 40 * 40 * 4 / 2**30
 """GiB that two groups' matrices of 40 tokens take."""
 
@@ -31,13 +32,16 @@ def test_the_plan_says_what_similarities_take() -> None:
     assert scope.Pruner("scope@8", dtype="float64").plan([576]).memory == 576**2 * 8
     assert scope.Pruner("top_k_attention@8").plan([20_000]).memory == 0
     assert scope.Pruner("visionzip@8").plan([576]).memory >= 0
-    assert scope.Pruner("divprune@8").plan([576]).memory > 576**2 * 4
+    assert scope.Pruner("divprune@8").plan([576]).memory == 576**2 * 4
+    soft = {"recipe": "scope", "budget": 8, "similarity": {"name": "row_softmax", "of": "cosine"}}
+    assert scope.Pruner(soft).plan([576]).memory == 2 * 576**2 * 4
+    assert scope.Pruner({"recipe": "scope", "budget": 8, "combiner": "kernel"}).plan([576]).memory == 2 * 576**2 * 4
 
 
 def test_more_than_is_allowed_is_refused_before_it_is_made(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("scope_plugins.similarity.cosine.cosines", None)  # it would be an error of another kind
     with pytest.raises(scope.TooLargeError) as error:
-        scope.select(**tokens(count=5000), spec={"recipe": "scope", "budget": 4, "memory": 0.05})
+        scope.select(**tokens(count=5000), spec={"recipe": "scope", "budget": 4, "memory": 0.05, "optimizer": LOOP})
     message = str(error.value)
     for said in ("image 0", "'cosine'", "'facility_location'", "5000 x 5000", "100 MB", "54 MB", "partition", "memory"):
         assert said in message
@@ -53,7 +57,7 @@ def test_what_is_free_decides_where_the_spec_says_nothing(free: int | None, monk
         assert scope.select(**tokens(count=5000), spec="scope@1").counts == (1,)
     else:
         with pytest.raises(scope.TooLargeError, match="110 MB are free"):
-            scope.select(**tokens(count=5000), spec="scope@1")
+            scope.select(**tokens(count=5000), spec={"recipe": "scope", "budget": 1, "optimizer": LOOP})
 
 
 def test_a_budget_that_suffices_changes_nothing() -> None:

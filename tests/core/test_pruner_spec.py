@@ -41,7 +41,12 @@ class TestShortForm:
         ("text", "complaint"),
         [
             ("", "'' is no spec; write a recipe's name and a budget, e.g. 'scope@64' or 'scope@25%'"),
-            ("scope@", "no recipe is called 'scope@' (did you mean 'scope'?)"),
+            ("scope@", "a budget is missing: after @ stands a count or a percentage, e.g. scope@64 or scope@25%"),
+            ("scope@6,4", "'6,4' is no budget: after @ stands a count or a percentage, e.g. scope@64 or scope@25%"),
+            ("scope@64%%", "'64%%' is no budget: after @ stands a count"),
+            ("scope@no_cls@6k", "'6k' is no budget: after @ stands a count or a percentage, e.g. scope@no_cls@64"),
+            ("scope@official", "no recipe is called 'scope@official'"),
+            ("spoce@6,4", "no recipe is called 'spoce@6,4'"),
             ("scope@-5", "budget.keep: Input should be greater than or equal to 0 (given: -5)"),
             ("scope@150%", "budget.keep_ratio: Input should be less than or equal to 1 (given: 1.5)"),
             ("scope@0%", "budget.keep_ratio: Input should be greater than 0"),

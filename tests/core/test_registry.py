@@ -45,6 +45,30 @@ class TestNames:
         ):
             assert text in str(caught.value)
 
+    @pytest.mark.parametrize(
+        ("kind", "name", "hinted"),
+        [
+            ("saliency", "acme.peak", True),
+            ("saliency", "peak", False),
+            ("saliency", "cls_attentoin.", False),
+            ("recipe", "lab.best", True),
+            ("zoo", "qwen2.5", False),
+        ],
+    )
+    def test_a_name_of_a_vendor_is_told_where_to_come_from(
+        self, registry: Registry, kind: str, name: str, hinted: bool
+    ) -> None:
+        with pytest.raises(UnknownNameError) as caught:
+            registry.get(kind, name)
+        assert ("install its package, or name its file with --plugin FILE.py" in str(caught.value)) is hinted
+
+    def test_a_vendor_whose_plugin_is_broken_is_not_told_to_install_it(self) -> None:
+        failure = Failure(Origin("acme", "1.2", "depth", "acme_depth"), "ImportError: no zlib")
+        with pytest.raises(UnknownNameError) as caught:
+            Registry([record("beta.a", "beta")], failures=[failure]).get("saliency", "acme.depth")
+        assert "broken plugin" in str(caught.value)
+        assert "install its package" not in str(caught.value)
+
     def test_each_kind_of_part_has_at_most_one_default(self, registry: scope.Registry) -> None:
         for kind in (kind.name for kind in KINDS if kind.base):
             defaults = [r.name for r in registry.records(kind) if getattr(r.item, "default", False)]

@@ -53,6 +53,20 @@ def test_verdicts(evidence: ModuleType) -> None:
     assert evidence.verdict(turned) == "the other way: -3.0 (-5.2 .. -1.1)"
 
 
+def test_what_is_not_drawn_lies_under_a_line_that_is(evidence: ModuleType) -> None:
+    runs = evidence.measured()["ablation"]["runs"]
+    right = {name: [run["accuracy"] for run in runs if run["name"] == name] for name in ("alpha-0", "coverage-only")}
+    assert evidence.NOT_DRAWN == ("alpha-0",)
+    assert right["alpha-0"] == right["coverage-only"] != []
+
+
+def test_pictures_have_a_colour_for_everybody(evidence: ModuleType) -> None:
+    for found in evidence.measured().values():
+        names = {run["name"] for run in found["runs"] if run["role"] != "bound"} - set(evidence.NOT_DRAWN)
+        assert names <= set(evidence.COLOURS)
+        assert len({evidence.COLOURS[name] for name in names}) == len(names)
+
+
 def test_a_page_of_made_up_results(evidence: ModuleType, monkeypatch: pytest.MonkeyPatch) -> None:
     """SCOPE answers everything, alpha 2 nothing, everybody else a half."""
     keeps = (192, 128, 64, 32, 16)
@@ -68,6 +82,6 @@ def test_a_page_of_made_up_results(evidence: ModuleType, monkeypatch: pytest.Mon
     row = next(line for line in page.splitlines() if line.startswith("| SCOPE more than random tokens"))
     assert row.count("yes: +50.0") == 3
     row = next(line for line in page.splitlines() if line.startswith("| alpha 1 more than 0.5"))
-    assert row.count("not separated: +0.0") == 3
+    assert row.count("not separated: 0.0 (0.0 .. 0.0)") == 3
     row = next(line for line in page.splitlines() if line.startswith("| alpha 1 more than 2"))
     assert row.count("yes: +50.0") == 3

@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib.util
 import inspect
 import re
+import tomllib
 from pathlib import Path
 from types import ModuleType
 
@@ -132,6 +133,29 @@ def test_every_error_is_on_the_errors_page() -> None:
         if inspect.isclass(getattr(scope, name)) and issubclass(getattr(scope, name), Exception)
     ]
     assert [name for name in errors if name not in page] == []
+
+
+def test_every_extra_is_in_the_quick_start_with_what_it_brings() -> None:
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text("utf-8"))["project"]
+    rows = re.findall(r"^\| (none|`\w+`) \| (.*?) \| .+ \|$", (DOCS / "quickstart.md").read_text("utf-8"), re.MULTILINE)
+    shown = {name.strip("`"): {word.split()[0] for word in brings.split(", ")} for name, brings in rows}
+    assert shown == {
+        extra: {name for text in needs for name in brought(text)}
+        for extra, needs in {"none": project["dependencies"], **project["optional-dependencies"]}.items()
+    }
+
+
+def brought(requirement: str) -> list[str]:
+    """The package of a requirement; extras of our own, in backticks."""
+    name, extras = re.match(r"([\w.-]+?)(?:\[(.*)\])?(?=[<>=;\s]|$)", requirement).groups()
+    return [f"`{extra}`" for extra in extras.split(",")] if name == "scope-core" else [name]
+
+
+@PAGE
+def test_nobody_is_told_to_fetch_scope_core_from_an_index(page: Path) -> None:
+    """It is on none yet: pages install it from a checkout. (Hints of the program are for who has it already.)"""
+    found = re.findall(r"pip install[^`\n]*", page.read_text("utf-8"))
+    assert [text for text in found if re.search(r"(?<![/\w])scope-core", text)] == []
 
 
 def test_pictures_are_small_and_used() -> None:

@@ -11,8 +11,7 @@ from hypothesis import strategies as st
 from torch import Tensor
 
 import scope_core as scope
-from scope_plugins.coverage import _compiled
-from scope_plugins.coverage.facility_location import on_grid
+from scope_plugins.coverage import _compiled, _device
 
 KINDS = ("noise", "ties", "duplicates", "zero rows", "tiny", "negative", "huge")
 COMBINERS: tuple[Any, ...] = (
@@ -233,11 +232,11 @@ def test_scores_that_are_no_numbers_are_blamed_as_ever() -> None:
 def test_on_the_grid_sums_do_not_depend_on_their_order(scale: float, seed: int, count: int) -> None:
     generator = torch.Generator().manual_seed(seed)
     raw = torch.randn(1, count, count, generator=generator) * scale
-    matrix = on_grid(raw)
+    matrix = _device.on_grid(raw, _device.magic(raw))
     assert (matrix - raw).abs().max() <= scale * 1e-9
     order = torch.randperm(count, generator=generator)
     best = matrix.amax(2).clamp(min=0)
-    terms = (matrix.double() - best[:, :, None] / 2).clamp(min=0)
+    terms = (matrix - best[:, :, None] / 2).clamp(min=0)
     forwards, backwards = torch.zeros(count).double(), torch.zeros(count).double()
     for row in range(count):
         forwards += terms[0, row]
@@ -247,4 +246,4 @@ def test_on_the_grid_sums_do_not_depend_on_their_order(scale: float, seed: int, 
 
 def test_half_precision_is_left_as_published() -> None:
     matrix = torch.randn(1, 5, 5).half()
-    assert on_grid(matrix) is matrix
+    assert torch.equal(_device.on_grid(matrix, _device.magic(matrix)), matrix.double())

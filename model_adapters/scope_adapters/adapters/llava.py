@@ -134,7 +134,9 @@ class Llava(HuggingFaceAdapter[LlavaSpec]):
         """What went through tower and projector: one group of tokens per picture that the tower was given."""
         from scope_core import VisualTokens
 
-        base, tower, needs = model.base_model, self._tower(model), attachment.needs
+        base, needs = model.base_model, attachment.needs
+        tower = attachment.once("tower", lambda: self._tower(model))
+        modules = attachment.once("modules", lambda: [base.get_submodule(p) for p in (self.given, self.projector)])
         given: dict[str, Tensor] = {}
 
         def keep_given(_module: Any, args: Any) -> None:
@@ -147,8 +149,8 @@ class Llava(HuggingFaceAdapter[LlavaSpec]):
         layers = (layers,) if isinstance(layers, int) else layers
         first, *_, last = sorted([*layers, *layers], key=lambda layer: layer % (len(tower.layers) + 1))
         with ExitStack() as undo:
-            undo.callback(base.get_submodule(self.given).register_forward_pre_hook(keep_given).remove)
-            undo.callback(base.get_submodule(self.projector).register_forward_hook(keep_projected).remove)
+            undo.callback(modules[0].register_forward_pre_hook(keep_given).remove)
+            undo.callback(modules[1].register_forward_hook(keep_projected).remove)
             with probe(tower, needs, dtype=attachment.pruner.dtype, last=last, first=first or None) as capture:
                 output = base.get_image_features(**images, return_dict=True)
         features, grid = given[attachment.at].detach(), tower.grid(*images["pixel_values"].shape[-2:])

@@ -165,6 +165,10 @@ class Call:
                 f"place of the prompt's mask"
             )
 
+    def padding(self) -> int:
+        """The id that fills up shorter prompts; the outer config's can lie beyond the table."""
+        return max(int(getattr(self.model.config.get_text_config(), "pad_token_id", None) or 0), 0)
+
     def rewrite(self, kwargs: Mapping[str, Any]) -> Rewritten:
         """Encode, select, and shorten everything that runs along the prompt."""
         if self.inside is not None:
@@ -245,11 +249,8 @@ class Call:
         short = shorten(ids, mask, int(self.placeholder or 0), torch.cat(places))
         spent = set(self.adapter.image_inputs) - set(self.adapter.lasting_inputs)
         made = {name: value for name, value in kwargs.items() if name not in spent}
-        pad = getattr(
-            self.model.config.get_text_config(), "pad_token_id", None
-        )  # the outer one can lie beyond the table
-        made["input_ids"] = short.take(ids, max(int(pad or 0), 0))
-        if mask is not None or not bool(short.kept.all()):
+        made["input_ids"] = short.take(ids, self.attachment.once("padding", self.padding))
+        if mask is not None or not (short.plain or bool(short.kept.all())):
             made["attention_mask"] = short.take(torch.ones_like(ids) if mask is None else mask, 0)
         full = along.pop("position_ids", None)
         made.update({name: short.take(tensor, FILLS[name]) for name, tensor in along.items()})
@@ -259,8 +260,8 @@ class Call:
         policy = self.attachment.pruner.parts["positions"]
         numbered = full
         if numbered is None:  # as generate would number the full prompt
-            real = torch.ones_like(ids) if mask is None else mask.to(ids.device).long()
-            numbered = (real.cumsum(1) - 1).clamp(min=0)
+            real = torch.ones_like(ids) if mask is None or short.plain else mask.to(ids.device).long()
+            numbered = real.cumsum(1).sub_(1).clamp_(min=0)
         positions = self.adapter.positions(self.model, kwargs, short)
         if positions is None and not (self.inside is not None and self.inside.alone):
             positions = policy.position_ids(numbered, short.index, short.kept)
@@ -278,6 +279,6 @@ class Call:
         elif full is not None:
             made["position_ids"] = compact_positions(full, short)
         made["mm_encoder_outputs"] = {"image": output}
-        self.attachment.positions = short.index.masked_fill(~short.kept, -1)
+        self.attachment.positions = short.index if short.plain else short.index.masked_fill(~short.kept, -1)
         self.attachment.prompt_length, self.entered = ids.shape[1], short.index.shape[1]
         return Rewritten(made, ids, short)

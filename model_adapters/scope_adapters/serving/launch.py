@@ -16,6 +16,7 @@ from typing import Any
 from scope_adapters.serving import metrics
 from scope_adapters.serving.register import ARCHITECTURES
 from scope_adapters.serving.served import KEY, Served, written
+from scope_adapters.zoo.asking import asking
 from scope_core import AdapterError, MissingDependencyError, Pruner, Registry, SpecError, ZooError
 
 SERVER = "vllm.entrypoints.openai.api_server"
@@ -98,10 +99,12 @@ def configuration(model: str, revision: str | None = None) -> Any:
             "serving needs transformers and vLLM. Try: pip install 'scope-core[vllm]'"
         ) from error
     try:
-        return AutoConfig.from_pretrained(model, revision=revision)
+        with asking(model) as how:
+            return AutoConfig.from_pretrained(model, revision=revision, **how)
     except (OSError, ValueError) as error:
+        text = " ".join(str(error).split())
         raise ZooError(
-            f"the configuration of '{model}' cannot be read; give a folder with a checkpoint, or a hub id: {error}"
+            f"the configuration of '{model}' cannot be read; give a folder with a checkpoint, or a hub id: {text}"
         ) from error
 
 
@@ -111,12 +114,13 @@ def has_template(model: str, revision: str | None = None) -> bool:
 
     def found(name: str) -> str | None:
         quiet = {"_raise_exceptions_for_missing_entries": False, "_raise_exceptions_for_connection_errors": False}
-        path: str | None = cached_file(model, name, revision=revision, **quiet)
+        path: str | None = cached_file(model, name, revision=revision, **quiet, **how)
         return path
 
-    if any(found(name) for name in _TEMPLATE_FILES):
-        return True
-    settings = [found(name) for name in ("processor_config.json", "tokenizer_config.json")]
+    with asking(model) as how:
+        if any(found(name) for name in _TEMPLATE_FILES):
+            return True
+        settings = [found(name) for name in ("processor_config.json", "tokenizer_config.json")]
     return any(path and "chat_template" in json.loads(Path(path).read_text("utf-8")) for path in settings)
 
 

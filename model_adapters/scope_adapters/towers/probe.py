@@ -7,6 +7,7 @@ skipped.
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
@@ -125,23 +126,29 @@ def probe(
     """
     count = len(tower.layers)
     capture = Capture(tower, dtype)
+    wanted = _wanted(needs, count)
+    with ExitStack() as undo:
+        for part, index in wanted:
+            undo.callback(_watch(capture, part, index).remove)
+        if last is not None:
+            top = max([layer_index(last, count, "hidden"), *(index for _, index in wanted)])
+            for index in range(top + 1, count):
+                replace_attribute(tower.layers[index], "forward", _identity, undo)
+        if first is not None:
+            resume(tower.layers, min([layer_index(first, count, "hidden"), *(index for _, index in wanted)]), undo)
+        yield capture
+
+
+@functools.lru_cache(maxsize=64)
+def _wanted(needs: frozenset[str], count: int) -> list[tuple[str, int]]:
+    """``(what to keep, index of the layer)`` for those of ``needs`` that a tower of ``count`` layers gives."""
     wanted: set[tuple[str, int]] = set()
     for name in needs:
         family, layer = parse_signal(name)
         if family in _FAMILIES and layer is not None:
             index = layer_index(layer, count, name)
-            parts = _READS.get(family, ("query", "key", "mask"))
-            wanted |= {(part, index) for part in parts}
-    with ExitStack() as undo:
-        for part, index in sorted(wanted):
-            undo.callback(_watch(capture, part, index).remove)
-        if last is not None:
-            top = max([layer_index(last, count, "hidden"), *(index for _, index in wanted)])
-            for layer in tower.layers[top + 1 :]:
-                replace_attribute(layer, "forward", _identity, undo)
-        if first is not None:
-            resume(tower.layers, min([layer_index(first, count, "hidden"), *(index for _, index in wanted)]), undo)
-        yield capture
+            wanted |= {(part, index) for part in _READS.get(family, ("query", "key", "mask"))}
+    return sorted(wanted)
 
 
 def layer_index(layer: int, count: int, name: str) -> int:

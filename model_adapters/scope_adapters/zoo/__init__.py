@@ -135,11 +135,10 @@ def scope_zoo() -> Iterable[ZooEntry]:
                 f"llava-{family}-shape-{size}",
                 "model",
                 "scope_adapters.zoo.shapes:load",
-                f"llava-{family}-shape-{size}",
+                "",
                 f"random weights, shape of LLaVA-{family.replace('next', 'NeXT')} 7B"
                 + ("" if scale == 1 else f" at 1/{scale} of width and depth")
                 + ": for timing",
-                licence="none",
                 parameters={4: "173M", 2: "984M", 1: "7.06B"}[scale],
                 recipe=f"scope@{keep}",
                 adapter=adapter,

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
+from scope_adapters.zoo.asking import asking
 from scope_core import LoadedModel, MissingDependencyError, TokensError, ZooError
 
 if TYPE_CHECKING:
@@ -36,7 +37,10 @@ def from_pretrained(class_name: str, source: str, **options: Any) -> Any:
     except ImportError as error:
         raise MissingDependencyError(f"'{source}' needs transformers: pip install 'scope-core[hf]'") from error
     try:
-        return getattr(transformers, class_name).from_pretrained(source, **options)
+        with asking(source) as how:
+            if how and "Model" in class_name:  # they look for an adapter of PEFT's before anything else
+                how = {**how, "adapter_kwargs": how}
+            return getattr(transformers, class_name).from_pretrained(source, **{**how, **options})
     except ImportError as error:
         text = " ".join(str(error).split())
         raise MissingDependencyError(f"'{source}' needs a package that is not installed: {text}") from error

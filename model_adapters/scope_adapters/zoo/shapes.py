@@ -32,7 +32,7 @@ def load(
     """Build the model where it is to be.
 
     Args:
-        source: Named in the zoo entry; nothing is fetched.
+        source: Empty in the zoo entry: nothing is fetched.
         tiled: LLaVA-NeXT instead of LLaVA-1.5: square pictures are five tiles, 2880 patches.
         scale: Divides widths, depths and heads of the 7B model: 1, 2, 4 or 8.
         seed: Of the weights.
@@ -51,7 +51,8 @@ def load(
     config, kind = _config(tiled, scale), getattr(torch, dtype)
     with torch.device("meta"):
         count = sum(weight.numel() for weight in family(config).parameters())
-    _check_room(count * kind.itemsize, f"{source} ({count / 1e9:.2f}B parameters in {dtype})", torch.device(device))
+    name = f"{'LLaVA-NeXT' if tiled else 'LLaVA-1.5'} 7B / {scale}"
+    _check_room(count * kind.itemsize, f"{name} ({count / 1e9:.2f}B parameters in {dtype})", torch.device(device))
     before = torch.get_default_dtype()
     torch.set_default_dtype(kind)
     try:
@@ -81,7 +82,7 @@ def load(
         model=model,
         inputs=inputs,
         decode=lambda ids: " ".join(map(str, torch.as_tensor(ids).flatten().tolist())),
-        name=f"{'LLaVA-NeXT' if tiled else 'LLaVA-1.5'} 7B / {scale}",
+        name=name,
         notes="weights are random: times, token counts and memory are real, answers and kept patches are noise",
     )
 

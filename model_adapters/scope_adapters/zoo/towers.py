@@ -8,6 +8,7 @@ from typing import Any
 
 from scope_adapters.towers.huggingface import HuggingFaceTower
 from scope_adapters.towers.timm import TimmTower
+from scope_adapters.zoo.asking import asking
 from scope_adapters.zoo.hub import from_pretrained
 from scope_core import MissingDependencyError, ZooError
 
@@ -64,7 +65,8 @@ def from_timm(source: str, *, pretrained: bool = True, layer: int = -2, **option
     except ImportError as error:
         raise MissingDependencyError(f"'{source}' needs timm: pip install 'scope-core[timm]'") from error
     try:
-        module = timm.create_model(source, pretrained=pretrained, **{"num_classes": 0, **options}).eval()
+        with asking(source):
+            module = timm.create_model(source, pretrained=pretrained, **{"num_classes": 0, **options}).eval()
     except OSError as error:
         raise ZooError(
             f"cannot load '{source}' from the Hugging Face hub: {error}. On a machine that reaches the hub run `scope "

@@ -32,6 +32,8 @@ class Kernel(Combiner[KernelSpec]):
     Source: CDPruner, arXiv 2506.10967 (theta: Chen, Zhang, Zhou, NeurIPS 2018; off in its release).
     """
 
+    matrices = 1
+
     def prepare(self, saliency: Tensor, tokens: VisualTokens) -> Tensor:
         """(B, N) the weights r.
 
@@ -44,7 +46,14 @@ class Kernel(Combiner[KernelSpec]):
 
     def condition(self, similarity: Tensor, saliency: Tensor) -> Tensor:
         """(B, N, N) ``r_i S_ij r_j``, exactly symmetric where S is."""
-        return similarity * (saliency[:, :, None] * saliency[:, None, :])
+        weights = saliency[:, :, None] * saliency[:, None, :]
+        return weights.mul_(similarity) if weights.dtype == similarity.dtype else weights * similarity
+
+    def affine(self, saliency: Tensor) -> tuple[Tensor, Tensor]:
+        """Scale and offset of the gain."""
+        import torch
+
+        return torch.ones_like(saliency), torch.zeros_like(saliency)
 
     def combine(self, gain: Tensor, saliency: Tensor) -> Tensor:
         """(B, N) the gain."""

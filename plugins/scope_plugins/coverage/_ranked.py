@@ -9,7 +9,8 @@ from __future__ import annotations
 import functools
 from abc import abstractmethod
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any, ClassVar, Literal, TypeVar
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, ClassVar, TypeVar
 
 from scope_core import ComponentSpec, CoverageFunction
 from scope_plugins.coverage._compiled import available, compiled
@@ -18,10 +19,24 @@ if TYPE_CHECKING:
     import numpy as np
     from torch import Tensor
 
-    from scope_core import Picks, VisualTokens
+    from scope_core import Blocks, Picks, VisualTokens
 
-Change = Literal["minimum", "minus"]
-"""What a pick's row does to gains."""
+
+@dataclass(frozen=True)
+class Change:
+    """What picking p does: ``v_j = constant + row * S_pj + column * S_jp`` changes the gain of token j.
+
+    Attributes:
+        minimum: Whether it becomes ``min(gain_j, v_j)``, for the first pick ``v_j``; else ``gain_j - v_j``.
+        constant: 0 or 1.
+        row: 0, 1 or -1.
+        column: 0, 1 or -1.
+    """
+
+    minimum: bool
+    constant: int = 0
+    row: int = 0
+    column: int = 0
 
 
 S = TypeVar("S", bound=ComponentSpec)
@@ -31,14 +46,15 @@ class Ranked(CoverageFunction[S]):
     """Coverage that this file's loop can be greedy for.
 
     Attributes:
-        change: What a pick's row does to gains.
+        change: What a pick's row and column do to gains.
     """
 
-    change: ClassVar[Change] = "minimum"
+    matrices = 0
+    change: ClassVar[Change]
 
     @abstractmethod
-    def rows(self, similarity: Tensor, tokens: VisualTokens) -> tuple[Tensor, Tensor]:
-        """(B, N, N) rows and (B, N) gains of the empty set, as for `picks` of this file."""
+    def first(self, similarity: Tensor, tokens: VisualTokens) -> Tensor:
+        """(B, N) gains of the empty set."""
 
     def picks(
         self, similarity: Tensor, tokens: VisualTokens, scale: Tensor, offset: Tensor, keep: Sequence[int]
@@ -46,24 +62,44 @@ class Ranked(CoverageFunction[S]):
         """Greedy in one compiled loop on the CPU, where numba is installed."""
         if self.why_no_picks(similarity):
             return None
-        return picks(*self.rows(similarity, tokens), self.change, tokens, scale, offset, keep)
+        return picks(similarity, self.first(similarity, tokens), self.change, tokens, scale, offset, keep)
+
+    def first_in_blocks(self, blocks: Blocks, tokens: VisualTokens) -> Tensor:
+        """(N,) float64 gains of the empty set of one group."""
+        return blocks.own.new_zeros(blocks.own.shape)
+
+    def picks_in_blocks(self, blocks: Blocks, tokens: VisualTokens, scale: Tensor, offset: Tensor, keep: int) -> Picks:
+        """Greedy that reads one row of similarities for each pick."""
+        from scope_plugins.coverage._blocks import greedy
+
+        change, fresh = self.change, True
+
+        def after(pick: Tensor, gain: Tensor) -> Tensor:
+            nonlocal fresh
+            value = change.constant + (change.row + change.column) * blocks.row(pick)
+            replaced, fresh = fresh, False
+            if not change.minimum:
+                return gain - value
+            return value if replaced else gain.minimum(value)
+
+        return greedy(self.first_in_blocks(blocks, tokens), after, tokens, scale, offset, keep)
 
     def why_no_picks(self, similarity: Tensor) -> str:
         """No compiler, or half precision."""
         return why_not(similarity)
 
 
-def why_not(similarity: Tensor) -> str:
-    """Why `picks` has no answer, in words; empty where it has one."""
-    if similarity.device.type != "cpu":
+def why_not(similarity: Tensor | None) -> str:
+    """Why `picks` has no answer, in words; empty where it has one. None for coverage that reads no similarity."""
+    if similarity is not None and similarity.device.type != "cpu":
         return f"it is compiled for the CPU only, and the similarity is on {similarity.device}"
-    if similarity.dtype.itemsize < 4:
+    if similarity is not None and similarity.dtype.itemsize < 4:
         return f"half precision ({similarity.dtype}) is computed step by step, as published; use dtype: float32"
     return "" if available() else 'numba is not installed; pip install "scope-core[fast]"'
 
 
 def picks(
-    rows: Tensor,
+    similarity: Tensor,
     gain: Tensor,
     change: Change,
     tokens: VisualTokens,
@@ -71,12 +107,12 @@ def picks(
     offset: Tensor,
     keep: Sequence[int],
 ) -> Picks | None:
-    """Greedy where picking p makes the gain of token j ``min(gain_j, rows_pj)``, or ``gain_j - rows_pj``.
+    """Greedy where picks change gains as ``change`` says, in the precision of gains.
 
     Args:
-        rows: (B, N, N) of the dtype of gains.
+        similarity: (B, N, N), read in place.
         gain: (B, N) gains of the empty set.
-        change: Which of the two; for the minimum, the first pick's row replaces the gains.
+        change: What a pick does.
         tokens: (B, N).
         scale: (B, N) of the score ``gain * scale + offset``, finite.
         offset: (B, N) likewise.
@@ -96,11 +132,12 @@ def picks(
     shape = (len(keep), max(keep, default=0))
     made = torch.full(shape, -1, device="cpu")
     gains, scores = (torch.full(shape, torch.nan, dtype=gain.dtype, device="cpu") for _ in range(2))
-    read = (rows, gain, tokens.valid, tokens.required, *narrow)
+    read = (similarity, gain, tokens.valid, tokens.required, *narrow)
     columns = [tensor.detach().contiguous().numpy() for tensor in (*read, made, gains, scores)]
-    run = kernel()
+    run, exact = kernel(), columns[1].dtype.type  # constants of the gains' dtype: nothing is computed in another
+    weights = exact(change.constant), exact(change.row), exact(change.column)
     for group, count in enumerate(keep):
-        run(*(column[group] for column in columns), change == "minimum", count)
+        run(*(column[group] for column in columns), change.minimum, *weights, count)
     return Picks(made, gains, scores)
 
 
@@ -111,7 +148,7 @@ def kernel() -> Any:
 
 
 def _greedy(
-    rows: np.ndarray,
+    similarity: np.ndarray,
     start: np.ndarray,
     valid: np.ndarray,
     required: np.ndarray,
@@ -121,6 +158,9 @@ def _greedy(
     gains: np.ndarray,
     scores: np.ndarray,
     minimum: bool,
+    constant: float,
+    of_row: float,
+    of_column: float,
     count: int,
 ) -> None:
     size = start.shape[0]
@@ -137,9 +177,12 @@ def _greedy(
                     pick, highest = j, score
         picks[step], gains[step], scores[step] = pick, gain[pick], highest
         left[pick] = False
-        row = rows[pick]
+        row, column = similarity[pick], similarity[:, pick]
         for j in range(size):
+            value = constant + of_row * row[j]
+            if of_column != 0:
+                value += of_column * column[j]
             if not minimum:
-                gain[j] -= row[j]
-            elif step == 0 or row[j] < gain[j]:
-                gain[j] = row[j]
+                gain[j] -= value
+            elif step == 0 or value < gain[j]:
+                gain[j] = value

@@ -13,7 +13,7 @@ from scope_plugins.coverage import _device
 if TYPE_CHECKING:
     from torch import Tensor
 
-    from scope_core import Picks, VisualTokens
+    from scope_core import Blocks, Picks, VisualTokens
 
 
 class FacilityLocationSpec(ComponentSpec):
@@ -25,6 +25,7 @@ class FacilityLocationSpec(ComponentSpec):
 @dataclass
 class _State:
     similarity: Tensor  # (B, N, N)
+    rounder: Tensor  # (1,): similarities are rounded to the grid as they are read, so that no copy is made
     best: Tensor  # (B, N): running maximum c_i, starts at 0
     gains: Tensor  # (B, N)
 
@@ -39,12 +40,7 @@ class FacilityLocation(CoverageFunction[FacilityLocationSpec]):
     monotone = True
     submodular = True
 
-    @property
-    def matrices(self) -> float:  # type: ignore[override]  # it depends on what is installed
-        """None: the compiled loop rounds as it reads. Without it, a rounded copy."""
-        from scope_plugins.coverage import _compiled
-
-        return 0 if _compiled.available() else 1
+    matrices = 0
 
     def picks(
         self, similarity: Tensor, tokens: VisualTokens, scale: Tensor, offset: Tensor, keep: Sequence[int]
@@ -70,11 +66,31 @@ class FacilityLocation(CoverageFunction[FacilityLocationSpec]):
             return _triton.why_not(similarity.device)
         return "" if _compiled.available() else 'numba is not installed; pip install "scope-core[fast]"'
 
+    def picks_in_blocks(self, blocks: Blocks, tokens: VisualTokens, scale: Tensor, offset: Tensor, keep: int) -> Picks:
+        """Greedy in which only rows whose running maximum rises are computed again; all where most do."""
+        import torch
+
+        from scope_plugins.coverage._blocks import greedy, rises
+
+        best = torch.zeros_like(blocks.own)
+
+        def after(pick: Tensor, gain: Tensor) -> Tensor:
+            nonlocal best
+            had, best = best, best.maximum(blocks.row(pick))
+            risen = (best > had).nonzero()[:, 0]
+            if 2 * len(risen) > len(best):  # every pair is computed once there, a risen row's with all
+                return rises(blocks, best)
+            for rows, columns, block in blocks.rows(risen):
+                gain[columns] -= block.clamp_(max=best[rows, None]).sub_(had[rows, None]).clamp_(min=0).sum(0)
+            return gain
+
+        return greedy(rises(blocks, best), after, tokens, scale, offset, keep)
+
     def start(self, similarity: Tensor, tokens: VisualTokens) -> _State:
         """Nothing is covered yet."""
-        similarity = on_grid(similarity)
+        similarity, rounder = similarity.contiguous(), _device.magic(similarity)
         best = tokens.features.new_zeros(tokens.shape[:2])
-        return _State(similarity, best, _full_gains(similarity, best))
+        return _State(similarity, rounder, best, _full_gains(similarity, rounder, best))
 
     def gain(self, state: _State) -> Tensor:
         """(B, N), at least 0."""
@@ -84,37 +100,33 @@ class FacilityLocation(CoverageFunction[FacilityLocationSpec]):
         """Raise the running maximum; only rows where it rose can change a gain."""
         import torch
 
-        index = pick[:, None, None].expand(-1, state.similarity.shape[1], 1)
-        best = state.best.maximum(state.similarity.gather(2, index)[..., 0])
+        similarity, rounder = state.similarity, state.rounder
+        index = pick[:, None, None].expand(-1, similarity.shape[1], 1)
+        here = _device.on_grid(similarity.gather(2, index)[..., 0], rounder)
+        best = state.best.maximum(here.to(similarity.dtype))
         # as published, half precision re-sums every row, rounding included; and on an accelerator to ask which rows
         # rose would wait for it
         if best.dtype.itemsize < 4 or not _device.on_host(best):
-            return _State(state.similarity, best, _full_gains(state.similarity, best))
-        group, row = (best > state.best).nonzero(as_tuple=True)
+            return _State(similarity, rounder, best, _full_gains(similarity, rounder, best))
+        count, gains = best.shape[1], state.gains.clone()
+        risen = (best > state.best).flatten().nonzero()[:, 0]
+        raw = similarity.new_empty(max(1, _device.together(best) // count), count)
+        exact = torch.empty_like(raw, dtype=torch.float64)
+        new, had = (column.double().flatten()[:, None] for column in (best, state.best))
         # sums are exact on the grid, so gains neither drift over hundreds of picks nor depend on the order
-        gains, few = state.gains.clone(), max(1, _device.BLOCK // best.shape[1])
-        for mine, risen in zip(torch.split(group, few), torch.split(row, few), strict=True):
-            rows = state.similarity[mine, risen].double()
-            lost = (rows - state.best[mine, risen, None]).clamp_(min=0) - (rows - best[mine, risen, None]).clamp_(min=0)
-            gains.index_add_(0, mine, lost, alpha=-1)
-        return _State(state.similarity, best, gains)
-
-
-def on_grid(similarity: Tensor) -> Tensor:
-    """The matrix rounded to multiples of a power of two so small that sums of a column are exact in float64.
-
-    Then gains depend neither on the order of summation nor on whether they are kept up to date or summed anew, and
-    equal gains are equal to the last bit, whoever computes them. For N = 576 and similarities up to 1 the step is
-    2^-41, far below what float32 says of a cosine; half precision stays as it is.
-    """
-    if not _device.on_host(similarity):
-        return _device.on_grid(similarity)
-    step, _ = grid(similarity)
-    return (similarity / step).round_().mul_(step) if step else similarity
+        for few in torch.split(risen, len(raw)):
+            torch.index_select(similarity.flatten(0, 1), 0, few, out=raw[: len(few)])
+            lost = exact[: len(few)].copy_(raw[: len(few)]).add_(rounder).sub_(rounder)
+            lost.clamp_(max=new[few]).sub_(had[few]).clamp_(min=0)
+            gains.index_add_(0, few // count, lost, alpha=-1)
+        return _State(similarity, rounder, best, gains)
 
 
 def grid(similarity: Tensor) -> tuple[float, float]:
-    """The grid's step, and the largest absolute similarity; a step of 0 where numbers are to stay as they are."""
+    """The step of the grid of `_device.magic`, and the largest absolute similarity.
+
+    A step of 0 leaves numbers as they are.
+    """
     import torch
 
     if similarity.dtype.itemsize < 4 or not similarity.numel():
@@ -128,11 +140,11 @@ def grid(similarity: Tensor) -> tuple[float, float]:
     return (0.0, largest) if step < torch.finfo(similarity.dtype).tiny else (step, largest)
 
 
-def _full_gains(similarity: Tensor, best: Tensor) -> Tensor:
+def _full_gains(similarity: Tensor, rounder: Tensor, best: Tensor) -> Tensor:
     import torch
 
     if best.dtype.itemsize >= 4:
-        return _device.full_gains(similarity, best)
+        return _device.full_gains(similarity, rounder, best)
     # columns a few at a time: their sums are those of the whole, which is never made
-    columns = torch.split(similarity, max(1, _device.BLOCK // max(1, best.numel())), dim=2)
+    columns = torch.split(similarity, max(1, _device.together(best) // max(1, best.numel())), dim=2)
     return _device.joined([(some - best[:, :, None]).clamp_(min=0).sum(1) for some in columns])

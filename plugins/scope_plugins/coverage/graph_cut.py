@@ -8,12 +8,13 @@ from typing import TYPE_CHECKING, Annotated, Literal
 from pydantic import Field
 
 from scope_core import ComponentSpec
-from scope_plugins.coverage._ranked import Ranked
+from scope_plugins.coverage import _device
+from scope_plugins.coverage._ranked import Change, Ranked
 
 if TYPE_CHECKING:
     from torch import Tensor
 
-    from scope_core import VisualTokens
+    from scope_core import Blocks, VisualTokens
 
 
 class GraphCutSpec(ComponentSpec):
@@ -26,8 +27,8 @@ class GraphCutSpec(ComponentSpec):
 
 @dataclass
 class _State:
-    both: Tensor  # (B, N, N): S + S^T
-    gains: Tensor  # (B, N)
+    similarity: Tensor  # (B, N, N)
+    gains: Tensor  # (B, N) float64
 
 
 class GraphCut(Ranked[GraphCutSpec]):
@@ -39,18 +40,28 @@ class GraphCut(Ranked[GraphCutSpec]):
 
     submodular = True
     nonnegative_similarity = True
-    matrices = 4
-    change = "minus"
+    change = Change(minimum=False, row=1, column=1)
 
-    def rows(self, similarity: Tensor, tokens: VisualTokens) -> tuple[Tensor, Tensor]:
-        """What `start` has."""
-        state = self.start(similarity, tokens)
-        return state.both, state.gains
+    def first(self, similarity: Tensor, tokens: VisualTokens) -> Tensor:
+        """``g_j = b sum_i S_ij - S_jj``."""
+        own = similarity.diagonal(dim1=1, dim2=2).double()
+        total = own.new_zeros(own.shape)
+        for rows in _device.blocks(similarity):
+            total += rows.double().sum(1)
+        return self.spec.balance * total - own
+
+    def first_in_blocks(self, blocks: Blocks, tokens: VisualTokens) -> Tensor:
+        """``g_j = b sum_i S_ij - S_jj``."""
+        total = blocks.own.new_zeros(blocks.own.shape)
+        for rows, columns, block in blocks.triangle():
+            total[columns] += block.sum(0)
+            if rows != columns:
+                total[rows] += block.sum(1)
+        return self.spec.balance * total - blocks.own
 
     def start(self, similarity: Tensor, tokens: VisualTokens) -> _State:
-        """``g_j = b sum_i S_ij - S_jj``."""
-        matrix = similarity.double()
-        return _State(matrix + matrix.mT, self.spec.balance * matrix.sum(1) - matrix.diagonal(dim1=1, dim2=2))
+        """Nothing is kept."""
+        return _State(similarity, self.first(similarity, tokens))
 
     def gain(self, state: _State) -> Tensor:
         """(B, N)."""
@@ -58,5 +69,8 @@ class GraphCut(Ranked[GraphCutSpec]):
 
     def add(self, state: _State, pick: Tensor) -> _State:
         """``g_j`` falls by ``S_jp + S_pj``."""
-        index = pick[:, None, None].expand(-1, 1, state.both.shape[2])
-        return _State(state.both, state.gains - state.both.gather(1, index)[:, 0])
+        import torch
+
+        groups = torch.arange(len(pick), device=pick.device)
+        row, column = state.similarity[groups, pick].double(), state.similarity[groups, :, pick].double()
+        return _State(state.similarity, state.gains - (row + column))

@@ -2,18 +2,24 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Annotated, Literal
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Annotated, Literal, NoReturn
 
 from pydantic import Field
 
-from scope_core import ComponentSpec, CoverageFunction, SpecError
+from scope_core import ComponentSpec, SpecError
 from scope_plugins.coverage import _device
+from scope_plugins.coverage._incremental import Incremental, arrays
 
 if TYPE_CHECKING:
     from torch import Tensor
 
     from scope_core import VisualTokens
+    from scope_plugins.coverage._incremental import Group
+
+BLOCK = 64
+"""Rows of the factor that are allocated, and multiplied, together."""
 
 
 class LogDetSpec(ComponentSpec):
@@ -26,24 +32,46 @@ class LogDetSpec(ComponentSpec):
 
 @dataclass
 class _State:
-    kernel: Tensor  # (B, N, N) float64
-    factor: Tensor  # (B, t, N) rows of the Cholesky factor, one per pick
-    variance: Tensor  # (B, N): what is left of each token's variance, given the picks
+    similarity: Tensor  # (B, N, N)
+    factor: list[Tensor]  # (B, BLOCK, N) float64 each: one row per pick, its covariances given the picks before
+    scratch: Tensor  # (B, BLOCK, N) float64
+    pivots: Tensor  # (B, t) float64: what was left of each pick's variance
+    variance: Tensor  # (B, N) float64: what is left of each token's variance, given the picks
     floor: Tensor  # (B, N): below this, nothing is left but rounding
 
 
-class LogDet(CoverageFunction[LogDetSpec]):
+class LogDet(Incremental[LogDetSpec]):
     """``f(A) = log det(S_A + ridge I)``; gain ``log(S_jj + ridge - S_jA (S_A + ridge I)^-1 S_Aj)``.
 
     Defined for symmetric positive semi-definite similarities (cosine, dot product, places); submodular, but a gain may
-    be negative. One row of a Cholesky factor per pick makes greedy exact in O(N K^2): Chen, Zhang, Zhou, "Fast greedy
-    MAP inference for DPPs", NeurIPS 2018. Computed in float64. A token that depends linearly on kept ones adds nothing:
+    be negative. One row of a factor ``L D L^T`` per pick makes greedy exact in O(N K^2): Chen, Zhang, Zhou, "Fast
+    greedy MAP inference for DPPs", NeurIPS 2018; here without square roots, and summed in the order of picks, so that
+    the compiled way rounds as torch does. Computed in float64. A token that depends linearly on kept ones adds nothing:
     its gain is the logarithm of the smallest number, so that such tokens come last, by index.
     Source: CDPruner, arXiv 2506.10967.
     """
 
     submodular = True
-    matrices = 2
+    matrices = 2  # the factor, K x N in float64, where all tokens are picked
+
+    def groups(self, similarity: Tensor, tokens: VisualTokens) -> Callable[[int, int], Group]:
+        """Compiled: the rows of the factor one after the other, in `add`'s order.
+
+        Raises:
+            SpecError: as `start` and `add`.
+        """
+        from scope_plugins.coverage._compiled_log_det import factoring
+
+        variances, floors = self._variance(similarity, tokens)
+        matrices, gains = arrays(similarity), _remains(variances, floors).log()
+
+        def refuse() -> NoReturn:
+            raise SpecError(self._refusal("is not positive semi-definite"))
+
+        def group(index: int, count: int) -> Group:
+            return factoring(matrices[index], variances[index], floors[index], gains[index], count, refuse)
+
+        return group
 
     def start(self, similarity: Tensor, tokens: VisualTokens) -> _State:
         """Nothing is kept: every token has its whole variance.
@@ -51,28 +79,13 @@ class LogDet(CoverageFunction[LogDetSpec]):
         Raises:
             SpecError: the similarity is not symmetric, or one of a token to itself is negative.
         """
-        import torch
-
-        rounding = torch.finfo(similarity.dtype).eps
-        if similarity.numel():
-            apart = similarity - similarity.mT
-            size = similarity.amax((1, 2)).maximum(-similarity.amin((1, 2))).double()
-            if bool((apart.amax((1, 2)).double() > 64 * rounding * size).any()):  # one of (i, j) and (j, i) is positive
-                raise SpecError(self._refusal("is not symmetric"))
-            del apart
-        kernel = similarity.double()
-        variance = kernel.diagonal(dim1=1, dim2=2).clone()
-        if bool((variance < 0).any()):
-            raise SpecError(self._refusal(f"of a token to itself is {float(variance.min()):.4g}"))
-        variance = (variance + self.spec.ridge).masked_fill(~tokens.valid, 0)
-        return _State(kernel, kernel.new_zeros(len(kernel), 0, kernel.shape[1]), variance, 16 * rounding * variance)
+        variance, floor = self._variance(similarity, tokens)
+        scratch = variance.new_empty(len(variance), BLOCK, variance.shape[1])
+        return _State(similarity.detach(), [], scratch, variance[:, :0], variance, floor)
 
     def gain(self, state: _State) -> Tensor:
         """(B, N); its exponential is the token's variance that the picks leave unexplained."""
-        import torch
-
-        spent = state.variance <= state.floor
-        return state.variance.masked_fill(spent, torch.finfo(torch.float64).tiny).log()
+        return _remains(state.variance, state.floor).log()
 
     def add(self, state: _State, pick: Tensor) -> _State:
         """One more row of the factor.
@@ -83,15 +96,20 @@ class LogDet(CoverageFunction[LogDetSpec]):
         """
         import torch
 
-        rows = torch.arange(len(pick), device=pick.device)
+        rows, count = torch.arange(len(pick), device=pick.device), state.pivots.shape[1]
         left = state.variance[rows, pick]
         spent = left <= state.floor[rows, pick]
-        known = torch.einsum("bt,btn->bn", state.factor[rows, :, pick], state.factor)
-        row = (state.kernel[rows, pick] - known) / left.masked_fill(spent, 1).sqrt()[:, None]
+        pivot, known = left.masked_fill(spent, 1), torch.zeros_like(state.variance)
+        for number, block in enumerate(state.factor):
+            pivots = state.pivots[:, number * BLOCK : (number + 1) * BLOCK]
+            some, terms = block[:, : pivots.shape[1]], state.scratch[:, : pivots.shape[1]]
+            torch.mul(some, (some[rows, :, pick] / pivots)[:, :, None], out=terms)
+            terms[:, 0] += known
+            known = terms.cumsum_(1)[:, -1].clone()  # in order, which a sum is not
+        row = state.similarity[rows, pick] - known
+        row[rows, pick] = left
         row = row.masked_fill(spent[:, None], 0)
-        row[rows, pick] = left.clamp(min=0).sqrt()
-        row = row.masked_fill(spent[:, None], 0)
-        variance = state.variance - row.square()
+        variance = state.variance - row * row / pivot[:, None]
         variance[rows, pick] = 0
         # rounding of entries counts too: a token's own variance may underflow where its covariances do not
         rounding = (1000 * state.floor).maximum(state.floor.amax(1, keepdim=True))
@@ -100,10 +118,46 @@ class LogDet(CoverageFunction[LogDetSpec]):
             variance = variance.masked_fill(short, torch.nan)
         elif bool(short.any()):
             raise SpecError(self._refusal("is not positive semi-definite"))
-        return _State(state.kernel, torch.cat([state.factor, row[:, None]], 1), variance, state.floor)
+        if count == len(state.factor) * BLOCK:
+            state.factor.append(row.new_empty(len(row), BLOCK, row.shape[1]))
+        state.factor[-1][:, count % BLOCK] = row
+        return replace(state, pivots=torch.cat([state.pivots, pivot[:, None]], 1), variance=variance)
+
+    def _variance(self, similarity: Tensor, tokens: VisualTokens) -> tuple[Tensor, Tensor]:
+        """(B, N) float64 variances, and what rounding may leave of them; checks the matrix."""
+        import torch
+
+        rounding = torch.finfo(similarity.dtype).eps
+        if similarity.numel():
+            size = similarity.amax((1, 2)).maximum(-similarity.amin((1, 2))).double()
+            if bool((_apart(similarity).double() > 64 * rounding * size).any()):
+                raise SpecError(self._refusal("is not symmetric"))
+        variance = similarity.detach().diagonal(dim1=1, dim2=2).double()
+        if bool((variance < 0).any()):
+            raise SpecError(self._refusal(f"of a token to itself is {float(variance.min()):.4g}"))
+        variance = (variance + self.spec.ridge).masked_fill(~tokens.valid, 0)
+        return variance, 16 * rounding * variance
 
     def _refusal(self, what: str) -> str:
         return (
             f"coverage {self} is defined for symmetric positive semi-definite similarities, and the similarity {what}; "
             f"choose e.g. 'cosine' or 'spatial', or another coverage"
         )
+
+
+def _remains(variance: Tensor, floor: Tensor) -> Tensor:
+    """The variance, where it is more than rounding; else the smallest number."""
+    import torch
+
+    return variance.masked_fill(variance <= floor, torch.finfo(torch.float64).tiny)
+
+
+def _apart(similarity: Tensor) -> Tensor:
+    """(B,) how much more one of (i, j) and (j, i) is than the other, at most; a few rows at a time."""
+    import torch
+
+    most, count = similarity.new_zeros(len(similarity)), similarity.shape[1]
+    few = max(1, _device.together(similarity) // (len(similarity) * count))
+    for rows, columns in zip(torch.split(similarity, few, dim=1), torch.split(similarity, few, dim=2), strict=True):
+        most = most.maximum((rows - columns.mT).amax((1, 2)))
+    return most

@@ -6,12 +6,13 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
 
 from scope_core import ComponentSpec
-from scope_plugins.coverage._ranked import Ranked
+from scope_plugins.coverage import _device
+from scope_plugins.coverage._ranked import Change, Ranked
 
 if TYPE_CHECKING:
     from torch import Tensor
 
-    from scope_core import VisualTokens
+    from scope_core import Blocks, VisualTokens
 
 
 class MaxMinSpec(ComponentSpec):
@@ -22,7 +23,7 @@ class MaxMinSpec(ComponentSpec):
 
 @dataclass
 class _State:
-    distance: Tensor  # (B, N, N)
+    similarity: Tensor  # (B, N, N)
     nearest: Tensor  # (B, N): distance to the nearest kept token
     empty: bool
 
@@ -35,23 +36,40 @@ class MaxMin(Ranked[MaxMinSpec]):
     Source: DivPrune, arXiv 2503.02175, whose similarity is the cosine.
     """
 
-    matrices = 2.5
+    change = Change(minimum=True, constant=1, row=-1)
 
-    def rows(self, similarity: Tensor, tokens: VisualTokens) -> tuple[Tensor, Tensor]:
-        """What `start` has."""
-        state = self.start(similarity, tokens)
-        return state.distance, state.nearest
+    def first(self, similarity: Tensor, tokens: VisualTokens) -> Tensor:
+        """Distance to the nearest other token."""
+        import torch
+
+        nearest, start = similarity.new_full(tokens.shape[:2], torch.inf), 0
+        for rows in _device.blocks(similarity):
+            distance, stop = 1 - rows, start + rows.shape[1]
+            distance.masked_fill_(~tokens.valid[:, start:stop, None], torch.inf)
+            distance[:, :, start:stop].diagonal(dim1=1, dim2=2).fill_(torch.inf)
+            nearest, start = nearest.minimum(distance.amin(1)), stop
+        # the only valid token has no neighbour; any finite gain picks it
+        return nearest.masked_fill(torch.isinf(nearest), 0)
+
+    def first_in_blocks(self, blocks: Blocks, tokens: VisualTokens) -> Tensor:
+        """Distance to the nearest other token."""
+        import torch
+
+        padding = ~tokens.valid[0]
+        highest = torch.full_like(blocks.own, -torch.inf)
+        for rows, columns, block in blocks.triangle():
+            if rows == columns:
+                block.diagonal().fill_(-torch.inf)
+            else:
+                others = block.masked_fill(padding[columns], -torch.inf).amax(1)
+                highest[rows] = highest[rows].maximum(others)
+            others = block.masked_fill_(padding[rows, None], -torch.inf).amax(0)
+            highest[columns] = highest[columns].maximum(others)
+        return (1 - highest).masked_fill(torch.isinf(highest), 0)
 
     def start(self, similarity: Tensor, tokens: VisualTokens) -> _State:
         """The first pick is the most isolated token."""
-        import torch
-
-        distance = 1 - similarity
-        count = tokens.shape[1]
-        others = tokens.valid[:, :, None] & ~torch.eye(count, dtype=torch.bool, device=tokens.device)
-        nearest = distance.masked_fill(~others, torch.inf).amin(1)
-        alone = torch.isinf(nearest)  # the only valid token has no neighbour; any finite gain picks it
-        return _State(distance, nearest.masked_fill(alone, 0), empty=True)
+        return _State(similarity, self.first(similarity, tokens), empty=True)
 
     def gain(self, state: _State) -> Tensor:
         """(B, N), in [0, 2] for the cosine."""
@@ -59,6 +77,6 @@ class MaxMin(Ranked[MaxMinSpec]):
 
     def add(self, state: _State, pick: Tensor) -> _State:
         """Distances to the picked token replace (first pick) or lower the nearest distances."""
-        index = pick[:, None, None].expand(-1, 1, state.distance.shape[2])
-        here = state.distance.gather(1, index)[:, 0]
-        return _State(state.distance, here if state.empty else state.nearest.minimum(here), empty=False)
+        index = pick[:, None, None].expand(-1, 1, state.similarity.shape[2])
+        here = 1 - state.similarity.gather(1, index)[:, 0]
+        return _State(state.similarity, here if state.empty else state.nearest.minimum(here), empty=False)

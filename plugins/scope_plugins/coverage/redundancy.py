@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
 
 from scope_core import ComponentSpec
-from scope_plugins.coverage._ranked import Ranked
+from scope_plugins.coverage._ranked import Change, Ranked
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -33,9 +33,11 @@ class Redundancy(Ranked[RedundancySpec]):
     depend on the order of picks, so this is no set function; gains never grow, but they are negative.
     """
 
-    def rows(self, similarity: Tensor, tokens: VisualTokens) -> tuple[Tensor, Tensor]:
-        """Dissimilarities to each token; nothing is redundant yet."""
-        return -similarity.mT, similarity.new_zeros(similarity.shape[:2])
+    change = Change(minimum=True, column=-1)
+
+    def first(self, similarity: Tensor, tokens: VisualTokens) -> Tensor:
+        """Nothing is redundant yet."""
+        return similarity.new_zeros(similarity.shape[:2])
 
     def start(self, similarity: Tensor, tokens: VisualTokens) -> _State:
         """Nothing is kept, so nothing is redundant."""

@@ -2,18 +2,21 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Annotated, Literal
 
 from pydantic import Field
 
-from scope_core import ComponentSpec, CoverageFunction
+from scope_core import ComponentSpec
 from scope_plugins.coverage import _device
+from scope_plugins.coverage._incremental import Incremental, arrays
 
 if TYPE_CHECKING:
     from torch import Tensor
 
     from scope_core import VisualTokens
+    from scope_plugins.coverage._incremental import Group
 
 
 class ThetaCoverSpec(ComponentSpec):
@@ -26,12 +29,12 @@ class ThetaCoverSpec(ComponentSpec):
 
 @dataclass
 class _State:
-    near: Tensor  # (B, N, N) bool: column j covers row i
+    similarity: Tensor  # (B, N, N)
     open: Tensor  # (B, N) bool: not covered yet
     gains: Tensor  # (B, N) float64
 
 
-class ThetaCover(CoverageFunction[ThetaCoverSpec]):
+class ThetaCover(Incremental[ThetaCoverSpec]):
     """``f(A) = |{i : max_{j in A} S_ij >= theta}|``: SCOPE's theta-coverage (arXiv 2510.24214, Definition 1).
 
     Maximum coverage: monotone and submodular. Gains are whole numbers, so ties are frequent; they break to the lowest
@@ -40,13 +43,23 @@ class ThetaCover(CoverageFunction[ThetaCoverSpec]):
 
     monotone = True
     submodular = True
-    matrices = 1
+    matrices = 0  # compared as it is read
+
+    def groups(self, similarity: Tensor, tokens: VisualTokens) -> Callable[[int, int], Group]:
+        """Compiled: only rows of tokens that become covered are looked at."""
+        from scope_plugins.coverage._compiled_theta_cover import covering
+
+        least = float(self._least(similarity))
+        matrices, valid = arrays(similarity), arrays(tokens.valid)
+        return lambda index, count: covering(matrices[index], least, valid[index])
+
+    def _least(self, similarity: Tensor) -> Tensor:
+        # a cosine to itself is exactly 1; 1e-6 forgives the rounding of others, as theta-coverage does
+        return similarity.new_tensor(self.spec.theta - 1e-6)
 
     def start(self, similarity: Tensor, tokens: VisualTokens) -> _State:
         """Nothing is covered yet."""
-        # a cosine to itself is exactly 1; 1e-6 forgives the rounding of others, as theta-coverage does
-        near = (similarity >= self.spec.theta - 1e-6) & tokens.valid[:, :, None] & tokens.valid[:, None, :]
-        return _State(near, tokens.valid, near.sum(1).double())
+        return _State(similarity, tokens.valid, self._full_gains(similarity, tokens.valid))
 
     def gain(self, state: _State) -> Tensor:
         """(B, N) whole numbers of at least 0: tokens that this one would be the first to cover."""
@@ -56,13 +69,25 @@ class ThetaCover(CoverageFunction[ThetaCoverSpec]):
         """Tokens near the pick are covered; whom they would have counted for loses as much."""
         import torch
 
-        index = pick[:, None, None].expand(-1, state.near.shape[1], 1)
-        covered = state.open & state.near.gather(2, index)[..., 0]
+        similarity, least = state.similarity, self._least(state.similarity)
+        index = pick[:, None, None].expand(-1, similarity.shape[1], 1)
+        covered = state.open & (similarity.gather(2, index)[..., 0] >= least)
+        still = state.open & ~covered
         if not _device.on_host(covered):  # to ask which were covered would wait
-            still = state.open & ~covered
-            return _State(state.near, still, (state.near & still[:, :, None]).sum(1).double())
+            return _State(similarity, still, self._full_gains(similarity, still))
         group, row = covered.nonzero(as_tuple=True)
-        gains, few = state.gains.clone(), max(1, _device.BLOCK // covered.shape[1])
+        gains, few = state.gains.clone(), max(1, _device.together(covered) // covered.shape[1])
         for mine, risen in zip(torch.split(group, few), torch.split(row, few), strict=True):
-            gains.index_add_(0, mine, state.near[mine, risen].double(), alpha=-1)
-        return _State(state.near, state.open & ~covered, gains)
+            gains.index_add_(0, mine, (similarity[mine, risen] >= least).double(), alpha=-1)
+        return _State(similarity, still, gains)
+
+    def _full_gains(self, similarity: Tensor, left: Tensor) -> Tensor:
+        """(B, N) float64: rows that are left and near to each column, counted a few at a time."""
+        import torch
+
+        batch, count = left.shape
+        few, least = max(1, _device.together(left) // max(1, batch * count)), self._least(similarity)
+        gains = torch.zeros((batch, count), dtype=torch.float64, device=left.device)
+        for rows, open_ in zip(torch.split(similarity, few, dim=1), torch.split(left, few, dim=1), strict=True):
+            gains += ((rows >= least) & open_[:, :, None]).sum(1, dtype=torch.float64)
+        return gains

@@ -46,13 +46,18 @@ class Bipartite(Selector[BipartiteSpec]):
 
     equivariant = False
 
+    def memory(self, sizes: Sequence[int], itemsize: int) -> int:
+        """Bytes of the largest group's similarities: folding adds them up in float64, and both end with a copy."""
+        numbers = max(sizes, default=0) ** 2
+        folding = 8 + 8 + itemsize if self.spec.fold else 2 * itemsize
+        return int(numbers * max(self.parts["similarity"].matrices * itemsize, folding))
+
     def select(self, tokens: VisualTokens, keep: Sequence[int]) -> Selection:
         """What is left of each group."""
         import torch
 
         from scope_core import Selection, scores
 
-        similarity = self.parts["similarity"].pairwise(tokens)
         ranks = None if self.spec.order_by is None else scores(self.parts["order_by"], tokens)
         homes = torch.full_like(tokens.row, -1)
         columns: list[tuple[Tensor, Tensor, Tensor]] = []
@@ -60,18 +65,24 @@ class Bipartite(Selector[BipartiteSpec]):
             index = tokens.valid[group].nonzero().flatten()
             if ranks is not None:
                 index = index[ranks[group, index].sort(descending=True, stable=True).indices]
-            pairs = similarity[group][index][:, index]
-            left, home, pairs = self._rounds(pairs, tokens.required[group, index], count)
+            required = tokens.required[group, index]
+            left, home, pairs = self._rounds(self._pairs(tokens, group, index), required, count)
             if count:
                 homes[group, index] = index[home]
             sizes = torch.bincount(home, minlength=len(index))[left].to(pairs.dtype)
             nearest = pairs.fill_diagonal_(-torch.inf).amax(1) if count > 1 else sizes.new_zeros(count)
             columns.append((index[left], sizes if self.spec.fold else sizes.new_ones(count), 1 - nearest))
+            del pairs  # before the next group's are made
         picks, gains, distinct = (
             torch.nn.utils.rnn.pad_sequence(list(column), batch_first=True, padding_value=fill)
             for column, fill in zip(zip(*columns, strict=True), (-1, torch.nan, torch.nan), strict=True)
         )
         return Selection(picks, gains, distinct, tokens, assigned=homes if self.spec.fold else None)
+
+    def _pairs(self, tokens: VisualTokens, group: int, index: Tensor) -> Tensor:
+        """(n, n) similarities of one group's tokens, lined up; no other group's matrix is made meanwhile."""
+        matrix: Tensor = self.parts["similarity"].pairwise(tokens.only(group, tokens.shape[1]))[0]
+        return matrix[index[:, None], index]
 
     def _rounds(self, pairs: Tensor, required: Tensor, count: int) -> tuple[Tensor, Tensor, Tensor]:
         """Places left (K,), where each place went (n,), and the similarities (K, K) of what is left."""
@@ -80,29 +91,28 @@ class Bipartite(Selector[BipartiteSpec]):
         home = line = torch.arange(len(pairs), device=pairs.device)
         if count == 0:
             return line[:0], home, pairs
-        fold = self.spec.fold
-        total = pairs.double() if fold else pairs  # sums over many tokens leave the range of half precision
+        fold, dtype = self.spec.fold, pairs.dtype
+        pairs = pairs.to(torch.float64) if fold else pairs  # sums over many tokens leave the range of half precision
         while len(line) > count:
             even = line[~required[line]][::2]
             odd = line[~torch.isin(line, even)]
             gone = min(len(line) - count, self.spec.per_round or len(line), len(line) // 2, len(even))
-            alike = _cosine(total, even, odd) if fold else total[even][:, odd]
+            alike = _cosine(pairs, even, odd) if fold else pairs[even[:, None], odd]
             match, order = alike.argmax(1), alike.amax(1).sort(descending=True, stable=True).indices
             lost, stays = even[order[:gone]], even[order[gone:]]
             if fold:
                 into = odd[match[order[:gone]]]
-                total = total.index_add(0, into, total[lost])
-                total = total.index_add(1, into, total[:, lost])
+                pairs.index_add_(0, into, pairs[lost]).index_add_(1, into, pairs[:, lost])
                 move = torch.arange(len(pairs), device=pairs.device)
                 move[lost] = into
                 home = move[home]
             in_place = self.spec.after_round == "in_place"
             line = line[~torch.isin(line, lost)] if in_place else torch.cat([stays, odd])
-        return line, home, _cosine(total, line, line).to(pairs.dtype) if fold else pairs[line][:, line]
+        return line, home, _cosine(pairs, line, line).to(dtype) if fold else pairs[line[:, None], line]
 
 
 def _cosine(total: Tensor, rows: Tensor, cols: Tensor) -> Tensor:
     """``S_ij / sqrt(S_ii S_jj)`` of some rows and columns; 0 where a token's similarity to itself is not above 0."""
     scale = total.diagonal().clamp(min=0).sqrt()
     scale = scale.masked_fill(scale == 0, float("inf"))
-    return total[rows][:, cols] / scale[rows, None] / scale[cols]
+    return total[rows[:, None], cols].div_(scale[rows, None]).div_(scale[cols])

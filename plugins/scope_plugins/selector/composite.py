@@ -29,7 +29,7 @@ class CompositeSpec(ComponentSpec):
     """How picks are made from scores."""
     memory: Annotated[float, Field(gt=0)] | None = None
     """GiB that the similarities, and what is made of them, may take; null: nine tenths of what is free. What needs more
-    is refused before anything is allocated."""
+    is done in blocks, without their matrix, or refused before anything is allocated."""
 
 
 class Composite(Selector[CompositeSpec]):
@@ -49,22 +49,42 @@ class Composite(Selector[CompositeSpec]):
                 yield from part.walk()
 
     def memory(self, sizes: Sequence[int], itemsize: int) -> int:
-        """Bytes of the largest group's matrices: large groups are selected one at a time."""
+        """Bytes of the largest group's matrices: large groups are selected one at a time.
+
+        0 where it is sure that blocks are read instead: for they were asked for, or `memory` allows less.
+        """
         from scope_core import matrix_bytes
 
-        coverage, count = self.parts["coverage"], max(sizes, default=0)
-        if not (coverage.uses_similarity and self.parts["combiner"].uses_coverage):
+        coverage, combiner, count = self.parts["coverage"], self.parts["combiner"], max(sizes, default=0)
+        if not (coverage.uses_similarity and combiner.uses_coverage):
             return 0
-        return matrix_bytes(self.parts["similarity"], coverage, count, itemsize)
+        need = matrix_bytes(self.parts["similarity"], coverage, count, itemsize, combiner)
+        short = self._allowed is not None and need > self._allowed
+        always = self.parts["optimizer"].in_blocks == "always"
+        return 0 if self.in_blocks and (short or always) else need
+
+    @property
+    def _allowed(self) -> int | None:
+        return None if self.spec.memory is None else int(self.spec.memory * 2**30)
+
+    @property
+    def in_blocks(self) -> bool:
+        """If the parts can do without the matrix, and the optimizer asks."""
+        from scope_core import Blocks
+
+        parts = self.parts
+        if not (parts["coverage"].uses_similarity and parts["combiner"].uses_coverage):
+            return False
+        why_not = Blocks.why_not(parts["similarity"], parts["coverage"], parts["combiner"])
+        return parts["optimizer"].in_blocks != "never" and not why_not
 
     def select(self, tokens: VisualTokens, keep: Sequence[int]) -> Selection:
         """What the optimizer picks from the four parts."""
         from scope_core import Problem, Selection, by_group
 
         parts = self.parts
-        allowed = None if self.spec.memory is None else int(self.spec.memory * 2**30)
         problem = Problem(
-            tokens, parts["saliency"], parts["similarity"], parts["coverage"], parts["combiner"], memory=allowed
+            tokens, parts["saliency"], parts["similarity"], parts["coverage"], parts["combiner"], memory=self._allowed
         )
         made = by_group(problem, parts["optimizer"], keep)
         return Selection(picks=made.picks, gains=made.gains, scores=made.scores, tokens=tokens)

@@ -23,13 +23,18 @@ def cosines(tokens: VisualTokens, vectors: Tensor | None = None, name: str = "fe
     Raises:
         TokensError: a valid token's vector is not finite.
     """
-    if vectors is not None:
-        tokens.check_finite(name, vectors)
-        tokens = replace(tokens, features=vectors)
-    matrix = products(tokens.unit())
+    matrix = products(unit(tokens, vectors, name))
     own = matrix.diagonal(dim1=1, dim2=2)
     own.copy_(own != 0)
     return matrix
+
+
+def unit(tokens: VisualTokens, vectors: Tensor | None = None, name: str = "features") -> Tensor:
+    """(B, N, C) features, or other vectors of the same tokens, scaled to length 1; errors as for `cosines`."""
+    if vectors is not None:
+        tokens.check_finite(name, vectors)
+        tokens = replace(tokens, features=vectors)
+    return tokens.unit()
 
 
 def products(vectors: Tensor) -> Tensor:
@@ -44,15 +49,13 @@ def products(vectors: Tensor) -> Tensor:
     batch, count, _ = vectors.shape
     if vectors.dtype.itemsize < 4 or count <= (PANEL if vectors.device.type == "cpu" else 4096):
         matrix = vectors @ vectors.mT
-        return (matrix + matrix.mT) / 2
+        return (matrix + matrix.mT).div_(2)
     matrix = vectors.new_empty(batch, count, count)
     for group, mine in zip(vectors, matrix, strict=True):
         for start in range(0, count, PANEL):
             stop = start + PANEL
             torch.mm(group[start:stop], group[start:].T, out=mine[start:stop, start:])
             mine[stop:, start:stop] = mine[start:stop, stop:].T
-        whole = count // PANEL
-        squares = mine.as_strided((whole, PANEL, PANEL), (PANEL * (count + 1), count, 1))
-        for square in (squares, mine[whole * PANEL :, whole * PANEL :]):  # those on the diagonal mirror themselves
-            square.copy_((square + square.mT) / 2)
+            square = mine[start:stop, start:stop]  # on the diagonal, so it mirrors itself
+            square.copy_((square + square.mT).div_(2))
     return matrix

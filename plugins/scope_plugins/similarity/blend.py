@@ -16,6 +16,10 @@ if TYPE_CHECKING:
     from scope_core import VisualTokens
 
 
+ROWS = 64
+"""Rows that are added up together, so that no weighted matrix is made."""
+
+
 class BlendSpec(ComponentSpec):
     """Similarities mixed."""
 
@@ -49,17 +53,21 @@ class Blend(SimilarityMetric[BlendSpec]):
         return all(part.symmetric for part in self.parts["of"])
 
     @property
-    def matrices(self) -> int:  # type: ignore[override]
-        """Those inside, weighted, and put side by side."""
-        return 3 * len(self.parts["of"])
+    def matrices(self) -> float:  # type: ignore[override]
+        """One similarity after the other, beside the sum so far."""
+        first, *others = (part.matrices for part in self.parts["of"])
+        return float(max(first, 2, *(1 + other for other in others)))
 
     def pairwise(self, tokens: VisualTokens) -> Tensor:
         """(B, N, N); its range follows from the similarities."""
-        import torch
-
-        matrices = [part.pairwise(tokens).to(tokens.features.dtype) for part in self.parts["of"]]
-        if self.spec.how == "product":
-            return torch.stack(matrices).prod(0)
-        weights = self.spec.weights or (1.0,) * len(matrices)
-        whole = sum(weights)
-        return torch.stack([matrix * (weight / whole) for matrix, weight in zip(matrices, weights, strict=True)]).sum(0)
+        parts, product = self.parts["of"], self.spec.how == "product"
+        weights = (1.0,) * len(parts) if product or not self.spec.weights else self.spec.weights
+        shares = [weight if product else weight / sum(weights) for weight in weights]
+        made: Tensor = parts[0].pairwise(tokens).to(tokens.features.dtype) * shares[0]
+        for part, share in zip(parts[1:], shares[1:], strict=True):
+            matrix = part.pairwise(tokens).to(made.dtype)
+            for start in range(0, matrix.shape[1], ROWS):
+                mine, rows = made[:, start : start + ROWS], matrix[:, start : start + ROWS]
+                _ = mine.mul_(rows) if product else mine.add_(rows * share)
+            del matrix, rows  # before the next one is made
+        return made

@@ -33,3 +33,7 @@ class Cosine(SimilarityMetric[CosineSpec]):
     def pairwise(self, tokens: VisualTokens) -> Tensor:
         """(B, N, N) in [-1, 1] up to rounding."""
         return cosines(tokens)
+
+    def vectors(self, tokens: VisualTokens) -> Tensor:
+        """(B, N, D) features scaled to length 1."""
+        return tokens.unit()

@@ -24,8 +24,13 @@ class Dot(SimilarityMetric[DotSpec]):
     """``S_ij = x_i . x_j``, over ``sqrt(D)`` if scaled."""
 
     symmetric = True
+    matrices = 1
 
     def pairwise(self, tokens: VisualTokens) -> Tensor:
         """(B, N, N), unbounded."""
         product = tokens.features @ tokens.features.transpose(1, 2)
-        return product / tokens.shape[2] ** 0.5 if self.spec.scaled else product
+        return product.div_(tokens.shape[2] ** 0.5) if self.spec.scaled else product
+
+    def vectors(self, tokens: VisualTokens) -> Tensor:
+        """(B, N, D) features, over the fourth root of D if scaled."""
+        return tokens.features / tokens.shape[2] ** 0.25 if self.spec.scaled else tokens.features

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Literal
 
 from scope_core import ComponentSpec, SimilarityMetric
-from scope_plugins.similarity._cosines import cosines
+from scope_plugins.similarity._cosines import cosines, unit
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -41,7 +41,14 @@ class KeysCosine(SimilarityMetric[KeysCosineSpec]):
 
     def pairwise(self, tokens: VisualTokens) -> Tensor:
         """(B, N, N) in [-1, 1] up to rounding."""
+        return cosines(tokens, *self._keys(tokens))
+
+    def vectors(self, tokens: VisualTokens) -> Tensor:
+        """(B, N, C) keys scaled to length 1."""
+        return unit(tokens, *self._keys(tokens))
+
+    def _keys(self, tokens: VisualTokens) -> tuple[Tensor, str]:
         name = f"vision.keys[{self.spec.layer}]"
         keys = tokens.signal(name).to(tokens.features.dtype)  # (B, H, N, C)
         vectors = keys.mean(1) if self.spec.heads == "mean" else keys.transpose(1, 2).flatten(2)
-        return cosines(tokens, vectors, f"signal '{name}'")
+        return vectors, f"signal '{name}'"

@@ -29,6 +29,7 @@ class KeysDot(SimilarityMetric[KeysDotSpec]):
     """
 
     symmetric = True
+    matrices = 1
 
     @property
     def needs(self) -> frozenset[str]:
@@ -37,6 +38,10 @@ class KeysDot(SimilarityMetric[KeysDotSpec]):
 
     def pairwise(self, tokens: VisualTokens) -> Tensor:
         """(B, N, N), unbounded."""
-        keys = tokens.signal(f"vision.keys[{self.spec.layer}]").to(tokens.features.dtype)
-        vectors = keys.mean(1) if self.spec.heads == "mean" else keys.transpose(1, 2).flatten(2)
+        vectors = self.vectors(tokens)
         return vectors @ vectors.transpose(1, 2)
+
+    def vectors(self, tokens: VisualTokens) -> Tensor:
+        """(B, N, C) mean keys, or those of all heads in a row."""
+        keys = tokens.signal(f"vision.keys[{self.spec.layer}]").to(tokens.features.dtype)
+        return keys.mean(1) if self.spec.heads == "mean" else keys.transpose(1, 2).flatten(2)

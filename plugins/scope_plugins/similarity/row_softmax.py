@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 from pydantic import Field
 
 from scope_core import ComponentSpec, SimilarityMetric, Slot
+from scope_plugins.similarity._rows import by_rows
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -35,16 +36,22 @@ class RowSoftmax(SimilarityMetric[RowSoftmaxSpec]):
 
     symmetric = False
     bounds = (0.0, 1.0)
-    matrices = 4
+
+    @property
+    def matrices(self) -> float:  # type: ignore[override]  # as the similarity inside
+        """The similarity inside, and its shares."""
+        return float(max(self.parts["of"].matrices, 2))
 
     def pairwise(self, tokens: VisualTokens) -> Tensor:
         """(B, N, N) in [0, 1]; rows and columns of padding are 0."""
         import torch
 
         matrix: Tensor = self.parts["of"].pairwise(tokens)
-        pairs = tokens.valid[:, :, None] & tokens.valid[:, None, :]
-        logits = (matrix / self.spec.temperature).masked_fill(~pairs, -torch.inf)
-        shares = logits.softmax(2).masked_fill(~pairs, 0)
-        if self.spec.joint:
-            shares = shares / tokens.valid.sum(1).clamp(min=1)[:, None, None]
-        return shares
+        over = tokens.valid.sum(1).clamp(min=1)[:, None, None] if self.spec.joint else 1
+
+        def shares(rows: slice) -> Tensor:
+            padding = ~(tokens.valid[:, rows, None] & tokens.valid[:, None, :])
+            logits = (matrix[:, rows] / self.spec.temperature).masked_fill_(padding, -torch.inf)
+            return logits.softmax(2).masked_fill_(padding, 0).div_(over)
+
+        return by_rows(matrix, shares)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Literal
 
 from scope_core import ComponentSpec, SignalName, SimilarityMetric, TokensError
-from scope_plugins.similarity._cosines import cosines
+from scope_plugins.similarity._cosines import cosines, unit
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -42,10 +42,17 @@ class SignalCosine(SimilarityMetric[SignalCosineSpec]):
         Raises:
             TokensError: the signal does not hold one vector per token, or holds numbers that are not finite.
         """
+        return cosines(tokens, *self._signal(tokens))
+
+    def vectors(self, tokens: VisualTokens) -> Tensor:
+        """(B, N, C) the signal, scaled to length 1; errors as for `pairwise`."""
+        return unit(tokens, *self._signal(tokens))
+
+    def _signal(self, tokens: VisualTokens) -> tuple[Tensor, str]:
         vectors = tokens.signal(self.spec.of)
         if vectors.dim() != 3 or vectors.shape[1] != tokens.shape[1]:
             raise TokensError(
                 f"similarity {self}: signal '{self.spec.of}' has shape {tuple(vectors.shape)}; expected one vector per "
                 f"token, (B, N, D) with N={tokens.shape[1]} (for keys use the similarity 'keys_cosine')"
             )
-        return cosines(tokens, vectors.to(tokens.features.dtype), f"signal '{self.spec.of}'")
+        return vectors.to(tokens.features.dtype), f"signal '{self.spec.of}'"

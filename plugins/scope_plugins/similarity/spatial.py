@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 from pydantic import Field
 
 from scope_core import ComponentSpec, SimilarityMetric, TokensError
+from scope_plugins.similarity._rows import by_rows
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -32,6 +33,7 @@ class Spatial(SimilarityMetric[SpatialSpec]):
 
     symmetric = True
     bounds = (0.0, 1.0)
+    matrices = 1
 
     def pairwise(self, tokens: VisualTokens) -> Tensor:
         """(B, N, N) in [0, 1], 1 on the diagonal.
@@ -47,10 +49,12 @@ class Spatial(SimilarityMetric[SpatialSpec]):
                 f"columns), or use a similarity of features"
             )
         row, col = (plane.to(tokens.features.dtype) for plane in (tokens.row, tokens.col))
-        square = (row[:, :, None] - row[:, None, :]) ** 2 + (col[:, :, None] - col[:, None, :]) ** 2
-        scale = self.spec.scale
-        near = (-square / (2 * scale**2)).exp() if self.spec.kernel == "gaussian" else (-square.sqrt() / scale).exp()
-        apart = (tokens.tile[:, :, None] != tokens.tile[:, None, :]) | (
-            tokens.image[:, :, None] != tokens.image[:, None, :]
-        )
-        return near.masked_fill(apart, 0)
+        tile, image, scale = tokens.tile, tokens.image, self.spec.scale
+
+        def near(rows: slice) -> Tensor:
+            square = (row[:, rows, None] - row[:, None, :]) ** 2 + (col[:, rows, None] - col[:, None, :]) ** 2
+            exponent = -square / (2 * scale**2) if self.spec.kernel == "gaussian" else -square.sqrt() / scale
+            apart = (tile[:, rows, None] != tile[:, None, :]) | (image[:, rows, None] != image[:, None, :])
+            return exponent.exp().masked_fill(apart, 0)
+
+        return by_rows(row, near)

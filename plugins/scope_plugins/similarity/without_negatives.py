@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Annotated, Literal
 
 from scope_core import ComponentSpec, SimilarityMetric, Slot
+from scope_plugins.similarity._rows import by_rows
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -28,6 +29,11 @@ class WithoutNegatives(SimilarityMetric[WithoutNegativesSpec]):
     bounds = (0.0, None)
 
     @property
+    def matrices(self) -> float:  # type: ignore[override]  # as the similarity inside
+        """The similarity inside, and what is made of it."""
+        return float(max(self.parts["of"].matrices, 2))
+
+    @property
     def symmetric(self) -> bool:  # type: ignore[override]  # as the similarity inside
         """Whether the similarity inside is."""
         return bool(self.parts["of"].symmetric)
@@ -37,5 +43,9 @@ class WithoutNegatives(SimilarityMetric[WithoutNegativesSpec]):
         matrix: Tensor = self.parts["of"].pairwise(tokens)
         if self.spec.how == "clamp":
             return matrix.clamp(min=0)
-        shifted = (1 + matrix) / 2
-        return shifted.masked_fill((shifted < 0) & (shifted > -1e-3), 0)  # a cosine of -1 up to rounding
+
+        def shifted(rows: slice) -> Tensor:
+            moved = (1 + matrix[:, rows]) / 2
+            return moved.masked_fill((moved < 0) & (moved > -1e-3), 0)  # a cosine of -1 up to rounding
+
+        return by_rows(matrix, shifted)

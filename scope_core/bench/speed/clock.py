@@ -27,9 +27,9 @@ class Effort:
     """How long to measure.
 
     Attributes:
-        rounds: Turns of everybody, at most.
-        seconds: Once somebody has taken so long, it sits out the turns beyond `least`.
-        least: Turns of everybody, at least.
+        rounds: How often each is timed, at most.
+        seconds: Once one has taken so long in all, it is timed no more than `least` times.
+        least: How often each is timed, at least.
     """
 
     rounds: int = 25

@@ -44,7 +44,12 @@ def generate(
     Rows hold ``first_ms`` (time to the first token), ``prompt`` (positions that enter the language model), ``kv_bytes``
     and ``step_ms`` (each further token); pruned ones also ``ideal_ms``, ``speedup``, ``ideal_speedup``, ``reached``
     (their ratio), ``select_ms``, and ``own_ms``: all of the call that is neither the model's encoding of its images,
-    nor selection, nor the model's own ``generate``, and ``own_share`` of the latter.
+    nor selection, nor the model's own ``generate``, and ``own_share`` of the latter. ``tower_ms``, ``projector_ms``,
+    ``pack_ms`` (the rest of the model's encoding), ``select_ms``, ``llm_ms`` and ``own_ms`` add up to ``first_ms`` in
+    every call, and their medians about. ``pack_ms`` is None where the adapter does not say which method of the model
+    encodes (`Declaration.encoder`); what that method does besides is part of ``own_ms`` then. What is no part of
+    ``own_ms``: hooks inside the tower (``tower_ms``; section capture tells them), computing signals (``select_ms``),
+    and attaching, which is done once and not timed.
 
     Args:
         watched: The model and a call.
@@ -98,7 +103,8 @@ def generate(
 def _row(name: str, laps: Mapping[str, Laps], steps: bool) -> dict[str, Any]:
     lap = laps[name]
     row = {"name": name, "rounds": len(lap.wall), "first_ms": spread(lap.parts["whole"])}
-    row |= {f"{part}_ms": spread(lap.parts[part]) for part in (*PARTS, "features", "generate")}
+    row |= {f"{part}_ms": spread(lap.parts[part]) for part in (*PARTS, "features", "generate", "llm")}
+    row["pack_ms"] = spread(lap.parts["pack"]) if "pack" in lap.parts else None
     return row | {"step_ms": _step(name, laps) if steps else None}
 
 
@@ -132,7 +138,9 @@ def _step(name: str, laps: Mapping[str, Laps]) -> float:
 def _whole(watched: Watched, tokens: int) -> dict[str, float]:
     with watched.watching():
         whole = _call(watched, tokens)
-        return {**watched.spent, "whole": whole}
+        spent = watched.spent
+        # the model encodes its images inside its `generate`
+        return {**spent, **_packing(watched), "llm": whole - spent["features"], "whole": whole}
 
 
 def _text(watched: Watched, length: int, tokens: int) -> dict[str, float]:
@@ -144,9 +152,16 @@ def _pruned(watched: Watched, pruner: Pruner, tokens: int) -> dict[str, float]:
     with watched.watching(), watched.selecting(pruner), pruner.attach(watched.model):
         whole = _call(watched, tokens)
         spent = {"select": 0.0, "inside": 0.0, **watched.spent}
-    # what is selected inside the language model is part of its `generate`
     own = whole - spent["select"] - spent["features"] - spent["generate"]
-    return {**spent, "select": spent["select"] + spent["inside"], "own": own, "whole": whole}
+    spent["llm"] = spent["generate"] - spent["inside"]  # what is selected inside the language model
+    return {**spent, **_packing(watched), "select": spent["select"] + spent["inside"], "own": own, "whole": whole}
+
+
+def _packing(watched: Watched) -> dict[str, float]:
+    """What the model's encoding takes besides tower and projector, where that is told."""
+    if not watched.declaration.encoder:
+        return {}
+    return {"pack": watched.spent["features"] - sum(watched.spent[part] for part in PARTS)}
 
 
 def _call(watched: Watched, tokens: int, **inputs: Any) -> float:

@@ -38,7 +38,8 @@ def grow(
         progress: Called with (turns that are done, turns in all).
 
     Returns:
-        ``over_tokens`` and ``over_keep``, each with ``points`` and the fitted ``exponent``; ``floor`` likewise over N.
+        ``over_tokens`` and ``over_keep``, each with ``points``, the fitted ``exponent``, and that of the ``larger``
+        half; ``floor`` (the reference: the cosine matrix alone) likewise over N.
 
     Raises:
         TaskError: a size does not fit into memory.
@@ -61,7 +62,7 @@ def grow(
     def curve(axis: str, values: Sequence[int], fixed: dict[str, int]) -> dict[str, Any]:
         points = [{axis.replace("floor", "tokens"): value, **laps[_name(axis, value)]} for value in values]
         times = [point[f"{settings.clock}_ms"]["median"] for point in points]
-        return {**fixed, "points": points, "exponent": exponent(values, times)}
+        return {**fixed, "points": points, "exponent": exponent(values, times), "larger": larger(values, times)}
 
     counts = [count for count in tokens if count >= least]
     return {
@@ -77,6 +78,16 @@ def exponent(sizes: Sequence[int], times: Sequence[float]) -> float | None:
     if len(set(sizes)) < 2:
         return None
     return statistics.linear_regression([math.log(size) for size in sizes], [math.log(time) for time in times]).slope
+
+
+def larger(sizes: Sequence[int], times: Sequence[float]) -> dict[str, float] | None:
+    """`exponent` of the larger half of sizes, and the size it begins ``from``; None for fewer than two of them.
+
+    What a call costs whatever the size bends the curve at its small end.
+    """
+    half = len(sizes) // 2
+    power = exponent(sizes[half:], times[half:])
+    return None if power is None else {"from": sizes[half], "exponent": power}
 
 
 def _name(axis: str, value: int) -> str:

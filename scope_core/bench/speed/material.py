@@ -89,3 +89,11 @@ def of_photographs(images: Sequence[Image], tower: Tower, tokens: int, name: str
     features = torch.cat(rows)
     length = features.norm(dim=1)
     return Material(f"{len(images)} photographs through {name}", features, length / length.max())
+
+
+def gradient() -> Image:
+    """A square picture: what is in it does not matter for how long a model takes."""
+    from PIL import Image
+
+    sides = [Image.linear_gradient("L").resize((672, 672)).rotate(90 * turn) for turn in range(3)]
+    return Image.merge("RGB", sides)

@@ -1,4 +1,4 @@
-"""What a selection is measured against: its floor, the plain loop of the formula, and other libraries."""
+"""What a selection is measured against: a reference, the plain loop of the formula, and other libraries."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ PEERS = {"submodlib": "submodlib-py", "apricot": "apricot-select"}
 
 
 def cosine(features: Tensor) -> Tensor:
-    """(N, N) of (N, D): normalise and multiply. Whoever compares all tokens pays at least this."""
+    """(N, N) of (N, D): normalise and multiply. Who compares all tokens computes it, or mirrors half of it."""
     unit = torch.nn.functional.normalize(features, dim=-1)
     return unit @ unit.T
 

@@ -131,7 +131,8 @@ class Entrant:
 
     Attributes:
         run: Does it once.
-        role: ``"floor"``, ``"loop"``, ``"spec"``, ``"engine"`` (coverage alone, matrix given) or ``"peer"`` (likewise).
+        role: ``"floor"`` (the reference), ``"loop"``, ``"spec"``, ``"engine"`` (coverage alone, matrix given)
+            or ``"peer"`` (likewise).
         picks: What it picks, (K,); None where it picks nothing.
     """
 

@@ -11,9 +11,10 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 
-from scope_core.attach import find_adapter, replace_attribute, resolve
+from scope_core.attach import replace_attribute, resolve
 from scope_core.bench.speed.clock import finish
 from scope_core.errors import AdapterError, TaskError
+from scope_core.fitting import find_adapter
 from scope_core.pruner import Pruner
 
 if TYPE_CHECKING:

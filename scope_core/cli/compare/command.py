@@ -12,7 +12,8 @@ from scope_core.cli.compare.entrants import EVERY, Field, enter, saliency_source
 from scope_core.cli.compare.report import Comparison, comparison
 from scope_core.cli.compare.runs import Judge, Shown, measure
 from scope_core.cli.compare.tables import tables
-from scope_core.cli.output import check_out, note, out, plain_text, progress, show_json, working, write_text
+from scope_core.cli.comparing import is_file
+from scope_core.cli.output import check_out, loading, note, out, plain_text, progress, show_json, working, write_text
 from scope_core.cli.overlay import SUFFIXES, save
 from scope_core.cli.photos import Picture, open_pictures
 from scope_core.cli.selecting import IMAGES, KEEP
@@ -82,7 +83,7 @@ def compare(
     state = state_of(ctx)
     pictures = open_pictures(images)
     entry = state.zoo("tower", tower).item
-    with working(f"loading {entry.name}"):
+    with loading(entry):
         loaded: Tower = entry.load()
         found = loaded.declaration
         field = enter(wanted, keep=keep, at=at, skip=skip, registry=state.registry, declaration=found)
@@ -137,7 +138,8 @@ def _check(field: Field, tower: str) -> None:
     """
     missing = [one for one in field.absent if one.must or not field.entrants]
     if missing:
-        lines = "".join(f"\n  {one.label}: {one.reason}" for one in missing)
+        files = [f", {one.given}" if is_file(one.given) else "" for one in missing]
+        lines = "".join(f"\n  {one.label}{file}: {one.reason}" for one, file in zip(missing, files, strict=True))
         hint = "Leave them out, or list them as not run with --skip." if field.entrants else "Nothing is left to run."
         raise SignalError(f"specs that cannot run on {tower} alone:{lines}\n{hint}")
     if not field.entrants:

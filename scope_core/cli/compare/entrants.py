@@ -185,7 +185,7 @@ def _obstacle(pruner: Pruner, declaration: Declaration) -> tuple[str, tuple[str,
 
 
 def _why(signal: str, kind: str, pruner: Pruner, declaration: Declaration) -> str:
-    from scope_core.attach import working
+    from scope_core.fitting import working
 
     family = parse_signal(signal)[0]
     if family in declaration.reasons:

@@ -24,6 +24,7 @@ from scope_core.cli.overlay import (
     painted,
     panel_size,
     put_text,
+    wrapped,
 )
 from scope_core.errors import TokensError
 
@@ -67,7 +68,7 @@ def draw(result: Comparison, views: Sequence[Image], shown: Sequence[Shown]) -> 
     width = max(2 * MARGIN + (1 + len(blocks[0])) * (size[0] + GAP) - GAP, 2 * MARGIN + square[0], 1000)
     beside = width - 2 * MARGIN - square[0] - 2 * GAP  # room for the notes at the right of the overlaps
     beside = beside if square[0] and beside >= 560 else 0
-    feet = wrapped(footnotes(result, drawn), beside or width - 2 * MARGIN)
+    feet = wrapped(footnotes(result, drawn), beside or width - 2 * MARGIN, SMALL)
     notes = len(feet) * LINE
     bottom = max(square[1], notes) if beside else square[1] + notes
     height = 2 * MARGIN + 2 * LINE + 34 + len(blocks) * block_height + bottom
@@ -197,23 +198,6 @@ def _fitted(pen: ImageDraw, at: tuple[int, int], text: str, room: int) -> None:
     while size > 13 and ImageFont.load_default(size).getlength(text) > room:
         size -= 1
     put_text(pen, (at[0], at[1] + HEAD - size), text, size, INK, room)
-
-
-def wrapped(lines: Sequence[str], room: int) -> list[str]:
-    """``lines`` broken between words so that none is longer than ``room`` pixels; what follows is indented."""
-    from PIL import ImageFont
-
-    font = ImageFont.load_default(SMALL)
-    made: list[str] = []
-    for line in lines:
-        here = ""
-        for word in line.split():
-            if here and font.getlength(f"{here} {word}") > room:
-                made.append(here)
-                here = "    "
-            here += f" {word}" if here.strip() else word
-        made.append(here)
-    return made
 
 
 def _square_size(result: Comparison) -> tuple[int, int]:

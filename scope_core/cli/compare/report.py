@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, Literal
 from pydantic import BaseModel, ConfigDict
 
 import scope_core
+from scope_core.cli.comparing import row_notes
 
 if TYPE_CHECKING:
     from scope_core.cli.compare.entrants import Entrant, Field
@@ -235,11 +236,7 @@ def _about(one: Entrant, kept: Sequence[Kept], judge: Judge) -> list[str]:
     notes = []
     if one.moved:
         notes.append(f"tokens taken at '{one.at}', not at '{one.moved}' as the method does")
-    if any(row.merged for row in kept):
-        notes.append("merges dropped tokens into kept ones; coverage and saliency count the kept ones alone")
-    added = max(row.rows - len(row.picks) for row in kept)
-    if added:
-        notes.append(f"sends {added} token{'s' if added > 1 else ''} of its own besides the kept ones")
+    notes += row_notes(any(row.merged for row in kept), max(row.rows - len(row.picks) for row in kept))
     if not all(row.alike for row in kept):
         notes.append(f"its tokens are not those at '{judge.at}', so coverage is measured on its own features")
     return notes

@@ -9,6 +9,7 @@ from rich.console import Group, RenderableType
 from rich.text import Text
 
 from scope_core.cli.compare.report import Comparison, Spread, by_note
+from scope_core.cli.comparing import is_file
 from scope_core.cli.output import percent, table
 
 NAME = 26
@@ -52,6 +53,8 @@ def legend(result: Comparison) -> list[tuple[str, str]]:
     if len(result.photographs) > 1:
         lines.append(("a ±b", f"mean and standard deviation over {len(result.photographs)} photographs"))
     lines += [(f"* {runs_of(numbers)}", note) for note, numbers in by_note(result).items()]
+    given = [*((m.label, m.given) for m in result.methods), *((n.label, n.given) for n in result.not_run)]
+    lines += [("file", f"{label} is {text}") for label, text in given if is_file(text)]
     return [*lines, *(("note", text) for text in result.notes)]
 
 
