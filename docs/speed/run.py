@@ -37,6 +37,7 @@ RUNS = {
     ),
     "growth": ("growth", *ONE, *PHOTOS, "--specs", "scope", "--tokens", "2880", "--keep", "16,64,256,640"),
     "llava-1.5": (*FIRST, "--model", "llava-1.5-shape-170m", "--keep", "64,192", "--rounds", "7"),
+    "llava-1.5-1b": (*FIRST, "--model", "llava-1.5-shape-1b", "--keep", "64,192", "--rounds", "3"),
     "llava-next": (*FIRST, "--model", "llava-next-shape-170m", "--keep", "160,320,640", "--rounds", "3"),
 }
 
