@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from torch import Tensor
 
 import scope_core as scope
-from scope_plugins.coverage import _compiled, _device
+from scope_plugins.coverage._fast import arithmetic, compiled
 
 KINDS = ("noise", "ties", "duplicates", "zero rows", "tiny", "negative", "huge")
 COMBINERS: tuple[Any, ...] = (
@@ -198,14 +198,14 @@ def test_where_nothing_can_be_kept_on_disk(monkeypatch: pytest.MonkeyPatch) -> N
     x, saliency = features("noise", 1, 9, 0), torch.rand(1, 9)
     wanted = scope.select(x, saliency=saliency, spec="scope@4").picks
     monkeypatch.setattr(numba, "njit", njit)
-    monkeypatch.setattr(_compiled, "kernel", _compiled.kernel.__wrapped__)
+    monkeypatch.setattr(compiled, "kernel", compiled.kernel.__wrapped__)
     assert torch.equal(scope.select(x, saliency=saliency, spec="scope@4").picks, wanted)
 
 
 def test_it_is_really_taken(monkeypatch: pytest.MonkeyPatch) -> None:
     calls: list[int] = []
-    inner = _compiled.kernel()
-    monkeypatch.setattr(_compiled, "kernel", lambda: lambda *args: (calls.append(1), inner(*args))[1])
+    inner = compiled.kernel()
+    monkeypatch.setattr(compiled, "kernel", lambda: lambda *args: (calls.append(1), inner(*args))[1])
     both(features("noise", 3, 9, 0), budget=4, given={"saliency": torch.rand(3, 9)})
     assert len(calls) == 3  # one for each group, and none for the loop
 
@@ -213,8 +213,8 @@ def test_it_is_really_taken(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_without_numba_the_loop_serves(monkeypatch: pytest.MonkeyPatch) -> None:
     x, saliency = features("noise", 1, 20, 1), torch.rand(1, 20)
     wanted = scope.select(x, saliency=saliency, spec="scope@7").picks
-    monkeypatch.setattr(_compiled, "available", lambda: False)
-    monkeypatch.setattr(_compiled, "kernel", None)
+    monkeypatch.setattr(compiled, "available", lambda: False)
+    monkeypatch.setattr(compiled, "kernel", None)
     assert torch.equal(scope.select(x, saliency=saliency, spec="scope@7").picks, wanted)
 
 
@@ -232,7 +232,7 @@ def test_scores_that_are_no_numbers_are_blamed_as_ever() -> None:
 def test_on_the_grid_sums_do_not_depend_on_their_order(scale: float, seed: int, count: int) -> None:
     generator = torch.Generator().manual_seed(seed)
     raw = torch.randn(1, count, count, generator=generator) * scale
-    matrix = _device.on_grid(raw, _device.magic(raw))
+    matrix = arithmetic.on_grid(raw, arithmetic.magic(raw))
     assert (matrix - raw).abs().max() <= scale * 1e-9
     order = torch.randperm(count, generator=generator)
     best = matrix.amax(2).clamp(min=0)
@@ -246,4 +246,4 @@ def test_on_the_grid_sums_do_not_depend_on_their_order(scale: float, seed: int, 
 
 def test_half_precision_is_left_as_published() -> None:
     matrix = torch.randn(1, 5, 5).half()
-    assert torch.equal(_device.on_grid(matrix, _device.magic(matrix)), matrix.double())
+    assert torch.equal(arithmetic.on_grid(matrix, arithmetic.magic(matrix)), matrix.double())

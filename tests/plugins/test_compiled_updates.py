@@ -21,8 +21,9 @@ import scope_core as scope
 from plugins.test_compiled import COMBINERS, KINDS, both, features
 from plugins.test_large import BESIDE, LOOP, PROGRAM, STATUS
 from scope_core import VisualTokens
-from scope_plugins.coverage import _compiled, _compiled_saturated, _compiled_theta_cover, _incremental, log_det
-from scope_plugins.coverage._compiled_rows import rounder
+from scope_plugins.coverage import log_det
+from scope_plugins.coverage._fast import compiled, compiled_saturated, compiled_theta_cover, incremental
+from scope_plugins.coverage._fast.compiled_rows import rounder
 
 pytestmark = pytest.mark.filterwarnings("error")
 TEXT = {"name": "text_facility_location", "temperature": 0.1}
@@ -133,8 +134,8 @@ def test_bit_for_bit(
 @pytest.mark.parametrize("coverage", sorted(COVERAGES))
 def test_it_is_really_taken(coverage: str, monkeypatch: pytest.MonkeyPatch) -> None:
     calls: list[int] = []
-    choose = _incremental.kernel()
-    monkeypatch.setattr(_incremental, "kernel", lambda: lambda *args: (calls.append(1), choose(*args))[1])
+    choose = incremental.kernel()
+    monkeypatch.setattr(incremental, "kernel", lambda: lambda *args: (calls.append(1), choose(*args))[1])
     given = {"saliency": torch.rand(3, 20), "signals": {"text.embeddings": torch.randn(3, 4, 8)}}
     similarity = fitting(coverage, "cosine")
     both(features("noise", 3, 20, 0), budget=4, coverage=COVERAGES[coverage], similarity=similarity, given=given)
@@ -235,8 +236,8 @@ def test_where_there_is_no_compiled_way_it_says_why(coverage: str, monkeypatch: 
     half = {"saliency": saliency.half(), "signals": {"text.embeddings": given["signals"]["text.embeddings"].half()}}
     with pytest.raises(scope.SpecError, match="float16"):
         scope.select(x.half(), spec={**spec, "dtype": "as_is"}, **half)
-    monkeypatch.setattr(_compiled, "available", lambda: False)
-    monkeypatch.setattr("scope_plugins.coverage._ranked.available", lambda: False)
+    monkeypatch.setattr(compiled, "available", lambda: False)
+    monkeypatch.setattr("scope_plugins.coverage._fast.ranked.available", lambda: False)
     with pytest.raises(scope.SpecError, match="numba is not installed"):
         scope.select(x, spec=spec, **given)
     loop = scope.select(x, spec={**spec, "optimizer": {"name": "greedy", "path": "loop"}}, **given)
@@ -320,8 +321,8 @@ def test_the_kernels_as_python_do_what_they_do_compiled(seed: int) -> None:
     x = generator.normal(size=(7, 9)).astype(np.float32)
     S = np.ascontiguousarray(oracles.cosine_matrix(x).clip(0).astype(np.float32))
     given = float(rounder(torch.from_numpy(S)[None]))
-    saturated = _compiled_saturated.kernels(), (S, given, given / (1.5 * 2.0**52), 0.3), 3
-    covered = _compiled_theta_cover.kernels(), (S, 0.2), 2
+    saturated = compiled_saturated.kernels(), (S, given, given / (1.5 * 2.0**52), 0.3), 3
+    covered = compiled_theta_cover.kernels(), (S, 0.2), 2
     for (start, update), read, columns in (saturated, covered):
         made = []
         for starts, updates in ((start, update), (start.py_func, update.py_func)):

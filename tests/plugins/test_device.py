@@ -19,7 +19,7 @@ from torch.overrides import TorchFunctionMode
 from torch.utils._python_dispatch import TorchDispatchMode
 
 import scope_core as scope
-from scope_plugins.coverage import _device, _triton
+from scope_plugins.coverage._fast import arithmetic, on_triton
 from scope_plugins.coverage.facility_location import grid
 
 READS = {"_local_scalar_dense", "nonzero", "masked_select", "equal", "_unique2", "is_nonzero", "item"}
@@ -69,7 +69,7 @@ def reads(keep: int, batch: int = 2, **spec: Any) -> list[str]:
 @pytest.fixture
 def elsewhere(monkeypatch: pytest.MonkeyPatch) -> None:
     """The branches for accelerators, where Triton is not installed."""
-    monkeypatch.setattr(_device, "on_host", lambda tensor: False)
+    monkeypatch.setattr(arithmetic, "on_host", lambda tensor: False)
 
 
 @pytest.mark.usefixtures("elsewhere")
@@ -101,18 +101,18 @@ def test_the_same_grid(seed: int, scale: float, dtype: torch.dtype, count: int) 
     matrix = torch.randn(2, count, count, generator=torch.Generator().manual_seed(seed), dtype=dtype) * scale
     step, _ = grid(matrix)
     wanted = (matrix / step).round() * step if step else matrix
-    assert torch.equal(_device.on_grid(matrix, _device.magic(matrix)), wanted.double())
+    assert torch.equal(arithmetic.on_grid(matrix, arithmetic.magic(matrix)), wanted.double())
 
 
 def test_large_matrices_are_gone_through_in_blocks(monkeypatch: pytest.MonkeyPatch) -> None:
     generator = torch.Generator().manual_seed(1)
     matrix = torch.randn(2, 30, 30, generator=generator)
-    rounder = _device.magic(matrix)
-    best = _device.on_grid(matrix[:, :, 4], rounder).clamp(min=0)
-    whole = (_device.on_grid(matrix, rounder) - best[:, :, None]).clamp(min=0).sum(1)
+    rounder = arithmetic.magic(matrix)
+    best = arithmetic.on_grid(matrix[:, :, 4], rounder).clamp(min=0)
+    whole = (arithmetic.on_grid(matrix, rounder) - best[:, :, None]).clamp(min=0).sum(1)
     for block in (1, 2 * 30 * 7):
-        monkeypatch.setattr(_device, "BLOCK", block)
-        assert torch.equal(_device.full_gains(matrix, rounder, best), whole)
+        monkeypatch.setattr(arithmetic, "BLOCK", block)
+        assert torch.equal(arithmetic.full_gains(matrix, rounder, best), whole)
 
 
 @pytest.mark.parametrize("combiner", ["product", "sum", "coverage_only"])
@@ -121,7 +121,7 @@ def test_the_same_picks_and_gains_without_looking(combiner: str, monkeypatch: py
     x, saliency = torch.randn(3, 50, 5, generator=generator).round(), torch.rand(3, 50, generator=generator)
     spec = {"recipe": "scope", "budget": 20, "combiner": combiner, "optimizer": {"name": "greedy", "path": "loop"}}
     here = scope.select(x, saliency=saliency, spec=spec)
-    monkeypatch.setattr(_device, "on_host", lambda tensor: False)
+    monkeypatch.setattr(arithmetic, "on_host", lambda tensor: False)
     away = scope.select(x, saliency=saliency, spec=spec)
     assert torch.equal(here.picks, away.picks)
     assert torch.equal(here.gains, away.gains)
@@ -158,14 +158,14 @@ def test_a_matrix_that_is_no_kernel_is_refused_when_all_is_picked(registry: scop
 
 class TestPath:
     def test_compiled_is_taken_or_refused_by_name(self, monkeypatch: pytest.MonkeyPatch) -> None:
-        from scope_plugins.coverage import _compiled
+        from scope_plugins.coverage._fast import compiled
 
         x, saliency = torch.randn(1, 12, 4), torch.rand(1, 12)
         spec: dict[str, Any] = {"recipe": "scope", "budget": 4, "optimizer": {"name": "greedy", "path": "compiled"}}
-        if _compiled.available():
+        if compiled.available():
             wanted = scope.select(x, saliency=saliency, spec="scope@4").picks
             assert torch.equal(scope.select(x, saliency=saliency, spec=spec).picks, wanted)
-        monkeypatch.setattr(_compiled, "available", lambda: False)
+        monkeypatch.setattr(compiled, "available", lambda: False)
         with pytest.raises(scope.SpecError, match=r"path 'compiled'.*'facility_location'.*numba is not installed"):
             scope.select(x, saliency=saliency, spec=spec)
 
@@ -186,28 +186,28 @@ class TestPath:
             scope.select(x, saliency=saliency, spec=spec)
 
     def test_devices_without_kernels_are_named(self) -> None:
-        assert "none for mps" in _triton.why_not(torch.device("mps"))
+        assert "none for mps" in on_triton.why_not(torch.device("mps"))
 
     def test_without_triton(self, monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
-        assert "triton is not installed" in _triton.why_not(torch.device("cuda:0"))
+        assert "triton is not installed" in on_triton.why_not(torch.device("cuda:0"))
 
     def test_where_triton_fails_the_loop_serves_and_says_so_once(self, monkeypatch: pytest.MonkeyPatch) -> None:
         def broken(*given: Any) -> Any:
             raise RuntimeError("Failed to find C compiler")
 
-        monkeypatch.setattr(_triton, "run", broken)
-        _triton._trial.cache_clear()
+        monkeypatch.setattr(on_triton, "run", broken)
+        on_triton._trial.cache_clear()
         cuda = torch.device("cuda:0")
         with pytest.warns(UserWarning, match="triton failed on cuda:0: .*the same but slower"):
-            assert "triton failed on cuda:0" in _triton.why_not(cuda)
-        assert "triton failed on cuda:0" in _triton.why_not(cuda)  # a second warning would be an error
-        _triton._trial.cache_clear()
+            assert "triton failed on cuda:0" in on_triton.why_not(cuda)
+        assert "triton failed on cuda:0" in on_triton.why_not(cuda)  # a second warning would be an error
+        on_triton._trial.cache_clear()
 
 
 @given(st.integers(1, 64), st.integers(1, 30_000), st.sampled_from([1, 20, 108, 132]))
 def test_every_column_has_a_program_and_those_that_wait_all_run(batch: int, count: int, processors: int) -> None:
-    made = _triton.plan(batch, count, processors, meet=True)
+    made = on_triton.plan(batch, count, processors, meet=True)
     assert made.width * made.blocks >= count > made.width * (made.blocks - 1)
     assert made.width & (made.width - 1) == 0
     if made.together and made.blocks > 1:
@@ -217,13 +217,13 @@ def test_every_column_has_a_program_and_those_that_wait_all_run(batch: int, coun
 @pytest.mark.parametrize(
     ("batch", "count", "expected"),
     [
-        (1, 576, _triton.Plan(1024, 1, True)),
-        (32, 576, _triton.Plan(1024, 1, True)),
-        (1, 2880, _triton.Plan(256, 12, True, 2048)),
-        (32, 2880, _triton.Plan(1024, 3, True, 2048)),
-        (200, 2880, _triton.Plan(2048, 2, False, 2048)),
-        (1, 20_000, _triton.Plan(256, 79, True, 2048)),
+        (1, 576, on_triton.Plan(1024, 1, True)),
+        (32, 576, on_triton.Plan(1024, 1, True)),
+        (1, 2880, on_triton.Plan(256, 12, True, 2048)),
+        (32, 2880, on_triton.Plan(1024, 3, True, 2048)),
+        (200, 2880, on_triton.Plan(2048, 2, False, 2048)),
+        (1, 20_000, on_triton.Plan(256, 79, True, 2048)),
     ],
 )
-def test_how_work_is_shared_on_132_processors(batch: int, count: int, expected: _triton.Plan) -> None:
-    assert _triton.plan(batch, count, 132, meet=True) == expected
+def test_how_work_is_shared_on_132_processors(batch: int, count: int, expected: on_triton.Plan) -> None:
+    assert on_triton.plan(batch, count, 132, meet=True) == expected

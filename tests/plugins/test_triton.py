@@ -15,7 +15,7 @@ from typing import Any
 import pytest
 import torch
 
-from scope_plugins.coverage import _triton
+from scope_plugins.coverage._fast import on_triton
 
 pytest.importorskip("triton", reason="torch's CUDA builds for Linux bring it")
 CASES = Path(__file__).with_name("triton_cases.py")
@@ -74,13 +74,13 @@ def used_by(binary: bytes, folder: Path) -> str:
 @pytest.mark.parametrize("capability", [80, 90])
 @pytest.mark.parametrize(
     "plan",
-    [None, _triton.Plan(256, 5, True, 2048), _triton.Plan(1024, 2, False, 2048)],
+    [None, on_triton.Plan(256, 5, True, 2048), on_triton.Plan(1024, 2, False, 2048)],
     ids=["one", "several", "step by step"],
 )
 def test_compiles_for_a_gpu(capability: int, plan: Any, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     from triton.runtime.driver import driver
 
-    from scope_plugins.coverage import _triton_kernel as kernels
+    from scope_plugins.coverage._fast import triton_kernel as kernels
 
     made: list[Any] = []
     monkeypatch.setenv("TRITON_CACHE_DIR", str(tmp_path))  # compiled now, and not another day
@@ -89,7 +89,7 @@ def test_compiles_for_a_gpu(capability: int, plan: Any, monkeypatch: pytest.Monk
     monkeypatch.setattr(kernels, "greedy", Compiled(kernels.greedy, made))
     count = 576 if plan is None else 1200
     level, ones = torch.ones(1, count, dtype=torch.int8), torch.ones(1, count, dtype=torch.float64)
-    _triton.run(torch.ones(1, count, count), level, ones, ones, [3], plan)
+    on_triton.run(torch.ones(1, count, count), level, ones, ones, [3], plan)
     assert len(made) == (5 if plan and not plan.together else 2)  # the gains, a beginning and each pick; or both in one
     for kernel in made:
         assert kernel.asm["cubin"]
@@ -103,7 +103,7 @@ def test_compiles_for_a_gpu(capability: int, plan: Any, monkeypatch: pytest.Monk
 
 
 def test_programs_do_not_wait_for_each_other_unless_asked_to() -> None:
-    assert _triton.plan(1, 1024, 132) == _triton.Plan(1024, 1, True)
-    assert not _triton.plan(1, 2880, 132).together
-    assert _triton.plan(1, 2880, 132, meet=True).together
-    assert not _triton.plan(32, 2880, 40, meet=True).together  # more programs than processors
+    assert on_triton.plan(1, 1024, 132) == on_triton.Plan(1024, 1, True)
+    assert not on_triton.plan(1, 2880, 132).together
+    assert on_triton.plan(1, 2880, 132, meet=True).together
+    assert not on_triton.plan(32, 2880, 40, meet=True).together  # more programs than processors

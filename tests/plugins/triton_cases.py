@@ -19,27 +19,27 @@ from triton.runtime import interpreter
 
 import scope_core as scope
 from plugins.test_compiled import COMBINERS, KINDS, features
-from scope_plugins.coverage import _device, _triton, _triton_kernel
+from scope_plugins.coverage._fast import arithmetic, on_triton, triton_kernel
 
 
 @contextmanager
-def on_kernels(plan: _triton.Plan | None = None) -> Iterator[list[_triton.Plan]]:
+def on_kernels(plan: on_triton.Plan | None = None) -> Iterator[list[on_triton.Plan]]:
     """Tensors of the CPU go the way of those on a CUDA device; which plans were followed."""
-    followed: list[_triton.Plan] = []
-    inner = _triton.plan
+    followed: list[on_triton.Plan] = []
+    inner = on_triton.plan
 
-    def planned(*sizes: int) -> _triton.Plan:
+    def planned(*sizes: int) -> on_triton.Plan:
         followed.append(plan or inner(*sizes))
         return followed[-1]
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(_device, "on_host", lambda tensor: False)
-        patch.setattr(_triton, "why_not", lambda device: "")
-        patch.setattr(_triton, "plan", planned)
+        patch.setattr(arithmetic, "on_host", lambda tensor: False)
+        patch.setattr(on_triton, "why_not", lambda device: "")
+        patch.setattr(on_triton, "plan", planned)
         yield followed
 
 
-def check(x: Tensor, spec: dict[str, Any], plan: _triton.Plan | None = None, **given: Any) -> scope.Selection:
+def check(x: Tensor, spec: dict[str, Any], plan: on_triton.Plan | None = None, **given: Any) -> scope.Selection:
     """The kernels' picks, gains and scores are the loop's, to the last bit."""
     slow = scope.select(x, spec={**spec, "optimizer": {"name": "greedy", "path": "loop"}}, **given)
     with on_kernels(plan) as followed:
@@ -61,7 +61,7 @@ def check(x: Tensor, spec: dict[str, Any], plan: _triton.Plan | None = None, **g
     similarity=st.sampled_from(("cosine", "dot", "row_softmax")),
     dtype=st.sampled_from(("float32", "float64")),
     coarse=st.booleans(),
-    plan=st.sampled_from([None, _triton.Plan(32, 1, True, 8), _triton.Plan(8, 3, False, 8)]),
+    plan=st.sampled_from([None, on_triton.Plan(32, 1, True, 8), on_triton.Plan(8, 3, False, 8)]),
     data=st.data(),
 )
 def test_bit_for_bit(
@@ -73,7 +73,7 @@ def test_bit_for_bit(
     similarity: str,
     dtype: str,
     coarse: bool,
-    plan: _triton.Plan | None,
+    plan: on_triton.Plan | None,
     data: st.DataObject,
 ) -> None:
     x = features(kind, batch, count, seed)
@@ -94,19 +94,19 @@ def test_features_in_half_precision(dtype: torch.dtype) -> None:
     check(x, {"recipe": "scope", "budget": 6}, saliency=saliency)
 
 
-@pytest.mark.parametrize("plan", [None, _triton.Plan(32, 1, True, 4), _triton.Plan(4, 3, False)])
-def test_ties_go_to_the_lowest_index(plan: _triton.Plan | None) -> None:
+@pytest.mark.parametrize("plan", [None, on_triton.Plan(32, 1, True, 4), on_triton.Plan(4, 3, False)])
+def test_ties_go_to_the_lowest_index(plan: on_triton.Plan | None) -> None:
     level = torch.ones(1, 12, dtype=torch.int8)
     level[0, [0, 5]] = torch.tensor([0, 2], dtype=torch.int8)
     one = torch.ones(1, 12, dtype=torch.float64)
-    made = _triton.run(torch.ones(1, 12, 12), level, one, one, [6], plan)
+    made = on_triton.run(torch.ones(1, 12, 12), level, one, one, [6], plan)
     assert made.picks.tolist() == [[5, 1, 2, 3, 4, 6]]
     assert made.gains.tolist() == [[12, 0, 0, 0, 0, 0]]
     assert made.scores.tolist() == [[13, 1, 1, 1, 1, 1]]
 
 
-@pytest.mark.parametrize("plan", [None, _triton.Plan(8, 4, False, 16)])
-def test_unequal_counts_and_required_tokens(plan: _triton.Plan | None) -> None:
+@pytest.mark.parametrize("plan", [None, on_triton.Plan(8, 4, False, 16)])
+def test_unequal_counts_and_required_tokens(plan: on_triton.Plan | None) -> None:
     x, saliency = features("ties", 3, 30, 3), torch.rand(3, 30, generator=torch.Generator().manual_seed(0))
     spec = {"recipe": "scope", "budget": {"name": "ratio", "keep_ratio": 0.25}}
     spec["constraints"] = [{"name": "cells", "keep": [[0, 4], [3, 1]]}]
@@ -116,8 +116,8 @@ def test_unequal_counts_and_required_tokens(plan: _triton.Plan | None) -> None:
     assert {4, 19} == set(made.picks[0, :2].tolist())
 
 
-@pytest.mark.parametrize("plan", [None, _triton.Plan(256, 3, False)])
-def test_real_photographs(photo_features: Photos, plan: _triton.Plan | None) -> None:
+@pytest.mark.parametrize("plan", [None, on_triton.Plan(256, 3, False)])
+def test_real_photographs(photo_features: Photos, plan: on_triton.Plan | None) -> None:
     x, saliency = photo_features.one("coffee")
     made = check(x, {"recipe": "scope", "budget": 12}, plan, saliency=saliency)
     assert torch.equal(made.picks, scope.select(x, saliency=saliency, spec="scope@12").picks)
@@ -127,13 +127,13 @@ def test_matrices_that_are_not_contiguous_or_want_gradients() -> None:
     generator = torch.Generator().manual_seed(5)
     whole = torch.rand(2, 9, 9, generator=generator)
     level, one = torch.ones(2, 9, dtype=torch.int8), torch.ones(2, 9, dtype=torch.float64)
-    wanted = _triton.run(whole, level, one, one, [4, 3]).picks
+    wanted = on_triton.run(whole, level, one, one, [4, 3]).picks
     padded = torch.full((2, 9, 16), torch.nan)
     padded[..., :9] = whole
     for view in (whole.mT.contiguous().mT, padded[..., :9], whole.clone().requires_grad_()):
-        assert torch.equal(_triton.run(view, level, one, one, [4, 3]).picks, wanted)
+        assert torch.equal(on_triton.run(view, level, one, one, [4, 3]).picks, wanted)
     shared = whole[:1].expand(2, 9, 9)
-    assert torch.equal(_triton.run(shared, level, one, one, [4, 4]).picks[1], wanted[0])
+    assert torch.equal(on_triton.run(shared, level, one, one, [4, 4]).picks[1], wanted[0])
 
 
 @pytest.mark.filterwarnings("ignore:invalid value:RuntimeWarning")  # numpy's, of the interpreter
@@ -148,7 +148,7 @@ def test_scores_that_are_no_numbers_are_blamed_as_ever() -> None:
 def test_programs_that_wait_for_each_other(monkeypatch: pytest.MonkeyPatch) -> None:
     """All picks in one launch by three programs of a group, run at the same time: one process each, memory shared."""
     fork = multiprocessing.get_context("fork")
-    kernel = _triton_kernel.greedy
+    kernel = triton_kernel.greedy
 
     class Concurrent:
         def __getitem__(self, grid: tuple[int, int]) -> Any:
@@ -187,8 +187,8 @@ def test_programs_that_wait_for_each_other(monkeypatch: pytest.MonkeyPatch) -> N
     asked: list[int] = []
     generator = torch.Generator().manual_seed(11)
     x, saliency = torch.randn(2, 22, 6, generator=generator).round(), torch.rand(2, 22, generator=generator)
-    monkeypatch.setattr(_triton_kernel, "greedy", Concurrent())
+    monkeypatch.setattr(triton_kernel, "greedy", Concurrent())
     valid = torch.arange(22) < torch.tensor([[22], [16]])
     spec = {"recipe": "scope", "budget": {"name": "ratio", "keep_ratio": 0.4}}
-    check(x, spec, _triton.Plan(8, 3, True), saliency=saliency, valid=valid)
+    check(x, spec, on_triton.Plan(8, 3, True), saliency=saliency, valid=valid)
     assert asked == [3]

@@ -8,7 +8,7 @@ from math import frexp
 from typing import TYPE_CHECKING, Literal
 
 from scope_core import ComponentSpec, CoverageFunction
-from scope_plugins.coverage import _device
+from scope_plugins.coverage._fast import arithmetic
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -48,29 +48,29 @@ class FacilityLocation(CoverageFunction[FacilityLocationSpec]):
         """Greedy in one compiled loop: numba's on the CPU (``pip install "scope-core[fast]"``), Triton's on CUDA."""
         if self.why_no_picks(similarity):
             return None
-        if not _device.on_host(similarity):
-            from scope_plugins.coverage._triton import picks as on_device
+        if not arithmetic.on_host(similarity):
+            from scope_plugins.coverage._fast.on_triton import picks as on_device
 
             return on_device(similarity, tokens, scale, offset, keep)
-        from scope_plugins.coverage._compiled import picks
+        from scope_plugins.coverage._fast.compiled import picks
 
         return picks(similarity, tokens, scale, offset, keep, grid(similarity))
 
     def why_no_picks(self, similarity: Tensor) -> str:
         """No compiler for that device, or half precision."""
-        from scope_plugins.coverage import _compiled, _triton
+        from scope_plugins.coverage._fast import compiled, on_triton
 
         if similarity.dtype.itemsize < 4:
             return f"sums in {similarity.dtype} are rounded at each step, as published; use dtype: float32"
-        if not _device.on_host(similarity):
-            return _triton.why_not(similarity.device)
-        return "" if _compiled.available() else 'numba is not installed; pip install "scope-core[fast]"'
+        if not arithmetic.on_host(similarity):
+            return on_triton.why_not(similarity.device)
+        return "" if compiled.available() else 'numba is not installed; pip install "scope-core[fast]"'
 
     def picks_in_blocks(self, blocks: Blocks, tokens: VisualTokens, scale: Tensor, offset: Tensor, keep: int) -> Picks:
         """Greedy in which only rows whose running maximum rises are computed again; all where most do."""
         import torch
 
-        from scope_plugins.coverage._blocks import greedy, rises
+        from scope_plugins.coverage._fast.in_blocks import greedy, rises
 
         best = torch.zeros_like(blocks.own)
 
@@ -88,7 +88,7 @@ class FacilityLocation(CoverageFunction[FacilityLocationSpec]):
 
     def start(self, similarity: Tensor, tokens: VisualTokens) -> _State:
         """Nothing is covered yet."""
-        similarity, rounder = similarity.contiguous(), _device.magic(similarity)
+        similarity, rounder = similarity.contiguous(), arithmetic.magic(similarity)
         best = tokens.features.new_zeros(tokens.shape[:2])
         return _State(similarity, rounder, best, _full_gains(similarity, rounder, best))
 
@@ -102,15 +102,15 @@ class FacilityLocation(CoverageFunction[FacilityLocationSpec]):
 
         similarity, rounder = state.similarity, state.rounder
         index = pick[:, None, None].expand(-1, similarity.shape[1], 1)
-        here = _device.on_grid(similarity.gather(2, index)[..., 0], rounder)
+        here = arithmetic.on_grid(similarity.gather(2, index)[..., 0], rounder)
         best = state.best.maximum(here.to(similarity.dtype))
         # as published, half precision re-sums every row, rounding included; and on an accelerator to ask which rows
         # rose would wait for it
-        if best.dtype.itemsize < 4 or not _device.on_host(best):
+        if best.dtype.itemsize < 4 or not arithmetic.on_host(best):
             return _State(similarity, rounder, best, _full_gains(similarity, rounder, best))
         count, gains = best.shape[1], state.gains.clone()
         risen = (best > state.best).flatten().nonzero()[:, 0]
-        raw = similarity.new_empty(max(1, _device.together(best) // count), count)
+        raw = similarity.new_empty(max(1, arithmetic.together(best) // count), count)
         exact = torch.empty_like(raw, dtype=torch.float64)
         new, had = (column.double().flatten()[:, None] for column in (best, state.best))
         # sums are exact on the grid, so gains neither drift over hundreds of picks nor depend on the order
@@ -123,7 +123,7 @@ class FacilityLocation(CoverageFunction[FacilityLocationSpec]):
 
 
 def grid(similarity: Tensor) -> tuple[float, float]:
-    """The step of the grid of `_device.magic`, and the largest absolute similarity.
+    """The step of the grid of `arithmetic.magic`, and the largest absolute similarity.
 
     A step of 0 leaves numbers as they are.
     """
@@ -144,7 +144,7 @@ def _full_gains(similarity: Tensor, rounder: Tensor, best: Tensor) -> Tensor:
     import torch
 
     if best.dtype.itemsize >= 4:
-        return _device.full_gains(similarity, rounder, best)
+        return arithmetic.full_gains(similarity, rounder, best)
     # columns a few at a time: their sums are those of the whole, which is never made
-    columns = torch.split(similarity, max(1, _device.together(best) // max(1, best.numel())), dim=2)
-    return _device.joined([(some - best[:, :, None]).clamp_(min=0).sum(1) for some in columns])
+    columns = torch.split(similarity, max(1, arithmetic.together(best) // max(1, best.numel())), dim=2)
+    return arithmetic.joined([(some - best[:, :, None]).clamp_(min=0).sum(1) for some in columns])

@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Annotated, Literal
 from pydantic import Field
 
 from scope_core import ComponentSpec
-from scope_plugins.coverage import _device
-from scope_plugins.coverage._ranked import Change, Ranked
+from scope_plugins.coverage._fast import arithmetic
+from scope_plugins.coverage._fast.ranked import Change, Ranked
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -46,7 +46,7 @@ class GraphCut(Ranked[GraphCutSpec]):
         """``g_j = b sum_i S_ij - S_jj``."""
         own = similarity.diagonal(dim1=1, dim2=2).double()
         total = own.new_zeros(own.shape)
-        for rows in _device.blocks(similarity):
+        for rows in arithmetic.blocks(similarity):
             total += rows.double().sum(1)
         return self.spec.balance * total - own
 

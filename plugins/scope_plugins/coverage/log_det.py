@@ -9,14 +9,14 @@ from typing import TYPE_CHECKING, Annotated, Literal, NoReturn
 from pydantic import Field
 
 from scope_core import ComponentSpec, SpecError
-from scope_plugins.coverage import _device
-from scope_plugins.coverage._incremental import Incremental, arrays
+from scope_plugins.coverage._fast import arithmetic
+from scope_plugins.coverage._fast.incremental import Incremental, arrays
 
 if TYPE_CHECKING:
     from torch import Tensor
 
     from scope_core import VisualTokens
-    from scope_plugins.coverage._incremental import Group
+    from scope_plugins.coverage._fast.incremental import Group
 
 BLOCK = 64
 """Rows of the factor that are allocated, and multiplied, together."""
@@ -60,7 +60,7 @@ class LogDet(Incremental[LogDetSpec]):
         Raises:
             SpecError: as `start` and `add`.
         """
-        from scope_plugins.coverage._compiled_log_det import factoring
+        from scope_plugins.coverage._fast.compiled_log_det import factoring
 
         variances, floors = self._variance(similarity, tokens)
         matrices, gains = arrays(similarity), _remains(variances, floors).log()
@@ -114,7 +114,7 @@ class LogDet(Incremental[LogDetSpec]):
         # rounding of entries counts too: a token's own variance may underflow where its covariances do not
         rounding = (1000 * state.floor).maximum(state.floor.amax(1, keepdim=True))
         short = variance < -rounding
-        if not _device.on_host(variance):  # to ask would wait; no number is a score that the optimizer refuses
+        if not arithmetic.on_host(variance):  # to ask would wait; no number is a score that the optimizer refuses
             variance = variance.masked_fill(short, torch.nan)
         elif bool(short.any()):
             raise SpecError(self._refusal("is not positive semi-definite"))
@@ -157,7 +157,7 @@ def _apart(similarity: Tensor) -> Tensor:
     import torch
 
     most, count = similarity.new_zeros(len(similarity)), similarity.shape[1]
-    few = max(1, _device.together(similarity) // (len(similarity) * count))
+    few = max(1, arithmetic.together(similarity) // (len(similarity) * count))
     for rows, columns in zip(torch.split(similarity, few, dim=1), torch.split(similarity, few, dim=2), strict=True):
         most = most.maximum((rows - columns.mT).amax((1, 2)))
     return most

@@ -6,8 +6,8 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
 
 from scope_core import ComponentSpec
-from scope_plugins.coverage import _device
-from scope_plugins.coverage._ranked import Change, Ranked
+from scope_plugins.coverage._fast import arithmetic
+from scope_plugins.coverage._fast.ranked import Change, Ranked
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -43,7 +43,7 @@ class MaxMin(Ranked[MaxMinSpec]):
         import torch
 
         nearest, start = similarity.new_full(tokens.shape[:2], torch.inf), 0
-        for rows in _device.blocks(similarity):
+        for rows in arithmetic.blocks(similarity):
             distance, stop = 1 - rows, start + rows.shape[1]
             distance.masked_fill_(~tokens.valid[:, start:stop, None], torch.inf)
             distance[:, :, start:stop].diagonal(dim1=1, dim2=2).fill_(torch.inf)

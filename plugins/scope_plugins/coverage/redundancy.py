@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
 
 from scope_core import ComponentSpec
-from scope_plugins.coverage._ranked import Change, Ranked
+from scope_plugins.coverage._fast.ranked import Change, Ranked
 
 if TYPE_CHECKING:
     from torch import Tensor

@@ -9,18 +9,18 @@ from typing import TYPE_CHECKING, Annotated, Literal
 from pydantic import Field
 
 from scope_core import ComponentSpec
-from scope_plugins.coverage import _device
-from scope_plugins.coverage._compiled_rows import rounder
-from scope_plugins.coverage._incremental import Incremental, arrays
+from scope_plugins.coverage._fast import arithmetic
+from scope_plugins.coverage._fast.compiled_rows import rounder
+from scope_plugins.coverage._fast.incremental import Incremental, arrays
 
 if TYPE_CHECKING:
     from torch import Tensor
 
     from scope_core import VisualTokens
-    from scope_plugins.coverage._incremental import Group
+    from scope_plugins.coverage._fast.incremental import Group
 
 STEPS = 1.5 * 2.0**52
-"""Steps of the grid in what `_device.magic` says."""
+"""Steps of the grid in what `arithmetic.magic` says."""
 
 
 class SaturatedSpec(ComponentSpec):
@@ -58,7 +58,7 @@ class Saturated(Incremental[SaturatedSpec]):
         given = rounder(similarity)
         if given is None:
             return None
-        from scope_plugins.coverage._compiled_saturated import lowering
+        from scope_plugins.coverage._fast.compiled_saturated import lowering
 
         matrices, share = arrays(similarity), self.spec.share
         return lambda index, count: lowering(matrices[index], given, share)
@@ -67,7 +67,7 @@ class Saturated(Incremental[SaturatedSpec]):
         """Every token lacks its whole cap."""
         import torch
 
-        rounder = _device.magic(similarity)
+        rounder = arithmetic.magic(similarity)
         total, highest = torch.zeros((2, *similarity.shape[:2]), dtype=torch.float64, device=similarity.device)
         for place, rows in _rows(similarity, rounder):
             total[:, place], highest[:, place] = rows.sum(2), rows.amax(2)
@@ -85,13 +85,13 @@ class Saturated(Incremental[SaturatedSpec]):
 
         similarity, rounder, had = state.similarity, state.rounder, state.left
         index = pick[:, None, None].expand(-1, similarity.shape[1], 1)
-        left = (had - _device.on_grid(similarity.gather(2, index)[..., 0], rounder)).clamp_(min=0)
-        if not _device.on_host(left):  # to ask which rows change gains would wait
+        left = (had - arithmetic.on_grid(similarity.gather(2, index)[..., 0], rounder)).clamp_(min=0)
+        if not arithmetic.on_host(left):  # to ask which rows change gains would wait
             return replace(state, left=left, gains=_full_gains(similarity, rounder, left))
         group, row = (left < had.minimum(state.highest)).nonzero(as_tuple=True)
-        gains, few = state.gains.clone(), max(1, _device.together(left) // left.shape[1])
+        gains, few = state.gains.clone(), max(1, arithmetic.together(left) // left.shape[1])
         for mine, changed in zip(torch.split(group, few), torch.split(row, few), strict=True):
-            rows = _device.on_grid(similarity[mine, changed], rounder)
+            rows = arithmetic.on_grid(similarity[mine, changed], rounder)
             lost = rows.minimum(had[mine, changed, None]).sub_(rows.minimum(left[mine, changed, None]))
             gains.index_add_(0, mine, lost, alpha=-1)
         return replace(state, left=left, gains=gains)
@@ -109,7 +109,7 @@ def _full_gains(similarity: Tensor, rounder: Tensor, left: Tensor) -> Tensor:
 def _rows(similarity: Tensor, rounder: Tensor) -> Iterator[tuple[slice, Tensor]]:
     """Some rows after others: where, and (B, few, N) float64 on the grid."""
     batch, count = similarity.shape[:2]
-    few = max(1, _device.together(similarity) // max(1, batch * count))
+    few = max(1, arithmetic.together(similarity) // max(1, batch * count))
     for start in range(0, count, few):
         place = slice(start, start + few)
-        yield place, _device.on_grid(similarity[:, place], rounder)
+        yield place, arithmetic.on_grid(similarity[:, place], rounder)

@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 from pydantic import Field, model_validator
 
 from scope_core import ComponentSpec, Slot
-from scope_plugins.coverage._compiled_rows import rising, rounder
-from scope_plugins.coverage._incremental import Incremental, arrays
+from scope_plugins.coverage._fast.compiled_rows import rising, rounder
+from scope_plugins.coverage._fast.incremental import Incremental, arrays
 from scope_plugins.coverage.facility_location import FacilityLocation
 
 if TYPE_CHECKING:
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from torch import Tensor
 
     from scope_core import VisualTokens
-    from scope_plugins.coverage._incremental import Group
+    from scope_plugins.coverage._fast.incremental import Group
 
 
 class StackedSpec(ComponentSpec):

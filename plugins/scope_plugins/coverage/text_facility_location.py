@@ -9,15 +9,15 @@ from typing import TYPE_CHECKING, Annotated, Literal
 from pydantic import Field
 
 from scope_core import ComponentSpec, TokensError
-from scope_plugins.coverage import _device
-from scope_plugins.coverage._compiled_rows import rising, rounder
-from scope_plugins.coverage._incremental import Incremental, arrays
+from scope_plugins.coverage._fast import arithmetic
+from scope_plugins.coverage._fast.compiled_rows import rising, rounder
+from scope_plugins.coverage._fast.incremental import Incremental, arrays
 
 if TYPE_CHECKING:
     from torch import Tensor
 
     from scope_core import VisualTokens
-    from scope_plugins.coverage._incremental import Group
+    from scope_plugins.coverage._fast.incremental import Group
 
 
 class TextFacilityLocationSpec(ComponentSpec):
@@ -72,7 +72,7 @@ class TextFacilityLocation(Incremental[TextFacilityLocationSpec]):
             TokensError: text and tokens differ in width, or hold numbers that are not finite.
         """
         rows = self._rows(tokens)
-        rows = _device.on_grid(rows, _device.magic(rows.mT))  # its size is the number of terms
+        rows = arithmetic.on_grid(rows, arithmetic.magic(rows.mT))  # its size is the number of terms
         return _State(rows, rows.new_zeros(rows.shape[:2]))
 
     def _rows(self, tokens: VisualTokens) -> Tensor:

@@ -9,14 +9,14 @@ from typing import TYPE_CHECKING, Annotated, Literal
 from pydantic import Field
 
 from scope_core import ComponentSpec
-from scope_plugins.coverage import _device
-from scope_plugins.coverage._incremental import Incremental, arrays
+from scope_plugins.coverage._fast import arithmetic
+from scope_plugins.coverage._fast.incremental import Incremental, arrays
 
 if TYPE_CHECKING:
     from torch import Tensor
 
     from scope_core import VisualTokens
-    from scope_plugins.coverage._incremental import Group
+    from scope_plugins.coverage._fast.incremental import Group
 
 
 class ThetaCoverSpec(ComponentSpec):
@@ -47,7 +47,7 @@ class ThetaCover(Incremental[ThetaCoverSpec]):
 
     def groups(self, similarity: Tensor, tokens: VisualTokens) -> Callable[[int, int], Group]:
         """Compiled: only rows of tokens that become covered are looked at."""
-        from scope_plugins.coverage._compiled_theta_cover import covering
+        from scope_plugins.coverage._fast.compiled_theta_cover import covering
 
         least = float(self._least(similarity))
         matrices, valid = arrays(similarity), arrays(tokens.valid)
@@ -73,10 +73,10 @@ class ThetaCover(Incremental[ThetaCoverSpec]):
         index = pick[:, None, None].expand(-1, similarity.shape[1], 1)
         covered = state.open & (similarity.gather(2, index)[..., 0] >= least)
         still = state.open & ~covered
-        if not _device.on_host(covered):  # to ask which were covered would wait
+        if not arithmetic.on_host(covered):  # to ask which were covered would wait
             return _State(similarity, still, self._full_gains(similarity, still))
         group, row = covered.nonzero(as_tuple=True)
-        gains, few = state.gains.clone(), max(1, _device.together(covered) // covered.shape[1])
+        gains, few = state.gains.clone(), max(1, arithmetic.together(covered) // covered.shape[1])
         for mine, risen in zip(torch.split(group, few), torch.split(row, few), strict=True):
             gains.index_add_(0, mine, (similarity[mine, risen] >= least).double(), alpha=-1)
         return _State(similarity, still, gains)
@@ -86,7 +86,7 @@ class ThetaCover(Incremental[ThetaCoverSpec]):
         import torch
 
         batch, count = left.shape
-        few, least = max(1, _device.together(left) // max(1, batch * count)), self._least(similarity)
+        few, least = max(1, arithmetic.together(left) // max(1, batch * count)), self._least(similarity)
         gains = torch.zeros((batch, count), dtype=torch.float64, device=left.device)
         for rows, open_ in zip(torch.split(similarity, few, dim=1), torch.split(left, few, dim=1), strict=True):
             gains += ((rows >= least) & open_[:, :, None]).sum(1, dtype=torch.float64)

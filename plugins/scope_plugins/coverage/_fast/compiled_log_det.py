@@ -6,13 +6,13 @@ import functools
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
-from scope_plugins.coverage._compiled import compiled
+from scope_plugins.coverage._fast.compiled import compiled
 
 if TYPE_CHECKING:
     import numpy as np
     from torch import Tensor
 
-    from scope_plugins.coverage._incremental import Group
+    from scope_plugins.coverage._fast.incremental import Group
 
 
 def factoring(

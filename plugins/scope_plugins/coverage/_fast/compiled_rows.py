@@ -5,19 +5,19 @@ from __future__ import annotations
 import functools
 from typing import TYPE_CHECKING, Any
 
-from scope_plugins.coverage import _device
-from scope_plugins.coverage._compiled import compiled
+from scope_plugins.coverage._fast import arithmetic
+from scope_plugins.coverage._fast.compiled import compiled
 
 if TYPE_CHECKING:
     import numpy as np
     from torch import Tensor
 
-    from scope_plugins.coverage._incremental import Group
+    from scope_plugins.coverage._fast.incremental import Group
 
 
 def rounder(similarity: Tensor) -> float | None:
-    """What `_device.magic` says; None where numbers are too small for a grid, so that sums depend on their order."""
-    made = float(_device.magic(similarity))
+    """What `arithmetic.magic` says; None where numbers are too small for a grid, so that sums depend on their order."""
+    made = float(arithmetic.magic(similarity))
     return made if made or not bool(similarity.any()) else None
 
 

@@ -109,8 +109,8 @@ def run(
     import torch
 
     from scope_core import Picks
-    from scope_plugins.coverage import _triton_kernel as kernels
-    from scope_plugins.coverage._device import magic
+    from scope_plugins.coverage._fast import triton_kernel as kernels
+    from scope_plugins.coverage._fast.arithmetic import magic
 
     device = similarity.device
     batch, count, _ = similarity.shape

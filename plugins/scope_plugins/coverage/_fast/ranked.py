@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, ClassVar, TypeVar
 
 from scope_core import ComponentSpec, CoverageFunction
-from scope_plugins.coverage._compiled import available, compiled
+from scope_plugins.coverage._fast.compiled import available, compiled
 
 if TYPE_CHECKING:
     import numpy as np
@@ -70,7 +70,7 @@ class Ranked(CoverageFunction[S]):
 
     def picks_in_blocks(self, blocks: Blocks, tokens: VisualTokens, scale: Tensor, offset: Tensor, keep: int) -> Picks:
         """Greedy that reads one row of similarities for each pick."""
-        from scope_plugins.coverage._blocks import greedy
+        from scope_plugins.coverage._fast.in_blocks import greedy
 
         change, fresh = self.change, True
 

@@ -12,9 +12,9 @@ from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from scope_core import ComponentSpec, CoverageFunction
-from scope_plugins.coverage import _device
-from scope_plugins.coverage._compiled import compiled
-from scope_plugins.coverage._ranked import why_not
+from scope_plugins.coverage._fast import arithmetic
+from scope_plugins.coverage._fast.compiled import compiled
+from scope_plugins.coverage._fast.ranked import why_not
 
 if TYPE_CHECKING:
     import numpy as np
@@ -47,7 +47,7 @@ class Incremental(CoverageFunction[S]):
 
         from scope_core import Picks
 
-        if not _device.on_host(tokens.features) or self.why_no_picks(similarity):
+        if not arithmetic.on_host(tokens.features) or self.why_no_picks(similarity):
             return None
         started = self.groups(similarity, tokens)
         if started is None:

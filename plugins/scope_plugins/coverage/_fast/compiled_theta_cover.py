@@ -5,12 +5,12 @@ from __future__ import annotations
 import functools
 from typing import TYPE_CHECKING, Any
 
-from scope_plugins.coverage._compiled import compiled
+from scope_plugins.coverage._fast.compiled import compiled
 
 if TYPE_CHECKING:
     import numpy as np
 
-    from scope_plugins.coverage._incremental import Group
+    from scope_plugins.coverage._fast.incremental import Group
 
 
 def covering(similarity: np.ndarray, least: float, valid: np.ndarray) -> Group:
