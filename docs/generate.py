@@ -452,7 +452,7 @@ GROUPS: dict[str, str] = {
     "Find plugins": "CONTRACT default_registry discover Registry Entry Recipe ZooEntry Command hookimpl PluginWarning",
     "Write parts": "ComponentSpec Slot SignalName Part SaliencySource SimilarityMetric CoverageFunction Combiner "
     "Optimizer Selector Budget Partition Constraint Merger PositionPolicy",
-    "Write optimizers and selectors": "Problem Picks Blocks greedy rank scores by_group matrix_bytes",
+    "Write optimizers and selectors": "Problem Picks Blocks greedy rank scores by_group matrix_bytes check_matrix",
     "Write adapters": "ModelAdapter Declaration Offer parse_signal check_fit resolve replace_attribute Tower "
     "LoadedModel free_memory",
     "Measure": "Task Example Question Box Outcome Encoding Asked Memo",

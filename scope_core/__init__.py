@@ -69,6 +69,7 @@ if TYPE_CHECKING:
     from scope_core.pruner_spec import PrunerSpec
     from scope_core.receipt import ImageReceipt, Receipt
     from scope_core.registry import Registry
+    from scope_core.room import check_matrix
     from scope_core.selection import Selection
     from scope_core.signals import Offer, SignalName, Signals, parse_signal
     from scope_core.specs import ComponentSpec, Slot
@@ -83,6 +84,7 @@ _HOMES = {
     "engine": "Problem greedy rank scores",
     "groupwise": "by_group",
     "memory": "free_memory matrix_bytes",
+    "room": "check_matrix",
     "errors": "AdapterError AttachError BudgetError MissingDependencyError PluginConflictError PluginError "
     "PluginOutputError ScopeError SignalError SpecError TaskError TokensError TooLargeError UnknownNameError "
     "ZooError",
@@ -176,6 +178,7 @@ __all__ = [
     "apportion",
     "by_group",
     "check_fit",
+    "check_matrix",
     "default_registry",
     "discover",
     "fill",

@@ -5,12 +5,12 @@ from __future__ import annotations
 import threading
 import time
 import weakref
-from collections.abc import Callable, Hashable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import replace
 from functools import cached_property
 from types import TracebackType
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any
 
 from scope_core.discovery import observe
 from scope_core.errors import AdapterError, AttachError, SignalError, did_you_mean, listed
@@ -26,8 +26,6 @@ if TYPE_CHECKING:
     from scope_core.pruner import Pruner
     from scope_core.selection import Selection
     from scope_core.tokens import VisualTokens
-
-Found = TypeVar("Found")
 
 GivenSignal = Callable[[Mapping[str, Any], "VisualTokens"], "Tensor"]
 """``function(inputs, tokens) -> tensor``: a signal that the caller of `Pruner.attach` supplies. ``inputs`` are the
@@ -79,7 +77,6 @@ class Attachment:
         self.positions: Tensor | None = None
         self.prompt_length = 0
         self._counting = threading.Lock()
-        self._found: dict[Hashable, Any] = {}
         self._active = False
         self._undo = ExitStack()
         try:
@@ -116,18 +113,6 @@ class Attachment:
     def at(self) -> str:
         """Where candidates' features are taken before the language model runs."""
         return self.pruner.spec.at if self.pruner.decoder_layer is None else "projected"
-
-    def once(self, what: Hashable, find: Callable[[], Found]) -> Found:
-        """What ``find()`` returned when ``what`` was first asked for: for what stays as it is while attached.
-
-        Args:
-            what: Name of it, an adapter's own.
-            find: Finds it.
-        """
-        if what not in self._found:
-            self._found[what] = find()
-        found: Found = self._found[what]
-        return found
 
     def with_given(self, tokens: VisualTokens, inputs: Mapping[str, Any]) -> VisualTokens:
         """The tokens with the signals that the caller supplies, each computed when first read.

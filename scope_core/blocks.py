@@ -12,8 +12,8 @@ from torch import Tensor
 
 from scope_core.checks import blamed, expect
 from scope_core.errors import PluginOutputError, SpecError, TooLargeError
-from scope_core.interfaces import Combiner, CoverageFunction, Picks, SimilarityMetric
-from scope_core.memory import conditions, matrix_bytes, said, shortage
+from scope_core.interfaces import Combiner, CoverageFunction, Picks, SimilarityMetric, outdated
+from scope_core.memory import conditions, said, shortage
 from scope_core.tokens import VisualTokens
 
 if TYPE_CHECKING:
@@ -44,12 +44,14 @@ class Blocks:
         own: (N,) float64, each token's similarity to itself; exactly 1 where rounding alone makes a difference.
         rounder: Rounds a dot product to the grid of entries.
         unit: Power of two that dot products are multiplied by.
+        size: Rows and columns of a block, at most; None for what suits the device.
     """
 
     vectors: Tensor
     own: Tensor
     rounder: float
     unit: float
+    size: tuple[int, int] | None = None
 
     @classmethod
     def of(cls, vectors: Tensor, valid: Tensor) -> Blocks:
@@ -77,20 +79,21 @@ class Blocks:
     @staticmethod
     def why_not(metric: SimilarityMetric[Any], coverage: CoverageFunction[Any], combiner: Combiner[Any]) -> str:
         """Why parts cannot be selected by in blocks, in words; empty where they can."""
-        if type(metric).vectors is SimilarityMetric.vectors:
+        if type(metric).vectors is SimilarityMetric.vectors or outdated(metric, "vectors", "pairwise"):
             return f"similarity {metric} is not known as a dot product of vectors"
-        if type(coverage).picks_in_blocks is CoverageFunction.picks_in_blocks:
+        reads = type(coverage).picks_in_blocks is CoverageFunction.picks_in_blocks
+        if reads or outdated(coverage, "picks_in_blocks", "start", "gain", "add"):
             return f"coverage {coverage} reads the whole matrix"
         if conditions(combiner):
             return f"combiner {combiner} changes the matrix"
-        if type(combiner).affine is Combiner.affine:
+        if type(combiner).affine is Combiner.affine or outdated(combiner, "affine", "combine"):
             return f"the score of combiner {combiner} is not of the form gain * scale + offset"
         return ""
 
     @property
     def spans(self) -> list[slice]:
         """Columns, a few at a time."""
-        wide = WIDE * self._scale
+        _, wide = self._size
         return [slice(start, min(start + wide, len(self.own))) for start in range(0, len(self.own), wide)]
 
     def row(self, token: Tensor) -> Tensor:
@@ -107,7 +110,7 @@ class Blocks:
             index: (R,) int64.
         """
         room = self._room()
-        for few in torch.split(index, TALL * self._scale):
+        for few in torch.split(index, self._size[0]):
             mine = self.vectors.index_select(0, few)
             for columns in self.spans:
                 block = self._products(mine, self.vectors[columns], room)
@@ -122,7 +125,7 @@ class Blocks:
         A block may be written to; the next one takes its place.
         """
         room = self._room()
-        count, tall, wide = len(self.own), TALL * self._scale, WIDE * self._scale
+        count, (tall, wide) = len(self.own), self._size
         for top in range(0, count, tall):
             rows = slice(top, min(top + tall, count))
             square = self._products(self.vectors[rows], self.vectors[rows], room)
@@ -134,7 +137,7 @@ class Blocks:
 
     def _room(self) -> Tensor:
         """For one block after the other, so that no allocator has to find it anew."""
-        count, tall, wide = len(self.own), TALL * self._scale, WIDE * self._scale
+        count, (tall, wide) = len(self.own), self._size
         return self.own.new_empty(min(tall, count) * min(max(tall, wide), count))
 
     def _products(self, rows: Tensor, columns: Tensor, room: Tensor) -> Tensor:
@@ -146,41 +149,22 @@ class Blocks:
         return products.mul_(self.unit) if self.unit != 1 else products
 
     @property
-    def _scale(self) -> int:
-        return 1 if self.vectors.device.type == "cpu" else 8
+    def _size(self) -> tuple[int, int]:
+        times = 1 if self.vectors.device.type == "cpu" else 8
+        return self.size or (TALL * times, WIDE * times)
 
 
-def no_room(problem: Problem) -> str:
-    """Why there is no room for the matrix and what is made of it, in words; empty where there is."""
-    return shortage(_need(problem), problem.memory, problem.tokens.device)
+def blocks_bytes(count: int, width: int, device: torch.device | str = "cpu", itemsize: int = 4) -> int:
+    """Bytes that selecting in blocks takes: vectors as the similarity gives them and in float64, and some blocks.
 
-
-def check_room(problem: Problem) -> None:
-    """Refuse a matrix that there is no room for, before any part of it is made.
-
-    Raises:
-        TooLargeError: says what it needs, what there is, why it cannot be done without, and what to do.
+    Args:
+        count: Tokens of the largest group.
+        width: Numbers of a token's vector.
+        device: Where; accelerators take larger blocks.
+        itemsize: Bytes of such a number.
     """
-    reason = no_room(problem)
-    if not reason:
-        return
-    batch, count, _ = problem.tokens.shape
-    who = problem.tokens.name_of(0) if batch == 1 else f"{batch} groups"
-    without = (
-        problem.why_no_blocks() or "the optimizer asks for it; one that is exact greedy, its path left open, need not"
-    )
-    raise TooLargeError(
-        f"{who}: similarity {problem.metric} and coverage {problem.coverage} of {count} tokens take "
-        f"{said(_need(problem))} for matrices of {count} x {count}, and {reason}; it is not done without the matrix: "
-        f"{without}; make the groups smaller (`partition: tile`, or chunks), thin the tokens out first (a chain whose "
-        f"first stage reads no similarity), or raise `memory` (GiB)"
-    )
-
-
-def _need(problem: Problem) -> int:
-    batch, count, _ = problem.tokens.shape
-    size = problem.tokens.features.dtype.itemsize
-    return batch * matrix_bytes(problem.metric, problem.coverage, count, size, problem.combiner)
+    times = 1 if torch.device(device).type == "cpu" else 8
+    return (8 + itemsize) * count * width + 8 * TILES * min(TALL * times, count) * min(WIDE * times, count)
 
 
 def picks(problem: Problem, form: tuple[Tensor, Tensor], keep: Sequence[int]) -> Picks:
@@ -213,13 +197,13 @@ def _blocks(problem: Problem, tokens: VisualTokens) -> Blocks:
         raise SpecError(f"similarity {metric} gave no vectors for {tokens.name_of(0)}, so it cannot be read in blocks")
     width = vectors.shape[-1] if isinstance(vectors, Tensor) and vectors.dim() else 0
     expect(vectors, (*tokens.shape[:2], width), f"similarity {metric}: vectors()", tokens)
-    need = 8 * (vectors.numel() + TILES * TALL * WIDE * (1 if tokens.device.type == "cpu" else 64))
+    need = blocks_bytes(tokens.shape[1], width, tokens.device, vectors.dtype.itemsize)
     if reason := shortage(need, problem.memory, tokens.device):
+        advice = "free some memory" if problem.memory is None else "raise `memory` (GiB)"
         raise TooLargeError(
             f"{tokens.name_of(0)}: even without the matrix of {metric}, {tokens.shape[1]} vectors of {width} numbers "
-            f"and blocks of their products take {said(need)}, and {reason}; make the groups smaller (`partition: "
-            f"tile`, or chunks), thin the tokens out first (a chain whose first stage reads no similarity), or raise "
-            f"`memory` (GiB)"
+            f"and blocks of their products take {said(need)}, and {reason}; cut the tokens into smaller groups "
+            f"(`partition: {{name: chunks, count: N}}`), or {advice}"
         )
     try:
         made = Blocks.of(vectors[0], tokens.valid[0])

@@ -49,7 +49,7 @@ class blamed:  # noqa: N801 - reads as a word in `with blamed(part, "score")`
                 )
 
 
-_PLANES = ("features", "valid", "required", "row", "col", "tile", "image")
+_PLANES = ("features", "valid", "required", "row", "col", "tile", "image", "saliency")
 _planes = attrgetter(*_PLANES)
 
 

@@ -10,12 +10,14 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from scope_core import blocks
+from scope_core import blocks, room
 from scope_core.checks import blamed, expect
 from scope_core.errors import BudgetError, PluginOutputError, SpecError
-from scope_core.interfaces import Combiner, CoverageFunction, Picks, SaliencySource, SimilarityMetric
+from scope_core.interfaces import Combiner, CoverageFunction, Picks, SaliencySource, SimilarityMetric, outdated
 from scope_core.memory import own
 from scope_core.tokens import VisualTokens, all_finite
+
+_STEPS = ("start", "gain", "add")
 
 
 @dataclass(frozen=True, eq=False)
@@ -79,7 +81,7 @@ class Problem:
         """(B, N, N), rows and columns of padding zero; None where no part reads it."""
         if not self.uses_similarity:
             return None
-        blocks.check_room(self)
+        room.check_room(self)
         with blamed(self.metric, "pairwise", self.tokens):
             matrix = self.metric.pairwise(self.tokens)
         matrix, saliency = self._real_pairs(matrix, f"similarity {self.metric}: pairwise()"), self.saliency
@@ -143,13 +145,21 @@ class Problem:
 
         In blocks where there is no room for the matrix and the parts can do without it.
         """
-        if (form := self._form()) is None:
+        if (form := self._form()) is None or outdated(self.coverage, "picks", *_STEPS):
             return None
-        if "similarity" not in self.__dict__ and blocks.no_room(self) and not self.why_no_blocks():
-            return blocks.picks(self, form, keep)
+        if "similarity" not in self.__dict__ and room.no_room(self) and not self.why_no_blocks():
+            return self._checked(blocks.picks(self, form, keep), keep)
         similarity = self.similarity
         with blamed(self.coverage, "picks"):
-            return self.coverage.picks(similarity, self.tokens, *form, keep)  # type: ignore[arg-type]
+            made = self.coverage.picks(similarity, self.tokens, *form, keep)  # type: ignore[arg-type]
+        if made is None:
+            return None
+        check_table(made, f"coverage {self.coverage}: picks()", keep)
+        return self._checked(made, keep)
+
+    def _checked(self, made: Picks, keep: Sequence[int]) -> Picks:
+        check_picks(made, self, keep)
+        return made
 
     def picks_in_blocks(self, keep: Sequence[int]) -> Picks:
         """Greedy's picks without the matrix.
@@ -161,13 +171,13 @@ class Problem:
         form = self._form()
         if form is None or self.why_no_blocks():
             raise SpecError(f"there is no way without the matrix: {self.why_no_blocks() or 'a score is no number'}")
-        made = blocks.picks(self, form, keep)
-        check_picks(made, self, keep)
-        return made
+        return self._checked(blocks.picks(self, form, keep), keep)
 
     def _form(self) -> tuple[Tensor, Tensor] | None:
         """(B, N) float64 scale and offset of the score; None where it is not of that form."""
         if not self.combiner.uses_coverage or self.tokens.features.dtype.itemsize < 4:
+            return None
+        if outdated(self.combiner, "affine", "combine"):
             return None
         form = self.combiner.affine(self.saliency)
         if form is None:
@@ -184,6 +194,8 @@ class Problem:
         """Why `picks` has no answer, in words; empty where it has one."""
         if why := self._why_no_form():
             return why
+        if outdated(self.coverage, "picks", *_STEPS):
+            return f"coverage {self.coverage} changes the steps of greedy of the class it inherits picks() from"
         reason = self.coverage.why_no_picks(self.similarity)  # type: ignore[arg-type]  # None if not used
         return reason and f"coverage {self.coverage}: {reason}"
 
@@ -198,6 +210,8 @@ class Problem:
             return f"combiner {self.combiner} reads no coverage"
         if self.tokens.features.dtype.itemsize < 4:
             return f"sums in {self.tokens.features.dtype} are rounded at each step, as published; use dtype: float32"
+        if outdated(self.combiner, "affine", "combine"):
+            return f"combiner {self.combiner} changes combine() of the class it inherits affine() from"
         if self.combiner.affine(self.saliency) is None:
             return f"the score of combiner {self.combiner} is not of the form gain * scale + offset"
         return ""
@@ -251,7 +265,6 @@ def greedy(problem: Problem, keep: Sequence[int], *, at_once: bool = True) -> Pi
     tokens = problem.tokens
     made = problem.picks(keep) if at_once else None
     if made is not None:
-        check_picks(made, problem, keep)
         return made
     batch, count, _ = tokens.shape
     if not problem.combiner.uses_coverage:  # scores never change, so greedy is a ranking
@@ -318,6 +331,24 @@ def check_keep(tokens: VisualTokens, keep: Sequence[int]) -> None:
             raise BudgetError(
                 f"{tokens.name_of(group)}: {least} tokens must be kept, more than the {count} of the budget; "
                 f"raise the budget or relax the constraints"
+            )
+
+
+def check_table(made: object, what: str, keep: Sequence[int]) -> None:
+    """Refuse what is no `Picks` of the right shape.
+
+    Raises:
+        PluginOutputError: says what was returned.
+    """
+    if not isinstance(made, Picks):
+        raise PluginOutputError(f"{what} returned {type(made).__name__}; expected scope_core.Picks")
+    for column in ("picks", "gains", "scores"):
+        value = getattr(made, column)
+        shaped = isinstance(value, Tensor) and value.dim() == 2 and len(value) == len(keep)
+        if not shaped or value.shape != made.picks.shape:
+            given = tuple(value.shape) if isinstance(value, Tensor) else type(value).__name__
+            raise PluginOutputError(
+                f"{what} returned {column} of shape {given}; expected (B, K) = {(len(keep), max(keep, default=0))}"
             )
 
 

@@ -6,11 +6,9 @@ from collections.abc import Sequence
 from typing import Any
 
 import torch
-from torch import Tensor
 
 from scope_core.blocks import side_by_side
-from scope_core.engine import Problem
-from scope_core.errors import PluginOutputError
+from scope_core.engine import Problem, check_table
 from scope_core.interfaces import Optimizer, Picks
 from scope_core.memory import ALWAYS, free_memory, matrix_bytes, shortage
 
@@ -48,17 +46,5 @@ def _together(size: int, device: torch.device) -> int:
 
 def _optimized(problem: Problem, optimizer: Optimizer[Any], keep: Sequence[int]) -> Picks:
     made = optimizer.optimize(problem, keep)
-    if not isinstance(made, Picks):
-        raise PluginOutputError(
-            f"optimizer {optimizer}: optimize() returned {type(made).__name__}; expected scope_core.Picks"
-        )
-    for column in ("picks", "gains", "scores"):
-        value = getattr(made, column)
-        shaped = isinstance(value, Tensor) and value.dim() == 2 and len(value) == len(keep)
-        if not shaped or value.shape != made.picks.shape:
-            given = tuple(value.shape) if isinstance(value, Tensor) else type(value).__name__
-            raise PluginOutputError(
-                f"optimizer {optimizer}: optimize() returned {column} of shape {given}; expected (B, K) = "
-                f"{(len(keep), max(keep, default=0))}"
-            )
+    check_table(made, f"optimizer {optimizer}: optimize()", keep)
     return made

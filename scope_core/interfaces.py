@@ -8,6 +8,7 @@ This module does not import torch, so that parts can be listed without it.
 
 from __future__ import annotations
 
+import functools
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack
@@ -35,6 +36,25 @@ S = TypeVar("S", bound=ComponentSpec)
 def held(slots: Mapping[str, Any]) -> tuple[Part[Any], ...]:
     """The parts in a table of slots, each of which holds a part or a tuple of parts."""
     return tuple(part for value in slots.values() for part in (value if isinstance(value, tuple) else (value,)))
+
+
+def outdated(part: Part[Any], fast: str, *slow: str) -> bool:
+    """Whether a subclass changed one of the ``slow`` methods and not the ``fast`` one that stands in for them."""
+    return _outdated(type(part), fast, slow)
+
+
+@functools.lru_cache(maxsize=256)
+def _outdated(kind: type[Part[Any]], fast: str, slow: tuple[str, ...]) -> bool:
+    lines = kind.__mro__
+    for name in slow:
+        made = [
+            number
+            for number, cls in enumerate(lines)
+            if name in vars(cls) and not getattr(vars(cls)[name], "__isabstractmethod__", False)
+        ]
+        if len(made) > 1 and not any(fast in vars(cls) for cls in lines[: made[0] + 1]):
+            return True
+    return False
 
 
 class Part(ABC, Generic[S]):
@@ -293,6 +313,29 @@ class Selector(Part[S]):
         inner = [part for part in self.inner if isinstance(part, Selector)]
         reading = [part for part in inner if part.in_blocks or part.memory([2], 4)]
         return bool(reading) and all(part.in_blocks for part in reading)
+
+    @property
+    def limit(self) -> int | None:
+        """Bytes that its similarities may take; None for what is free."""
+        limits = [part.limit for part in self.inner if isinstance(part, Selector)]
+        return min((limit for limit in limits if limit is not None), default=None)
+
+    def check(self, sizes: Sequence[int], itemsize: int, free: int | None = None) -> None:
+        """Refuse what `select` would refuse, as far as sizes alone tell. Pure.
+
+        To be changed where parts get fewer tokens than the selector.
+
+        Args:
+            sizes: Tokens of each group.
+            itemsize: Bytes of a number: 4 for float32.
+            free: Bytes that are free; None where it is not known.
+
+        Raises:
+            ScopeError: why it would be refused.
+        """
+        for part in self.inner:
+            if isinstance(part, Selector):
+                part.check(sizes, itemsize, free)
 
     @abstractmethod
     def select(self, tokens: VisualTokens, keep: Sequence[int]) -> Selection:

@@ -6,6 +6,7 @@ Selecting by similarity needs N x N numbers: 1.3 MB for 576 tokens in float32, 3
 from __future__ import annotations
 
 from collections.abc import Mapping
+from math import isqrt
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -58,10 +59,21 @@ def shortage(need: int, allowed: int | None, device: torch.device) -> str:
         allowed: Bytes that may be used; None for nine tenths of what is free.
         device: Where.
     """
+    return lack(need, allowed, free_memory(device) if allowed is None and need > ALWAYS else None)
+
+
+def lack(need: int, allowed: int | None, free: int | None) -> str:
+    """`shortage` where it is known how many bytes are free; None where it is not."""
     if allowed is not None:
-        return f"`memory` allows {said(allowed)}" if need > allowed else ""
-    free = free_memory(device) if need > ALWAYS else None
-    return f"{said(free)} are free" if free is not None and need > 0.9 * free else ""
+        return f"`memory: {gibibytes(allowed)}` allows {said(allowed)}" if need > allowed else ""
+    short = free is not None and need > max(ALWAYS, 0.9 * free)
+    return f"{said(free)} are free" if free is not None and short else ""
+
+
+def largest(matrices: int, itemsize: int, allowed: int | None, free: int | None) -> int:
+    """Most tokens of which so many matrices fit; 0 where nobody knows what is free."""
+    room = allowed if allowed is not None else max(ALWAYS, int(0.9 * free)) if free is not None else 0
+    return isqrt(room // (matrices * itemsize))
 
 
 def free_memory(device: torch.device | str = "cpu") -> int | None:
@@ -109,5 +121,14 @@ def _table(path: str) -> Mapping[str, int]:
 
 
 def said(size: float) -> str:
-    """``"1.6 GB"`` or ``"33 MB"`` for messages."""
-    return f"{size / 1e9:.1f} GB" if size >= 1e9 else f"{size / 1e6:.0f} MB"
+    """``"1.6 GB"``, ``"33 MB"``, ``"1.3 MB"``, ``"107 kB"`` or ``"60 bytes"`` for messages."""
+    if size < 1000:
+        return f"{size:.0f} byte{'s' * (size != 1)}"
+    unit, name = next((unit, name) for unit, name in ((1e9, "GB"), (1e6, "MB"), (1e3, "kB")) if size >= unit)
+    return f"{size / unit:.{1 if unit == 1e9 or (unit == 1e6 and size < 1e7) else 0}f} {name}"
+
+
+def gibibytes(size: int) -> str:
+    """Bytes as the option `memory` was written: the shortest number of GiB that they are, ``"0.3"`` for 322122547."""
+    every = (float(f"{(size + 0.5) / GIB:.{digits}g}") for digits in range(1, 18))
+    return repr(next((number for number in every if int(number * GIB) == size), size / GIB)).removesuffix(".0")

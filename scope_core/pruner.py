@@ -196,13 +196,14 @@ class Pruner:
                 rows = check_counts(budget.refine(rows, grouped), rows, "refine()", budget)
         counts = less_extra(rows, merger, plan)
         check_keep(grouped, counts)
-        before = None if grouped.features.is_inference() else grouped.features._version
+        given = {"features": grouped.features, "saliency": grouped.saliency}
+        before = {name: one._version for name, one in given.items() if one is not None and not one.is_inference()}
         with blamed(selector, "select"):
             selection: Selection = selector.select(grouped, counts)
-        if before is not None and grouped.features._version != before:
+        if changed := [name for name, version in before.items() if given[name]._version != version]:  # type: ignore[union-attr]
             names = listed(f"{part.kind} {part}" for part in selector.walk() if part is not selector)
             raise PluginOutputError(
-                f"the features were changed in place; one of these parts must work on a copy: {names}"
+                f"the {changed[0]} were changed in place; one of these parts must work on a copy: {names}"
             )
         check_selection(selection, grouped, counts, selector)
         selection = replace(selection, tokens=grouped, order=self.spec.order, mixed=None)

@@ -38,7 +38,7 @@ def draw(results: Results, *, colours: Mapping[str, Any] | None = None, without:
         from matplotlib.figure import Figure
     except ImportError as error:
         raise MissingDependencyError(
-            "the plot needs matplotlib: pip install 'scope-core[bench]'; tables and JSON do without"
+            "the plot needs matplotlib: pip install matplotlib; tables and JSON do without"
         ) from error
     runs = [run for run in results["runs"] if run["name"] not in without]
     figure = Figure(figsize=(9, 5.2), dpi=110, layout="constrained")

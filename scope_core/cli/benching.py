@@ -133,7 +133,7 @@ def accuracy(
     if not any(one.role == "control" for one in entered):
         note("no control takes part; a strategy that does not beat them is not yet worth a name: scope list recipe")
     if out_dir is not None and importlib.util.find_spec("matplotlib") is None:
-        warn("matplotlib is not installed, so no plot.png is drawn: pip install 'scope-core[bench]'")
+        warn("matplotlib is not installed, so no plot.png is drawn: pip install matplotlib")
     with _bar(f"{len(scenes)} images x {len(entered)} contestants") as progress:
         results = results_of(run(loaded, chosen, entered, scenes, settings, state.registry, progress))
     if json:

@@ -14,7 +14,7 @@ from rich.text import Text
 import scope_core
 from scope_core.cli.listing import origin_of
 from scope_core.cli.output import out, show_json, table, working
-from scope_core.cli.packages import extra_packages, installed, missing_packages
+from scope_core.cli.packages import extra_packages, installed, missing_packages, requirement
 from scope_core.cli.shell import Code
 from scope_core.cli.state import State, state_of
 from scope_core.discovery import GROUP, HOME
@@ -100,8 +100,7 @@ def _packages(problems: list[dict[str, str]]) -> list[dict[str, Any]]:
         old = bool(row["version"] and row["needs"]) and _numbers(row["version"]) < _numbers(row["needs"])
         base = "always" in row["for"]
         row["state"] = "too old" if old else "ok" if row["version"] else "missing"
-        source = HOME if base else f"{HOME}[{row['for'][0]}]"
-        row["fix"] = "" if row["state"] == "ok" else f"pip install --upgrade '{source}'"
+        row["fix"] = "" if row["state"] == "ok" else f"pip install '{requirement(HOME, row['package'])}'"
         if old or (base and not row["version"]):
             given = f"{row['version']} is older than {row['needs']}" if old else "not installed"
             problems.append({"what": f"{row['package']}: {given}", "fix": row["fix"]})

@@ -35,3 +35,9 @@ def extra_packages(distribution: str) -> dict[str, list[tuple[str, str]]]:
         extra = re.search(r"extra\s*==\s*['\"]([^'\"]+)", match[4] or "")
         found.setdefault(extra[1] if extra else "", []).append((match[1], match[3] or ""))
     return found
+
+
+def requirement(distribution: str, package: str) -> str:
+    """What ``distribution`` asks of ``package``, as pip takes it: ``"timm>=1.0"``."""
+    found = (text.partition(";")[0].strip() for text in importlib.metadata.requires(distribution) or ())
+    return next((text for text in found if re.match(rf"{re.escape(package)}(?![\w.-])", text)), package)

@@ -77,7 +77,7 @@ def demo_path(name: str) -> Path:
     home = importlib.util.find_spec(module)  # finds, imports nothing
     if home is None or not home.submodule_search_locations:
         raise MissingDependencyError(
-            f"'demo:{name}' ships with {package}, which is not installed: pip install 'scope-core[demo]'"
+            f"'demo:{name}' ships with {package}, which is not installed: pip install {package}"
         )
     path = Path(next(iter(home.submodule_search_locations))) / file
     if not path.is_file():
@@ -98,7 +98,7 @@ def photos(json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = F
         show_json(rows)
         return
     shown = [
-        (row["name"], row["about"], row["package"], "yes" if row["path"] else "no: pip install 'scope-core[demo]'")
+        (row["name"], row["about"], row["package"], "yes" if row["path"] else f"no: pip install {row['package']}")
         for row in rows
     ]
     out().print(table([("name", {"no_wrap": True}), "shows", "ships with", "here"], shown))

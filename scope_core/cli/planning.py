@@ -4,21 +4,23 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 from rich.console import Group
 from rich.text import Text
 
-from scope_core.cli.output import loading, note, out, percent, show_json, table, working
+from scope_core.cli.output import loading, note, out, percent, show_json, table, warn, working
 from scope_core.cli.shell import split_commas
 from scope_core.cli.state import state_of
-from scope_core.errors import ZooError
+from scope_core.errors import ScopeError, ZooError
 
 if TYPE_CHECKING:
     from scope_core.entries import ZooEntry
     from scope_core.layout import Group as TokenGroup
     from scope_core.layout import Plan
+    from scope_core.pruner import Pruner
 
 
 def plan(
@@ -44,7 +46,7 @@ def plan(
     ] = None,
     json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
 ) -> None:
-    """Say exactly how many tokens will be kept, from shapes alone."""
+    """Say exactly how many tokens will be kept, from shapes alone, and what memory selecting them takes."""
     counts = [_tiles(text) for text in split_commas(tokens)]
     sizes = [_size(text) for text in split_commas(size)]
     state = state_of(ctx)
@@ -63,11 +65,48 @@ def plan(
 
         pruner = Pruner(spec, registry=state.registry)
     made = pruner.plan(sizes, model=_model(entry)) if entry else pruner.plan(Layout.of(counts))
-    facts = facts_of(made, pruner.label)
+    check(pruner, made)
+    facts = facts_of(made, pruner.label) | _room(pruner, made)
+    for number, stage in enumerate(facts["later"], 1):
+        stage |= _room(pruner.stages[number], made.later[number - 1])
     if json:
         show_json(facts)
     else:
         _print(facts)
+
+
+def check(pruner: Pruner, made: Plan, free: int | None = None) -> None:
+    """Refuse what selecting would refuse, as far as the spec, sizes, and what is free tell.
+
+    Raises:
+        ScopeError: why it would be refused.
+    """
+    import torch
+
+    for stage, plan in zip(pruner.stages, (made, *made.later), strict=False):
+        if plan is made or made.exact:  # else sizes are upper bounds
+            stage.parts["selector"].check(_sizes(plan), (stage.dtype or torch.float32).itemsize, free)
+
+
+def _sizes(made: Plan) -> list[int]:
+    return [sum(span.tokens for span in group) for group in made.groups]
+
+
+def _room(pruner: Pruner, made: Plan) -> dict[str, Any]:
+    """What memory is allowed, what blocks take, and why this machine would refuse, if it would."""
+    from scope_core import memory
+    from scope_core.blocks import blocks_bytes
+
+    most = max(_sizes(made), default=0)
+    fixed = blocks_bytes(most, 0)
+    facts: dict[str, Any] = {"limit": pruner.parts["selector"].limit, "blocks": None, "refused": None}
+    if made.in_blocks:
+        facts["blocks"] = {"tokens": most, "fixed": fixed, "per_width": blocks_bytes(most, 1) - fixed}
+    try:
+        check(pruner, replace(made, later=()), memory.free_memory())
+    except ScopeError as error:
+        facts["refused"] = str(error)
+    return facts
 
 
 def _model(entry: ZooEntry) -> Any:
@@ -141,17 +180,29 @@ def _print(facts: dict[str, Any]) -> None:
         per_image = ", ".join(f"image {n}: {i['tokens']} to {i['kept']}" for n, i in enumerate(facts["images"]))
         blocks.append(Text(per_image))
     out().print(Group(*blocks))
-    if facts["in_blocks"] and not facts["memory"]:
-        note("similarities are computed in blocks: their matrix is never made")
-    if facts["memory"] >= 1e8:
-        from scope_core.memory import said
-
-        without = "; in blocks, without their matrix, where there is no room for that" if facts["in_blocks"] else ""
-        note(f"similarities take {said(facts['memory'])} while selecting{without}")
+    _say_memory(facts)
     for after in facts["later"]:
         _print(after)
     if not facts["exact"]:
         note("this budget adapts to what the images show: the counts are upper bounds")
+
+
+def _say_memory(facts: dict[str, Any]) -> None:
+    from scope_core.memory import gibibytes, said
+
+    blocks, limit = facts["blocks"], facts["limit"]
+    taken = allowed = ""
+    if blocks:
+        taken = f"{said(blocks['fixed'])}, and {said(1000 * blocks['per_width'])} for each 1000 numbers of a vector"
+    if limit is not None:
+        allowed = f"; `memory: {gibibytes(limit)}` allows {said(limit)}"
+    if blocks and not facts["memory"]:
+        note(f"similarities are computed in blocks: their matrix is never made. On the CPU that takes {taken}{allowed}")
+    elif facts["memory"] >= 1e8:
+        without = f"; where there is no room for that, in blocks, without their matrix: {taken}" if blocks else ""
+        note(f"similarities take {said(facts['memory'])} while selecting{without}{allowed}")
+    if facts["refused"]:
+        warn(f"`select` will refuse this on this machine as it is now: {facts['refused']}")
 
 
 def _where(spans: list[dict[str, int]], images: list[dict[str, Any]]) -> str:

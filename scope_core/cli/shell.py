@@ -171,3 +171,12 @@ def examples(*lines: str) -> str:
 def _notes(error: Exception) -> str:
     """Which part it came from, where somebody noted that."""
     return "".join(f" ({note})" for note in getattr(error, "__notes__", ()))
+
+
+def numbers(given: list[str] | None, option: str, default: tuple[int, ...]) -> list[int]:
+    """Rising numbers of tokens, each given once."""
+    values = split_commas(given)
+    for text in values:
+        if not text.isdecimal() or int(text) < 1:
+            raise typer.BadParameter(f"'{text}' is no number of tokens; give e.g. 576,64", param_hint=f"'{option}'")
+    return sorted(set(map(int, values))) or list(default)

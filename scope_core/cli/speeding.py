@@ -13,7 +13,7 @@ import typer
 
 from scope_core.cli.output import bar, done, loading, note, out, show_json, warn, working, writing
 from scope_core.cli.photos import open_pictures
-from scope_core.cli.shell import examples, split_commas
+from scope_core.cli.shell import examples, numbers, split_commas
 from scope_core.cli.state import State, state_of
 from scope_core.entries import import_target
 from scope_core.errors import ZooError, did_you_mean
@@ -35,7 +35,7 @@ EXAMPLES = examples(
     "scope bench speed --photos demo:astronaut,demo:coffee --tokens 576,2880 --keep 64,192,640 --out report",
     "scope bench speed capture,generate --model scenes-llava --keep 64",
 )
-NUMBA = "numba is not installed, so greedy runs in torch, several times slower: pip install 'scope-core[fast]'"
+NUMBA = "numba is not installed, so greedy runs in torch, several times slower: pip install numba"
 Strings = list[str] | None
 
 
@@ -93,6 +93,9 @@ def speed(
         bool, typer.Option("--peers/--no-peers", help="Also time other libraries, where installed.")
     ] = True,
     loop: Annotated[bool, typer.Option("--loop/--no-loop", help="Also time SCOPE's formula as a plain loop.")] = True,
+    reference: Annotated[
+        bool, typer.Option("--reference/--no-reference", help="Also time the cosine matrix of all tokens alone.")
+    ] = True,
     quick: Annotated[
         bool, typer.Option("--quick", help="At most five rounds, and two seconds for each entry.")
     ] = False,
@@ -104,8 +107,8 @@ def speed(
 ) -> None:
     """Time of selecting, its growth, of reading signals, and to the first token, beside references and ideals."""
     chosen = _sections(sections, model)
-    sizes = _numbers(tokens, "--tokens", (576,))
-    keeps = _numbers(keep, "--keep", tuple(k for k in KEEPS if k <= max(sizes)) or (max(sizes),))
+    sizes = numbers(tokens, "--tokens", (576,))
+    keeps = numbers(keep, "--keep", tuple(k for k in KEEPS if k <= max(sizes)) or (max(sizes),))
     if clock == "cpu" and (threads or 0) != 1:
         raise typer.BadParameter(
             "processor time adds up over threads; give --threads 1 as well", param_hint="'--clock'"
@@ -115,11 +118,11 @@ def speed(
     with working("loading torch"):
         from scope_core.bench.speed import clock as timing
         from scope_core.bench.speed.machine import machine
-        from scope_core.bench.speed.selecting import Settings, cases, check_device, check_size
+        from scope_core.bench.speed.selecting import Settings, cases, check_device, check_size, pruners
         from scope_core.bench.speed.tables import head, lacks_numba, markdown, tables
     where = check_device(device)
     effort = timing.Effort(min(rounds, 5), min(seconds, 2.0)) if quick else timing.Effort(rounds, seconds)
-    settings = Settings(clock, effort, where, _dtype(dtype or "float32"), loop, peers)
+    settings = Settings(clock, effort, where, _dtype(dtype or "float32"), loop, peers, reference)
     report: dict[str, Any] = {}
     with timing.threads(threads), timing.allocator(allocator):
         report |= {"clock": clock, "allocator": allocator, "machine": machine(where), "effort": vars(effort)}
@@ -132,10 +135,12 @@ def speed(
             grown = sorted({*grown, max(sizes)}) if "growth" in chosen else []
             plan = plan if "select" in chosen else []
             most = max(*(size for size, _ in plan), *grown, 0)
-            check_size(most, where)
+            names = split_commas(specs) or _recommended("tower", None, state)
+            check_size(most, settings, pruners(names, min(*keeps, most), state.registry).values())
+            if grown and len(names) > 1:
+                note(f"growth measures only the first of --specs: {names[0]}")
             material = _material(most, width, photos, state)
             report["features"] = material.about
-            names = split_commas(specs) or _recommended("tower", None, state)
             report |= _bare(material, plan, grown, keeps, names, settings, state)
         if set(NEED_MODEL) & set(chosen):
             wanted = keeps if keep else [64]
@@ -241,14 +246,6 @@ def _sections(given: Strings, model: str | None) -> list[str]:
     return names or [name for name in SECTIONS if model is not None or name not in NEED_MODEL]
 
 
-def _numbers(given: Strings, option: str, default: tuple[int, ...]) -> list[int]:
-    values = split_commas(given)
-    for text in values:
-        if not text.isdecimal() or int(text) < 1:
-            raise typer.BadParameter(f"'{text}' is no number of tokens; give e.g. 576,64", param_hint=f"'{option}'")
-    return sorted(set(map(int, values))) or list(default)
-
-
 def _dtype(name: str) -> torch.dtype:
     import torch
 
@@ -278,7 +275,7 @@ def _check_dir(folder: Path | None) -> None:
     if folder is None:
         return
     if importlib.util.find_spec("matplotlib") is None:
-        warn("matplotlib is not installed, so no speed.png is drawn: pip install 'scope-core[bench]'")
+        warn("matplotlib is not installed, so no speed.png is drawn: pip install matplotlib")
     try:
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:

@@ -165,6 +165,9 @@ RICH = (
 )
 """Tried first: groups of several sizes, one of a single token, tiles, frames, equal tokens and a zero vector."""
 
+LARGE = Case(groups=(((6, 9),), ((5, 5),)), seed=5, like="twins", width=16)
+"""More tokens than vector instructions, short lists and tails of loops hold."""
+
 
 def taken(tokens: VisualTokens, rows: list[list[int]]) -> VisualTokens:
     """Other groups of the same tokens; ``rows`` holds flat indices into (B * N), shorter rows are padded."""

@@ -7,6 +7,7 @@ from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+import scope_core.testing.at_once as at_once
 import scope_core.testing.choosing as choosing
 import scope_core.testing.counting as counting
 import scope_core.testing.hygiene as hygiene
@@ -14,7 +15,8 @@ import scope_core.testing.mathematics as mathematics
 import scope_core.testing.without_matrix as without_matrix
 import scope_core.testing.writing as writing
 from scope_core.errors import UnknownNameError, did_you_mean, listed
-from scope_core.testing.cases import RICH, Case
+from scope_core.interfaces import outdated
+from scope_core.testing.cases import LARGE, RICH, Case
 from scope_core.testing.conformance import ConformanceError
 from scope_core.testing.harness import Broken
 from scope_core.testing.searching import search
@@ -33,12 +35,14 @@ class Property:
         when: Whether a live part owes it, by what it declares.
         how: ``"once"``: not about examples. ``"known"``: the kit's own examples. ``"drawn"``: drawn ones too.
             ``"plain"``: those without equal tokens.
+        more: Examples of its own, beside those.
     """
 
     check: Callable[[Subject, Case], None]
     kinds: tuple[str, ...]
     when: Applies = lambda part, subject: True
     how: str = "drawn"
+    more: tuple[Case, ...] = ()
 
     @property
     def name(self) -> str:
@@ -63,9 +67,13 @@ def _declares(name: str) -> Applies:
     return lambda part, subject: bool(getattr(part, name))
 
 
-def _overrides(method: str) -> Applies:
-    """Where the part has a method of its own in place of the interface's."""
-    return lambda part, subject: getattr(type(part), method).__module__ != "scope_core.interfaces"
+def _stands_in(fast: str, *slow: str) -> Applies:
+    """Where the part has a ``fast`` method in place of the interface's, and it is used: see `outdated`."""
+
+    def applies(part: Any, subject: Subject) -> bool:
+        return getattr(type(part), fast).__module__ != "scope_core.interfaces" and not outdated(part, fast, *slow)
+
+    return applies
 
 
 def _if_given(part: Any, subject: Subject) -> bool:
@@ -100,10 +108,12 @@ TABLE = (
     Property(mathematics.submodular, ("coverage",), _declares("submodular")),
     Property(mathematics.set_function, ("coverage",), _declares("submodular")),
     Property(mathematics.value, ("coverage",), _if_given),
-    Property(mathematics.picks, ("coverage",), _overrides("picks")),
-    Property(without_matrix.vectors, ("similarity",), _overrides("vectors")),
-    Property(without_matrix.picks_in_blocks, ("coverage",), _overrides("picks_in_blocks")),
-    Property(mathematics.affine, ("combiner",), _overrides("affine")),
+    Property(at_once.picks, ("coverage",), _stands_in("picks", "start", "gain", "add"), more=(LARGE,)),
+    Property(without_matrix.vectors, ("similarity",), _stands_in("vectors", "pairwise")),
+    Property(
+        at_once.picks_in_blocks, ("coverage",), _stands_in("picks_in_blocks", "start", "gain", "add"), more=(LARGE,)
+    ),
+    Property(mathematics.affine, ("combiner",), _stands_in("affine", "combine")),
     Property(mathematics.unused, ("combiner",)),
     Property(choosing.counts, CHOOSERS),
     Property(choosing.valid, CHOOSERS),
@@ -152,7 +162,8 @@ def attempt(prop: Property, subject: Subject) -> None:
         prop.check(subject, RICH[0])
     else:
         examples = 0 if prop.how == "known" else subject.examples
-        search(lambda case: prop.check(subject, case), examples=examples, plain=prop.how == "plain")
+        plain = prop.how == "plain"
+        search(lambda case: prop.check(subject, case), examples=examples, plain=plain, more=prop.more)
 
 
 @dataclass(frozen=True)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from itertools import pairwise
-from typing import Any
 
 import torch
 from torch import Tensor
@@ -14,8 +13,7 @@ from scope_core.testing.harness import Broken
 from scope_core.testing.running import differing, run, scene_of
 from scope_core.testing.stand_ins import cosine
 from scope_core.testing.subject import Subject
-from scope_core.testing.watching import Scene, gains, similarity_for
-from scope_core.tokens import VisualTokens
+from scope_core.testing.watching import Scene, gains
 
 SLACK = 1e-7
 
@@ -138,41 +136,6 @@ def value(subject: Subject, case: Case) -> None:
                         f"gain() of token {token} after picks {chosen} of group {group} is {got:.6g}; "
                         f"f(A + token) - f(A) is {wanted:.6g}"
                     )
-
-
-def picks(subject: Subject, case: Case) -> None:
-    """`picks`, where it gives any, gives what the loop over `gain` and `add` gives."""
-    scene = scene_of(subject, case)
-    part, tokens = subject.part(), scene.tokens.require(scene.rank < 0.3)
-    matrix = similarity_for(part, scene)
-    scale, offset = scene.rank.double(), (1 - scene.rank.double()) / 8
-    least = (tokens.required & tokens.valid).sum(1).tolist()
-    keep = tuple(map(max, scene.counts(0.7), least))
-    made = part.picks(matrix, tokens, scale, offset, keep)
-    if made is None:
-        return
-    rows = _loop(part, matrix, tokens, scale, offset, keep)
-    got = [row[:count] for row, count in zip(made.picks.tolist(), keep, strict=True)]
-    if got != rows:
-        raise Broken(f"picks() gives {got}, and the loop over gain() and add() {rows}, keeping {keep}")
-
-
-def _loop(
-    part: Any, matrix: Tensor | None, tokens: VisualTokens, scale: Tensor, offset: Tensor, keep: Sequence[int]
-) -> list[list[int]]:
-    rows: list[list[int]] = [[] for _ in keep]
-    with torch.no_grad():
-        state = part.start(matrix, tokens)
-        for step in range(max(keep)):
-            score = part.gain(state) * scale + offset
-            for group, row in enumerate(rows):
-                free = [t for t in range(tokens.shape[1]) if bool(tokens.valid[group, t]) and t not in row]
-                must = [t for t in free if bool(tokens.required[group, t])]
-                if step < keep[group]:
-                    row.append(max(must or free, key=lambda t, g=group, s=score: (float(s[g, t]), -t)))  # type: ignore[misc]
-            last = torch.tensor([row[step] if step < len(row) else 0 for row in rows])
-            state = part.add(state, last)
-    return rows
 
 
 def affine(subject: Subject, case: Case) -> None:

@@ -16,19 +16,20 @@ MOST = 60
 """How many different examples are looked at, at most, to make a failure smaller."""
 
 
-def search(check: Check, *, examples: int, plain: bool = False) -> None:
+def search(check: Check, *, examples: int, plain: bool = False, more: tuple[Case, ...] = ()) -> None:
     """Try ``check`` on the kit's own examples and on drawn ones, always the same.
 
     Args:
         check: Raises `Broken` where the property does not hold.
         examples: How many are drawn.
         plain: Only examples without equal tokens, for properties that say nothing about ties.
+        more: Tried beside the kit's own.
 
     Raises:
         Broken: with the smallest example that was found.
         MissingDependencyError: hypothesis is not installed.
     """
-    for case in (*RICH, *(_drawn(examples) if examples else ())):
+    for case in (*RICH, *more, *(_drawn(examples) if examples else ())):
         if plain and case.like != "plain":
             continue
         try:
@@ -90,8 +91,7 @@ def _explore(attempt: Callable[[Case], Any], examples: int, plain: bool) -> None
         from hypothesis import strategies
     except ImportError as error:
         raise MissingDependencyError(
-            f"the conformance kit looks for counterexamples with hypothesis: {error}. Try: pip install hypothesis, or "
-            f"pip install 'scope-core[kit]'"
+            f"the conformance kit looks for counterexamples with hypothesis: {error}. Try: pip install hypothesis"
         ) from error
     side = strategies.integers(1, 3)
     tiles = strategies.lists(strategies.tuples(side, side), min_size=1, max_size=2).map(tuple)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import functools
 import inspect
 import json
+import math
 import warnings
 from typing import Any, get_args, get_origin
 
@@ -20,6 +21,9 @@ from scope_core.testing.cases import Case
 from scope_core.testing.harness import Broken
 from scope_core.testing.running import raised
 from scope_core.testing.subject import VALUES, Subject, validated
+
+HOLDERS = ("similarity", "coverage", "combiner")
+"""Kinds of part whose `matrices` says how much memory they take."""
 
 
 def attributes(subject: Subject, case: Case) -> None:
@@ -39,8 +43,14 @@ def attributes(subject: Subject, case: Case) -> None:
             raise Broken(f"`{name}` is {value!r}; expected True or False")
         if name == "needs":
             _check_needs(value)
+        if name == "matrices" and subject.kind in HOLDERS and not _is_count(value):
+            raise Broken(f"`matrices` is {value!r}; expected a number of N x N matrices, 0 or more")
         if name == "bounds" and not (isinstance(value, tuple) and len(value) == 2):
             raise Broken(f"`bounds` is {value!r}; expected (lowest, highest), None where there is none")
+
+
+def _is_count(value: Any) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool) and 0 <= value < math.inf
 
 
 def _is_flag(part: Any, name: str) -> bool:
@@ -109,7 +119,7 @@ def schema(subject: Subject, case: Case) -> None:
         import jsonschema
     except ImportError as error:
         raise MissingDependencyError(
-            f"checking JSON Schemas needs jsonschema: {error}. Try: pip install 'scope-core[kit]'"
+            f"checking JSON Schemas needs jsonschema: {error}. Try: pip install jsonschema"
         ) from error
     name = f"{subject.kind}.{subject.record.name}"
     try:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import gc
 import weakref
 from types import SimpleNamespace
@@ -13,7 +14,7 @@ from torch import nn
 
 import scope_core as scope
 from adapters.guests import keeping, registry
-from adapters.models import ONE, TWO, batch, llava, shared
+from adapters.models import ONE, PATCHES, TWO, batch, llava, shared
 from adapters.snapshot import differences, snapshot
 from scope_adapters.adapters.llava import Llava
 from scope_core import ComponentSpec, Entry, hookimpl
@@ -256,3 +257,33 @@ def test_an_attached_model_can_be_freed() -> None:
     del model
     gc.collect()
     assert [reference() for reference in dead] == [None, None]
+
+
+@pytest.mark.parametrize("part", ["vision_tower", "multi_modal_projector"])
+def test_a_module_may_be_replaced_while_attached(part: str) -> None:
+    model, given = llava(), batch(*ONE)
+    with torch.no_grad(), keeping(4).attach(model):
+        wanted = model(**given.inputs).logits
+        setattr(model.model, part, copy.deepcopy(getattr(model.model, part)))
+        assert torch.equal(model(**given.inputs).logits, wanted)
+
+
+def test_places_of_tokens_are_each_calls_own() -> None:
+    """A part that writes to them, and is refused, must not spoil those of later calls and other models."""
+    given = batch(*ONE)
+    for _ in range(2):
+        with torch.no_grad(), keeping(4).attach(llava()) as pruning:
+            pruning.model(**given.inputs)
+            tokens = pruning.receipt.selection.tokens
+            assert tokens.row.flatten()[0] == 0
+            tokens.row.add_(1)
+            tokens.col.add_(1)
+
+
+def test_a_masks_own_numbers_count_in_positions() -> None:
+    """Whoever masks by other numbers than 0 and 1 gets the positions that the model would make of them."""
+    model, given = llava(), batch([3, "image", 4], seed=4)
+    inputs = {**given.inputs, "attention_mask": given.mask * 2}
+    plain = model.generate(**inputs, max_new_tokens=4, do_sample=False)
+    with keeping(PATCHES, positions="original").attach(model):
+        assert torch.equal(model.generate(**inputs, max_new_tokens=4, do_sample=False), plain)

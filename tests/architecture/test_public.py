@@ -19,8 +19,8 @@ Merger MissingDependencyError ModelAdapter Offer Optimizer Outcome Part Partitio
 PluginError PluginOutputError PluginWarning PositionPolicy Problem Pruner PrunerSpec Question Receipt Recipe Registry
 SaliencySource ScopeError Selection Selector SignalError SignalName Signals SimilarityMetric Slot Span SpecError Task
 TaskError TokensError TooLargeError Tower UnknownNameError VisualTokens ZooEntry ZooError __version__ apportion
-by_group check_fit default_registry discover fill free_memory greedy hookimpl load matrix_bytes parse_signal rank
-replace_attribute resolve scores select units
+by_group check_fit check_matrix default_registry discover fill free_memory greedy hookimpl load matrix_bytes
+parse_signal rank replace_attribute resolve scores select units
 """
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -47,9 +48,9 @@ def test_the_plain_loop_is_the_formula() -> None:
 
 
 def test_coverage_of_picks_by_hand() -> None:
-    similarity = torch.tensor([[1.0, 0.5, -1.0], [0.5, 1.0, -0.25], [-1.0, -0.25, 1.0]])
-    assert rivals.coverage_of(similarity, torch.tensor([0])) == 1.5  # 1 + 0.5 + max(0, -1)
-    assert rivals.coverage_of(similarity, torch.tensor([0, 2])) == 2.5
+    features = torch.tensor([[2.0, 0.0], [3.0, 4.0], [-1.0, 0.0]])  # cosines 0.6, -1 and -0.6
+    assert rivals.coverage_of(features, torch.tensor([0])) == pytest.approx(1.6)  # 1 + 0.6 + max(0, -1)
+    assert rivals.coverage_of(features, torch.tensor([0, 2])) == pytest.approx(2.6)
 
 
 def test_everybody_has_turns_and_whoever_is_slow_sits_out() -> None:
@@ -148,7 +149,40 @@ def test_too_large_a_size_is_refused_before_anything_is_allocated() -> None:
     with pytest.raises(
         scope.TaskError, match=r"N = 10000000, 4 matrices .* needs about 1490116\.1 GiB.*lower --tokens"
     ):
-        selecting.check_size(10_000_000, CPU)
+        selecting.check_size(10_000_000, SETTINGS)
+
+
+def test_only_matrices_that_will_be_made_are_counted(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("scope_core.bench.speed.machine.free_memory", lambda device: 10**9)  # a matrix takes 1.6e9
+    alone = replace(SETTINGS, loop=False)
+    for settings, count in ((SETTINGS, 4), (replace(alone, peers=True), 4), (alone, 1)):
+        with pytest.raises(
+            scope.TaskError, match=f"N = 20000, {count} matri.*--no-loop, --no-peers and --no-reference"
+        ):
+            selecting.check_size(20_000, settings)
+    nobody = replace(alone, reference=False)
+    selecting.check_size(20_000, nobody, [scope.Pruner("scope@64"), scope.Pruner("top_k_attention@64")])
+    with pytest.raises(scope.TaskError, match=r"N = 20000, scope.coverage@64, needs about 4.5 GiB"):
+        selecting.check_size(20_000, nobody, [scope.Pruner("scope@64", coverage="log_det")])
+
+
+def test_without_the_reference_no_matrix_is_made(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(rivals, "cosine", None)  # it would be an error of another kind
+    settings = replace(SETTINGS, loop=False, reference=False)
+    registry, smooth = scope.default_registry(), material.smooth(30, 8)
+    (case,) = selecting.select(smooth, [(30, 4)], ["scope"], registry, settings)
+    (row,) = case["rows"]
+    assert (row["name"], row["of_floor"]) == ("scope", None)
+    unit = torch.nn.functional.normalize(smooth.cut(30, CPU, torch.float32)[0][0].double(), dim=-1)
+    saliency = smooth.cut(30, CPU, torch.float32)[1]
+    picks = scope.select(smooth.cut(30, CPU, torch.float32)[0], saliency=saliency, spec="scope@4").picks[0]
+    assert row["coverage"] == pytest.approx(float((unit @ unit.T)[:, picks].amax(1).clamp(min=0).sum()))
+    grown = growing.grow(smooth, [10, 30], [4], "scope", registry, settings)
+    assert grown["floor"] is None
+    shown = tables({"clock": "wall", "select": [case], "growth": grown})
+    assert [table.columns for table in shown[:2]] == [("", "ms", "quartiles"), ("N", "ms")]
+    assert "ref" not in shown[0].note
+    assert "matrix" not in shown[1].note
 
 
 def test_a_device_that_is_not_there() -> None:

@@ -49,6 +49,9 @@ def test_columns_without_anything_are_left_out_with_their_legends() -> None:
     assert table.columns[3:] == ("of ref", "vs peer", "same")
     assert "settles ties its own way" in table.note
     assert "loop" not in table.note
+    assert "matrix given" not in table.note.partition("vs peer")[0]
+    (table,) = tables(selecting_report([*alone, timed("scope, matrix given", "engine", 1.0)]))
+    assert "matrix given: the engine, greedy by coverage alone on a ready matrix, without saliency" in table.note
     loop = timed(selecting.LOOP, "loop", 9.0, faster_than_loop=1.0)
     (table,) = tables(selecting_report([*alone, loop, peer]))
     assert table.columns[3:] == ("of ref", "vs loop", "vs peer", "same")

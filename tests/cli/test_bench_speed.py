@@ -67,7 +67,7 @@ def test_absent_peers_are_named_with_the_command(bench: Bench, monkeypatch: pyte
 
 
 def test_without_numba_it_is_said_with_the_command(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
-    told = "numba is not installed, so greedy runs in torch, several times slower: pip install 'scope-core[fast]'"
+    told = "numba is not installed, so greedy runs in torch, several times slower: pip install numba"
     few = ("select", "--tokens", "30", "--keep", "4", "--width", "8", "--rounds", "1", "--no-peers", "--specs", "scope")
     from scope_core.bench.speed import machine
 
@@ -82,6 +82,16 @@ def test_without_numba_it_is_said_with_the_command(bench: Bench, monkeypatch: py
 def test_the_zoo_recommends_where_no_spec_is_given(bench: Bench) -> None:
     ran = bench("select", "--tokens", "30", "--keep", "4", "--rounds", "1", "--no-peers", "--json")
     assert [row["name"] for row in ran.json["select"][0]["rows"] if row["role"] == "spec"] == ["scope"]
+
+
+def test_the_reference_can_be_left_out(bench: Bench, tmp_path: Path) -> None:
+    few = ("--specs", "scope,random", "--no-peers", "--no-loop", "--no-reference", "--json", "--out", tmp_path)
+    ran = bench(*SMALL, *few)
+    assert ran.code == 0, ran.stderr
+    assert [row["name"] for row in ran.json["select"][0]["rows"]] == ["scope", "random"]
+    assert ran.json["growth"]["floor"] is None
+    assert "note: growth measures only the first of --specs: scope" in ran.stderr
+    assert (tmp_path / "speed.png").stat().st_size > 1000
 
 
 @pytest.mark.parametrize(
@@ -110,7 +120,7 @@ def test_without_matplotlib_all_but_the_plot(bench: Bench, tmp_path: Path, monke
     monkeypatch.setattr("scope_core.cli.speeding.importlib.util.find_spec", lambda name: None)
     ran = bench("select", *SMALL, "--specs", "scope", "--no-peers", "--out", tmp_path)
     assert ran.code == 0
-    assert "pip install 'scope-core[bench]'" in ran.stderr
+    assert "pip install matplotlib" in ran.stderr
     assert sorted(file.name for file in tmp_path.iterdir()) == ["speed.json", "speed.md"]
 
 

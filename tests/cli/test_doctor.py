@@ -123,8 +123,8 @@ def test_old_and_missing_packages(scope_: Callable[..., Ran], monkeypatch: pytes
     assert ran.code == 1
     assert [problem["what"] for problem in ran.json["problems"]] == ["pluggy: 0.9 is older than 1.5"]
     timm = next(row for row in ran.json["packages"] if row["package"] == "timm")
-    assert (timm["state"], timm["fix"]) == ("missing", "pip install --upgrade 'scope-core[timm]'")
-    assert "pip install --upgrade 'scope-core[timm]'" in scope_("doctor").words
+    assert (timm["state"], timm["fix"]) == ("missing", "pip install 'timm>=1.0'")
+    assert "pip install 'timm>=1.0'" in scope_("doctor").words
 
 
 def test_one_line_for_each_missing_package(

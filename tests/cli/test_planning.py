@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+import torch
 
+import scope_core as scope
 from cli.conftest import Ran
 
 
@@ -40,18 +43,96 @@ def test_a_shared_budget_has_no_count_per_image(scope_: Callable[..., Ran], tmp_
 
 
 def test_what_similarities_take_is_said(scope_: Callable[..., Ran], tmp_path: Path) -> None:
-    facts = scope_("plan", "scope@64", "--tokens", "20000", "--json").json
-    assert (facts["memory"], facts["in_blocks"]) == (1_600_000_000, True)
+    facts = scope_("plan", "scope@64", "--tokens", "20000,100", "--json").json
+    assert (facts["memory"], facts["in_blocks"], facts["limit"]) == (1_600_000_000, True, None)
+    assert facts["blocks"] == {"tokens": 20000, "fixed": 2**24, "per_width": 240_000}
     words = scope_("plan", "scope@64", "--tokens", "20000")
-    assert "similarities take 1.6 GB while selecting" in words.stderr
-    assert "in blocks, without their matrix, where there is no room" in words.stderr
-    spec = tmp_path / "little.yaml"
-    spec.write_text("recipe: scope\nbudget: 64\nmemory: 0.5\n")
-    assert "computed in blocks: their matrix is never made" in scope_("plan", spec, "--tokens", "20000").stderr
-    spec.write_text("recipe: scope\nbudget: 64\nmemory: 0.5\noptimizer: stochastic\n")
-    words = scope_("plan", spec, "--tokens", "20000")
-    assert "1.6 GB" in words.stderr
+    assert "similarities take 1.6 GB while selecting; where there is no room for that, in blocks" in words.stderr
+    assert "17 MB, and 240 MB for each 1000 numbers of a vector" in words.stderr
+    facts = scope_("plan", write(tmp_path, "memory: 0.5"), "--tokens", "20000", "--json").json
+    assert (facts["memory"], facts["in_blocks"], facts["limit"], facts["refused"]) == (0, True, 2**29, None)
+    words = scope_("plan", write(tmp_path, "memory: 0.5"), "--tokens", "20000")
+    assert "their matrix is never made. On the CPU that takes 17 MB, and 240 MB for each 1000" in words.stderr
+    assert "`memory: 0.5` allows 537 MB" in words.stderr
+    words = scope_("plan", write(tmp_path, "memory: 2\noptimizer: stochastic"), "--tokens", "20000")
+    assert "similarities take 1.6 GB while selecting; `memory: 2` allows 2.1 GB" in words.stderr
     assert "blocks" not in words.stderr
+
+
+def write(folder: Path, options: str) -> Path:
+    spec = folder / "spec.yaml"
+    spec.write_text(f"recipe: scope\nbudget: 64\n{options}\n")
+    return spec
+
+
+CHAIN = (
+    "selector: {name: chain, shares: [1, 1], stages: [{name: composite, coverage: modular, combiner: saliency_only}, "
+    "{name: composite, coverage: log_det, memory: 0.3}]}"
+)
+THEN = 'then: [{at: "decoder[2]", recipe: scope, budget: 32, coverage: log_det, memory: 1.0e-5}]'
+
+
+@pytest.mark.parametrize(
+    ("options", "wanted"),
+    [
+        (
+            "coverage: log_det\nmemory: 0.3",
+            "4.8 GB for matrices of 20000 x 20000, and `memory: 0.3` allows 322 MB; it is not done without the matrix: "
+            "coverage 'log_det'",
+        ),
+        (
+            "coverage: log_det\nmemory: 0.3\npartition: tile",
+            "cut the tokens into groups of at most 5181 (`partition: {",
+        ),
+        (CHAIN, "`memory: 0.3` allows 322 MB"),
+        (THEN, "a group of 64 tokens: similarity 'cosine'"),
+        ("optimizer: stochastic\nmemory: 0.3", "the optimizer asks for it"),
+        ("coverage: log_det\noptimizer: {path: blocks}", "there is no such way: coverage 'log_det'"),
+        ("memory: 0.0001", "even without the matrix of 'cosine'"),
+    ],
+)
+def test_what_the_spec_itself_rules_out_is_an_error(
+    scope_: Callable[..., Ran], tmp_path: Path, options: str, wanted: str
+) -> None:
+    ran = scope_("plan", write(tmp_path, options), "--tokens", "20000")
+    assert (ran.code, ran.stdout) == (3, "")
+    assert wanted in " ".join(ran.stderr.split())
+
+
+def test_what_the_spec_rules_out_is_what_selecting_refuses(scope_: Callable[..., Ran], tmp_path: Path) -> None:
+    """The number of tokens that is said to fit fits, and one more does not."""
+    spec = write(tmp_path, "coverage: log_det\nmemory: 0.0001")
+    at_most = re.search(r"at most (\d+)", scope_("plan", spec, "--tokens", "400").stderr)
+    assert at_most is not None
+    most = int(at_most[1])
+    assert scope_("plan", spec, "--tokens", most).code == 0
+    assert scope_("plan", spec, "--tokens", most + 1).code == 3
+    features, pruner = torch.rand(1, most + 1, 4), scope.Pruner(spec)
+    assert pruner.select(features[:, :most], saliency=torch.rand(1, most)).counts == (64,)
+    with pytest.raises(scope.TooLargeError, match=f"at most {most} "):
+        pruner.select(features, saliency=torch.rand(1, most + 1))
+
+
+def test_pieces_of_a_quota_are_not_judged_by_their_sum(scope_: Callable[..., Ran], tmp_path: Path) -> None:
+    inner = "{name: composite, coverage: log_det, memory: 0.3}"
+    spec = write(tmp_path, f"selector: {{name: quota, saliency: uniform, selector: {inner}}}")
+    assert scope_("plan", spec, "--tokens", "20000").code == 0
+
+
+def test_what_this_machine_has_no_room_for_is_a_warning(
+    scope_: Callable[..., Ran], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("scope_core.memory.free_memory", lambda device="cpu": 10**9)
+    spec = write(tmp_path, "coverage: log_det")
+    ran = scope_("plan", spec, "--tokens", "20000")
+    assert (ran.code, "total" in ran.stdout) == (0, True)
+    said = "take 4.8 GB for matrices of 20000 x 20000, and 1.0 GB are free"
+    assert "warning: `select` will refuse this on this machine as it is now:" in ran.stderr
+    assert said in " ".join(ran.stderr.split())
+    assert said in scope_("plan", spec, "--tokens", "20000", "--json").json["refused"]
+    for fits in (("plan", spec, "--tokens", "2000"), ("plan", "scope@64", "--tokens", "20000")):
+        assert "warning" not in scope_(*fits).stderr
+        assert scope_(*fits, "--json").json["refused"] is None
 
 
 def test_a_model_says_how_many_tokens_pictures_become(fake: Callable[..., Ran]) -> None:

@@ -10,7 +10,7 @@ from fakes import HOOKS, hook_function
 from pydantic import ConfigDict
 
 import scope_core as scope
-from conformance import mutants
+from conformance import mutants, mutants_at_once
 from scope_core.testing import (
     ConformanceError,
     check_coverage,
@@ -22,6 +22,8 @@ from scope_core.testing.contract import TABLE, check_subject
 from scope_core.testing.subject import subject_of
 
 EMPTY = scope.Registry()
+CORRECT = [*mutants.CORRECT, *mutants_at_once.CORRECT]
+BROKEN = [*mutants.BROKEN, *mutants_at_once.BROKEN]
 
 
 def spec_of(target: type) -> type[scope.ComponentSpec]:
@@ -42,14 +44,12 @@ def check(made: scope.Entry, only: tuple[str, ...] = ()) -> Any:
     return check_subject(subject_of(None, made, registry=EMPTY, examples=6), only)
 
 
-@pytest.mark.parametrize("target", mutants.CORRECT, ids=lambda target: target.__name__)
+@pytest.mark.parametrize("target", CORRECT, ids=lambda target: target.__name__)
 def test_correct_parts_pass(target: type) -> None:
     assert "shape" in check(entry(target)).passed
 
 
-@pytest.mark.parametrize(
-    ("target", "prop"), mutants.BROKEN, ids=[f"{target.__name__}-{prop}" for target, prop in mutants.BROKEN]
-)
+@pytest.mark.parametrize(("target", "prop"), BROKEN, ids=[f"{target.__name__}-{prop}" for target, prop in BROKEN])
 def test_broken_parts_are_caught(target: type, prop: str) -> None:
     mutants.STORE.clear()
     with pytest.raises(ConformanceError) as caught:
@@ -72,7 +72,7 @@ def test_broken_specs_are_caught(spec: type[scope.ComponentSpec], prop: str) -> 
 
 def test_every_property_catches_something() -> None:
     """No property that cannot fail; ``value`` and ``rising`` have tests of their own below."""
-    caught = {prop for _, prop in [*mutants.BROKEN, *mutants.BROKEN_SPECS]}
+    caught = {prop for _, prop in [*BROKEN, *mutants.BROKEN_SPECS]}
     assert {prop.name for prop in TABLE} - caught == {"value", "rising"}
 
 

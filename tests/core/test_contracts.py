@@ -180,6 +180,21 @@ class TestInPlace:
         with pytest.raises(PluginOutputError, match=text):
             scope.select(FEATURES.clone(), spec=self.SPEC, registry=wider)
 
+    @pytest.mark.parametrize("method", ["prepare", "combine"])
+    def test_the_callers_saliency(self, method: str, registry: scope.Registry) -> None:
+        def prepare(self: Any, saliency: torch.Tensor, tokens: scope.VisualTokens) -> torch.Tensor:
+            return saliency.mul_(0.5) if method == "prepare" else saliency
+
+        def combine(self: Any, gain: torch.Tensor, saliency: torch.Tensor) -> torch.Tensor:
+            return gain * (saliency.mul_(0.5) if method == "combine" else saliency)
+
+        wider = with_part(registry, scope.Combiner, prepare=prepare, combine=combine)
+        spec = {"recipe": "scope", "combiner": "acme.fake", "budget": 2}
+        with pytest.raises(
+            PluginOutputError, match=r"saliency .*changed in place.*combiner acme.fake|combiner 'acme.fake'"
+        ):
+            scope.select(FEATURES.clone(), saliency=torch.rand(1, FEATURES.shape[-2]), spec=spec, registry=wider)
+
     def test_a_signal_that_another_part_reads_too(self, registry: scope.Registry) -> None:
         name = "vision.cls_attention[-2]"
 

@@ -8,6 +8,8 @@ from typing import Any
 
 import pytest
 import torch
+from hypothesis import example, given
+from hypothesis import strategies as st
 
 import scope_core as scope
 from core.test_engine import made, problem
@@ -66,7 +68,7 @@ def test_a_budget_that_suffices_changes_nothing() -> None:
     assert torch.equal(free.picks, bound.picks)
 
 
-@pytest.mark.parametrize("wrong", [0, -1, "lots"])
+@pytest.mark.parametrize("wrong", [0, -1, "lots", True])
 def test_the_option_is_checked(wrong: Any) -> None:
     with pytest.raises(scope.SpecError, match="memory"):
         scope.Pruner({"recipe": "scope", "budget": 8, "memory": wrong})
@@ -164,3 +166,19 @@ class TestOneGroupAtATime:
         odd = made(scope.Optimizer, optimize=lambda self, problem, keep: returned)
         with pytest.raises(scope.PluginOutputError, match=re.escape(said)):
             scope.by_group(problem(torch.ones(3, 4, 4)), odd, [1, 1, 1])
+
+
+@example(100.0, 3)
+@given(st.floats(1e-9, 1e4), st.integers(1, 6))
+def test_a_limit_is_said_as_it_was_written(number: float, digits: int) -> None:
+    written = f"{number:.{digits}g}"
+    bound = int(float(written) * 2**30)
+    assert int(float(memory.gibibytes(bound)) * 2**30) == bound
+    assert len(memory.gibibytes(bound)) <= len(written)
+
+
+@pytest.mark.parametrize(
+    ("size", "said"), [(1, "1 byte"), (999, "999 bytes"), (107_374, "107 kB"), (1_327_104, "1.3 MB"), (16e8, "1.6 GB")]
+)
+def test_sizes_are_said_with_digits_enough(size: float, said: str) -> None:
+    assert memory.said(size) == said

@@ -89,9 +89,9 @@ def test_it_is_chosen_where_the_matrix_does_not_fit(monkeypatch: pytest.MonkeyPa
     wanted = picked(x, saliency, budget=30)
     monkeypatch.setattr(Cosine, "pairwise", None)  # not even begun
     assert torch.equal(picked(x, saliency, budget=30, memory=0.04).picks, wanted.picks)  # 43 MB, the matrix takes 64
-    monkeypatch.setattr(
-        "scope_core.blocks.shortage", lambda need, allowed, device: "" if need < 5e7 else "none is free"
-    )
+    for module in ("blocks", "room"):
+        short = f"scope_core.{module}.shortage"
+        monkeypatch.setattr(short, lambda need, allowed, device: "" if need < 5e7 else "none is free")
     assert torch.equal(picked(x, saliency, budget=30).picks, wanted.picks)
 
 
@@ -135,7 +135,9 @@ def test_why_it_is_not_done_without_the_matrix_is_said(spec: dict[str, Any], sai
     x, saliency = (x.half(), saliency.half()) if "dtype" in spec else (x, saliency)
     with pytest.raises(scope.SpecError, match=f"path 'blocks', and there is no such way: .*{said}"):
         picked(x, saliency, budget=5, optimizer=BLOCKS, **spec)
-    with pytest.raises(scope.TooLargeError, match=f"60 x 60.*`memory` allows.*without the matrix: .*{said}"):
+    with pytest.raises(
+        scope.TooLargeError, match=f"60 x 60.*`memory: 1e-09` allows 1 byte.*without the matrix: .*{said}"
+    ):
         picked(x, saliency, budget=5, memory=NONE_FITS, **spec)
 
 
@@ -148,7 +150,13 @@ def test_an_optimizer_that_needs_the_matrix_is_said(optimizer: Any) -> None:
 def test_vectors_that_do_not_fit_either_are_refused() -> None:
     with pytest.raises(scope.TooLargeError) as error:
         picked(torch.randn(1, 60, 4), torch.rand(1, 60), budget=5, memory=NONE_FITS)
-    for said in ("image 0", "even without the matrix", "'cosine'", "60 vectors of 4 numbers", "`memory` allows 0 MB"):
+    for said in (
+        "image 0",
+        "even without the matrix",
+        "'cosine'",
+        "60 vectors of 4 numbers",
+        "`memory: 1e-09` allows 1 byte",
+    ):
         assert said in str(error.value)
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from typing import Any
 
 import pytest
@@ -216,6 +217,12 @@ def test_without_numba_the_loop_serves(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(compiled, "available", lambda: False)
     monkeypatch.setattr(compiled, "kernel", None)
     assert torch.equal(scope.select(x, saliency=saliency, spec="scope@7").picks, wanted)
+
+
+def test_a_numba_that_cannot_be_imported_is_none(monkeypatch: pytest.MonkeyPatch) -> None:
+    """It refuses releases of NumPy that it does not know."""
+    monkeypatch.setitem(sys.modules, "numba", None)
+    assert not compiled.available.__wrapped__()
 
 
 def test_scores_that_are_no_numbers_are_blamed_as_ever() -> None:

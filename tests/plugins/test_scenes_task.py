@@ -218,7 +218,7 @@ def test_other_photographs_are_added(tmp_path):
 
 def test_missing_packages_are_named(monkeypatch):
     monkeypatch.setattr(photographs, "find_spec", lambda name: None)
-    with pytest.raises(MissingDependencyError, match=r"scikit-image.*scope-core\[demo\]"):
+    with pytest.raises(MissingDependencyError, match="scikit-image: pip install scikit-image"):
         task().examples("validation", 1)
 
 

@@ -135,8 +135,7 @@ class Llava(HuggingFaceAdapter[LlavaSpec]):
         from scope_core import VisualTokens
 
         base, needs = model.base_model, attachment.needs
-        tower = attachment.once("tower", lambda: self._tower(model))
-        modules = attachment.once("modules", lambda: [base.get_submodule(p) for p in (self.given, self.projector)])
+        tower = self._tower(model)
         given: dict[str, Tensor] = {}
 
         def keep_given(_module: Any, args: Any) -> None:
@@ -149,8 +148,8 @@ class Llava(HuggingFaceAdapter[LlavaSpec]):
         layers = (layers,) if isinstance(layers, int) else layers
         first, *_, last = sorted([*layers, *layers], key=lambda layer: layer % (len(tower.layers) + 1))
         with ExitStack() as undo:
-            undo.callback(modules[0].register_forward_pre_hook(keep_given).remove)
-            undo.callback(modules[1].register_forward_hook(keep_projected).remove)
+            undo.callback(base.get_submodule(self.given).register_forward_pre_hook(keep_given).remove)
+            undo.callback(base.get_submodule(self.projector).register_forward_hook(keep_projected).remove)
             with probe(tower, needs, dtype=attachment.pruner.dtype, last=last, first=first or None) as capture:
                 output = base.get_image_features(**images, return_dict=True)
         features, grid = given[attachment.at].detach(), tower.grid(*images["pixel_values"].shape[-2:])
@@ -169,7 +168,7 @@ class Llava(HuggingFaceAdapter[LlavaSpec]):
     def cells_of(self, base: Any, features: Tensor, grid: tuple[int, int], before: int) -> tuple[Tensor, Tensor]:
         """(B, N) rows and columns of the token grid; -1 for prefix tokens."""
         row, col = _cells(features.shape[1], grid[1], before, features.device)
-        return row.expand(features.shape[:2]), col.expand(features.shape[:2])
+        return row.repeat(len(features), 1), col.repeat(len(features), 1)
 
     def _tower(self, model: Any) -> ResolvedTower:
         path = f"base_model.{self.tower}"

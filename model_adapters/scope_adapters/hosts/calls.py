@@ -249,7 +249,7 @@ class Call:
         short = shorten(ids, mask, int(self.placeholder or 0), torch.cat(places))
         spent = set(self.adapter.image_inputs) - set(self.adapter.lasting_inputs)
         made = {name: value for name, value in kwargs.items() if name not in spent}
-        made["input_ids"] = short.take(ids, self.attachment.once("padding", self.padding))
+        made["input_ids"] = short.take(ids, 0 if short.plain else self.padding())
         if mask is not None or not (short.plain or bool(short.kept.all())):
             made["attention_mask"] = short.take(torch.ones_like(ids) if mask is None else mask, 0)
         full = along.pop("position_ids", None)
@@ -260,7 +260,7 @@ class Call:
         policy = self.attachment.pruner.parts["positions"]
         numbered = full
         if numbered is None:  # as generate would number the full prompt
-            real = torch.ones_like(ids) if mask is None or short.plain else mask.to(ids.device).long()
+            real = torch.ones_like(ids) if mask is None else mask.to(ids.device).long()
             numbered = real.cumsum(1).sub_(1).clamp_(min=0)
         positions = self.adapter.positions(self.model, kwargs, short)
         if positions is None and not (self.inside is not None and self.inside.alone):

@@ -140,7 +140,7 @@ def probe(
 
 
 @functools.lru_cache(maxsize=64)
-def _wanted(needs: frozenset[str], count: int) -> list[tuple[str, int]]:
+def _wanted(needs: frozenset[str], count: int) -> tuple[tuple[str, int], ...]:
     """``(what to keep, index of the layer)`` for those of ``needs`` that a tower of ``count`` layers gives."""
     wanted: set[tuple[str, int]] = set()
     for name in needs:
@@ -148,7 +148,7 @@ def _wanted(needs: frozenset[str], count: int) -> list[tuple[str, int]]:
         if family in _FAMILIES and layer is not None:
             index = layer_index(layer, count, name)
             wanted |= {(part, index) for part in _READS.get(family, ("query", "key", "mask"))}
-    return sorted(wanted)
+    return tuple(sorted(wanted))
 
 
 def layer_index(layer: int, count: int, name: str) -> int:

@@ -45,7 +45,7 @@ class FacilityLocation(CoverageFunction[FacilityLocationSpec]):
     def picks(
         self, similarity: Tensor, tokens: VisualTokens, scale: Tensor, offset: Tensor, keep: Sequence[int]
     ) -> Picks | None:
-        """Greedy in one compiled loop: numba's on the CPU (``pip install "scope-core[fast]"``), Triton's on CUDA."""
+        """Greedy in one compiled loop: numba's on the CPU (``pip install numba``), Triton's on CUDA."""
         if self.why_no_picks(similarity):
             return None
         if not arithmetic.on_host(similarity):
@@ -64,7 +64,7 @@ class FacilityLocation(CoverageFunction[FacilityLocationSpec]):
             return f"sums in {similarity.dtype} are rounded at each step, as published; use dtype: float32"
         if not arithmetic.on_host(similarity):
             return on_triton.why_not(similarity.device)
-        return "" if compiled.available() else 'numba is not installed; pip install "scope-core[fast]"'
+        return "" if compiled.available() else compiled.NO_NUMBA
 
     def picks_in_blocks(self, blocks: Blocks, tokens: VisualTokens, scale: Tensor, offset: Tensor, keep: int) -> Picks:
         """Greedy in which only rows whose running maximum rises are computed again; all where most do."""

@@ -19,7 +19,8 @@ class GreedySpec(ComponentSpec):
     """The same picks in different time: ``compiled`` is a coverage function's compiled way (numba on the CPU, Triton on
     CUDA) or an error that says why there is none, ``loop`` one gain at a time, ``auto`` the first where it can be.
     ``blocks`` never makes the N x N matrix, or is an error that says why it must; so is ``auto`` where the matrix does
-    not fit. Its picks are the others' but where scores are equal up to the rounding of float32."""
+    not fit. Its picks are the others' but where scores are equal up to
+    rounding: of float32 for cosines, of the longest vector's length for dot products."""
 
 
 class Greedy(Optimizer[GreedySpec]):
@@ -48,8 +49,13 @@ class Greedy(Optimizer[GreedySpec]):
                 )
             return problem.picks_in_blocks(keep)
 
-        if self.spec.path == "compiled" and (reason := problem.why_no_picks()):
-            raise SpecError(
-                f"optimizer {self} has path 'compiled', and there is no compiled way: {reason}; or use path 'auto'"
-            )
+        if self.spec.path == "compiled":
+            reason = problem.why_no_picks()
+            made = None if reason else problem.picks(keep)
+            if made is None:
+                reason = reason or "it does not take these numbers: path 'loop' says whether a score is none"
+                raise SpecError(
+                    f"optimizer {self} has path 'compiled', and there is no compiled way: {reason}; or use path 'auto'"
+                )
+            return made
         return greedy(problem, keep, at_once=self.spec.path != "loop")

@@ -99,6 +99,7 @@ class Bipartite(Selector[BipartiteSpec]):
             gone = min(len(line) - count, self.spec.per_round or len(line), len(line) // 2, len(even))
             alike = _cosine(pairs, even, odd) if fold else pairs[even[:, None], odd]
             match, order = alike.argmax(1), alike.amax(1).sort(descending=True, stable=True).indices
+            del alike  # before the next round's
             lost, stays = even[order[:gone]], even[order[gone:]]
             if fold:
                 into = odd[match[order[:gone]]]

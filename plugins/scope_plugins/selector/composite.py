@@ -13,6 +13,9 @@ if TYPE_CHECKING:
     from scope_core import Part, Selection, VisualTokens
 
 
+_READERS = ("similarity", "coverage", "combiner", "optimizer")
+
+
 class CompositeSpec(ComponentSpec):
     """Saliency, similarity, coverage and combiner, with an optimizer; each left out is the default of its kind."""
 
@@ -27,7 +30,7 @@ class CompositeSpec(ComponentSpec):
     """How gain and saliency make one score."""
     optimizer: Annotated[ComponentSpec, Slot("optimizer")]
     """How picks are made from scores."""
-    memory: Annotated[float, Field(gt=0)] | None = None
+    memory: Annotated[float, Field(gt=0, strict=True)] | None = None
     """GiB that the similarities, and what is made of them, may take; null: nine tenths of what is free. What needs more
     is done in blocks, without their matrix, or refused before anything is allocated."""
 
@@ -59,12 +62,21 @@ class Composite(Selector[CompositeSpec]):
         if not (coverage.uses_similarity and combiner.uses_coverage):
             return 0
         need = matrix_bytes(self.parts["similarity"], coverage, count, itemsize, combiner)
-        short = self._allowed is not None and need > self._allowed
+        short = self.limit is not None and need > self.limit
         always = self.parts["optimizer"].in_blocks == "always"
         return 0 if self.in_blocks and (short or always) else need
 
+    def check(self, sizes: Sequence[int], itemsize: int, free: int | None = None) -> None:
+        """By the largest group: large groups are selected one at a time."""
+        from scope_core import check_matrix
+
+        similarity, coverage, combiner, optimizer = (self.parts[name] for name in _READERS)
+        count = max(sizes, default=0)
+        check_matrix(similarity, coverage, combiner, optimizer, count, itemsize, allowed=self.limit, free=free)
+
     @property
-    def _allowed(self) -> int | None:
+    def limit(self) -> int | None:
+        """The option `memory` in bytes."""
         return None if self.spec.memory is None else int(self.spec.memory * 2**30)
 
     @property
@@ -84,7 +96,7 @@ class Composite(Selector[CompositeSpec]):
 
         parts = self.parts
         problem = Problem(
-            tokens, parts["saliency"], parts["similarity"], parts["coverage"], parts["combiner"], memory=self._allowed
+            tokens, parts["saliency"], parts["similarity"], parts["coverage"], parts["combiner"], memory=self.limit
         )
         made = by_group(problem, parts["optimizer"], keep)
         return Selection(picks=made.picks, gains=made.gains, scores=made.scores, tokens=tokens)

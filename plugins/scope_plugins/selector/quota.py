@@ -89,6 +89,9 @@ class Quota(Selector[QuotaSpec]):
         padded = [pad(row, batch_first=True, padding_value=fill) for row, fill in zip(rows, fills, strict=True)]
         return Selection(padded[0], padded[1], padded[2], tokens)
 
+    def check(self, sizes: Sequence[int], itemsize: int, free: int | None = None) -> None:
+        """Nothing: what the selector inside gets depends on the tiles, too."""
+
     def _weights(self, score: Tensor) -> list[float]:
         if self.spec.sharpness != 1 and bool((score > 0).any()):
             score = score / score.max()  # high powers leave the range of numbers

@@ -39,14 +39,14 @@ def grow(
 
     Returns:
         ``over_tokens`` and ``over_keep``, each with ``points``, the fitted ``exponent``, and that of the ``larger``
-        half; ``floor`` (the reference: the cosine matrix alone) likewise over N.
+        half; ``floor`` (the reference: the cosine matrix alone) likewise over N, None where it takes no part.
 
     Raises:
         TaskError: a size does not fit into memory.
     """
     most, least = max(tokens), min(keeps)
     budgets = [keep for keep in keeps if keep <= most]
-    check_size(most, settings.device)
+    check_size(most, settings, pruners([spec], least, registry).values())
     cuts = {count: material.cut(count, settings.device, settings.dtype) for count in {*tokens, most}}
     sizes = {("tokens", count): (count, least) for count in tokens if count >= least}
     sizes |= {("keep", keep): (most, keep) for keep in budgets}
@@ -55,7 +55,7 @@ def grow(
         features, saliency = cuts[count]
         pruner = pruners([spec], keep, registry)[spec]
         runs[_name(*key)] = partial(pruner.select, features, saliency=saliency)
-    for _, count in (key for key in sizes if key[0] == "tokens"):
+    for _, count in (key for key in sizes if key[0] == "tokens" and settings.reference):
         runs[_name("floor", count)] = partial(rivals.cosine, cuts[count][0][0])
     laps = {name: lap.facts() for name, lap in in_turns(runs, settings.effort, settings.device, progress).items()}
 
@@ -69,7 +69,7 @@ def grow(
         "spec": spec,
         "over_tokens": curve("tokens", counts, {"keep": least}),
         "over_keep": curve("keep", budgets, {"tokens": most}),
-        "floor": {"name": FLOOR, **curve("floor", counts, {})},
+        "floor": {"name": FLOOR, **curve("floor", counts, {})} if settings.reference else None,
     }
 
 

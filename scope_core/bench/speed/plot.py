@@ -37,7 +37,7 @@ def draw(report: Report) -> Any:
         from matplotlib.figure import Figure
     except ImportError as error:
         raise MissingDependencyError(
-            "the plot needs matplotlib: pip install 'scope-core[bench]'; tables and JSON do without"
+            "the plot needs matplotlib: pip install matplotlib; tables and JSON do without"
         ) from error
     panels: list[Callable[[Any], None]] = []
     clock = report["clock"]
@@ -89,7 +89,7 @@ def _named(axes: Any, names: Sequence[str]) -> None:
 def _near(case: dict[str, Any], clock: str) -> list[_Bar]:
     """The bars that are drawn: all specs, and what does not take `FAR` times as long as the reference."""
     timed = [(row, row[f"{clock}_ms"]["median"]) for row in case["rows"]]
-    reference = next(time for row, time in timed if row["role"] == "floor")
+    reference = max((time for row, time in timed if row["role"] == "floor"), default=0.0)
     own = ("spec", "engine")
     most = max(FAR * reference, *(time for row, time in timed if row["role"] in own))
     return [_Bar(row["name"], time, SPEC if row["role"] in own else BESIDE) for row, time in timed if time <= most]
@@ -110,7 +110,7 @@ def _growth(axes: Any, grown: dict[str, Any], axis: str, clock: str) -> None:
     from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter, NullLocator
 
     curves = [(grown[f"over_{axis}"], grown["spec"])]
-    curves += [(grown["floor"], grown["floor"]["name"])] if axis == "tokens" else []
+    curves += [(grown["floor"], grown["floor"]["name"])] if axis == "tokens" and grown["floor"] else []
     for curve, name in curves:
         spots = curve["points"]
         times = [spot[f"{clock}_ms"]["median"] for spot in spots]
@@ -121,7 +121,7 @@ def _growth(axes: Any, grown: dict[str, Any], axis: str, clock: str) -> None:
     axes.xaxis.set_minor_locator(NullLocator())
     axes.set_xticks(sizes, list(map(str, sizes)), fontsize=8)
     # one range of times in both panels, in plain numbers
-    every = [spot for name in ("over_tokens", "over_keep", "floor") for spot in grown[name]["points"]]
+    every = [spot for name in ("over_tokens", "over_keep", "floor") if grown[name] for spot in grown[name]["points"]]
     times = [spot[f"{clock}_ms"]["median"] for spot in every]
     axes.set_ylim(min(times) / 1.5, max(times) * 1.5)
     axes.yaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))

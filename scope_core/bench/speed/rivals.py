@@ -43,9 +43,10 @@ def plain_loop(features: Tensor, saliency: Tensor, keep: int) -> Tensor:
     return torch.stack(picks)
 
 
-def coverage_of(similarity: Tensor, picks: Tensor) -> float:
-    """``sum_i max(0, max over picks of S_ij)`` in float64."""
-    return float(similarity[:, picks].double().amax(1).clamp(min=0).sum())
+def coverage_of(features: Tensor, picks: Tensor) -> float:
+    """``sum_i max(0, max over picks of S_ij)`` of the cosine S of ``features`` (N, D), added up in float64."""
+    unit = torch.nn.functional.normalize(features.float(), dim=-1)
+    return float((unit @ unit[picks].T).double().amax(1).clamp(min=0).sum())
 
 
 def peers() -> dict[str, Callable[[Tensor, int], list[int]]]:

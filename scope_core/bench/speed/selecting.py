@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING, Any, Literal
@@ -42,6 +42,7 @@ class Settings:
         dtype: What features and saliency are given in.
         loop: Whether the plain loop takes part.
         peers: Whether other libraries do, on the CPU.
+        reference: Whether the cosine matrix alone does.
     """
 
     clock: Literal["wall", "cpu"]
@@ -50,6 +51,14 @@ class Settings:
     dtype: torch.dtype = torch.float32
     loop: bool = True
     peers: bool = True
+    reference: bool = True
+
+    @property
+    def matrices(self) -> int:
+        """N x N matrices in float32 that are held at once at most, beside those of specs."""
+        if self.loop or (self.peers and self.device.type == "cpu"):
+            return MATRICES
+        return 1 if self.reference else 0
 
 
 def pruners(specs: Sequence[str], keep: int, registry: Registry) -> dict[str, Pruner]:
@@ -80,14 +89,25 @@ def cases(tokens: Sequence[int], keeps: Sequence[int]) -> list[tuple[int, int]]:
     return [(count, keep) for count in tokens for keep in keeps if keep <= count]
 
 
-def check_size(tokens: int, device: torch.device) -> None:
+def check_size(tokens: int, settings: Settings, made: Iterable[Pruner] = ()) -> None:
     """Refuse a size whose matrices do not fit, before anything is allocated.
+
+    Args:
+        tokens: N.
+        settings: Who takes part.
+        made: Specs; those that can do without the matrix need none.
 
     Raises:
         TaskError: says what is needed, and what is free.
     """
-    what = f"N = {tokens}, {MATRICES} matrices of {tokens} x {tokens} in float32,"
-    check_memory(4 * MATRICES * tokens**2, what, "lower --tokens", device)
+    where, count = settings.device, settings.matrices
+    advice = "lower --tokens" + ", or give --no-loop, --no-peers and --no-reference" * (count > 0)
+    what = f"N = {tokens}, {count} {'matrix' if count == 1 else 'matrices'} of {tokens} x {tokens} in float32,"
+    check_memory(4 * count * tokens**2, what, advice, where)
+    for pruner in made:
+        plan = pruner.plan([tokens])
+        if not plan.in_blocks:
+            check_memory(plan.memory, f"N = {tokens}, {pruner.label},", "lower --tokens", where)
 
 
 def select(
@@ -114,7 +134,7 @@ def select(
     """
     made = []
     for number, (tokens, keep) in enumerate(sizes):
-        check_size(tokens, settings.device)
+        check_size(tokens, settings, pruners(specs, keep, registry).values())
         features, saliency = material.cut(tokens, settings.device, settings.dtype)
         runs = entrants(features, saliency, keep, specs, registry, settings)
         at = partial(_step, progress, number, len(sizes))
@@ -146,7 +166,7 @@ def entrants(
 ) -> dict[str, Entrant]:
     """Everybody at one size and budget, by name."""
     row, column = features[0], saliency[0]
-    runs = {FLOOR: Entrant(partial(rivals.cosine, row), "floor")}
+    runs = {FLOOR: Entrant(partial(rivals.cosine, row), "floor")} if settings.reference else {}
     if settings.loop:
         loop = partial(rivals.plain_loop, row, column, keep)
         runs[LOOP] = Entrant(loop, "loop", loop)
@@ -224,13 +244,11 @@ def _judge(rows: list[dict[str, Any]], runs: dict[str, Entrant], features: Tenso
     by_role: dict[str, list[dict[str, Any]]] = {}
     for row in rows:
         by_role.setdefault(row["role"], []).append(row)
-    floor = by_role["floor"][0]
-    loop, engine = (by_role.get(role, [None])[0] for role in ("loop", "engine"))
-    similarity = rivals.cosine(features.float())
+    floor, loop, engine = (by_role.get(role, [None])[0] for role in ("floor", "loop", "engine"))
     picked = {name: one.picks().cpu() for name, one in runs.items() if one.picks is not None}
-    covers = {name: rivals.coverage_of(similarity, picks.to(features.device)) for name, picks in picked.items()}
+    covers = {name: rivals.coverage_of(features, picks.to(features.device)) for name, picks in picked.items()}
     for row in rows:
-        row["of_floor"] = ratio(row, floor, clock)
+        row["of_floor"] = None if floor is None else ratio(row, floor, clock)
         row["faster_than_loop"] = None if loop is None else ratio(loop, row, clock)
         row["engine_is_faster"] = None if engine is None or row["role"] != "peer" else ratio(row, engine, clock)
         row["coverage"] = covers.get(row["name"])

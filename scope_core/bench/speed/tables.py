@@ -20,7 +20,9 @@ def tables(report: Report) -> list[Table]:
     """All tables of a report, in the order of its sections."""
     made = [selected(case, report["clock"]) for case in report.get("select", ())]
     if made:
-        made[-1] = replace(made[-1], note=_selected_legend({name for table in made for name in table.columns}))
+        given = any(row["role"] == "engine" for case in report["select"] for row in case["rows"])
+        legend = _selected_legend({name for table in made for name in table.columns}, given)
+        made[-1] = replace(made[-1], note=legend)
     made += growth(report["growth"], report["clock"]) if "growth" in report else []
     made += [captured(report["capture"])] if "capture" in report else []
     made += generated(report["generate"]) if "generate" in report else []
@@ -65,19 +67,23 @@ def selected(case: Mapping[str, Any], clock: str) -> Table:
     return _filled(title, ("", "ms", "quartiles", "of ref", "vs loop", "vs peer", "same"), rows)
 
 
-def _selected_legend(columns: set[str]) -> str:
+def _selected_legend(columns: set[str], given: bool) -> str:
     peers, loop = "vs peer" in columns, "vs loop" in columns
-    told = [
-        "of ref: time over that of the reference, the cosine matrix of all tokens alone; a selection that computes "
-        "half of that symmetric matrix and mirrors it can take less."
-    ]
+    told = []
+    if "of ref" in columns:
+        told.append(
+            "of ref: time over that of the reference, the cosine matrix of all tokens alone; a selection that computes "
+            "half of that symmetric matrix and mirrors it can take less."
+        )
+    if given:
+        told.append(
+            "matrix given: the engine, greedy by coverage alone on a ready matrix, without saliency; not a whole "
+            "selection."
+        )
     if loop:
         told.append("vs loop: how many times faster than the plain loop.")
     if peers:
-        told.append(
-            "vs peer: how many times faster the engine is than this library, both on the same ready matrix and without "
-            "saliency."
-        )
+        told.append("vs peer: how many times faster the engine is than this library, both with the matrix given.")
     if "same" in columns and loop:
         told.append(f"same: picks in common with the plain loop{' (peers: with the engine)' * peers}, in order.")
     elif "same" in columns:
@@ -92,16 +98,19 @@ def growth(grown: Mapping[str, Any], clock: str) -> list[Table]:
     key = f"{clock}_ms"
     over, floor, budget = grown["over_tokens"], grown["floor"], grown["over_keep"]
     rows = [
-        (str(one["tokens"]), number(one[key]["median"]), number(two[key]["median"]))
-        for one, two in zip(over["points"], floor["points"], strict=True)
+        (str(one["tokens"]), number(one[key]["median"]), number(two[key]["median"]) if two else NOTHING)
+        for one, two in zip(over["points"], floor["points"] if floor else [None] * len(over["points"]), strict=True)
     ]
+    fits = {"time": fitted(over, "tokens", clock)}
+    if floor:
+        fits["the matrix alone"] = fitted(floor, "tokens", clock)
     by_keep = [(str(one["keep"]), number(one[key]["median"]), _quartiles(one[key])) for one in budget["points"]]
     return [
-        Table(
+        _filled(
             f"{grown['spec']}: {over['keep']} of N tokens",
-            ("N", "ms", floor["name"]),
-            tuple(rows),
-            _fits({"time": fitted(over, "tokens", clock), "the matrix alone": fitted(floor, "tokens", clock)}),
+            ("N", "ms", floor["name"] if floor else ""),
+            rows,
+            note=_fits(fits),
         ),
         Table(
             f"{grown['spec']}: K of {budget['tokens']} tokens",

@@ -19,12 +19,17 @@ if TYPE_CHECKING:
     from scope_core import Picks, VisualTokens
 
 
+NO_NUMBA = "numba is not installed, or cannot be imported; pip install --upgrade numba"
+
+
 @functools.cache
 def available() -> bool:
-    """Whether numba is installed; nothing is imported."""
-    from importlib.util import find_spec
-
-    return find_spec("numba") is not None
+    """Whether numba is there and can be imported, which releases of NumPy that it does not know prevent."""
+    try:
+        import numba  # noqa: F401
+    except Exception:  # whatever keeps it from being imported, the loop needs none of it
+        return False
+    return True
 
 
 def picks(
@@ -51,7 +56,7 @@ def picks(
     from scope_core import Picks
 
     step, largest = grid
-    if largest * similarity.shape[1] > 1e300:
+    if largest * similarity.shape[1] > 1e300 or (largest and not step):  # no grid: sums depend on their order
         return None
     given = similarity, tokens.valid, tokens.required, scale, offset
     matrices, *columns = (tensor.detach().contiguous().numpy() for tensor in given)

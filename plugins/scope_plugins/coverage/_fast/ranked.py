@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, ClassVar, TypeVar
 
 from scope_core import ComponentSpec, CoverageFunction
-from scope_plugins.coverage._fast.compiled import available, compiled
+from scope_plugins.coverage._fast.compiled import NO_NUMBA, available, compiled
 
 if TYPE_CHECKING:
     import numpy as np
@@ -95,7 +95,7 @@ def why_not(similarity: Tensor | None) -> str:
         return f"it is compiled for the CPU only, and the similarity is on {similarity.device}"
     if similarity is not None and similarity.dtype.itemsize < 4:
         return f"half precision ({similarity.dtype}) is computed step by step, as published; use dtype: float32"
-    return "" if available() else 'numba is not installed; pip install "scope-core[fast]"'
+    return "" if available() else NO_NUMBA
 
 
 def picks(

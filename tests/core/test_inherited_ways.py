@@ -1,0 +1,102 @@
+"""A subclass that changes what a part does, and not the faster way it inherits, is not overtaken by that way."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+import torch
+from torch import Tensor
+
+import scope_core as scope
+from scope_plugins.combiner.product import Product, ProductSpec
+from scope_plugins.coverage.facility_location import FacilityLocation, FacilityLocationSpec
+from scope_plugins.similarity.cosine import Cosine, CosineSpec
+
+
+class Sharp(Cosine):
+    """The fourth power, in matrices only."""
+
+    def pairwise(self, tokens: scope.VisualTokens) -> Tensor:
+        return super().pairwise(tokens).clamp(min=0) ** 4
+
+
+class Lazy(FacilityLocation):
+    """Prefers tokens that cover little."""
+
+    def gain(self, state: Any) -> Tensor:
+        return -super().gain(state)
+
+
+class Flipped(Product):
+    """Prefers tokens without saliency."""
+
+    def combine(self, gain: Tensor, saliency: Tensor) -> Tensor:
+        return gain * (1 - saliency)
+
+
+class Quick(Lazy):
+    """Changed both ways, so the fast one counts."""
+
+    def picks(self, *args: Any) -> scope.Picks:
+        count = max(args[-1])
+        return scope.Picks(torch.arange(count)[None], torch.ones(1, count), torch.ones(1, count))
+
+
+def problem(memory: int | None = None, **changed: Any) -> scope.Problem:
+    generator = torch.Generator().manual_seed(0)
+    tokens = scope.VisualTokens.of(
+        torch.randn(1, 40, 6, generator=generator), saliency=torch.rand(1, 40, generator=generator)
+    )
+    plain = scope.Pruner("scope@4").parts["selector"].parts
+    parts = {name: plain[name] for name in ("saliency", "similarity", "coverage", "combiner")} | changed
+    return scope.Problem(tokens, *parts.values(), memory=memory)
+
+
+CHANGED = {
+    "coverage": Lazy(FacilityLocationSpec()),
+    "combiner": Flipped(ProductSpec()),
+    "similarity": Sharp(CosineSpec()),
+}
+
+
+@pytest.mark.parametrize("kind", CHANGED)
+def test_the_steps_decide(kind: str) -> None:
+    given = {kind: CHANGED[kind]}
+    steps = scope.greedy(problem(**given), [6], at_once=False)
+    assert torch.equal(scope.greedy(problem(**given), [6]).picks, steps.picks)
+    assert not torch.equal(scope.greedy(problem(), [6]).picks, steps.picks)
+
+
+@pytest.mark.parametrize("kind", CHANGED)
+def test_nothing_is_picked_in_blocks(kind: str) -> None:
+    assert problem().why_no_blocks() == ""
+    assert problem(**{kind: CHANGED[kind]}).why_no_blocks()
+    with pytest.raises(scope.SpecError, match="no way without the matrix"):
+        problem(**{kind: CHANGED[kind]}).picks_in_blocks([3])
+
+
+@pytest.mark.parametrize("kind", ["coverage", "combiner"])
+def test_it_says_why(kind: str) -> None:
+    assert "it inherits" in problem(**{kind: CHANGED[kind]}).why_no_picks()
+
+
+def test_a_way_of_its_own_counts() -> None:
+    assert scope.greedy(problem(coverage=Quick(FacilityLocationSpec())), [3]).picks.tolist() == [[0, 1, 2]]
+
+
+@pytest.mark.parametrize(
+    ("returned", "said"),
+    [
+        (torch.zeros(1, 3), "returned Tensor; expected scope_core.Picks"),
+        (scope.Picks(torch.zeros(3), torch.zeros(3), torch.zeros(3)), r"returned picks of shape \(3,\)"),
+        (scope.Picks(torch.zeros(1, 3), None, torch.zeros(1, 3)), "returned gains of shape NoneType"),
+    ],
+)
+def test_what_picks_returns_is_looked_at(returned: Any, said: str) -> None:
+    class Wrong(FacilityLocation):
+        def picks(self, *args: Any) -> Any:
+            return returned
+
+    with pytest.raises(scope.PluginOutputError, match=said):
+        scope.greedy(problem(coverage=Wrong(FacilityLocationSpec())), [3])
