@@ -196,11 +196,11 @@ class Pruner:
                 rows = check_counts(budget.refine(rows, grouped), rows, "refine()", budget)
         counts = less_extra(rows, merger, plan)
         check_keep(grouped, counts)
-        given = {"features": grouped.features, "saliency": grouped.saliency}
-        before = {name: one._version for name, one in given.items() if one is not None and not one.is_inference()}
+        given = [("features", grouped.features), ("saliency", grouped.saliency)]
+        before = [(name, one, one._version) for name, one in given if one is not None and not one.is_inference()]
         with blamed(selector, "select"):
             selection: Selection = selector.select(grouped, counts)
-        if changed := [name for name, version in before.items() if given[name]._version != version]:  # type: ignore[union-attr]
+        if changed := [name for name, one, version in before if one._version != version]:
             names = listed(f"{part.kind} {part}" for part in selector.walk() if part is not selector)
             raise PluginOutputError(
                 f"the {changed[0]} were changed in place; one of these parts must work on a copy: {names}"

@@ -97,13 +97,15 @@ class VisualTokens:
             return value
 
         device = features.device
-        cells: Callable[[int], Tensor] = lambda _: torch.full(shape, -1, dtype=torch.int64, device=device)  # noqa: E731
         if grid is not None:
             if not isinstance(grid, Sequence) or len(grid) != 2 or grid[0] * grid[1] != shape[1]:
                 raise TokensError(f"grid {grid} does not hold N = {shape[1]} tokens; give (rows, columns)")
             index = torch.arange(shape[1], device=device).expand(shape)
-            planes = index // grid[1], index % grid[1]
-            cells = planes.__getitem__
+            cells = index // grid[1], index % grid[1]
+
+        def cell(axis: int) -> Tensor:
+            return torch.full(shape, -1, dtype=torch.int64, device=device) if grid is None else cells[axis]
+
         made = Signals(signals)
         if single:
             made = made.map(batched)
@@ -113,8 +115,8 @@ class VisualTokens:
             features=features,
             valid=plane("valid", valid, lambda: torch.ones(shape, dtype=torch.bool, device=device)).bool(),
             required=plane("required", required, lambda: torch.zeros(shape, dtype=torch.bool, device=device)).bool(),
-            row=plane("row", row, lambda: cells(0)),
-            col=plane("col", col, lambda: cells(1)),
+            row=plane("row", row, lambda: cell(0)),
+            col=plane("col", col, lambda: cell(1)),
             tile=plane("tile", tile, lambda: torch.zeros(shape, dtype=torch.int64, device=device)),
             image=plane("image", image, lambda: torch.arange(shape[0], device=device)[:, None].expand(shape)),
             signals=made,
