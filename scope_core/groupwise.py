@@ -10,7 +10,8 @@ import torch
 from scope_core.blocks import side_by_side
 from scope_core.engine import Problem, check_table
 from scope_core.interfaces import Optimizer, Picks
-from scope_core.memory import ALWAYS, free_memory, matrix_bytes, shortage
+from scope_core.memory import ALWAYS, free_memory
+from scope_core.room import no_room
 
 TOGETHER = 2**22
 """Bytes of similarity up to which groups are selected together on the CPU."""
@@ -25,10 +26,8 @@ def by_group(problem: Problem, optimizer: Optimizer[Any], keep: Sequence[int]) -
     """
     tokens = problem.tokens
     batch, count, _ = tokens.shape
-    itemsize = tokens.features.dtype.itemsize
-    size = batch * count**2 * itemsize
-    need = batch * matrix_bytes(problem.metric, problem.coverage, count, itemsize, problem.combiner)
-    fits = size <= _together(size, tokens.device) and not shortage(need, problem.memory, tokens.device)
+    size = batch * count**2 * tokens.features.dtype.itemsize
+    fits = size <= _together(size, tokens.device) and not no_room(problem)
     if batch == 1 or not problem.uses_similarity or fits:
         return _optimized(problem, optimizer, keep)
     return side_by_side([_optimized(problem.one(group), optimizer, [wanted]) for group, wanted in enumerate(keep)])
