@@ -132,8 +132,11 @@ def probe(
             undo.callback(_watch(capture, part, index).remove)
         if last is not None:
             top = max([layer_index(last, count, "hidden"), *(index for _, index in wanted)])
-            for index in range(top + 1, count):
-                replace_attribute(tower.layers[index], "forward", _identity, undo)
+            if top + 1 < count:
+                skip = _Skip()
+                undo.callback(tower.layers[top].register_forward_hook(skip.learn).remove)
+                for index in range(top + 1, count):
+                    replace_attribute(tower.layers[index], "forward", skip, undo)
         if first is not None:
             resume(tower.layers, min([layer_index(first, count, "hidden"), *(index for _, index in wanted)]), undo)
         yield capture
@@ -180,9 +183,22 @@ def _watch(capture: Capture, part: str, index: int) -> Any:
     return module.register_forward_hook(keep)
 
 
-def _identity(hidden_states: Tensor, *_args: Any, **_kwargs: Any) -> Tensor:
-    """A skipped layer. It is still called, since hosts count layer calls to find hidden states."""
-    return hidden_states
+class _Skip:
+    """A skipped layer: hidden states pass unchanged, in the form in which the layers that run return theirs.
+
+    It is still called, since hosts count layer calls to find hidden states. Up to transformers 4.x layers return
+    tuples, hidden states first.
+    """
+
+    def __init__(self) -> None:
+        self.beside: int | None = None  # entries beside the hidden states in a tuple; None for a bare tensor
+
+    def learn(self, _module: Any, _args: Any, output: Any) -> None:
+        """The hook of the last layer that runs."""
+        self.beside = len(output) - 1 if isinstance(output, tuple) else None
+
+    def __call__(self, hidden_states: Tensor, *_args: Any, **_kwargs: Any) -> Any:
+        return hidden_states if self.beside is None else (hidden_states, *[None] * self.beside)
 
 
 def _keep_mask(capture: Capture, index: int, mask: Any) -> None:
