@@ -11,6 +11,7 @@ import torch
 from transformers import DynamicCache
 
 import scope_core as scope
+from adapters.caches import cache_of, cached
 from adapters.guests import keeping, registry
 from adapters.models import MIXED, ONE, PATCHES, TWO, Batch, batch, llava, shared
 from adapters.snapshot import differences, snapshot
@@ -70,8 +71,9 @@ def test_images_after_a_cached_prompt(model: Any, call: str) -> None:
     given = batch(*ONE)
     cache = DynamicCache(config=model.config.get_text_config())
     with torch.no_grad():
-        model(**given.inputs, past_key_values=cache)
-    refuse(model, call, scope.AttachError, "past_key_values", "without a cache", **given.inputs, past_key_values=cache)
+        model(**given.inputs, **cached(model, cache))
+    (name,) = given_cache = cached(model, cache)
+    refuse(model, call, scope.AttachError, f"{name} with new images", "without a cache", **given.inputs, **given_cache)
 
 
 def test_the_next_turn_on_a_pruned_cache(model: Any) -> None:
@@ -84,10 +86,10 @@ def test_the_next_turn_on_a_pruned_cache(model: Any) -> None:
         "generate",
         scope.AttachError,
         "placeholders",
-        "past_key_values",
+        "holds a cached prompt",
         input_ids=ids,
         attention_mask=torch.ones_like(ids),
-        past_key_values=first.past_key_values,
+        **cached(model, cache_of(first)),
     )
 
 

@@ -13,6 +13,7 @@ from transformers import DynamicCache, StaticCache
 from transformers.cache_utils import DynamicSlidingWindowLayer, QuantizedCache
 
 import scope_core as scope
+from adapters.caches import cache_of, cached, keys_of
 from adapters.decoders import (
     COMPACT,
     ENCODER_FIRST,
@@ -104,7 +105,7 @@ def test_every_layer_caches_what_it_was_given() -> None:
         for beams in (1, 3):
             options = {**GREEDY, "num_beams": beams, "return_dict_in_generate": True}
             with scope.Pruner(spec).attach(model):
-                cache = model.generate(**given.inputs, **options).past_key_values
+                cache = cache_of(model.generate(**given.inputs, **options))
             assert [layer.keys.shape[2] - text - 5 for layer in cache.layers] == wanted
             assert cache.get_seq_length() == wanted[0] + text + 5
 
@@ -145,7 +146,7 @@ def test_going_on_from_the_cache(spec: dict[str, Any], attention: str) -> None:
                 input_ids=new[:, start : start + count],
                 attention_mask=mask,
                 position_ids=numbers,
-                past_key_values=out.past_key_values,
+                **cached(model, cache_of(out)),
                 use_cache=True,
             )
             steps += list(out.logits.unbind(1))
@@ -161,8 +162,8 @@ def test_texts_of_ones_own_pass_untouched() -> None:
         assert torch.equal(model.generate(input_ids=text, **GREEDY), wanted)
         out = model(input_ids=text, use_cache=True)
         pruned = generate(model, given, "greedy")
-        step = model(input_ids=torch.tensor([[50]]), past_key_values=out.past_key_values)
-        assert step.past_key_values.layers[4].keys.shape[2] == 5
+        step = model(input_ids=torch.tensor([[50]]), **cached(model, cache_of(out)))
+        assert keys_of(cache_of(step), 4).shape[2] == 5
         assert torch.equal(generate(model, given, "greedy"), pruned)
 
 
@@ -228,11 +229,11 @@ def test_caches_are_refused_by_name() -> None:
     with scope.Pruner(ONE_STAGE).attach(model):
         for cache, name in caches:
             with pytest.raises(scope.AttachError, match=name):
-                model.generate(**given.inputs, **GREEDY, past_key_values=cache)
+                model.generate(**given.inputs, **GREEDY, **cached(model, cache))
             with pytest.raises(scope.AttachError, match=name):
-                model(**given.inputs, past_key_values=cache, use_cache=True)
+                model(**given.inputs, **cached(model, cache), use_cache=True)
         mine = DynamicCache(config=text)
-        model.generate(**given.inputs, **GREEDY, past_key_values=mine)
+        model.generate(**given.inputs, **GREEDY, **cached(model, mine))
         assert mine.layers[4].keys.shape[2] < mine.layers[0].keys.shape[2]
     assert QuantizedCache is not DynamicCache
 
@@ -354,6 +355,6 @@ def test_copies_of_a_cache_are_refused() -> None:
     """Positions of what follows are remembered for the cache itself, so a copy would be continued wrongly."""
     model, given = deep(), batch(*ONE)
     with scope.Pruner(COMPACT).attach(model), torch.no_grad():
-        cache = model(**given.inputs, use_cache=True).past_key_values
+        cache = cache_of(model(**given.inputs, use_cache=True))
         with pytest.raises(scope.AttachError, match="it is a copy"):
-            model(input_ids=torch.tensor([[7]]), past_key_values=copy.deepcopy(cache))
+            model(input_ids=torch.tensor([[7]]), **cached(model, copy.deepcopy(cache)))

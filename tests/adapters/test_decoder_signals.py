@@ -8,6 +8,7 @@ import pytest
 import torch
 
 import scope_core as scope
+from adapters.caches import cache_of, keys_of
 from adapters.decoders import DECODERS, deep, top
 from adapters.guests import registry
 from adapters.models import MIXED, PATCHES, PLACEHOLDER, batch, eager
@@ -58,7 +59,7 @@ def test_signals_are_the_models_own(decoder: str, layer: int, side: str) -> None
             text = (real & (ids != PLACEHOLDER) & (torch.arange(len(ids)) > mine[-1])).nonzero()[:, 0]
             maps = out.attentions[layer][row]
             states = out.hidden_states[layer][row]
-            keys = out.past_key_values.layers[layer].keys[row]
+            keys = keys_of(cache_of(out), layer)[row]
             queries = real.nonzero()[:, 0]
             off = maps.clone()
             off[:, torch.arange(len(ids)), torch.arange(len(ids))] = 0

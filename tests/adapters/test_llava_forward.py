@@ -11,6 +11,7 @@ import torch
 from torch import Tensor
 
 import scope_core as scope
+from adapters.caches import cache_of, cached
 from adapters.guests import keeping
 from adapters.models import MIXED, ONE, PLACEHOLDER, TWO, batch, llava, shared
 from adapters.reference import embeddings, scope_kept
@@ -232,7 +233,7 @@ def test_a_loop_of_the_callers_own_goes_on_from_the_cache() -> None:
     with torch.no_grad(), keeping(KEEP).attach(model) as pruning:
         out = model(**given.inputs, use_cache=True)
         new = out.logits[:, -1:].argmax(-1)
-        step = {"input_ids": new, "past_key_values": out.past_key_values}
+        step = {"input_ids": new, **cached(model, cache_of(out))}
         ones = torch.ones_like(new)
         with pytest.raises(scope.AttachError, match=r"pruning\.shorten\(mask\)"):
             model(**step, attention_mask=torch.cat([given.mask, ones], 1))
@@ -241,7 +242,7 @@ def test_a_loop_of_the_callers_own_goes_on_from_the_cache() -> None:
     assert torch.equal(second[:, -1:].argmax(-1), generated[:, -1:])
     with torch.no_grad(), keeping(5).attach(model):
         out = model(**alone.inputs, use_cache=True)
-        step = {"input_ids": out.logits[:, -1:].argmax(-1), "past_key_values": out.past_key_values}
+        step = {"input_ids": out.logits[:, -1:].argmax(-1), **cached(model, cache_of(out))}
         longer = torch.ones(1, alone.length + 1, dtype=torch.int64)
         second = model(**step, attention_mask=longer).logits[:, -1].argmax(-1)
         assert torch.equal(second, model.generate(**alone.inputs, max_new_tokens=2, do_sample=False)[:, -1])

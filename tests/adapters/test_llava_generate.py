@@ -13,6 +13,7 @@ from transformers.generation import LogitsProcessorList, StoppingCriteriaList
 from transformers.generation.streamers import BaseStreamer
 
 import scope_core as scope
+from adapters.caches import cached
 from adapters.guests import keeping
 from adapters.models import MIXED, ONE, PLACEHOLDER, TWO, batch, llava, settle, shared
 
@@ -169,15 +170,21 @@ def test_criteria_and_processors_see_the_callers_prompt(model: Any) -> None:
 
 @pytest.mark.parametrize("options", [{}, {"num_beams": 2}, {"do_sample": True, "num_return_sequences": 3}], ids=str)
 def test_allowed_tokens_are_asked_for_with_the_callers_prompt(model: Any, options: dict[str, Any]) -> None:
-    given = batch(*TWO)
+    """As often, with the same row numbers and ids, as an unpruned ``generate`` of the installed release asks."""
+    given, asked = batch(*TWO), []
 
     def allowed(row: int, ids: Tensor) -> list[int]:
-        prompt = row // options.get("num_return_sequences", 1)
-        assert torch.equal(ids[: given.length], given.ids[prompt])
+        asked.append((row, tuple(ids[: given.length].tolist()), len(ids)))
+        prompt = given.ids.tolist().index(list(asked[-1][1]))
         return [20 + prompt, 30 + len(ids) - given.length]
 
+    call = {**given.inputs, **GREEDY, **options, "prefix_allowed_tokens_fn": allowed}
+    model.generate(**call)
+    wanted = set(asked)
+    asked.clear()
     with keeping([5, 3, 9]).attach(model):
-        out = model.generate(**given.inputs, **{**GREEDY, **options}, prefix_allowed_tokens_fn=allowed)
+        out = model.generate(**call)
+    assert set(asked) == wanted
     for number, row in enumerate(out[:, given.length :].tolist()):
         prompt = number // options.get("num_return_sequences", 1)
         assert all(token in (20 + prompt, 30 + step) for step, token in enumerate(row))
@@ -240,7 +247,7 @@ def test_an_empty_cache_of_the_callers_own(model: Any) -> None:
     with keeping(5).attach(model):
         wanted = model.generate(**given.inputs, **GREEDY)
         cache = DynamicCache(config=model.config.get_text_config())
-        assert torch.equal(model.generate(**given.inputs, **GREEDY, past_key_values=cache), wanted)
+        assert torch.equal(model.generate(**given.inputs, **GREEDY, **cached(model, cache)), wanted)
     assert cache.get_seq_length() == given.length - 11 + NEW - 1
 
 

@@ -16,6 +16,7 @@ import torch
 from torch import Tensor
 
 import scope_core as scope
+from adapters.caches import cache_of, cached
 from adapters.guests import keeping
 from adapters.qwen import END, LAYER, MIXED, MODELS, ONE, PATCH, PLACEHOLDER, Prompts, prompts, qwen, shared, watch
 from adapters.snapshot import differences, snapshot
@@ -237,9 +238,10 @@ def test_decoding_by_hand_goes_on_behind_the_prompt(name: str) -> None:
     }
     with pruner(name, 5).attach(model), torch.no_grad():
         wanted = model(**more).logits[:, -2:]
-        cache = model(**given.inputs, use_cache=True).past_key_values
+        cache = cache_of(model(**given.inputs, use_cache=True))
         got = [
-            model(input_ids=torch.tensor([[token]]), past_key_values=cache, use_cache=True).logits for token in (20, 30)
+            model(input_ids=torch.tensor([[token]]), **cached(model, cache), use_cache=True).logits
+            for token in (20, 30)
         ]
     torch.testing.assert_close(torch.cat(got, 1), wanted, atol=2e-4, rtol=0)
 

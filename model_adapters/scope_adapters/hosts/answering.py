@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import Tensor
 
+from scope_adapters.compat.transformers import CACHE_NAMES, cache_name, plain_cache
 from scope_adapters.hosts.calls import Call, generating
 from scope_adapters.hosts.generation import arguments
 from scope_adapters.hosts.methods import Method
@@ -95,7 +96,7 @@ def _spliced(call: Call, asked: Sequence[Asked], batch: dict[str, Tensor]) -> di
     if not parts:
         return dict(batch)
     rewritten = call.splice(batch, parts)  # type: ignore[arg-type]
-    return arguments(rewritten, None, call.model.generation_config)
+    return arguments(rewritten, None, call.model)
 
 
 def _on_shared_prefix(
@@ -106,8 +107,6 @@ def _on_shared_prefix(
     None where nothing worth sharing was found: a prompt without images, words that differ before the last image, or
     one prompt to each selection.
     """
-    from transformers import DynamicCache
-
     groups: dict[int, list[int]] = {}
     for number, one in enumerate(asked):
         groups.setdefault(id(one.selection), []).append(number)
@@ -130,13 +129,14 @@ def _on_shared_prefix(
     ]
     made = call.splice(_stacked(heads, call), [(asked[n].encoding.held, asked[n].selection) for n in first]).kwargs  # type: ignore[union-attr, misc]
     mask = made.setdefault("attention_mask", torch.ones_like(made["input_ids"]))
-    cache = DynamicCache(config=call.model.config.get_text_config())
+    cache = plain_cache(call.model.config.get_text_config())
+    name = cache_name(type(call.model).forward) or CACHE_NAMES[0]
     call.model(
         **made,
         position_ids=(mask.cumsum(1) - 1).clamp(min=0),
-        past_key_values=cache,
         use_cache=True,
         logits_to_keep=1,
+        **{name: cache},
     )
     owner = {number: group for group, numbers in enumerate(groups.values()) for number in numbers}
     index = torch.tensor([owner[number] for number in range(len(asked))], device=mask.device)
@@ -147,7 +147,7 @@ def _on_shared_prefix(
     return {
         "input_ids": torch.cat([made["input_ids"][index], tails["input_ids"]], 1),
         "attention_mask": torch.cat([mask[index], tails["attention_mask"]], 1),
-        "past_key_values": cache,
+        name: cache,
     }
 
 

@@ -36,10 +36,3 @@ def check_shapes(along: Mapping[str, Any], ids: Tensor, axes: tuple[int, ...]) -
                 f"{name} is of {what}; it has to run along input_ids, so be (B, L) = {tuple(ids.shape)}{more}, to be "
                 f"shortened with the prompt"
             )
-
-
-def cached_length(cache: Any) -> int:
-    """Positions that a cache holds; 0 for none."""
-    if cache is None:
-        return 0
-    return int(cache.get_seq_length()) if hasattr(cache, "get_seq_length") else len(cache)

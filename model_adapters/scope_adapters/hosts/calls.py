@@ -12,7 +12,8 @@ from dataclasses import replace
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
-from scope_adapters.hosts.arguments import PRE_ENCODED, along_prompt, cached_length, check_shapes
+from scope_adapters.compat.transformers import CACHE_NAMES, cache_name, cache_of, cached_length
+from scope_adapters.hosts.arguments import PRE_ENCODED, along_prompt, check_shapes
 from scope_adapters.hosts.encoded import in_place, rows_for
 from scope_adapters.hosts.inside import Inside, entering, everything
 from scope_core import AttachError
@@ -47,6 +48,7 @@ class Call:
     ) -> None:
         self.adapter, self.model, self.attachment, self.inside = adapter, model, attachment, inside
         self.placeholder = attachment.declaration.placeholder
+        self.cache = cache_name(type(model).forward) or CACHE_NAMES[0]
         self.entered = 0  # positions that the latest call's prompts had when they entered the language model
         self.lock = threading.Lock()  # hooks sit on shared modules: one capture at a time
 
@@ -100,11 +102,17 @@ class Call:
         with torch.no_grad():
             rewritten = self.rewrite({**kwargs, "input_ids": ids})
         with generating(), entering(rewritten.run):
-            output = model_generate(**arguments(rewritten, generation_config, default))
+            output = model_generate(**arguments(rewritten, generation_config, self.model))
         return result(output, rewritten)
 
     def check_inputs(self, kwargs: Mapping[str, Any]) -> None:
-        """Refuse what nobody here can prune."""
+        """Refuse videos, and a cache under a name that this model would pass over in silence."""
+        newer = [name for name in CACHE_NAMES[: CACHE_NAMES.index(self.cache)] if kwargs.get(name) is not None]
+        if newer:
+            raise AttachError(
+                f"{newer[0]} was given, and {type(self.model).__name__} of the installed transformers calls its cache "
+                f"{self.cache}: pass {self.cache}=..."
+            )
         given = [name for name in self.adapter.refused_inputs if kwargs.get(name) is not None]
         if given:
             raise AttachError(
@@ -118,11 +126,10 @@ class Call:
         if kwargs.get("mm_encoder_outputs"):
             raise AttachError(PRE_ENCODED)
         has_places = ids is not None and self.placeholder is not None and bool((ids == self.placeholder).any())
-        if has_places and cached_length(kwargs.get("past_key_values")):
+        if has_places and cached_length(cache_of(kwargs)):
             raise AttachError(
-                "these ids hold image placeholders and past_key_values holds a cached prompt: if that prompt "
-                "was pruned, "
-                "lengths no longer agree; pass the whole conversation with its images and without a cache"
+                f"these ids hold image placeholders and {self.cache} holds a cached prompt: if that prompt was pruned, "
+                f"lengths no longer agree; pass the whole conversation with its images and without a cache"
             )
 
     def check_gaps(self, kwargs: Mapping[str, Any], *configs: Any) -> None:
@@ -155,7 +162,7 @@ class Call:
         mask: Any = kwargs.get("attention_mask")
         if ids is None or positions is None or getattr(mask, "ndim", 0) != 2:
             return
-        cached = cached_length(kwargs.get("past_key_values"))
+        cached = cached_length(cache_of(kwargs))
         entered = self.entered or positions.shape[1]
         removed = self.attachment.prompt_length - entered
         if cached and removed and mask.shape[1] == cached + ids.shape[1] + removed and not bool(mask.all()):
@@ -198,10 +205,10 @@ class Call:
             )
         if kwargs.get("inputs_embeds") is not None or kwargs.get("mm_encoder_outputs"):
             raise AttachError(PRE_ENCODED)
-        if cached_length(kwargs.get("past_key_values")):
+        if cached_length(cache_of(kwargs)):
             raise AttachError(
-                "past_key_values with new images: the cached prompt's length is not that of its ids once images are "
-                "pruned; pass the whole conversation without a cache"
+                f"{self.cache} with new images: the cached prompt's length is not that of its ids once images are "
+                f"pruned; pass the whole conversation without a cache"
             )
         check_shapes(along_prompt(kwargs), ids, self.adapter.position_axes)
         images = {name: kwargs[name] for name in self.adapter.image_inputs if kwargs.get(name) is not None}

@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import Tensor
 
+from scope_adapters.compat.transformers import cache_of, cached_length
 from scope_adapters.hosts.decoder_offers import check_cache, check_whole, decoder_of
 from scope_adapters.hosts.decoder_run import Run
 from scope_adapters.hosts.decoder_steps import OWN, Step, along, mask_of, seen_by, spread
@@ -91,8 +92,8 @@ class Decoder:
 
     def _begin(self, _module: Any, args: Any, kwargs: dict[str, Any]) -> None:
         self._here.now = None
-        cache: Any = kwargs.get("past_key_values")
-        cached = cache.get_seq_length() if hasattr(cache, "get_seq_length") else 0
+        cache = cache_of(kwargs)
+        cached = cached_length(cache)
         given: Any = kwargs.get("inputs_embeds")
         given = given if given is not None else kwargs.get("input_ids", args[0] if args else None)
         rows, queries = given.shape[:2]
@@ -169,7 +170,7 @@ class Decoder:
 
     def _check(self, now: Pass, kwargs: dict[str, Any]) -> None:
         """Look at what layers are given before anything is changed; remember whose cache this is."""
-        cache = kwargs.get("past_key_values")
+        cache = cache_of(kwargs)
         check_cache(cache)
         if cache is not None:
             self._caches[cache] = now.run

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import Any
 
+from scope_adapters.compat.transformers import layer_lengths, odd_layers
 from scope_core import AttachError, Declaration, Offer
 
 FAMILIES = (
@@ -81,12 +82,8 @@ def check_cache(cache: Any) -> None:
     Raises:
         AttachError: names the cache, and what to use.
     """
-    from transformers.cache_utils import DynamicCache, DynamicLayer
-
-    if cache is None:
-        return
-    odd = sorted({type(layer).__name__ for layer in getattr(cache, "layers", ()) if type(layer) is not DynamicLayer})
-    if type(cache) is not DynamicCache or odd:
+    odd = None if cache is None else odd_layers(cache)
+    if odd is not None:
         held = f" with layers of {', '.join(odd)}" if odd else ""
         raise AttachError(
             f"a {type(cache).__name__}{held} cannot be used while tokens are pruned inside the language model: layers "
@@ -100,9 +97,7 @@ def check_whole(cache: Any) -> None:
     Raises:
         AttachError: its layers hold unequal numbers of positions.
     """
-    from transformers.cache_utils import DynamicLayer
-
-    held = [layer.get_seq_length() for layer in getattr(cache, "layers", ()) if type(layer) is DynamicLayer]
+    held = layer_lengths(cache)
     if len(set(held)) > 1:
         raise AttachError(
             f"layers of this cache hold {min(held)} to {max(held)} positions, so its prompt was pruned inside the "

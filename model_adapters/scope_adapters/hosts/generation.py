@@ -10,6 +10,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from scope_adapters.compat.transformers import times_asked
 from scope_adapters.hosts.decoder_run import Run
 from scope_adapters.hosts.sequence import Shortened
 
@@ -59,9 +60,9 @@ def inferred_mask(ids: Tensor, given: Mapping[str, Any], config: Any, default: A
     return mask.long()
 
 
-def arguments(rewritten: Rewritten, config: Any, default: Any) -> dict[str, Any]:
+def arguments(rewritten: Rewritten, config: Any, model: Any) -> dict[str, Any]:
     """The arguments of ``generate``: lengths, streamer, criteria and processors as the caller meant them."""
-    call = dict(rewritten.kwargs)
+    call, default = dict(rewritten.kwargs), model.generation_config
     config = copy.deepcopy(config)
     for name in ("max_length", "min_length"):
         limit = _setting(name, call, config, default)
@@ -81,7 +82,7 @@ def arguments(rewritten: Rewritten, config: Any, default: Any) -> dict[str, Any]
             call[name] = type(call[name])(_on_full_prompt(call[name], rewritten))
     if call.get("prefix_allowed_tokens_fn") is not None:
         beams, several = (_setting(name, call, config, default) or 1 for name in ("num_beams", "num_return_sequences"))
-        allowed, per_prompt = call["prefix_allowed_tokens_fn"], max(several // beams, 1)
+        allowed, per_prompt = call["prefix_allowed_tokens_fn"], times_asked(model, beams, several)
         call["prefix_allowed_tokens_fn"] = lambda row, ids: allowed(row, rewritten.restored_row(ids, row // per_prompt))
     return call
 

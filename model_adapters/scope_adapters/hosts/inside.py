@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from contextlib import AbstractContextManager, ExitStack, nullcontext
 from typing import TYPE_CHECKING, Any
 
+from scope_adapters.compat.transformers import cache_of
 from scope_core import AttachError
 
 if TYPE_CHECKING:
@@ -41,7 +42,7 @@ class Inside:
             values = (kwargs.get(name), *(getattr(config, name, None) for config in configs))
             return next((value for value in values if value is not None), None)
 
-        check_cache(kwargs.get("past_key_values"))
+        check_cache(cache_of(kwargs))
         check_cache_kind(setting("cache_implementation"))
         for name in ("prefill_chunk_size", "prompt_lookup_num_tokens"):
             if setting(name):
