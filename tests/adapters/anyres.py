@@ -21,6 +21,7 @@ from transformers import (
     SiglipVisionConfig,
 )
 
+from adapters.installed import features_of
 from adapters.models import PLACEHOLDER, VOCABULARY, _draw
 
 SIDE, GRID = 28, 4
@@ -224,4 +225,4 @@ def placeholders_of(model: Any, given: Prompts) -> list[int]:
     """What the model itself puts in the place of each image."""
     images = {name: value for name, value in given.inputs.items() if name not in ("input_ids", "attention_mask")}
     with torch.no_grad():
-        return [len(rows) for rows in model.model.get_image_features(**images, return_dict=True).pooler_output]
+        return [len(rows) for rows in features_of(model, **images)]

@@ -18,6 +18,7 @@ from torch import Tensor
 from transformers import LlavaForConditionalGeneration, Qwen3Config
 
 from adapters import models
+from adapters.installed import features_of
 from adapters.models import PLACEHOLDER, Batch
 
 LAYERS = 5
@@ -157,7 +158,7 @@ def layer_by_layer(model: LlavaForConditionalGeneration, batch: Batch, stages: M
     language, config = model.model.language_model, model.config.text_config
     with torch.no_grad():
         states = model.get_input_embeddings()(batch.ids)
-        images = torch.cat(list(model.model.get_image_features(pixel_values=batch.pixels).pooler_output))
+        images = torch.cat(list(features_of(model, pixel_values=batch.pixels)))
         states[0, batch.ids[0] == PLACEHOLDER] = images
         numbers = torch.arange(states.shape[1])
         for number, layer in enumerate(language.layers):

@@ -6,7 +6,6 @@ are kept; tests assert that they do.
 
 from __future__ import annotations
 
-import copy
 import functools
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -24,6 +23,8 @@ from transformers import (
     Qwen2Config,
     SiglipVisionConfig,
 )
+
+from adapters.installed import with_attention
 
 PLACEHOLDER = 150
 VOCABULARY = 200
@@ -85,9 +86,7 @@ def settle(model: LlavaForConditionalGeneration) -> None:
 
 def eager(model: LlavaForConditionalGeneration) -> LlavaForConditionalGeneration:
     """The same weights, with attention that can be returned."""
-    twin = copy.deepcopy(model)
-    twin.set_attn_implementation("eager")
-    return twin
+    return with_attention(model, "eager")
 
 
 def _draw(model: nn.Module, seed: int) -> None:

@@ -9,6 +9,7 @@ import oracles
 import torch
 from torch import Tensor
 
+from adapters.installed import features_of
 from adapters.models import PLACEHOLDER, Batch, eager
 
 
@@ -51,7 +52,7 @@ def embeddings(model: Any, batch: Batch, kept: Sequence[Sequence[int]], *, side:
     table = model.get_input_embeddings()
     projected = None
     if batch.pixels is not None:
-        projected = torch.stack(model.model.get_image_features(pixel_values=batch.pixels).pooler_output)
+        projected = torch.stack(features_of(model, pixel_values=batch.pixels))
         by_hand = model.model.multi_modal_projector(tower_pass(model, batch.pixels)[0])
         torch.testing.assert_close(projected, by_hand, atol=1e-4, rtol=1e-4)
     rows: list[Tensor] = []

@@ -14,6 +14,7 @@ from torch import nn
 
 import scope_core as scope
 from adapters.guests import keeping, registry
+from adapters.installed import tower_layers
 from adapters.models import ONE, PATCHES, TWO, batch, llava, shared
 from adapters.snapshot import differences, snapshot
 from scope_adapters.adapters.llava import Llava
@@ -155,7 +156,7 @@ def test_a_moved_module_is_named_with_what_exists() -> None:
 
 def test_a_moved_layer_is_named_with_what_exists() -> None:
     model = llava()
-    attention = model.model.vision_tower.encoder.layers[0].self_attn
+    attention = tower_layers(model.model.vision_tower)[0].self_attn
     attention.query_proj = attention.q_proj
     del attention.q_proj
     refused(lambda: keeping(4).attach(model), scope.AdapterError, "self_attn.q_proj", "query_proj", "CLIPAttention")

@@ -11,8 +11,8 @@ import torch
 from transformers import DynamicCache
 
 import scope_core as scope
-from adapters.caches import cache_of, cached
 from adapters.guests import keeping, registry
+from adapters.installed import cache_of, cached
 from adapters.models import MIXED, ONE, PATCHES, TWO, Batch, batch, llava, shared
 from adapters.snapshot import differences, snapshot
 from scope_core import hookimpl

@@ -13,7 +13,6 @@ from transformers import DynamicCache, StaticCache
 from transformers.cache_utils import DynamicSlidingWindowLayer, QuantizedCache
 
 import scope_core as scope
-from adapters.caches import cache_of, cached, keys_of
 from adapters.decoders import (
     COMPACT,
     ENCODER_FIRST,
@@ -26,6 +25,7 @@ from adapters.decoders import (
     deep,
     top,
 )
+from adapters.installed import cache_of, cached, keys_of
 from adapters.models import MIXED, ONE, TWO, Batch, batch, llava
 from adapters.snapshot import differences, snapshot
 

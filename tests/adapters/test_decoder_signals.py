@@ -8,9 +8,9 @@ import pytest
 import torch
 
 import scope_core as scope
-from adapters.caches import cache_of, keys_of
 from adapters.decoders import DECODERS, deep, top
 from adapters.guests import registry
+from adapters.installed import cache_of, keys_of
 from adapters.models import MIXED, PATCHES, PLACEHOLDER, batch, eager
 
 FAMILIES = (

@@ -12,6 +12,7 @@ from PIL import Image
 from transformers.models.got_ocr2.image_processing_pil_got_ocr2 import GotOcr2ImageProcessorPil
 
 import scope_core as scope
+from adapters.installed import tower_layers
 from adapters.models import PLACEHOLDER
 from adapters.tiled import CLOSE, OPEN, SIDE, prompts, shared, tower_pass
 
@@ -73,7 +74,7 @@ def test_tiles_of_another_size() -> None:
 def test_norms_of_query_and_key_are_part_of_attention() -> None:
     """Attention without them is another: the probe must not read the bare projections."""
     model, given = shared("internvl-norms"), prompts("internvl-norms", ["1"])
-    attention = model.model.vision_tower.encoder.layer[-2].attention
+    attention = tower_layers(model.model.vision_tower)[-2].attention
     bare: dict[str, torch.Tensor] = {}
     hooks = [
         getattr(attention, name).register_forward_hook(lambda _, __, out, name=name: bare.update({name: out}))
@@ -93,7 +94,7 @@ def test_norms_of_query_and_key_are_part_of_attention() -> None:
 def test_layers_that_nobody_reads_are_skipped() -> None:
     """The config of this one takes layer -2; keeping everything was the same bits above."""
     model, given, ran = shared("internvl-norms"), prompts("internvl-norms", ["1"]), []
-    hook = model.model.vision_tower.encoder.layer[-1].mlp.register_forward_hook(lambda *_: ran.append(1))
+    hook = tower_layers(model.model.vision_tower)[-1].mlp.register_forward_hook(lambda *_: ran.append(1))
     run(model, scope.Pruner("scope@2"), **given.inputs)
     assert ran == []
     run(model, scope.Pruner("scope@2"), **given.inputs, vision_feature_layer=-1)

@@ -11,8 +11,8 @@ import torch
 from torch import Tensor
 
 import scope_core as scope
-from adapters.caches import cache_of, cached
 from adapters.guests import keeping
+from adapters.installed import cache_of, cached, tower_layers
 from adapters.models import MIXED, ONE, PLACEHOLDER, TWO, batch, llava, shared
 from adapters.reference import embeddings, scope_kept
 
@@ -76,7 +76,7 @@ def test_gradients_are_those_of_hand_built_embeddings(mode: str) -> None:
         getattr(model, "activation_checkpointing_enable", model.gradient_checkpointing_enable)()
     pieces = {
         "projector": model.model.multi_modal_projector.linear_1.weight,
-        "tower": model.model.vision_tower.encoder.layers[0].mlp.fc1.weight,
+        "tower": tower_layers(model.model.vision_tower)[0].mlp.fc1.weight,
         "decoder": model.model.language_model.layers[0].mlp.up_proj.weight,
     }
 

@@ -13,8 +13,8 @@ from transformers.generation import LogitsProcessorList, StoppingCriteriaList
 from transformers.generation.streamers import BaseStreamer
 
 import scope_core as scope
-from adapters.caches import cached
 from adapters.guests import keeping
+from adapters.installed import cached
 from adapters.models import MIXED, ONE, PLACEHOLDER, TWO, batch, llava, settle, shared
 
 NEW = 6

@@ -20,6 +20,7 @@ from transformers import LlavaNextProcessor
 import scope_core as scope
 from adapters.anyres import CANVASES, GRID, PATCHES, Prompts, canvas_of, next_model, prompts, tiles_of
 from adapters.guests import registry
+from adapters.installed import features_of
 from adapters.models import PLACEHOLDER, eager
 from scope_core.testing import diff, snapshot
 
@@ -58,7 +59,7 @@ def sources(model: Any, given: Prompts) -> list[list[int]]:
     """The patch of each row that the model itself packs, found by looking for equal vectors; -1 for newlines."""
     images = {name: given.inputs[name] for name in ("pixel_values", "image_sizes")}
     with torch.no_grad():
-        packed = model.model.get_image_features(**images, return_dict=True).pooler_output
+        packed = features_of(model, **images)
     found = []
     for image, rows in zip(given.pixels, packed, strict=True):
         vectors = torch.cat([seen_by_tower(model, image)[2], model.model.image_newline[None].detach()])

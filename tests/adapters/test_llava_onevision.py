@@ -19,6 +19,7 @@ from transformers import LlavaOnevisionProcessor
 import scope_core as scope
 from adapters.anyres import GRID, PATCHES, VIDEO, Prompts, canvas_of, onevision_model, prompts, tiles_of
 from adapters.guests import registry
+from adapters.installed import tower_layers
 from adapters.models import PLACEHOLDER, eager
 from scope_core.testing import diff, snapshot
 
@@ -196,8 +197,8 @@ def test_other_signals_of_interpolated_tokens_are_packed_like_their_features() -
         image, size = given.pixels[number], given.sizes[number]
         with torch.no_grad():
             out = eager(model).model.vision_tower(image, output_hidden_states=True)
-            key = model.model.vision_tower.encoder.layers[-2].self_attn.k_proj(
-                model.model.vision_tower.encoder.layers[-2].layer_norm1(out.hidden_states[-3])
+            key = tower_layers(model.model.vision_tower)[-2].self_attn.k_proj(
+                tower_layers(model.model.vision_tower)[-2].layer_norm1(out.hidden_states[-3])
             )
         rows = rows_of(model, given, number)[0]
         wanted = {

@@ -13,6 +13,7 @@ from torch import Tensor, nn
 
 import scope_core as scope
 from adapters.guests import keeping
+from adapters.installed import features_of, tower_layers
 from adapters.models import LAYERS, MODELS, PATCHES, TWO, batch, eager, llava, shared, tokens_of
 from adapters.reference import tower_pass
 from scope_adapters.towers.layouts import resolve_tower
@@ -108,7 +109,7 @@ def test_features_are_what_the_projector_is_given(name: str) -> None:
 def test_projected_features() -> None:
     model, given = shared("clip"), batch(*TWO)
     with torch.no_grad():
-        wanted = torch.stack(model.model.get_image_features(pixel_values=given.pixels).pooler_output)
+        wanted = torch.stack(features_of(model, pixel_values=given.pixels))
     assert torch.equal(tokens_seen(model, given, {"name": "feature_norm"}, at="projected").features, wanted)
 
 
@@ -147,7 +148,7 @@ def test_unused_layers_are_skipped_with_identical_results(
     model, given = llava(**options), batch(*TWO)
     layers = [layer.forward for layer in resolve_tower(model.model.vision_tower, "tower").layers]
     with torch.no_grad():
-        full = torch.stack(model.model.get_image_features(pixel_values=given.pixels).pooler_output)
+        full = torch.stack(features_of(model, pixel_values=given.pixels))
     runs = [0] * LAYERS
 
     def count(index: int) -> None:
@@ -212,7 +213,7 @@ def test_unknown_interception_point() -> None:
 def test_a_projection_that_never_runs() -> None:
     """A fused attention put in its place bypasses q_proj: said, rather than scored by nothing."""
     model, given = llava(), batch(*TWO)
-    attention = model.model.vision_tower.encoder.layers[-2].self_attn
+    attention = tower_layers(model.model.vision_tower)[-2].self_attn
     attention.forward = lambda hidden_states, *_, **__: (hidden_states, None)
     with (
         keeping(4).attach(model),

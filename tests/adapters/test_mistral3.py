@@ -7,6 +7,7 @@ import pytest
 import torch
 
 import scope_core as scope
+from adapters.installed import features_of
 from adapters.mistral3 import BREAK, PLACEHOLDER, SIDE, mistral3, prompts
 
 ROWS = ([3, (2, 3), 4], [2, (3, 2), 1, (1, 4), 5])
@@ -19,7 +20,7 @@ def test_kept_rows_are_those_of_the_oracle(at: str) -> None:
     merged: list[torch.Tensor] = []
     hook = model.model.multi_modal_projector.linear_1.register_forward_pre_hook(lambda _, args: merged.append(args[0]))
     with torch.no_grad():
-        out = model.model.get_image_features(given.inputs["pixel_values"], given.inputs["image_sizes"]).pooler_output
+        out = features_of(model, given.inputs["pixel_values"], given.inputs["image_sizes"])
     hook.remove()
     features = out if at == "projected" else merged[0].split([len(row) for row in out])
     with torch.no_grad(), scope.Pruner(spec).attach(model) as pruning:

@@ -16,8 +16,8 @@ import torch
 from torch import Tensor
 
 import scope_core as scope
-from adapters.caches import cache_of, cached
 from adapters.guests import keeping
+from adapters.installed import cache_of, cached, features_of
 from adapters.qwen import END, LAYER, MIXED, MODELS, ONE, PATCH, PLACEHOLDER, Prompts, prompts, qwen, shared, watch
 from adapters.snapshot import differences, snapshot
 from scope_core import ComponentSpec, Entry, SaliencySource, VisualTokens, hookimpl
@@ -275,7 +275,7 @@ def test_signals_and_features_are_what_the_tower_computed(name: str) -> None:
         logits(model, given.inputs)
     tokens = pruning.receipt.selection.tokens
     with torch.no_grad():
-        projected = model.model.get_image_features(given.pixels, given.grids).pooler_output
+        projected = features_of(model, given.pixels, given.grids)
     for image, count in enumerate(given.tokens):
         assert tokens.valid[image].sum() == count
         for layer in layers:
@@ -301,7 +301,7 @@ def test_kept_tokens_are_the_published_ones(name: str, at: str) -> None:
     with pruner(name, KEEP, at=at).attach(model) as pruning:
         logits(model, given.inputs)
     with torch.no_grad():
-        projected = model.model.get_image_features(given.pixels, given.grids).pooler_output
+        projected = features_of(model, given.pixels, given.grids)
     for image, count in enumerate(KEEP):
         features = seen.hidden[image][3] if at == "vision" else projected[image]
         score = seen.received[image][4 + LAYER[name]].sum(0)

@@ -11,6 +11,7 @@ import torch
 from PIL import Image
 
 import scope_core as scope
+from adapters.installed import features_of
 from scope_adapters.zoo.scenes_llava import loading
 from scope_core import ZooError, default_registry
 
@@ -41,7 +42,7 @@ def visual(loaded, examples):
 
 
 def tokens_of(model, pixels):
-    return model.model.get_image_features(pixel_values=pixels, return_dict=True).pooler_output
+    return features_of(model, pixel_values=pixels)
 
 
 def ask(loaded, visual, texts):

@@ -7,12 +7,13 @@ import torch
 
 import scope_core as scope
 from adapters.guests import keeping
+from adapters.installed import tower_layers
 from adapters.tiled import prompts, shared
 
 
 def test_layers_above_the_highest_of_several_are_skipped() -> None:
     model, given, ran = shared("vipllava"), prompts("vipllava", [2, "1", 3]), []
-    layers = model.model.vision_tower.encoder.layers
+    layers = tower_layers(model.model.vision_tower)
     hooks = [layer.mlp.register_forward_hook(lambda *_, index=i: ran.append(index)) for i, layer in enumerate(layers)]
     with scope.Pruner("scope@3").attach(model), torch.no_grad():
         model(**given.inputs)

@@ -15,6 +15,7 @@ import torch
 import transformers as hf
 from torch import Tensor, nn
 
+from adapters.installed import features_of
 from adapters.models import LAYERS, PLACEHOLDER, VOCABULARY, _draw, eager, settle
 
 OPEN, CLOSE, TAG = 151, 152, 153
@@ -332,7 +333,7 @@ def scope_kept(name: str, given: Prompts, keep: Sequence[int]) -> list[list[int]
 def projected(name: str, given: Prompts) -> Tensor:
     """(all tokens, D) what the language model reads, in placeholder order."""
     with torch.no_grad():
-        rows = shared(name).model.get_image_features(**given.pictures, return_dict=True).pooler_output
+        rows = features_of(shared(name), **given.pictures)
     return torch.cat([part.reshape(-1, part.shape[-1]) for part in rows])
 
 

@@ -15,6 +15,7 @@ from itertools import accumulate
 from typing import TYPE_CHECKING, Any
 
 from scope_adapters.adapters.llava import Llava, Seen
+from scope_adapters.compat.transformers import base_of
 from scope_adapters.hosts.encoded import Encoded
 from scope_adapters.hosts.methods import unwrap
 from scope_core import AdapterError, Declaration, ImageLayout, Layout, replace_attribute, resolve
@@ -101,7 +102,7 @@ class AnyRes(Llava):
     def check(self, model: Any) -> Declaration:
         """Also the packing, and the functions beside it."""
         declaration = super().check(model)
-        base = resolve(unwrap(model), "base_model", what=declaration.model)
+        base = base_of(unwrap(model))
         resolve(base, "pack_image_features", what=declaration.model)
         for name in self.functions:
             own_function(base, name)
@@ -115,9 +116,9 @@ class AnyRes(Llava):
             return Layout(())
         model = unwrap(model)
         config, (rows, cols) = model.config, self._tower(model).grid()
-        tiles, side = own_function(model.base_model, self.functions[0]), config.vision_config.image_size
+        tiles, side = own_function(base_of(model), self.functions[0]), config.vision_config.image_size
         counts = [tiles(list(size), config.image_grid_pinpoints, side) for size in sizes]
-        packings = self.packings(model.base_model, counts, rows * cols, {"image_sizes": torch.tensor(list(sizes))})
+        packings = self.packings(base_of(model), counts, rows * cols, {"image_sizes": torch.tensor(list(sizes))})
         return laid_out(packings, range(len(counts)), self.newlines)
 
     def layout_of(self, encoded: Encoded, prompts: Sequence[int]) -> Layout:
@@ -126,7 +127,7 @@ class AnyRes(Llava):
 
     def encode(self, model: Any, images: Mapping[str, Any], ids: Tensor, attachment: Attachment) -> Encoded:
         """One pass over all tiles of all images; tokens are regrouped by image."""
-        base, counts = model.base_model, list[int]()
+        base, counts = base_of(model), list[int]()
         with ExitStack() as undo:
             inner = base.pack_image_features
 
@@ -143,6 +144,13 @@ class AnyRes(Llava):
         stay = separators(packings, self.newlines)
         project = self.project(model, attachment)
         return Encoded(seen.output, rows, tokens, places, stay, placeholders, packings, project)
+
+    def features(self, base: Any, images: Mapping[str, Any]) -> Any:
+        """With every image packed, also where the model's forward does that behind ``get_image_features`` (4.52)."""
+        output = super().features(base, images)
+        if output.pooler_output[0].dim() == 3:
+            output.pooler_output = self.packed(base, output.pooler_output, images, base.image_newline)
+        return output
 
     def rows(
         self, base: Any, seen: Seen, counts: Sequence[int], images: Mapping[str, Any]
@@ -169,8 +177,8 @@ class AnyRes(Llava):
     ) -> list[Tensor]:
         """(R_i, C) per image: the model's own packing of (T_i, n, C) tiles."""
         options = {name: images.get(name, getattr(base.config, name)) for name in self.packing}
-        rows, _ = base.pack_image_features(tiles, images["image_sizes"], image_newline=newline, **options)
-        return list(rows)
+        rows, lengths = base.pack_image_features(tiles, images["image_sizes"], image_newline=newline, **options)
+        return list(rows.split(lengths.tolist()) if hasattr(rows, "split") else rows)
 
     def tokens(
         self, base: Any, tiles: VisualTokens, packings: Sequence[Packing], images: Mapping[str, Any]

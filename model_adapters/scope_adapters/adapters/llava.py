@@ -8,6 +8,7 @@ from contextlib import ExitStack
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal
 
+from scope_adapters.compat.transformers import base_of, base_path
 from scope_adapters.hosts.decoder_offers import with_decoder
 from scope_adapters.hosts.encoded import Encoded
 from scope_adapters.hosts.huggingface import HuggingFaceAdapter
@@ -80,7 +81,7 @@ class Llava(HuggingFaceAdapter[LlavaSpec]):
         name = type(model).__name__
         check_host(model, name)
         for path in filter(None, ("get_image_features", self.projector, self.given, self.merging)):
-            resolve(model, f"base_model.{path}", what=name)
+            resolve(model, f"{base_path(model)}.{path}", what=name)
         tower = self._tower(model)
         return with_decoder(
             Declaration(
@@ -91,8 +92,8 @@ class Llava(HuggingFaceAdapter[LlavaSpec]):
                 has_cls=tower.layout.cls,
                 geometry=self.geometry,
                 placeholder=int(model.config.image_token_id),
-                modules={**tower.paths, "projector": f"base_model.{self.projector}"},
-                encoder="base_model.get_image_features",
+                modules={**tower.paths, "projector": f"{base_path(model)}.{self.projector}"},
+                encoder=f"{base_path(model)}.get_image_features",
                 merges=frozenset({"vision", "projected"} if self.given == self.projector else {"projected"}),
             ),
             model,
@@ -122,7 +123,7 @@ class Llava(HuggingFaceAdapter[LlavaSpec]):
         """The projector, where tokens are merged before it; None where they are merged after it."""
         if attachment.at != "vision" or self.given != self.projector:
             return None
-        projector: Callable[[Tensor], Tensor] = model.base_model.get_submodule(self.projector)
+        projector: Callable[[Tensor], Tensor] = base_of(model).get_submodule(self.projector)
         return projector
 
     def reads(self, model: Any, images: Mapping[str, Any]) -> tuple[int | Sequence[int], str]:
@@ -134,7 +135,7 @@ class Llava(HuggingFaceAdapter[LlavaSpec]):
         """What went through tower and projector: one group of tokens per picture that the tower was given."""
         from scope_core import VisualTokens
 
-        base, needs = model.base_model, attachment.needs
+        base, needs = base_of(model), attachment.needs
         tower = self._tower(model)
         given: dict[str, Tensor] = {}
 
@@ -151,7 +152,7 @@ class Llava(HuggingFaceAdapter[LlavaSpec]):
             undo.callback(base.get_submodule(self.given).register_forward_pre_hook(keep_given).remove)
             undo.callback(base.get_submodule(self.projector).register_forward_hook(keep_projected).remove)
             with probe(tower, needs, dtype=attachment.pruner.dtype, last=last, first=first or None) as capture:
-                output = base.get_image_features(**images, return_dict=True)
+                output = self.features(base, images)
         features, grid = given[attachment.at].detach(), tower.grid(*images["pixel_values"].shape[-2:])
         signals = self.signals_of(base, capture, needs, features, grid)
         if "projected" in needs:
@@ -171,7 +172,7 @@ class Llava(HuggingFaceAdapter[LlavaSpec]):
         return row.repeat(len(features), 1), col.repeat(len(features), 1)
 
     def _tower(self, model: Any) -> ResolvedTower:
-        path = f"base_model.{self.tower}"
+        path = f"{base_path(model)}.{self.tower}"
         return resolve_tower(resolve(model, path, what=type(model).__name__), path)
 
 

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
 from typing import TYPE_CHECKING, Any, Literal
 
+from scope_adapters.compat.transformers import base_of, base_path
 from scope_adapters.hosts.decoder_offers import with_decoder
 from scope_adapters.hosts.encoded import Encoded
 from scope_adapters.hosts.huggingface import HuggingFaceAdapter
@@ -45,7 +47,7 @@ class Mistral3(HuggingFaceAdapter[Mistral3Spec]):
         name = type(model).__name__
         check_host(model, name)
         for path in ("get_image_features", "vision_tower", self.given):
-            resolve(model, f"base_model.{path}", what=name)
+            resolve(model, f"{base_path(model)}.{path}", what=name)
         reasons = dict.fromkeys(("vision.received_attention", "vision.keys", "vision.hidden"), _PACKED)
         return with_decoder(
             Declaration(
@@ -58,8 +60,11 @@ class Mistral3(HuggingFaceAdapter[Mistral3Spec]):
                 reasons={**reasons, "vision.cls_attention": "its Pixtral tower has no CLS token"},
                 geometry="one token per square of patches, row breaks are text",
                 placeholder=int(model.config.image_token_id),
-                modules={"tower": "base_model.vision_tower", "projector": "base_model.multi_modal_projector"},
-                encoder="base_model.get_image_features",
+                modules={
+                    "tower": f"{base_path(model)}.vision_tower",
+                    "projector": f"{base_path(model)}.multi_modal_projector",
+                },
+                encoder=f"{base_path(model)}.get_image_features",
             ),
             model,
         )
@@ -84,11 +89,11 @@ class Mistral3(HuggingFaceAdapter[Mistral3Spec]):
 
         from scope_core import VisualTokens
 
-        base, given = model.base_model, []
+        base, given = base_of(model), []
         with ExitStack() as undo:
             keep = base.get_submodule(self.given).register_forward_pre_hook(lambda _, args: given.append(args[0]))
             undo.callback(keep.remove)
-            output = base.get_image_features(**images, return_dict=True)
+            output = self.features(base, images)
         rows = list(output.pooler_output)
         counts = [len(row) for row in rows]
         projected = pad_sequence([row.detach() for row in rows], batch_first=True)
@@ -105,6 +110,13 @@ class Mistral3(HuggingFaceAdapter[Mistral3Spec]):
             signals={"projected": projected} if "projected" in attachment.needs else {},
         )
         return Encoded(output, rows, tokens)
+
+    def split(self, base: Any, images: Mapping[str, Any], rows: Tensor) -> Sequence[Tensor]:
+        """By the images' sizes."""
+        import torch
+
+        sizes = torch.as_tensor(images["image_sizes"]).tolist()
+        return rows.split([math.prod(self._grid(base, size)) for size in sizes])
 
     def _grid(self, model: Any, size: Sequence[int]) -> tuple[int, int]:
         side = int(model.config.vision_config.patch_size) * int(model.config.spatial_merge_size)

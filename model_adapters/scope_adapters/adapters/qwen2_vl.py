@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
 from typing import TYPE_CHECKING, Any, Literal, TypeVar
 
+from scope_adapters.compat.transformers import base_of, base_path, parameters
 from scope_adapters.hosts.decoder_offers import with_decoder
 from scope_adapters.hosts.encoded import Encoded
 from scope_adapters.hosts.huggingface import HuggingFaceAdapter
@@ -40,6 +41,7 @@ class MergedPatches(HuggingFaceAdapter[S]):
     image_inputs = ("pixel_values", "image_grid_thw")
     lasting_inputs = ("image_grid_thw",)
     position_axes = (3, 4)
+    state = ("rope_deltas",)
     model_type: str
     windows: Mapping[str, str] = {}
     """Where a tower with window attention says so; see `resolve_packed`."""
@@ -54,8 +56,8 @@ class MergedPatches(HuggingFaceAdapter[S]):
         model = unwrap(model)
         name = type(model).__name__
         check_host(model, name)
-        for path in ("get_image_features", "visual.merger", "get_rope_index", "get_vision_position_ids", "rope_deltas"):
-            resolve(model, f"base_model.{path}", what=name)
+        for path in ("get_image_features", "visual.merger", "get_rope_index", "rope_deltas"):
+            resolve(model, f"{base_path(model)}.{path}", what=name)
         tower = self._tower(model)
         return with_decoder(
             Declaration(
@@ -69,7 +71,7 @@ class MergedPatches(HuggingFaceAdapter[S]):
                 geometry=f"one token per block of {tower.side} x {tower.side} patches",
                 placeholder=int(model.config.image_token_id),
                 modules={"tower": tower.where, "layers": f"{tower.where}.blocks", "projector": f"{tower.where}.merger"},
-                encoder="base_model.get_image_features",
+                encoder=f"{base_path(model)}.get_image_features",
             ),
             model,
         )
@@ -100,7 +102,7 @@ class MergedPatches(HuggingFaceAdapter[S]):
         """One pass over the patches of all images; tokens are split by image."""
         from scope_core import VisualTokens
 
-        base, tower, pruner = model.base_model, self._tower(model), attachment.pruner
+        base, tower, pruner = base_of(model), self._tower(model), attachment.pruner
         pixels, grids = images["pixel_values"], images.get("image_grid_thw")
         patches = pixels.numel() // pixels.shape[-1]
         if grids is None or int(grids.prod(-1).sum()) != patches:
@@ -110,28 +112,35 @@ class MergedPatches(HuggingFaceAdapter[S]):
             )
         here = {"vision.hidden[-1]"} if attachment.at == "vision" else set()
         with probe_packed(tower, attachment.needs | here, dtype=pruner.dtype) as capture:
-            output = base.get_image_features(**images, return_dict=True)
+            output = self.features(base, images)
         rows = list(output.pooler_output)
         sizes = [len(row) for row in rows]
         signals = capture.signals(attachment.needs, sizes)
         if "projected" in attachment.needs:
             signals["projected"] = lambda: padded([row.detach() for row in rows])
         features = capture.hidden(-1, sizes) if here else padded([row.detach() for row in rows])
-        cells = [base.get_vision_position_ids(0, grid, 1, tower.side) for grid in grids]
-        row, col = (padded([cell[axis] for cell in cells], -1).to(features.device) for axis in (1, 2))
+        cells = [_cells(grid, tower.side) for grid in grids.tolist()]
+        row, col = (padded(list(axis), -1).to(features.device) for axis in zip(*cells, strict=True))
         return Encoded(output, rows, VisualTokens.of(features, valid=row >= 0, row=row, col=col, signals=signals))
+
+    def split(self, base: Any, images: Mapping[str, Any], rows: Tensor) -> Sequence[Tensor]:
+        """By the images' grids."""
+        side = base.visual.spatial_merge_size
+        return rows.split((images["image_grid_thw"].prod(-1) // side**2).tolist())
 
     def positions(self, model: Any, kwargs: Mapping[str, Any], short: Shortened) -> Tensor | None:
         """The full prompt's, by the model's own numbering; text positions, by which masks are made, without gaps."""
         import torch
 
-        base, full, text = model.base_model, kwargs.get("position_ids"), None
+        base, full, text = base_of(model), kwargs.get("position_ids"), None
         ids, mask, kinds = kwargs["input_ids"], kwargs.get("attention_mask"), kwargs.get("mm_token_type_ids")
-        if kinds is None if full is None else full.dim() == 2:
+        asked = parameters(base.get_rope_index)
+        if ("mm_token_type_ids" in asked and kinds is None) if full is None else full.dim() == 2:
             return None  # one axis: the caller's own, or the model's numbering of everything as text
         if full is None:
             grids = kwargs["image_grid_thw"]
-            full, deltas = base.get_rope_index(ids, mm_token_type_ids=kinds, image_grid_thw=grids, attention_mask=mask)
+            given = {"mm_token_type_ids": kinds, "image_grid_thw": grids, "attention_mask": mask}
+            full, deltas = base.get_rope_index(ids, **{name: one for name, one in given.items() if name in asked})
             real = torch.ones_like(ids) if mask is None else mask.to(ids.device).ne(0).long()
             # tokens after the prompt are numbered by their place in the cache, which is shorter now
             base.rope_deltas = deltas + short.dropped.sum(1, keepdim=True)
@@ -144,12 +153,21 @@ class MergedPatches(HuggingFaceAdapter[S]):
 
     def install(self, model: Any, attachment: Attachment, undo: ExitStack) -> None:
         """Calls leave `rope_deltas` on the model, pruned or not; detaching puts back what was there."""
-        base = unwrap(model).base_model
+        base = base_of(unwrap(model))
         undo.callback(setattr, base, "rope_deltas", base.rope_deltas)
         super().install(model, attachment, undo)
 
     def _tower(self, model: Any) -> PackedTower:
-        return resolve_packed(model, "base_model.visual", **self.windows)
+        return resolve_packed(model, f"{base_path(model)}.visual", **self.windows)
+
+
+def _cells(grid: Sequence[int], side: int) -> tuple[Tensor, Tensor]:
+    """(N,) row and column of each token of an image of ``grid`` (time, rows, columns) patches."""
+    import torch
+
+    frames, rows, cols = grid[0], grid[1] // side, grid[2] // side
+    token = torch.arange(frames * rows * cols)
+    return token // cols % rows, token % cols
 
 
 class Qwen2VL(MergedPatches[Qwen2VLSpec]):

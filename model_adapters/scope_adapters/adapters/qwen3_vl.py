@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, Literal
 
 from scope_adapters.adapters.qwen2_vl import MergedPatches
@@ -23,6 +24,14 @@ class Qwen3VL(MergedPatches[Qwen3VLSpec]):
     """DeepStack features go with their tokens. Mergers mix what the first layer reads; these stay each token's own."""
 
     model_type = "qwen3_vl"
+
+    def features(self, base: Any, images: Mapping[str, Any]) -> Any:
+        """DeepStack features by image, as rows are; 5.0 to 5.17 return those of all images together."""
+        output = super().features(base, images)
+        output.deepstack_features = [
+            self.split(base, images, layer) if hasattr(layer, "dim") else layer for layer in output.deepstack_features
+        ]
+        return output
 
     def with_rows(self, encoded: Encoded, rows: list[Tensor], flags: list[Tensor]) -> Any:
         """The rows, and the same rows of every list of DeepStack features."""

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 
 from scope_adapters.adapters.anyres import numbered
 from scope_adapters.adapters.llava import Llava
+from scope_adapters.compat.transformers import base_of
 from scope_adapters.hosts.encoded import Encoded
 from scope_adapters.hosts.methods import unwrap
 from scope_adapters.hosts.sequence import runs
@@ -86,7 +87,7 @@ class Shuffled(Llava):
     def layout(self, model: Any, sizes: Sequence[tuple[int, int]]) -> Layout:
         """From the processor's own count of tiles, under the options in the adapter's spec."""
         model = unwrap(model)
-        tokens = len(self.patches(model.base_model, self._tower(model).grid()).index)
+        tokens = len(self.patches(base_of(model), self._tower(model).grid()).index)
         return Layout.of([[tokens] * self.tiles(model, size) for size in sizes])
 
     def layout_of(self, encoded: Encoded, prompts: Sequence[int]) -> Layout:

@@ -91,3 +91,79 @@ def times_asked(model: Any, beams: int, several: int) -> int:
     rows = max(beams, several)
     processors(torch.zeros(rows, 1, dtype=torch.long), torch.zeros(rows, 2))
     return len(asked)
+
+
+def takes_encoder_outputs(model: Any) -> bool:
+    """Whether a model's ``forward`` takes features that were encoded before (``mm_encoder_outputs``, from 5.18 on)."""
+    return "mm_encoder_outputs" in parameters(type(model).forward)
+
+
+def takes_ids_beside_embeddings(base: Any) -> bool:
+    """Whether a base model's ``forward`` takes embeddings and ids at once: Idefics3 does, and once asked for both."""
+    return "image_hidden_states" in parameters(type(base).forward)
+
+
+class ImageFeatures(dict[str, Any]):
+    """What ``get_image_features`` returned, by the names that releases from 5.0 on give it."""
+
+    def __getattr__(self, name: str) -> Any:
+        try:
+            return self[name]
+        except KeyError:
+            raise AttributeError(name) from None
+
+    __setattr__ = dict.__setitem__
+
+
+def image_features(base: Any, images: Mapping[str, Any], split: Callable[[Any], Any]) -> Any:
+    """One pass of tower and projector; rows of each image are in ``pooler_output``.
+
+    Args:
+        base: The base model.
+        images: Arguments of its ``get_image_features``; what it asks for beside them comes from the config.
+        split: What makes one entry an image, or whatever the host counts, of (R, D) rows of all of them.
+    """
+    signature = inspect.signature(type(base).get_image_features)
+    missing = {
+        name: getattr(base.config, name)
+        for name, one in signature.parameters.items()
+        if name != "self" and one.default is one.empty and one.kind is one.POSITIONAL_OR_KEYWORD and name not in images
+    }
+    if "Output" in str(signature.return_annotation):
+        return base.get_image_features(**images, **missing, return_dict=True)
+    made = base.get_image_features(**images, **missing)
+    layers = {}
+    if isinstance(made, tuple) and len(made) == 2 and isinstance(made[1], list):  # Qwen3-VL's DeepStack
+        made, layers = made[0], {"deepstack_features": [split(layer) for layer in made[1]]}
+    if hasattr(made, "dim"):
+        made = split(made) if made.dim() == 2 else list(made)
+    return ImageFeatures(pooler_output=made, **layers)
+
+
+def installed_version() -> str:
+    """For messages only; nothing here is decided by it."""
+    from importlib.metadata import version
+
+    return version("transformers")
+
+
+def base_path(model: Any) -> str:
+    """Where the model without its head is; up to 4.52 some classes do not say that it is ``model``."""
+    return "model" if model.base_model is model and hasattr(model, "model") else "base_model"
+
+
+def base_of(model: Any) -> Any:
+    """The model without its head."""
+    return getattr(model, base_path(model))
+
+
+def lacks(model: Any) -> str:
+    """What a model has to have for kept rows to enter it; empty where nothing is missing."""
+    base = base_of(model)
+    if not hasattr(base, "get_image_features"):
+        return f"has no get_image_features() on its base model, {type(base).__name__}"
+    if not takes_encoder_outputs(model) and "inputs_embeds" not in parameters(type(base).forward):
+        return "takes neither mm_encoder_outputs nor inputs_embeds"
+    if cache_name(type(model).forward) is None:
+        return f"takes its cache by none of the names {', '.join(CACHE_NAMES)}: its calling convention is not known here"
+    return ""

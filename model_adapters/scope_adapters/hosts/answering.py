@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -31,14 +32,15 @@ def answer(call: Call, asked: Sequence[Asked], options: Mapping[str, Any]) -> li
         return []
     prompts = [_prompt(call, number, one) for number, one in enumerate(asked)]
     with torch.no_grad(), generating():
-        made = None
+        made, entering = None, nullcontext()
         if call.adapter.shares_prefix and not call.attachment.pruner.parts["positions"].gapped:
             made = _on_shared_prefix(call, asked, prompts)
         if made is None:
-            made = _spliced(call, asked, _stacked(prompts, call))
+            made, entering = _spliced(call, asked, _stacked(prompts, call))
         method = vars(call.model).get("generate", call.model.generate)
         generate = method.inner if isinstance(method, Method) else method
-        output = generate(**{**made, **options, "do_sample": False, "num_beams": 1})
+        with entering:
+            output = generate(**{**made, **options, "do_sample": False, "num_beams": 1})
     ids = output if isinstance(output, Tensor) else output.sequences
     ends = options.get("eos_token_id", call.model.generation_config.eos_token_id)
     return [_until_end(row, ends) for row in ids[:, made["input_ids"].shape[1] :]]
@@ -90,13 +92,15 @@ def _pad(call: Call) -> int:
     return max(int(pad or 0), 0)
 
 
-def _spliced(call: Call, asked: Sequence[Asked], batch: dict[str, Tensor]) -> dict[str, Any]:
-    """Arguments of the model's own ``generate`` for a batch of full prompts."""
+def _spliced(
+    call: Call, asked: Sequence[Asked], batch: dict[str, Tensor]
+) -> tuple[dict[str, Any], AbstractContextManager[None]]:
+    """Arguments of the model's own ``generate`` for a batch of full prompts, and what it has to run in."""
     parts = [(one.encoding.held, one.selection) for one in asked if one.encoding is not None]
     if not parts:
-        return dict(batch)
+        return dict(batch), nullcontext()
     rewritten = call.splice(batch, parts)  # type: ignore[arg-type]
-    return arguments(rewritten, None, call.model)
+    return arguments(rewritten, None, call.model), rewritten.entering()
 
 
 def _on_shared_prefix(
@@ -127,17 +131,20 @@ def _on_shared_prefix(
         {name: prompts[number][name][:, :length] for name in plain}
         for number, length in zip(first, lengths, strict=True)
     ]
-    made = call.splice(_stacked(heads, call), [(asked[n].encoding.held, asked[n].selection) for n in first]).kwargs  # type: ignore[union-attr, misc]
+    parts = [(asked[n].encoding.held, asked[n].selection) for n in first]  # type: ignore[union-attr]
+    rewritten = call.splice(_stacked(heads, call), parts)  # type: ignore[arg-type]
+    made = rewritten.kwargs
     mask = made.setdefault("attention_mask", torch.ones_like(made["input_ids"]))
     cache = plain_cache(call.model.config.get_text_config())
     name = cache_name(type(call.model).forward) or CACHE_NAMES[0]
-    call.model(
-        **made,
-        position_ids=(mask.cumsum(1) - 1).clamp(min=0),
-        use_cache=True,
-        logits_to_keep=1,
-        **{name: cache},
-    )
+    with rewritten.entering():
+        call.model(
+            **made,
+            position_ids=(mask.cumsum(1) - 1).clamp(min=0),
+            use_cache=True,
+            logits_to_keep=1,
+            **{name: cache},
+        )
     owner = {number: group for group, numbers in enumerate(groups.values()) for number in numbers}
     index = torch.tensor([owner[number] for number in range(len(asked))], device=mask.device)
     cache.batch_select_indices(index)

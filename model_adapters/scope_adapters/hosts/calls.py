@@ -12,10 +12,18 @@ from dataclasses import replace
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
-from scope_adapters.compat.transformers import CACHE_NAMES, cache_name, cache_of, cached_length
+from scope_adapters.compat.transformers import (
+    CACHE_NAMES,
+    base_of,
+    cache_name,
+    cache_of,
+    cached_length,
+    takes_encoder_outputs,
+)
 from scope_adapters.hosts.arguments import PRE_ENCODED, along_prompt, check_shapes
+from scope_adapters.hosts.embeddings import EmbeddedPrompt
 from scope_adapters.hosts.encoded import in_place, rows_for
-from scope_adapters.hosts.inside import Inside, entering, everything
+from scope_adapters.hosts.inside import Inside, everything
 from scope_core import AttachError
 
 if TYPE_CHECKING:
@@ -24,6 +32,7 @@ if TYPE_CHECKING:
     from scope_adapters.hosts.encoded import Encoded
     from scope_adapters.hosts.generation import Rewritten
     from scope_adapters.hosts.huggingface import HuggingFaceAdapter
+    from scope_adapters.hosts.sequence import Shortened
     from scope_core import Attachment, Layout, Selection
 
 _generating: ContextVar[bool] = ContextVar("scope_generating", default=False)
@@ -60,7 +69,7 @@ class Call:
         self.check_inputs(kwargs)
         if kwargs.get(self.adapter.image_inputs[0]) is not None:
             rewritten = self.rewrite(kwargs)
-            with entering(rewritten.run):
+            with rewritten.entering():
                 return inner(**rewritten.kwargs)
         if not _generating.get():
             if kwargs.get("mm_encoder_outputs"):
@@ -101,7 +110,7 @@ class Call:
             kwargs["attention_mask"] = inferred_mask(ids, kwargs, generation_config, default)
         with torch.no_grad():
             rewritten = self.rewrite({**kwargs, "input_ids": ids})
-        with generating(), entering(rewritten.run):
+        with generating(), rewritten.entering():
             output = model_generate(**arguments(rewritten, generation_config, self.model))
         return result(output, rewritten)
 
@@ -253,8 +262,9 @@ class Call:
         if not all(in_place(selection) for _, selection in parts):
             self.check_rearranged()
         output = self.adapter.with_rows(first, rows, flags)
+        embedded = not takes_encoder_outputs(self.model)
         short = shorten(ids, mask, int(self.placeholder or 0), torch.cat(places))
-        spent = set(self.adapter.image_inputs) - set(self.adapter.lasting_inputs)
+        spent = set(self.adapter.image_inputs) - (set() if embedded else set(self.adapter.lasting_inputs))
         made = {name: value for name, value in kwargs.items() if name not in spent}
         made["input_ids"] = short.take(ids, 0 if short.plain else self.padding())
         if mask is not None or not (short.plain or bool(short.kept.all())):
@@ -285,7 +295,27 @@ class Call:
                 made["attention_mask"] = torch.ones_like(made["input_ids"])
         elif full is not None:
             made["position_ids"] = compact_positions(full, short)
-        made["mm_encoder_outputs"] = {"image": output}
+        prompt = None
+        if embedded:
+            prompt = self.embedded(made, short, output)
+        else:
+            made["mm_encoder_outputs"] = {"image": output}
         self.attachment.positions = short.index if short.plain else short.index.masked_fill(~short.kept, -1)
         self.attachment.prompt_length, self.entered = ids.shape[1], short.index.shape[1]
-        return Rewritten(made, ids, short)
+        return Rewritten(made, ids, short, embedded=prompt)
+
+    def embedded(self, made: dict[str, Any], short: Shortened, output: Any) -> EmbeddedPrompt:
+        """The shortened prompts as embeddings; takes position ids out of ``made``, which would not be counted on."""
+        import torch
+
+        layers = getattr(output, "deepstack_features", None) or ()
+        state = {name: getattr(base_of(self.model), name) for name in self.adapter.state}
+        return EmbeddedPrompt.of(
+            made["input_ids"],
+            short.kept,
+            int(self.placeholder or 0),
+            torch.cat(output.pooler_output),
+            positions=made.pop("position_ids", None),
+            layers=tuple(torch.cat(layer) for layer in layers),
+            state=state,
+        )

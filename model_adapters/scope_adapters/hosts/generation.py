@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
@@ -12,6 +13,8 @@ from torch import Tensor
 
 from scope_adapters.compat.transformers import times_asked
 from scope_adapters.hosts.decoder_run import Run
+from scope_adapters.hosts.embeddings import EmbeddedPrompt, entering_as_embeddings
+from scope_adapters.hosts.inside import entering
 from scope_adapters.hosts.sequence import Shortened
 
 
@@ -24,12 +27,20 @@ class Rewritten:
         full_ids: (B, L) the caller's ids.
         short: What remains of them.
         run: Where it goes on inside the language model; None where nothing is pruned there.
+        embedded: What the base model reads in place of ids; None where ``kwargs`` bring the kept rows.
     """
 
     kwargs: dict[str, Any]
     full_ids: Tensor
     short: Shortened
     run: Run | None = None
+    embedded: EmbeddedPrompt | None = None
+
+    @contextmanager
+    def entering(self) -> Iterator[None]:
+        """The model's own passes inside belong to this call."""
+        with entering(self.run), entering_as_embeddings(self.embedded):
+            yield
 
     @property
     def removed(self) -> int:

@@ -13,6 +13,8 @@ from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
 from typing import TYPE_CHECKING, Any, Literal, TypeVar
 
+from scope_adapters.compat.transformers import base_of, image_features, takes_encoder_outputs
+from scope_adapters.hosts import embeddings
 from scope_adapters.hosts.calls import Call
 from scope_adapters.hosts.inside import inside, refuse_reuse
 from scope_adapters.hosts.methods import Method, check_free, unwrap
@@ -50,6 +52,9 @@ class HuggingFaceAdapter(ModelAdapter[S]):
     """Whether the decoder is causal all through and numbers its positions plainly, so that prompts which begin alike
     can go on from one cache."""
 
+    state: tuple[str, ...] = ()
+    """Attributes of the base model that a call leaves on it and steps behind the prompt read."""
+
     position_axes: tuple[int, ...] = ()
     """Which numbers of axes the model's position ids may have, (axes, B, L), besides the plain (B, L)."""
 
@@ -85,6 +90,14 @@ class HuggingFaceAdapter(ModelAdapter[S]):
         heavy = ("pooler_output", "hidden_states", "attentions")
         rest = {name: value for name, value in encoded.output.items() if name not in heavy}
         return type(encoded.output)(**rest, pooler_output=rows)
+
+    def features(self, base: Any, images: Mapping[str, Any]) -> Any:
+        """One pass of tower and projector: the model's own ``get_image_features``."""
+        return image_features(base, images, lambda rows: self.split(base, images, rows))
+
+    def split(self, base: Any, images: Mapping[str, Any], rows: Tensor) -> Sequence[Tensor]:
+        """Rows by image, from (R, D) rows of all images, as releases before 5.0 return them for some models."""
+        return [rows]
 
     def positions(self, model: Any, kwargs: Mapping[str, Any], short: Shortened) -> Tensor | None:
         """Position ids of the shortened prompt where the model cannot number it by itself; None where it can.
@@ -124,8 +137,10 @@ class HuggingFaceAdapter(ModelAdapter[S]):
         call = Call(self, inner, attachment, inside(inner, attachment, undo))
         for name, change in (("forward", call.forward), ("generate", call.generate)):
             replace_attribute(inner, name, Method(getattr(inner, name), change, attachment), undo)
-        if self.pooler == "tensor":
-            undo.callback(inner.base_model.register_forward_pre_hook(_as_tensor, with_kwargs=True).remove)
+        if not takes_encoder_outputs(inner):
+            embeddings.install(base_of(inner), undo)
+        elif self.pooler == "tensor":
+            undo.callback(base_of(inner).register_forward_pre_hook(_as_tensor, with_kwargs=True).remove)
 
 
 def _as_tensor(_module: Any, args: Any, kwargs: dict[str, Any]) -> tuple[Any, dict[str, Any]]:

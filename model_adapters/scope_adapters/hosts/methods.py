@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import functools
-import inspect
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
+from scope_adapters.compat.transformers import installed_version, lacks
 from scope_core import AdapterError, AttachError
 
 if TYPE_CHECKING:
@@ -39,19 +39,20 @@ def check_free(inner: Any, method: str) -> None:
 
 
 def check_host(model: Any, name: str) -> None:
-    """Refuse models whose forward cannot take encoded images.
+    """Refuse models that kept rows cannot enter.
 
     Raises:
-        AdapterError: names the version that is needed.
+        AdapterError: says what is missing, and what to do.
     """
     forward = getattr(type(model), "forward", None)
     if forward is None or not hasattr(model, "config"):
         raise AdapterError(f"{name} is no Hugging Face transformers model: it has no forward() or no config")
-    if "mm_encoder_outputs" not in inspect.signature(forward).parameters:
+    lacking = lacks(model)
+    if lacking:
         raise AdapterError(
-            f"{name}: {type(model).__name__}.forward takes no mm_encoder_outputs; transformers 5.18 or later "
-            f"is needed. "
-            f"Try: pip install 'transformers>=5.18'"
+            f"{name}: {type(model).__name__} of the installed transformers ({installed_version()}) {lacking}. Served "
+            f"are models from transformers 4.52 on; if this host pins an older one, use an environment of its own, or "
+            f"select from bare tensors (docs/bare-tensors.md)"
         )
 
 

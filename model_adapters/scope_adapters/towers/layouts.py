@@ -47,7 +47,12 @@ LAYOUTS: dict[str, TowerLayout] = {
     "internvl_vision": TowerLayout(("encoder.layer",), "attention", "q_norm", "k_norm", any_size=True),
     "dinov2": TowerLayout(("encoder.layer",), "attention", any_size=True),
 }
-"""By ``config.model_type``."""
+"""By ``config.model_type``, in the newest release."""
+
+EARLIER: dict[str, TowerLayout] = {
+    "dinov2": TowerLayout(("encoder.layer",), "attention.attention", "query", "key", any_size=True),
+}
+"""What earlier releases have in its place: taken where the newest one's query projection is not there."""
 
 
 @dataclass(frozen=True)
@@ -88,6 +93,9 @@ def resolve_tower(module: Any, where: str) -> ResolvedTower:
     layout = LAYOUTS[family]
     path = next((p for p in layout.layers if has_path(module, p)), layout.layers[0])
     layers = resolve(module, path, what=f"{where} ({family})")
+    earlier = EARLIER.get(family)
+    if earlier is not None and has_path(layers[0], f"{earlier.attention}.{earlier.query}"):
+        layout = earlier
     for name in (layout.attention, f"{layout.attention}.{layout.query}", f"{layout.attention}.{layout.key}"):
         resolve(layers[0], name, what=f"{where} ({family}), {path}.0")
     return ResolvedTower(module, layout, layers, {"tower": where, "layers": f"{where}.{path}"})

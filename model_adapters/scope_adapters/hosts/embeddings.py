@@ -1,0 +1,138 @@
+"""Kept rows as input embeddings, for models whose forward takes no ``mm_encoder_outputs``.
+
+Models before transformers 5.18 encode pixels inside their own forward. A hook of the base model gives it embeddings in
+place of ids: those of the prompt, with kept rows where their placeholders are, as the forward itself would have made
+them of ids and pixels. ``generate`` sees ids alone, so lengths, beams and caches stay its own business.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from contextvars import ContextVar
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+from scope_adapters.compat.transformers import cache_of, cached_length, takes_ids_beside_embeddings
+
+if TYPE_CHECKING:
+    from contextlib import ExitStack
+
+    from torch import Tensor
+
+_entering: ContextVar[EmbeddedPrompt | None] = ContextVar("scope_entering", default=None)
+
+
+@dataclass(frozen=True)
+class EmbeddedPrompt:
+    """A batch of shortened prompts, and what the language model reads in place of their placeholders.
+
+    Attributes:
+        index: (B, L) int64: the row of ``rows`` at each position, -1 for text and padding.
+        rows: (R, D) kept rows of all images, in placeholder order.
+        positions: (B, L) or (axes, B, L) position ids; None where the model numbers the prompt itself.
+        layers: Per early layer of the language model, (R, D) features that are added to the rows there (DeepStack).
+        state: Attributes of the base model that steps behind the prompt read, by name.
+    """
+
+    index: Tensor
+    rows: Tensor
+    positions: Tensor | None = None
+    layers: tuple[Tensor, ...] = ()
+    state: Mapping[str, Any] = field(default_factory=dict)
+
+    @classmethod
+    def of(cls, ids: Tensor, kept: Tensor, placeholder: int, rows: Tensor, **more: Any) -> EmbeddedPrompt:
+        """Rows dealt out to the placeholders in order.
+
+        Args:
+            ids: (B, L) the shortened prompts.
+            kept: (B, L) bool: False for positions that only fill up shorter rows.
+            placeholder: Id of image placeholders.
+            rows: (R, D), as many as there are placeholders.
+            more: Further attributes.
+        """
+        places = ((ids == placeholder) & kept.to(ids.device)).flatten()
+        index = (places.cumsum(0) - 1).masked_fill(~places, -1).view_as(ids)
+        return cls(index, rows, **more)
+
+
+@contextmanager
+def entering_as_embeddings(prompt: EmbeddedPrompt | None) -> Iterator[None]:
+    """Passes of the base model inside read ``prompt``."""
+    token = _entering.set(prompt)
+    try:
+        yield
+    finally:
+        _entering.reset(token)
+
+
+def install(base: Any, undo: ExitStack) -> None:
+    """Hook the base model; nothing happens outside of `entering_as_embeddings`."""
+    undo.callback(base.register_forward_pre_hook(_embed, with_kwargs=True).remove)
+    language = getattr(base, "language_model", None)
+    if language is not None:
+        undo.callback(language.register_forward_pre_hook(_add_layers, with_kwargs=True).remove)
+
+
+def _embed(base: Any, args: Any, kwargs: dict[str, Any]) -> tuple[Any, dict[str, Any]] | None:
+    prompt, ids = _entering.get(), kwargs.get("input_ids")
+    if prompt is None or ids is None:
+        return None
+    for name, value in prompt.state.items():
+        setattr(base, name, value)
+    beams, start = ids.shape[0] // prompt.index.shape[0], cached_length(cache_of(kwargs))
+    changed = dict(kwargs)
+    index = _spread(prompt.index, beams, 0)[:, start : start + ids.shape[1]].to(ids.device)
+    if bool((index >= 0).any()):
+        changed["inputs_embeds"] = _embeddings(base, prompt, ids, index)
+        if not takes_ids_beside_embeddings(base):
+            changed["input_ids"] = None
+    if prompt.positions is not None:
+        changed["position_ids"] = _numbers(prompt.positions, beams, start, ids.shape[1]).to(ids.device)
+    return args, changed
+
+
+def _embeddings(base: Any, prompt: EmbeddedPrompt, ids: Tensor, index: Tensor) -> Tensor:
+    """(B, L, D); a placeholder's own id may lie beyond the table, and is not looked up."""
+    import torch
+
+    index = torch.nn.functional.pad(index, (0, ids.shape[1] - index.shape[1]), value=-1)  # tokens behind the prompt
+    visual = index >= 0
+    embeds: Tensor = base.get_input_embeddings()(ids.masked_fill(visual, 0))
+    rows = prompt.rows.to(embeds.device, embeds.dtype)[index[visual].to(prompt.rows.device)]
+    return embeds.masked_scatter(visual[..., None].to(embeds.device), rows.to(embeds.device))
+
+
+def _numbers(positions: Tensor, beams: int, start: int, length: int) -> Tensor:
+    """Position ids of a pass; tokens behind the prompt count on from its last position on every axis."""
+    import torch
+
+    positions = _spread(positions, beams, positions.dim() - 2)
+    behind = start + length - positions.shape[-1]
+    if behind > 0:
+        steps = torch.arange(1, behind + 1, device=positions.device)
+        positions = torch.cat([positions, positions[..., -1:] + steps], -1)
+    return positions[..., start : start + length]
+
+
+def _spread(tensor: Tensor, beams: int, axis: int) -> Tensor:
+    return tensor if beams == 1 else tensor.repeat_interleave(beams, axis)
+
+
+def _add_layers(_language: Any, args: Any, kwargs: dict[str, Any]) -> tuple[Any, dict[str, Any]] | None:
+    """Features of earlier layers go with their rows."""
+    prompt, embeds = _entering.get(), kwargs.get("inputs_embeds")
+    if prompt is None or not prompt.layers or embeds is None:
+        return None
+    beams, start = embeds.shape[0] // prompt.index.shape[0], cached_length(cache_of(kwargs))
+    index = _spread(prompt.index, beams, 0)[:, start : start + embeds.shape[1]].to(embeds.device)
+    visual = index >= 0
+    if not bool(visual.any()):
+        return None
+    import torch
+
+    at = index[visual]
+    changed = {**kwargs, "deepstack_visual_embeds": [layer[at.to(layer.device)] for layer in prompt.layers]}
+    changed["visual_pos_masks"] = torch.nn.functional.pad(visual, (0, embeds.shape[1] - visual.shape[1]))
+    return args, changed

@@ -1,0 +1,65 @@
+"""What the installed transformers calls and shapes differently from other releases, as the tests need it.
+
+Written apart from `scope_adapters.compat`, but for the names of caches: the tests' reference must not lean on what it
+checks.
+"""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Sequence
+from typing import Any
+
+from torch import Tensor, nn
+
+from scope_adapters.compat.transformers import cache_name, cache_of
+
+__all__ = ["cache_of", "cached", "features_of", "keys_of", "mixes_up_beams", "tower_layers", "with_attention"]
+
+
+def cached(model: Any, cache: Any) -> dict[str, Any]:
+    """The argument by which ``model`` takes its cache."""
+    name = cache_name(type(model).forward)
+    assert name is not None
+    return {name: cache}
+
+
+def keys_of(cache: Any, layer: int) -> Tensor:
+    """(B, H, L, C) keys that a layer's cache holds."""
+    return cache.layers[layer].keys if hasattr(cache, "layers") else cache.key_cache[layer]
+
+
+def features_of(model: Any, **images: Any) -> list[Tensor]:
+    """(n_i, D) per image: what ``get_image_features`` of the model's body returns, whatever it is wrapped in."""
+    wanted = inspect.signature(model.model.get_image_features).parameters
+    config = {
+        name: getattr(model.config, name)
+        for name, one in wanted.items()
+        if one.default is one.empty and one.kind is one.POSITIONAL_OR_KEYWORD and name not in images
+    }
+    out = model.model.get_image_features(**images, **config)
+    out = getattr(out, "pooler_output", out)
+    if isinstance(out, tuple) and isinstance(out[1], list):  # rows, and DeepStack features beside them
+        out = out[0]
+    return list(out)
+
+
+def tower_layers(tower: nn.Module) -> Sequence[Any]:
+    """The layers of a vision tower."""
+    encoder = (tower if hasattr(tower, "encoder") else tower.vision_model).encoder
+    return encoder.layers if hasattr(encoder, "layers") else encoder.layer
+
+
+def with_attention(model: Any, attention: str) -> Any:
+    """The same weights under another attention."""
+    twin = type(model)._from_config(model.config.__class__(**model.config.to_dict()), attn_implementation=attention)
+    twin.load_state_dict(model.state_dict())
+    twin.generation_config = model.generation_config
+    return twin.to(next(model.parameters()).dtype).eval()
+
+
+def mixes_up_beams(model: Any, images: Sequence[int]) -> bool:
+    """Whether the host's own beams read other prompts' images: releases before 5.18 repeat pixels image by image,
+    which is right only where every prompt has one image.
+    """
+    return "mm_encoder_outputs" not in inspect.signature(type(model).forward).parameters and set(images) != {1}
