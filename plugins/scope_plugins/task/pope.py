@@ -106,10 +106,10 @@ class _Picture:
         self.path = path
 
     def __call__(self) -> Image:
-        from PIL import Image as pillow
+        from PIL import Image as Pillow
 
         try:
-            with pillow.open(self.path) as opened:
+            with Pillow.open(self.path) as opened:
                 opened.load()
                 image: Image = opened.copy()
                 return image

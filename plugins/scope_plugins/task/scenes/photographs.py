@@ -44,10 +44,10 @@ class Photograph:
 
 @lru_cache(maxsize=128)
 def _opened(path: Path) -> Image:
-    from PIL import Image as pillow
+    from PIL import Image as Pillow
 
     try:
-        with pillow.open(path) as opened:
+        with Pillow.open(path) as opened:
             image: Image = opened.convert("RGB")
             return image
     except OSError as error:
