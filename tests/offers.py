@@ -1,4 +1,4 @@
-"""What the installed torch and Triton offer, found by trying; never by asking for their version.
+"""What the installed torch, Triton and timm offer, found by trying; never by asking for their version.
 
 Each mark skips a test where what it needs is missing, and says what that is. The newest releases offer all of it.
 """
@@ -46,3 +46,10 @@ triton_without_gpu = pytest.mark.skipif(
     reason="no Triton that interprets kernels and compiles them for GPUs that are not there; "
     "torch's newer CUDA builds for Linux bring one",
 )
+
+
+def timm_model(name: str) -> pytest.MarkDecorator:
+    """Skips a test where the installed timm does not know a model."""
+    import timm
+
+    return pytest.mark.skipif(not timm.is_model(name), reason=f"this timm has no {name}")
