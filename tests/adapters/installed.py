@@ -14,7 +14,16 @@ from torch import Tensor, nn
 
 from scope_adapters.compat.transformers import cache_name, cache_of
 
-__all__ = ["cache_of", "cached", "features_of", "keys_of", "mixes_up_beams", "tower_layers", "with_attention"]
+__all__ = [
+    "cache_of",
+    "cached",
+    "feature_layers",
+    "features_of",
+    "keys_of",
+    "mixes_up_beams",
+    "tower_layers",
+    "with_attention",
+]
 
 
 def cached(model: Any, cache: Any) -> dict[str, Any]:
@@ -42,6 +51,12 @@ def features_of(model: Any, **images: Any) -> list[Tensor]:
     if isinstance(out, tuple) and isinstance(out[1], list):  # rows, and DeepStack features beside them
         out = out[0]
     return list(out)
+
+
+def feature_layers(config_class: Any) -> str:
+    """The config entry of ViP-LLaVA for the tower's layers that are read."""
+    name = "vision_feature_layers"
+    return name if hasattr(config_class(), name) and name not in config_class.attribute_map else name[:-1]
 
 
 def tower_layers(tower: nn.Module) -> Sequence[Any]:

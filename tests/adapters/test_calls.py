@@ -8,13 +8,13 @@ from typing import Any
 
 import pytest
 import torch
-from transformers import DynamicCache
 
 import scope_core as scope
 from adapters.guests import keeping, registry
 from adapters.installed import cache_of, cached
 from adapters.models import MIXED, ONE, PATCHES, TWO, Batch, batch, llava, shared
 from adapters.snapshot import differences, snapshot
+from scope_adapters.compat.transformers import plain_cache
 from scope_core import hookimpl
 
 GREEDY = {"max_new_tokens": 5, "do_sample": False}
@@ -69,7 +69,7 @@ def test_features_encoded_elsewhere(model: Any, call: str) -> None:
 @BOTH
 def test_images_after_a_cached_prompt(model: Any, call: str) -> None:
     given = batch(*ONE)
-    cache = DynamicCache(config=model.config.get_text_config())
+    cache = plain_cache(model.config.get_text_config())
     with torch.no_grad():
         model(**given.inputs, **cached(model, cache))
     (name,) = given_cache = cached(model, cache)

@@ -28,6 +28,7 @@ from adapters.decoders import (
 from adapters.installed import cache_of, cached, keys_of
 from adapters.models import MIXED, ONE, TWO, Batch, batch, llava
 from adapters.snapshot import differences, snapshot
+from scope_adapters.compat.transformers import plain_cache
 
 
 def generate(model: Any, given: Batch, mode: str, **options: Any) -> Tensor:
@@ -232,7 +233,7 @@ def test_caches_are_refused_by_name() -> None:
                 model.generate(**given.inputs, **GREEDY, **cached(model, cache))
             with pytest.raises(scope.AttachError, match=name):
                 model(**given.inputs, **cached(model, cache), use_cache=True)
-        mine = DynamicCache(config=text)
+        mine = plain_cache(text)
         model.generate(**given.inputs, **GREEDY, **cached(model, mine))
         assert mine.layers[4].keys.shape[2] < mine.layers[0].keys.shape[2]
     assert QuantizedCache is not DynamicCache

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 import torch
 from torch import Tensor
-from transformers import DynamicCache, GenerationConfig, LogitsProcessor, MaxLengthCriteria, StoppingCriteria
+from transformers import GenerationConfig, LogitsProcessor, MaxLengthCriteria, StoppingCriteria
 from transformers.generation import LogitsProcessorList, StoppingCriteriaList
 from transformers.generation.streamers import BaseStreamer
 
@@ -16,6 +16,7 @@ import scope_core as scope
 from adapters.guests import keeping
 from adapters.installed import cached
 from adapters.models import MIXED, ONE, PLACEHOLDER, TWO, batch, llava, settle, shared
+from scope_adapters.compat.transformers import plain_cache
 
 NEW = 6
 GREEDY = {"max_new_tokens": NEW, "do_sample": False}
@@ -229,7 +230,16 @@ def test_mask_is_not_inferred_where_it_would_not_be_without_a_pruner(model: Any,
 def test_other_options(model: Any, options: dict[str, Any]) -> None:
     """At K = N as without a pruner; at K < N as one prompt alone, and as without options that only save work."""
     given = batch(*ONE) if "prompt_lookup_num_tokens" in options else batch(*MIXED)
-    wanted = model.generate(**given.inputs, **GREEDY, **options)
+    try:
+        wanted = model.generate(**given.inputs, **GREEDY, **options)
+    except (ValueError, TypeError) as error:  # not in this release, or not with images
+        with keeping(16).attach(model):
+            try:
+                got = model.generate(**given.inputs, **GREEDY, **options)
+            except (type(error), scope.AttachError):
+                return
+        assert torch.equal(got, model.generate(**given.inputs, **GREEDY))
+        return
     with keeping(16).attach(model):
         assert torch.equal(model.generate(**given.inputs, **GREEDY, **options), wanted)
     with keeping(4).attach(model):
@@ -246,7 +256,7 @@ def test_an_empty_cache_of_the_callers_own(model: Any) -> None:
     given = batch(*ONE)
     with keeping(5).attach(model):
         wanted = model.generate(**given.inputs, **GREEDY)
-        cache = DynamicCache(config=model.config.get_text_config())
+        cache = plain_cache(model.config.get_text_config())
         assert torch.equal(model.generate(**given.inputs, **GREEDY, **cached(model, cache)), wanted)
     assert cache.get_seq_length() == given.length - 11 + NEW - 1
 

@@ -15,7 +15,7 @@ import torch
 import transformers as hf
 from torch import Tensor, nn
 
-from adapters.installed import features_of
+from adapters.installed import feature_layers, features_of
 from adapters.models import LAYERS, PLACEHOLDER, VOCABULARY, _draw, eager, settle
 
 OPEN, CLOSE, TAG = 151, 152, 153
@@ -52,7 +52,7 @@ def _siglip() -> Any:
 
 
 def _vipllava(**options: Any) -> Any:
-    given = {"vision_feature_layer": [-2, -3, 1], **options}
+    given = {feature_layers(hf.VipLlavaConfig): [-2, -3, 1], **options}
     vision = hf.CLIPVisionConfig(**_vision())
     config = hf.VipLlavaConfig(
         vision_config=vision, text_config=_text(hf.LlamaConfig), image_token_id=PLACEHOLDER, **given
@@ -146,7 +146,7 @@ _IMAGES = {"token_type_ids": lambda ids, mask: (ids == PLACEHOLDER).long()}
 
 FAMILIES: dict[str, Family] = {
     "vipllava": Family(_vipllava, cls=True),
-    "vipllava-one-layer": Family(lambda: _vipllava(vision_feature_layer=-2), cls=True),
+    "vipllava-one-layer": Family(lambda: _vipllava(**{feature_layers(hf.VipLlavaConfig): -2}), cls=True),
     "paligemma": Family(_paligemma, extra=_ZEROS),
     "paligemma-suffix": Family(_paligemma, extra=_SUFFIX),
     "paligemma-causal": Family(_paligemma),

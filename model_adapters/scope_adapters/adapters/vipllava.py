@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any, Literal
 
 from scope_adapters.adapters.llava import Llava
+from scope_adapters.compat.transformers import FEATURE_LAYER_NAMES
 from scope_core import ComponentSpec
 
 
@@ -18,10 +19,11 @@ class VipLlavaSpec(ComponentSpec):
 class VipLlava(Llava):
     """Features at ``vision`` are five layers side by side; the first token of each is always cut off."""
 
-    image_inputs = ("pixel_values", "vision_feature_layer")
+    image_inputs = ("pixel_values", *FEATURE_LAYER_NAMES)
     pooler = "tensor"
     model_type = "vipllava"
 
     def reads(self, model: Any, images: Mapping[str, Any]) -> tuple[int | Sequence[int], str]:
         """The layers of the call or the config."""
-        return images.get("vision_feature_layer", model.config.vision_feature_layer), "default"
+        given = (images.get(name, getattr(model.config, name, None)) for name in FEATURE_LAYER_NAMES)
+        return next(layers for layers in given if layers is not None), "default"

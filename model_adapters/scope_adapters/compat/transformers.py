@@ -9,10 +9,19 @@ from typing import Any
 CACHE_NAMES = ("cache", "past_key_values", "past_key_value")
 """Arguments and output fields that hold the cache, newest first: models from 5.24 on, models before, layers of 4.x."""
 
+FEATURE_LAYER_NAMES = ("vision_feature_layer", "vision_feature_layers")
+"""Arguments and config entries of ViP-LLaVA that say which layers of the tower are read, newest first."""
+
 
 def parameters(function: Callable[..., Any]) -> frozenset[str]:
     """Names of the parameters of a function or method, decorators looked through."""
     return frozenset(inspect.signature(function).parameters)
+
+
+def named(method: Callable[..., Any], args: tuple[Any, ...]) -> dict[str, Any]:
+    """Positional arguments of a method of a class, by name; the instance is not among them."""
+    given = inspect.signature(method).bind_partial(None, *args).arguments if args else {}
+    return dict(list(given.items())[1:])
 
 
 def cache_name(forward: Callable[..., Any]) -> str | None:
@@ -87,6 +96,7 @@ def times_asked(model: Any, beams: int, several: int) -> int:
         return [0]
 
     config = GenerationConfig(num_beams=beams, num_return_sequences=several, do_sample=beams == 1)
+    config._eos_token_tensor = None  # which generate would set, and 4.x looks for
     processors = model._get_logits_processor(config, 1, None, allowed, [])
     rows = max(beams, several)
     processors(torch.zeros(rows, 1, dtype=torch.long), torch.zeros(rows, 2))
@@ -165,5 +175,7 @@ def lacks(model: Any) -> str:
     if not takes_encoder_outputs(model) and "inputs_embeds" not in parameters(type(base).forward):
         return "takes neither mm_encoder_outputs nor inputs_embeds"
     if cache_name(type(model).forward) is None:
-        return f"takes its cache by none of the names {', '.join(CACHE_NAMES)}: its calling convention is not known here"
+        return (
+            f"takes its cache by none of the names {', '.join(CACHE_NAMES)}: its calling convention is not known here"
+        )
     return ""

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import inspect
 import threading
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -18,6 +17,7 @@ from scope_adapters.compat.transformers import (
     cache_name,
     cache_of,
     cached_length,
+    named,
     takes_encoder_outputs,
 )
 from scope_adapters.hosts.arguments import PRE_ENCODED, along_prompt, check_shapes
@@ -63,9 +63,7 @@ class Call:
 
     def forward(self, inner: Callable[..., Any], /, *args: Any, **kwargs: Any) -> Any:
         """``forward``: calls with images are pruned, all others pass."""
-        if args:
-            named = inspect.signature(type(self.model).forward).bind_partial(self.model, *args).arguments
-            kwargs = {**dict(list(named.items())[1:]), **kwargs}
+        kwargs = {**named(type(self.model).forward, args), **kwargs}
         self.check_inputs(kwargs)
         if kwargs.get(self.adapter.image_inputs[0]) is not None:
             rewritten = self.rewrite(kwargs)

@@ -13,7 +13,12 @@ from contextvars import ContextVar
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
-from scope_adapters.compat.transformers import cache_of, cached_length, takes_ids_beside_embeddings
+from scope_adapters.compat.transformers import (
+    cache_of,
+    cached_length,
+    named,
+    takes_ids_beside_embeddings,
+)
 
 if TYPE_CHECKING:
     from contextlib import ExitStack
@@ -76,9 +81,13 @@ def install(base: Any, undo: ExitStack) -> None:
 
 
 def _embed(base: Any, args: Any, kwargs: dict[str, Any]) -> tuple[Any, dict[str, Any]] | None:
-    prompt, ids = _entering.get(), kwargs.get("input_ids")
-    if prompt is None or ids is None:
+    prompt = _entering.get()
+    if prompt is None:
         return None
+    kwargs = {**named(type(base).forward, args), **kwargs}
+    ids = kwargs.get("input_ids")
+    if ids is None or _is_step(prompt, ids):
+        return (), kwargs
     for name, value in prompt.state.items():
         setattr(base, name, value)
     beams, start = ids.shape[0] // prompt.index.shape[0], cached_length(cache_of(kwargs))
@@ -90,7 +99,12 @@ def _embed(base: Any, args: Any, kwargs: dict[str, Any]) -> tuple[Any, dict[str,
             changed["input_ids"] = None
     if prompt.positions is not None:
         changed["position_ids"] = _numbers(prompt.positions, beams, start, ids.shape[1]).to(ids.device)
-    return args, changed
+    return (), changed
+
+
+def _is_step(prompt: EmbeddedPrompt, ids: Tensor) -> bool:
+    """Whether a pass is one of a single new token, with nothing to do; shapes alone tell, for it may be compiled."""
+    return ids.shape[1] == 1 < prompt.index.shape[1] and prompt.positions is None and not prompt.state
 
 
 def _embeddings(base: Any, prompt: EmbeddedPrompt, ids: Tensor, index: Tensor) -> Tensor:
@@ -123,7 +137,7 @@ def _spread(tensor: Tensor, beams: int, axis: int) -> Tensor:
 def _add_layers(_language: Any, args: Any, kwargs: dict[str, Any]) -> tuple[Any, dict[str, Any]] | None:
     """Features of earlier layers go with their rows."""
     prompt, embeds = _entering.get(), kwargs.get("inputs_embeds")
-    if prompt is None or not prompt.layers or embeds is None:
+    if prompt is None or not prompt.layers or embeds is None or embeds.shape[1] == 1:
         return None
     beams, start = embeds.shape[0] // prompt.index.shape[0], cached_length(cache_of(kwargs))
     index = _spread(prompt.index, beams, 0)[:, start : start + embeds.shape[1]].to(embeds.device)
