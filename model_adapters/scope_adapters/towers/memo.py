@@ -7,6 +7,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from contextvars import ContextVar
 from typing import TYPE_CHECKING, Any
+from weakref import WeakKeyDictionary
 
 from scope_core import replace_attribute
 
@@ -16,6 +17,19 @@ if TYPE_CHECKING:
     from scope_core import Memo
 
 _current: ContextVar[Memo | None] = ContextVar("scope_memo", default=None)
+
+_BESIDE: WeakKeyDictionary[type, int | None] = WeakKeyDictionary()
+"""By class of layer, what `beside` says of its output: known once one ran, and nothing is found before that."""
+
+
+def beside(output: Any) -> int | None:
+    """Entries beside the hidden states in a tuple, which layers return up to transformers 4.x; None for a tensor."""
+    return len(output) - 1 if isinstance(output, tuple) else None
+
+
+def passed_on(hidden_states: Tensor, count: int | None) -> Any:
+    """What a layer returns that does nothing, in the form of one that returns ``count`` entries beside."""
+    return hidden_states if count is None else (hidden_states, *[None] * count)
 
 
 @contextmanager
@@ -44,26 +58,28 @@ def resume(layers: Sequence[nn.Module], first: int, undo: ExitStack) -> None:
     if memo is None or first < 1:
         return
     state: dict[str, Any] = {}
+    kind = type(layers[0])
 
     def begin(hidden_states: Tensor, *args: Any, **kwargs: Any) -> Any:
         state["key"] = _key(hidden_states, layers[:first])
-        state["found"] = found = memo.get(state["key"])
+        state["found"] = found = memo.get(state["key"]) if kind in _BESIDE else None
         if found is not None and found.shape == hidden_states.shape and found.dtype == hidden_states.dtype:
-            return found.to(hidden_states.device)
+            return passed_on(found.to(hidden_states.device), _BESIDE[kind])
         state["found"] = None
         return keep(0, first_forward(hidden_states, *args, **kwargs))
 
     def later(number: int, forward: Any) -> Any:
         def run(hidden_states: Tensor, *args: Any, **kwargs: Any) -> Any:
             if state.get("found") is not None:
-                return hidden_states
+                return passed_on(hidden_states, _BESIDE[kind])
             return keep(number, forward(hidden_states, *args, **kwargs))
 
         return run
 
     def keep(number: int, output: Any) -> Any:
-        if number == first - 1 and hasattr(output, "detach"):  # layers that return tuples are left alone
-            memo.put(state["key"], output.detach())
+        if number == first - 1:
+            _BESIDE[kind] = beside(output)
+            memo.put(state["key"], (output[0] if isinstance(output, tuple) else output).detach())
         return output
 
     first_forward = layers[0].forward

@@ -13,7 +13,7 @@ from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
-from scope_adapters.towers.memo import resume
+from scope_adapters.towers.memo import beside, passed_on, resume
 from scope_core import AttachError, Offer, SignalError, parse_signal, replace_attribute
 
 if TYPE_CHECKING:
@@ -186,19 +186,18 @@ def _watch(capture: Capture, part: str, index: int) -> Any:
 class _Skip:
     """A skipped layer: hidden states pass unchanged, in the form in which the layers that run return theirs.
 
-    It is still called, since hosts count layer calls to find hidden states. Up to transformers 4.x layers return
-    tuples, hidden states first.
+    It is still called, since hosts count layer calls to find hidden states.
     """
 
     def __init__(self) -> None:
-        self.beside: int | None = None  # entries beside the hidden states in a tuple; None for a bare tensor
+        self.beside: int | None = None
 
     def learn(self, _module: Any, _args: Any, output: Any) -> None:
         """The hook of the last layer that runs."""
-        self.beside = len(output) - 1 if isinstance(output, tuple) else None
+        self.beside = beside(output)
 
     def __call__(self, hidden_states: Tensor, *_args: Any, **_kwargs: Any) -> Any:
-        return hidden_states if self.beside is None else (hidden_states, *[None] * self.beside)
+        return passed_on(hidden_states, self.beside)
 
 
 def _keep_mask(capture: Capture, index: int, mask: Any) -> None:
