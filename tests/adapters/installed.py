@@ -6,15 +6,18 @@ checks.
 
 from __future__ import annotations
 
+import contextlib
 import inspect
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 from torch import Tensor, nn
 
+import scope_core as scope
 from scope_adapters.compat.transformers import cache_name, cache_of
 
 __all__ = [
+    "beams_mended",
     "cache_of",
     "cached",
     "feature_layers",
@@ -78,3 +81,19 @@ def mixes_up_beams(model: Any, images: Sequence[int]) -> bool:
     which is right only where every prompt has one image.
     """
     return "mm_encoder_outputs" not in inspect.signature(type(model).forward).parameters and set(images) != {1}
+
+
+@contextlib.contextmanager
+def beams_mended(model: Any, images: Sequence[int]) -> Iterator[None]:
+    """Inside, beams read their own prompts' images.
+
+    Where the host's would not, a pruner that keeps everything deals them out; other tests compare that with embeddings
+    built by hand.
+    """
+    if not mixes_up_beams(model, images):
+        yield
+        return
+    with scope.Pruner({"recipe": "uniform_grid", "budget": {"name": "ratio", "keep": 1.0}, "at": "projected"}).attach(
+        model
+    ):
+        yield

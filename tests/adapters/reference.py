@@ -9,7 +9,7 @@ import oracles
 import torch
 from torch import Tensor
 
-from adapters.installed import features_of
+from adapters.installed import features_of, mixes_up_beams
 from adapters.models import PLACEHOLDER, Batch, eager
 
 
@@ -45,6 +45,23 @@ def scope_kept(model: Any, pixels: Tensor, keep: Sequence[int]) -> list[list[int
         picks, _, _ = oracles.scope_picks(oracles.cosine_matrix(image.numpy()), score.numpy(), count)
         kept.append(sorted(picks))
     return kept
+
+
+def generated(model: Any, given: Batch, **options: Any) -> Tensor:
+    """What the unpruned host generates; from hand-built embeddings where its own beams would mix up images."""
+    if options.get("num_beams", 1) == 1 or not mixes_up_beams(model, given.images):
+        return model.generate(**given.inputs, **options)
+    everything = [range(tokens_of(model))] * sum(given.images)
+    new = model.generate(**embeddings(model, given, everything), **options)
+    return torch.cat([given.ids.repeat_interleave(len(new) // len(given.ids), 0), new], 1)
+
+
+def tokens_of(model: Any) -> int:
+    """Tokens of an image."""
+    vision = model.config.vision_config
+    return (vision.image_size // vision.patch_size) ** 2 + int(
+        vision.model_type != "siglip_vision_model" and model.config.vision_feature_select_strategy == "full"
+    )
 
 
 def embeddings(model: Any, batch: Batch, kept: Sequence[Sequence[int]], *, side: str = "left") -> dict[str, Tensor]:

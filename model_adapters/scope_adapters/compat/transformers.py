@@ -167,6 +167,33 @@ def base_of(model: Any) -> Any:
     return getattr(model, base_path(model))
 
 
+def language_model(model: Any) -> Any:
+    """The module that holds the layers of the language model; some releases' ``get_decoder`` stops at the body."""
+    found = model.get_decoder()
+    for name in ("language_model", "text_model"):
+        if not hasattr(found, "layers") and hasattr(found, name):
+            found = getattr(found, name)
+    return found
+
+
+def rotary_options(config: Any) -> Mapping[str, Any]:
+    """What a text config says of its rotary embedding: ``rope_type``, ``mrope_section``, ..., by today's names."""
+    options = dict(getattr(config, "rope_parameters", None) or getattr(config, "rope_scaling", None) or {})
+    return {"rope_type": options.get("type"), **options}
+
+
+def unknown_convention(module: Any) -> str:
+    """Why a decoder or one of its layers is called in a way that is not known here; empty where it is."""
+    name, taken = type(module).__name__, parameters(type(module).forward)
+    if cache_name(type(module).forward) is None:
+        return (
+            f"{name}.forward of the installed transformers ({installed_version()}) takes its cache by none of the "
+            f"names {', '.join(CACHE_NAMES)}: a calling convention that scope-core does not know. It takes "
+            f"{', '.join(sorted(taken - {'self'}))}. `scope doctor` says which versions were tested"
+        )
+    return ""
+
+
 def lacks(model: Any) -> str:
     """What a model has to have for kept rows to enter it; empty where nothing is missing."""
     base = base_of(model)

@@ -5,7 +5,13 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import Any
 
-from scope_adapters.compat.transformers import layer_lengths, odd_layers
+from scope_adapters.compat.transformers import (
+    language_model,
+    layer_lengths,
+    odd_layers,
+    rotary_options,
+    unknown_convention,
+)
 from scope_core import AttachError, Declaration, Offer
 
 FAMILIES = (
@@ -29,7 +35,7 @@ ATTENTION = ("sdpa", "eager")
 
 def decoder_of(model: Any) -> Any:
     """The module that holds the language model's layers."""
-    return model.get_decoder()
+    return language_model(model)
 
 
 def refusal(model: Any) -> str:
@@ -38,7 +44,7 @@ def refusal(model: Any) -> str:
     config: Any = getattr(model, "config", None)
     if get is None or not hasattr(config, "get_text_config"):
         return "it has no get_decoder(), so nobody knows where its layers are"
-    text, decoder = config.get_text_config(), get()
+    text, decoder = config.get_text_config(), language_model(model)
     kind = getattr(text, "model_type", type(text).__name__)
     if kind not in SERVED:
         return f"its language model is of type '{kind}'; served are {', '.join(SERVED)}"
@@ -49,7 +55,7 @@ def refusal(model: Any) -> str:
             f"its language model attends in a sliding window (sliding_window {window}, layer types "
             f"{', '.join(sorted(layer_types)) or 'not given'}); only full attention is served, for caches would forget"
         )
-    rope = getattr(text, "rope_parameters", None) or {}
+    rope = rotary_options(text)
     if rope.get("mrope_section"):
         return "its positions have several axes (mrope)"
     if rope.get("rope_type") in ("dynamic", "longrope"):
@@ -57,6 +63,10 @@ def refusal(model: Any) -> str:
     missing = [name for name in ("layers", "norm", "rotary_emb") if not hasattr(decoder, name)]
     if missing:
         return f"{type(decoder).__name__} has no {', '.join(missing)}"
+    for module in (decoder, decoder.layers[0]):
+        unknown = unknown_convention(module)
+        if unknown:
+            return unknown
     used = getattr(text, "_attn_implementation", None)
     if used not in ATTENTION:
         return f"its attention runs as '{used}'; served are {', '.join(ATTENTION)} (model.set_attn_implementation(...))"
