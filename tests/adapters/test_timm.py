@@ -286,9 +286,7 @@ def test_a_tower_of_an_older_timm_is_called_that(monkeypatch: pytest.MonkeyPatch
     """Not "no timm VisionTransformer", which would be false."""
     vit = copy.deepcopy(tower("clip"))
     monkeypatch.setattr(compat, "NEEDED", ("blocks", "forward_features", "not_made_yet"))
-    with pytest.raises(
-        scope.AdapterError, match=r"VisionTransformer of timm has no 'not_made_yet'.*timm 0\.9\.10"
-    ):
+    with pytest.raises(scope.AdapterError, match=r"VisionTransformer of timm has no 'not_made_yet'.*timm 0\.9\.10"):
         TimmTower(vit, name="clip")
     monkeypatch.undo()
     del vit.blocks[1].attn.k_norm
