@@ -133,7 +133,7 @@ class Pruner:
         sizes = [sum(span.tokens for span in group) for group in groups]
         with blamed(budget, "plan"):
             counts = check_counts(budget.plan(layout, groups), sizes, "plan()", budget)
-        selector, itemsize = self.parts["selector"], (self.dtype or torch.float32).itemsize
+        selector, itemsize = self.parts["selector"], torch.finfo(self.dtype or torch.float32).bits // 8
         memory, in_blocks = selector.memory(sizes, itemsize), selector.in_blocks
         made = Plan(layout, groups, counts, exact=not budget.adaptive, memory=memory, in_blocks=in_blocks)
         less_extra(counts, self.parts["merger"], made)

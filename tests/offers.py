@@ -25,6 +25,10 @@ def _multiply_halves() -> None:
     halves @ halves.mT
 
 
+def _clamp_halves() -> None:
+    torch.ones(1, dtype=torch.float16).clamp(min=0)
+
+
 def _pretend_cuda() -> None:
     with FakeTensorMode(allow_non_fake_inputs=True):
         torch.empty(1, device="cuda:0")
@@ -38,6 +42,7 @@ def _import_triton_backends() -> None:
 half_products = pytest.mark.skipif(
     not _works(_multiply_halves), reason="this torch cannot multiply float16 matrices on a CPU"
 )
+half_clamp = pytest.mark.skipif(not _works(_clamp_halves), reason="this torch cannot clamp float16 on a CPU")
 pretended_cuda = pytest.mark.skipif(
     not _works(_pretend_cuda), reason="this torch makes fake CUDA tensors only where there is a GPU"
 )
