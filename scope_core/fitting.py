@@ -57,8 +57,9 @@ def _on_several(model: Any) -> str:
     if type(model).__name__ != "DataParallel" or len(getattr(model, "device_ids", ())) < 2:
         return ""
     return (
-        f" {type(model).__name__} copies it to {len(model.device_ids)} devices at every call, which an attached model does "
-        f"not survive: use DistributedDataParallel, one process a device, or DataParallel(model, device_ids=[0])."
+        f" {type(model).__name__} copies it to {len(model.device_ids)} devices at every call, and copies of an "
+        f"attached model go back to the one attached to: use DistributedDataParallel, one process a device, or "
+        f"DataParallel(model, device_ids=[0])."
     )
 
 
