@@ -1,4 +1,4 @@
-"""What the installed torch, Triton and timm offer, found by trying; never by asking for their version.
+"""What the installed torch, Triton, timm and Pillow offer, found by trying; never by asking for their version.
 
 Each mark skips a test where what it needs is missing, and says what that is. The newest releases offer all of it.
 """
@@ -6,16 +6,18 @@ Each mark skips a test where what it needs is missing, and says what that is. Th
 from __future__ import annotations
 
 from collections.abc import Callable
+from io import BytesIO
 
 import pytest
 import torch
+from PIL import Image
 from torch._subclasses.fake_tensor import FakeTensorMode
 
 
 def _works(trial: Callable[[], object]) -> bool:
     try:
         trial()
-    except (ImportError, RuntimeError, AssertionError):
+    except (ImportError, RuntimeError, AssertionError, OSError):
         return False
     return True
 
@@ -23,6 +25,16 @@ def _works(trial: Callable[[], object]) -> bool:
 def _multiply_halves() -> None:
     halves = torch.ones(1, 2, 2, dtype=torch.float16)
     halves @ halves.mT
+
+
+def _clamp_halves() -> None:
+    torch.ones(1, dtype=torch.float16).clamp(min=0)
+
+
+def _read_ycbcr_tiff() -> None:
+    file = BytesIO()
+    Image.new("YCbCr", (8, 6)).save(file, "tiff")
+    Image.open(file).load()
 
 
 def _pretend_cuda() -> None:
@@ -37,6 +49,10 @@ def _import_triton_backends() -> None:
 
 half_products = pytest.mark.skipif(
     not _works(_multiply_halves), reason="this torch cannot multiply float16 matrices on a CPU"
+)
+half_clamp = pytest.mark.skipif(not _works(_clamp_halves), reason="this torch cannot clamp float16 on a CPU")
+ycbcr_tiff = pytest.mark.skipif(
+    not _works(_read_ycbcr_tiff), reason="this Pillow cannot read the YCbCr TIFF that it writes"
 )
 pretended_cuda = pytest.mark.skipif(
     not _works(_pretend_cuda), reason="this torch makes fake CUDA tensors only where there is a GPU"

@@ -98,7 +98,12 @@ def test_forced_adapter_on_something_else(model: Any) -> None:
 def test_the_right_attribute_is_named() -> None:
     inner = shared("clip")
     refused(lambda: keeping(4).attach(SimpleNamespace(model=inner)), scope.AdapterError, "'.model' would match")
-    refused(lambda: keeping(4).attach(nn.DataParallel(inner)), scope.AdapterError, "'.module' would match")
+    wrapped = nn.DataParallel(inner)
+    assert "DistributedDataParallel" not in refused(
+        lambda: keeping(4).attach(wrapped), scope.AdapterError, "'.module' would match: attach to that."
+    )
+    wrapped.device_ids = [0, 1]  # as on a machine with two GPUs
+    refused(lambda: keeping(4).attach(wrapped), scope.AdapterError, "2 devices", "use DistributedDataParallel")
 
 
 def test_unknown_adapter_name() -> None:

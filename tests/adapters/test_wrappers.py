@@ -4,8 +4,12 @@ from __future__ import annotations
 
 import copy
 import functools
+import os
 import pickle
+import subprocess
+import sys
 import warnings
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -135,6 +139,39 @@ def test_compiled_decoding_steps() -> None:
         assert torch.equal(compiled, wanted)
     assert torch._dynamo.utils.counters["stats"]["unique_graphs"] > 0
     torch.compiler.reset()
+
+
+def test_data_parallel_wrappers_are_pruned_through_their_module(tmp_path: Path) -> None:
+    """What the hint of attach says to do."""
+    inner, given = llava(), batch(*TWO)
+    with torch.no_grad(), keeping(4).attach(inner):
+        wanted = inner(**given.inputs).logits
+    torch.distributed.init_process_group("gloo", init_method=f"file://{tmp_path}/meet", rank=0, world_size=1)
+    try:
+        for wrapped in (nn.DataParallel(inner), nn.parallel.DistributedDataParallel(inner)):
+            with torch.no_grad(), keeping(4).attach(wrapped.module) as pruning:
+                assert torch.equal(wrapped(**given.inputs).logits, wanted)
+            assert pruning.receipt.calls == 1
+    finally:
+        torch.distributed.destroy_process_group()
+
+
+def test_a_cold_compiled_model() -> None:
+    """The first call of a process is compiled: kernels of the selection are compiled inside of it."""
+    program = (
+        "import torch; from adapters.guests import keeping; from adapters.models import ONE, batch, llava\n"
+        "model, given = llava(), batch(*ONE)\n"
+        "compiled = torch.compile(model, backend='eager')\n"
+        "with torch.no_grad(), keeping(4).attach(compiled) as pruning:\n"
+        "    first = compiled(**given.inputs).logits\n"
+        "assert pruning.receipt.calls == 1\n"
+        "with torch.no_grad(), keeping(4).attach(model):\n"
+        "    torch.testing.assert_close(first, model(**given.inputs).logits)\n"
+    )
+    tests = str(Path(__file__).resolve().parents[1])
+    environment = {**os.environ, "PYTHONPATH": os.pathsep.join([tests, os.environ.get("PYTHONPATH", "")])}
+    done = subprocess.run([sys.executable, "-c", program], env=environment, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr[-4000:]
 
 
 def test_compiled_model() -> None:
