@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import gc
+import importlib.metadata
 import weakref
 from types import SimpleNamespace
 from typing import Any, Literal
@@ -152,9 +153,9 @@ def test_a_moved_module_is_named_with_what_exists() -> None:
     refused(
         lambda: keeping(4).attach(model),
         scope.AdapterError,
-        "base_model.vision_tower",
+        "model.vision_tower",
         "did you mean 'vision_towr'?",
-        "LlavaForConditionalGeneration.base_model exists (LlavaModel)",
+        "model exists (LlavaModel)",
     )
     assert "forward" not in vars(model)
 
@@ -175,19 +176,34 @@ def test_an_unknown_tower_is_named() -> None:
         scope.AdapterError,
         "clap_vision_model",
         "clip_vision_model",
-        "base_model.vision_tower",
+        "model.vision_tower",
     )
 
 
-def test_an_old_transformers_is_told_what_to_install() -> None:
+def test_a_calling_convention_that_is_not_known_is_called_that() -> None:
+    """With the version and what to do: never advice to upgrade, which could break the host."""
     model = llava()
 
-    class Old(type(model)):  # type: ignore[misc]
-        def forward(self, input_ids: Any = None, pixel_values: Any = None) -> None:
-            """No mm_encoder_outputs."""
+    class Strange(type(model)):  # type: ignore[misc]
+        def forward(self, input_ids: Any = None, inputs_embeds: Any = None, memory: Any = None) -> None:
+            """Its cache has another name."""
 
-    model.__class__ = Old
-    refused(lambda: keeping(4).attach(model), scope.AdapterError, "mm_encoder_outputs", "transformers>=5.18", "Old")
+    model.__class__ = Strange
+    version = importlib.metadata.version("transformers")
+    refused(lambda: keeping(4).attach(model), scope.AdapterError, "Strange", "convention", version, "scope doctor")
+
+
+def test_layers_that_are_called_in_another_way_are_called_that() -> None:
+    model = llava()
+    layer = model.model.language_model.layers[0]
+
+    class Strange(type(layer)):  # type: ignore[misc]
+        def forward(self, hidden_states: Any, memory: Any = None) -> None:
+            """Its cache has another name."""
+
+    layer.__class__ = Strange
+    fastv = scope.Pruner({"recipe": "fastv", "at": "decoder[1]", "saliency": {"layer": 0}, "budget": 5})
+    refused(lambda: fastv.attach(model), scope.AdapterError, "decoder[1]", "Strange.forward", "memory", "scope doctor")
 
 
 # attaching more than once

@@ -88,7 +88,7 @@ def test_wrapped_before_us(told: bool) -> None:
     hooked = model.forward
     with torch.no_grad(), keeping(4).attach(model):
         assert torch.equal(model(given.ids, given.pixels, given.mask).logits, wanted)
-    assert "mm_encoder_outputs" in calls[0]
+    assert "pixel_values" not in calls[0]  # they call the model of the shortened prompt
     assert vars(model)["forward"] is hooked
 
 
