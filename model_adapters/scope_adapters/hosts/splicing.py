@@ -176,6 +176,8 @@ def planned(model: Any, size: tuple[int, int], patches: int) -> Placed:
         call = one_image(model, tiles, size)
         try:
             _, (placed,) = trace(model, call, torch.zeros(tiles, patches, config.hidden_size, device=model.device))
+        except AttachError:
+            raise
         except (AssertionError, RuntimeError) as error:
             failed = error
         else:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Iterator, MutableMapping
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 from scope_adapters.towers.probe import probe
@@ -38,7 +40,7 @@ def try_once(model: Any, tower: ResolvedTower, projector: Any, where: str, *, be
     devices = [picture.device] if picture.is_cuda else []
     try:
         watched = probe(tower, frozenset({"vision.hidden[1]"}), dtype=None, last=1)
-        with torch.no_grad(), torch.random.fork_rng(devices), watched as capture:
+        with untouched(model), torch.no_grad(), torch.random.fork_rng(devices), watched as capture:
             encoded = model.encode_images(picture)
     except (RuntimeError, NotImplementedError):  # e.g. half precision on a CPU; calls are checked as well
         return
@@ -69,3 +71,23 @@ def try_once(model: Any, tower: ResolvedTower, projector: Any, where: str, *, be
         )
     if encoded.shape != projected.shape or not torch.equal(encoded, projected):
         raise AdapterError(f"{name}.encode_images changes what {where} returns, which is not served. See {PAGE}")
+
+
+@contextmanager
+def untouched(model: Any) -> Iterator[None]:
+    """Put back attributes and hooks of all modules: a first pass may leave some, as transformers 5 does."""
+    held = []
+    for module in model.modules():
+        own = dict(vars(module))
+        held.append((module, own, {name: dict(it) for name, it in own.items() if isinstance(it, MutableMapping)}))
+    try:
+        yield
+    finally:
+        for module, own, tables in held:
+            if [(name, id(it)) for name, it in vars(module).items()] != [(name, id(it)) for name, it in own.items()]:
+                vars(module).clear()
+                vars(module).update(own)
+            for name, entries in tables.items():
+                if list(own[name]) != list(entries):
+                    own[name].clear()
+                    own[name].update(entries)
