@@ -479,10 +479,11 @@ def api() -> str:
 def member(name: str, item: Any) -> str:
     """One public name."""
     text = f"### `{name}`\n\n"
-    if inspect.isclass(item) and issubclass(item, Exception):
+    is_class = inspect.isclass(item) and get_origin(item) is None  # Python 3.10 takes tuple[Span, ...] for a class
+    if is_class and issubclass(item, Exception):
         bases = ", ".join(f"`{base.__name__}`" for base in item.__bases__)
         return f"{text}{prose(item)}\n\nIs a {bases}.\n\n"
-    if inspect.isclass(item):
+    if is_class:
         fields = getattr(item, "model_fields", None)
         if fields is None and not getattr(item, "_is_protocol", False) and not inspect.isabstract(item):
             text += signature(name, item)

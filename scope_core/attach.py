@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 from scope_core.discovery import observe
 from scope_core.errors import AdapterError, AttachError, SignalError, did_you_mean, listed
 from scope_core.fitting import check_fit, find_adapter
+from scope_core.notes import add_note
 from scope_core.receipt import Receipt
 from scope_core.signals import parse_signal
 
@@ -128,7 +129,7 @@ class Attachment:
                 try:
                     return give(inputs, tokens)
                 except Exception as error:
-                    error.add_note(f"raised by the function that was given for signal '{name}'")
+                    add_note(error, f"raised by the function that was given for signal '{name}'")
                     raise
 
             return compute

@@ -15,6 +15,7 @@ from torch import Tensor
 from scope_core.errors import PluginOutputError, ScopeError, SpecError
 from scope_core.interfaces import Budget, Constraint, Merger, Part, Partition, Selector
 from scope_core.layout import Group, Layout, Span
+from scope_core.notes import add_note
 from scope_core.selection import Selection
 from scope_core.tokens import VisualTokens
 
@@ -36,7 +37,7 @@ class blamed:  # noqa: N801 - reads as a word in `with blamed(part, "score")`
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: object) -> None:
         if error is not None:
             if not isinstance(error, ScopeError):
-                error.add_note(f"raised by {self.method}() of {self.part.kind} {self.part}")
+                add_note(error, f"raised by {self.method}() of {self.part.kind} {self.part}")
             return
         for tensor, version in self.before:
             if tensor._version != version and self.tokens is not None:

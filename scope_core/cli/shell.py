@@ -14,6 +14,7 @@ from typer.core import TyperCommand, TyperGroup
 from scope_core.cli.output import complain, warn
 from scope_core.cli.state import State
 from scope_core.errors import ScopeError, ZooError, did_you_mean, listed
+from scope_core.notes import notes_beside
 
 if TYPE_CHECKING:
     from scope_core.registry import Record
@@ -170,7 +171,7 @@ def examples(*lines: str) -> str:
 
 def _notes(error: Exception) -> str:
     """Which part it came from, where somebody noted that."""
-    return "".join(f" ({note})" for note in getattr(error, "__notes__", ()))
+    return "".join(f" ({note})" for note in notes_beside(error))
 
 
 def numbers(given: list[str] | None, option: str, default: tuple[int, ...]) -> list[int]:

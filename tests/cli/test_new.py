@@ -8,11 +8,11 @@ import re
 import shutil
 import subprocess
 import sys
-import tomllib
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+import toml_files
 import yaml
 from docs.test_example_plugin import install
 
@@ -26,6 +26,7 @@ KINDS = tuple(offered())
 USES = """
 import json, sys
 import scope_core as scope
+import toml_files
 scope.default_registry()
 print(json.dumps([scope.Pruner(spec).label for spec in json.loads(sys.argv[1])]))
 """
@@ -105,7 +106,7 @@ def test_files(written: Path, kind: str) -> None:
         if path.endswith(".py"):
             compile(text, path, "exec")
             assert len(text.splitlines()) <= 60, f"{path} is more than a screen"
-    project = tomllib.loads((folder / "pyproject.toml").read_text("utf-8"))["project"]
+    project = toml_files.loads((folder / "pyproject.toml").read_text("utf-8"))["project"]
     assert project["entry-points"]["scope_core"] == {vendor(kind): f"scope_my_{kind}"}
     assert "license" not in project
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from typing import Any
 
+import offers
 import pytest
 import torch
 from fakes import built, with_part
@@ -127,6 +128,7 @@ def test_the_same_picks_and_gains_without_looking(combiner: str, monkeypatch: py
     assert torch.equal(here.gains, away.gains)
 
 
+@offers.pretended_cuda
 @pytest.mark.parametrize("name", [name for name in COVERAGES if name != "log_det"])  # it checks its matrix at the start
 def test_on_a_pretended_cuda_device(name: str, registry: scope.Registry) -> None:
     """Fake tensors have no numbers: asking for one, or for a shape that depends on one, is an error."""

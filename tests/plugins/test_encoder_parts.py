@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
+import offers
 import oracles_encoder as oracle
 import pytest
 import torch
@@ -97,7 +98,7 @@ class TestEveryMethod:
         after = [tokens.features, *(tokens.signal(name) for name in sorted(tokens.signals))]
         assert all(torch.equal(a, b) for a, b in zip(before, after, strict=True))
 
-    @pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16])
+    @pytest.mark.parametrize("dtype", [pytest.param(torch.float16, marks=offers.half_products), torch.bfloat16])
     def test_half_precision_as_is(self, recipe: str, dtype: torch.dtype) -> None:
         tokens = images((36, 17), seed=4).to_dtype(dtype)
         got = Pruner({"recipe": recipe, "budget": {"name": "tokens", "keep": 9}}, dtype="as_is").prune(tokens)

@@ -6,6 +6,7 @@ import math
 from typing import Any
 
 import numpy as np
+import offers
 import oracles
 import oracles_sets
 import pytest
@@ -387,6 +388,7 @@ def test_variance_does_not_look_at_padding() -> None:
     assert scope.select(features, valid=valid, spec=spec).picks.equal(alone)
 
 
+@offers.half_products
 def test_determinants_of_tokens_without_weight_in_half_precision() -> None:
     """The square of a small weight underflows in half precision, and its product with another weight does not."""
     features, _ = random_case(1, 12)

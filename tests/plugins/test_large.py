@@ -103,7 +103,7 @@ def measured(cases: list[Case]) -> list[tuple[int, int]]:
 def test_it_takes_what_the_plan_says(name: str) -> None:
     cases = CASES[name]
     for case, (added, planned) in zip(cases, measured(cases), strict=True):
-        beside = 2 * BESIDE if "selector" in case[0] else BESIDE  # freed quarters of a matrix are kept there
+        beside = 3 * BESIDE if "selector" in case[0] else BESIDE  # freed quarters of a matrix are kept there
         assert 0.55 * planned < added < planned + beside, case
 
 

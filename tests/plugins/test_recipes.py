@@ -6,6 +6,7 @@ from functools import cache
 from typing import Any
 
 import numpy as np
+import offers
 import oracles
 import pytest
 import torch
@@ -93,7 +94,7 @@ def test_coverage_is_what_scope_is_for(photo_features: Photos) -> None:
     assert (covered("coverage_only") >= covered("scope") - 0.05).all()
 
 
-@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16])
+@pytest.mark.parametrize("dtype", [pytest.param(torch.float16, marks=offers.half_products), torch.bfloat16])
 def test_half_precision_as_published(dtype: torch.dtype, photo_features: Photos, registry: scope.Registry) -> None:
     """``dtype: as_is`` computes every step in the given precision, rounding included."""
     features, saliency = (tensor.to(dtype) for tensor in photo_features.one("coffee"))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import numpy as np
+import offers
 import oracles
 import pytest
 import torch
@@ -30,7 +31,9 @@ def test_cosine_of_zero_vectors_is_zero_even_to_themselves(registry: scope.Regis
     np.testing.assert_allclose(pairwise(registry, "cosine", features), [[1, 0, 1], [0, 0, 0], [1, 0, 1]], atol=1e-7)
 
 
-@pytest.mark.parametrize("dtype", [torch.float32, torch.float64, torch.bfloat16, torch.float16])
+@pytest.mark.parametrize(
+    "dtype", [torch.float32, torch.float64, torch.bfloat16, pytest.param(torch.float16, marks=offers.half_products)]
+)
 def test_cosine_is_exactly_symmetric_with_a_unit_diagonal(
     dtype: torch.dtype, registry: scope.Registry, photo_features: Photos
 ) -> None:

@@ -12,15 +12,16 @@ import sys
 from pathlib import Path
 from typing import Any
 
+import offers
 import pytest
 import torch
 
 from scope_plugins.coverage._fast import on_triton
 
-pytest.importorskip("triton", reason="torch's CUDA builds for Linux bring it")
 CASES = Path(__file__).with_name("triton_cases.py")
 
 
+@offers.triton_without_gpu
 def test_in_the_interpreter() -> None:
     command = [sys.executable, "-m", "pytest", "-q", "-x", "-p", "no:cacheprovider", "-p", "no:xdist", str(CASES)]
     environment = {**os.environ, "TRITON_INTERPRET": "1", "OMP_NUM_THREADS": "1"}
@@ -71,6 +72,7 @@ def used_by(binary: bytes, folder: Path) -> str:
     return subprocess.run(asked, capture_output=True, text=True, check=True).stdout
 
 
+@offers.triton_without_gpu
 @pytest.mark.parametrize("capability", [80, 90])
 @pytest.mark.parametrize(
     "plan",

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from pathlib import Path
-from typing import Annotated, Literal, reveal_type
+from typing import Annotated, Literal
 
 import torch
 from pydantic import Field
 from torch import Tensor
+from typing_extensions import reveal_type
 
 import scope_core as scope
 from scope_core import ComponentSpec, CoverageFunction, Entry, Recipe, SaliencySource, VisualTokens, hookimpl

@@ -12,7 +12,7 @@ from scope_core import Budget, BudgetError, ComponentSpec, fill
 from scope_plugins.budget._images import images_in
 
 if TYPE_CHECKING:
-    from typing import Self
+    from typing_extensions import Self
 
     from scope_core import Group, Layout
 

@@ -13,9 +13,8 @@ from scope_plugins.coverage._fast.incremental import Incremental, arrays
 from scope_plugins.coverage.facility_location import FacilityLocation
 
 if TYPE_CHECKING:
-    from typing import Self
-
     from torch import Tensor
+    from typing_extensions import Self
 
     from scope_core import VisualTokens
     from scope_plugins.coverage._fast.incremental import Group

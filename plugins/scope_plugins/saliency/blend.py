@@ -10,9 +10,8 @@ from scope_core import ComponentSpec, SaliencySource, Slot, TokensError
 from scope_plugins.saliency._scaling import Scale, scaled
 
 if TYPE_CHECKING:
-    from typing import Self
-
     from torch import Tensor
+    from typing_extensions import Self
 
     from scope_core import VisualTokens
 

@@ -10,9 +10,8 @@ from pydantic import ConfigDict, Field, model_validator
 from scope_core import ComponentSpec, Selector, Slot, TokensError, apportion
 
 if TYPE_CHECKING:
-    from typing import Self
-
     from torch import Tensor
+    from typing_extensions import Self
 
     from scope_core import Selection, VisualTokens
 

@@ -9,9 +9,8 @@ from pydantic import Field, model_validator
 from scope_core import ComponentSpec, SimilarityMetric, Slot
 
 if TYPE_CHECKING:
-    from typing import Self
-
     from torch import Tensor
+    from typing_extensions import Self
 
     from scope_core import VisualTokens
 

@@ -106,12 +106,13 @@ class _Picture:
         self.path = path
 
     def __call__(self) -> Image:
-        from PIL import Image
+        from PIL import Image as Pillow
 
         try:
-            with Image.open(self.path) as image:
-                image.load()
-                return image.copy()
+            with Pillow.open(self.path) as opened:
+                opened.load()
+                image: Image = opened.copy()
+                return image
         except OSError as error:
             raise TaskError(
                 f"pope: image '{self.path}' cannot be read: {error}. Check the task's option images"

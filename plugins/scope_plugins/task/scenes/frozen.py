@@ -58,7 +58,8 @@ def _example(scene: dict[str, Any], images: Path) -> Example:
 
 
 def _image(images: Path, name: str) -> Image:
-    from PIL import Image
+    from PIL import Image as Pillow
 
-    with ZipFile(images) as archive, Image.open(BytesIO(archive.read(name))) as opened:
-        return opened.convert("RGB")
+    with ZipFile(images) as archive, Pillow.open(BytesIO(archive.read(name))) as opened:
+        image: Image = opened.convert("RGB")
+        return image

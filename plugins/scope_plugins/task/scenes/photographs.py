@@ -44,11 +44,12 @@ class Photograph:
 
 @lru_cache(maxsize=128)
 def _opened(path: Path) -> Image:
-    from PIL import Image
+    from PIL import Image as Pillow
 
     try:
-        with Image.open(path) as opened:
-            return opened.convert("RGB")
+        with Pillow.open(path) as opened:
+            image: Image = opened.convert("RGB")
+            return image
     except OSError as error:
         raise TaskError(f"the photograph {path} cannot be read: {error}") from error
 

@@ -1,0 +1,48 @@
+"""What the installed torch and Triton offer, found by trying; never by asking for their version.
+
+Each mark skips a test where what it needs is missing, and says what that is. The newest releases offer all of it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import pytest
+import torch
+from torch._subclasses.fake_tensor import FakeTensorMode
+
+
+def _works(trial: Callable[[], object]) -> bool:
+    try:
+        trial()
+    except (ImportError, RuntimeError, AssertionError):
+        return False
+    return True
+
+
+def _multiply_halves() -> None:
+    halves = torch.ones(1, 2, 2, dtype=torch.float16)
+    halves @ halves.mT
+
+
+def _pretend_cuda() -> None:
+    with FakeTensorMode(allow_non_fake_inputs=True):
+        torch.empty(1, device="cuda:0")
+
+
+def _import_triton_backends() -> None:
+    import triton.backends.nvidia
+    import triton.runtime.interpreter  # noqa: F401
+
+
+half_products = pytest.mark.skipif(
+    not _works(_multiply_halves), reason="this torch cannot multiply float16 matrices on a CPU"
+)
+pretended_cuda = pytest.mark.skipif(
+    not _works(_pretend_cuda), reason="this torch makes fake CUDA tensors only where there is a GPU"
+)
+triton_without_gpu = pytest.mark.skipif(
+    not _works(_import_triton_backends),
+    reason="no Triton that interprets kernels and compiles them for GPUs that are not there; "
+    "torch's newer CUDA builds for Linux bring one",
+)
