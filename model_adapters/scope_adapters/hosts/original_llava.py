@@ -107,7 +107,10 @@ class _Call:
 
     def prepare(self, inner: Callable[..., Any], /, *args: Any, **kwargs: Any) -> Any:
         """Splice, select, and drop the positions that go; calls without images pass."""
-        call = dict(inspect.signature(inner).bind(*args, **kwargs).arguments)
+        try:
+            call = dict(inspect.signature(inner).bind(*args, **kwargs).arguments)
+        except TypeError:  # the host's own mistake, as in LLaVA's MPT variant; its own words say it best
+            return inner(*args, **kwargs)
         if call.get("images") is None:
             return inner(**call)
         if call["input_ids"].shape[1] == 1:
@@ -225,7 +228,12 @@ class _Call:
         return none, positions, mask, cache, embeds.gather(1, index).masked_fill(~kept, 0), labels
 
     def check(self, call: Mapping[str, Any]) -> None:
-        """Refuse calls whose images are not those of the prompts, and those that go on from a cache."""
+        """Refuse videos, calls whose images are not those of the prompts, and those that go on from a cache."""
+        if "video" in (modalities := call.get("modalities") or ()):
+            raise AttachError(
+                f"modalities = {modalities!r}: frames of a video are pooled between encode_images and the prompt, and "
+                f"are not pruned; detach for videos. See docs/embed.md, 'The original LLaVA codebase'"
+            )
         ids, mask = call["input_ids"], call.get("attention_mask")
         places = ((ids == PLACEHOLDER) if mask is None else (ids == PLACEHOLDER) & mask.bool()).sum(1).tolist()
         wanted, given = sum(max(count, 1) for count in places), len(tiles_of(call["images"]))

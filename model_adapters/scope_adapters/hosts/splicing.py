@@ -27,8 +27,9 @@ NEWLINE, MIXED = -1, -2
 """Sources of rows that are no patch: newline tokens, and rows that the model mixes from several patches."""
 _MARK, _BASE = -77, 128
 """What the first channel of a numbered row holds, and how the next ones hold numbers: exact in bfloat16."""
-_DIGITS, _IMAGE_DIGITS, _CHECKS = 4, 2, 3
-"""Channels of a patch's number, of its image's number, and of random numbers that only unmixed rows hold."""
+_DIGITS, _IMAGE_DIGITS, _CHECKS = 4, 2, 4
+"""Channels of a patch's number, of its image's number, and of random numbers that only unmixed rows hold: half of them
+are the others' complements, so that no maximum of several rows is one of them."""
 _USED = 1 + _DIGITS + _IMAGE_DIGITS + _CHECKS
 _MOST_TILES = 65
 CHANGED = (
@@ -250,8 +251,8 @@ def _marked(features: Tensor, tiles: Sequence[int]) -> Tensor:
         made[..., 1 + digit] = (number // _BASE**digit % _BASE).to(made.dtype)
     for digit in range(_IMAGE_DIGITS):
         made[..., 1 + _DIGITS + digit] = (image // _BASE**digit % _BASE).to(made.dtype)[:, None]
-    checks = torch.randint(_BASE, (total, count, _CHECKS), generator=torch.Generator().manual_seed(0))
-    made[..., _USED - _CHECKS : _USED] = checks.to(made)
+    checks = torch.randint(_BASE, (total, count, _CHECKS // 2), generator=torch.Generator().manual_seed(0))
+    made[..., _USED - _CHECKS : _USED] = torch.cat([checks, _BASE - 1 - checks], -1).to(made)
     return made
 
 
