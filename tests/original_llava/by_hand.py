@@ -72,7 +72,9 @@ def pruned(model: Any, kind: str, given: Prompts, keep: Sequence[int]) -> dict[s
         with torch.no_grad():
             projected = model.get_model().mm_projector(own)
         newline = getattr(model.get_model(), "image_newline", None)
-        parts.append(torch.stack([newline if row is None else projected[row] for row in rows if row is None or row in kept]))
+        parts.append(
+            torch.stack([newline if row is None else projected[row] for row in rows if row is None or row in kept])
+        )
     made = []
     for number, (ids, mask) in enumerate(zip(given.ids, given.mask.bool())):
         own_parts = iter([parts[image] for image, row in enumerate(given.owners) if row == number])

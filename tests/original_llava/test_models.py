@@ -152,9 +152,7 @@ def test_labels_and_gradients(tower: str, kind: str) -> None:
 
 @pytest.mark.parametrize("failure", ["none", "body", "tower", "decoder", "plugin", "budget"])
 @pytest.mark.parametrize("kind", ["1.5", "1.6 spatial_unpad"])
-def test_detached_models_are_as_they_were(
-    tower: str, kind: str, failure: str, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_detached_models_are_as_they_were(tower: str, kind: str, failure: str, monkeypatch: pytest.MonkeyPatch) -> None:
     model = tiny.build(tower, kind)  # one that never ran
     before, attributes = snapshot(model), dict(vars(model))
     given = tiny.prompts(model, *MIXED)
