@@ -1,4 +1,4 @@
-"""Small stand-ins for forks of the original LLaVA codebase: their names, signatures and habits, written for these tests.
+"""Small stand-ins for forks of the original LLaVA codebase: their names, signatures and habits.
 
 Run by hand with the same results: the repositories themselves, see docs/embed.md.
 """
@@ -30,6 +30,8 @@ class BunnyLike(LlavaForCausalLM):
         self, input_ids, position_ids, attention_mask, past_key_values, labels, images
     ):
         if images is not None and input_ids.shape[1] == 1 and past_key_values is not None:
+            if attention_mask is None:
+                return input_ids, None, None, past_key_values, None, labels
             missing = past_key_values.get_seq_length() + 1 - attention_mask.shape[1]
             attention_mask = torch.cat([attention_mask, attention_mask.new_ones(len(attention_mask), missing)], 1)
             return input_ids, attention_mask.sum(1, keepdim=True) - 1, attention_mask, past_key_values, None, labels
@@ -117,6 +119,7 @@ class TinyLike(hf.PreTrainedModel, Splicing):
     """Tower, connector and language model as attributes, and ``generate`` of the language model."""
 
     config_class = hf.LlamaConfig
+    _supports_sdpa = True
 
     def __init__(self, config: Any, tower: nn.Module) -> None:
         super().__init__(config)
@@ -175,11 +178,12 @@ def tiny(connector: nn.Module | None = None) -> Any:
     """TinyLLaVA's shape."""
     source = shared("1.5")
     config = copy.deepcopy(source.config)
-    config.vision_feature_layer, config.vision_feature_select_strategy = -2, "patch"
     wrapper: Tower = source.get_vision_tower()
     with torch.random.fork_rng():
         torch.manual_seed(0)
         model = TinyLike(config, copy.deepcopy(wrapper.vision_tower))
+    model.config = copy.deepcopy(config)
+    model.config.vision_feature_layer, model.config.vision_feature_select_strategy = -2, "patch"
     _draw(model.language_model, 1)
     _draw(model.connector, 2)
     model.connector = connector or model.connector

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 import scope_core as scope
 from adapters.guests import keeping
 from adapters.llava_forks import PREPARE, bunny, next_like, tiny
-from adapters.original_llava import IMAGE_TOKEN_INDEX, Prompts, prompts
+from adapters.original_llava import Prompts, prompts
 from adapters.snapshot import differences, snapshot
 from scope_adapters.adapters.llava_original import LlavaOriginal
 from scope_core.fitting import find_adapter
@@ -19,7 +19,7 @@ from scope_core.testing import check_adapter
 
 ODD, WIDE, SQUARE = (40, 30), (90, 33), (56, 56)
 MODELS = {"bunny": bunny, "next": next_like, "next pooled": lambda: next_like("spatial_unpad_pool"), "tiny": tiny}
-MODES: dict[str, dict[str, Any]] = {"greedy": {}, "beams": {"num_beams": 2}, "penalty": {"repetition_penalty": 1.3}}
+MODES: dict[str, dict[str, Any]] = {"greedy": {}, "beams": {"num_beams": 2}}
 
 
 def given_to(name: str) -> tuple[Prompts, dict[str, Any]]:
@@ -67,8 +67,7 @@ def test_forks_are_served(name: str) -> None:
     assert differences(before, snapshot(model)) == []
 
 
-@pytest.mark.parametrize("name", ["bunny", "tiny"])
-def test_forks_keep_what_adapters_promise(name: str) -> None:
+def test_it_keeps_what_adapters_promise() -> None:
     whole = prompts("1.5", [3, ODD, 4], [6, WIDE, 2], [2, ODD, 1, WIDE, 5])
 
     def make_inputs(rows: Any) -> dict[str, Any]:
@@ -77,8 +76,7 @@ def test_forks_keep_what_adapters_promise(name: str) -> None:
         ids, mask = whole.ids[list(rows), empty:], whole.mask[list(rows), empty:]
         return {"input_ids": ids, "attention_mask": mask, "images": whole.images[own]}
 
-    only = ("fits", "fewer", "clean") if name == "bunny" else ()
-    check_adapter("tinyllava" if name == "tiny" else "llava_original", MODELS[name](), make_inputs, only=only)
+    check_adapter("tinyllava", tiny(), make_inputs)
 
 
 def test_ids_of_the_caller_are_not_written_to() -> None:
@@ -124,13 +122,13 @@ def test_two_passes_of_different_lengths_are_refused() -> None:
 
 
 def test_mixed_rows_are_merged_after_the_projector_only() -> None:
-    with pytest.raises(scope.AdapterError, match="cannot mix tokens at 'vision'.*points where it can: projected"):
+    with pytest.raises(scope.AdapterError, match=r"cannot mix tokens at 'vision'.*points where it can: projected"):
         scope.Pruner({"recipe": "prumerge", "budget": 5, "at": "vision"}).attach(next_like())
 
 
 def test_videos_are_refused() -> None:
     model, (given, more) = next_like(), given_to("next")
-    with keeping(4).attach(model), pytest.raises(scope.AttachError, match="modalities.*video.*docs/embed.md"):
+    with keeping(4).attach(model), pytest.raises(scope.AttachError, match=r"modalities.*video.*docs/embed.md"):
         model(input_ids=given.ids, **{**more, "modalities": ["image", "video"]})
 
 
@@ -144,7 +142,7 @@ def test_connectors_that_change_the_number_of_tokens_are_refused() -> None:
 
 def test_a_fork_declares_an_argument_in_a_line() -> None:
     """As docs/write-an-adapter.md shows."""
-    model, (given, more) = bunny(), given_to("bunny")
+    model = bunny()
 
     class Fork(type(model)):
         def prepare_inputs_labels_for_multimodal(
@@ -159,7 +157,6 @@ def test_a_fork_declares_an_argument_in_a_line() -> None:
         arguments = (*LlavaOriginal.arguments, "cameras")
 
     model.__class__ = Fork
-    with pytest.raises(scope.AdapterError, match="cameras is not known.*docs/write-an-adapter.md"):
+    with pytest.raises(scope.AdapterError, match=r"cameras is not known.*docs/write-an-adapter.md"):
         keeping(4).attach(model)
     assert ForkAdapter(ForkSpec()).check(model).points
-    assert IMAGE_TOKEN_INDEX in given.ids

@@ -60,7 +60,7 @@ def pruned(model: Any, kind: str, given: Prompts, keep: Sequence[int]) -> dict[s
     features, scores = tower_pass(model, given)
     counts, table = iter(keep), model.get_input_embeddings().weight
     parts = []
-    for image, (own, score) in enumerate(zip(features, scores)):
+    for image, (own, score) in enumerate(zip(features, scores, strict=True)):
         if not bool((given.ids[given.owners[image]] == IMAGE_TOKEN_INDEX).any()):
             parts.append(own[:0])
             continue
@@ -76,7 +76,7 @@ def pruned(model: Any, kind: str, given: Prompts, keep: Sequence[int]) -> dict[s
             torch.stack([newline if row is None else projected[row] for row in rows if row is None or row in kept])
         )
     made = []
-    for number, (ids, mask) in enumerate(zip(given.ids, given.mask.bool())):
+    for number, (ids, mask) in enumerate(zip(given.ids, given.mask.bool(), strict=True)):
         own_parts = iter([parts[image] for image, row in enumerate(given.owners) if row == number])
         pieces = [next(own_parts) if i == IMAGE_TOKEN_INDEX else table[i][None] for i in ids[mask].tolist()]
         made.append(torch.cat(pieces).detach())

@@ -24,7 +24,7 @@ PACKAGES = (
     "protobuf",
     "requests",
 )
-"""What models need of its pins: the package says torch 2.0.1 and transformers 4.36.2, its repository 2.1.2 and 4.37.2."""
+"""What models need, by the pins of its repository; the package itself says torch 2.0.1 and transformers 4.36.2."""
 STAMP = "scope-original-llava-tests.txt"
 
 

@@ -21,7 +21,7 @@ from transformers import LlamaTokenizer
 
 import scope_core as scope
 
-WORDS = "the a picture of cat dog and two red boxes what is in USER ASSISTANT : ? .".split()
+WORDS = "the a picture of cat dog and two red boxes what is in USER ASSISTANT : ? ."
 
 
 @pytest.fixture(scope="module", params=["1.5", "1.6 spatial_unpad"])
@@ -31,7 +31,7 @@ def checkpoint(
     """A tiny model with its tokenizer, saved as the codebase saves its own."""
     kind, folder = request.param, tmp_path_factory.mktemp("llava-tiny")
     sentencepiece.SentencePieceTrainer.train(
-        sentence_iterator=iter([" ".join(WORDS)] * 50),
+        sentence_iterator=iter([WORDS] * 50),
         model_prefix=str(folder / "tokenizer"),
         vocab_size=60,
         hard_vocab_limit=False,
@@ -64,7 +64,7 @@ def test_its_own_loader(checkpoint: tuple[str, Path]) -> None:
 
     whole = run()
     with scope.Pruner({"recipe": "scope", "budget": {"name": "ratio", "keep_ratio": 1.0}}).attach(model):
-        assert all(torch.equal(one, other) for one, other in zip(run(), whole))
+        assert all(torch.equal(one, other) for one, other in zip(run(), whole, strict=True))
     inputs = by_hand.pruned(model, kind, given, [6])
     with torch.no_grad():
         wanted = model(**inputs).logits

@@ -87,7 +87,7 @@ def test_keeping_everything_changes_nothing(
         wanted = results()
         with everything().attach(model) as pruning:
             got = results()
-        assert all(torch.equal(one, other) for one, other in zip(got, wanted))
+        assert all(torch.equal(one, other) for one, other in zip(got, wanted, strict=True))
         assert pruning.receipt.kept == pruning.receipt.tokens > 0
         assert pruning.receipt.calls == len(got)
 
@@ -162,17 +162,16 @@ def test_detached_models_are_as_they_were(tower: str, kind: str, failure: str, m
     def fail(*_: Any, **__: Any) -> None:
         raise RuntimeError("on purpose")
 
-    with nullcontext() if failure == "none" else pytest.raises(error):
-        with used.attach(model):
-            assert differences(before, snapshot(model)) != []
-            broken = {"tower": model.get_vision_tower().vision_tower, "decoder": model.model.layers[1]}.get(failure)
-            with monkeypatch.context() as patch:
-                if broken is not None:
-                    patch.setattr(broken, "forward", fail)
-                generate(model, given)
-                logits(model, given)
-            if failure == "body":
-                fail()
+    with nullcontext() if failure == "none" else pytest.raises(error), used.attach(model):
+        assert differences(before, snapshot(model)) != []
+        broken = {"tower": model.get_vision_tower().vision_tower, "decoder": model.model.layers[1]}.get(failure)
+        with monkeypatch.context() as patch:
+            if broken is not None:
+                patch.setattr(broken, "forward", fail)
+            generate(model, given)
+            logits(model, given)
+        if failure == "body":
+            fail()
     assert differences(before, snapshot(model)) == []
     assert {name: id(value) for name, value in vars(model).items()} == {n: id(v) for n, v in attributes.items()}
 

@@ -158,8 +158,8 @@ def prompts(model: Any, *rows: Sequence[Any], side: str = "left") -> Prompts:
     longest = max(map(len, written))
     left = side == "left"
     pads = [[0] * (longest - len(ids)) for ids in written]
-    full = [pad + ids if left else ids + pad for pad, ids in zip(pads, written)]
-    mask = [pad + [1] * len(ids) if left else [1] * len(ids) + pad for pad, ids in zip(pads, written)]
+    full = [pad + ids if left else ids + pad for pad, ids in zip(pads, written, strict=True)]
+    mask = [pad + [1] * len(ids) if left else [1] * len(ids) + pad for pad, ids in zip(pads, written, strict=True)]
     tiled = getattr(model.config, "image_aspect_ratio", "") == "anyres"
     counts = [tiles_of(size) if tiled else 1 for size in sizes]
     pictures = [torch.randn(count, 3, SIDE, SIDE, generator=generator) for count in counts]
