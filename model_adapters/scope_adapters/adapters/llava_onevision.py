@@ -57,11 +57,13 @@ class LlavaOnevision(AnyRes):
         self, base: Any, tiles: VisualTokens, packings: Sequence[Packing], images: Mapping[str, Any]
     ) -> VisualTokens:
         """By patch where every row is one; by packing all that tokens carry where some rows mix patches."""
+        import torch
+
         if not any(packing.mixed for packing in packings):
             return super().tokens(base, tiles, packings, images)
         counts = [packing.patches // tiles.shape[1] for packing in packings]
 
         def pack(flat: Tensor) -> list[Tensor]:
-            return self.packed(base, flat.split(counts), images, flat.new_zeros(flat.shape[-1]))
+            return self.packed(base, torch.split(flat, counts), images, flat.new_zeros(flat.shape[-1]))
 
         return mixed_tokens(tiles, packings, pack)

@@ -101,7 +101,7 @@ class _Call:
         own = {name: copied({name: kwargs[name]})[name] for name in ("inputs", "input_ids") if name in kwargs}
         self.here.generating, self.here.mask = True, None
         try:
-            return inner(*args, **{**kwargs, **own})
+            return inner(*args, **(kwargs | own))
         finally:
             self.here.generating = False
 

@@ -151,7 +151,7 @@ def repacked(model: Any, call: Mapping[str, Any], values: Tensor, width: int) ->
     import torch
 
     made = []
-    for part in values.split(width, dim=-1):
+    for part in torch.split(values, width, dim=-1):
         filled = torch.nn.functional.pad(part, (0, width - part.shape[-1]))
         made.append(_spliced(model, call, filled)[1][..., : part.shape[-1]])
     return torch.cat(made, -1).to(values.dtype)
