@@ -18,6 +18,7 @@ from scope_core.fitting import check_fit, find_adapter
 from scope_core.notes import add_note
 from scope_core.receipt import Receipt
 from scope_core.signals import parse_signal
+from scope_core.untraced import untraced
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -156,6 +157,16 @@ class Attachment:
             separators: ``selection -> `` separators that stay of each image, where that depends on what is kept;
                 the layout says it otherwise.
         """
+        return untraced(self._prune)(tokens, layout, stage, encode_ms, separators)
+
+    def _prune(
+        self,
+        tokens: VisualTokens,
+        layout: Layout,
+        stage: int,
+        encode_ms: float | None,
+        separators: Callable[[Selection], Sequence[int]] | None,
+    ) -> Selection:
         pruner = self.pruner.stages[stage]
         start = time.perf_counter()
         selection = pruner.prune(tokens, layout)

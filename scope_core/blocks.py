@@ -197,7 +197,7 @@ def _blocks(problem: Problem, tokens: VisualTokens) -> Blocks:
         raise SpecError(f"similarity {metric} gave no vectors for {tokens.name_of(0)}, so it cannot be read in blocks")
     width = vectors.shape[-1] if isinstance(vectors, Tensor) and vectors.dim() else 0
     expect(vectors, (*tokens.shape[:2], width), f"similarity {metric}: vectors()", tokens)
-    need = blocks_bytes(tokens.shape[1], width, tokens.device, vectors.dtype.itemsize)
+    need = blocks_bytes(tokens.shape[1], width, tokens.device, vectors.element_size())
     if reason := shortage(need, problem.memory, tokens.device):
         advice = "free some memory" if problem.memory is None else "raise `memory` (GiB)"
         raise TooLargeError(

@@ -45,6 +45,11 @@ def default_registry() -> Registry:
     return discover()
 
 
+def _again(prefer: Mapping[str, str] | None) -> Registry:
+    """What a pickled registry becomes: this process' own, or another choice between what is installed here."""
+    return discover(prefer=prefer) if prefer else default_registry()
+
+
 def discover(*, prefer: Mapping[str, str] | None = None) -> Registry:
     """Load every installed plugin.
 
@@ -83,7 +88,9 @@ def discover(*, prefer: Mapping[str, str] | None = None) -> Registry:
             PluginWarning,
             stacklevel=2,
         )
-    return Registry(records, failures=failures, prefer=prefer, manager=manager, disabled=skipped)
+    registry = Registry(records, failures=failures, prefer=prefer, manager=manager, disabled=skipped)
+    registry.made_by = _again, (prefer,)
+    return registry
 
 
 def _switch(origin: Origin) -> str:

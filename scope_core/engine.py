@@ -175,7 +175,7 @@ class Problem:
 
     def _form(self) -> tuple[Tensor, Tensor] | None:
         """(B, N) float64 scale and offset of the score; None where it is not of that form."""
-        if not self.combiner.uses_coverage or self.tokens.features.dtype.itemsize < 4:
+        if not self.combiner.uses_coverage or self.tokens.features.element_size() < 4:
             return None
         if outdated(self.combiner, "affine", "combine"):
             return None
@@ -208,7 +208,7 @@ class Problem:
     def _why_no_form(self) -> str:
         if not self.combiner.uses_coverage:
             return f"combiner {self.combiner} reads no coverage"
-        if self.tokens.features.dtype.itemsize < 4:
+        if self.tokens.features.element_size() < 4:
             return f"sums in {self.tokens.features.dtype} are rounded at each step, as published; use dtype: float32"
         if outdated(self.combiner, "affine", "combine"):
             return f"combiner {self.combiner} changes combine() of the class it inherits affine() from"

@@ -43,12 +43,22 @@ def find_adapter(model: Any, pruner: Pruner, name: str | None = None) -> ModelAd
         raise AdapterError(f"adapters {names} all match {kind}; choose one: attach(model, adapter='...')")
     held = {name: getattr(model, name, None) for name in ("model", "base_model", "module")}
     inner = next((name for name, it in held.items() if it is not None and any(_matches(a, it) for a in made)), "")
-    hint = f" Its attribute '.{inner}' would match: attach to that." if inner else ""
+    hint = f" Its attribute '.{inner}' would match: attach to that.{_on_several(model)}" if inner else ""
     hint += f" Not tried: {'; '.join(untried)}." if untried else ""
     raise AdapterError(
         f"no adapter matches {kind}. Installed adapters: {listed(a.spec.name for a in made)}.{hint} "
         f"`scope models adapters` lists what is served; force one with attach(model, adapter='...'), or select from "
         f"bare tensors with scope_core.select()"
+    )
+
+
+def _on_several(model: Any) -> str:
+    """What to do about a wrapper that copies its model at every call: copies run the original's pruned ``forward``."""
+    if type(model).__name__ != "DataParallel" or len(getattr(model, "device_ids", ())) < 2:
+        return ""
+    return (
+        f" {type(model).__name__} copies it to {len(model.device_ids)} devices at every call, which an attached model does "
+        f"not survive: use DistributedDataParallel, one process a device, or DataParallel(model, device_ids=[0])."
     )
 
 

@@ -26,7 +26,7 @@ def by_group(problem: Problem, optimizer: Optimizer[Any], keep: Sequence[int]) -
     """
     tokens = problem.tokens
     batch, count, _ = tokens.shape
-    size = batch * count**2 * tokens.features.dtype.itemsize
+    size = batch * count**2 * tokens.features.element_size()
     fits = size <= _together(size, tokens.device) and not no_room(problem)
     if batch == 1 or not problem.uses_similarity or fits:
         return _optimized(problem, optimizer, keep)

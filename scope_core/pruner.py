@@ -33,6 +33,7 @@ from scope_core.receipt import ImageReceipt, Receipt
 from scope_core.registry import Registry
 from scope_core.selection import Selection
 from scope_core.tokens import VisualTokens
+from scope_core.untraced import untraced
 
 if TYPE_CHECKING:
     from scope_core.attach import Attachment, GivenSignal
@@ -69,6 +70,10 @@ class Pruner:
 
     def __repr__(self) -> str:
         return f"Pruner({self.label!r})"
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        """Copied and pickled as its spec, from which parts are built anew: so third-party parts need nothing for it."""
+        return _rebuilt, (type(self), self.registry, self.stages[0].spec, self._stage)
 
     @functools.cached_property
     def label(self) -> str:
@@ -128,7 +133,7 @@ class Pruner:
         sizes = [sum(span.tokens for span in group) for group in groups]
         with blamed(budget, "plan"):
             counts = check_counts(budget.plan(layout, groups), sizes, "plan()", budget)
-        selector, itemsize = self.parts["selector"], (self.dtype or torch.float32).itemsize
+        selector, itemsize = self.parts["selector"], torch.finfo(self.dtype or torch.float32).bits // 8
         memory, in_blocks = selector.memory(sizes, itemsize), selector.in_blocks
         made = Plan(layout, groups, counts, exact=not budget.adaptive, memory=memory, in_blocks=in_blocks)
         less_extra(counts, self.parts["merger"], made)
@@ -170,9 +175,9 @@ class Pruner:
             TokensError: shapes do not fit, or numbers are not finite.
             PluginOutputError: a part broke its contract.
         """
-        with torch.no_grad():
-            return self._prune(tokens, layout)
+        return untraced(self._prune)(tokens, layout)
 
+    @torch.no_grad()
     def _prune(self, tokens: VisualTokens, layout: Layout | None) -> Selection:
         tokens = tokens.to_dtype(self.dtype)
         valid = tokens.valid.sum(1).tolist()
@@ -308,6 +313,10 @@ class Pruner:
         from scope_core.attach import Attachment
 
         return Attachment(self, model, adapter=adapter, signals=signals)
+
+
+def _rebuilt(kind: type[Pruner], registry: Registry, spec: PrunerSpec, stage: int) -> Pruner:
+    return kind(spec, registry=registry).stages[stage]
 
 
 def select(

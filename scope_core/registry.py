@@ -6,11 +6,14 @@ except on behalf of a spec.
 
 from __future__ import annotations
 
+import pickle
 import re
-from collections.abc import Iterable, Mapping
+import sys
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from functools import cached_property
-from types import MappingProxyType
+from importlib import import_module
+from types import MappingProxyType, ModuleType
 from typing import TYPE_CHECKING, Any
 
 from scope_core.entries import import_target
@@ -26,9 +29,10 @@ from scope_core.kinds import KINDS, Kind, kind_named
 from scope_core.specs import ComponentSpec, Spec, slots_of
 
 if TYPE_CHECKING:
-    from types import ModuleType
-
     import pluggy
+
+Making = tuple[Callable[..., "Registry"], tuple[Any, ...]]
+"""A function that makes a registry, and its arguments."""
 
 HERE = "this process"
 """The distribution of what `Registry.with_module` added."""
@@ -120,6 +124,7 @@ class Registry:
         self.disabled = tuple(disabled)
         self.manager = manager
         self._prefer = dict(prefer or {})
+        self.made_by: Making | None = None
         table: dict[str, dict[str, list[Record]]] = {kind.name: {} for kind in KINDS}
         for record in records:
             table[record.kind.name].setdefault(record.name, []).append(record)
@@ -204,6 +209,20 @@ class Registry:
                 built[option] = self.build(slot.kind, value)
         return built
 
+    def __reduce__(self) -> tuple[Any, ...]:
+        """Pickled as the way in which it was made, which another process follows with what is installed there."""
+        if self.made_by is None:
+            mine = [record for names in self._table.values() for group in names.values() for record in group]
+            return _by_hand, (mine, self.failures, self._prefer, self.disabled)
+        function, args = self.made_by
+        return function, tuple(_by_name(one) if isinstance(one, ModuleType) else one for one in args)
+
+    def __copy__(self) -> Registry:
+        return self
+
+    def __deepcopy__(self, memo: dict[int, Any]) -> Registry:
+        return self  # it never changes
+
     def with_module(self, module: ModuleType | object, *, name: str = "") -> Registry:
         """A new registry that also holds what ``module``'s hooks give; for code that is not packaged.
 
@@ -218,9 +237,11 @@ class Registry:
         if failures:
             raise PluginError(str(failures[0]))
         mine = [record for names in self._table.values() for group in names.values() for record in group]
-        return Registry(
+        wider = Registry(
             [*mine, *records], failures=self.failures, prefer=self._prefer, manager=manager, disabled=self.disabled
         )
+        wider.made_by = _wider, (self, module, name)
+        return wider
 
     def _candidates(self, kind: str, name: str) -> list[Record]:
         found = self._table[kind][name]
@@ -250,6 +271,31 @@ class Registry:
         if self.disabled:
             text += f". Disabled by SCOPE_DISABLE_PLUGINS: {listed(self.disabled)}"
         return text
+
+
+def _by_hand(records: list[Record], failures: Any, prefer: Mapping[str, str], disabled: Any) -> Registry:
+    return Registry(records, failures=failures, prefer=prefer, disabled=disabled)
+
+
+def _wider(registry: Registry, module: ModuleType | object, name: str) -> Registry:
+    return registry.with_module(import_module(module.name) if isinstance(module, _Importable) else module, name=name)
+
+
+@dataclass(frozen=True)
+class _Importable:
+    """A module by its name: modules themselves cannot be pickled."""
+
+    name: str
+
+
+def _by_name(module: ModuleType) -> _Importable:
+    if sys.modules.get(module.__name__) is not module:
+        raise pickle.PicklingError(
+            f"a registry that holds what module '{module.__name__}' gives cannot be pickled: another process could not "
+            f"import it by this name. Save it as {module.__name__}.py in a folder on PYTHONPATH and import it, or "
+            f"install it as a plugin (scope new plugin)"
+        )
+    return _Importable(module.__name__)
 
 
 def _label(module: object) -> str:

@@ -33,7 +33,7 @@ def check_room(problem: Problem) -> None:
     raise _too_large(
         tokens.name_of(0) if batch == 1 else f"{batch} groups",
         (problem.metric, problem.coverage, problem.combiner),
-        (batch, count, tokens.features.dtype.itemsize),
+        (batch, count, tokens.features.element_size()),
         (reason, problem.why_no_blocks()),
         (problem.memory, None if problem.memory is not None else free_memory(tokens.device)),
         tiled=tiled,
@@ -116,5 +116,5 @@ def _too_large(
 
 def _need(problem: Problem) -> int:
     batch, count, _ = problem.tokens.shape
-    size = problem.tokens.features.dtype.itemsize
+    size = problem.tokens.features.element_size()
     return batch * matrix_bytes(problem.metric, problem.coverage, count, size, problem.combiner)

@@ -32,6 +32,7 @@ Adapters may offer other families; their token axis is then the one whose length
 
 from __future__ import annotations
 
+import copy
 import re
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
@@ -184,6 +185,16 @@ class Signals(Mapping[str, "Tensor"]):
 
     def __len__(self) -> int:
         return len(self._values)
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        """Pickled with the tensors that are there; functions stay behind, for they hold the pass they came from."""
+        return Signals, (dict(self.computed()),)
+
+    def __copy__(self) -> Signals:
+        return Signals(self._values)
+
+    def __deepcopy__(self, memo: dict[int, Any]) -> Signals:
+        return Signals(copy.deepcopy(self._values, memo))
 
     def computed(self) -> list[tuple[str, Tensor]]:
         """The signals that are tensors by now, by name."""

@@ -1,4 +1,4 @@
-"""What the installed torch and Triton offer, found by trying; never by asking for their version.
+"""What the installed torch, Triton and timm offer, found by trying; never by asking for their version.
 
 Each mark skips a test where what it needs is missing, and says what that is. The newest releases offer all of it.
 """
@@ -25,6 +25,10 @@ def _multiply_halves() -> None:
     halves @ halves.mT
 
 
+def _clamp_halves() -> None:
+    torch.ones(1, dtype=torch.float16).clamp(min=0)
+
+
 def _pretend_cuda() -> None:
     with FakeTensorMode(allow_non_fake_inputs=True):
         torch.empty(1, device="cuda:0")
@@ -38,6 +42,7 @@ def _import_triton_backends() -> None:
 half_products = pytest.mark.skipif(
     not _works(_multiply_halves), reason="this torch cannot multiply float16 matrices on a CPU"
 )
+half_clamp = pytest.mark.skipif(not _works(_clamp_halves), reason="this torch cannot clamp float16 on a CPU")
 pretended_cuda = pytest.mark.skipif(
     not _works(_pretend_cuda), reason="this torch makes fake CUDA tensors only where there is a GPU"
 )
@@ -46,3 +51,10 @@ triton_without_gpu = pytest.mark.skipif(
     reason="no Triton that interprets kernels and compiles them for GPUs that are not there; "
     "torch's newer CUDA builds for Linux bring one",
 )
+
+
+def timm_model(name: str) -> pytest.MarkDecorator:
+    """Skips a test where the installed timm does not know a model."""
+    import timm
+
+    return pytest.mark.skipif(not timm.is_model(name), reason=f"this timm has no {name}")

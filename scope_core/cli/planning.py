@@ -85,7 +85,7 @@ def check(pruner: Pruner, made: Plan, free: int | None = None) -> None:
 
     for stage, plan in zip(pruner.stages, (made, *made.later), strict=False):
         if plan is made or made.exact:  # else sizes are upper bounds
-            stage.parts["selector"].check(_sizes(plan), (stage.dtype or torch.float32).itemsize, free)
+            stage.parts["selector"].check(_sizes(plan), torch.finfo(stage.dtype or torch.float32).bits // 8, free)
 
 
 def _sizes(made: Plan) -> list[int]:

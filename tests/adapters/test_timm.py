@@ -4,22 +4,27 @@ from __future__ import annotations
 
 import copy
 import functools
+import math
 import pickle
 from collections.abc import Callable
 from contextlib import suppress
 from functools import partial
 from typing import Any
 
+import offers
 import oracles
 import pytest
 import timm
 import torch
 from PIL import Image
+from timm.layers import PatchEmbed
 from timm.models.vision_transformer import VisionTransformer
+from timm.models.vision_transformer_hybrid import HybridEmbed
 from torch import Tensor, nn
 
 import scope_core as scope
 from adapters.snapshot import differences, snapshot
+from scope_adapters.compat import timm as compat
 from scope_adapters.towers.timm import TimmTower, timm_probe
 from scope_adapters.zoo.towers import from_timm
 
@@ -28,7 +33,7 @@ PLAIN = {**SMALL, "patch_size": 14}
 TOWERS: dict[str, tuple[Callable[[], nn.Module], int, bool]] = {
     "clip": (partial(timm.create_model, "vit_large_patch14_clip_336.openai", act_layer="quick_gelu", **SMALL), 1, True),
     "siglip": (partial(timm.create_model, "vit_so400m_patch14_siglip_384", **SMALL), 0, False),
-    "siglip gap": (partial(timm.create_model, "vit_so400m_patch14_siglip_gap_384", **SMALL), 0, False),
+    "siglip gap": (partial(VisionTransformer, class_token=False, global_pool="avg", **PLAIN), 0, False),
     "dinov2": (partial(timm.create_model, "vit_base_patch14_reg4_dinov2", **SMALL), 5, True),
     "qk norm": (partial(VisionTransformer, qk_norm=True, **PLAIN), 1, True),
     "registers": (partial(VisionTransformer, class_token=False, reg_tokens=2, global_pool="avg", **PLAIN), 2, False),
@@ -91,11 +96,11 @@ def test_signals_are_those_of_unfused_attention(name: str, layer: int) -> None:
 
 
 @pytest.mark.parametrize("name", TOWERS)
-def test_features_are_those_of_forward_intermediates(name: str) -> None:
+def test_features_are_those_of_get_intermediate_layers(name: str) -> None:
     vit = tower(name)
     tokens = watched(vit, pixels())
     with torch.no_grad():
-        wanted = vit.forward_intermediates(pixels(), indices=[2], output_fmt="NLC", intermediates_only=True)[0]
+        wanted = vit.get_intermediate_layers(pixels(), n={2})[0]
     assert torch.equal(tokens.features, wanted)
     assert torch.equal(tokens.signal("vision.hidden[-2]"), wanted)
     side = tokens.row.max() + 1
@@ -106,11 +111,7 @@ def test_features_are_those_of_forward_intermediates(name: str) -> None:
 def test_keys_are_those_after_their_norm() -> None:
     vit = tower("qk norm")
     with torch.no_grad():
-        inputs = vit.blocks[2].norm1(
-            vit.forward_intermediates(
-                pixels(), [1], output_fmt="NLC", intermediates_only=True, return_prefix_tokens=True
-            )[0][0]
-        )
+        inputs = vit.blocks[2].norm1(vit.get_intermediate_layers(pixels(), n={1})[0])
         patches = vit.blocks[2].attn.qkv(inputs).view(2, 16, 3, 4, 16)[:, :, 1].transpose(1, 2)
         wanted = vit.blocks[2].attn.k_norm(patches)
     torch.testing.assert_close(watched(vit, pixels()).signal("vision.keys[-2]"), wanted, atol=1e-5, rtol=1e-5)
@@ -235,16 +236,27 @@ def test_everything_is_undone_after_an_exception() -> None:
     pickle.dumps(vit)
 
 
+def known_or_skipped(name: str, *values: object) -> Any:
+    """A case of a model that older releases of timm lack."""
+    return pytest.param(name, *values, marks=offers.timm_model(name))
+
+
+@pytest.mark.filterwarnings("ignore:torch.meshgrid")  # timm 0.9 builds EVA with it
 @pytest.mark.parametrize(
     ("name", "options", "wanted"),
     [
         ("eva02_tiny_patch14_224", {}, "EvaAttention"),
-        ("vit_small_patch16_rope_224", {}, "AttentionRope"),
+        pytest.param(
+            *("vit_small_patch16_rope_224", {}, "AttentionRope"), marks=offers.timm_model("vit_small_patch16_rope_224")
+        ),
         ("vit_relpos_small_patch16_224", {}, "RelPosAttention"),
         ("vit_base_patch16_xp_224", {"depth": 2}, "ParallelScalingBlock has no '.attn'"),
         ("vit_small_patch16_18x2_224", {"depth": 2}, "ParallelThingsBlock has no '.attn'"),
         ("resnet18", {}, "ResNet is no timm VisionTransformer: it has no 'blocks'"),
-        ("naflexvit_base_patch16_gap", {"depth": 2}, "no timm VisionTransformer"),
+        pytest.param(
+            *("naflexvit_base_patch16_gap", {"depth": 2}, "no timm VisionTransformer"),
+            marks=offers.timm_model("naflexvit_base_patch16_gap"),
+        ),
     ],
 )
 def test_layouts_whose_signals_would_be_wrong_are_refused(name: str, options: dict[str, Any], wanted: str) -> None:
@@ -268,6 +280,44 @@ def test_signals_that_a_tower_lacks_are_refused_before_it_runs() -> None:
     tokens = watched(tower("siglip"), pixels())
     with pytest.raises(scope.SignalError, match="cls_attention"):
         scope.select(tokens.features, signals=tokens.signals, spec="scope@5")
+
+
+def test_a_tower_of_an_older_timm_is_called_that(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Not "no timm VisionTransformer", which would be false."""
+    vit = copy.deepcopy(tower("clip"))
+    monkeypatch.setattr(compat, "NEEDED", ("blocks", "forward_features", "not_made_yet"))
+    with pytest.raises(scope.AdapterError, match=r"VisionTransformer of timm has no 'not_made_yet'.*timm 0\.9\.10"):
+        TimmTower(vit, name="clip")
+    monkeypatch.undo()
+    del vit.blocks[1].attn.k_norm
+    with pytest.raises(scope.AdapterError, match=r"attention of block 1 has no 'k_norm'.*from timm 0\.9\.10"):
+        TimmTower(vit, name="clip")
+
+
+@pytest.mark.parametrize("size", [(56, 56), (64, 96), (70, 41)])
+@pytest.mark.parametrize("pad", [False, True])
+@pytest.mark.parametrize("stem", [False, True], ids=["patches", "convolutions"])
+def test_the_grid_is_that_of_the_patches_made(size: tuple[int, int], pad: bool, stem: bool) -> None:
+    """With and without timm's own sum, which 0.9 lacks."""
+
+    class Plain(nn.Module):
+        """A patch embedding as timm 0.9 has it."""
+
+        def __init__(self, embed: nn.Module) -> None:
+            super().__init__()
+            for name in ("grid_size", "img_size", "patch_size", "dynamic_img_pad", *(["backbone"] if stem else [])):
+                setattr(self, name, getattr(embed, name))
+
+    sizes = {"img_size": 64, "embed_dim": 8, "strict_img_size": False, "dynamic_img_pad": pad}
+    if stem:
+        embed: Any = HybridEmbed(nn.Conv2d(3, 4, 8, stride=8), patch_size=1, **sizes)
+    else:
+        embed = PatchEmbed(patch_size=16, **sizes)
+    if pad or stem or not (size[0] % 16 or size[1] % 16):
+        patches = embed(torch.zeros(1, 3, *size)).shape[1]
+        assert math.prod(compat.grid_of(embed, *size)) == patches
+    assert compat.grid_of(Plain(embed), *size) == compat.grid_of(embed, *size)
+    assert compat.grid_of(embed, None, None) == ((8, 8) if stem else (4, 4))
 
 
 def test_a_tower_that_drops_patches_is_refused() -> None:

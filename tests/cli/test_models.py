@@ -99,7 +99,7 @@ def test_adapters(scope_: Callable[..., Ran]) -> None:
 
 def test_extras_are_read_from_the_distribution() -> None:
     extras = packages.extra_packages("scope-core")
-    assert ("torch", "2.1") in extras[""]
+    assert ("torch", "2.0.1") in extras[""]
     assert "transformers" in [package for package, _ in extras["hf"]]
     assert packages.extra_packages("no-such-package-anywhere") == {}
 

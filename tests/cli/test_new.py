@@ -26,7 +26,6 @@ KINDS = tuple(offered())
 USES = """
 import json, sys
 import scope_core as scope
-import toml_files
 scope.default_registry()
 print(json.dumps([scope.Pruner(spec).label for spec in json.loads(sys.argv[1])]))
 """

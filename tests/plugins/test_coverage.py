@@ -6,6 +6,7 @@ import itertools
 from typing import Any
 
 import numpy as np
+import offers
 import oracles
 import pytest
 import torch
@@ -63,6 +64,7 @@ class TestFacilityLocation:
         assert chosen.gains.min() > -1e-12
         assert sorted(chosen.picks[0].tolist()) == list(range(576))
 
+    @offers.half_clamp
     def test_half_precision_sums_every_row_again(self, registry: scope.Registry) -> None:
         similarity = torch.rand(1, 20, 20, generator=torch.Generator().manual_seed(0)).half()
         tokens = VisualTokens.of(torch.ones(1, 20, 2, dtype=torch.float16))

@@ -30,7 +30,7 @@ class Peak(SaliencySource[PeakSpec]):
         reveal_type(self.spec.power)
         reveal_type(tokens.features)
         reveal_type(tokens.signal("vision.keys[-2]"))
-        return tokens.features.abs().amax(dim=-1) ** self.spec.power
+        return tokens.features.abs().amax(dim=-1).pow(self.spec.power)
 
 
 class CountSpec(ComponentSpec):

@@ -13,6 +13,7 @@ from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
+from scope_adapters.compat import timm
 from scope_adapters.towers.layouts import ResolvedTower, TowerLayout, has_path
 from scope_adapters.towers.pictures import PictureTower
 from scope_adapters.towers.probe import Capture, layer_index, offers, probe, reasons
@@ -23,8 +24,6 @@ if TYPE_CHECKING:
 
     from scope_core import VisualTokens
 
-_ATTENTION = ("timm.layers.attention.Attention", "timm.models.vision_transformer.Attention")
-"""Where releases of timm keep the one attention whose scores are q and k alone."""
 _BY_FEATURES = "Selecting by features alone works with any tower: scope_core.select(features, spec='divprune@64')"
 
 
@@ -34,9 +33,7 @@ class TimmVit(ResolvedTower):
 
     def grid(self, height: int | None = None, width: int | None = None) -> tuple[int, int]:
         """(rows, columns) of patches of an image in pixels; the configured size if left out."""
-        embed = self.module.patch_embed
-        size = embed.grid_size if height is None or width is None else embed.dynamic_feat_size((height, width))
-        return int(size[0]), int(size[1])
+        return timm.grid_of(self.module.patch_embed, height, width)
 
 
 def resolve_timm(vit: Any, where: str) -> TimmVit:
@@ -46,8 +43,11 @@ def resolve_timm(vit: Any, where: str) -> TimmVit:
         AdapterError: it is no timm ``VisionTransformer``, or its attention is of a kind that is not served.
     """
     kind = type(vit).__name__
-    paths = ("blocks", "num_prefix_tokens", "forward_intermediates", "patch_embed", "patch_embed.dynamic_feat_size")
-    missing = [path for path in paths if not has_path(vit, path)]
+    missing = [path for path in timm.NEEDED if not has_path(vit, path)]
+    if missing and timm.is_vision_transformer(vit):
+        raise AdapterError(
+            f"{where}: this {kind} of timm has no '{missing[0]}', which towers have from timm 0.9.10 on. {_BY_FEATURES}"
+        )
     if missing:
         raise AdapterError(
             f"{where}: this {kind} is no timm VisionTransformer: it has no '{missing[0]}'. Give the tower itself, e.g. "
@@ -56,11 +56,17 @@ def resolve_timm(vit: Any, where: str) -> TimmVit:
     for number, block in enumerate(vit.blocks):
         attention = getattr(block, "attn", None)
         found = f"{type(attention).__module__}.{type(attention).__name__}"
-        if found not in _ATTENTION:
+        if found not in timm.ATTENTION:
             what = f"its attention is {found}" if attention is not None else f"a {type(block).__name__} has no '.attn'"
             raise AdapterError(
                 f"{where}: block {number} of this {kind} is not served: {what}, and signals are exact only for "
-                f"{_ATTENTION[0]}, as in vit_large_patch14_clip_336. {_BY_FEATURES}"
+                f"{timm.ATTENTION[0]}, as in vit_large_patch14_clip_336. {_BY_FEATURES}"
+            )
+        lacking = [name for name in timm.NEEDED_OF_ATTENTION if not hasattr(attention, name)]
+        if lacking:
+            raise AdapterError(
+                f"{where}: the attention of block {number} has no '{lacking[0]}', which it has from timm 0.9.10 on. "
+                f"{_BY_FEATURES}"
             )
     cls = getattr(vit, "cls_token", None) is not None
     layout = TowerLayout(
@@ -174,10 +180,5 @@ class TimmTower(PictureTower):
         super().__init__(tower, name=name, size=size or int(built[0]), mean=mean, std=std, layer=layer)
 
     def run(self, pixels: Tensor, needs: frozenset[str]) -> None:
-        """Up to the highest layer that is read, and no further."""
-        count = len(self.tower.layers)
-        layers = [(name, parse_signal(name)[1]) for name in needs]
-        last = max(layer_index(layer, count, name) for name, layer in layers if layer is not None)
-        self.module.forward_intermediates(
-            pixels, indices=[last], output_fmt="NLC", norm=False, intermediates_only=True, stop_early=True
-        )
+        """Blocks above the highest layer that is read are skipped by the probe."""
+        self.module.forward_features(pixels)

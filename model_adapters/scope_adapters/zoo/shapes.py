@@ -52,7 +52,9 @@ def load(
     with torch.device("meta"):
         count = sum(weight.numel() for weight in family(config).parameters())
     name = f"{'LLaVA-NeXT' if tiled else 'LLaVA-1.5'} 7B / {scale}"
-    _check_room(count * kind.itemsize, f"{name} ({count / 1e9:.2f}B parameters in {dtype})", torch.device(device))
+    _check_room(
+        count * torch.finfo(kind).bits // 8, f"{name} ({count / 1e9:.2f}B parameters in {dtype})", torch.device(device)
+    )
     before = torch.get_default_dtype()
     torch.set_default_dtype(kind)
     try:

@@ -60,7 +60,7 @@ class FacilityLocation(CoverageFunction[FacilityLocationSpec]):
         """No compiler for that device, or half precision."""
         from scope_plugins.coverage._fast import compiled, on_triton
 
-        if similarity.dtype.itemsize < 4:
+        if similarity.element_size() < 4:
             return f"sums in {similarity.dtype} are rounded at each step, as published; use dtype: float32"
         if not arithmetic.on_host(similarity):
             return on_triton.why_not(similarity.device)
@@ -106,7 +106,7 @@ class FacilityLocation(CoverageFunction[FacilityLocationSpec]):
         best = state.best.maximum(here.to(similarity.dtype))
         # as published, half precision re-sums every row, rounding included; and on an accelerator to ask which rows
         # rose would wait for it
-        if best.dtype.itemsize < 4 or not arithmetic.on_host(best):
+        if best.element_size() < 4 or not arithmetic.on_host(best):
             return _State(similarity, rounder, best, _full_gains(similarity, rounder, best))
         count, gains = best.shape[1], state.gains.clone()
         risen = (best > state.best).flatten().nonzero()[:, 0]
@@ -129,7 +129,7 @@ def grid(similarity: Tensor) -> tuple[float, float]:
     """
     import torch
 
-    if similarity.dtype.itemsize < 4 or not similarity.numel():
+    if similarity.element_size() < 4 or not similarity.numel():
         return 0.0, 0.0
     similarity = similarity.detach()
     largest = max(float(similarity.amax()), -float(similarity.amin()))
@@ -143,7 +143,7 @@ def grid(similarity: Tensor) -> tuple[float, float]:
 def _full_gains(similarity: Tensor, rounder: Tensor, best: Tensor) -> Tensor:
     import torch
 
-    if best.dtype.itemsize >= 4:
+    if best.element_size() >= 4:
         return arithmetic.full_gains(similarity, rounder, best)
     # columns a few at a time: their sums are those of the whole, which is never made
     columns = torch.split(similarity, max(1, arithmetic.together(best) // max(1, best.numel())), dim=2)

@@ -39,7 +39,7 @@ class JointAttention(SaliencySource[JointAttentionSpec]):
         import torch
 
         given = tokens.signal(f"vision.cls_attention[{self.spec.layer}]")
-        attention = given if given.dtype.itemsize >= 4 else given.float()
+        attention = given if given.element_size() >= 4 else given.float()
         smallest, heads = torch.finfo(attention.dtype).tiny, attention.shape[1]
         logits = attention.clamp(min=smallest).log().sum(1) / heads**0.5
         made = torch.zeros_like(logits)

@@ -47,7 +47,7 @@ def products(vectors: Tensor) -> Tensor:
 
     vectors = vectors.detach()
     batch, count, _ = vectors.shape
-    if vectors.dtype.itemsize < 4 or count <= (PANEL if vectors.device.type == "cpu" else 4096):
+    if vectors.element_size() < 4 or count <= (PANEL if vectors.device.type == "cpu" else 4096):
         matrix = vectors @ vectors.mT
         return (matrix + matrix.mT).div_(2)
     matrix = vectors.new_empty(batch, count, count)

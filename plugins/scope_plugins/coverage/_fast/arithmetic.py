@@ -31,7 +31,7 @@ def magic(similarity: Tensor) -> Tensor:
     """
     import torch
 
-    if similarity.dtype.itemsize < 4 or not similarity.numel():
+    if similarity.element_size() < 4 or not similarity.numel():
         return torch.zeros(1, dtype=torch.float64, device=similarity.device)
     low, high = torch.aminmax(similarity)
     largest = torch.maximum(high, -low).reshape(1)

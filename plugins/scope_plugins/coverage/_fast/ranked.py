@@ -93,7 +93,7 @@ def why_not(similarity: Tensor | None) -> str:
     """Why `picks` has no answer, in words; empty where it has one. None for coverage that reads no similarity."""
     if similarity is not None and similarity.device.type != "cpu":
         return f"it is compiled for the CPU only, and the similarity is on {similarity.device}"
-    if similarity is not None and similarity.dtype.itemsize < 4:
+    if similarity is not None and similarity.element_size() < 4:
         return f"half precision ({similarity.dtype}) is computed step by step, as published; use dtype: float32"
     return "" if available() else NO_NUMBA
 

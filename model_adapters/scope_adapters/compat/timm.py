@@ -1,0 +1,41 @@
+"""What the installed timm offers, 0.9.10 to the newest. Every name that moved between releases stands here, once."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+ATTENTION = ("timm.layers.attention.Attention", "timm.models.vision_transformer.Attention")
+"""The one attention whose scores are query and key alone, newest release first."""
+NEEDED = ("blocks", "num_prefix_tokens", "patch_embed.patch_size", "forward_features")
+"""What is read of a tower, since timm 0.9.10."""
+NEEDED_OF_ATTENTION = ("q_norm", "k_norm", "scale")
+"""What is read of a block's attention; modules that do nothing where query and key are not normed."""
+
+
+def is_vision_transformer(module: Any) -> bool:
+    """True for timm's own ``VisionTransformer`` and its subclasses, of any release."""
+    return any(
+        kind.__name__ == "VisionTransformer" and kind.__module__.startswith("timm.") for kind in type(module).__mro__
+    )
+
+
+def grid_of(patch_embed: Any, height: int | None, width: int | None) -> tuple[int, int]:
+    """(rows, columns) of patches of an image in pixels; of the size that the tower was built for if left out."""
+    if height is None or width is None:
+        rows, cols = patch_embed.grid_size
+    elif hasattr(patch_embed, "dynamic_feat_size"):  # timm 1.0
+        rows, cols = patch_embed.dynamic_feat_size((height, width))
+    else:
+        whole = math.ceil if getattr(patch_embed, "dynamic_img_pad", False) else math.floor
+        stem, patch = _reduction(patch_embed), patch_embed.patch_size
+        rows, cols = whole(height // stem[0] / patch[0]), whole(width // stem[1] / patch[1])
+    return int(rows), int(cols)
+
+
+def _reduction(patch_embed: Any) -> tuple[int, int]:
+    """By how much a convolutional stem before the patches makes an image smaller; 1 where there is none."""
+    if not hasattr(patch_embed, "backbone"):
+        return 1, 1
+    size, grid, patch = patch_embed.img_size, patch_embed.grid_size, patch_embed.patch_size
+    return size[0] // (grid[0] * patch[0]), size[1] // (grid[1] * patch[1])
