@@ -243,10 +243,11 @@ def tested() -> dict[str, tuple[str, ...]]:
         from adapters.test_conformance import CASES
     finally:
         sys.path.pop(0)
-    standing_in = {
-        "llava_original": ("a stand-in for the codebase, 1.5 and 1.6",)
-    }  # tests/adapters/test_llava_original.py
-    return {**standing_in, **{name: tuple(kinds) for name, kinds in CASES.items()}}
+    elsewhere = {
+        "llava_original": ("llava-torch 1.2.2.post1 itself: 1.5 and 1.6, Llama and Mistral",),  # tests/original_llava
+        "tinyllava": ("a stand-in for the codebase",),  # tests/adapters/test_llava_forks.py
+    }
+    return {**elsewhere, **{name: tuple(kinds) for name, kinds in CASES.items()}}
 
 
 @functools.cache

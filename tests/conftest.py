@@ -11,7 +11,11 @@ import torch
 
 import scope_core as scope
 
-collect_ignore = ["evaluation", "serving"]  # those run in an environment of their own: see CONTRIBUTING.md
+collect_ignore = [
+    "evaluation",
+    "original_llava",
+    "serving",
+]  # those run in an environment of their own: see CONTRIBUTING.md
 torch.set_num_threads(1)
 hypothesis.settings.register_profile("suite", derandomize=True, deadline=None, max_examples=60)
 hypothesis.settings.load_profile("suite")

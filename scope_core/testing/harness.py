@@ -153,8 +153,9 @@ class Bench:
         given = dict(inputs)
         ids = given.pop("input_ids", None)
         before = getattr(getattr(self.model, "generation_config", None), "suppress_tokens", None) or []
-        if self.declaration.placeholder is not None:  # untrained models would generate it
-            given["suppress_tokens"] = [*before, self.declaration.placeholder]
+        placeholder = self.declaration.placeholder
+        if placeholder is not None and placeholder >= 0:  # untrained models would generate it
+            given["suppress_tokens"] = [*before, placeholder]
         options = {"max_new_tokens": NEW, "min_new_tokens": NEW, "do_sample": False, **MODES[mode]}
         made: Tensor = self.model.generate(*([] if ids is None else [ids]), **given, **options)
         return made

@@ -19,6 +19,7 @@ from torch import Tensor, nn
 from adapters.models import VOCABULARY, _draw
 
 IMAGE_TOKEN_INDEX, IGNORE_INDEX = -200, -100
+PREPARE = "prepare_inputs_labels_for_multimodal"
 SIDE, PATCH = 28, 7
 PATCHES = (SIDE // PATCH) ** 2
 PINPOINTS = [[28, 56], [56, 28], [56, 56], [84, 28], [28, 84]]
@@ -68,6 +69,53 @@ class LlavaModel(hf.LlamaModel):
 
 
 class Splicing:
+    """What forks share: `features` of all images become embeddings."""
+
+    def prepare_inputs_labels_for_multimodal(
+        self, input_ids, position_ids, attention_mask, past_key_values, labels, images, image_sizes=None
+    ):
+        if images is None or input_ids.shape[1] == 1:
+            return input_ids, position_ids, attention_mask, past_key_values, None, labels
+        features = iter(self.features(images, image_sizes))
+        real = torch.ones_like(input_ids).bool() if attention_mask is None else attention_mask.bool()
+        marks = torch.full_like(input_ids, IGNORE_INDEX) if labels is None else labels
+        limit = getattr(self.config, "tokenizer_model_max_length", None)
+        spliced = []
+        for ids, mine, mask in zip(input_ids, marks, real, strict=True):
+            ids, mine = ids[mask], mine[mask]
+            embeds, own, start = [], [], 0
+            for stop in [*(ids == IMAGE_TOKEN_INDEX).nonzero().flatten().tolist(), len(ids)]:
+                embeds.append(self.get_input_embeddings()(ids[start:stop]))
+                own.append(mine[start:stop])
+                if stop < len(ids):
+                    embeds.append(next(features))
+                    own.append(mine.new_full((len(embeds[-1]),), IGNORE_INDEX))
+                start = stop + 1
+            if len(embeds) == 1:
+                embeds.append(next(features)[:0])  # a prompt without a placeholder takes an image all the same
+            spliced.append((torch.cat(embeds)[:limit], torch.cat(own)[:limit]))
+        longest = max(len(row) for row, _ in spliced)
+        embeds = torch.stack([self.padded(row, longest, 0) for row, _ in spliced])
+        made = torch.stack([self.padded(own, longest, IGNORE_INDEX) for _, own in spliced])
+        counts = [len(row) for row, _ in spliced]
+        mask = torch.stack([self.padded(torch.ones(n, dtype=torch.bool), longest, 0) for n in counts])
+        positions = torch.stack([self.padded(torch.arange(n), longest, 0) for n in counts])
+        return (
+            None,
+            None if position_ids is None else positions.to(position_ids),
+            None if attention_mask is None else mask.to(attention_mask),
+            past_key_values,
+            embeds,
+            None if labels is None else made,
+        )
+
+    def padded(self, row: Tensor, length: int, fill: float) -> Tensor:
+        pad = row.new_full((length - len(row), *row.shape[1:]), fill)
+        left = getattr(self.config, "tokenizer_padding_side", "right") == "left"
+        return torch.cat([pad, row] if left else [row, pad])
+
+
+class Merging(Splicing):
     """What the codebase mixes into its causal models."""
 
     def get_vision_tower(self) -> Any:
@@ -102,51 +150,8 @@ class Splicing:
         encoded = self.encode_images(torch.cat(tiles)).split([len(image) for image in tiles])
         return [self.merged(rows, None if sizes is None else sizes[i]) for i, rows in enumerate(encoded)]
 
-    def prepare_inputs_labels_for_multimodal(
-        self, input_ids, position_ids, attention_mask, past_key_values, labels, images, image_sizes=None
-    ):
-        if self.get_vision_tower() is None or images is None or input_ids.shape[1] == 1:
-            return input_ids, position_ids, attention_mask, past_key_values, None, labels
-        features = iter(self.features(images, image_sizes))
-        real = torch.ones_like(input_ids).bool() if attention_mask is None else attention_mask.bool()
-        marks = torch.full_like(input_ids, IGNORE_INDEX) if labels is None else labels
-        limit = getattr(self.config, "tokenizer_model_max_length", None)
-        spliced = []
-        for ids, mine, mask in zip(input_ids, marks, real, strict=True):
-            ids, mine = ids[mask], mine[mask]
-            embeds, own, start = [], [], 0
-            for stop in [*(ids == IMAGE_TOKEN_INDEX).nonzero().flatten().tolist(), len(ids)]:
-                embeds.append(self.get_model().embed_tokens(ids[start:stop]))
-                own.append(mine[start:stop])
-                if stop < len(ids):
-                    embeds.append(next(features))
-                    own.append(mine.new_full((len(embeds[-1]),), IGNORE_INDEX))
-                start = stop + 1
-            if len(embeds) == 1:
-                embeds.append(next(features)[:0])  # a prompt without a placeholder takes an image all the same
-            spliced.append((torch.cat(embeds)[:limit], torch.cat(own)[:limit]))
-        longest = max(len(row) for row, _ in spliced)
-        embeds = torch.stack([self.padded(row, longest, 0) for row, _ in spliced])
-        made = torch.stack([self.padded(own, longest, IGNORE_INDEX) for _, own in spliced])
-        counts = [len(row) for row, _ in spliced]
-        mask = torch.stack([self.padded(torch.ones(n, dtype=torch.bool), longest, 0) for n in counts])
-        positions = torch.stack([self.padded(torch.arange(n), longest, 0) for n in counts])
-        return (
-            None,
-            None if position_ids is None else positions.to(position_ids),
-            None if attention_mask is None else mask.to(attention_mask),
-            past_key_values,
-            embeds,
-            None if labels is None else made,
-        )
 
-    def padded(self, row: Tensor, length: int, fill: float) -> Tensor:
-        pad = row.new_full((length - len(row), *row.shape[1:]), fill)
-        left = getattr(self.config, "tokenizer_padding_side", "right") == "left"
-        return torch.cat([pad, row] if left else [row, pad])
-
-
-class LlavaForCausalLM(hf.LlamaForCausalLM, Splicing):
+class LlavaForCausalLM(hf.LlamaForCausalLM, Merging):
     config_class = Config
 
     def __init__(self, config: Any) -> None:

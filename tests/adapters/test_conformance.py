@@ -93,7 +93,7 @@ CASES: dict[str, dict[str, Case]] = {
 """By adapter, by kind of model. An adapter that is registered has to be here."""
 
 
-ELSEWHERE = {"llava_original": "test_llava_original.py"}
+ELSEWHERE = {"llava_original": "test_llava_original.py", "tinyllava": "test_llava_forks.py"}
 """Adapters of other hosts, and the tests that run the kit on them."""
 
 

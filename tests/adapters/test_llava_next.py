@@ -521,3 +521,17 @@ def test_no_images_and_no_sizes() -> None:
         assert torch.equal(logits(model, given.inputs), logits(model, given.inputs))
         assert pruning.plan([]).images == ()
     assert not pruning.receipt
+
+
+def test_an_order_that_newlines_stand_in_the_way_of_is_refused_when_attaching() -> None:
+    model = next_model()
+    given, before = prompts(model, [3, (40, 50), 4]), snapshot(model)
+    why = "visionzip@8: with `order: stages`.*`adapter: {name: llava_next, newlines: drop}`, or set `order: raster`"
+    with pytest.raises(scope.AdapterError, match=why):
+        scope.Pruner("visionzip@8").attach(model)
+    assert not diff(before, snapshot(model))
+    paper = {"name": "llava_next", "layout": "paper2880"}
+    for way in ({"adapter": {"name": "llava_next", "newlines": "drop"}}, {"order": "raster"}, {"adapter": paper}):
+        with scope.Pruner({"recipe": "visionzip", "budget": 8, **way}).attach(model) as pruning:
+            logits(model, given.inputs)
+        assert pruning.receipt.kept == 8

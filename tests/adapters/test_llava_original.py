@@ -612,13 +612,11 @@ def test_a_filled_cache_is_refused() -> None:
 
 
 def test_models_of_other_shapes_are_refused() -> None:
-    def changed(change: Any) -> Any:
-        model = copy.deepcopy(shared("1.5"))
-        change(model)
-        return model
+    """At attaching, by the attribute that is in the way, and nothing is left behind."""
+    original = type(shared("1.5"))
 
-    class Fork(type(shared("1.5"))):
-        def prepare_inputs_labels_for_multimodal(self, input_ids, attention_mask, images, modalities):
+    class Fork(original):
+        def prepare_inputs_labels_for_multimodal(self, input_ids, attention_mask, images, cameras):
             return input_ids
 
     def fork(model: Any) -> None:
@@ -627,19 +625,46 @@ def test_models_of_other_shapes_are_refused() -> None:
     def scales(model: Any) -> None:
         model.get_vision_tower().s2_scales = [28, 56]
 
+    def joined(model: Any) -> None:
+        picked = model.get_vision_tower().picked
+        model.get_vision_tower().picked = lambda pictures: picked(pictures) * 2
+
+    def shrinking(model: Any) -> None:
+        model.model.mm_projector.insert(0, nn.MaxPool2d((2, 1)))
+
+    def scaled(model: Any) -> None:
+        model.encode_images = lambda pictures: original.encode_images(model, pictures) * 2
+
     def replaced(model: Any) -> None:
         model.prepare_inputs_labels_for_multimodal = lambda *args: args
 
     def unloaded(model: Any) -> None:
         del model.get_vision_tower().vision_tower
+        model.get_vision_tower().is_loaded = False
+
+    def towerless(model: Any) -> None:
+        model.model.vision_tower = None
+
+    def skipping(model: Any) -> None:
+        model.config.use_pos_skipping = True
+
+    def feature(model: Any) -> None:
+        model.get_vision_tower().select_feature = "slicefour_patch"
 
     for change, wanted in {
-        fork: "takes input_ids, attention_mask, images, modalities; the original codebase's takes input_ids, position",
-        scales: "S2 tower",
+        fork: "takes input_ids, attention_mask, images, cameras; labels, past_key_values, position_ids is missing",
+        scales: r"get_vision_tower\(\).s2_scales.*S2.*docs/write-an-adapter.md",
+        joined: r"get_model\(\).mm_projector is given is not one hidden state.*docs/write-an-adapter.md",
+        shrinking: r"mm_projector makes \(1, 8\) of \(1, 16\).*docs/write-an-adapter.md",
+        scaled: "encode_images changes what.*docs/write-an-adapter.md",
         replaced: "replaced on this instance",
-        unloaded: "no 'vision_tower' in Tower",
+        unloaded: r"call model.get_vision_tower\(\).load_model\(\) first",
+        towerless: r"get_vision_tower\(\) is None",
+        skipping: "config.use_pos_skipping.*docs/write-an-adapter.md",
+        feature: "select_feature = 'slicefour_patch' is not served.*docs/write-an-adapter.md",
     }.items():
-        model = changed(change)
+        model = copy.deepcopy(shared("1.5"))
+        change(model)
         before = snapshot(model)
         with pytest.raises(scope.AdapterError, match=wanted):
             keeping(5).attach(model)
@@ -658,10 +683,27 @@ def test_features_that_are_changed_on_their_way_are_refused(kind: str) -> None:
             rows = super().merged(tiles, size)
             return (rows[::2] + rows[1::2]) / 2 if kind == "pooled" else rows + 0.5
 
-    model, given = copy.deepcopy(shared("1.6")), prompts("1.6", [3, ODD, 4])
+    model = copy.deepcopy(shared("1.6"))
     model.__class__ = Fork
-    with keeping(5).attach(model), pytest.raises(scope.AttachError, match="features changed between encode_images"):
-        logits(model, given)
+    why = "mm_patch_merge_type = 'spatial_unpad'.*features changed between encode_images.*docs/write-an-adapter.md"
+    with pytest.raises(scope.AdapterError, match=why):
+        keeping(5).attach(model)
+
+
+def test_an_order_that_newlines_stand_in_the_way_of_is_refused() -> None:
+    model, given = shared("1.6"), prompts("1.6", *MIXED)
+    before = snapshot(model)
+    why = "`order: stages`.*`adapter: {name: llava_original, newlines: drop}`, or set `order: raster`"
+    with pytest.raises(scope.AdapterError, match=why):
+        scope.Pruner("visionzip@8").attach(model)
+    assert differences(before, snapshot(model)) == []
+    for way in ({"adapter": {"name": "llava_original", "newlines": "drop"}}, {"order": "raster"}):
+        with scope.Pruner({"recipe": "visionzip", "budget": 8, **way}).attach(model) as pruning:
+            logits(model, given)
+        assert pruning.receipt.kept == 24
+    with scope.Pruner("visionzip@8").attach(shared("1.6 padded")) as pruning:
+        logits(shared("1.6 padded"), prompts("1.6 padded", *MIXED))
+    assert pruning.receipt.kept == 24
 
 
 def test_only_this_adapter_matches() -> None:

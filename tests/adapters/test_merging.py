@@ -449,7 +449,7 @@ def test_a_merger_that_changes_nothing_changes_nothing_wherever_it_is_allowed(
 
 
 def test_every_adapter_is_among_them() -> None:
-    assert {*examples(), "llava_original"} == set(scope.default_registry().names("adapter"))
+    assert {*examples(), "llava_original", "tinyllava"} == set(scope.default_registry().names("adapter"))
 
 
 def test_features_kept_beside_the_rows_allow_no_rows_in_other_places(registry: scope.Registry) -> None:

@@ -17,6 +17,7 @@ from scope_adapters.adapters.qwen2_5_vl import Qwen25VL, Qwen25VLSpec
 from scope_adapters.adapters.qwen2_vl import Qwen2VL, Qwen2VLSpec
 from scope_adapters.adapters.qwen3_vl import Qwen3VL, Qwen3VLSpec
 from scope_adapters.adapters.smolvlm import SmolVLM, SmolVLMSpec
+from scope_adapters.adapters.tinyllava import TinyLlava, TinyLlavaSpec
 from scope_adapters.adapters.vipllava import VipLlava, VipLlavaSpec
 from scope_core import Entry, hookimpl
 
@@ -111,8 +112,15 @@ def scope_adapters() -> Iterable[Entry]:
     yield Entry(
         LlavaOriginalSpec,
         LlavaOriginal,
-        "LLaVA-1.5 and 1.6 in the original codebase (haotian-liu/LLaVA)",
+        "LLaVA-1.5 and 1.6 in the original codebase (haotian-liu/LLaVA), LLaVA-NeXT's repository, Bunny",
         paper="LLaVA-1.5, arXiv 2310.03744",
+        requires=("scope-core[hf]",),
+    )
+    yield Entry(
+        TinyLlavaSpec,
+        TinyLlava,
+        "TinyLLaVA in its own codebase (TinyLLaVA_Factory)",
+        paper="TinyLLaVA, arXiv 2402.14289",
         requires=("scope-core[hf]",),
     )
     yield Entry(

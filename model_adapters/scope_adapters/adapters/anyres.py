@@ -23,7 +23,7 @@ from scope_core import AdapterError, Declaration, ImageLayout, Layout, replace_a
 if TYPE_CHECKING:
     from torch import Tensor
 
-    from scope_core import Attachment, VisualTokens
+    from scope_core import Attachment, Pruner, VisualTokens
 
 
 @dataclass(frozen=True)
@@ -107,6 +107,17 @@ class AnyRes(Llava):
         for name in self.functions:
             own_function(base, name)
         return declaration
+
+    def install(self, model: Any, attachment: Attachment, undo: ExitStack) -> None:
+        """Also refuse an order that newline tokens stand in the way of."""
+        if self.has_newlines:
+            check_order(attachment.pruner, self.newlines, str(self.spec.name))
+        super().install(model, attachment, undo)
+
+    @property
+    def has_newlines(self) -> bool:
+        """Whether newline tokens stand between candidates."""
+        return True
 
     def layout(self, model: Any, sizes: Sequence[tuple[int, int]]) -> Layout:
         """Each image as if it were the only one of its prompt. No picture is needed."""
@@ -213,6 +224,20 @@ def separators(packings: Sequence[Packing], newlines: str) -> Callable[[int, Ten
         return newline if newlines == "keep" else newline & False
 
     return stay
+
+
+def check_order(pruner: Pruner, newlines: str, adapter: str) -> None:
+    """Refuse an order in which kept tokens leave their rows while newline tokens between the rows stay.
+
+    Raises:
+        AdapterError: names the order, and the two ways out.
+    """
+    order = pruner.spec.order
+    if order != "raster" and newlines != "drop":
+        raise AdapterError(
+            f"{pruner.label}: with `order: {order}` kept tokens leave their rows, and newline tokens between the rows "
+            f"stay; drop them with `adapter: {{name: {adapter}, newlines: drop}}`, or set `order: raster`"
+        )
 
 
 def numbered(tokens: VisualTokens, counts: Sequence[int]) -> VisualTokens:

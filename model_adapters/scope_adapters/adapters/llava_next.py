@@ -60,6 +60,11 @@ class LlavaNext(AnyRes):
         """The spec's."""
         return str(self.spec.newlines)
 
+    @property
+    def has_newlines(self) -> bool:
+        """Not in ``paper2880``."""
+        return bool(self.spec.layout == "faithful")
+
     def check(self, model: Any) -> Declaration:
         """Not inside the language model where not all tokens could reach it."""
         declaration = super().check(model)

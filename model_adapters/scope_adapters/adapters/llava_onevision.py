@@ -7,7 +7,8 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Literal
 
 from scope_adapters.adapters.anyres import AnyRes, Packing
-from scope_core import ComponentSpec, Declaration, parse_signal
+from scope_adapters.adapters.mixed import mixed_tokens
+from scope_core import ComponentSpec, Declaration
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -57,48 +58,12 @@ class LlavaOnevision(AnyRes):
     ) -> VisualTokens:
         """By patch where every row is one; by packing all that tokens carry where some rows mix patches."""
         import torch
-        from torch.nn.utils.rnn import pad_sequence
-
-        from scope_core import VisualTokens
 
         if not any(packing.mixed for packing in packings):
             return super().tokens(base, tiles, packings, images)
         counts = [packing.patches // tiles.shape[1] for packing in packings]
 
-        def packed(tensor: Tensor) -> Tensor:
-            flat = tensor.reshape(*tensor.shape[:2], -1)
-            rows = self.packed(base, torch.split(flat, counts), images, flat.new_zeros(flat.shape[-1]))
-            each = [row[packing.places.to(row.device)] for row, packing in zip(rows, packings, strict=True)]
-            joined = pad_sequence(each, True)
-            return joined.view(*joined.shape[:2], *tensor.shape[2:])
+        def pack(flat: Tensor) -> list[Tensor]:
+            return self.packed(base, torch.split(flat, counts), images, flat.new_zeros(flat.shape[-1]))
 
-        def signal(name: str, tensor: Tensor) -> Tensor:
-            axis = 1 if parse_signal(name)[0] in ("vision.hidden", "projected") else 2
-            return packed(tensor.movedim(axis, 1)).movedim(1, axis)
-
-        def plane(of_each: Sequence[Tensor]) -> Tensor:
-            return pad_sequence(list(of_each), True, -1).to(tiles.device)
-
-        cells = [_cells(packing, tiles) for packing in packings]
-        tile = plane([torch.arange(len(p.tiles)).repeat_interleave(torch.tensor(p.tiles)) for p in packings])
-        return VisualTokens.of(
-            packed(tiles.features),
-            valid=tile >= 0,
-            row=plane([row for row, _ in cells]),
-            col=plane([col for _, col in cells]),
-            tile=tile,
-            signals=tiles.signals.map(signal),
-        )
-
-
-def _cells(packing: Packing, tiles: VisualTokens) -> tuple[Tensor, Tensor]:
-    """(N,) rows and columns: of the patch in its tile, or of the token in the interpolated picture."""
-    import torch
-
-    row, col = tiles.row[0].cpu(), tiles.col[0].cpu()
-    if not packing.mixed:
-        return row[packing.source % len(row)], col[packing.source % len(row)]
-    beyond = packing.places[len(row) :]
-    line = packing.newline.cumsum(0)[beyond]
-    first = torch.cat([beyond[:1], beyond[1:][line.diff() > 0]])
-    return torch.cat([row, line]), torch.cat([col, beyond - first[line]])
+        return mixed_tokens(tiles, packings, pack)

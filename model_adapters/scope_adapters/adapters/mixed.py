@@ -1,0 +1,67 @@
+"""Tokens of images in which some rows mix patches: the model's own packing runs on all that tokens carry."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING
+
+from scope_core import parse_signal
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    from scope_adapters.adapters.anyres import Packing
+    from scope_core import VisualTokens
+
+
+def mixed_tokens(
+    tiles: VisualTokens, packings: Sequence[Packing], pack: Callable[[Tensor], Sequence[Tensor]]
+) -> VisualTokens:
+    """One group per image from one group per tile, where some rows mix patches: packing runs on all that tokens carry.
+
+    Args:
+        tiles: Tokens, one group per tile.
+        packings: Of each image.
+        pack: (T, n, C) values of all tiles -> (R_i, C) per image, by the model's own packing.
+    """
+    import torch
+    from torch.nn.utils.rnn import pad_sequence
+
+    from scope_core import VisualTokens
+
+    def packed(tensor: Tensor) -> Tensor:
+        rows = pack(tensor.reshape(*tensor.shape[:2], -1))
+        each = [row[packing.places.to(row.device)] for row, packing in zip(rows, packings, strict=True)]
+        joined = pad_sequence(each, True)
+        return joined.view(*joined.shape[:2], *tensor.shape[2:])
+
+    def signal(name: str, tensor: Tensor) -> Tensor:
+        axis = 1 if parse_signal(name)[0] in ("vision.hidden", "projected") else 2
+        return packed(tensor.movedim(axis, 1)).movedim(1, axis)
+
+    def plane(of_each: Sequence[Tensor]) -> Tensor:
+        return pad_sequence(list(of_each), True, -1).to(tiles.device)
+
+    cells = [_cells(packing, tiles) for packing in packings]
+    tile = plane([torch.arange(len(p.tiles)).repeat_interleave(torch.tensor(p.tiles)) for p in packings])
+    return VisualTokens.of(
+        packed(tiles.features),
+        valid=tile >= 0,
+        row=plane([row for row, _ in cells]),
+        col=plane([col for _, col in cells]),
+        tile=tile,
+        signals=tiles.signals.map(signal),
+    )
+
+
+def _cells(packing: Packing, tiles: VisualTokens) -> tuple[Tensor, Tensor]:
+    """(N,) rows and columns: of the patch in its tile, or of the token in the interpolated picture."""
+    import torch
+
+    row, col = tiles.row[0].cpu(), tiles.col[0].cpu()
+    if not packing.mixed:
+        return row[packing.source % len(row)], col[packing.source % len(row)]
+    beyond = packing.places[len(row) :]
+    line = packing.newline.cumsum(0)[beyond]
+    first = torch.cat([beyond[:1], beyond[1:][line.diff() > 0]])
+    return torch.cat([row, line]), torch.cat([col, beyond - first[line]])
