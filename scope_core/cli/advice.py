@@ -6,6 +6,7 @@ import importlib.metadata
 import re
 from collections.abc import Sequence
 
+from scope_core.cli.packages import extra_packages, installed
 from scope_core.discovery import HOME
 
 APART = "python -m venv scope && scope/bin/pip install"
@@ -75,6 +76,19 @@ def change(package: str, versions: Sequence[str], *, extra: str = "", least: boo
     wanted = ",".join([f"{'>=' if least else '=='}{fitting[-1]}", *(dict.fromkeys(clauses) if least else ())])
     command = f"pip install '{package}{wanted}'"
     return f"{command}, or an environment of its own where your own code needs another: {apart}" if extra else command
+
+
+def install(package: str) -> str:
+    """The command that brings ``package`` (``"timm"``, ``"scope-core[hf]"``), or how to do without.
+
+    An extra whose packages are here in older versions would change them, so `change` says whether that may be.
+    """
+    name, _, extra = package.rstrip("]").partition("[")
+    for inner, least in extra_packages(name).get(extra, ()) if extra else ():
+        version = installed(inner)
+        if version and numbers(version) < numbers(least):
+            return change(inner, [least], extra=extra, least=True)
+    return f"pip install '{package}'"
 
 
 def _plain(name: str) -> str:

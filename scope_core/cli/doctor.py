@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import platform
 from collections import Counter
 from importlib.metadata import entry_points
 from typing import Annotated, Any
@@ -11,11 +10,11 @@ import typer
 from rich.console import Group
 from rich.text import Text
 
-import scope_core
-from scope_core.cli.advice import change, numbers
+from scope_core.cli.advice import install
 from scope_core.cli.listing import origin_of
 from scope_core.cli.output import out, progress, show_json, table, working
-from scope_core.cli.packages import extra_packages, installed, missing_packages, requirement
+from scope_core.cli.package_rows import judge, package_rows
+from scope_core.cli.packages import missing_packages
 from scope_core.cli.self_checks import run_checks, those_to_run
 from scope_core.cli.shell import Code
 from scope_core.cli.state import State, state_of
@@ -23,9 +22,6 @@ from scope_core.discovery import GROUP, HOME
 from scope_core.errors import MissingDependencyError, PluginError, ScopeError
 from scope_core.pruner_spec import read_spec
 from scope_core.registry import Record, Registry
-
-DEVELOPMENT = ("kit", "test", "dev", "all", "docs")
-"""Extras that nobody misses who only uses the package."""
 
 
 def doctor(
@@ -56,7 +52,8 @@ def examine(state: State) -> dict[str, Any]:
     state.quiet_plugins = True
     problems: list[dict[str, str]] = []
     notes: list[str] = []
-    packages = _packages(problems, notes)
+    packages = package_rows()
+    judge(packages, problems, notes)
     try:
         registry = state.registry
     except PluginError as error:  # strict mode, or a plugin of the command line
@@ -83,7 +80,7 @@ def examine(state: State) -> dict[str, Any]:
     for record in (record for kind in registry.kinds() for record in registry.records(kind)):
         _check(record, registry, problems, notes, waiting)
     for package, names in waiting.items():
-        notes.append(f"to use {', '.join(names)}: pip install '{package}'")
+        notes.append(f"to use {', '.join(names)}: {install(package)}")
     return {
         "registry": registry,
         "ok": not problems,
@@ -94,40 +91,6 @@ def examine(state: State) -> dict[str, Any]:
         "recipes_checked": len(registry.records("recipe")),
         "notes": list(dict.fromkeys(notes)),
     }
-
-
-def _packages(problems: list[dict[str, str]], notes: list[str]) -> list[dict[str, Any]]:
-    """Every package that scope-core can use: its version, who needs it, and whether it is new enough."""
-    wanted: dict[str, dict[str, Any]] = {}
-    for extra, needs in extra_packages(HOME).items():
-        for package, least in needs if extra not in DEVELOPMENT else ():
-            row = wanted.setdefault(
-                package, {"package": package, "version": installed(package), "needs": least, "for": []}
-            )
-            row["for"].append(extra or "always")
-    rows = [
-        {"package": "python", "version": platform.python_version(), "needs": "", "for": ["always"]},
-        {"package": HOME, "version": scope_core.__version__, "needs": "", "for": ["always"]},
-        *wanted.values(),
-    ]
-    for row in rows:
-        old = bool(row["version"] and row["needs"]) and numbers(row["version"]) < numbers(row["needs"])
-        base = "always" in row["for"]
-        row["state"] = "too old" if old else "ok" if row["version"] else "missing"
-        row["fix"] = "" if row["state"] == "ok" else f"pip install '{requirement(HOME, row['package'])}'"
-        given = (
-            f"{row['package']}: {row['version']} is older than {row['needs']}"
-            if old
-            else f"{row['package']}: not installed"
-        )
-        if old:
-            extra = "" if base else row["for"][0]
-            row["fix"] = change(row["package"], [row["needs"]], extra=extra, least=True)
-        if old and not base:  # the host's own version: what needs a later one is left out
-            notes.append(f"{given}, which {', '.join(row['for'])} would need: {row['fix']}")
-        elif old or (base and not row["version"]):
-            problems.append({"what": given, "fix": row["fix"]})
-    return rows
 
 
 def _check(

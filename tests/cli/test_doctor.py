@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from cli.conftest import Ran
-from scope_core.cli import advice, doctor, packages
+from scope_core.cli import advice, package_rows, packages, self_checks
 
 
 def test_all_is_well(scope_: Callable[..., Ran], registry) -> None:
@@ -136,15 +136,24 @@ def test_no_change_is_advised_that_an_installed_distribution_forbids(installed: 
     assert advised.endswith("pip install 'scope-core[hf]'")
 
 
+def test_an_extra_that_would_change_what_the_host_needs_is_not_advised(
+    monkeypatch: pytest.MonkeyPatch, installed: Callable[..., None]
+) -> None:
+    assert advice.install("scope-core[hf]") == "pip install 'scope-core[hf]'"
+    installed("acme-llava", "1.2.2", "transformers==4.37.2")
+    have = advice.installed
+    monkeypatch.setattr(advice, "installed", lambda package: "4.37.2" if package == "transformers" else have(package))
+    assert advice.install("scope-core[hf]").startswith("do not change transformers here: acme-llava 1.2.2 needs ")
+    assert advice.install("num2words") == "pip install 'num2words'"
+
+
 def test_a_host_with_an_old_library_is_left_as_it_is(
     scope_: Callable[..., Ran], monkeypatch: pytest.MonkeyPatch, installed: Callable[..., None]
 ) -> None:
     """The original LLaVA's transformers is too old for the Hugging Face adapters: that is no problem, and stays so."""
-    from scope_core.cli import self_checks
-
     installed("acme-llava", "1.2.2", "transformers==4.37.2")
-    have = doctor.installed
-    for module in (doctor, self_checks):
+    have = package_rows.installed
+    for module in (package_rows, self_checks, advice):
         monkeypatch.setattr(
             module, "installed", lambda package: "4.37.2" if package == "transformers" else have(package)
         )
@@ -153,6 +162,9 @@ def test_a_host_with_an_old_library_is_left_as_it_is(
     (note,) = (note for note in ran.json["notes"] if note.startswith("transformers"))
     assert note.startswith("transformers: 4.37.2 is older than ")
     assert "do not change transformers here: acme-llava 1.2.2 needs transformers==4.37.2" in note
+    advised = {row["package"]: row["fix"] for row in ran.json["packages"] if row["state"] != "ok"}
+    assert advised["transformers"].startswith("do not change transformers here: acme-llava 1.2.2 needs ")
+    assert {advised.get("vllm"), advised.get("lmms-eval")} <= {advised["transformers"], None}  # made of the extra hf
     assert "pip install 'transformers" not in str(ran.json)
     rows = {row["check"]: row for row in ran.json["checks"]}
     assert rows["prunes_inside_llm"]["state"] == "left out"
@@ -250,8 +262,8 @@ def test_a_plugin_for_another_contract_is_shown_with_the_fix(
 
 def test_old_and_missing_packages(scope_: Callable[..., Ran], monkeypatch: pytest.MonkeyPatch) -> None:
     versions = {"pluggy": "0.9", "timm": None}
-    have = doctor.installed
-    monkeypatch.setattr(doctor, "installed", lambda package: versions.get(package, have(package)))
+    have = package_rows.installed
+    monkeypatch.setattr(package_rows, "installed", lambda package: versions.get(package, have(package)))
     ran = scope_("doctor", "--quick", "--json")
     assert ran.code == 1
     assert [problem["what"] for problem in ran.json["problems"]] == ["pluggy: 0.9 is older than 1.5"]
