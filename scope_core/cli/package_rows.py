@@ -32,11 +32,9 @@ def package_rows() -> list[dict[str, Any]]:
         blocked = [_blocked(extra, old_for) for extra in row["for"]]
         if row["state"] == "missing" and all(blocked):  # it would come with a change that is not advised
             row["fix"] = blocked[0]
-    return [
-        {"package": "python", "version": platform.python_version(), "needs": "", "for": ["always"], "state": "ok", "fix": ""},
-        {"package": HOME, "version": scope_core.__version__, "needs": "", "for": ["always"], "state": "ok", "fix": ""},
-        *wanted.values(),
-    ]  # fmt: skip
+    ours = {"python": platform.python_version(), HOME: scope_core.__version__}
+    always = {"needs": "", "for": ["always"], "state": "ok", "fix": ""}
+    return [*({"package": name, "version": version, **always} for name, version in ours.items()), *wanted.values()]
 
 
 def judge(rows: list[dict[str, Any]], problems: list[dict[str, str]], notes: list[str]) -> None:
