@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import re
-import tomllib
 
 import pytest
 
 from docs.pages import ROOT
 from scope_core.cli.advice import allows, numbers
+
+try:
+    import tomllib
+except ModuleNotFoundError:  # Python 3.10, where pytest brings the same under this name
+    import tomli as tomllib
 
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text("utf-8"))["project"]
 MATRIX = tomllib.loads((ROOT / "scripts" / "matrix.toml").read_text("utf-8"))
