@@ -447,10 +447,26 @@ def error_tree() -> str:
     return "```\n" + "\n".join(tree) + "\n```"
 
 
+def compatibility() -> str:
+    """Table of the environments in which the tests were run, from what `scripts/matrix` wrote."""
+    from scope_adapters.checks import tested
+
+    packages = ("python", *tested.PACKAGES, "numpy")
+    head = ("row", *packages, "passed", "failed", "skipped", "tested on")
+    return table(
+        head,
+        (
+            (f"`{name}`", *(row[what] for what in packages), row["passed"], row["failed"], row["skipped"], row["date"])
+            for name, row in tested.rows().items()
+        ),
+    )
+
+
 GROUPS: dict[str, str] = {
     "Configure and run": "Pruner select load PrunerSpec Selection Receipt ImageReceipt Attachment VisualTokens Signals",
     "Plan": "Layout ImageLayout Plan Span Group apportion fill units",
-    "Find plugins": "CONTRACT default_registry discover Registry Entry Recipe ZooEntry Command hookimpl PluginWarning",
+    "Find plugins": "CONTRACT default_registry discover Registry Entry Recipe ZooEntry Command Check Finding hookimpl "
+    "PluginWarning",
     "Write parts": "ComponentSpec Slot SignalName Part SaliencySource SimilarityMetric CoverageFunction Combiner "
     "Optimizer Selector Budget Partition Constraint Merger PositionPolicy",
     "Write optimizers and selectors": "Problem Picks Blocks greedy rank scores by_group matrix_bytes check_matrix",
@@ -600,6 +616,7 @@ SECTIONS: dict[str, Callable[[], str]] = {
     "exit-codes": exit_codes,
     "commands": commands,
     "compare-json": compare_json,
+    "compatibility": compatibility,
 }
 
 if __name__ == "__main__":

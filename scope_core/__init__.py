@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from scope_core.discovery import PluginWarning, default_registry, discover
     from scope_core.encoding import Asked, Encoding, Memo
     from scope_core.engine import Problem, greedy, rank, scores
-    from scope_core.entries import Command, Entry, Recipe, ZooEntry
+    from scope_core.entries import Check, Command, Entry, Finding, Recipe, ZooEntry
     from scope_core.errors import (
         AdapterError,
         AttachError,
@@ -96,7 +96,7 @@ _HOMES = {
     "pruner": "Pruner load select",
     "pruner_spec": "PrunerSpec",
     "receipt": "ImageReceipt Receipt",
-    "entries": "Command Entry Recipe ZooEntry",
+    "entries": "Check Command Entry Finding Recipe ZooEntry",
     "registry": "Registry",
     "selection": "Selection",
     "signals": "Offer SignalName Signals parse_signal",
@@ -117,6 +117,7 @@ __all__ = [
     "Box",
     "Budget",
     "BudgetError",
+    "Check",
     "Combiner",
     "Command",
     "ComponentSpec",
@@ -126,6 +127,7 @@ __all__ = [
     "Encoding",
     "Entry",
     "Example",
+    "Finding",
     "Group",
     "ImageLayout",
     "ImageReceipt",

@@ -1,4 +1,4 @@
-"""What registration hooks yield: parts, recipes, zoo entries and commands, as data."""
+"""What registration hooks yield: parts, recipes, zoo entries, commands and self-checks, as data."""
 
 from __future__ import annotations
 
@@ -82,6 +82,53 @@ class Command:
     def load(self, where: str = "") -> Any:
         """The function. Raises `MissingDependencyError`, or `PluginError` for any other failure to import it."""
         return import_target(self.target, where or f"command '{self.name}'", self.requires)
+
+
+@dataclass(frozen=True)
+class Check:
+    """A self-check that a plugin adds to ``scope doctor``.
+
+    Attributes:
+        name: e.g. ``"prunes_inside_llm"``; ``"acme.attaches"`` from other packages than scope-core.
+        target: ``"package.module:function"``, imported when the check is run. It is called with the registry and
+            returns an iterable of `Finding`, usually one; what it raises is a problem, but for
+            `MissingDependencyError`, which says that there is nothing to check here.
+        summary: One line: what is checked.
+        tries: Something is run, so ``scope doctor --quick`` leaves it out.
+        paper: Where it is from.
+        requires: Packages the target imports, as pip names. Where one is missing, or older than the package that gives
+            this check asks for, the check is left out.
+    """
+
+    name: str
+    target: str
+    summary: str
+    tries: bool = True
+    paper: str = ""
+    requires: tuple[str, ...] = ()
+
+    def load(self, where: str = "") -> Any:
+        """The function. Raises `MissingDependencyError`, or `PluginError` for any other failure to import it."""
+        return import_target(self.target, where or f"check '{self.name}'", self.requires)
+
+
+@dataclass(frozen=True)
+class Finding:
+    """What a self-check has found.
+
+    Attributes:
+        text: One line.
+        well: False where the user should know of it, e.g. that a version was never tested. Only an exception is a
+            problem.
+        fix: What to do about it.
+        versions: ``{package: versions}`` that would do, the best last. The doctor advises one that no installed
+            distribution forbids, and no change at all where each is forbidden.
+    """
+
+    text: str
+    well: bool = True
+    fix: str = ""
+    versions: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING
 import pluggy
 
 if TYPE_CHECKING:
-    from scope_core.entries import Command, Entry, Recipe, ZooEntry
+    from scope_core.entries import Check, Command, Entry, Recipe, ZooEntry
     from scope_core.receipt import Receipt
 
 PROJECT = "scope_core"
@@ -108,6 +108,11 @@ def scope_zoo() -> Iterable[ZooEntry]:  # type: ignore[empty-body]
 @hookspec
 def scope_commands() -> Iterable[Command]:  # type: ignore[empty-body]
     """Commands of the command line, behind those that core has."""
+
+
+@hookspec
+def scope_checks() -> Iterable[Check]:  # type: ignore[empty-body]
+    """Self-checks that ``scope doctor`` runs."""
 
 
 @hookspec

@@ -64,6 +64,7 @@ KINDS: tuple[Kind, ...] = tuple(
         ("recipe", "scope_recipes", "scope_core.entries:Recipe", "", "a named, complete pruner spec"),
         ("zoo", "scope_zoo", "scope_core.entries:ZooEntry", "", "models and towers that can be loaded by name"),
         ("command", "scope_commands", "scope_core.entries:Command", "", "commands that plugins add to `scope`"),
+        ("check", "scope_checks", "scope_core.entries:Check", "", "self-checks that `scope doctor` runs"),
     )
 )
 

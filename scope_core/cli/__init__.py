@@ -118,7 +118,7 @@ _COMMANDS = (
         'scope run demo:coffee -q "What is this?" --keep 128 --json',
     )),
     ("photos", photos.photos, ("scope photos",)),
-    ("doctor", doctor.doctor, ("scope doctor", "scope doctor --json")),
+    ("doctor", doctor.doctor, ("scope doctor", "scope doctor --quick", "scope doctor --json")),
 )  # fmt: skip
 
 for _name, _function, _examples in _COMMANDS:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import platform
 from collections import Counter
 from importlib.metadata import entry_points
 from typing import Annotated, Any
@@ -11,10 +10,12 @@ import typer
 from rich.console import Group
 from rich.text import Text
 
-import scope_core
+from scope_core.cli.advice import install
 from scope_core.cli.listing import origin_of
-from scope_core.cli.output import out, show_json, table, working
-from scope_core.cli.packages import extra_packages, installed, missing_packages, requirement
+from scope_core.cli.output import out, progress, show_json, table, working
+from scope_core.cli.package_rows import judge, package_rows
+from scope_core.cli.packages import missing_packages
+from scope_core.cli.self_checks import run_checks, those_to_run
 from scope_core.cli.shell import Code
 from scope_core.cli.state import State, state_of
 from scope_core.discovery import GROUP, HOME
@@ -22,14 +23,22 @@ from scope_core.errors import MissingDependencyError, PluginError, ScopeError
 from scope_core.pruner_spec import read_spec
 from scope_core.registry import Record, Registry
 
-DEVELOPMENT = ("kit", "test", "dev", "all", "docs")
-"""Extras that nobody misses who only uses the package."""
 
-
-def doctor(ctx: typer.Context, json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False) -> None:
-    """Check the installation: versions, plugins, recipes. Exit code 1 if anything is broken."""
+def doctor(
+    ctx: typer.Context,
+    quick: Annotated[bool, typer.Option("--quick", help="Look only; prune nothing.")] = False,
+    json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
+) -> None:
+    """Check what is installed, and prune a tiny model in each way. Exit code 1 if anything is broken."""
     with working("examining"):
         facts = examine(state_of(ctx))
+    registry = facts.pop("registry")
+    with progress(len(those_to_run(registry, quick=quick)), "trying") as done:
+        facts["checks"] = run_checks(registry, quick=quick, done=done)
+    for row in facts["checks"]:
+        if row["state"] == "failed":
+            facts["problems"].append({"what": f"{row['about']}: {row['text']}", "fix": row["fix"]})
+    facts["ok"] = not facts["problems"]
     if json:
         show_json(facts)
     else:
@@ -39,10 +48,12 @@ def doctor(ctx: typer.Context, json: Annotated[bool, typer.Option("--json", help
 
 
 def examine(state: State) -> dict[str, Any]:
-    """Everything the doctor looks at, as plain data; ``problems`` is empty where all is well."""
+    """Everything the doctor looks at, as plain data but for the registry; ``problems`` is empty where all is well."""
     state.quiet_plugins = True
     problems: list[dict[str, str]] = []
-    packages = _packages(problems)
+    notes: list[str] = []
+    packages = package_rows()
+    judge(packages, problems, notes)
     try:
         registry = state.registry
     except PluginError as error:  # strict mode, or a plugin of the command line
@@ -65,13 +76,13 @@ def examine(state: State) -> dict[str, Any]:
         )
     if not any(registry.names(kind) for kind in registry.kinds()):
         problems.append({"what": "no parts are installed at all", "fix": f"pip install {HOME} (or pip install -e .)"})
-    notes: list[str] = []
     waiting: dict[str, list[str]] = {}
     for record in (record for kind in registry.kinds() for record in registry.records(kind)):
         _check(record, registry, problems, notes, waiting)
     for package, names in waiting.items():
-        notes.append(f"to use {', '.join(names)}: pip install '{package}'")
+        notes.append(f"to use {', '.join(names)}: {install(package)}")
     return {
+        "registry": registry,
         "ok": not problems,
         "problems": problems,
         "packages": packages,
@@ -80,36 +91,6 @@ def examine(state: State) -> dict[str, Any]:
         "recipes_checked": len(registry.records("recipe")),
         "notes": list(dict.fromkeys(notes)),
     }
-
-
-def _packages(problems: list[dict[str, str]]) -> list[dict[str, Any]]:
-    """Every package that scope-core can use: its version, who needs it, and whether it is new enough."""
-    wanted: dict[str, dict[str, Any]] = {}
-    for extra, needs in extra_packages(HOME).items():
-        for package, least in needs if extra not in DEVELOPMENT else ():
-            row = wanted.setdefault(
-                package, {"package": package, "version": installed(package), "needs": least, "for": []}
-            )
-            row["for"].append(extra or "always")
-    rows = [
-        {"package": "python", "version": platform.python_version(), "needs": "", "for": ["always"]},
-        {"package": HOME, "version": scope_core.__version__, "needs": "", "for": ["always"]},
-        *wanted.values(),
-    ]
-    for row in rows:
-        old = bool(row["version"] and row["needs"]) and _numbers(row["version"]) < _numbers(row["needs"])
-        base = "always" in row["for"]
-        row["state"] = "too old" if old else "ok" if row["version"] else "missing"
-        row["fix"] = "" if row["state"] == "ok" else f"pip install '{requirement(HOME, row['package'])}'"
-        if old or (base and not row["version"]):
-            given = f"{row['version']} is older than {row['needs']}" if old else "not installed"
-            problems.append({"what": f"{row['package']}: {given}", "fix": row["fix"]})
-    return rows
-
-
-def _numbers(version: str) -> tuple[int, ...]:
-    parts = version.split("+")[0].split(".")
-    return tuple(int("".join(c for c in part if c.isdigit()) or 0) for part in parts[:3])
 
 
 def _check(
@@ -139,7 +120,7 @@ def _check(
                     waiting.setdefault(package, []).append(record.name)
             elif missing:
                 raise MissingDependencyError(f"needs: pip install '{' '.join(missing)}'")
-        elif record.kind.name == "command":
+        elif record.kind.name in ("command", "check"):
             record.item.load(what)
         else:
             _ = record.target
@@ -193,6 +174,8 @@ def _print(facts: dict[str, Any]) -> None:
         "disabled": "yellow",
         "too old": "red",
         "failed": "red",
+        "note": "yellow",
+        "left out": "yellow",
     }
 
     def state(text: str) -> Text:
@@ -217,6 +200,9 @@ def _print(facts: dict[str, Any]) -> None:
         Text("plugins", style="bold cyan"),
         table(["from", "entry point", "gives", "state"], plugins),
     ]
+    if facts["checks"]:
+        tried = [(row["about"], state(row["state"]), row["text"], row["fix"]) for row in facts["checks"]]
+        blocks += [Text("tried", style="bold cyan"), table(["what", "state", "seen", "to do"], tried)]
     if facts["disabled"]:
         blocks.append(Text(f"disabled by SCOPE_DISABLE_PLUGINS: {', '.join(facts['disabled'])}", style="yellow"))
     blocks += [Text(f"note: {text}", style="yellow") for text in facts["notes"]]

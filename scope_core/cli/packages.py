@@ -37,6 +37,18 @@ def extra_packages(distribution: str) -> dict[str, list[tuple[str, str]]]:
     return found
 
 
+def extras_within(distribution: str, extra: str) -> set[str]:
+    """An extra and those that it is made of: ``{"demo", "hf", "fast"}``."""
+    found, todo = set[str](), [extra]
+    while todo:
+        outer = todo.pop()
+        found.add(outer)
+        for text in importlib.metadata.requires(distribution) or ():
+            match = re.match(rf"{re.escape(distribution)}\[([^]]*)\].*extra\s*==\s*['\"]{re.escape(outer)}['\"]", text)
+            todo += [inner for inner in match[1].split(",") if inner not in found] if match else []
+    return found
+
+
 def requirement(distribution: str, package: str) -> str:
     """What ``distribution`` asks of ``package``, as pip takes it: ``"timm>=1.0"``."""
     found = (text.partition(";")[0].strip() for text in importlib.metadata.requires(distribution) or ())

@@ -69,9 +69,10 @@ def facts_of(record: Record, registry: Registry) -> dict[str, Any]:
         item = record.item
         keys = ("source", "licence", "parameters", "recipe", "adapter", "requires")
         return {**facts, "type": item.kind, **{key: getattr(item, key) for key in keys}, "loader": item.target}
-    if record.kind.name == "command":
+    if record.kind.name in ("command", "check"):
         item = record.item
-        return {**facts, "requires": item.requires, "loader": item.target, "examples": list(item.examples)}
+        examples = {"examples": list(item.examples)} if record.kind.name == "command" else {}
+        return {**facts, "requires": item.requires, "loader": item.target, **examples}
     target = record.target
     return {
         **facts,

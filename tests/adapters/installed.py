@@ -93,6 +93,6 @@ def beams_mended(model: Any, images: Sequence[int]) -> Iterator[None]:
     if not mixes_up_beams(model, images):
         yield
         return
-    everything = {"recipe": "uniform_grid", "budget": {"name": "ratio", "keep": 1.0}, "at": "projected"}
+    everything = {"recipe": "uniform_grid", "budget": {"name": "ratio", "keep_ratio": 1.0}, "at": "projected"}
     with scope.Pruner(everything).attach(model):
         yield

@@ -13,14 +13,14 @@ import scope_core as scope
 from architecture.sources import sources
 
 PINNED = """
-AdapterError Asked AttachError Attachment Blocks Box Budget BudgetError CONTRACT Combiner Command ComponentSpec
-Constraint CoverageFunction Declaration Encoding Entry Example Group ImageLayout ImageReceipt Layout LoadedModel Memo
-Merger MissingDependencyError ModelAdapter Offer Optimizer Outcome Part Partition Picks Plan PluginConflictError
-PluginError PluginOutputError PluginWarning PositionPolicy Problem Pruner PrunerSpec Question Receipt Recipe Registry
-SaliencySource ScopeError Selection Selector SignalError SignalName Signals SimilarityMetric Slot Span SpecError Task
-TaskError TokensError TooLargeError Tower UnknownNameError VisualTokens ZooEntry ZooError __version__ apportion
-by_group check_fit check_matrix default_registry discover fill free_memory greedy hookimpl load matrix_bytes
-parse_signal rank replace_attribute resolve scores select units
+AdapterError Asked AttachError Attachment Blocks Box Budget BudgetError CONTRACT Check Combiner Command ComponentSpec
+Constraint CoverageFunction Declaration Encoding Entry Example Finding Group ImageLayout ImageReceipt Layout
+LoadedModel Memo Merger MissingDependencyError ModelAdapter Offer Optimizer Outcome Part Partition Picks Plan
+PluginConflictError PluginError PluginOutputError PluginWarning PositionPolicy Problem Pruner PrunerSpec Question
+Receipt Recipe Registry SaliencySource ScopeError Selection Selector SignalError SignalName Signals SimilarityMetric
+Slot Span SpecError Task TaskError TokensError TooLargeError Tower UnknownNameError VisualTokens ZooEntry ZooError
+__version__ apportion by_group check_fit check_matrix default_registry discover fill free_memory greedy hookimpl load
+matrix_bytes parse_signal rank replace_attribute resolve scores select units
 """
 
 

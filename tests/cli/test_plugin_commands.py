@@ -107,7 +107,7 @@ def test_list_show_and_doctor_know_them(scope_: Callable[..., Ran], installed: P
     shown = scope_("show", "acme.greet", "--json").json
     assert (shown["kind"], shown["loader"]) == ("command", "acme_commands:greet")
     assert "scope acme.greet --help" in scope_("show", "acme.greet").words
-    doctor = scope_("doctor", "--json")
+    doctor = scope_("doctor", "--quick", "--json")
     assert doctor.code == 1
     problems = [problem["what"] for problem in doctor.json["problems"]]
     assert [name for name in ("acme.greet", "acme.gone", "acme.typo") if any(name in what for what in problems)] == [

@@ -1,0 +1,95 @@
+"""Advice on versions: which package could be changed in this environment without breaking another one."""
+
+from __future__ import annotations
+
+import importlib.metadata
+import re
+from collections.abc import Sequence
+
+from scope_core.cli.packages import extra_packages, installed
+from scope_core.discovery import HOME
+
+APART = "python -m venv scope && scope/bin/pip install"
+"""The command for an environment of its own."""
+
+_CLAUSE = re.compile(r"(===|==|!=|<=|>=|~=|<|>)\s*([^\s,;()]+)")
+
+
+def numbers(version: str) -> tuple[int, ...]:
+    """A version's first four numbers, e.g. ``(2, 14, 1, 0)`` for ``"2.14.1+cu130"``."""
+    parts = [re.match(r"\d*", part) for part in version.partition("+")[0].split(".")[:4]]
+    found = [int(part[0] or 0) if part else 0 for part in parts]
+    return (*found, *[0] * (4 - len(found)))
+
+
+def allows(specifiers: str, version: str) -> bool:
+    """True if a requirement such as ``"transformers>=4.40,<5; extra == 'x'"`` is met by ``version``."""
+    return all(_holds(sign, bound, numbers(version)) for sign, bound in _CLAUSE.findall(specifiers.partition(";")[0]))
+
+
+def _holds(sign: str, bound: str, have: tuple[int, ...]) -> bool:
+    length = bound.count(".") + 1
+    if bound.endswith(".*"):
+        same = have[: length - 1] == numbers(bound)[: length - 1]
+        return same if sign == "==" else not same
+    limit = numbers(bound)
+    if sign == "~=":
+        return have >= limit and have[: length - 1] == limit[: length - 1]
+    return {
+        "==": have == limit, "===": have == limit, "!=": have != limit,
+        "<=": have <= limit, ">=": have >= limit, "<": have < limit, ">": have > limit,
+    }[sign]  # fmt: skip
+
+
+def holders(package: str) -> list[tuple[str, str]]:
+    """Installed distributions that ask for certain versions of ``package``: ``[("llava 1.2.2", "package==4.37.2")]``.
+
+    What they ask for only in an extra does not count, nor what scope-core asks for.
+    """
+    found = set()
+    for distribution in importlib.metadata.distributions():
+        name = distribution.metadata["Name"] or ""
+        for text in distribution.requires or () if name and _plain(name) != HOME else ():
+            wanted, _, marker = text.partition(";")
+            called = re.match(r"[A-Za-z0-9._-]+", wanted)
+            if called and _plain(called[0]) == _plain(package) and "extra" not in marker and _CLAUSE.search(wanted):
+                found.add((f"{name} {distribution.version}", wanted.strip().replace(" ", "")))
+    return sorted(found)
+
+
+def change(package: str, versions: Sequence[str], *, extra: str = "", least: bool = False) -> str:
+    """The command that brings ``package`` to one of ``versions``, or how to do without.
+
+    Args:
+        package: What is to be changed.
+        versions: Those that would do, the best last.
+        extra: scope-core's extra that needs it, installed apart where nothing can be done here.
+        least: Whether later versions than the one chosen would do too.
+    """
+    holding = holders(package)
+    fitting = [version for version in versions if all(allows(text, version) for _, text in holding)]
+    apart = f"{APART} '{HOME}[{extra}]'" if extra else f"{APART} {HOME}"
+    if not fitting:
+        first = next((one for one in holding if not any(allows(one[1], version) for version in versions)), holding[0])
+        return f"do not change {package} here: {first[0]} needs {first[1]}. Use an environment of its own: {apart}"
+    clauses = [f"{sign}{bound}" for _, text in holding for sign, bound in _CLAUSE.findall(text) if sign[0] != ">"]
+    wanted = ",".join([f"{'>=' if least else '=='}{fitting[-1]}", *(dict.fromkeys(clauses) if least else ())])
+    command = f"pip install '{package}{wanted}'"
+    return f"{command}, or an environment of its own where your own code needs another: {apart}" if extra else command
+
+
+def install(package: str) -> str:
+    """The command that brings ``package`` (``"timm"``, ``"scope-core[hf]"``), or how to do without.
+
+    An extra whose packages are here in older versions would change them, so `change` says whether that may be.
+    """
+    name, _, extra = package.rstrip("]").partition("[")
+    for inner, least in extra_packages(name).get(extra, ()) if extra else ():
+        version = installed(inner)
+        if version and numbers(version) < numbers(least):
+            return change(inner, [least], extra=extra, least=True)
+    return f"pip install '{package}'"
+
+
+def _plain(name: str) -> str:
+    return re.sub(r"[-_.]+", "-", name).lower()

@@ -1,0 +1,77 @@
+"""What README.md installs is what was tested, and the versions that are promised are among those that are tested."""
+
+from __future__ import annotations
+
+import re
+
+import pytest
+
+from docs.pages import ROOT
+from scope_core.cli.advice import allows, numbers
+
+try:
+    import tomllib
+except ModuleNotFoundError:  # Python 3.10, where pytest brings the same under this name
+    import tomli as tomllib
+
+PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text("utf-8"))["project"]
+MATRIX = tomllib.loads((ROOT / "scripts" / "matrix.toml").read_text("utf-8"))
+LOCKED = [line for line in (ROOT / "constraints" / "locked.txt").read_text("utf-8").splitlines() if line[:1] != "#"]
+
+
+def name(requirement: str) -> str:
+    return re.sub(r"[-_.]+", "-", re.match(r"[\w.-]+", requirement)[0]).lower()
+
+
+def asked(extra: str) -> list[str]:
+    """What an extra asks for, those it is made of included."""
+    found = []
+    for text in PROJECT["optional-dependencies"][extra]:
+        inner = re.match(r"scope-core\[(.*)\]", text)
+        found += [other for part in inner[1].split(",") for other in asked(part)] if inner else [text]
+    return found
+
+
+def test_the_lock_holds_exact_versions_and_nothing_of_the_machine_that_wrote_it() -> None:
+    wrong = [line for line in LOCKED if not re.fullmatch(r"[a-z0-9.-]+==[^ /:@]+( ; [^/@]+)?", line)]
+    assert not wrong
+
+
+def test_the_lock_holds_everything_that_the_commands_ask_for() -> None:
+    locked: dict[str, list[str]] = {}
+    for line in LOCKED:
+        locked.setdefault(name(line), []).append(re.search(r"==([^ ]+)", line)[1])
+    for requirement in [*PROJECT["dependencies"], *asked("dev")]:
+        versions = locked.get(name(requirement), [])
+        assert versions, f"{requirement} is not locked; run scripts/lock"
+        assert all(allows(requirement, version) for version in versions), f"{requirement}: locked {versions}"
+
+
+@pytest.mark.parametrize("mark", ["run", "test"])
+def test_the_commands_install_the_locked_versions(mark: str) -> None:
+    block = (ROOT / "README.md").read_text("utf-8").partition(f"<!-- command:{mark} -->")[2].partition("```\n")[0]
+    assert "pip install -q -c constraints/locked.txt -e " in block
+
+
+def test_the_floor_of_the_matrix_is_what_the_package_asks_for() -> None:
+    """A lower bound that no row runs is a promise that nobody keeps."""
+    floor = MATRIX["rows"]["floor"]
+    bounds = {name(text): text for text in (*PROJECT["dependencies"], *asked("hf"), *asked("timm"))}
+    for package in ("torch", "transformers", "timm"):
+        least = re.search(r">=([\d.]+)", bounds[package])[1]
+        assert allows(bounds[package], floor[package])
+        assert numbers(floor[package])[:2] == numbers(least)[:2], (
+            f"{package} >= {least}, but floor has {floor[package]}"
+        )
+    assert PROJECT["requires-python"] == f">={floor['python']}"
+
+
+def test_the_newest_row_pins_nothing() -> None:
+    assert set(MATRIX["rows"]["newest"]) <= {"python", "tests"}
+
+
+def test_rows_name_tests_that_are_there_and_ci_names_rows_that_are_there() -> None:
+    assert {row["tests"] for row in MATRIX["rows"].values() if "tests" in row} <= set(MATRIX["tests"])
+    assert all((ROOT / path).exists() for paths in MATRIX["tests"].values() for path in paths)
+    (line,) = re.findall(r"^scripts/matrix (.+)$", (ROOT / ".ci" / "run").read_text("utf-8"), re.MULTILINE)
+    assert {"floor", "newest"} < set(line.split()) <= set(MATRIX["rows"])
