@@ -190,7 +190,7 @@ def test_a_calling_convention_that_is_not_known_is_called_that() -> None:
 
     model.__class__ = Strange
     version = importlib.metadata.version("transformers")
-    refused(lambda: keeping(4).attach(model), scope.AdapterError, "Strange", "convention", version, "scope doctor")
+    refused(lambda: keeping(4).attach(model), scope.AdapterError, "Strange", "convention", version)
 
 
 def test_layers_that_are_called_in_another_way_are_called_that() -> None:

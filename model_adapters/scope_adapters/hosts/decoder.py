@@ -272,7 +272,7 @@ _CHANGED = ("attention_mask", "position_ids", "position_embeddings")
 
 _OTHER_PROMPT = (
     "{} positions reached the language model at once, with {} in its cache, where the pruned prompt has {}. A prompt "
-    "that is pruned inside the language model has to reach it whole: this is what happens with a prompt in chunks, with "
+    "that is pruned inside the language model has to reach it whole: this happens with a prompt in chunks, with "
     "speculative decoding, or with another call's cache. If this call uses none of them, its model runs its language "
     "model in a way that is not known here; `scope doctor` says which versions were tested"
 )
