@@ -14,6 +14,7 @@ from torch import Tensor, nn
 
 from adapters.models import _draw
 from adapters.original_llava import (
+    CACHE,
     IMAGE_TOKEN_INDEX,
     PREPARE,
     LlavaForCausalLM,
@@ -43,8 +44,9 @@ class BunnyLike(LlavaForCausalLM):
 
     def forward(
         self, input_ids=None, attention_mask=None, position_ids=None, past_key_values=None, inputs_embeds=None,
-        labels=None, use_cache=None, images=None, **_,
+        labels=None, use_cache=None, images=None, cache=None, **_,
     ):  # fmt: skip
+        past_key_values = cache if past_key_values is None else past_key_values
         if inputs_embeds is None:
             input_ids, position_ids, attention_mask, past_key_values, inputs_embeds, labels = (
                 self.prepare_inputs_labels_for_multimodal(
@@ -53,7 +55,7 @@ class BunnyLike(LlavaForCausalLM):
             )
         return hf.LlamaForCausalLM.forward(
             self, input_ids=input_ids, attention_mask=attention_mask, position_ids=position_ids, labels=labels,
-            past_key_values=past_key_values, inputs_embeds=inputs_embeds, use_cache=use_cache,
+            inputs_embeds=inputs_embeds, use_cache=use_cache, **{CACHE: past_key_values},
         )  # fmt: skip
 
     def generate(self, inputs=None, **kwargs):
@@ -147,8 +149,8 @@ class TinyLike(hf.PreTrainedModel, Splicing):
             input_ids, None, attention_mask, None, labels, images, image_sizes
         )
         return self.language_model(
-            input_ids=ids, position_ids=positions, attention_mask=mask, past_key_values=cache, inputs_embeds=embeds,
-            labels=labels, **kwargs,
+            input_ids=ids, position_ids=positions, attention_mask=mask, inputs_embeds=embeds, labels=labels,
+            **{CACHE: cache}, **kwargs,
         )  # fmt: skip
 
     @torch.no_grad()

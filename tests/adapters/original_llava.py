@@ -8,6 +8,7 @@ holding the same weights, so that it proves something about more than itself.
 from __future__ import annotations
 
 import functools
+import inspect
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -20,6 +21,8 @@ from adapters.models import VOCABULARY, _draw
 
 IMAGE_TOKEN_INDEX, IGNORE_INDEX = -200, -100
 PREPARE = "prepare_inputs_labels_for_multimodal"
+CACHE = "cache" if "cache" in inspect.signature(hf.LlamaForCausalLM.forward).parameters else "past_key_values"
+"""What transformers calls the cache; the codebase says `past_key_values`, as releases before 5.24 did."""
 SIDE, PATCH = 28, 7
 PATCHES = (SIDE // PATCH) ** 2
 PINPOINTS = [[28, 56], [56, 28], [56, 56], [84, 28], [28, 84]]
@@ -166,8 +169,9 @@ class LlavaForCausalLM(hf.LlamaForCausalLM, Merging):
 
     def forward(
         self, input_ids=None, attention_mask=None, position_ids=None, past_key_values=None, inputs_embeds=None,
-        labels=None, use_cache=None, images=None, image_sizes=None, **kwargs,
+        labels=None, use_cache=None, images=None, image_sizes=None, cache=None, **kwargs,
     ):  # fmt: skip
+        past_key_values = cache if past_key_values is None else past_key_values
         if inputs_embeds is None:
             input_ids, position_ids, attention_mask, past_key_values, inputs_embeds, labels = (
                 self.prepare_inputs_labels_for_multimodal(
@@ -176,7 +180,7 @@ class LlavaForCausalLM(hf.LlamaForCausalLM, Merging):
             )
         return super().forward(
             input_ids=input_ids, attention_mask=attention_mask, position_ids=position_ids, labels=labels,
-            past_key_values=past_key_values, inputs_embeds=inputs_embeds, use_cache=use_cache, **kwargs,
+            inputs_embeds=inputs_embeds, use_cache=use_cache, **{CACHE: past_key_values}, **kwargs,
         )  # fmt: skip
 
     @torch.no_grad()
