@@ -11,7 +11,9 @@ import inspect
 from collections.abc import Iterator, Sequence
 from typing import Any
 
+import pytest
 from torch import Tensor, nn
+from transformers import LlavaForConditionalGeneration
 
 import scope_core as scope
 from scope_adapters.compat.transformers import cache_name, cache_of
@@ -20,6 +22,7 @@ __all__ = [
     "beams_mended",
     "cache_of",
     "cached",
+    "encoder_outputs",
     "feature_layers",
     "features_of",
     "keys_of",
@@ -27,6 +30,12 @@ __all__ = [
     "tower_layers",
     "with_attention",
 ]
+
+
+encoder_outputs = pytest.mark.skipif(
+    "mm_encoder_outputs" not in inspect.signature(LlavaForConditionalGeneration.forward).parameters,
+    reason="models of this transformers take no features that were encoded before",
+)
 
 
 def cached(model: Any, cache: Any) -> dict[str, Any]:

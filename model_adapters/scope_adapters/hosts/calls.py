@@ -87,7 +87,7 @@ class Call:
         """``generate``: the whole loop runs on the shortened prompt; the caller gets the full one back."""
         import torch
 
-        from scope_adapters.hosts.generation import arguments, inferred_mask, result
+        from scope_adapters.hosts.generation import arguments, inferred_mask, result, setting
 
         if args:
             raise AttachError(
@@ -103,6 +103,11 @@ class Call:
                 "assisted generation would need the assistant's prompt pruned too; leave assistant_model out"
             )
         default = self.model.generation_config
+        if not takes_encoder_outputs(self.model) and setting("prefill_chunk_size", kwargs, generation_config, default):
+            raise AttachError(
+                f"prefill_chunk_size: {type(self.model).__name__} of the installed transformers takes images with a whole "
+                f"prompt only; leave it out"
+            )
         self.check_gaps(kwargs, generation_config, default)
         if ids is not None and kwargs.get("attention_mask") is None:
             kwargs["attention_mask"] = inferred_mask(ids, kwargs, generation_config, default)

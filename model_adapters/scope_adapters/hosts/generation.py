@@ -63,7 +63,7 @@ def inferred_mask(ids: Tensor, given: Mapping[str, Any], config: Any, default: A
 
     It has to be known before shorter rows are filled up with padding of our own.
     """
-    pad, eos = (_setting(name, given, config, default) for name in ("pad_token_id", "eos_token_id"))
+    pad, eos = (setting(name, given, config, default) for name in ("pad_token_id", "eos_token_id"))
     ends = eos if isinstance(eos, list | tuple) else [eos]
     if pad is None or pad in ends or not bool((ids == pad).any()):
         return None
@@ -76,7 +76,7 @@ def arguments(rewritten: Rewritten, config: Any, model: Any) -> dict[str, Any]:
     call, default = dict(rewritten.kwargs), model.generation_config
     config = copy.deepcopy(config)
     for name in ("max_length", "min_length"):
-        limit = _setting(name, call, config, default)
+        limit = setting(name, call, config, default)
         if not limit:
             continue
         limit = max(limit - rewritten.removed, 0)
@@ -92,7 +92,7 @@ def arguments(rewritten: Rewritten, config: Any, model: Any) -> dict[str, Any]:
         if call.get(name) is not None:
             call[name] = type(call[name])(_on_full_prompt(call[name], rewritten))
     if call.get("prefix_allowed_tokens_fn") is not None:
-        beams, several = (_setting(name, call, config, default) or 1 for name in ("num_beams", "num_return_sequences"))
+        beams, several = (setting(name, call, config, default) or 1 for name in ("num_beams", "num_return_sequences"))
         allowed, per_prompt = call["prefix_allowed_tokens_fn"], times_asked(model, beams, several)
         call["prefix_allowed_tokens_fn"] = lambda row, ids: allowed(row, rewritten.restored_row(ids, row // per_prompt))
     return call
@@ -106,7 +106,7 @@ def result(output: Any, rewritten: Rewritten) -> Any:
     return output
 
 
-def _setting(name: str, given: Mapping[str, Any], config: Any, default: Any) -> Any:
+def setting(name: str, given: Mapping[str, Any], config: Any, default: Any) -> Any:
     """An option of ``generate``: from its arguments, the config given to it, or the model's own."""
     values = (given.get(name), getattr(config, name, None), getattr(default, name, None))
     return next((value for value in values if value is not None), None)
