@@ -11,6 +11,7 @@ import pytest
 
 import scope_core as scope
 from adapters import anyres, mistral3, models, qwen, tiled
+from scope_adapters.compat.transformers import language_model
 from scope_adapters.hosts.huggingface import HuggingFaceAdapter
 from scope_core.testing import PROPERTIES, check_adapter
 
@@ -111,7 +112,11 @@ def test_adapter_keeps_its_promises(adapter: str, kind: str) -> None:
     case = CASES[adapter][kind]
     model, given = case.make()
     report = check_adapter(
-        adapter, model, lambda rows: given.inputs if len(rows) == 3 else given.row(rows[0]).inputs, sizes=case.sizes
+        adapter,
+        model,
+        lambda rows: given.inputs if len(rows) == 3 else given.row(rows[0]).inputs,
+        sizes=case.sizes,
+        decoder=language_model(model),
     )
     assert set(report.skipped) == set(case.untried), report
     assert set(report.passed) == set(PROPERTIES) - set(case.untried)

@@ -105,8 +105,8 @@ class Call:
         default = self.model.generation_config
         if not takes_encoder_outputs(self.model) and setting("prefill_chunk_size", kwargs, generation_config, default):
             raise AttachError(
-                f"prefill_chunk_size: {type(self.model).__name__} of the installed transformers takes images with a whole "
-                f"prompt only; leave it out"
+                f"prefill_chunk_size: {type(self.model).__name__} of the installed transformers takes images with "
+                f"whole prompts only; leave it out"
             )
         self.check_gaps(kwargs, generation_config, default)
         if ids is not None and kwargs.get("attention_mask") is None:
