@@ -1,4 +1,4 @@
-"""What the installed torch, Triton, timm and Pillow offer, found by trying; never by asking for their version.
+"""What the installed torch, Triton, timm, Pillow and transformers offer, found by trying, never by version number.
 
 Each mark skips a test where what it needs is missing, and says what that is. The newest releases offer all of it.
 """
@@ -69,3 +69,10 @@ def timm_model(name: str) -> pytest.MarkDecorator:
     import timm
 
     return pytest.mark.skipif(not timm.is_model(name), reason=f"this timm has no {name}")
+
+
+def transformers_class(name: str) -> pytest.MarkDecorator:
+    """Skips a test where the installed transformers has no class of that name."""
+    import transformers
+
+    return pytest.mark.skipif(not hasattr(transformers, name), reason=f"this transformers has no {name}")

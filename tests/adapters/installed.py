@@ -12,6 +12,7 @@ from collections.abc import Iterator, Sequence
 from typing import Any
 
 import pytest
+import torch
 from torch import Tensor, nn
 from transformers import LlavaForConditionalGeneration
 
@@ -22,12 +23,18 @@ __all__ = [
     "beams_mended",
     "cache_of",
     "cached",
+    "counts_on",
+    "deepstack_of",
     "encoder_outputs",
     "feature_layers",
     "features_of",
     "keys_of",
     "mixes_up_beams",
+    "rope",
+    "step",
+    "takes_token_types",
     "tower_layers",
+    "tower_rows",
     "with_attention",
 ]
 
@@ -65,16 +72,56 @@ def features_of(model: Any, **images: Any) -> list[Tensor]:
     return list(out)
 
 
+def counts_on(model: Any) -> bool:
+    """Whether ``generate`` counts on from position ids that the caller gave; older ones repeat the last, or fail."""
+    return hasattr(model, "_prepare_position_ids_for_generation")
+
+
+def deepstack_of(model: Any, pixels: Tensor, grids: Tensor) -> list[Tensor]:
+    """(all tokens, D) per layer: Qwen3-VL's DeepStack features, beside its rows or in an output, split or not."""
+    out = model.model.get_image_features(pixels, grids)
+    layers = out[1] if isinstance(out, tuple) else out.deepstack_features
+    return [layer if isinstance(layer, Tensor) else torch.cat(list(layer)) for layer in layers]
+
+
 def feature_layers(config_class: Any) -> str:
     """The config entry of ViP-LLaVA for the tower's layers that are read."""
     name = "vision_feature_layers"
     return name if hasattr(config_class(), name) and name not in config_class.attribute_map else name[:-1]
 
 
+def rope(config_class: Any, **options: Any) -> dict[str, Any]:
+    """Arguments of a text config for its rotary embedding, of which the base has an argument of its own up to 4.57."""
+    if "rope_parameters" in inspect.signature(config_class).parameters:
+        return {"rope_parameters": options}
+    return {"rope_theta": options.pop("rope_theta"), "rope_scaling": options}
+
+
+def step(model: Any, cache: Any) -> dict[str, Any]:
+    """What goes with the ids of one further token: the cache, and its length where ``forward`` asks for that."""
+    given = cached(model, cache)
+    if "cache_position" in inspect.signature(type(model).forward).parameters:
+        given["cache_position"] = torch.tensor([cache.get_seq_length()])
+    return given
+
+
+def takes_token_types(model: Any) -> bool:
+    """Whether a model, or a class of them, is told which tokens are images, rather than find that out by their ids."""
+    kind = model if isinstance(model, type) else type(model)
+    return "mm_token_type_ids" in inspect.signature(kind.forward).parameters
+
+
 def tower_layers(tower: nn.Module) -> Sequence[Any]:
     """The layers of a vision tower."""
     encoder = (tower if hasattr(tower, "encoder") else tower.vision_model).encoder
     return encoder.layers if hasattr(encoder, "layers") else encoder.layer
+
+
+def tower_rows(output: Any) -> Tensor:
+    """(all tokens, D) of what a tower of Qwen-VL returned: rows alone, with DeepStack features, or in an output."""
+    output = getattr(output, "pooler_output", output)
+    rows: Tensor = output[0] if isinstance(output, tuple) else output
+    return rows
 
 
 def with_attention(model: Any, attention: str) -> Any:

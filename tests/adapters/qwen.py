@@ -9,30 +9,29 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
+import offers
 import pytest
 import torch
+import transformers as hf
 from torch import Tensor
-from transformers import (
-    Qwen2_5_VLConfig,
-    Qwen2_5_VLForConditionalGeneration,
-    Qwen2VLConfig,
-    Qwen2VLForConditionalGeneration,
-    Qwen3VLConfig,
-    Qwen3VLForConditionalGeneration,
-)
 
+from adapters.installed import rope, takes_token_types, tower_rows
 from adapters.models import VOCABULARY, _draw
 
 PLACEHOLDER, VIDEO, START, END = 150, 151, 152, 153
 PATCH = 7
-MODELS = ("qwen2_vl", "qwen2_5_vl", "qwen3_vl")
+qwen3_vl = offers.transformers_class("Qwen3VLForConditionalGeneration")
+MODELS = ("qwen2_vl", "qwen2_5_vl", pytest.param("qwen3_vl", marks=qwen3_vl))
 LAYER = {"qwen2_vl": -2, "qwen2_5_vl": -1, "qwen3_vl": -2}
 """A layer of each whose attention spans whole images."""
 
 
 def qwen(name: str, *, attention: str = "sdpa", dtype: torch.dtype = torch.float32, seed: int = 0) -> Any:
     """A model in eval mode. Windows of Qwen2.5 are 2 x 2 tokens; Qwen3 adds features of two earlier layers."""
-    rope: dict[str, Any] = {"rope_type": "default", "mrope_section": [2, 3, 3], "rope_theta": 1e4}
+    classes = {"qwen2_vl": "Qwen2VL", "qwen2_5_vl": "Qwen2_5_VL", "qwen3_vl": "Qwen3VL"}
+    made, texts, kind = (
+        getattr(hf, classes[name] + suffix) for suffix in ("Config", "TextConfig", "ForConditionalGeneration")
+    )
     text = {
         "hidden_size": 64,
         "intermediate_size": 128,
@@ -41,7 +40,7 @@ def qwen(name: str, *, attention: str = "sdpa", dtype: torch.dtype = torch.float
         "num_key_value_heads": 2,
         "head_dim": 16,
         "vocab_size": VOCABULARY,
-        "rope_parameters": rope,
+        **rope(texts, rope_type="default", mrope_section=[2, 3, 3], rope_theta=1e4),
         "bos_token_id": 1,
         "eos_token_id": None,
         "pad_token_id": 0,
@@ -56,7 +55,6 @@ def qwen(name: str, *, attention: str = "sdpa", dtype: torch.dtype = torch.float
     }
     if name == "qwen2_vl":
         vision |= {"embed_dim": 32, "hidden_size": 64, "mlp_ratio": 2}
-        kind, made = Qwen2VLForConditionalGeneration, Qwen2VLConfig
     elif name == "qwen2_5_vl":
         vision |= {
             "intermediate_size": 64,
@@ -64,7 +62,6 @@ def qwen(name: str, *, attention: str = "sdpa", dtype: torch.dtype = torch.float
             "window_size": 4 * PATCH,
             "fullatt_block_indexes": [1, 3],
         }
-        kind, made = Qwen2_5_VLForConditionalGeneration, Qwen2_5_VLConfig
     else:
         vision |= {
             "intermediate_size": 64,
@@ -72,7 +69,6 @@ def qwen(name: str, *, attention: str = "sdpa", dtype: torch.dtype = torch.float
             "num_position_embeddings": 16,
             "deepstack_visual_indexes": [0, 2],
         }
-        kind, made = Qwen3VLForConditionalGeneration, Qwen3VLConfig
     config = made(
         text_config=text,
         vision_config=vision,
@@ -119,8 +115,9 @@ class Prompts:
     @property
     def inputs(self) -> dict[str, Tensor]:
         """Keyword arguments of ``generate`` and ``forward``, as the processor makes them."""
-        kinds = (self.ids == PLACEHOLDER).int()
-        given = {"input_ids": self.ids, "attention_mask": self.mask, "mm_token_type_ids": kinds}
+        given = {"input_ids": self.ids, "attention_mask": self.mask}
+        if takes_token_types(hf.Qwen2VLForConditionalGeneration):
+            given["mm_token_type_ids"] = (self.ids == PLACEHOLDER).int()
         return {**given, "pixel_values": self.pixels, "image_grid_thw": self.grids} if len(self.grids) else given
 
     @property
@@ -212,7 +209,7 @@ def watch(model: Any, given: Prompts) -> Watched:
     visual.merger.register_forward_hook(lambda _m, _a, output: merged.append(output))
     with pytest.MonkeyPatch.context() as patch, torch.no_grad():
         patch.setattr(home, "eager_attention_forward", recorded)
-        out = visual(given.pixels, grid_thw=given.grids).pooler_output
+        out = tower_rows(visual(given.pixels, grid_thw=given.grids))
     place = torch.cdist(out.double(), merged[-1].double()).argmin(1)  # of each token among the tower's blocks
     assert torch.equal(place.sort().values, torch.arange(len(out)))
     made = Watched([], [])

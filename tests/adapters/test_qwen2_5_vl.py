@@ -13,8 +13,7 @@ from scope_adapters.towers.packed import PackedCapture, probe_packed, resolve_pa
 
 def tower() -> PackedCapture:
     model = shared("qwen2_5_vl")
-    paths = {"reorder": "permute_input_for_window_attn", "full": "fullatt_block_indexes"}
-    return resolve_packed(model, "base_model.visual", **paths)
+    return resolve_packed(model, "model.visual", full="fullatt_block_indexes")
 
 
 @pytest.mark.parametrize("layer", [-2, -4, 1, 3])
@@ -55,7 +54,7 @@ def test_windows_of_these_images_do_reorder_tokens() -> None:
 def test_an_order_that_nobody_told_is_not_guessed() -> None:
     with probe_packed(tower(), frozenset({"vision.hidden[-1]"}), dtype=None) as capture:
         capture.seen[("hidden", 3)] = torch.zeros(8, 32)
-    with pytest.raises(scope.AttachError, match=r"without calling its permute_input_for_window_attn\(\)"):
+    with pytest.raises(scope.AttachError, match=rf"without calling its {tower().reorder}\(\)"):
         capture.hidden(-1, [2])
     with pytest.raises(scope.AttachError, match=r"layer 1 did not pass through its qkv"):
         capture.received(2, [2])

@@ -8,8 +8,10 @@ import pytest
 import torch
 
 from adapters.guests import keeping
-from adapters.qwen import MIXED, prompts, shared
+from adapters.installed import deepstack_of
+from adapters.qwen import MIXED, prompts, qwen3_vl, shared
 
+pytestmark = qwen3_vl
 KEEP = [5, 3, 2]
 
 
@@ -21,14 +23,12 @@ def test_deepstack_features_go_with_their_tokens() -> None:
     model, given = shared("qwen3_vl"), prompts(*MIXED)
     calls: list[dict[str, Any]] = []
     inner = model.model.language_model
-    hook = inner.register_forward_pre_hook(lambda _, __, kwargs: calls.append(kwargs), with_kwargs=True)
-    try:
-        with pruner().attach(model) as pruning, torch.no_grad():
-            model(**given.inputs)
-    finally:
+    with pruner().attach(model) as pruning, torch.no_grad():
+        hook = inner.register_forward_pre_hook(lambda _, __, kwargs: calls.append(kwargs), with_kwargs=True)
+        model(**given.inputs)
         hook.remove()
     with torch.no_grad():
-        full = model.model.get_image_features(given.pixels, given.grids).deepstack_features
+        full = [layer.split(given.tokens) for layer in deepstack_of(model, given.pixels, given.grids)]
     assert len(full) == len(calls[0]["deepstack_visual_embeds"]) == 2
     selection = pruning.receipt.selection
     for layer, got in zip(full, calls[0]["deepstack_visual_embeds"], strict=True):

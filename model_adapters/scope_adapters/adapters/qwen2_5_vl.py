@@ -18,4 +18,4 @@ class Qwen25VL(MergedPatches[Qwen25VLSpec]):
     """Received attention is offered for the layers that see whole images; the last one does, layer -2 does not."""
 
     model_type = "qwen2_5_vl"
-    windows = {"reorder": "permute_input_for_window_attn", "full": "fullatt_block_indexes"}  # noqa: RUF012
+    whole = "fullatt_block_indexes"

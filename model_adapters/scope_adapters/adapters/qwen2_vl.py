@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
 from typing import TYPE_CHECKING, Any, Literal, TypeVar
 
-from scope_adapters.compat.transformers import base_of, base_path, parameters
+from scope_adapters.compat.transformers import base_of, base_path, counts_padding, parameters
 from scope_adapters.hosts.decoder_offers import with_decoder
 from scope_adapters.hosts.encoded import Encoded
 from scope_adapters.hosts.huggingface import HuggingFaceAdapter
@@ -43,8 +43,8 @@ class MergedPatches(HuggingFaceAdapter[S]):
     position_axes = (3, 4)
     state = ("rope_deltas",)
     model_type: str
-    windows: Mapping[str, str] = {}
-    """Where a tower with window attention says so; see `resolve_packed`."""
+    whole = ""
+    """Attribute of a tower with window attention that lists the layers without; see `resolve_packed`."""
 
     def matches(self, model: Any) -> bool:
         """By ``config.model_type`` and the method that the sequence side calls."""
@@ -143,7 +143,9 @@ class MergedPatches(HuggingFaceAdapter[S]):
             full, deltas = base.get_rope_index(ids, **{name: one for name, one in given.items() if name in asked})
             real = torch.ones_like(ids) if mask is None else mask.to(ids.device).ne(0).long()
             # tokens after the prompt are numbered by their place in the cache, which is shorter now
-            base.rope_deltas = deltas + short.dropped.sum(1, keepdim=True)
+            dropped = short.dropped.sum(1, keepdim=True)
+            fewer = ids.shape[1] - short.index.shape[1] if counts_padding(base) else dropped
+            base.rope_deltas = deltas + fewer
             real = short.take(real, 0)
             text = (real.cumsum(1) - 1) * real
         elif len(full) == max(self.position_axes):
@@ -158,7 +160,7 @@ class MergedPatches(HuggingFaceAdapter[S]):
         super().install(model, attachment, undo)
 
     def _tower(self, model: Any) -> PackedTower:
-        return resolve_packed(model, f"{base_path(model)}.visual", **self.windows)
+        return resolve_packed(model, f"{base_path(model)}.visual", full=self.whole)
 
 
 def _cells(grid: Sequence[int], side: int) -> tuple[Tensor, Tensor]:

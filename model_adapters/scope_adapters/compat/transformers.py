@@ -12,6 +12,10 @@ CACHE_NAMES = ("cache", "past_key_values", "past_key_value")
 FEATURE_LAYER_NAMES = ("vision_feature_layer", "vision_feature_layers")
 """Arguments and config entries of ViP-LLaVA that say which layers of the tower are read, newest first."""
 
+WINDOW_METHODS = ("permute_input_for_window_attn", "get_window_index")
+"""Methods of a tower with window attention that tell the order of its blocks, newest first: it is given to the one, and
+is the first thing that the other returns (up to 5.0)."""
+
 
 def parameters(function: Callable[..., Any]) -> frozenset[str]:
     """Names of the parameters of a function or method, decorators looked through."""
@@ -148,6 +152,37 @@ def image_features(base: Any, images: Mapping[str, Any], split: Callable[[Any], 
     if hasattr(made, "dim"):
         made = split(made) if made.dim() == 2 else list(made)
     return ImageFeatures(pooler_output=made, **layers)
+
+
+def counts_padding(base: Any) -> bool:
+    """Whether ``rope_deltas`` of a Qwen-VL model are counted from the whole row, padding included (up to 5.17)."""
+    import torch
+
+    ids, mask = torch.zeros(1, 4, dtype=torch.long), torch.tensor([[0, 0, 0, 1]])
+    given = {"attention_mask": mask, "mm_token_type_ids": torch.zeros_like(ids)}
+    asked = parameters(base.get_rope_index)
+    deltas = base.get_rope_index(ids, **{name: one for name, one in given.items() if name in asked})[1]
+    return bool((deltas != 0).any())
+
+
+def window_method(tower: Any) -> str:
+    """The method of a tower that tells the order of its blocks; the newest name where it has none."""
+    return next((name for name in WINDOW_METHODS if hasattr(tower, name)), WINDOW_METHODS[0])
+
+
+def telling_order(name: str, method: Callable[..., Any], tell: Callable[[Any], None]) -> Callable[..., Any]:
+    """A method of `WINDOW_METHODS` that also tells the order of blocks, a tensor."""
+
+    def given(tensor: Any, order: Any, *args: Any, **kwargs: Any) -> Any:
+        tell(order)
+        return method(tensor, order, *args, **kwargs)
+
+    def returned(*args: Any, **kwargs: Any) -> Any:
+        made = method(*args, **kwargs)
+        tell(made[0])
+        return made
+
+    return given if name == WINDOW_METHODS[0] else returned
 
 
 def installed_version() -> str:

@@ -21,7 +21,7 @@ from scope_adapters.compat.transformers import (
     takes_encoder_outputs,
 )
 from scope_adapters.hosts.arguments import PRE_ENCODED, along_prompt, check_shapes
-from scope_adapters.hosts.embeddings import EmbeddedPrompt
+from scope_adapters.hosts.embeddings import EmbeddedPrompt, following
 from scope_adapters.hosts.encoded import in_place, rows_for
 from scope_adapters.hosts.inside import Inside, everything
 from scope_core import AttachError
@@ -282,6 +282,7 @@ class Call:
         if numbered is None:  # as generate would number the full prompt
             real = torch.ones_like(ids) if mask is None else mask.to(ids.device).long()
             numbered = real.cumsum(1).sub_(1).clamp_(min=0)
+        before = self.state()
         positions = self.adapter.positions(self.model, kwargs, short)
         if positions is None and not (self.inside is not None and self.inside.alone):
             positions = policy.position_ids(numbered, short.index, short.kept)
@@ -300,25 +301,32 @@ class Call:
             made["position_ids"] = compact_positions(full, short)
         prompt = None
         if embedded:
-            prompt = self.embedded(made, short, output)
+            state = {name: value for name, value in self.state().items() if value is not before[name]}
+            prompt = self.embedded(made, short, output, state)
         else:
             made["mm_encoder_outputs"] = {"image": output}
         self.attachment.positions = short.index if short.plain else short.index.masked_fill(~short.kept, -1)
         self.attachment.prompt_length, self.entered = ids.shape[1], short.index.shape[1]
         return Rewritten(made, ids, short, embedded=prompt)
 
-    def embedded(self, made: dict[str, Any], short: Shortened, output: Any) -> EmbeddedPrompt:
+    def state(self) -> dict[str, Any]:
+        """What earlier calls, or this one, left on the base model."""
+        return {name: getattr(base_of(self.model), name) for name in self.adapter.state}
+
+    def embedded(self, made: dict[str, Any], short: Shortened, output: Any, state: Mapping[str, Any]) -> EmbeddedPrompt:
         """The shortened prompts as embeddings; takes position ids out of ``made``, which would not be counted on."""
         import torch
 
         layers = getattr(output, "deepstack_features", None) or ()
-        state = {name: getattr(base_of(self.model), name) for name in self.adapter.state}
+        positions, mask = made.pop("position_ids", None), made.get("attention_mask")
+        real = short.kept if mask is None or mask.dim() != 2 else mask != 0
         return EmbeddedPrompt.of(
             made["input_ids"],
             short.kept,
             int(self.placeholder or 0),
             torch.cat(output.pooler_output),
-            positions=made.pop("position_ids", None),
+            positions=positions,
+            after=None if positions is None else following(positions, real),
             layers=tuple(torch.cat(layer) for layer in layers),
             state=state,
         )

@@ -36,6 +36,7 @@ class EmbeddedPrompt:
         index: (B, L) int64: the row of ``rows`` at each position, -1 for text and padding.
         rows: (R, D) kept rows of all images, in placeholder order.
         positions: (B, L) or (axes, B, L) position ids; None where the model numbers the prompt itself.
+        after: (B, 1) or (axes, B, 1) position of the first token behind the prompt, where there are ``positions``.
         layers: Per early layer of the language model, (R, D) features that are added to the rows there (DeepStack).
         state: Attributes of the base model that steps behind the prompt read, by name.
     """
@@ -43,6 +44,7 @@ class EmbeddedPrompt:
     index: Tensor
     rows: Tensor
     positions: Tensor | None = None
+    after: Tensor | None = None
     layers: tuple[Tensor, ...] = ()
     state: Mapping[str, Any] = field(default_factory=dict)
 
@@ -88,9 +90,9 @@ def _embed(base: Any, args: Any, kwargs: dict[str, Any]) -> tuple[Any, dict[str,
     ids = kwargs.get("input_ids")
     if ids is None or _is_step(prompt, ids):
         return (), kwargs
-    for name, value in prompt.state.items():
-        setattr(base, name, value)
     beams, start = ids.shape[0] // prompt.index.shape[0], cached_length(cache_of(kwargs))
+    for name, value in prompt.state.items():
+        setattr(base, name, _spread(value, beams, 0))
     changed = dict(kwargs)
     index = _spread(prompt.index, beams, 0)[:, start : start + ids.shape[1]].to(ids.device)
     if bool((index >= 0).any()):
@@ -98,7 +100,7 @@ def _embed(base: Any, args: Any, kwargs: dict[str, Any]) -> tuple[Any, dict[str,
         if not takes_ids_beside_embeddings(base):
             changed["input_ids"] = None
     if prompt.positions is not None:
-        changed["position_ids"] = _numbers(prompt.positions, beams, start, ids.shape[1]).to(ids.device)
+        changed["position_ids"] = _numbers(prompt, beams, start, ids.shape[1]).to(ids.device)
     return (), changed
 
 
@@ -118,16 +120,33 @@ def _embeddings(base: Any, prompt: EmbeddedPrompt, ids: Tensor, index: Tensor) -
     return embeds.masked_scatter(visual[..., None].to(embeds.device), rows.to(embeds.device))
 
 
-def _numbers(positions: Tensor, beams: int, start: int, length: int) -> Tensor:
-    """Position ids of a pass; tokens behind the prompt count on from its last position on every axis."""
+def _numbers(prompt: EmbeddedPrompt, beams: int, start: int, length: int) -> Tensor:
+    """Position ids of a pass; tokens behind the prompt count on."""
     import torch
 
-    positions = _spread(positions, beams, positions.dim() - 2)
+    given: Any = prompt.positions
+    positions: Tensor = _spread(given, beams, given.dim() - 2)
     behind = start + length - positions.shape[-1]
-    if behind > 0:
-        steps = torch.arange(1, behind + 1, device=positions.device)
-        positions = torch.cat([positions, positions[..., -1:] + steps], -1)
+    if behind > 0 and prompt.after is not None:
+        steps = torch.arange(behind, device=positions.device)
+        after = _spread(prompt.after, beams, prompt.after.dim() - 2)
+        positions = torch.cat([positions, after + steps], -1)
     return positions[..., start : start + length]
+
+
+def following(positions: Tensor, real: Tensor) -> Tensor:
+    """(B, 1) or (axes, B, 1): the position of the first token behind prompts.
+
+    Args:
+        positions: (B, L) or (axes, B, L); the last three axes are time, row and column, and go on from the greatest.
+        real: (B, L) bool: False for padding.
+    """
+    import torch
+
+    after = positions.masked_fill(~real.to(positions.device), -1).amax(-1, keepdim=True) + 1
+    if after.dim() == 2:
+        return after
+    return torch.cat([after[:-3], after[-3:].amax(0, keepdim=True).expand_as(after[-3:])])
 
 
 def _spread(tensor: Tensor, beams: int, axis: int) -> Tensor:

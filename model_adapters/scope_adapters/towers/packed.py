@@ -13,6 +13,7 @@ from dataclasses import dataclass, field
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
+from scope_adapters.compat.transformers import telling_order, window_method
 from scope_adapters.towers.probe import layer_index
 from scope_core import AdapterError, AttachError, Offer, parse_signal, replace_attribute, resolve
 
@@ -36,8 +37,7 @@ class PackedTower:
         where: Its dotted path.
         rotate: ``(query, key, cos, sin) -> (query, key)``, the model's own.
         side: Patches on one side of the block that becomes a token.
-        reorder: Method that puts blocks in the order of its windows, given ``(tensor, order, ...)``; empty
-            where blocks stay in raster order.
+        reorder: Method that tells the order of its windows' blocks; empty where blocks stay in raster order.
         full: Layers, counted from 1, whose attention spans whole images; None for all.
     """
 
@@ -64,14 +64,13 @@ class PackedTower:
         }
 
 
-def resolve_packed(model: Any, where: str, *, reorder: str = "", full: str = "") -> PackedTower:
+def resolve_packed(model: Any, where: str, *, full: str = "") -> PackedTower:
     """Find a tower's layers, its fused projection and its rotary function, before anything is hooked.
 
     Args:
         model: What ``where`` starts from.
         where: Dotted path of the tower.
-        reorder: Its method that puts blocks in the order of windows, if it has windows.
-        full: Its attribute that lists the layers without windows, counted from 0.
+        full: Its attribute that lists the layers without windows, counted from 0; empty where it has no windows.
 
     Raises:
         AdapterError: a path is not there, or the rotary function is not.
@@ -89,6 +88,7 @@ def resolve_packed(model: Any, where: str, *, reorder: str = "", full: str = "")
             f"{name}: {home.__name__} has no {_ROTATE}(), which turns queries and keys of its tower; functions of "
             f"similar names: {near}. This release may have renamed it; see `scope doctor`"
         )
+    reorder = window_method(tower) if full else ""
     if reorder:
         resolve(tower, reorder, what=f"{name}, {where}")
     whole = tuple(layer + 1 for layer in resolve(tower, full, what=f"{name}, {where}")) if full else None
@@ -192,12 +192,8 @@ def probe_packed(tower: PackedTower, needs: frozenset[str], *, dtype: torch.dtyp
     with ExitStack() as undo:
         if tower.reorder:
             method = getattr(tower.module, tower.reorder)
-
-            def noted(tensor: Tensor, order: Tensor, *args: Any, **kwargs: Any) -> Any:
-                capture.order = order
-                return method(tensor, order, *args, **kwargs)
-
-            replace_attribute(tower.module, tower.reorder, noted, undo)
+            tell = partial(setattr, capture, "order")
+            replace_attribute(tower.module, tower.reorder, telling_order(tower.reorder, method, tell), undo)
         for family, layer in sorted(wanted):
             index = layer_index(layer, len(tower.layers), f"{family}[{layer}]")
             block = tower.layers[index]
