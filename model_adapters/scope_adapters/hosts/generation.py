@@ -75,9 +75,9 @@ def arguments(rewritten: Rewritten, config: Any, model: Any) -> dict[str, Any]:
     """The arguments of ``generate``: lengths, streamer, criteria and processors as the caller meant them."""
     call, default = dict(rewritten.kwargs), model.generation_config
     config = copy.deepcopy(config)
-    for name in ("max_length", "min_length"):
+    for name, new in (("max_length", "max_new_tokens"), ("min_length", "min_new_tokens")):
         limit = setting(name, call, config, default)
-        if not limit:
+        if not limit or setting(new, call, config, default) is not None:  # which wins, and counts no prompt
             continue
         limit = max(limit - rewritten.removed, 0)
         if call.get(name) is None and getattr(config, name, None) is not None:

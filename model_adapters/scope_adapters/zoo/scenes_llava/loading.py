@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -60,7 +61,7 @@ def assemble(folder: Path, vision: Any) -> tuple[Any, Any]:
     """
     import torch
     from safetensors.torch import load_file
-    from transformers import AutoTokenizer, LlavaConfig, LlavaForConditionalGeneration
+    from transformers import LlavaConfig, LlavaForConditionalGeneration
 
     config = LlavaConfig.from_pretrained(folder)
     with torch.random.fork_rng(devices=[]):
@@ -68,8 +69,22 @@ def assemble(folder: Path, vision: Any) -> tuple[Any, Any]:
     weights = {name: tensor.float() for name, tensor in load_file(folder / "model.safetensors").items()}
     weights |= {f"model.vision_tower.{name}": tensor for name, tensor in vision.state_dict().items()}
     model.load_state_dict(weights, strict=True)
-    words = AutoTokenizer.from_pretrained(folder)
+    words = tokenizer(folder)
     model.generation_config.pad_token_id = words.pad_token_id
     model.generation_config.bos_token_id = words.bos_token_id
     model.generation_config.eos_token_id = words.eos_token_id
     return model.eval(), words
+
+
+def tokenizer(folder: Path) -> Any:
+    """The tokenizer of such a folder, by a class that every release has: the one its files name is new."""
+    from transformers import PreTrainedTokenizerFast
+
+    given = json.loads((folder / "tokenizer_config.json").read_text(encoding="utf-8"))
+    special = {name: given[name] for name in ("bos_token", "eos_token", "pad_token", "unk_token")}
+    return PreTrainedTokenizerFast(
+        tokenizer_file=str(folder / "tokenizer.json"),
+        model_input_names=given["model_input_names"],
+        clean_up_tokenization_spaces=given["clean_up_tokenization_spaces"],
+        **special,
+    )
