@@ -6,6 +6,7 @@ checks.
 
 from __future__ import annotations
 
+import importlib
 import inspect
 from collections.abc import Sequence
 from typing import Any
@@ -22,8 +23,10 @@ __all__ = [
     "deepstack_of",
     "feature_layers",
     "features_of",
+    "image_processor",
     "keys_of",
     "mixes_up_beams",
+    "projection",
     "rope",
     "step",
     "takes_token_types",
@@ -72,10 +75,24 @@ def deepstack_of(model: Any, pixels: Tensor, grids: Tensor) -> list[Tensor]:
     return [layer if isinstance(layer, Tensor) else torch.cat(list(layer)) for layer in layers]
 
 
+def image_processor(family: str, name: str) -> Any:
+    """The class of a model's image processor that works with Pillow images alone."""
+    module = f"transformers.models.{family}.image_processing_"
+    try:
+        return getattr(importlib.import_module(f"{module}pil_{family}"), f"{name}Pil")
+    except ModuleNotFoundError:
+        return getattr(importlib.import_module(f"{module}{family}"), name)
+
+
 def feature_layers(config_class: Any) -> str:
     """The config entry of ViP-LLaVA for the tower's layers that are read."""
     name = "vision_feature_layers"
     return name if hasattr(config_class(), name) and name not in config_class.attribute_map else name[:-1]
+
+
+def projection(layer: nn.Module, name: str) -> nn.Module:
+    """The projection to "query" or "key" of a tower's layer."""
+    return next(part for path, part in layer.named_modules() if path.split(".")[-1] in (name, f"{name[0]}_proj"))
 
 
 def rope(config_class: Any, **options: Any) -> dict[str, Any]:

@@ -8,11 +8,10 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image
-from transformers.models.idefics3.image_processing_pil_idefics3 import Idefics3ImageProcessorPil
-from transformers.models.smolvlm.image_processing_pil_smolvlm import SmolVLMImageProcessorPil
 
 import scope_core as scope
 from adapters.guests import keeping
+from adapters.installed import image_processor
 from adapters.models import PLACEHOLDER
 from adapters.tiled import FAMILIES, OPEN, PAD, SIDE, _framed, blocks, prompts, shared, tower_pass
 
@@ -28,20 +27,19 @@ def run(model: Any, pruner: scope.Pruner, **inputs: Any) -> scope.Receipt:
 
 @pytest.mark.parametrize("crops", [0, 1, 2, 4])
 @pytest.mark.parametrize(
-    ("name", "kind"), [("idefics3", Idefics3ImageProcessorPil), ("smolvlm", SmolVLMImageProcessorPil)]
+    ("name", "kind"), [("idefics3", "Idefics3ImageProcessor"), ("smolvlm", "SmolVLMImageProcessor")]
 )
-def test_plans_are_what_happens(name: str, kind: Any, crops: int) -> None:
+def test_plans_are_what_happens(name: str, kind: str, crops: int) -> None:
     """Pictures of odd sizes, two prompts, through the model's own processor; prompts as it frames them."""
     model = shared(name)
-    processor = kind(
+    processor = image_processor(name, kind)(
         size={"longest_edge": SIDE * max(crops, 1)},
         max_image_size={"longest_edge": SIDE},
         do_image_splitting=crops > 0,
-        return_row_col_info=True,
     )
     random = np.random.default_rng(0)
     pictures = [Image.fromarray(random.integers(1, 255, (*size, 3), dtype=np.uint8)) for size in SIZES]
-    given = processor([pictures[:3], pictures[3:]], return_tensors="pt")
+    given = processor([pictures[:3], pictures[3:]], return_tensors="pt", return_row_col_info=True)
     rows = [
         [1, *[i for grid in zip(*grids, strict=True) for i in (*_framed(FAMILIES[name], *map(int, grid)), 8)]]
         for grids in zip(given["rows"], given["cols"], strict=True)

@@ -463,7 +463,7 @@ def test_positions_given_by_the_caller(name: str, axes: int) -> None:
             few = logits(model, given_axes)
         # up to 5.17, Qwen3-VL takes the first of three axes for text positions, in which images are gaps
         usable = torch.allclose(logits(model, given_axes), logits(model, one.inputs), atol=1e-4)
-        assert usable or (name, axes) == ("qwen3_vl", 3) and not takes_token_types(model)
+        assert usable or ((name, axes) == ("qwen3_vl", 3) and not takes_token_types(model))
         if usable:
             torch.testing.assert_close(few, alone)
     else:

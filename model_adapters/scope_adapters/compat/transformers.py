@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from typing import Any
 
 CACHE_NAMES = ("cache", "past_key_values", "past_key_value")
@@ -143,9 +144,10 @@ def image_features(base: Any, images: Mapping[str, Any], split: Callable[[Any], 
         for name, one in signature.parameters.items()
         if name != "self" and one.default is one.empty and one.kind is one.POSITIONAL_OR_KEYWORD and name not in images
     }
-    if "Output" in str(signature.return_annotation):
-        return base.get_image_features(**images, **missing, return_dict=True)
-    made = base.get_image_features(**images, **missing)
+    with _own_forwards(base):
+        if "Output" in str(signature.return_annotation):
+            return base.get_image_features(**images, **missing, return_dict=True)
+        made = base.get_image_features(**images, **missing)
     layers = {}
     if isinstance(made, tuple) and len(made) == 2 and isinstance(made[1], list):  # Qwen3-VL's DeepStack
         made, layers = made[0], {"deepstack_features": [split(layer) for layer in made[1]]}
@@ -163,6 +165,58 @@ def counts_padding(base: Any) -> bool:
     asked = parameters(base.get_rope_index)
     deltas = base.get_rope_index(ids, **{name: one for name, one in given.items() if name in asked})[1]
     return bool((deltas != 0).any())
+
+
+@contextmanager
+def _own_forwards(module: Any) -> Iterator[None]:
+    """Take off what a failed pass leaves on layers: up to 5.0, wrappers of ``forward`` by which outputs are recorded."""
+    import transformers.utils.generic
+
+    if not hasattr(transformers.utils.generic, "check_model_inputs"):
+        yield
+        return
+    before = {part: vars(part).get("forward") for part in module.modules()}
+    try:
+        yield
+    except BaseException:
+        for part, forward in before.items():
+            if forward is not None:
+                part.forward = forward
+            elif "forward" in vars(part):
+                del part.forward
+        raise
+
+
+def scales_embeddings(base: Any) -> bool:
+    """Whether Gemma's embedding table scales words; before (up to 5.0), the language model scaled all that it read, and
+    image features were divided to make up for it.
+    """
+    return hasattr(base.get_input_embeddings(), "embed_scale")
+
+
+def tiles_of(family: str, kind: str, image: tuple[int, int], **options: Any) -> int:
+    """How many tiles an image processor makes of one image; slow before processors could count (4.52).
+
+    Args:
+        family: Folder of the model in transformers.
+        kind: Class of its processor, without the suffix that releases differ by.
+        image: Its (height, width).
+        options: Of the processor.
+    """
+    from importlib import import_module
+    from importlib.util import find_spec
+
+    home = f"transformers.models.{family}.image_processing"
+    newer = find_spec(f"{home}_pil_{family}") is not None  # the one that needs no torchvision
+    made = getattr(import_module(f"{home}_pil_{family}" if newer else f"{home}_{family}"), kind + "Pil" * newer)
+    processor = made(**options)
+    if hasattr(processor, "get_number_of_image_patches"):
+        count = processor.get_number_of_image_patches(*image, images_kwargs={})
+        return int(count[0] if isinstance(count, tuple) else count)
+    from PIL import Image
+
+    pixels = processor(Image.new("RGB", image[::-1]), return_tensors="pt")["pixel_values"]
+    return int(pixels.shape[-4])
 
 
 def window_method(tower: Any) -> str:

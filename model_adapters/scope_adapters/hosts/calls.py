@@ -308,9 +308,7 @@ class Call:
         """What earlier calls, or this one, left on the base model."""
         return {name: getattr(base_of(self.model), name) for name in self.adapter.state}
 
-    def embedded(
-        self, made: dict[str, Any], short: Shortened, output: Any, state: Mapping[str, Any]
-    ) -> EmbeddedPrompt:
+    def embedded(self, made: dict[str, Any], short: Shortened, output: Any, state: Mapping[str, Any]) -> EmbeddedPrompt:
         """The shortened prompts as embeddings; takes position ids out of ``made``, which would not be counted on."""
         import torch
 
