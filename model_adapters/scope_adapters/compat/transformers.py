@@ -146,7 +146,10 @@ def image_features(base: Any, images: Mapping[str, Any], split: Callable[[Any], 
     }
     with _own_forwards(base):
         if "Output" in str(signature.return_annotation):
-            return base.get_image_features(**images, **missing, return_dict=True)
+            output = base.get_image_features(**images, **missing, return_dict=True)
+            if "pooler_output" in parameters(type(output)):
+                return output
+            return ImageFeatures({**output, "pooler_output": output.pooler_output})  # no field of some classes (5.0)
         made = base.get_image_features(**images, **missing)
     layers = {}
     if isinstance(made, tuple) and len(made) == 2 and isinstance(made[1], list):  # Qwen3-VL's DeepStack
@@ -169,7 +172,7 @@ def counts_padding(base: Any) -> bool:
 
 @contextmanager
 def _own_forwards(module: Any) -> Iterator[None]:
-    """Take off what a failed pass leaves on layers: up to 5.0, wrappers of ``forward`` by which outputs are recorded."""
+    """Take off what a failed pass leaves on layers: up to 5.0, wrappers of ``forward`` that record outputs."""
     import transformers.utils.generic
 
     if not hasattr(transformers.utils.generic, "check_model_inputs"):
@@ -188,8 +191,9 @@ def _own_forwards(module: Any) -> Iterator[None]:
 
 
 def scales_embeddings(base: Any) -> bool:
-    """Whether Gemma's embedding table scales words; before (up to 5.0), the language model scaled all that it read, and
-    image features were divided to make up for it.
+    """Whether Gemma's embedding table scales words.
+
+    Where it does not (up to 5.0), the language model scales all that it reads, and image features are divided before.
     """
     return hasattr(base.get_input_embeddings(), "embed_scale")
 
