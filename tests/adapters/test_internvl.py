@@ -37,7 +37,7 @@ def test_plans_are_what_happens(options: dict[str, int], per: str) -> None:
     )
     random = np.random.default_rng(0)
     pictures = [Image.fromarray(random.integers(0, 255, (*size, 3), dtype=np.uint8)) for size in SIZES]
-    given = processor(pictures, return_tensors="pt")
+    given = processor(pictures, return_tensors="pt", input_data_format="channels_last")
     ids = [1]
     for tiles in given["num_patches"].tolist():
         ids += [OPEN, *[PLACEHOLDER] * 9 * tiles, CLOSE]

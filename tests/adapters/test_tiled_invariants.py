@@ -264,10 +264,11 @@ def test_a_recipe_that_needs_cls_is_refused_when_attaching(name: str) -> None:
 def test_half_precision(name: str) -> None:
     """Selection computes in float32; keeping everything is exact, and ragged batches run."""
     model, given = copy.deepcopy(shared(name)).to(torch.bfloat16), prompts(name, *MIXED)
-    wanted = logits(model, given.inputs)
+    inputs = {**given.inputs, "pixel_values": given.inputs["pixel_values"].bfloat16()}
+    wanted = logits(model, inputs)
     with pruner(name, given.counts).attach(model) as pruning:
-        assert torch.equal(logits(model, given.inputs), wanted)
+        assert torch.equal(logits(model, inputs), wanted)
     assert pruning.receipt.selection.tokens.features.dtype == torch.float32
     with pruner(name, [3, 2, 4]).attach(model) as pruning:
-        generate(model, given.inputs, "beams")
+        generate(model, inputs, "beams")
     assert [image.kept for image in pruning.receipt.images] == [3, 2, 4]

@@ -18,7 +18,7 @@ import torch
 import transformers as hf
 from torch import Tensor, nn
 
-from adapters.installed import feature_layers, features_of, mixes_up_beams, tower_layers
+from adapters.installed import feature_layers, features_of, mixes_up_beams, tower_layers, wants_ids_beside_embeddings
 from adapters.models import LAYERS, PLACEHOLDER, VOCABULARY, _draw, eager, settle
 
 OPEN, CLOSE, TAG = 151, 152, 153
@@ -413,6 +413,8 @@ def by_hand(name: str, given: Prompts, kept: Sequence[Sequence[int]]) -> dict[st
             embeds[row, place], attended[row, place] = read, 1
             for key, value in zip(extra, values, strict=True):
                 others[key][row, place] = value
+    if wants_ids_beside_embeddings(shared(name)):
+        others["input_ids"] = torch.ones_like(attended)
     return {"inputs_embeds": embeds, "attention_mask": attended, **others}
 
 
@@ -425,7 +427,13 @@ def generate_whole(name: str, given: Prompts, **options: Any) -> Tensor | None:
     dealt_by_row = given.family.frame == "crops"
     mixed = "num_beams" in options and not dealt_by_row and mixes_up_beams(model, [len(row) for row in given.tiles])
     if not mixed:
-        return model.generate(**given.inputs, **options)
+        made = model.generate(**given.inputs, **options)
+        if options.get("use_cache", True):
+            return made
+        cached = model.generate(**given.inputs, **{**options, "use_cache": True})
+        # Idefics3 of 5.0 forgets its images after the first step without a cache
+        assert torch.equal(made, cached) or (dealt_by_row and mixes_up_beams(model, [2]))
+        return cached
     if name.startswith(("paligemma", "gemma3")):
         return None
     new = model.generate(**by_hand(name, given, [range(count) for count in given.counts]), **options)
@@ -435,7 +443,7 @@ def generate_whole(name: str, given: Prompts, **options: Any) -> Tensor | None:
 def greedy_by_hand(name: str, hand: dict[str, Tensor], steps: int) -> Tensor:
     """(1, steps) ids, the whole sequence run again for each: not every model generates from embeddings."""
     model, ids = shared(name), []
-    new = {"attention_mask": 1, "token_type_ids": 1 if name.startswith("paligemma") else 0}
+    new = {"input_ids": 1, "attention_mask": 1, "token_type_ids": 1 if name.startswith("paligemma") else 0}
     for _ in range(steps):
         with torch.no_grad():
             scores = model(**hand).logits[:, -1]

@@ -159,6 +159,47 @@ def image_features(base: Any, images: Mapping[str, Any], split: Callable[[Any], 
     return ImageFeatures(pooler_output=made, **layers)
 
 
+class _Seen(Exception):
+    """Ends a pass that has shown what was asked."""
+
+
+_split_off: dict[type, bool] = {}
+"""By class of language model: see `takes_text_positions`."""
+
+
+def _splits_off_text_positions(language: Any) -> bool:
+    import torch
+
+    seen: list[int] = []
+
+    def look(_module: Any, args: Any, kwargs: dict[str, Any]) -> None:
+        seen.append(len(kwargs["position_ids"] if "position_ids" in kwargs else args[1]))
+        raise _Seen
+
+    weight = next(language.parameters())
+    embeds = torch.zeros(1, 1, language.config.hidden_size, dtype=weight.dtype, device=weight.device)
+    hook = language.rotary_emb.register_forward_pre_hook(look, with_kwargs=True)
+    try:
+        positions = torch.zeros(4, 1, 1, dtype=torch.long, device=weight.device)
+        type(language).forward(language, inputs_embeds=embeds, position_ids=positions, use_cache=False)
+    except _Seen:
+        pass
+    finally:
+        hook.remove()
+    return seen == [3]
+
+
+def takes_text_positions(language: Any) -> bool:
+    """Whether a language model with positions of three axes takes text positions, for masks, as a fourth (not in 4.52).
+
+    Found by giving it four and looking at what its rotary embedding gets.
+    """
+    kind = type(language)
+    if kind not in _split_off:
+        _split_off[kind] = _splits_off_text_positions(language)
+    return _split_off[kind]
+
+
 def counts_padding(base: Any) -> bool:
     """Whether ``rope_deltas`` of a Qwen-VL model are counted from the whole row, padding included (up to 5.17)."""
     import torch
@@ -219,7 +260,8 @@ def tiles_of(family: str, kind: str, image: tuple[int, int], **options: Any) -> 
         return int(count[0] if isinstance(count, tuple) else count)
     from PIL import Image
 
-    pixels = processor(Image.new("RGB", image[::-1]), return_tensors="pt")["pixel_values"]
+    blank = Image.new("RGB", image[::-1])
+    pixels = processor(blank, return_tensors="pt", input_data_format="channels_last")["pixel_values"]
     return int(pixels.shape[-4])
 
 
