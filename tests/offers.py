@@ -5,6 +5,7 @@ Each mark skips a test where what it needs is missing, and says what that is. Th
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Callable
 from io import BytesIO
 
@@ -69,6 +70,18 @@ def timm_model(name: str) -> pytest.MarkDecorator:
     import timm
 
     return pytest.mark.skipif(not timm.is_model(name), reason=f"this timm has no {name}")
+
+
+def _call_with_encoder_outputs() -> None:
+    from transformers import LlavaForConditionalGeneration
+
+    if "mm_encoder_outputs" not in inspect.signature(LlavaForConditionalGeneration.forward).parameters:
+        raise ImportError
+
+
+encoder_outputs = pytest.mark.skipif(
+    not _works(_call_with_encoder_outputs), reason="models of this transformers take no mm_encoder_outputs"
+)
 
 
 def transformers_class(name: str) -> pytest.MarkDecorator:

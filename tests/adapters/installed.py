@@ -7,6 +7,8 @@ checks.
 from __future__ import annotations
 
 import contextlib
+import functools
+import importlib
 import inspect
 from collections.abc import Iterator, Sequence
 from typing import Any
@@ -17,7 +19,7 @@ from torch import Tensor, nn
 from transformers import LlavaForConditionalGeneration
 
 import scope_core as scope
-from scope_adapters.compat.transformers import cache_name, cache_of
+from scope_adapters.compat.caches import cache_name, cache_of
 
 __all__ = [
     "beams_mended",
@@ -28,13 +30,17 @@ __all__ = [
     "encoder_outputs",
     "feature_layers",
     "features_of",
+    "image_processor",
     "keys_of",
     "mixes_up_beams",
+    "projection",
     "rope",
     "step",
+    "takes_text_positions",
     "takes_token_types",
     "tower_layers",
     "tower_rows",
+    "wants_ids_beside_embeddings",
     "with_attention",
 ]
 
@@ -67,9 +73,15 @@ def features_of(model: Any, **images: Any) -> list[Tensor]:
     }
     out = model.model.get_image_features(**images, **config)
     out = getattr(out, "pooler_output", out)
-    if isinstance(out, tuple) and isinstance(out[1], list):  # rows, and DeepStack features beside them
+    if isinstance(out, tuple) and len(out) == 2 and isinstance(out[1], list):  # rows, and DeepStack features
         out = out[0]
-    return list(out)
+    rows = list(out)
+    if hasattr(model.model, "pack_image_features") and rows[0].dim() == 3:  # tiles, which forward packs (4.52)
+        pack = model.model.pack_image_features
+        config = {name: getattr(model.config, name) for name in inspect.signature(pack).parameters if "vision" in name}
+        flat, lengths = pack(rows, images["image_sizes"], image_newline=model.model.image_newline, **config)
+        rows = list(flat.split(lengths.tolist()))
+    return rows
 
 
 def counts_on(model: Any) -> bool:
@@ -84,10 +96,24 @@ def deepstack_of(model: Any, pixels: Tensor, grids: Tensor) -> list[Tensor]:
     return [layer if isinstance(layer, Tensor) else torch.cat(list(layer)) for layer in layers]
 
 
+def image_processor(family: str, name: str) -> Any:
+    """The class of a model's image processor that works with Pillow images alone."""
+    module = f"transformers.models.{family}.image_processing_"
+    try:
+        return getattr(importlib.import_module(f"{module}pil_{family}"), f"{name}Pil")
+    except ModuleNotFoundError:
+        return getattr(importlib.import_module(f"{module}{family}"), name)
+
+
 def feature_layers(config_class: Any) -> str:
     """The config entry of ViP-LLaVA for the tower's layers that are read."""
     name = "vision_feature_layers"
     return name if hasattr(config_class(), name) and name not in config_class.attribute_map else name[:-1]
+
+
+def projection(layer: nn.Module, name: str) -> nn.Module:
+    """The projection to "query" or "key" of a tower's layer."""
+    return next(part for path, part in layer.named_modules() if path.split(".")[-1] in (name, f"{name[0]}_proj"))
 
 
 def rope(config_class: Any, **options: Any) -> dict[str, Any]:
@@ -109,6 +135,27 @@ def takes_token_types(model: Any) -> bool:
     """Whether a model, or a class of them, is told which tokens are images, rather than find that out by their ids."""
     kind = model if isinstance(model, type) else type(model)
     return "mm_token_type_ids" in inspect.signature(kind.forward).parameters
+
+
+@functools.cache
+def takes_text_positions(model: Any) -> bool:
+    """Whether Qwen-VL's language model takes text positions as a fourth axis: 4.52 does not."""
+    width, ids = model.config.get_text_config().hidden_size, torch.zeros(4, 1, 2, dtype=torch.long)
+    try:
+        model.model.language_model(inputs_embeds=torch.zeros(1, 2, width), position_ids=ids)
+    except RuntimeError:
+        return False
+    return True
+
+
+@functools.cache
+def wants_ids_beside_embeddings(model: Any) -> bool:
+    """Whether a model that is given embeddings asks for ids, too: Idefics3 of 4.52 does, and does not read them."""
+    try:
+        model.model(inputs_embeds=torch.zeros(1, 2, model.config.get_text_config().hidden_size))
+    except ValueError:
+        return True
+    return False
 
 
 def tower_layers(tower: nn.Module) -> Sequence[Any]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import functools
+import itertools
 import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -15,7 +16,7 @@ import torch
 import transformers as hf
 from torch import Tensor
 
-from adapters.installed import rope, takes_token_types, tower_rows
+from adapters.installed import rope, takes_token_types, tower_rows, with_attention
 from adapters.models import VOCABULARY, _draw
 
 PLACEHOLDER, VIDEO, START, END = 150, 151, 152, 153
@@ -191,24 +192,35 @@ class Watched:
 
 def watch(model: Any, given: Prompts) -> Watched:
     """Run the tower of a copy. The order of its tokens is learned by comparing what goes in and out of the merger."""
-    twin = copy.deepcopy(model)
-    twin.set_attn_implementation("eager")
+    if hasattr(model, "set_attn_implementation"):
+        twin = copy.deepcopy(model)
+        twin.set_attn_implementation("eager")
+    else:
+        twin = with_attention(model, "eager")
     visual, home = twin.model.visual, sys.modules[type(model).__module__]
     weights: dict[int, list[Tensor]] = {id(block.attn): [] for block in visual.blocks}
     states: dict[int, Tensor] = {}
     merged: list[Tensor] = []
-    original = home.eager_attention_forward
+    function, running = (home, "eager_attention_forward"), list[Any]()
+    if not hasattr(*function):  # 4.52: one map for all images, masked
+        function = (torch.nn.functional, "softmax")
+        for block in visual.blocks:
+            block.attn.register_forward_pre_hook(lambda module, _, __: running.append(module), with_kwargs=True)
+    original = getattr(*function)
 
-    def recorded(module: Any, *args: Any, **kwargs: Any) -> Any:
-        output, attention = original(module, *args, **kwargs)
-        weights[id(module)].append(attention[0].double())
-        return output, attention
+    def recorded(first: Any, *args: Any, **kwargs: Any) -> Any:
+        output = original(first, *args, **kwargs)
+        if running:
+            weights[id(running[-1])] += _by_image(output.double(), given)
+        else:
+            weights[id(first)].append(output[1][0].double())
+        return output
 
     for layer, block in enumerate(visual.blocks):
         block.register_forward_hook(lambda _m, _a, output, layer=layer: states.update({layer: output.double()}))
     visual.merger.register_forward_hook(lambda _m, _a, output: merged.append(output))
     with pytest.MonkeyPatch.context() as patch, torch.no_grad():
-        patch.setattr(home, "eager_attention_forward", recorded)
+        patch.setattr(*function, recorded)
         out = tower_rows(visual(given.pixels, grid_thw=given.grids))
     place = torch.cdist(out.double(), merged[-1].double()).argmin(1)  # of each token among the tower's blocks
     assert torch.equal(place.sort().values, torch.arange(len(out)))
@@ -225,3 +237,10 @@ def watch(model: Any, given: Prompts) -> Watched:
                 made.received[-1][layer] = columns.view(len(columns), -1, 4)[:, mine - first].sum(-1)
         first += count
     return made
+
+
+def _by_image(attention: Tensor, given: Prompts) -> list[Tensor]:
+    """(H, M, M) of each image, from (H, N, N) of all; nothing where attention stayed within windows."""
+    ends = [0, *given.grids.prod(-1).cumsum(0).tolist()]
+    maps = [attention[:, start:stop, start:stop] for start, stop in itertools.pairwise(ends)]
+    return maps if all(bool((image > 0).all()) for image in maps) else []

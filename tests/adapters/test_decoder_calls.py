@@ -28,7 +28,7 @@ from adapters.decoders import (
 from adapters.installed import beams_mended, cache_of, cached, keys_of
 from adapters.models import MIXED, ONE, TWO, Batch, batch, llava
 from adapters.snapshot import differences, snapshot
-from scope_adapters.compat.transformers import plain_cache
+from scope_adapters.compat.caches import plain_cache
 
 
 def generate(model: Any, given: Batch, mode: str, **options: Any) -> Tensor:

@@ -16,7 +16,7 @@ import scope_core as scope
 from adapters.guests import keeping
 from adapters.installed import cached
 from adapters.models import MIXED, ONE, PLACEHOLDER, TWO, batch, llava, settle, shared
-from scope_adapters.compat.transformers import plain_cache
+from scope_adapters.compat.caches import plain_cache
 
 NEW = 6
 GREEDY = {"max_new_tokens": NEW, "do_sample": False}

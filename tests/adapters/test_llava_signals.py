@@ -13,7 +13,7 @@ from torch import Tensor, nn
 
 import scope_core as scope
 from adapters.guests import keeping
-from adapters.installed import features_of, tower_layers
+from adapters.installed import features_of, projection, tower_layers
 from adapters.models import LAYERS, MODELS, PATCHES, TWO, batch, eager, llava, shared, tokens_of
 from adapters.reference import tower_pass
 from scope_adapters.towers.layouts import resolve_tower
@@ -62,11 +62,10 @@ def test_signals_are_those_of_the_oracles(name: str) -> None:
     """From q and k themselves, in float64, by the slow way."""
     model, given = shared(name), batch(*TWO)
     tower = resolve_tower(model.model.vision_tower, "tower")
-    attention = tower.layers[-2].get_submodule(tower.layout.attention)
     flat: dict[str, Tensor] = {}
     hooks = [
-        getattr(attention, proj).register_forward_hook(lambda _, __, out, proj=proj: flat.update({proj: out}))
-        for proj in ("q_proj", "k_proj")
+        projection(tower.layers[-2], name).register_forward_hook(lambda _, __, out, name=name: flat.update({name: out}))
+        for name in ("query", "key")
     ]
     needs = {"vision.received_attention[-2]", "vision.keys[-2]"} | (
         {"vision.cls_attention[-2]"} if tower.layout.cls else set()
@@ -79,7 +78,7 @@ def test_signals_are_those_of_the_oracles(name: str) -> None:
     prefix = int(tower.layout.cls)
     for image in range(3):
         q, k = (
-            flat[proj][image].view(PATCHES + prefix, HEADS, -1).transpose(0, 1).numpy() for proj in ("q_proj", "k_proj")
+            flat[name][image].view(PATCHES + prefix, HEADS, -1).transpose(0, 1).numpy() for name in ("query", "key")
         )
         scale = q.shape[-1] ** -0.5
         np.testing.assert_allclose(

@@ -20,8 +20,10 @@ def test_kept_rows_are_those_of_the_oracle(at: str) -> None:
     merged: list[torch.Tensor] = []
     hook = model.model.multi_modal_projector.linear_1.register_forward_pre_hook(lambda _, args: merged.append(args[0]))
     with torch.no_grad():
-        out = features_of(model, given.inputs["pixel_values"], given.inputs["image_sizes"])
+        rows = features_of(model, **{name: given.inputs[name] for name in ("pixel_values", "image_sizes")})
     hook.remove()
+    counts = [tall * wide for row in given.sizes for tall, wide in row]
+    out = torch.cat([row.view(-1, row.shape[-1]) for row in rows]).split(counts)
     features = out if at == "projected" else merged[0].split([len(row) for row in out])
     with torch.no_grad(), scope.Pruner(spec).attach(model) as pruning:
         model(**given.inputs)

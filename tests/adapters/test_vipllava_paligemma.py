@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import offers
 import pytest
 import torch
 
 import scope_core as scope
 from adapters.guests import keeping
-from adapters.installed import tower_layers
+from adapters.installed import feature_layers, tower_layers
 from adapters.tiled import prompts, shared
 
 
@@ -24,12 +25,13 @@ def test_layers_above_the_highest_of_several_are_skipped() -> None:
 
 def test_layers_of_the_call() -> None:
     model, given = shared("vipllava"), prompts("vipllava", [2, "1", 3])
+    layers = {feature_layers(type(model.config)): [-1, -2, 2]}
     with scope.Pruner("scope@36").attach(model) as pruning, torch.no_grad():
-        other = model(**given.inputs, vision_feature_layer=[-1, -2, 2]).logits
+        other = model(**given.inputs, **layers).logits
         first = pruning.receipt.selection.tokens.features
         model(**given.inputs)
     with torch.no_grad():
-        assert torch.equal(model(**given.inputs, vision_feature_layer=[-1, -2, 2]).logits, other)
+        assert torch.equal(model(**given.inputs, **layers).logits, other)
     assert not torch.equal(pruning.receipt.selection.tokens.features, first)
 
 
@@ -45,6 +47,7 @@ def test_plans_are_what_happens(name: str) -> None:
     assert plan.images == (5, 5)
 
 
+@offers.encoder_outputs
 @pytest.mark.parametrize("name", ["vipllava", "paligemma", "gemma3", "internvl"])
 def test_features_go_to_generate_as_a_list_and_to_the_model_as_a_tensor(name: str) -> None:
     """Else beams would deal pictures of several prompts out wrongly, or the model could not read them."""

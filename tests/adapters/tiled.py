@@ -6,16 +6,19 @@ What a pruned one has to compute is done by hand beside it, from attention maps 
 from __future__ import annotations
 
 import functools
+import inspect
+import sys
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
 import oracles
+import pytest
 import torch
 import transformers as hf
 from torch import Tensor, nn
 
-from adapters.installed import feature_layers, features_of
+from adapters.installed import feature_layers, features_of, mixes_up_beams, tower_layers, wants_ids_beside_embeddings
 from adapters.models import LAYERS, PLACEHOLDER, VOCABULARY, _draw, eager, settle
 
 OPEN, CLOSE, TAG = 151, 152, 153
@@ -140,6 +143,19 @@ class Family:
         return "cls_attention" if self.cls else "received_attention"
 
 
+@functools.cache
+def reads_inner_layers() -> bool:
+    """Whether InternVL of the installed transformers can read other layers of its tower than the last: 4.57 cannot."""
+    kind, config = _internvl(-2)
+    with torch.random.fork_rng():
+        model = kind(config).model
+    try:
+        features_of(type("Head", (), {"model": model, "config": config}), pixel_values=torch.zeros(1, 3, SIDE, SIDE))
+    except (AttributeError, TypeError):
+        return False
+    return True
+
+
 _ZEROS = {"token_type_ids": lambda ids, mask: torch.zeros_like(ids)}
 _SUFFIX = {"token_type_ids": lambda ids, mask: (torch.arange(ids.shape[1]) >= ids.shape[1] - 2).long().expand_as(ids)}
 _IMAGES = {"token_type_ids": lambda ids, mask: (ids == PLACEHOLDER).long()}
@@ -153,7 +169,11 @@ FAMILIES: dict[str, Family] = {
     "paligemma2": Family(lambda: _paligemma(True), attention="eager", extra=_ZEROS),
     "internvl": Family(_internvl, 2, cls=True, frame="marks", tiled=True),
     "internvl-norms": Family(
-        lambda: _internvl(-2, use_qk_norm=True, norm_type="rms_norm"), 2, cls=True, frame="marks", tiled=True
+        lambda: _internvl(-2 if reads_inner_layers() else -1, use_qk_norm=True, norm_type="rms_norm"),
+        2,
+        cls=True,
+        frame="marks",
+        tiled=True,
     ),
     "internvl-eager": Family(_internvl, 2, cls=True, frame="marks", tiled=True, attention="eager"),
     "idefics3": Family(lambda: _idefics("Idefics3"), 2, "vision_model", frame="crops", tiled=True),
@@ -280,16 +300,43 @@ def _framed(family: Family, rows: int, cols: int) -> list[int]:
 # what has to come out, by hand
 
 
-def tower_pass(name: str, pixels: Tensor, **options: Any) -> Any:
-    """The tower's own output with all attention maps, and the keys (T, M, D) of each layer as attention uses them."""
+@dataclass(frozen=True)
+class TowerPass:
+    """A tower's last hidden state, hidden states (embeddings first), attention maps and keys as attention uses them."""
+
+    last_hidden_state: Tensor
+    hidden_states: list[Tensor]
+    attentions: list[Tensor]
+    keys: list[Tensor]
+
+
+def tower_pass(name: str, pixels: Tensor, **options: Any) -> TowerPass:
+    """What a copy of the tower computes, seen from outside with eager attention."""
     tower, keys = getattr(eager(shared(name)).model, FAMILIES[name].tower), []
+    states: list[Tensor] = []
     for path, module in tower.named_modules():
         if path.endswith("k_norm" if name.startswith("internvl") else "k_proj"):
             module.register_forward_hook(lambda _, __, out: keys.append(out))
-    with torch.no_grad():
-        out = tower(pixels.flatten(0, -4), output_hidden_states=True, output_attentions=True, **options)
-    out.keys = keys
-    return out
+    layers = tower_layers(tower)
+    layers[0].register_forward_pre_hook(
+        lambda _, args, kwargs: states.append(args[0] if args else kwargs["hidden_states"]), with_kwargs=True
+    )
+    for layer in layers:
+        layer.register_forward_hook(lambda _, __, out: states.append(out[0] if isinstance(out, tuple) else out))
+    home, maps = sys.modules[type(layers[0]).__module__], []
+    original = home.eager_attention_forward
+
+    always = {"output_attentions": True} if "output_attentions" in inspect.signature(original).parameters else {}
+
+    def recorded(*args: Any, **kwargs: Any) -> Any:
+        output, attention = original(*args, **{**kwargs, **always})
+        maps.append(attention)
+        return output, attention
+
+    with pytest.MonkeyPatch.context() as patch, torch.no_grad():
+        patch.setattr(home, "eager_attention_forward", recorded)
+        out = tower(pixels.flatten(0, -4), **options)
+    return TowerPass(out.last_hidden_state, states, maps, keys)
 
 
 def blocks(name: str, patches: Tensor) -> Tensor:
@@ -313,7 +360,9 @@ def saliency(name: str, pixels: Tensor, layer: int = -2) -> Tensor:
 def features(name: str, pixels: Tensor) -> Tensor:
     """(T, N, D) what the projector is given, up to the order of channels."""
     config, out, family = shared(name).config, tower_pass(name, pixels), FAMILIES[name]
-    layers = getattr(config, "vision_feature_layer", -1)
+    layers = getattr(
+        config, feature_layers(type(config)) if name.startswith("vipllava") else "vision_feature_layer", -1
+    )
     layers = [layers] if isinstance(layers, int) else layers
     states = torch.cat([out.last_hidden_state if i == -1 else out.hidden_states[i] for i in layers], -1)
     grouped = blocks(name, states[:, int(family.cls) :])
@@ -364,13 +413,37 @@ def by_hand(name: str, given: Prompts, kept: Sequence[Sequence[int]]) -> dict[st
             embeds[row, place], attended[row, place] = read, 1
             for key, value in zip(extra, values, strict=True):
                 others[key][row, place] = value
+    if wants_ids_beside_embeddings(shared(name)):
+        others["input_ids"] = torch.ones_like(attended)
     return {"inputs_embeds": embeds, "attention_mask": attended, **others}
+
+
+def generate_whole(name: str, given: Prompts, **options: Any) -> Tensor | None:
+    """What the model generates without a pruner; None where its own beams would read other prompts' images.
+
+    From hand-built embeddings instead, where it generates from those.
+    """
+    model, rows = shared(name), len(given.ids)
+    dealt_by_row = given.family.frame == "crops"
+    mixed = "num_beams" in options and not dealt_by_row and mixes_up_beams(model, [len(row) for row in given.tiles])
+    if not mixed:
+        made = model.generate(**given.inputs, **options)
+        if options.get("use_cache", True):
+            return made
+        cached = model.generate(**given.inputs, **{**options, "use_cache": True})
+        # Idefics3 of 5.0 forgets its images after the first step without a cache
+        assert torch.equal(made, cached) or (dealt_by_row and mixes_up_beams(model, [2]))
+        return cached
+    if name.startswith(("paligemma", "gemma3")):
+        return None
+    new = model.generate(**by_hand(name, given, [range(count) for count in given.counts]), **options)
+    return torch.cat([given.ids.repeat_interleave(len(new) // rows, 0), new], 1)
 
 
 def greedy_by_hand(name: str, hand: dict[str, Tensor], steps: int) -> Tensor:
     """(1, steps) ids, the whole sequence run again for each: not every model generates from embeddings."""
     model, ids = shared(name), []
-    new = {"attention_mask": 1, "token_type_ids": 1 if name.startswith("paligemma") else 0}
+    new = {"input_ids": 1, "attention_mask": 1, "token_type_ids": 1 if name.startswith("paligemma") else 0}
     for _ in range(steps):
         with torch.no_grad():
             scores = model(**hand).logits[:, -1]

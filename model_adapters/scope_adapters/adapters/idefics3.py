@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, Literal
 from pydantic import Field
 
 from scope_adapters.adapters.shuffled import Patches, Shuffled
+from scope_adapters.compat.transformers import tiles_of
 from scope_adapters.hosts.encoded import Encoded
 from scope_core import AttachError, ComponentSpec
 
@@ -45,6 +46,7 @@ class Idefics3(Shuffled):
     tower = "vision_model"
     projector = given = "connector.modality_projection"
     merging = "connector.pixel_shuffle"
+    processor = "Idefics3ImageProcessor"
 
     def reads(self, model: Any, images: Mapping[str, Any]) -> tuple[int | Sequence[int], str]:
         """The last layer, all of it."""
@@ -60,9 +62,11 @@ class Idefics3(Shuffled):
     def encode(self, model: Any, images: Mapping[str, Any], ids: Tensor, attachment: Attachment) -> Encoded:
         """Crops come grouped by prompt, so each prompt has to have placeholders for its own."""
         encoded = super().encode(model, images, ids, attachment)
-        given = [len(rows) for rows in encoded.output.pooler_output]
+        pixels, tokens = images["pixel_values"], sum(map(len, encoded.rows))
+        crops = pixels.flatten(2).ne(0).any(-1).sum(1)  # others only fill up shorter rows
+        given = (crops * (tokens // max(int(crops.sum()), 1))).tolist()
         held = (ids == model.config.image_token_id).sum(1).tolist()
-        if len(given) == len(held) and given != held:
+        if sum(given) == tokens and given != held:
             row = next(row for row, (tokens, places) in enumerate(zip(given, held, strict=True)) if tokens != places)
             raise AttachError(
                 f"prompt {row} has {held[row]} image placeholders, but pixel_values[{row}] fills {given[row]}; every "
@@ -81,17 +85,15 @@ class Idefics3(Shuffled):
     def tiles(self, model: Any, size: tuple[int, int]) -> int:
         """By the model's own image processor."""
         side, spec = int(model.config.vision_config.image_size), self.spec
-        processor = self._processor()(
+        count = tiles_of(
+            self.model_type,
+            self.processor,
+            size,
             size={"longest_edge": side * max(spec.crops, 1)},
             max_image_size={"longest_edge": side},
             do_image_splitting=spec.crops > 0,
         )
-        return max(int(processor.get_number_of_image_patches(*size)[0]), 1)
-
-    def _processor(self) -> Any:
-        from transformers.models.idefics3.image_processing_pil_idefics3 import Idefics3ImageProcessorPil
-
-        return Idefics3ImageProcessorPil
+        return max(count, 1)
 
 
 def _frames(ids: Tensor, found: Sequence[tuple[int, int, int]]) -> dict[int, int]:

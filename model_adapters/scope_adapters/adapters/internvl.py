@@ -7,6 +7,7 @@ from typing import Any, Literal
 from pydantic import Field
 
 from scope_adapters.adapters.shuffled import Patches, Shuffled
+from scope_adapters.compat.transformers import tiles_of
 from scope_core import ComponentSpec
 
 
@@ -40,13 +41,13 @@ class InternVL(Shuffled):
 
     def tiles(self, model: Any, size: tuple[int, int]) -> int:
         """By the image processor that InternVL's checkpoints name."""
-        from transformers.models.got_ocr2.image_processing_pil_got_ocr2 import GotOcr2ImageProcessorPil
-
         height, width = model.config.vision_config.image_size
-        processor = GotOcr2ImageProcessorPil(
+        return tiles_of(
+            "got_ocr2",
+            "GotOcr2ImageProcessor",
+            size,
             size={"height": height, "width": width},
             crop_to_patches=True,
             min_patches=self.spec.min_tiles,
             max_patches=self.spec.max_tiles,
         )
-        return int(processor.get_number_of_image_patches(*size))

@@ -153,12 +153,17 @@ class Llava(HuggingFaceAdapter[LlavaSpec]):
             undo.callback(base.get_submodule(self.projector).register_forward_hook(keep_projected).remove)
             with probe(tower, needs, dtype=attachment.pruner.dtype, last=last, first=first or None) as capture:
                 output = self.features(base, images)
+        given["projected"] = self.read(output, given["projected"])
         features, grid = given[attachment.at].detach(), tower.grid(*images["pixel_values"].shape[-2:])
         signals = self.signals_of(base, capture, needs, features, grid)
         if "projected" in needs:
             signals["projected"] = lambda: given["projected"].detach()
         row, col = self.cells_of(base, features, grid, _before(tower, strategy))
         return Seen(output, VisualTokens.of(features, row=row, col=col, signals=signals), given["projected"])
+
+    def read(self, output: Any, projected: Tensor) -> Tensor:
+        """(B, N, D) what the language model reads of each picture, given what the projector returned."""
+        return projected
 
     def signals_of(
         self, base: Any, capture: Capture, needs: frozenset[str], features: Tensor, grid: tuple[int, int]

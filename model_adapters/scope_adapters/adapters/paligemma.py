@@ -2,11 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from typing import Any, Literal
+from collections.abc import Callable, Mapping, Sequence
+from typing import TYPE_CHECKING, Any, Literal
 
 from scope_adapters.adapters.llava import Llava
+from scope_adapters.compat.transformers import base_of, scales_embeddings
 from scope_core import ComponentSpec
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    from scope_core import Attachment
 
 
 class PaliGemmaSpec(ComponentSpec):
@@ -26,3 +32,17 @@ class PaliGemma(Llava):
     def reads(self, model: Any, images: Mapping[str, Any]) -> tuple[int | Sequence[int], str]:
         """The last layer, all of it."""
         return -1, "full"
+
+    def read(self, output: Any, projected: Tensor) -> Tensor:
+        """The rows themselves: earlier releases divide what the projector returned."""
+        import torch
+
+        return torch.stack(list(output.pooler_output))
+
+    def project(self, model: Any, attachment: Attachment) -> Callable[[Tensor], Tensor] | None:
+        """The projector, and that division."""
+        projector = super().project(model, attachment)
+        if projector is None or scales_embeddings(base_of(model)):
+            return projector
+        root = model.config.text_config.hidden_size**0.5
+        return lambda features: projector(features) / root

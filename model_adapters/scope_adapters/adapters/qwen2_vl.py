@@ -6,7 +6,8 @@ from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
 from typing import TYPE_CHECKING, Any, Literal, TypeVar
 
-from scope_adapters.compat.transformers import base_of, base_path, counts_padding, parameters
+from scope_adapters.compat.signatures import parameters
+from scope_adapters.compat.transformers import base_of, base_path, counts_padding, takes_text_positions
 from scope_adapters.hosts.decoder_offers import with_decoder
 from scope_adapters.hosts.encoded import Encoded
 from scope_adapters.hosts.huggingface import HuggingFaceAdapter
@@ -151,7 +152,7 @@ class MergedPatches(HuggingFaceAdapter[S]):
         elif len(full) == max(self.position_axes):
             text, full = compact_positions(full[0], short), full[1:]
         axes = torch.stack([short.take(axis, 0) for axis in full])
-        return axes if text is None else torch.cat([text[None], axes])
+        return axes if text is None or not takes_text_positions(base.language_model) else torch.cat([text[None], axes])
 
     def install(self, model: Any, attachment: Attachment, undo: ExitStack) -> None:
         """Calls leave `rope_deltas` on the model, pruned or not; detaching puts back what was there."""

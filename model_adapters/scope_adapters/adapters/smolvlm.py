@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any, Literal
+from typing import Literal
 
 from scope_adapters.adapters.idefics3 import Idefics3, Idefics3Spec
 
@@ -17,8 +17,4 @@ class SmolVLM(Idefics3):
     """As Idefics3."""
 
     model_type = "smolvlm"
-
-    def _processor(self) -> Any:
-        from transformers.models.smolvlm.image_processing_pil_smolvlm import SmolVLMImageProcessorPil
-
-        return SmolVLMImageProcessorPil
+    processor = "SmolVLMImageProcessor"

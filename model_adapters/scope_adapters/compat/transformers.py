@@ -1,13 +1,14 @@
-"""What the installed transformers offers. Every name that moved between releases stands here, once."""
+"""What the installed transformers offers. Every name that moved between releases stands here or in `caches`, once."""
 
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from typing import Any
 
-CACHE_NAMES = ("cache", "past_key_values", "past_key_value")
-"""Arguments and output fields that hold the cache, newest first: models from 5.24 on, models before, layers of 4.x."""
+from scope_adapters.compat.caches import CACHE_NAMES, cache_name
+from scope_adapters.compat.signatures import parameters
 
 FEATURE_LAYER_NAMES = ("vision_feature_layer", "vision_feature_layers")
 """Arguments and config entries of ViP-LLaVA that say which layers of the tower are read, newest first."""
@@ -15,73 +16,6 @@ FEATURE_LAYER_NAMES = ("vision_feature_layer", "vision_feature_layers")
 WINDOW_METHODS = ("permute_input_for_window_attn", "get_window_index")
 """Methods of a tower with window attention that tell the order of its blocks, newest first: it is given to the one, and
 is the first thing that the other returns (up to 5.0)."""
-
-
-def parameters(function: Callable[..., Any]) -> frozenset[str]:
-    """Names of the parameters of a function or method, decorators looked through."""
-    return frozenset(inspect.signature(function).parameters)
-
-
-def named(method: Callable[..., Any], args: tuple[Any, ...]) -> dict[str, Any]:
-    """Positional arguments of a method of a class, by name; the instance is not among them."""
-    given = inspect.signature(method).bind_partial(None, *args).arguments if args else {}
-    return dict(list(given.items())[1:])
-
-
-def cache_name(forward: Callable[..., Any]) -> str | None:
-    """The argument of a ``forward`` that takes the cache; None where it takes none that is known."""
-    taken = parameters(forward)
-    return next((name for name in CACHE_NAMES if name in taken), None)
-
-
-def cache_of(call: Any) -> Any:
-    """The cache among a call's arguments or in a model's output, by whichever name; None without one."""
-    get = call.get if isinstance(call, Mapping) else lambda name: getattr(call, name, None)
-    return next((value for value in map(get, CACHE_NAMES) if value is not None), None)
-
-
-def cached_length(cache: Any) -> int:
-    """Positions that a cache holds; 0 for None."""
-    if cache is None:
-        return 0
-    return int(cache.get_seq_length()) if hasattr(cache, "get_seq_length") else len(cache)
-
-
-def plain_cache(config: Any) -> Any:
-    """An empty cache whose layers may have lengths of their own."""
-    from transformers import DynamicCache
-
-    return DynamicCache(config=config) if "config" in parameters(DynamicCache) else DynamicCache()
-
-
-def odd_layers(cache: Any) -> list[str] | None:
-    """Why the layers of ``cache`` cannot have lengths of their own: names of classes; None where they can.
-
-    The list is empty where it is the cache itself, not its layers.
-    """
-    from transformers import DynamicCache
-
-    if type(cache) is not DynamicCache:
-        return []
-    plain = _plain_layer()
-    return sorted({type(layer).__name__ for layer in getattr(cache, "layers", ()) if type(layer) is not plain}) or None
-
-
-def layer_lengths(cache: Any) -> list[int]:
-    """Positions that each plain layer of a cache holds; empty for other caches."""
-    if hasattr(cache, "layers"):
-        plain = _plain_layer()
-        return [int(layer.get_seq_length()) for layer in cache.layers if type(layer) is plain]
-    from transformers import DynamicCache
-
-    return [int(cache.get_seq_length(layer)) for layer in range(len(cache))] if type(cache) is DynamicCache else []
-
-
-def _plain_layer() -> Any:
-    """The class of a cache's layer that grows and forgets nothing; None before caches had layers (4.5x)."""
-    import transformers.cache_utils
-
-    return getattr(transformers.cache_utils, "DynamicLayer", None)
 
 
 def times_asked(model: Any, beams: int, several: int) -> int:
@@ -143,15 +77,60 @@ def image_features(base: Any, images: Mapping[str, Any], split: Callable[[Any], 
         for name, one in signature.parameters.items()
         if name != "self" and one.default is one.empty and one.kind is one.POSITIONAL_OR_KEYWORD and name not in images
     }
-    if "Output" in str(signature.return_annotation):
-        return base.get_image_features(**images, **missing, return_dict=True)
-    made = base.get_image_features(**images, **missing)
+    with _own_forwards(base):
+        if "Output" in str(signature.return_annotation):
+            output = base.get_image_features(**images, **missing, return_dict=True)
+            if "pooler_output" in parameters(type(output)):
+                return output
+            return ImageFeatures({**output, "pooler_output": output.pooler_output})  # no field of some classes (5.0)
+        made = base.get_image_features(**images, **missing)
     layers = {}
     if isinstance(made, tuple) and len(made) == 2 and isinstance(made[1], list):  # Qwen3-VL's DeepStack
         made, layers = made[0], {"deepstack_features": [split(layer) for layer in made[1]]}
     if hasattr(made, "dim"):
         made = split(made) if made.dim() == 2 else list(made)
     return ImageFeatures(pooler_output=made, **layers)
+
+
+class _Seen(Exception):
+    """Ends a pass that has shown what was asked."""
+
+
+_split_off: dict[type, bool] = {}
+"""By class of language model: see `takes_text_positions`."""
+
+
+def _splits_off_text_positions(language: Any) -> bool:
+    import torch
+
+    seen: list[int] = []
+
+    def look(_module: Any, args: Any, kwargs: dict[str, Any]) -> None:
+        seen.append(len(kwargs["position_ids"] if "position_ids" in kwargs else args[1]))
+        raise _Seen
+
+    weight = next(language.parameters())
+    embeds = torch.zeros(1, 1, language.config.hidden_size, dtype=weight.dtype, device=weight.device)
+    hook = language.rotary_emb.register_forward_pre_hook(look, with_kwargs=True)
+    try:
+        positions = torch.zeros(4, 1, 1, dtype=torch.long, device=weight.device)
+        type(language).forward(language, inputs_embeds=embeds, position_ids=positions, use_cache=False)
+    except _Seen:
+        pass
+    finally:
+        hook.remove()
+    return seen == [3]
+
+
+def takes_text_positions(language: Any) -> bool:
+    """Whether a language model with positions of three axes takes text positions, for masks, as a fourth (not in 4.52).
+
+    Found by giving it four and looking at what its rotary embedding gets.
+    """
+    kind = type(language)
+    if kind not in _split_off:
+        _split_off[kind] = _splits_off_text_positions(language)
+    return _split_off[kind]
 
 
 def counts_padding(base: Any) -> bool:
@@ -163,6 +142,60 @@ def counts_padding(base: Any) -> bool:
     asked = parameters(base.get_rope_index)
     deltas = base.get_rope_index(ids, **{name: one for name, one in given.items() if name in asked})[1]
     return bool((deltas != 0).any())
+
+
+@contextmanager
+def _own_forwards(module: Any) -> Iterator[None]:
+    """Take off what a failed pass leaves on layers: up to 5.0, wrappers of ``forward`` that record outputs."""
+    import transformers.utils.generic
+
+    if not hasattr(transformers.utils.generic, "check_model_inputs"):
+        yield
+        return
+    before = {part: vars(part).get("forward") for part in module.modules()}
+    try:
+        yield
+    except BaseException:
+        for part, forward in before.items():
+            if forward is not None:
+                part.forward = forward
+            elif "forward" in vars(part):
+                del part.forward
+        raise
+
+
+def scales_embeddings(base: Any) -> bool:
+    """Whether Gemma's embedding table scales words.
+
+    Where it does not (up to 5.0), the language model scales all that it reads, and image features are divided before.
+    """
+    return hasattr(base.get_input_embeddings(), "embed_scale")
+
+
+def tiles_of(family: str, kind: str, image: tuple[int, int], **options: Any) -> int:
+    """How many tiles an image processor makes of one image; slow before processors could count (4.52).
+
+    Args:
+        family: Folder of the model in transformers.
+        kind: Class of its processor, without the suffix that releases differ by.
+        image: Its (height, width).
+        options: Of the processor.
+    """
+    from importlib import import_module
+    from importlib.util import find_spec
+
+    home = f"transformers.models.{family}.image_processing"
+    newer = find_spec(f"{home}_pil_{family}") is not None  # the one that needs no torchvision
+    made = getattr(import_module(f"{home}_pil_{family}" if newer else f"{home}_{family}"), kind + "Pil" * newer)
+    processor = made(**options)
+    if hasattr(processor, "get_number_of_image_patches"):
+        count = processor.get_number_of_image_patches(*image, images_kwargs={})
+        return int(count[0] if isinstance(count, tuple) else count)
+    from PIL import Image
+
+    blank = Image.new("RGB", image[::-1])
+    pixels = processor(blank, return_tensors="pt", input_data_format="channels_last")["pixel_values"]
+    return int(pixels.shape[-4])
 
 
 def window_method(tower: Any) -> str:

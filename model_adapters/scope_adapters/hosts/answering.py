@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import Tensor
 
-from scope_adapters.compat.transformers import CACHE_NAMES, cache_name, plain_cache
+from scope_adapters.compat.caches import CACHE_NAMES, cache_name, plain_cache
 from scope_adapters.hosts.calls import Call, generating
 from scope_adapters.hosts.generation import arguments
 from scope_adapters.hosts.methods import Method

@@ -11,15 +11,9 @@ from dataclasses import replace
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
-from scope_adapters.compat.transformers import (
-    CACHE_NAMES,
-    base_of,
-    cache_name,
-    cache_of,
-    cached_length,
-    named,
-    takes_encoder_outputs,
-)
+from scope_adapters.compat.caches import CACHE_NAMES, cache_name, cache_of, cached_length
+from scope_adapters.compat.signatures import named
+from scope_adapters.compat.transformers import base_of, takes_encoder_outputs
 from scope_adapters.hosts.arguments import PRE_ENCODED, along_prompt, check_shapes
 from scope_adapters.hosts.embeddings import EmbeddedPrompt, following
 from scope_adapters.hosts.encoded import in_place, rows_for

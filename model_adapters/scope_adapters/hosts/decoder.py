@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import Tensor
 
-from scope_adapters.compat.transformers import cache_of, cached_length
+from scope_adapters.compat.caches import cache_of, cached_length
 from scope_adapters.hosts.decoder_offers import check_cache, check_whole, decoder_of
 from scope_adapters.hosts.decoder_run import Run
 from scope_adapters.hosts.decoder_steps import OWN, Step, along, mask_of, seen_by, spread

@@ -5,13 +5,8 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import Any
 
-from scope_adapters.compat.transformers import (
-    language_model,
-    layer_lengths,
-    odd_layers,
-    rotary_options,
-    unknown_convention,
-)
+from scope_adapters.compat.caches import layer_lengths, odd_layers
+from scope_adapters.compat.transformers import language_model, rotary_options, unknown_convention
 from scope_core import AttachError, Declaration, Offer
 
 FAMILIES = (

@@ -13,12 +13,9 @@ from contextvars import ContextVar
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
-from scope_adapters.compat.transformers import (
-    cache_of,
-    cached_length,
-    named,
-    takes_ids_beside_embeddings,
-)
+from scope_adapters.compat.caches import cache_of, cached_length
+from scope_adapters.compat.signatures import named
+from scope_adapters.compat.transformers import takes_ids_beside_embeddings
 
 if TYPE_CHECKING:
     from contextlib import ExitStack

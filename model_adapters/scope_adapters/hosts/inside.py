@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from contextlib import AbstractContextManager, ExitStack, nullcontext
 from typing import TYPE_CHECKING, Any
 
-from scope_adapters.compat.transformers import cache_of
+from scope_adapters.compat.caches import cache_of
 from scope_core import AttachError
 
 if TYPE_CHECKING:

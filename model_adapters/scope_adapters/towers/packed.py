@@ -79,7 +79,7 @@ def resolve_packed(model: Any, where: str, *, full: str = "") -> PackedTower:
     tower = resolve(model, where, what=name)
     layers = resolve(tower, "blocks", what=f"{name}, {where}")
     attention = resolve(layers[0], "attn", what=f"{name}, {where}.blocks.0")
-    for path in ("qkv", "num_heads", "scaling"):
+    for path in ("qkv", "num_heads"):
         resolve(attention, path, what=f"{name}, {where}.blocks.0.attn")
     home = sys.modules[type(attention).__module__]
     if not callable(getattr(home, _ROTATE, None)):
@@ -137,7 +137,8 @@ class PackedCapture:
         query, key, _ = fused.reshape(len(fused), 3, attention.num_heads, -1).unbind(1)
         query, key = (self._cast(x).transpose(0, 1) for x in self.tower.rotate(query, key, *rotation))
         queries, keys = (torch.split(x, segments.diff().tolist(), 1) for x in (query, key))
-        columns = [_received(q, k, attention.scaling) for q, k in zip(queries, keys, strict=True)]
+        scale = getattr(attention, "scaling", key.shape[-1] ** -0.5)  # 4.52 has none, and always divides
+        columns = [_received(q, k, scale) for q, k in zip(queries, keys, strict=True)]
         patches = torch.cat(columns, 1)
         blocks = self._raster(patches.view(len(patches), -1, unit).sum(2).mT)
         images = [image / (len(image) * unit) for image in torch.split(blocks, list(sizes))]

@@ -128,8 +128,6 @@ def probe(
     capture = Capture(tower, dtype)
     wanted = _wanted(needs, count)
     with ExitStack() as undo:
-        for layer in tower.layers:  # some releases of transformers leave their own wrappers behind where a tower raises
-            undo.callback(_put_back, layer, vars(layer).get("forward"))
         for part, index in wanted:
             undo.callback(_watch(capture, part, index).remove)
         if last is not None:
@@ -142,13 +140,6 @@ def probe(
         if first is not None:
             resume(tower.layers, min([layer_index(first, count, "hidden"), *(index for _, index in wanted)]), undo)
         yield capture
-
-
-def _put_back(layer: Any, forward: Any) -> None:
-    """The layer's ``forward`` as it was found: its class' own where the instance had none."""
-    vars(layer).pop("forward", None)
-    if forward is not None:
-        layer.forward = forward
 
 
 @functools.lru_cache(maxsize=64)
