@@ -18,7 +18,7 @@ from torch._subclasses.fake_tensor import FakeTensorMode
 def _works(trial: Callable[[], object]) -> bool:
     try:
         trial()
-    except (ImportError, RuntimeError, AssertionError, OSError):
+    except (ImportError, RuntimeError, AssertionError, OSError, ValueError):
         return False
     return True
 
@@ -48,6 +48,14 @@ def _import_triton_backends() -> None:
     import triton.runtime.interpreter  # noqa: F401
 
 
+def _build_default_models() -> None:
+    from transformers import AutoConfig, AutoModelForImageTextToText
+
+    with torch.device("meta"):
+        for kind in ("idefics3", "qwen3_vl"):
+            AutoModelForImageTextToText.from_config(AutoConfig.for_model(kind))
+
+
 half_products = pytest.mark.skipif(
     not _works(_multiply_halves), reason="this torch cannot multiply float16 matrices on a CPU"
 )
@@ -62,6 +70,12 @@ triton_without_gpu = pytest.mark.skipif(
     not _works(_import_triton_backends),
     reason="no Triton that interprets kernels and compiles them for GPUs that are not there; "
     "torch's newer CUDA builds for Linux bring one",
+)
+
+
+default_models = pytest.mark.skipif(
+    not _works(_build_default_models),
+    reason="this transformers has not every model, or cannot build some from their default configs",
 )
 
 

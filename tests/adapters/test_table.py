@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import pytest
 
+import offers
 import scope_core as scope
 from adapters.test_conformance import CASES
 from scope_adapters.table import HEAD, Row, declaration, markdown, rows
 
+pytestmark = offers.default_models
 TESTED = {name: tuple(kinds) for name, kinds in CASES.items()}
 
 

@@ -13,10 +13,7 @@ from PIL import Image
 from tokenizers import Tokenizer, pre_tokenizers
 from tokenizers.models import WordLevel
 from transformers import (
-    CLIPImageProcessorPil,
-    LlavaNextImageProcessorPil,
     LlavaNextProcessor,
-    LlavaOnevisionImageProcessorPil,
     LlavaOnevisionProcessor,
     LlavaOnevisionVideoProcessor,
     LlavaProcessor,
@@ -25,6 +22,7 @@ from transformers import (
 
 import scope_core as scope
 from adapters import anyres, models
+from adapters.installed import image_processor
 from scope_adapters.zoo.asking import RETRIES, asking
 from scope_adapters.zoo.hub import load_model
 
@@ -87,17 +85,17 @@ def saved(kind: str, folder: Path, *, template: bool = True) -> Path:
     grid = {"image_grid_pinpoints": [[28 * rows, 28 * cols] for rows, cols in anyres.CANVASES]}
     if kind == "llava":
         model: Any = models.shared("clip")
-        pictures = CLIPImageProcessorPil(size={"shortest_edge": 28}, crop_size={"height": 28, "width": 28})
+        pictures = image_processor("clip", "CLIPImageProcessor")(size={"shortest_edge": 28}, crop_size={"height": 28, "width": 28})
         parts: dict[str, Any] = {"num_additional_image_tokens": 1, "vision_feature_select_strategy": "default"}
         processor: Any = LlavaProcessor(pictures, tokenizer(), patch_size=7, **parts, **chat)
     elif kind == "llava_next":
         model = anyres.next_model()
-        pictures = LlavaNextImageProcessorPil(size={"shortest_edge": 28}, crop_size={"height": 28, "width": 28}, **grid)
+        pictures = image_processor("llava_next", "LlavaNextImageProcessor")(size={"shortest_edge": 28}, crop_size={"height": 28, "width": 28}, **grid)
         parts = {"num_additional_image_tokens": 1, "vision_feature_select_strategy": "default"}
         processor = LlavaNextProcessor(pictures, tokenizer(), patch_size=7, **parts, **chat)
     else:
         model = anyres.onevision_model()
-        pictures = LlavaOnevisionImageProcessorPil(**side, **grid)
+        pictures = image_processor("llava_onevision", "LlavaOnevisionImageProcessor")(**side, **grid)
         parts = {
             "num_image_tokens": 16,
             "vision_feature_select_strategy": "full",

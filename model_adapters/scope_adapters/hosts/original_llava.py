@@ -94,6 +94,8 @@ class _Call:
         config = kwargs.get("generation_config")
         for name, new in (("max_length", "max_new_tokens"), ("min_length", "min_new_tokens")):
             limit, instead = (kwargs.get(key) or getattr(config, key, None) for key in (name, new))
+            if kwargs.get(name) is None and config is not None and limit == getattr(type(config)(), name, None):
+                continue  # what every config says that says nothing of it, up to transformers 4.x
             if images is not None and limit and not instead:
                 raise AttachError(f"{name} counts the prompt, which pruning shortens; give {new} to generate() instead")
         if args:

@@ -93,10 +93,15 @@ def load_model(
             )
         return dict(made.to(model.device, model.dtype))
 
+    def decode(ids: Any) -> str:
+        import torch
+
+        return str(processor.decode(torch.as_tensor(ids).flatten(), skip_special_tokens=True))
+
     return LoadedModel(
         model=model,
         inputs=inputs,
-        decode=lambda ids: str(processor.decode(ids, skip_special_tokens=True)),
+        decode=decode,
         name=source,
         view=(lambda image: seen(processor.image_processor, image)) if one_picture else None,
     )

@@ -31,6 +31,7 @@ def load(source: str, *, cache_dir: Path | None = None) -> LoadedModel:
         ZooError: the tower cannot be had, or the package's files are damaged.
         MissingDependencyError: transformers, safetensors or onnx is not installed.
     """
+    import torch
     from safetensors import SafetensorError
 
     from scope_adapters.zoo.towers import dinov2_small
@@ -48,7 +49,7 @@ def load(source: str, *, cache_dir: Path | None = None) -> LoadedModel:
         return {**made, "pixel_values": tower.pixels(images)} if images else made
 
     def decode(ids: Any) -> str:
-        return str(words.decode(ids, skip_special_tokens=True))
+        return str(words.decode(torch.as_tensor(ids).flatten(), skip_special_tokens=True))
 
     return LoadedModel(model=model, inputs=inputs, decode=decode, name="scenes-llava", notes=NOTE, view=tower.view)
 
