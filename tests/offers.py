@@ -56,6 +56,16 @@ def _build_default_models() -> None:
             AutoModelForImageTextToText.from_config(AutoConfig.for_model(kind))
 
 
+def _save_a_model() -> None:
+    import tempfile
+
+    from transformers import CLIPVisionConfig, CLIPVisionModel
+
+    small = {"hidden_size": 8, "intermediate_size": 8, "num_hidden_layers": 1, "num_attention_heads": 1}
+    with tempfile.TemporaryDirectory() as folder:
+        CLIPVisionModel(CLIPVisionConfig(**small)).save_pretrained(folder)
+
+
 half_products = pytest.mark.skipif(
     not _works(_multiply_halves), reason="this torch cannot multiply float16 matrices on a CPU"
 )
@@ -73,6 +83,10 @@ triton_without_gpu = pytest.mark.skipif(
 )
 
 
+saved_models = pytest.mark.skipif(
+    not _works(_save_a_model),
+    reason="this transformers cannot save a model beside a torch this old",
+)
 default_models = pytest.mark.skipif(
     not _works(_build_default_models),
     reason="this transformers has not every model, or cannot build some from their default configs",

@@ -259,7 +259,7 @@ def tower() -> torch.nn.Module:
         if "cannot be had" not in str(error):  # being offline excuses; a bad conversion does not
             raise
         pytest.skip(str(error))
-    model.set_attn_implementation("eager")  # the only one that returns attention
+    model = with_attention(model, "eager")  # the only one that returns attention
     return model
 
 

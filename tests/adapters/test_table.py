@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
+import offers
 import pytest
 
-import offers
 import scope_core as scope
 from adapters.test_conformance import CASES
 from scope_adapters.table import HEAD, Row, declaration, markdown, rows

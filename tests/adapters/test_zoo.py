@@ -7,6 +7,7 @@ import socket
 from pathlib import Path
 from typing import Any
 
+import offers
 import pytest
 import torch
 from PIL import Image
@@ -75,22 +76,27 @@ def tokenizer(*special: str) -> PreTrainedTokenizerFast:
     made = Tokenizer(WordLevel(words, unk_token="<unk>"))
     made.pre_tokenizer = pre_tokenizers.WhitespaceSplit()
     names = {"pad_token": "<pad>", "bos_token": "<s>", "eos_token": "</s>", "unk_token": "<unk>"}
-    return PreTrainedTokenizerFast(tokenizer_object=made, additional_special_tokens=[IMAGE_TOKEN, *special], **names)
+    inputs = ["input_ids", "attention_mask"]  # up to 4.57 there would be token_type_ids as well
+    more = [IMAGE_TOKEN, *special]
+    return PreTrainedTokenizerFast(
+        tokenizer_object=made, additional_special_tokens=more, model_input_names=inputs, **names
+    )
 
 
 def saved(kind: str, folder: Path, *, template: bool = True) -> Path:
     """A checkpoint with its processor."""
     side = {"size": {"height": 28, "width": 28}}
+    crop = {"size": {"shortest_edge": 28}, "crop_size": side["size"]}
     chat = {"chat_template": TEMPLATE} if template else {}
     grid = {"image_grid_pinpoints": [[28 * rows, 28 * cols] for rows, cols in anyres.CANVASES]}
     if kind == "llava":
         model: Any = models.shared("clip")
-        pictures = image_processor("clip", "CLIPImageProcessor")(size={"shortest_edge": 28}, crop_size={"height": 28, "width": 28})
+        pictures = image_processor("clip", "CLIPImageProcessor")(**crop)
         parts: dict[str, Any] = {"num_additional_image_tokens": 1, "vision_feature_select_strategy": "default"}
         processor: Any = LlavaProcessor(pictures, tokenizer(), patch_size=7, **parts, **chat)
     elif kind == "llava_next":
         model = anyres.next_model()
-        pictures = image_processor("llava_next", "LlavaNextImageProcessor")(size={"shortest_edge": 28}, crop_size={"height": 28, "width": 28}, **grid)
+        pictures = image_processor("llava_next", "LlavaNextImageProcessor")(**crop, **grid)
         parts = {"num_additional_image_tokens": 1, "vision_feature_select_strategy": "default"}
         processor = LlavaNextProcessor(pictures, tokenizer(), patch_size=7, **parts, **chat)
     else:
@@ -117,6 +123,7 @@ def picture(width: int, height: int) -> Image.Image:
 SPECS = {"llava": "top_k_attention", "llava_next": "top_k_attention", "llava_onevision": "coverage_only"}
 
 
+@offers.saved_models
 @pytest.mark.parametrize("kind", SPECS)
 def test_a_saved_checkpoint_loads_and_is_pruned(kind: str, tmp_path: Path) -> None:
     """From pictures to text, through the processor's own numbers of placeholders."""
@@ -140,6 +147,7 @@ def test_a_saved_checkpoint_loads_and_is_pruned(kind: str, tmp_path: Path) -> No
         assert loaded.view(pictures[0]).size == (28, 28)
 
 
+@offers.saved_models
 def test_dtype_and_attention(tmp_path: Path) -> None:
     folder = str(saved("llava", tmp_path))
     loaded = load_model(folder, dtype=torch.bfloat16, attn_implementation="eager")
@@ -153,6 +161,7 @@ def test_dtype_and_attention(tmp_path: Path) -> None:
         assert loaded.model.generate(**inputs, max_new_tokens=2, do_sample=False).shape[0] == 1
 
 
+@offers.saved_models
 def test_a_processor_without_a_chat_template(tmp_path: Path) -> None:
     loaded = load_model(str(saved("llava", tmp_path, template=False)))
     inputs = loaded.inputs([picture(50, 40)], " what is this")
@@ -185,6 +194,7 @@ class TestAskingTheHub:
         self, nowhere: None, tmp_path: Path, capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
     ) -> None:
         monkeypatch.setattr("huggingface_hub.constants.HF_HUB_CACHE", str(tmp_path))
+        monkeypatch.setattr("transformers.utils.hub.TRANSFORMERS_CACHE", str(tmp_path), raising=False)  # up to 4.57
         with pytest.raises(scope.ZooError, match=r"cannot load 'acme/tiny' from the Hugging Face hub"):
             load_model("acme/tiny")
         assert "Retrying" not in capfd.readouterr().err
@@ -215,6 +225,7 @@ class TestAskingTheHub:
 
         assert _http.logger.name == RETRIES
 
+    @offers.saved_models
     def test_what_is_in_the_cache_loads_at_once(
         self, nowhere: None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     ) -> None:
@@ -225,4 +236,5 @@ class TestAskingTheHub:
         saved("llava", home / "snapshots" / commit)
         for module in ("huggingface_hub.constants", "huggingface_hub.file_download.constants"):
             monkeypatch.setattr(f"{module}.HF_HUB_CACHE", str(tmp_path))
+        monkeypatch.setattr("transformers.utils.hub.TRANSFORMERS_CACHE", str(tmp_path), raising=False)  # up to 4.57
         assert load_model("acme/tiny").inputs([], "what is this")["input_ids"].tolist() == [[4, 5, 6, 7]]

@@ -92,7 +92,7 @@ def image_features(base: Any, images: Mapping[str, Any], split: Callable[[Any], 
     return ImageFeatures(pooler_output=made, **layers)
 
 
-class _Seen(Exception):
+class _Seen(Exception):  # noqa: N818 - no error
     """Ends a pass that has shown what was asked."""
 
 
