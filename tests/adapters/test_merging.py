@@ -426,7 +426,9 @@ def _image(name: str) -> tuple[str, ...]:
     return ("2x1",) if tiled.FAMILIES[name].tiled else ("image",)
 
 
-@pytest.mark.parametrize("name", examples())
+@pytest.mark.parametrize(
+    "name", [pytest.param(name, marks=qwen.qwen3_vl) if name == "qwen3_vl" else name for name in examples()]
+)
 def test_a_merger_that_changes_nothing_changes_nothing_wherever_it_is_allowed(
     name: str, registry: scope.Registry
 ) -> None:
@@ -452,6 +454,7 @@ def test_every_adapter_is_among_them() -> None:
     assert {*examples(), "llava_original", "tinyllava"} == set(scope.default_registry().names("adapter"))
 
 
+@qwen.qwen3_vl
 def test_features_kept_beside_the_rows_allow_no_rows_in_other_places(registry: scope.Registry) -> None:
     model, given = qwen.shared("qwen3_vl"), qwen.prompts([3, (4, 4), 4])
     for spec in ({"order": "picks"}, {"merger": {"name": "mixing", "before": 1}, "at": "projected"}):

@@ -109,7 +109,7 @@ def test_one_prompt_generates_what_hand_built_embeddings_generate(name: str) -> 
     assert torch.equal(new["greedy"], greedy_by_hand(name, hand, GREEDY["max_new_tokens"]))
     assert torch.equal(new["no cache"], new["greedy"])
     if not name.startswith(("paligemma", "gemma3")):  # they do not generate from embeddings
-        assert torch.equal(new["beams"], generate(model, hand, "beams"))
+        assert torch.equal(new["beams"], generate(model, hand, "beams")[:, -GREEDY["max_new_tokens"] :])
 
 
 @pytest.mark.parametrize("name", FAMILIES)

@@ -437,6 +437,7 @@ def generate_whole(name: str, given: Prompts, **options: Any) -> Tensor | None:
     if name.startswith(("paligemma", "gemma3")):
         return None
     new = model.generate(**by_hand(name, given, [range(count) for count in given.counts]), **options)
+    new = new[:, -options["max_new_tokens"] :]
     return torch.cat([given.ids.repeat_interleave(len(new) // rows, 0), new], 1)
 
 

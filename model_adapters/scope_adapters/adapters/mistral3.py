@@ -116,7 +116,7 @@ class Mistral3(HuggingFaceAdapter[Mistral3Spec]):
         import torch
 
         sizes = torch.as_tensor(images["image_sizes"]).tolist()
-        return rows.split([math.prod(self._grid(base, size)) for size in sizes])
+        return torch.split(rows, [math.prod(self._grid(base, size)) for size in sizes])
 
     def _grid(self, model: Any, size: Sequence[int]) -> tuple[int, int]:
         side = int(model.config.vision_config.patch_size) * int(model.config.spatial_merge_size)

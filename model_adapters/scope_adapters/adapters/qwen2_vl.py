@@ -126,8 +126,10 @@ class MergedPatches(HuggingFaceAdapter[S]):
 
     def split(self, base: Any, images: Mapping[str, Any], rows: Tensor) -> Sequence[Tensor]:
         """By the images' grids."""
+        import torch
+
         side = base.visual.spatial_merge_size
-        return rows.split((images["image_grid_thw"].prod(-1) // side**2).tolist())
+        return torch.split(rows, (images["image_grid_thw"].prod(-1) // side**2).tolist())
 
     def positions(self, model: Any, kwargs: Mapping[str, Any], short: Shortened) -> Tensor | None:
         """The full prompt's, by the model's own numbering; text positions, by which masks are made, without gaps."""

@@ -92,7 +92,7 @@ def image_features(base: Any, images: Mapping[str, Any], split: Callable[[Any], 
     return ImageFeatures(pooler_output=made, **layers)
 
 
-class _Seen(Exception):  # noqa: N818 - no error
+class _EnoughError(Exception):
     """Ends a pass that has shown what was asked."""
 
 
@@ -107,7 +107,7 @@ def _splits_off_text_positions(language: Any) -> bool:
 
     def look(_module: Any, args: Any, kwargs: dict[str, Any]) -> None:
         seen.append(len(kwargs["position_ids"] if "position_ids" in kwargs else args[1]))
-        raise _Seen
+        raise _EnoughError
 
     weight = next(language.parameters())
     embeds = torch.zeros(1, 1, language.config.hidden_size, dtype=weight.dtype, device=weight.device)
@@ -115,7 +115,7 @@ def _splits_off_text_positions(language: Any) -> bool:
     try:
         positions = torch.zeros(4, 1, 1, dtype=torch.long, device=weight.device)
         type(language).forward(language, inputs_embeds=embeds, position_ids=positions, use_cache=False)
-    except _Seen:
+    except _EnoughError:
         pass
     finally:
         hook.remove()
