@@ -35,7 +35,7 @@ def test_rows_are_true_of_default_models(table: dict[str, Row]) -> None:
         assert set(found.points) == {"vision", "projected"}
     assert table["llava"].cells()[:3] == (
         "`llava`",
-        "LLaVA-1.5 on Hugging Face transformers >= 5.18 (`llava`)",
+        "LLaVA-1.5 on Hugging Face transformers >= 4.52 (`llava`)",
         "yes",
     )
 

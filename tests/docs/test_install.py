@@ -53,15 +53,15 @@ def test_the_commands_install_the_locked_versions(mark: str) -> None:
     assert "pip install -q -c constraints/locked.txt -e " in block
 
 
-def test_the_floor_of_the_matrix_is_what_the_package_asks_for() -> None:
+def test_the_lowest_row_of_the_matrix_is_what_the_package_asks_for() -> None:
     """A lower bound that no row runs is a promise that nobody keeps."""
-    floor = MATRIX["rows"]["floor"]
+    floor = MATRIX["rows"]["base"]
     bounds = {name(text): text for text in (*PROJECT["dependencies"], *asked("hf"), *asked("timm"))}
     for package in ("torch", "transformers", "timm"):
         least = re.search(r">=([\d.]+)", bounds[package])[1]
         assert allows(bounds[package], floor[package])
         assert numbers(floor[package])[:2] == numbers(least)[:2], (
-            f"{package} >= {least}, but floor has {floor[package]}"
+            f"{package} >= {least}, but base has {floor[package]}"
         )
     assert PROJECT["requires-python"] == f">={floor['python']}"
 

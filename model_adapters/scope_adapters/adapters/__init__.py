@@ -28,84 +28,84 @@ def scope_adapters() -> Iterable[Entry]:
     yield Entry(
         LlavaSpec,
         Llava,
-        "LLaVA-1.5 on Hugging Face transformers >= 5.18",
+        "LLaVA-1.5 on Hugging Face transformers >= 4.52",
         paper="LLaVA-1.5, arXiv 2310.03744",
         requires=("scope-core[hf]",),
     )
     yield Entry(
         LlavaNextSpec,
         LlavaNext,
-        "LLaVA-NeXT (1.6) on Hugging Face transformers >= 5.18",
+        "LLaVA-NeXT (1.6) on Hugging Face transformers >= 4.52",
         paper="LLaVA-NeXT, 2024",
         requires=("scope-core[hf]",),
     )
     yield Entry(
         LlavaOnevisionSpec,
         LlavaOnevision,
-        "LLaVA-OneVision on Hugging Face transformers >= 5.18, images",
+        "LLaVA-OneVision on Hugging Face transformers >= 4.52, images",
         paper="LLaVA-OneVision, arXiv 2408.03326",
         requires=("scope-core[hf]",),
     )
     yield Entry(
         Qwen2VLSpec,
         Qwen2VL,
-        "Qwen2-VL on Hugging Face transformers >= 5.18, images",
+        "Qwen2-VL on Hugging Face transformers >= 4.52, images",
         paper="Qwen2-VL, arXiv 2409.12191",
         requires=("scope-core[hf]",),
     )
     yield Entry(
         Qwen25VLSpec,
         Qwen25VL,
-        "Qwen2.5-VL on Hugging Face transformers >= 5.18, images",
+        "Qwen2.5-VL on Hugging Face transformers >= 4.52, images",
         paper="Qwen2.5-VL, arXiv 2502.13923",
         requires=("scope-core[hf]",),
     )
     yield Entry(
         Qwen3VLSpec,
         Qwen3VL,
-        "Qwen3-VL on Hugging Face transformers >= 5.18, images",
+        "Qwen3-VL on Hugging Face transformers >= 4.57, images",
         paper="Qwen3-VL, arXiv 2511.21631",
         requires=("scope-core[hf]",),
     )
     yield Entry(
         VipLlavaSpec,
         VipLlava,
-        "ViP-LLaVA on Hugging Face transformers >= 5.18",
+        "ViP-LLaVA on Hugging Face transformers >= 4.52",
         paper="ViP-LLaVA, arXiv 2312.00784",
         requires=("scope-core[hf]",),
     )
     yield Entry(
         PaliGemmaSpec,
         PaliGemma,
-        "PaliGemma 1 and 2 on Hugging Face transformers >= 5.18",
+        "PaliGemma 1 and 2 on Hugging Face transformers >= 4.52",
         paper="PaliGemma, arXiv 2407.07726",
         requires=("scope-core[hf]",),
     )
     yield Entry(
         InternVLSpec,
         InternVL,
-        "InternVL 2.5, 3 and 3.5 on Hugging Face transformers >= 5.18",
+        "InternVL 2.5, 3 and 3.5 on Hugging Face transformers >= 4.52",
         paper="InternVL3, arXiv 2504.10479",
         requires=("scope-core[hf]",),
     )
     yield Entry(
         Idefics3Spec,
         Idefics3,
-        "Idefics3 on Hugging Face transformers >= 5.18",
+        "Idefics3 on Hugging Face transformers >= 4.52",
         paper="Idefics3, arXiv 2408.12637",
         requires=("scope-core[hf]",),
     )
     yield Entry(
         SmolVLMSpec,
         SmolVLM,
-        "SmolVLM 1 and 2 on Hugging Face transformers >= 5.18",
+        "SmolVLM 1 and 2 on Hugging Face transformers >= 4.52",
         paper="SmolVLM, arXiv 2504.05299",
         requires=("scope-core[hf]",),
     )
     yield Entry(
         Gemma3Spec,
         Gemma3,
-        "Gemma 3 on Hugging Face transformers >= 5.18",
+        "Gemma 3 on Hugging Face transformers >= 4.52",
         paper="Gemma 3, arXiv 2503.19786",
         requires=("scope-core[hf]",),
     )
@@ -126,7 +126,7 @@ def scope_adapters() -> Iterable[Entry]:
     yield Entry(
         Mistral3Spec,
         Mistral3,
-        "Mistral 3 (Small 3.1) on Hugging Face transformers >= 5.18",
+        "Mistral 3 (Small 3.1) on Hugging Face transformers >= 4.52",
         paper="Pixtral 12B, arXiv 2410.07073",
         requires=("scope-core[hf]",),
     )

@@ -265,6 +265,8 @@ def unknown_convention(module: Any) -> str:
 def lacks(model: Any) -> str:
     """What a model has to have for kept rows to enter it; empty where nothing is missing."""
     base = base_of(model)
+    if base is model:
+        return "has no body apart from its head, through which kept rows could enter"
     if not hasattr(base, "get_image_features"):
         return f"has no get_image_features() on its base model, {type(base).__name__}"
     if not takes_encoder_outputs(model) and "inputs_embeds" not in parameters(type(base).forward):

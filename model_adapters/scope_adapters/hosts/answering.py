@@ -32,7 +32,8 @@ def answer(call: Call, asked: Sequence[Asked], options: Mapping[str, Any]) -> li
         return []
     prompts = [_prompt(call, number, one) for number, one in enumerate(asked)]
     with torch.no_grad(), generating():
-        made, entering = None, nullcontext()
+        made: dict[str, Any] | None = None
+        entering: AbstractContextManager[None] = nullcontext()
         if call.adapter.shares_prefix and not call.attachment.pruner.parts["positions"].gapped:
             made = _on_shared_prefix(call, asked, prompts)
         if made is None:

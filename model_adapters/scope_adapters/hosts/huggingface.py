@@ -1,8 +1,9 @@
 """The Hugging Face host: encode once, select, shorten the prompt, pass the kept features on.
 
 ``generate`` and ``forward`` of one model instance are wrapped. Images are encoded once under a one-layer
-probe; the kept rows go in as ``mm_encoder_outputs``, a public argument since transformers 5.18, and the same
-placeholders leave ids, mask and every per-token tensor. No model code is replaced.
+probe, and placeholders of dropped tokens leave ids, mask and every per-token tensor. The kept rows go in as
+``mm_encoder_outputs``, a public argument since transformers 5.18, and before that as input embeddings
+(`scope_adapters.hosts.embeddings`). No model code is replaced.
 """
 
 from __future__ import annotations
