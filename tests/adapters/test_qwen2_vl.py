@@ -168,7 +168,8 @@ def test_keeping_everything_changes_nothing(name: str, rows: Any, side: str) -> 
         each, wide = (len(made) // len(given.ids) for made in (deltas, model.model.rope_deltas))  # or one per beam
         assert torch.equal(model.model.rope_deltas[::wide], deltas[::each])
     assert torch.equal(got[0], wanted[0])
-    for mode in MODES:
+    mixed = takes_token_types(model) and mixes_up_beams(model, given.images)  # by the host itself (5.18)
+    for mode in MODES if not mixed else ("greedy", "no cache"):
         assert torch.equal(got[1][mode], wanted[1][mode]), mode
     assert [image.kept for image in pruning.receipt.images] == given.tokens
     assert torch.equal(pruning.positions, torch.arange(given.length).expand_as(given.ids))

@@ -127,6 +127,11 @@ def takes_encoder_outputs(model: Any) -> bool:
     return [int(rows) for rows in dealt] == [0, 1, 0, 1]
 
 
+def counts_on(model: Any) -> bool:
+    """Whether ``generate`` counts on from position ids, which it does from the last column, padding or not."""
+    return hasattr(model, "_prepare_position_ids_for_generation")
+
+
 def takes_ids_beside_embeddings(base: Any) -> bool:
     """Whether a base model's ``forward`` takes embeddings and ids at once: Idefics3 does, and once asked for both."""
     return "image_hidden_states" in parameters(type(base).forward)

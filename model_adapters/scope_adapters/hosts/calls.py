@@ -17,6 +17,7 @@ from scope_adapters.compat.transformers import (
     cache_name,
     cache_of,
     cached_length,
+    counts_on,
     named,
     takes_encoder_outputs,
 )
@@ -315,13 +316,16 @@ class Call:
         layers = getattr(output, "deepstack_features", None) or ()
         positions, mask = made.pop("position_ids", None), made.get("attention_mask")
         real = short.kept if mask is None or mask.dim() != 2 else mask != 0
+        after = None
+        if positions is not None:
+            after = positions[..., -1:] + 1 if counts_on(self.model) else following(positions, real)
         return EmbeddedPrompt.of(
             made["input_ids"],
             short.kept,
             int(self.placeholder or 0),
             torch.cat(output.pooler_output),
             positions=positions,
-            after=None if positions is None else following(positions, real),
+            after=after,
             layers=tuple(torch.cat(layer) for layer in layers),
             state=state,
         )
