@@ -5,7 +5,6 @@ Each mark skips a test where what it needs is missing, and says what that is. Th
 
 from __future__ import annotations
 
-import inspect
 from collections.abc import Callable
 from io import BytesIO
 
@@ -101,14 +100,16 @@ def timm_model(name: str) -> pytest.MarkDecorator:
 
 
 def _call_with_encoder_outputs() -> None:
-    from transformers import LlavaForConditionalGeneration
+    from adapters.installed import beams_get_whole_groups
+    from adapters.models import shared
 
-    if "mm_encoder_outputs" not in inspect.signature(LlavaForConditionalGeneration.forward).parameters:
+    if not beams_get_whole_groups(shared("clip")):
         raise ImportError
 
 
 encoder_outputs = pytest.mark.skipif(
-    not _works(_call_with_encoder_outputs), reason="models of this transformers take no mm_encoder_outputs"
+    not _works(_call_with_encoder_outputs),
+    reason="models of this transformers take no mm_encoder_outputs, or mix them up",
 )
 
 

@@ -11,6 +11,7 @@ import functools
 import importlib
 import inspect
 from collections.abc import Iterator, Sequence
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -183,10 +184,20 @@ def with_attention(model: Any, attention: str) -> Any:
 
 
 def mixes_up_beams(model: Any, images: Sequence[int]) -> bool:
-    """Whether the host's own beams read other prompts' images: releases before 5.18 repeat pixels image by image,
-    which is right only where every prompt has one image.
+    """Whether the host's own beams read other prompts' images: releases before 5.18 repeat pixels, and 5.18 repeats
+    features, image by image, which is right only where every prompt has one image.
     """
-    return "mm_encoder_outputs" not in inspect.signature(type(model).forward).parameters and set(images) != {1}
+    return set(images) != {1} and not beams_get_whole_groups(model)
+
+
+def beams_get_whole_groups(model: Any) -> bool:
+    """Whether images A and B of a prompt go to two beams as A, B, A, B."""
+    if not hasattr(model, "_expand_multimodal_outputs"):
+        return False
+    ids = torch.full((1, 2), model.config.image_token_id)
+    output = SimpleNamespace(pooler_output=[torch.zeros(1, 1), torch.ones(1, 1)])
+    dealt = model._expand_multimodal_outputs(ids, {"image": output}, expand_size=2)["image"]
+    return torch.cat(dealt.pooler_output).flatten().tolist() == [0, 1, 0, 1]
 
 
 @contextlib.contextmanager

@@ -18,7 +18,15 @@ from torch import Tensor
 
 import scope_core as scope
 from adapters.guests import keeping
-from adapters.installed import cache_of, counts_on, features_of, step, takes_text_positions, takes_token_types
+from adapters.installed import (
+    cache_of,
+    counts_on,
+    features_of,
+    mixes_up_beams,
+    step,
+    takes_text_positions,
+    takes_token_types,
+)
 from adapters.models import VOCABULARY
 from adapters.qwen import END, LAYER, MIXED, MODELS, ONE, PATCH, PLACEHOLDER, Prompts, prompts, qwen, shared, watch
 from adapters.snapshot import differences, snapshot
@@ -157,9 +165,11 @@ def test_keeping_everything_changes_nothing(name: str, rows: Any, side: str) -> 
     deltas = model.model.rope_deltas
     with pruner(name, given.tokens).attach(model) as pruning:
         got = logits(model, given.inputs), {mode: generate(model, given.inputs, mode) for mode in MODES}
-        assert torch.equal(model.model.rope_deltas, deltas)
+        each, wide = (len(made) // len(given.ids) for made in (deltas, model.model.rope_deltas))  # or one per beam
+        assert torch.equal(model.model.rope_deltas[::wide], deltas[::each])
     assert torch.equal(got[0], wanted[0])
-    for mode in MODES:
+    mixed = takes_token_types(model) and mixes_up_beams(model, given.images)  # by the host itself (5.18)
+    for mode in MODES if not mixed else ("greedy", "no cache"):
         assert torch.equal(got[1][mode], wanted[1][mode]), mode
     assert [image.kept for image in pruning.receipt.images] == given.tokens
     assert torch.equal(pruning.positions, torch.arange(given.length).expand_as(given.ids))
@@ -180,7 +190,8 @@ def test_pruned_equals_the_full_prompt_with_tokens_masked(name: str, side: str, 
     wanted = wanted.gather(1, pruning.positions.clamp(min=0)[..., None].expand_as(got))
     torch.testing.assert_close(got[real], wanted[real], atol=2e-4, rtol=0)
     if side == "left":
-        for mode in MODES:
+        mixed = takes_token_types(model) and mixes_up_beams(model, given.images)  # earlier ones deal images out rightly
+        for mode in MODES if not mixed else ("greedy", "no cache"):
             assert torch.equal(ids[mode], generate_masked(model, given, pruning.receipt.selection, mode)), mode
 
 

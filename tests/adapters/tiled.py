@@ -424,7 +424,7 @@ def generate_whole(name: str, given: Prompts, **options: Any) -> Tensor | None:
     From hand-built embeddings instead, where it generates from those.
     """
     model, rows = shared(name), len(given.ids)
-    dealt_by_row = given.family.frame == "crops"
+    dealt_by_row = given.family.frame == "crops" and not hasattr(model, "_expand_multimodal_outputs")
     mixed = "num_beams" in options and not dealt_by_row and mixes_up_beams(model, [len(row) for row in given.tiles])
     if not mixed:
         made = model.generate(**given.inputs, **options)

@@ -60,9 +60,7 @@ def test_the_lowest_row_of_the_matrix_is_what_the_package_asks_for() -> None:
     for package in ("torch", "transformers", "timm"):
         least = re.search(r">=([\d.]+)", bounds[package])[1]
         assert allows(bounds[package], floor[package])
-        assert numbers(floor[package])[:2] == numbers(least)[:2], (
-            f"{package} >= {least}, but base has {floor[package]}"
-        )
+        assert numbers(floor[package])[:2] == numbers(least)[:2], f"{package} >= {least}, but base has {floor[package]}"
     assert PROJECT["requires-python"] == f">={floor['python']}"
 
 

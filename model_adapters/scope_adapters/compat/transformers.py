@@ -42,8 +42,30 @@ def times_asked(model: Any, beams: int, several: int) -> int:
 
 
 def takes_encoder_outputs(model: Any) -> bool:
-    """Whether a model's ``forward`` takes features that were encoded before (``mm_encoder_outputs``, from 5.18 on)."""
-    return "mm_encoder_outputs" in parameters(type(model).forward)
+    """Whether a model's ``forward`` takes features that were encoded before, and ``generate`` deals them out rightly.
+
+    ``mm_encoder_outputs`` exist from 5.18 on, whose beams mix up the images of a prompt that has several; found out by
+    letting it deal out two.
+    """
+    if "mm_encoder_outputs" not in parameters(type(model).forward):
+        return False
+    deal = getattr(model, "_expand_multimodal_outputs", None)
+    if deal is None:
+        return False
+    import torch
+
+    output = ImageFeatures(pooler_output=[torch.zeros(1, 1), torch.ones(1, 1)], deepstack_features=None)
+    ids = torch.full((1, 2), int(model.config.image_token_id))
+    try:
+        dealt = deal(ids, {"image": output}, expand_size=2)["image"].pooler_output
+    except Exception:  # a private method that may change: embeddings are as exact a way
+        return False
+    return [int(rows) for rows in dealt] == [0, 1, 0, 1]
+
+
+def counts_on(model: Any) -> bool:
+    """Whether ``generate`` counts on from position ids, which it does from the last column, padding or not."""
+    return hasattr(model, "_prepare_position_ids_for_generation")
 
 
 def takes_ids_beside_embeddings(base: Any) -> bool:

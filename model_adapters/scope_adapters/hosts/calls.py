@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from scope_adapters.compat.caches import CACHE_NAMES, cache_name, cache_of, cached_length
 from scope_adapters.compat.signatures import named
-from scope_adapters.compat.transformers import base_of, takes_encoder_outputs
+from scope_adapters.compat.transformers import base_of, counts_on, takes_encoder_outputs
 from scope_adapters.hosts.arguments import PRE_ENCODED, along_prompt, check_shapes
 from scope_adapters.hosts.embeddings import EmbeddedPrompt, following
 from scope_adapters.hosts.encoded import in_place, rows_for
@@ -52,6 +52,7 @@ class Call:
         self.adapter, self.model, self.attachment, self.inside = adapter, model, attachment, inside
         self.placeholder = attachment.declaration.placeholder
         self.cache = cache_name(type(model).forward) or CACHE_NAMES[0]
+        self.embeds = not takes_encoder_outputs(model)
         self.entered = 0  # positions that the latest call's prompts had when they entered the language model
         self.lock = threading.Lock()  # hooks sit on shared modules: one capture at a time
 
@@ -97,7 +98,7 @@ class Call:
                 "assisted generation would need the assistant's prompt pruned too; leave assistant_model out"
             )
         default = self.model.generation_config
-        if not takes_encoder_outputs(self.model) and setting("prefill_chunk_size", kwargs, generation_config, default):
+        if self.embeds and setting("prefill_chunk_size", kwargs, generation_config, default):
             raise AttachError(
                 f"prefill_chunk_size: {type(self.model).__name__} of the installed transformers takes images with "
                 f"whole prompts only; leave it out"
@@ -259,9 +260,8 @@ class Call:
         if not all(in_place(selection) for _, selection in parts):
             self.check_rearranged()
         output = self.adapter.with_rows(first, rows, flags)
-        embedded = not takes_encoder_outputs(self.model)
         short = shorten(ids, mask, int(self.placeholder or 0), torch.cat(places))
-        spent = set(self.adapter.image_inputs) - (set() if embedded else set(self.adapter.lasting_inputs))
+        spent = set(self.adapter.image_inputs) - (set() if self.embeds else set(self.adapter.lasting_inputs))
         made = {name: value for name, value in kwargs.items() if name not in spent}
         made["input_ids"] = short.take(ids, 0 if short.plain else self.padding())
         if mask is not None or not (short.plain or bool(short.kept.all())):
@@ -294,7 +294,7 @@ class Call:
         elif full is not None:
             made["position_ids"] = compact_positions(full, short)
         prompt = None
-        if embedded:
+        if self.embeds:
             state = {name: value for name, value in self.state().items() if value is not before[name]}
             prompt = self.embedded(made, short, output, state)
         else:
@@ -314,13 +314,16 @@ class Call:
         layers = getattr(output, "deepstack_features", None) or ()
         positions, mask = made.pop("position_ids", None), made.get("attention_mask")
         real = short.kept if mask is None or mask.dim() != 2 else mask != 0
+        after = None
+        if positions is not None:
+            after = positions[..., -1:] + 1 if counts_on(self.model) else following(positions, real)
         return EmbeddedPrompt.of(
             made["input_ids"],
             short.kept,
             int(self.placeholder or 0),
             torch.cat(output.pooler_output),
             positions=positions,
-            after=None if positions is None else following(positions, real),
+            after=after,
             layers=tuple(torch.cat(layer) for layer in layers),
             state=state,
         )
