@@ -30,6 +30,7 @@ from adapters.installed import (
 from adapters.models import VOCABULARY
 from adapters.qwen import END, LAYER, MIXED, MODELS, ONE, PATCH, PLACEHOLDER, Prompts, prompts, qwen, shared, watch
 from adapters.snapshot import differences, snapshot
+from scope_adapters.compat.transformers import takes_encoder_outputs
 from scope_core import ComponentSpec, Entry, SaliencySource, VisualTokens, hookimpl
 
 told_token_types = pytest.mark.skipif(
@@ -501,6 +502,12 @@ def test_without_token_types_the_model_decides(name: str) -> None:
     """`generate` numbers everything as text, and so does `forward` of Qwen2.5; that of the others refuses."""
     model, given = shared(name), prompts(*MIXED)
     inputs = {key: value for key, value in given.inputs.items() if key != "mm_token_type_ids"}
+    if not takes_encoder_outputs(model):  # the model would see embeddings alone, and have nothing to decide by
+        with pruner(name, given.tokens).attach(model):
+            for call in (logits, lambda *args: generate(*args, "greedy")):
+                with pytest.raises(scope.AttachError, match="mm_token_type_ids is missing"):
+                    call(model, inputs)
+        return
     wanted = generate(model, inputs, "greedy")
     scores = logits(model, inputs) if name == "qwen2_5_vl" else None
     assert not torch.equal(wanted, generate(model, given.inputs, "greedy"))

@@ -7,7 +7,13 @@ from contextlib import ExitStack
 from typing import TYPE_CHECKING, Any, Literal, TypeVar
 
 from scope_adapters.compat.signatures import parameters
-from scope_adapters.compat.transformers import base_of, base_path, counts_padding, takes_text_positions
+from scope_adapters.compat.transformers import (
+    base_of,
+    base_path,
+    counts_padding,
+    takes_encoder_outputs,
+    takes_text_positions,
+)
 from scope_adapters.hosts.decoder_offers import with_decoder
 from scope_adapters.hosts.encoded import Encoded
 from scope_adapters.hosts.huggingface import HuggingFaceAdapter
@@ -139,6 +145,11 @@ class MergedPatches(HuggingFaceAdapter[S]):
         ids, mask, kinds = kwargs["input_ids"], kwargs.get("attention_mask"), kwargs.get("mm_token_type_ids")
         asked = parameters(base.get_rope_index)
         if ("mm_token_type_ids" in asked and kinds is None) if full is None else full.dim() == 2:
+            if full is None and not takes_encoder_outputs(model):
+                raise AttachError(
+                    f"mm_token_type_ids is missing, by which {type(model).__name__} numbers its positions: pass "
+                    f"everything that the processor made"
+                )
             return None  # one axis: the caller's own, or the model's numbering of everything as text
         if full is None:
             grids = kwargs["image_grid_thw"]
