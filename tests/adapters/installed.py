@@ -179,7 +179,8 @@ def with_attention(model: Any, attention: str) -> Any:
     """The same weights under another attention."""
     twin = type(model)._from_config(model.config.__class__(**model.config.to_dict()), attn_implementation=attention)
     twin.load_state_dict(model.state_dict())
-    twin.generation_config = model.generation_config
+    if hasattr(model, "generation_config"):
+        twin.generation_config = model.generation_config
     return twin.to(next(model.parameters()).dtype).eval()
 
 

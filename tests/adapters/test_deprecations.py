@@ -18,7 +18,7 @@ from deprecations import Mark, Uses, marks
 import scope_adapters
 from adapters.test_conformance import CASES
 
-ELSEWHERE = ("original_llava.py", "llava_original.py", "original.py", "serving/", "training/")
+ELSEWHERE = ("original_llava.py", "llava_original.py", "original.py", "splicing.py", "serving/", "training/")
 """About other code than transformers' models: the original LLaVA's arguments, vLLM's, our own training."""
 
 ACCEPTED: dict[tuple[str, str], str] = {}

@@ -140,9 +140,9 @@ def test_an_extra_that_would_change_what_the_host_needs_is_not_advised(
     monkeypatch: pytest.MonkeyPatch, installed: Callable[..., None]
 ) -> None:
     assert advice.install("scope-core[hf]") == "pip install 'scope-core[hf]'"
-    installed("acme-llava", "1.2.2", "transformers==4.37.2")
+    installed("acme-llava", "1.2.2", "transformers==4.30.2")
     have = advice.installed
-    monkeypatch.setattr(advice, "installed", lambda package: "4.37.2" if package == "transformers" else have(package))
+    monkeypatch.setattr(advice, "installed", lambda package: "4.30.2" if package == "transformers" else have(package))
     assert advice.install("scope-core[hf]").startswith("do not change transformers here: acme-llava 1.2.2 needs ")
     assert advice.install("num2words") == "pip install 'num2words'"
 
@@ -151,24 +151,24 @@ def test_a_host_with_an_old_library_is_left_as_it_is(
     scope_: Callable[..., Ran], monkeypatch: pytest.MonkeyPatch, installed: Callable[..., None]
 ) -> None:
     """The original LLaVA's transformers is too old for the Hugging Face adapters: that is no problem, and stays so."""
-    installed("acme-llava", "1.2.2", "transformers==4.37.2")
+    installed("acme-llava", "1.2.2", "transformers==4.30.2")
     have = package_rows.installed
     for module in (package_rows, self_checks, advice):
         monkeypatch.setattr(
-            module, "installed", lambda package: "4.37.2" if package == "transformers" else have(package)
+            module, "installed", lambda package: "4.30.2" if package == "transformers" else have(package)
         )
     ran = scope_("doctor", "--json")
     assert (ran.code, ran.json["problems"]) == (0, [])
     (note,) = (note for note in ran.json["notes"] if note.startswith("transformers"))
-    assert note.startswith("transformers: 4.37.2 is older than ")
-    assert "do not change transformers here: acme-llava 1.2.2 needs transformers==4.37.2" in note
+    assert note.startswith("transformers: 4.30.2 is older than ")
+    assert "do not change transformers here: acme-llava 1.2.2 needs transformers==4.30.2" in note
     advised = {row["package"]: row["fix"] for row in ran.json["packages"] if row["state"] != "ok"}
     assert advised["transformers"].startswith("do not change transformers here: acme-llava 1.2.2 needs ")
     assert {advised.get("vllm"), advised.get("lmms-eval")} <= {advised["transformers"], None}  # made of the extra hf
     assert "pip install 'transformers" not in str(ran.json)
     rows = {row["check"]: row for row in ran.json["checks"]}
     assert rows["prunes_inside_llm"]["state"] == "left out"
-    assert rows["prunes_inside_llm"]["text"].startswith("transformers 4.37.2 is installed; this needs transformers>=")
+    assert rows["prunes_inside_llm"]["text"].startswith("transformers 4.30.2 is installed; this needs transformers>=")
 
 
 def test_a_broken_plugin_is_named_with_its_error_and_the_fix(

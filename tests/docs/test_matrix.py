@@ -77,7 +77,7 @@ def test_a_row_without_a_passed_test_has_failed(matrix: ModuleType, monkeypatch:
 def test_an_unknown_row(matrix: ModuleType, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture) -> None:
     with pytest.raises(SystemExit):
         run(matrix, monkeypatch, "flor")
-    assert "there is no row called flor; the rows are floor, " in capsys.readouterr().err
+    assert "there is no row called flor; the rows are base, floor, " in capsys.readouterr().err
 
 
 def test_a_report_is_counted(matrix: ModuleType, tmp_path: Path) -> None:

@@ -6,7 +6,8 @@ import functools
 from collections.abc import Iterator
 from typing import Any
 
-from scope_core import Finding, Pruner, Registry, ScopeError
+from scope_adapters.compat.transformers import SERVED, installed_version, lacks
+from scope_core import Finding, MissingDependencyError, Pruner, Registry, ScopeError
 
 PATCHES, KEPT, PLACEHOLDER = 16, 4, 150
 """A grid of 4 x 4 patches of 7 pixels, of which this many are kept; the image token's id."""
@@ -66,7 +67,11 @@ def _counts(receipt: Any) -> list[int]:
 
 @functools.cache
 def tiny() -> tuple[Any, dict[str, Any]]:
-    """The model, and a prompt for it: one image between a few words."""
+    """The model, and a prompt for it: one image between a few words.
+
+    Raises:
+        MissingDependencyError: the installed transformers is older than what is served.
+    """
     import torch
     from transformers import CLIPVisionConfig, LlamaConfig, LlavaConfig, LlavaForConditionalGeneration
 
@@ -86,5 +91,8 @@ def tiny() -> tuple[Any, dict[str, Any]]:
         model = LlavaForConditionalGeneration(config).eval()
         pixels = torch.randn(1, 3, 28, 28)
     model.generation_config.pad_token_id, model.generation_config.eos_token_id = 0, None
+    reason = lacks(model)
+    if reason:
+        raise MissingDependencyError(f"{type(model).__name__} of transformers {installed_version()} {reason}. {SERVED}")
     ids = torch.tensor([[1, 5, *[PLACEHOLDER] * PATCHES, 6, 7]])
     return model, {"input_ids": ids, "attention_mask": torch.ones_like(ids), "pixel_values": pixels}

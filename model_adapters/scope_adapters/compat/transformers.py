@@ -13,6 +13,9 @@ from scope_adapters.compat.signatures import parameters
 FEATURE_LAYER_NAMES = ("vision_feature_layer", "vision_feature_layers")
 """Arguments and config entries of ViP-LLaVA that say which layers of the tower are read, newest first."""
 
+SERVED = "Hugging Face models are served from transformers 4.52 on"
+"""For messages; see `lacks` for what is asked."""
+
 WINDOW_METHODS = ("permute_input_for_window_attn", "get_window_index")
 """Methods of a tower with window attention that tell the order of its blocks, newest first: it is given to the one, and
 is the first thing that the other returns (up to 5.0)."""
@@ -169,9 +172,9 @@ def counts_padding(base: Any) -> bool:
 @contextmanager
 def _own_forwards(module: Any) -> Iterator[None]:
     """Take off what a failed pass leaves on layers: up to 5.0, wrappers of ``forward`` that record outputs."""
-    import transformers.utils.generic
+    from importlib.util import find_spec
 
-    if not hasattr(transformers.utils.generic, "check_model_inputs"):
+    if find_spec("transformers.utils.output_capturing") is not None:  # which records by hooks, and takes them off
         yield
         return
     before = {part: vars(part).get("forward") for part in module.modules()}

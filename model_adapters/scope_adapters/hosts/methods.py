@@ -6,7 +6,7 @@ import functools
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
-from scope_adapters.compat.transformers import installed_version, lacks
+from scope_adapters.compat.transformers import SERVED, installed_version, lacks
 from scope_core import AdapterError, AttachError
 
 if TYPE_CHECKING:
@@ -50,9 +50,9 @@ def check_host(model: Any, name: str) -> None:
     lacking = lacks(model)
     if lacking:
         raise AdapterError(
-            f"{name}: {type(model).__name__} of the installed transformers ({installed_version()}) {lacking}. Served "
-            f"are models from transformers 4.52 on; if this host pins an older one, use an environment of its own, or "
-            f"select from bare tensors (docs/bare-tensors.md)"
+            f"{name}: {type(model).__name__} of transformers {installed_version()}, which is installed, {lacking}. "
+            f"{SERVED}. If this host pins an older one, use an environment of its own, or select from bare tensors "
+            f"(docs/bare-tensors.md)"
         )
 
 
