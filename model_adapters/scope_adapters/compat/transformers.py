@@ -1,13 +1,12 @@
-"""What the installed transformers offers. Every name that moved between releases stands here or in `caches`, once."""
+"""What the installed transformers offers. Every name that moved between releases stands once, here or beside."""
 
 from __future__ import annotations
 
-import inspect
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping
 from typing import Any
 
 from scope_adapters.compat.caches import CACHE_NAMES, cache_name
+from scope_adapters.compat.features import ImageFeatures
 from scope_adapters.compat.signatures import parameters
 
 FEATURE_LAYER_NAMES = ("vision_feature_layer", "vision_feature_layers")
@@ -76,47 +75,6 @@ def takes_ids_beside_embeddings(base: Any) -> bool:
     return "image_hidden_states" in parameters(type(base).forward)
 
 
-class ImageFeatures(dict[str, Any]):
-    """What ``get_image_features`` returned, by the names that releases from 5.0 on give it."""
-
-    def __getattr__(self, name: str) -> Any:
-        try:
-            return self[name]
-        except KeyError:
-            raise AttributeError(name) from None
-
-    __setattr__ = dict.__setitem__
-
-
-def image_features(base: Any, images: Mapping[str, Any], split: Callable[[Any], Any]) -> Any:
-    """One pass of tower and projector; rows of each image are in ``pooler_output``.
-
-    Args:
-        base: The base model.
-        images: Arguments of its ``get_image_features``; what it asks for beside them comes from the config.
-        split: What makes one entry an image, or whatever the host counts, of (R, D) rows of all of them.
-    """
-    signature = inspect.signature(type(base).get_image_features)
-    missing = {
-        name: getattr(base.config, name)
-        for name, one in signature.parameters.items()
-        if name != "self" and one.default is one.empty and one.kind is one.POSITIONAL_OR_KEYWORD and name not in images
-    }
-    with _own_forwards(base):
-        if "Output" in str(signature.return_annotation):
-            output = base.get_image_features(**images, **missing, return_dict=True)
-            if "pooler_output" in parameters(type(output)):
-                return output
-            return ImageFeatures({**output, "pooler_output": output.pooler_output})  # no field of some classes (5.0)
-        made = base.get_image_features(**images, **missing)
-    layers = {}
-    if isinstance(made, tuple) and len(made) == 2 and isinstance(made[1], list):  # Qwen3-VL's DeepStack
-        made, layers = made[0], {"deepstack_features": [split(layer) for layer in made[1]]}
-    if hasattr(made, "dim"):
-        made = split(made) if made.dim() == 2 else list(made)
-    return ImageFeatures(pooler_output=made, **layers)
-
-
 class _EnoughError(Exception):
     """Ends a pass that has shown what was asked."""
 
@@ -167,26 +125,6 @@ def counts_padding(base: Any) -> bool:
     asked = parameters(base.get_rope_index)
     deltas = base.get_rope_index(ids, **{name: one for name, one in given.items() if name in asked})[1]
     return bool((deltas != 0).any())
-
-
-@contextmanager
-def _own_forwards(module: Any) -> Iterator[None]:
-    """Take off what a failed pass leaves on layers: up to 5.0, wrappers of ``forward`` that record outputs."""
-    from importlib.util import find_spec
-
-    if find_spec("transformers.utils.output_capturing") is not None:  # which records by hooks, and takes them off
-        yield
-        return
-    before = {part: vars(part).get("forward") for part in module.modules()}
-    try:
-        yield
-    except BaseException:
-        for part, forward in before.items():
-            if forward is not None:
-                part.forward = forward
-            elif "forward" in vars(part):
-                del part.forward
-        raise
 
 
 def scales_embeddings(base: Any) -> bool:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
@@ -240,3 +241,8 @@ def entry(
     key = column + ids.shape[1] * torch.arange(len(ids), device=device)[:, None]
     table = Table(valid=valid, source=column, image=image, candidate=candidate, row=row, key=key.clone())
     return table, short.index.to(device).masked_fill(~short.kept.to(device), -1)
+
+
+def entering(run: Run | None) -> AbstractContextManager[None]:
+    """Passes of the language model inside belong to ``run``."""
+    return nullcontext() if run is None else run.owner.running(run)

@@ -12,9 +12,8 @@ import torch
 from torch import Tensor
 
 from scope_adapters.compat.transformers import times_asked
-from scope_adapters.hosts.decoder_run import Run
+from scope_adapters.hosts.decoder_run import Run, entering
 from scope_adapters.hosts.embeddings import EmbeddedPrompt, entering_as_embeddings
-from scope_adapters.hosts.inside import entering
 from scope_adapters.hosts.sequence import Shortened
 
 

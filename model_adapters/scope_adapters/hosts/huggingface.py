@@ -14,7 +14,8 @@ from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
 from typing import TYPE_CHECKING, Any, Literal, TypeVar
 
-from scope_adapters.compat.transformers import base_of, image_features, takes_encoder_outputs
+from scope_adapters.compat.features import image_features
+from scope_adapters.compat.transformers import base_of, takes_encoder_outputs
 from scope_adapters.hosts import embeddings
 from scope_adapters.hosts.calls import Call
 from scope_adapters.hosts.inside import inside, refuse_reuse

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from contextlib import AbstractContextManager, ExitStack, nullcontext
+from contextlib import ExitStack
 from typing import TYPE_CHECKING, Any
 
 from scope_adapters.compat.caches import cache_of
@@ -101,11 +101,6 @@ def inside(model: Any, attachment: Attachment, undo: ExitStack) -> Inside | None
     decoder = Decoder(model, attachment)
     decoder.install(undo)
     return Inside(decoder)
-
-
-def entering(run: Run | None) -> AbstractContextManager[None]:
-    """Passes of the language model inside belong to ``run``."""
-    return nullcontext() if run is None else run.owner.running(run)
 
 
 def everything(tokens: VisualTokens) -> Selection:
