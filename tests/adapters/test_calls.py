@@ -76,14 +76,15 @@ def test_images_after_a_cached_prompt(model: Any, call: str) -> None:
     refuse(model, call, scope.AttachError, f"{name} with new images", "without a cache", **given.inputs, **given_cache)
 
 
-def test_the_next_turn_on_a_pruned_cache(model: Any) -> None:
+@BOTH
+def test_the_next_turn_on_a_pruned_cache(model: Any, call: str) -> None:
     given = batch(*ONE)
     with keeping(5).attach(model):
         first = model.generate(**given.inputs, **GREEDY, return_dict_in_generate=True)
     ids = torch.cat([first.sequences, torch.tensor([[20, 21]])], 1)
     refuse(
         model,
-        "generate",
+        call,
         scope.AttachError,
         "placeholders",
         "holds a cached prompt",

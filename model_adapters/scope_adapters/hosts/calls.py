@@ -65,8 +65,7 @@ class Call:
             with rewritten.entering():
                 return inner(**rewritten.kwargs)
         if not _generating.get():
-            if kwargs.get("mm_encoder_outputs"):
-                raise AttachError(PRE_ENCODED)
+            self.check_text_only(kwargs.get("input_ids"), kwargs)
             self.check_continuation(kwargs)
         return inner(**kwargs)
 
