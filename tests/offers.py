@@ -5,6 +5,7 @@ Each mark skips a test where what it needs is missing, and says what that is. Th
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable
 from io import BytesIO
 
@@ -65,6 +66,16 @@ def _save_a_model() -> None:
         CLIPVisionModel(CLIPVisionConfig(**small)).save_pretrained(folder)
 
 
+def _compile_a_model() -> None:
+    from transformers import LlamaConfig, LlamaModel
+
+    small = {"hidden_size": 8, "intermediate_size": 8, "num_hidden_layers": 1, "num_attention_heads": 1}
+    model = LlamaModel(LlamaConfig(**small, vocab_size=8)).eval()
+    with torch.no_grad():
+        torch.compile(model, backend="eager", fullgraph=True)(input_ids=torch.ones(1, 4, dtype=torch.long))
+    torch._dynamo.reset()
+
+
 half_products = pytest.mark.skipif(
     not _works(_multiply_halves), reason="this torch cannot multiply float16 matrices on a CPU"
 )
@@ -90,6 +101,13 @@ default_models = pytest.mark.skipif(
     not _works(_build_default_models),
     reason="this transformers has not every model, or cannot build some from their default configs",
 )
+
+
+@functools.cache
+def compiled_models() -> pytest.MarkDecorator:
+    """Skips a test where the installed transformers' models cannot be compiled at all by the installed torch."""
+    able = _works(_compile_a_model)
+    return pytest.mark.skipif(not able, reason="this torch cannot compile models of this transformers")
 
 
 def timm_model(name: str) -> pytest.MarkDecorator:

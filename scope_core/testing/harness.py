@@ -115,8 +115,15 @@ class Bench:
         if self.decoder is not None:
             return self.decoder
         get = getattr(self.model, "get_decoder", None)
-        found = get() if callable(get) else None
+        found = get() if callable(get) else self._holder_of_words()
         return found if isinstance(found, nn.Module) and found is not self.model else None
+
+    def _holder_of_words(self) -> Any:
+        """The module that holds the embedding table, which reads what comes out of it; None where nobody names one."""
+        get = getattr(self.model, "get_input_embeddings", None)
+        table = get() if callable(get) else None
+        modules = self.model.modules() if isinstance(table, nn.Module) else ()
+        return next((module for module in modules if any(child is table for child in module.children())), None)
 
     @cached_property
     def settled(self) -> tuple[Snapshot, frozenset[str]]:
@@ -133,6 +140,8 @@ class Bench:
         before = snapshot(self.model, values=True)
         for rows in calls:
             self.logits(self.inputs(rows))
+            with contextlib.suppress(Skipped):
+                self.ids(self.inputs(rows), next(iter(MODES)))
         after = snapshot(self.model, values=True)
         return after, frozenset(changed(before, after))
 

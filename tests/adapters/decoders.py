@@ -170,7 +170,8 @@ def layer_by_layer(model: LlavaForConditionalGeneration, batch: Batch, stages: M
             mask = torch.ones(length, length).tril().bool()[None, None]
             if config._attn_implementation == "eager":
                 mask = torch.zeros(mask.shape).masked_fill(~mask, torch.finfo(torch.float32).min)
-            states = layer(states, attention_mask=mask, position_embeddings=rotary, position_ids=numbers[None])
+            made = layer(states, attention_mask=mask, position_embeddings=rotary, position_ids=numbers[None])
+            states = made[0] if isinstance(made, tuple) else made
         return model.lm_head(language.norm(states))[0]
 
 

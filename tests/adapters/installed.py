@@ -23,6 +23,7 @@ import scope_core as scope
 from scope_adapters.compat.caches import cache_name, cache_of
 
 __all__ = [
+    "attention_switch",
     "beams_mended",
     "cache_of",
     "cached",
@@ -37,6 +38,7 @@ __all__ = [
     "projection",
     "rope",
     "step",
+    "takes_embeddings",
     "takes_text_positions",
     "takes_token_types",
     "tower_layers",
@@ -49,6 +51,12 @@ __all__ = [
 encoder_outputs = pytest.mark.skipif(
     "mm_encoder_outputs" not in inspect.signature(LlavaForConditionalGeneration.forward).parameters,
     reason="models of this transformers take no features that were encoded before",
+)
+
+
+attention_switch = pytest.mark.skipif(
+    not hasattr(LlavaForConditionalGeneration, "set_attn_implementation"),
+    reason="the attention of this transformers' models is chosen once for all",
 )
 
 
@@ -160,6 +168,17 @@ def wants_ids_beside_embeddings(model: Any) -> bool:
     except ValueError:
         return True
     return False
+
+
+def takes_embeddings(model: Any) -> bool:
+    """Whether a whole prompt may be given as embeddings alone; Idefics3 of 4.52 asks for ids beside them."""
+    embeds = model.get_input_embeddings()(torch.ones(1, 3, dtype=torch.long))
+    try:
+        with torch.no_grad():
+            model(inputs_embeds=embeds)
+    except ValueError:
+        return False
+    return True
 
 
 def tower_layers(tower: nn.Module) -> Sequence[Any]:

@@ -10,7 +10,7 @@ from torch import Tensor
 
 import scope_core as scope
 from adapters import models
-from adapters.test_conformance import CASES, Case
+from adapters.test_conformance import CASES, MARKS, Case
 
 LENGTH = 5
 ALONG = ("attention_mask", "token_type_ids", "mm_token_type_ids")
@@ -59,7 +59,10 @@ SPECS = (
 )
 
 
-@pytest.mark.parametrize(("adapter", "kind"), [(name, kind) for name, cases in CASES.items() for kind in cases])
+@pytest.mark.parametrize(
+    ("adapter", "kind"),
+    [pytest.param(name, kind, marks=MARKS.get((name, kind), ())) for name, cases in CASES.items() for kind in cases],
+)
 def test_answers_are_those_of_generate(adapter: str, kind: str) -> None:
     """For every adapter that says it reuses, and several prompts about each of two sets of images."""
     case: Case = CASES[adapter][kind]

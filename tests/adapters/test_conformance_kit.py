@@ -13,9 +13,10 @@ import torch
 
 import scope_core as scope
 from adapters import anyres
-from adapters.installed import encoder_outputs
+from adapters.installed import attention_switch, encoder_outputs
 from adapters.models import MIXED, batch, shared
 from scope_adapters.adapters.llava import Llava
+from scope_adapters.compat.transformers import language_model
 from scope_core import ComponentSpec, Declaration, Entry, Layout, ModelAdapter, Offer
 from scope_core.testing import PROPERTIES, Conformance, ConformanceError, check_adapter
 
@@ -39,12 +40,12 @@ def broken(adapter: type[ModelAdapter], **options: Any) -> dict[str, str]:
 
 def check(adapter: type[ModelAdapter], *, model: Any = None, **options: Any) -> Conformance:
     """Run the kit on tiny LLaVA."""
-    given = batch(*MIXED)
+    given, model = batch(*MIXED), model or copy.deepcopy(shared("clip"))
     return check_adapter(
         Entry(GuestSpec, adapter, "a guest"),
-        model or copy.deepcopy(shared("clip")),
+        model,
         lambda rows: given.inputs if len(rows) == 3 else given.row(rows[0]).inputs,
-        **{"sizes": SIZES, **options},
+        **{"sizes": SIZES, "decoder": language_model(model), **options},
     )
 
 
@@ -303,7 +304,7 @@ def _class_as_before() -> Iterator[None]:
         (LeavesAHook, {"clean": "_forward_hooks entries"}),
         (LeavesAnAttribute, {"clean": "model.vision_tower.pruned: absent -> True"}),
         (PatchesTheClass, {"clean": "LlavaMultiModalProjector.pruned: absent -> "}),
-        (SwitchesAttention, {"clean": "config attention: sdpa -> eager"}),
+        pytest.param(SwitchesAttention, {"clean": "config attention: sdpa -> eager"}, marks=attention_switch),
         (WritesToWeights, {"clean": "lm_head.weight sums"}),
         (LeavesAHookOnErrors, {"clean": "vision_tower (CLIPVisionModel)"}),
         (TurnsRowsAround, {"identity": "forward: ", "rows": "in the order"}),

@@ -17,6 +17,7 @@ from torch import Tensor, nn
 
 import scope_core as scope
 from adapters.guests import keeping
+from adapters.installed import with_attention
 from adapters.models import PLACEHOLDER, llava
 from adapters.original_llava import (
     IGNORE_INDEX,
@@ -86,8 +87,7 @@ def rows_of(kind: str, size: tuple[int, int]) -> list[int | None]:
 def tower_pass(model: Any, given: Prompts) -> tuple[list[Tensor], list[Tensor]]:
     """Features and CLS attention of the patches of each image, tiles one after another, by eager attention maps."""
     wrapper = model.get_vision_tower()
-    tower = copy.deepcopy(wrapper.vision_tower)
-    tower.set_attn_implementation("eager")
+    tower = with_attention(wrapper.vision_tower, "eager")
     first = int(wrapper.select_feature == "patch")
     features, scores = [], []
     for image in given.images:

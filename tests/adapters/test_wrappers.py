@@ -12,6 +12,7 @@ import warnings
 from pathlib import Path
 from typing import Any
 
+import offers
 import pytest
 import torch
 from torch import nn
@@ -128,6 +129,7 @@ def test_a_copy_of_an_attached_model_is_its_own_and_not_pruned(way: str) -> None
     assert pruning.receipt.calls == 1
 
 
+@offers.compiled_models()
 def test_compiled_decoding_steps() -> None:
     """What generate does by itself with a static cache on accelerators; no step may fall out of the graph."""
     model, given = llava(), batch(*ONE)
@@ -156,6 +158,7 @@ def test_data_parallel_wrappers_are_pruned_through_their_module(tmp_path: Path) 
         torch.distributed.destroy_process_group()
 
 
+@offers.compiled_models()
 def test_a_cold_compiled_model() -> None:
     """The first call of a process is compiled: kernels of the selection are compiled inside of it."""
     program = (
@@ -174,6 +177,7 @@ def test_a_cold_compiled_model() -> None:
     assert done.returncode == 0, done.stderr[-4000:]
 
 
+@offers.compiled_models()
 def test_compiled_model() -> None:
     """Through the wrapper that torch.compile makes; "eager" compiles nothing but traces all the same."""
     model, given = llava(), batch(*ONE)

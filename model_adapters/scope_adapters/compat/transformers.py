@@ -199,8 +199,11 @@ def base_of(model: Any) -> Any:
 
 
 def language_model(model: Any) -> Any:
-    """The module that holds the layers of the language model; some releases' ``get_decoder`` stops at the body."""
-    found = model.get_decoder()
+    """The module that holds the layers of the language model, where there is one.
+
+    Models of 4.52 have no ``get_decoder``, and those of some later releases stop at the body.
+    """
+    found = model.get_decoder() if hasattr(model, "get_decoder") else base_of(model)
     for name in ("language_model", "text_model"):
         if not hasattr(found, "layers") and hasattr(found, name):
             found = getattr(found, name)

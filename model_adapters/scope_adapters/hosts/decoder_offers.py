@@ -35,10 +35,9 @@ def decoder_of(model: Any) -> Any:
 
 def refusal(model: Any) -> str:
     """Why the language model of ``model`` cannot be pruned inside; empty where it can."""
-    get = getattr(model, "get_decoder", None)
     config: Any = getattr(model, "config", None)
-    if get is None or not hasattr(config, "get_text_config"):
-        return "it has no get_decoder(), so nobody knows where its layers are"
+    if not hasattr(config, "get_text_config"):
+        return "its config names no language model"
     text, decoder = config.get_text_config(), language_model(model)
     kind = getattr(text, "model_type", type(text).__name__)
     if kind not in SERVED:
