@@ -173,11 +173,11 @@ def wants_ids_beside_embeddings(model: Any) -> bool:
 def takes_embeddings(model: Any) -> bool:
     """Whether a whole prompt may be given as embeddings alone; Idefics3 of 4.52 asks for ids beside them."""
     embeds = model.get_input_embeddings()(torch.ones(1, 3, dtype=torch.long))
-    try:
-        with torch.no_grad():
+    with contextlib.suppress(AttributeError), torch.no_grad():  # of models that number their positions by ids
+        try:
             model(inputs_embeds=embeds)
-    except ValueError:
-        return False
+        except ValueError:
+            return False
     return True
 
 

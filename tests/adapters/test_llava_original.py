@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from contextlib import nullcontext
 from typing import Any
 
+import offers
 import oracles
 import pytest
 import torch
@@ -388,7 +389,7 @@ def test_labels_follow_their_tokens_and_gradients_flow() -> None:
     assert model.model.image_newline.grad.abs().max() > 0
 
 
-@pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16], ids=str)
+@pytest.mark.parametrize("dtype", [torch.bfloat16, pytest.param(torch.float16, marks=offers.half_products)], ids=str)
 def test_half_precision(dtype: torch.dtype) -> None:
     """Row numbers stay exact, and so does keeping everything."""
     model, given = copy.deepcopy(shared("1.6")).to(dtype), prompts("1.6", *MIXED, dtype=dtype)

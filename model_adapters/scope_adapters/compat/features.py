@@ -14,10 +14,9 @@ class ImageFeatures(dict[str, Any]):
     """What ``get_image_features`` returned, by the names that releases from 5.0 on give it."""
 
     def __getattr__(self, name: str) -> Any:
-        try:
-            return self[name]
-        except KeyError:
-            raise AttributeError(name) from None
+        if name not in self:
+            raise AttributeError(name)
+        return self[name]
 
     __setattr__ = dict.__setitem__
 

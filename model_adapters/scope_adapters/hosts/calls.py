@@ -310,7 +310,7 @@ class Call:
         """The shortened prompts as embeddings; takes position ids out of ``made``, which would not be counted on."""
         import torch
 
-        layers = getattr(output, "deepstack_features", None) or ()
+        layers = output.get("deepstack_features") or ()
         positions, mask = made.pop("position_ids", None), made.get("attention_mask")
         real = short.kept if mask is None or mask.dim() != 2 else mask != 0
         after = None
