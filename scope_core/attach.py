@@ -105,7 +105,8 @@ class Attachment:
     @cached_property
     def needs(self) -> frozenset[str]:
         """Signals that the adapter has to give before the language model runs, for all stages together."""
-        read = frozenset[str]().union(*(stage.needs for stage in self.pruner.stages))
+        none: frozenset[str] = frozenset()
+        read = none.union(*(stage.needs for stage in self.pruner.stages))
         more: Iterator[frozenset[str]] = (
             getattr(give, "needs", frozenset()) for name, give in self.given.items() if name in read
         )

@@ -87,7 +87,8 @@ class Part(ABC, Generic[S]):
     @property
     def all_needs(self) -> frozenset[str]:
         """Names of the signals that this part and all parts inside it read."""
-        return frozenset[str]().union(*(part.needs for part in self.walk()))
+        none: frozenset[str] = frozenset()
+        return none.union(*(part.needs for part in self.walk()))
 
     @property
     def equivariant(self) -> bool:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Callable
+from contextvars import ContextVar
 from io import BytesIO
 
 import pytest
@@ -72,7 +73,13 @@ def _compile_a_model() -> None:
     small = {"hidden_size": 8, "intermediate_size": 8, "num_hidden_layers": 1, "num_attention_heads": 1}
     model = LlamaModel(LlamaConfig(**small, vocab_size=8)).eval()
     with torch.no_grad():
-        torch.compile(model, backend="eager", fullgraph=True)(input_ids=torch.ones(1, 4, dtype=torch.long))
+        torch.compile(model, backend="eager")(input_ids=torch.ones(1, 4, dtype=torch.long))
+    torch._dynamo.reset()
+
+
+def _trace_context_variables() -> None:
+    asked: ContextVar[int] = ContextVar("asked", default=1)
+    torch.compile(lambda tensor: tensor * asked.get(), backend="eager", fullgraph=True)(torch.ones(1))
     torch._dynamo.reset()
 
 
@@ -108,6 +115,13 @@ def compiled_models() -> pytest.MarkDecorator:
     """Skips a test where the installed transformers' models cannot be compiled at all by the installed torch."""
     able = _works(_compile_a_model)
     return pytest.mark.skipif(not able, reason="this torch cannot compile models of this transformers")
+
+
+@functools.cache
+def traced_context_variables() -> pytest.MarkDecorator:
+    """Skips a test where the installed torch breaks graphs at context variables."""
+    able = _works(_trace_context_variables)
+    return pytest.mark.skipif(not able, reason="this torch breaks a graph where a context variable is read")
 
 
 def timm_model(name: str) -> pytest.MarkDecorator:

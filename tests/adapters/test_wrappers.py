@@ -129,6 +129,7 @@ def test_a_copy_of_an_attached_model_is_its_own_and_not_pruned(way: str) -> None
     assert pruning.receipt.calls == 1
 
 
+@offers.traced_context_variables()
 @offers.compiled_models()
 def test_compiled_decoding_steps() -> None:
     """What generate does by itself with a static cache on accelerators; no step may fall out of the graph."""

@@ -37,7 +37,7 @@ def test_each_way_of_pruning_is_tried(scope_: Callable[..., Ran], registry) -> N
 
 
 def test_quick_tries_nothing(scope_: Callable[..., Ran]) -> None:
-    assert [row["check"] for row in scope_("doctor", "--json", "--quick").json["checks"]] == ["tested_versions"]
+    assert {row["check"] for row in scope_("doctor", "--json", "--quick").json["checks"]} == {"tested_versions"}
 
 
 CHECKS = """

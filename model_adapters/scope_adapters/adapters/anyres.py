@@ -138,7 +138,8 @@ class AnyRes(Llava):
 
     def encode(self, model: Any, images: Mapping[str, Any], ids: Tensor, attachment: Attachment) -> Encoded:
         """One pass over all tiles of all images; tokens are regrouped by image."""
-        base, counts = base_of(model), list[int]()
+        base = base_of(model)
+        counts: list[int] = []
         with ExitStack() as undo:
             inner = base.pack_image_features
 

@@ -35,7 +35,7 @@ def image_features(base: Any, images: Mapping[str, Any], split: Callable[[Any], 
         for name, one in signature.parameters.items()
         if name != "self" and one.default is one.empty and one.kind is one.POSITIONAL_OR_KEYWORD and name not in images
     }
-    with _own_forwards(base):
+    with own_forwards(base):
         if "Output" in str(signature.return_annotation):
             output = base.get_image_features(**images, **missing, return_dict=True)
             if "pooler_output" in parameters(type(output)):
@@ -51,7 +51,7 @@ def image_features(base: Any, images: Mapping[str, Any], split: Callable[[Any], 
 
 
 @contextmanager
-def _own_forwards(module: Any) -> Iterator[None]:
+def own_forwards(module: Any) -> Iterator[None]:
     """Take off what a failed pass leaves on layers: up to 5.0, wrappers of ``forward`` that record outputs."""
     from importlib.util import find_spec
 

@@ -13,6 +13,7 @@ from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
+from scope_adapters.compat.features import own_forwards
 from scope_adapters.towers.memo import beside, passed_on, resume
 from scope_core import AttachError, Offer, SignalError, parse_signal, replace_attribute
 
@@ -128,6 +129,7 @@ def probe(
     capture = Capture(tower, dtype)
     wanted = _wanted(needs, count)
     with ExitStack() as undo:
+        undo.enter_context(own_forwards(tower.module))
         for part, index in wanted:
             undo.callback(_watch(capture, part, index).remove)
         if last is not None:
