@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import functools
 import inspect
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
+from importlib.util import find_spec
 from typing import Any
 
 from scope_adapters.compat.signatures import parameters
@@ -50,12 +52,16 @@ def image_features(base: Any, images: Mapping[str, Any], split: Callable[[Any], 
     return ImageFeatures(pooler_output=made, **layers)
 
 
+@functools.cache
+def _records_by_hooks() -> bool:
+    """Whether outputs of layers are recorded by hooks, which are taken off again; reads folders, so asked once."""
+    return find_spec("transformers.utils.output_capturing") is not None
+
+
 @contextmanager
 def own_forwards(module: Any) -> Iterator[None]:
     """Take off what a failed pass leaves on layers: up to 5.0, wrappers of ``forward`` that record outputs."""
-    from importlib.util import find_spec
-
-    if find_spec("transformers.utils.output_capturing") is not None:  # which records by hooks, and takes them off
+    if _records_by_hooks():
         yield
         return
     before = {part: vars(part).get("forward") for part in module.modules()}

@@ -1,8 +1,9 @@
-"""Kept rows as input embeddings, for models whose forward takes no ``mm_encoder_outputs``.
+"""Kept rows as input embeddings, for models that cannot be given encoded features, or deal them out wrongly.
 
-Models before transformers 5.18 encode pixels inside their own forward. A hook of the base model gives it embeddings in
-place of ids: those of the prompt, with kept rows where their placeholders are, as the forward itself would have made
-them of ids and pixels. ``generate`` sees ids alone, so lengths, beams and caches stay its own business.
+Models before transformers 5.18 encode pixels inside their own forward, and 5.18 mixes up images in beams. A hook of the
+base model gives it embeddings in place of ids: those of the prompt, with kept rows where their placeholders are, as the
+forward itself would have made them of ids and pixels. ``generate`` sees ids alone, so lengths, beams and caches stay
+its own business.
 """
 
 from __future__ import annotations
