@@ -21,10 +21,11 @@ from pathlib import Path
 from typing import Any, Literal, get_args, get_origin
 
 import scope_core as scope
-from scope_core import errors, signals
-from scope_core.discovery import HOME
-from scope_core.kinds import KINDS
-from scope_core.specs import slots_of
+from scope_core import errors
+from scope_core.registry.discovery import HOME
+from scope_core.registry.kinds import KINDS
+from scope_core.registry.specs import slots_of
+from scope_core.structures import signals
 
 PICTURES = ("astronaut", "chelsea", "coffee")
 DOCS = Path(__file__).resolve().parent
@@ -117,7 +118,7 @@ def signal_families() -> str:
     """Table of the known signals, from the module's own table."""
     rows = re.findall(r"^``([^`]+)``\s+((?:[A-Z] )*[A-Z])\s{2,}(.+)$", inspect.getdoc(signals) or "", re.MULTILINE)
     if {name.partition("[")[0] for name, _, _ in rows} != set(signals.FAMILIES):
-        raise SystemExit("the table in scope_core.signals does not list FAMILIES")
+        raise SystemExit("the table in scope_core.structures.signals does not list FAMILIES")
     return table(
         ("signal", "shape", "meaning"),
         ((f"`{name}`", f"`({', '.join(axes.split())})`", text) for name, axes, text in rows),
@@ -413,7 +414,7 @@ def plain_markup(text: str) -> str:
 
 def compare_json() -> str:
     """Tables of what ``scope compare --json`` prints, from the classes that make it."""
-    from scope_core.cli.compare import report
+    from scope_bench.compare import report
 
     text = ""
     for data in (

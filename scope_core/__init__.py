@@ -20,10 +20,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from scope_core.attach import Attachment, replace_attribute, resolve
     from scope_core.blocks import Blocks
-    from scope_core.discovery import PluginWarning, default_registry, discover
-    from scope_core.encoding import Asked, Encoding, Memo
     from scope_core.engine import Problem, greedy, rank, scores
-    from scope_core.entries import Check, Command, Entry, Finding, Recipe, ZooEntry
     from scope_core.errors import (
         AdapterError,
         AttachError,
@@ -43,7 +40,6 @@ if TYPE_CHECKING:
     )
     from scope_core.fitting import check_fit
     from scope_core.groupwise import by_group
-    from scope_core.hookspecs import CONTRACT, hookimpl
     from scope_core.interfaces import (
         Budget,
         Combiner,
@@ -63,23 +59,27 @@ if TYPE_CHECKING:
         SimilarityMetric,
         Tower,
     )
-    from scope_core.layout import Group, ImageLayout, Layout, Plan, Span, apportion, fill, units
     from scope_core.memory import free_memory, matrix_bytes
     from scope_core.pruner import Pruner, load, select
     from scope_core.pruner_spec import PrunerSpec
-    from scope_core.receipt import ImageReceipt, Receipt
-    from scope_core.registry import Registry
+    from scope_core.registry.discovery import PluginWarning, default_registry, discover
+    from scope_core.registry.entries import Check, Command, Entry, Finding, Recipe, ZooEntry
+    from scope_core.registry.hookspecs import CONTRACT, hookimpl
+    from scope_core.registry.registry import Registry
+    from scope_core.registry.specs import ComponentSpec, Slot
     from scope_core.room import check_matrix
-    from scope_core.selection import Selection
-    from scope_core.signals import Offer, SignalName, Signals, parse_signal
-    from scope_core.specs import ComponentSpec, Slot
+    from scope_core.structures.encoding import Asked, Encoding, Memo
+    from scope_core.structures.layout import Group, ImageLayout, Layout, Plan, Span, apportion, fill, units
+    from scope_core.structures.receipt import ImageReceipt, Receipt
+    from scope_core.structures.selection import Selection
+    from scope_core.structures.signals import Offer, SignalName, Signals, parse_signal
+    from scope_core.structures.tokens import VisualTokens
     from scope_core.tasks import Box, Example, Outcome, Question, Task
-    from scope_core.tokens import VisualTokens
 
 _HOMES = {
     "attach": "Attachment replace_attribute resolve",
-    "discovery": "PluginWarning default_registry discover",
-    "encoding": "Asked Encoding Memo",
+    "registry.discovery": "PluginWarning default_registry discover",
+    "structures.encoding": "Asked Encoding Memo",
     "blocks": "Blocks",
     "engine": "Problem greedy rank scores",
     "groupwise": "by_group",
@@ -89,20 +89,20 @@ _HOMES = {
     "PluginOutputError ScopeError SignalError SpecError TaskError TokensError TooLargeError UnknownNameError "
     "ZooError",
     "fitting": "check_fit",
-    "hookspecs": "CONTRACT hookimpl",
+    "registry.hookspecs": "CONTRACT hookimpl",
     "interfaces": "Budget Combiner Constraint CoverageFunction Declaration LoadedModel Merger ModelAdapter Optimizer "
     "Part Partition Picks PositionPolicy SaliencySource Selector SimilarityMetric Tower",
-    "layout": "Group ImageLayout Layout Plan Span apportion fill units",
+    "structures.layout": "Group ImageLayout Layout Plan Span apportion fill units",
     "pruner": "Pruner load select",
     "pruner_spec": "PrunerSpec",
-    "receipt": "ImageReceipt Receipt",
-    "entries": "Check Command Entry Finding Recipe ZooEntry",
-    "registry": "Registry",
-    "selection": "Selection",
-    "signals": "Offer SignalName Signals parse_signal",
-    "specs": "ComponentSpec Slot",
+    "structures.receipt": "ImageReceipt Receipt",
+    "registry.entries": "Check Command Entry Finding Recipe ZooEntry",
+    "registry.registry": "Registry",
+    "structures.selection": "Selection",
+    "structures.signals": "Offer SignalName Signals parse_signal",
+    "registry.specs": "ComponentSpec Slot",
     "tasks": "Box Example Outcome Question Task",
-    "tokens": "VisualTokens",
+    "structures.tokens": "VisualTokens",
 }
 _HOME_OF = {name: home for home, names in _HOMES.items() for name in names.split()}
 

@@ -12,22 +12,22 @@ from functools import cached_property
 from types import TracebackType
 from typing import TYPE_CHECKING, Any
 
-from scope_core.discovery import observe
 from scope_core.errors import AdapterError, AttachError, SignalError, did_you_mean, listed
 from scope_core.fitting import check_fit, find_adapter
 from scope_core.notes import add_note
-from scope_core.receipt import Receipt
-from scope_core.signals import parse_signal
+from scope_core.registry.discovery import observe
+from scope_core.structures.receipt import Receipt
+from scope_core.structures.signals import parse_signal
 from scope_core.untraced import untraced
 
 if TYPE_CHECKING:
     from torch import Tensor
 
-    from scope_core.encoding import Asked, Encoding, Memo
-    from scope_core.layout import Layout, Plan
     from scope_core.pruner import Pruner
-    from scope_core.selection import Selection
-    from scope_core.tokens import VisualTokens
+    from scope_core.structures.encoding import Asked, Encoding, Memo
+    from scope_core.structures.layout import Layout, Plan
+    from scope_core.structures.selection import Selection
+    from scope_core.structures.tokens import VisualTokens
 
 GivenSignal = Callable[[Mapping[str, Any], "VisualTokens"], "Tensor"]
 """``function(inputs, tokens) -> tensor``: a signal that the caller of `Pruner.attach` supplies. ``inputs`` are the

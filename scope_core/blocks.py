@@ -14,7 +14,7 @@ from scope_core.checks import blamed, expect
 from scope_core.errors import PluginOutputError, SpecError, TooLargeError
 from scope_core.interfaces import Combiner, CoverageFunction, Picks, SimilarityMetric, outdated
 from scope_core.memory import conditions, said, shortage
-from scope_core.tokens import VisualTokens
+from scope_core.structures.tokens import VisualTokens
 
 if TYPE_CHECKING:
     from scope_core.engine import Problem

@@ -14,10 +14,10 @@ from torch import Tensor
 
 from scope_core.errors import PluginOutputError, ScopeError, SpecError
 from scope_core.interfaces import Budget, Constraint, Merger, Part, Partition, Selector
-from scope_core.layout import Group, Layout, Span
 from scope_core.notes import add_note
-from scope_core.selection import Selection
-from scope_core.tokens import VisualTokens
+from scope_core.structures.layout import Group, Layout, Span
+from scope_core.structures.selection import Selection
+from scope_core.structures.tokens import VisualTokens
 
 
 class blamed:  # noqa: N801 - reads as a word in `with blamed(part, "score")`

@@ -15,7 +15,7 @@ from scope_core.checks import blamed, expect
 from scope_core.errors import BudgetError, PluginOutputError, SpecError
 from scope_core.interfaces import Combiner, CoverageFunction, Picks, SaliencySource, SimilarityMetric, outdated
 from scope_core.memory import own
-from scope_core.tokens import VisualTokens, all_finite
+from scope_core.structures.tokens import VisualTokens, all_finite
 
 _STEPS = ("start", "gain", "add")
 

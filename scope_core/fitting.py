@@ -7,11 +7,11 @@ from collections.abc import Collection, Mapping
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
-from scope_core.discovery import PluginWarning
 from scope_core.errors import AdapterError, ScopeError, SignalError, did_you_mean, listed
 from scope_core.interfaces import Declaration, ModelAdapter
-from scope_core.registry import Record
-from scope_core.signals import parse_signal
+from scope_core.registry.discovery import PluginWarning
+from scope_core.registry.registry import Record
+from scope_core.structures.signals import parse_signal
 
 if TYPE_CHECKING:
     from scope_core.pruner import Pruner

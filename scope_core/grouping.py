@@ -7,9 +7,9 @@ from dataclasses import replace
 import torch
 from torch import Tensor
 
-from scope_core.layout import Layout, Plan
-from scope_core.selection import Selection
-from scope_core.tokens import VisualTokens
+from scope_core.structures.layout import Layout, Plan
+from scope_core.structures.selection import Selection
+from scope_core.structures.tokens import VisualTokens
 
 
 def group_index(plan: Plan, tokens: VisualTokens) -> Tensor | None:

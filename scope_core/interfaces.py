@@ -15,7 +15,7 @@ from contextlib import ExitStack
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, ClassVar, Generic, Literal, Protocol, TypeVar
 
-from scope_core.specs import ComponentSpec
+from scope_core.registry.specs import ComponentSpec
 
 if TYPE_CHECKING:
     from PIL.Image import Image
@@ -23,12 +23,12 @@ if TYPE_CHECKING:
 
     from scope_core.attach import Attachment
     from scope_core.blocks import Blocks
-    from scope_core.encoding import Asked, Encoding, Memo
     from scope_core.engine import Problem
-    from scope_core.layout import Group, Layout
-    from scope_core.selection import Selection
-    from scope_core.signals import Offer
-    from scope_core.tokens import VisualTokens
+    from scope_core.structures.encoding import Asked, Encoding, Memo
+    from scope_core.structures.layout import Group, Layout
+    from scope_core.structures.selection import Selection
+    from scope_core.structures.signals import Offer
+    from scope_core.structures.tokens import VisualTokens
 
 S = TypeVar("S", bound=ComponentSpec)
 
@@ -76,7 +76,7 @@ class Part(ABC, Generic[S]):
 
     @property
     def needs(self) -> frozenset[str]:
-        """Names of the signals this part itself reads (see `scope_core.signals`). None by default."""
+        """Names of the signals this part itself reads (see `scope_core.structures.signals`). None by default."""
         return frozenset()
 
     @property
@@ -357,7 +357,7 @@ class Budget(Part[S]):
 
     @abstractmethod
     def plan(self, layout: Layout, groups: Sequence[Group]) -> tuple[int, ...]:
-        """Tokens to keep of each group (see `scope_core.layout.fill`).
+        """Tokens to keep of each group (see `scope_core.structures.layout.fill`).
 
         Raises:
             BudgetError: the images cannot meet the budget; names the image.

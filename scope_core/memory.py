@@ -14,7 +14,7 @@ import torch
 
 if TYPE_CHECKING:
     from scope_core.interfaces import Combiner, CoverageFunction, SimilarityMetric
-    from scope_core.tokens import VisualTokens
+    from scope_core.structures.tokens import VisualTokens
 
 GIB = 2**30
 ALWAYS = GIB // 4

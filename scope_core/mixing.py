@@ -14,10 +14,10 @@ from scope_core.checks import blamed, check_extra, check_weights
 from scope_core.errors import BudgetError, PluginOutputError, SpecError
 from scope_core.grouping import ungroup
 from scope_core.interfaces import Merger
-from scope_core.layout import Plan
-from scope_core.selection import Mixed, Selection
-from scope_core.signals import parse_signal
-from scope_core.tokens import VisualTokens
+from scope_core.structures.layout import Plan
+from scope_core.structures.selection import Mixed, Selection
+from scope_core.structures.signals import parse_signal
+from scope_core.structures.tokens import VisualTokens
 
 
 def less_extra(counts: Sequence[int], merger: Merger[Any], plan: Plan) -> tuple[int, ...]:

@@ -13,7 +13,6 @@ import torch
 from torch import Tensor
 
 from scope_core.checks import blamed, check_counts, check_groups, check_selection, constrained
-from scope_core.discovery import default_registry, observe, observed
 from scope_core.engine import check_keep
 from scope_core.errors import (
     PluginOutputError,
@@ -26,13 +25,14 @@ from scope_core.errors import (
 )
 from scope_core.grouping import group_index, with_tiles
 from scope_core.interfaces import Declaration, Part, held
-from scope_core.layout import Layout, Plan
 from scope_core.mixing import less_extra, merged
 from scope_core.pruner_spec import PrunerSpec, decoder_layer, label_of, read_spec
-from scope_core.receipt import ImageReceipt, Receipt
-from scope_core.registry import Registry
-from scope_core.selection import Selection
-from scope_core.tokens import VisualTokens
+from scope_core.registry.discovery import default_registry, observe, observed
+from scope_core.registry.registry import Registry
+from scope_core.structures.layout import Layout, Plan
+from scope_core.structures.receipt import ImageReceipt, Receipt
+from scope_core.structures.selection import Selection
+from scope_core.structures.tokens import VisualTokens
 from scope_core.untraced import untraced
 
 if TYPE_CHECKING:

@@ -23,9 +23,9 @@ from pydantic import ValidationError, ValidationInfo, field_validator, model_val
 from pydantic_core import PydanticCustomError
 
 from scope_core.errors import ScopeError, SpecError, did_you_mean, listed
-from scope_core.kinds import kind_named
-from scope_core.registry import Registry
-from scope_core.specs import ComponentSpec, Slot, Spec, registry_of, slots_of
+from scope_core.registry.kinds import kind_named
+from scope_core.registry.registry import Registry
+from scope_core.registry.specs import ComponentSpec, Slot, Spec, registry_of, slots_of
 
 _SHORT = re.compile(r"(?P<recipe>.+?)(?:@(?P<number>-?\d+(?:\.\d+)?)(?P<percent>%?))?")
 _DECODER = re.compile(r"decoder\[(?P<layer>[1-9]\d*)\]")

@@ -6,10 +6,10 @@ from typing import Any
 
 from pydantic.errors import PydanticInvalidForJsonSchema
 
-from scope_core.kinds import kind_named
 from scope_core.pruner_spec import PrunerSpec
-from scope_core.registry import Record, Registry
-from scope_core.specs import SLOT_MARK, shorthand_of
+from scope_core.registry.kinds import kind_named
+from scope_core.registry.registry import Record, Registry
+from scope_core.registry.specs import SLOT_MARK, shorthand_of
 
 
 def json_schema(registry: Registry) -> dict[str, Any]:

@@ -77,16 +77,16 @@ def scored(folder: Path, limit: int | None) -> dict[str, Any]:
 
     from scope_adapters.zoo.scenes_llava.loading import assemble, load
     from scope_adapters.zoo.towers import dinov2_small
+    from scope_bench.accuracy import methods
+    from scope_bench.accuracy.report import results_of
+    from scope_bench.accuracy.runner import Settings, bounds, run, scenes_of
+    from scope_bench.accuracy.task_choice import read_task
     from scope_core import default_registry
-    from scope_core.bench import contestants
-    from scope_core.bench.choosing import read_task
-    from scope_core.bench.report import results_of
-    from scope_core.bench.running import Settings, bounds, run, scenes_of
 
     registry, whole = default_registry(), load("")
     task = read_task("scenes", registry)
     loaded = replace(whole, model=assemble(folder, dinov2_small("").module)[0])
-    entered = contestants.enter(STRATEGIES, KEEPS, registry, loaded.model)
+    entered = methods.enter(STRATEGIES, KEEPS, registry, loaded.model)
     settings = Settings("test", limit=limit)
     scenes = scenes_of(loaded, task, settings)
     entered += bounds(scenes, KEEPS, registry)

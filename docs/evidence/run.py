@@ -17,8 +17,8 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from scope_core.bench import tables
-from scope_core.bench.plot import plot
+from scope_bench.accuracy import tables
+from scope_bench.accuracy.plot import plot
 
 HERE = Path(__file__).resolve().parent
 PAGE, TEMPLATE = HERE.parent / "evidence.md", HERE / "page.template"

@@ -21,8 +21,8 @@ from typing import Any
 import torch
 
 import scope_core as scope
-from scope_core.bench.speed.clock import Effort, in_turns, spread
-from scope_core.bench.speed.machine import machine
+from scope_bench.speed.machine import machine
+from scope_bench.speed.timing import Effort, in_turns, spread
 
 SIZES = ((576, 64), (576, 192), (2880, 640))
 TARGETS = {(576, 64): 1.0, (2880, 640): 5.0}  # milliseconds

@@ -17,8 +17,8 @@ import tempfile
 import textwrap
 from pathlib import Path
 
-from scope_core.bench.speed.plot import plot
-from scope_core.bench.speed.tables import head, tables
+from scope_bench.speed.plot import plot
+from scope_bench.speed.tables import head, tables
 
 HERE = Path(__file__).resolve().parent
 PAGE = HERE.parent / "speed.md"

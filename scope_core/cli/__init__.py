@@ -26,20 +26,8 @@ from typing import Annotated
 import typer
 
 import scope_core
-from scope_core.cli import (
-    benching,
-    doctor,
-    listing,
-    models,
-    new,
-    photos,
-    planning,
-    running,
-    selecting,
-    show,
-    spec_files,
-)
-from scope_core.cli.compare import command as compare_command
+from scope_core.cli.commands import doctor, models, new, photos, plan, run, select, show, spec
+from scope_core.cli.commands import list as listing
 from scope_core.cli.shell import MainGroup, examples
 from scope_core.cli.state import State
 
@@ -96,24 +84,19 @@ def entry(
 _COMMANDS = (
     ("list", listing.list_parts, ("scope list", "scope list saliency", "scope list recipe --json")),
     ("show", show.show, ("scope show cls_attention", "scope show recipe:random", "scope show scope --json")),
-    ("explain", spec_files.explain, ("scope explain scope@64", "scope explain scope@25% --out pruner.yaml")),
-    ("schema", spec_files.schema, ("scope schema --out scope.schema.json",)),
-    ("validate", spec_files.validate, ("scope validate pruner.yaml", "scope validate specs/*.yaml --json")),
-    ("plan", planning.plan, (
+    ("explain", spec.explain, ("scope explain scope@64", "scope explain scope@25% --out pruner.yaml")),
+    ("schema", spec.schema, ("scope schema --out scope.schema.json",)),
+    ("validate", spec.validate, ("scope validate pruner.yaml", "scope validate specs/*.yaml --json")),
+    ("plan", plan.plan, (
         "scope plan scope@64 --tokens 576,576", "scope plan scope@640 --tiles 576+576+576",
         "scope plan scope@25% --model llava-1.5-7b --size 336x672",
     )),
-    ("select", selecting.select, (
+    ("select", select.select, (
         "scope select photo.jpg --spec scope@64 --out kept.png",
         "scope select demo:astronaut --compare top_k_attention,random --out kept.png",
         "scope select *.jpg --spec pruner.yaml --compare scope@64 --keep 32 --order --json",
     )),
-    ("compare", compare_command.compare, (
-        "scope compare demo:astronaut demo:coffee --keep 64 --out compared.png",
-        "scope compare *.jpg --specs a.yaml,scope@64,random@64 --json",
-        "scope compare demo:astronaut --specs scope,divprune --at vision --out compared",
-    )),
-    ("run", running.run, (
+    ("run", run.run, (
         'scope run photo.jpg -q "What is in the picture?" --model llava-1.5-7b --spec scope@64',
         'scope run demo:coffee -q "What is this?" --keep 128 --json',
     )),
@@ -124,7 +107,6 @@ _COMMANDS = (
 for _name, _function, _examples in _COMMANDS:
     app.command(_name, epilog=examples(*_examples))(_function)
 app.add_typer(models.app, name="models")
-app.add_typer(benching.app, name="bench")
 app.add_typer(new.app, name="new")
 
 

@@ -7,7 +7,7 @@ import re
 from collections.abc import Sequence
 
 from scope_core.cli.packages import extra_packages, installed
-from scope_core.discovery import HOME
+from scope_core.registry.kinds import HOME
 
 APART = "python -m venv scope && scope/bin/pip install"
 """The command for an environment of its own."""

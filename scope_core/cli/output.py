@@ -22,7 +22,7 @@ from rich.text import Text
 from scope_core.errors import ZooError, did_you_mean
 
 if TYPE_CHECKING:
-    from scope_core.entries import ZooEntry
+    from scope_core.registry.entries import ZooEntry
 
 
 def out() -> Console:

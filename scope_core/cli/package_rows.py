@@ -8,7 +8,7 @@ from typing import Any
 import scope_core
 from scope_core.cli.advice import change, numbers
 from scope_core.cli.packages import extra_packages, extras_within, installed, requirement
-from scope_core.discovery import HOME
+from scope_core.registry.kinds import HOME
 
 DEVELOPMENT = ("kit", "test", "dev", "all", "docs")
 """Extras that nobody misses who only uses the package."""

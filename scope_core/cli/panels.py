@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING
 
-from scope_core.cli.comparing import Outcome, by_note, places, saliency_name
 from scope_core.cli.output import percent
 from scope_core.cli.overlay import Panel, Strip, draw
-from scope_core.receipt import THETAS
+from scope_core.cli.selections import Outcome, by_note, places, saliency_name
+from scope_core.structures.receipt import THETAS
 
 if TYPE_CHECKING:
     from PIL.Image import Image

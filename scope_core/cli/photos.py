@@ -6,13 +6,10 @@ import importlib.util
 import warnings
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING
 
-import typer
-
-from scope_core.cli.output import out, show_json, table
-from scope_core.errors import MissingDependencyError, ScopeError, ZooError, did_you_mean, listed
-from scope_core.pictures import upright_rgb
+from scope_core.errors import MissingDependencyError, ZooError, did_you_mean, listed
+from scope_core.images import upright_rgb
 
 if TYPE_CHECKING:
     from PIL.Image import Image
@@ -22,7 +19,7 @@ MAX_PIXELS = 178_956_970
 """Larger pictures are refused: decoding one takes half a gigabyte. Pillow's own limit."""
 
 # name: (import package, pip package, file below the package, what it shows); only files inside the wheels
-_PHOTOS = {
+PHOTOS = {
     "astronaut": ("skimage", "scikit-image", "data/astronaut.png", "portrait with flag and space shuttle"),
     "camera": ("skimage", "scikit-image", "data/camera.png", "cameraman, grey"),
     "chelsea": ("skimage", "scikit-image", "data/chelsea.png", "a cat's face"),
@@ -69,11 +66,11 @@ def demo_path(name: str) -> Path:
         ZooError: there is no such photograph.
         MissingDependencyError: the package that ships it is not installed.
     """
-    if name not in _PHOTOS:
+    if name not in PHOTOS:
         raise ZooError(
-            f"there is no photograph 'demo:{name}'{did_you_mean(name, _PHOTOS)}. Photographs: {listed(_PHOTOS)}"
+            f"there is no photograph 'demo:{name}'{did_you_mean(name, PHOTOS)}. Photographs: {listed(PHOTOS)}"
         )
-    module, package, file, _ = _PHOTOS[name]
+    module, package, file, _ = PHOTOS[name]
     home = importlib.util.find_spec(module)  # finds, imports nothing
     if home is None or not home.submodule_search_locations:
         raise MissingDependencyError(
@@ -81,27 +78,8 @@ def demo_path(name: str) -> Path:
         )
     path = Path(next(iter(home.submodule_search_locations))) / file
     if not path.is_file():
-        raise ZooError(f"'demo:{name}' is not in the installed {package} ({path}); try another: {listed(_PHOTOS)}")
+        raise ZooError(f"'demo:{name}' is not in the installed {package} ({path}); try another: {listed(PHOTOS)}")
     return path
-
-
-def photos(json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False) -> None:
-    """List the photographs that `demo:NAME` stands for."""
-    rows = []
-    for name, (_, package, _, about) in _PHOTOS.items():
-        try:
-            path = str(demo_path(name))
-        except ScopeError:
-            path = ""
-        rows.append({"name": DEMO + name, "package": package, "about": about, "path": path or None})
-    if json:
-        show_json(rows)
-        return
-    shown = [
-        (row["name"], row["about"], row["package"], "yes" if row["path"] else f"no: pip install {row['package']}")
-        for row in rows
-    ]
-    out().print(table([("name", {"no_wrap": True}), "shows", "ships with", "here"], shown))
 
 
 def _existing(name: str) -> Path:
@@ -111,12 +89,12 @@ def _existing(name: str) -> Path:
     if path.is_dir():
         raise ZooError(f"'{name}' is a folder; give the pictures in it, e.g. {name.rstrip('/')}/*.jpg")
     if not path.is_file():
-        if name in _PHOTOS:
+        if name in PHOTOS:
             raise ZooError(f"there is no file '{name}'; did you mean 'demo:{name}'?")
         near = did_you_mean(path.name, [p.name for p in path.parent.iterdir()]) if path.parent.is_dir() else ""
         where = "" if path.parent.is_dir() else f": folder '{path.parent}' does not exist"
         raise ZooError(
-            f"there is no file '{name}'{where}{near}. Photographs to try: demo:{', demo:'.join(list(_PHOTOS)[:3])}"
+            f"there is no file '{name}'{where}{near}. Photographs to try: demo:{', demo:'.join(list(PHOTOS)[:3])}"
         )
     return path
 

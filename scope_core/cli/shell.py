@@ -15,9 +15,10 @@ from scope_core.cli.output import complain, warn
 from scope_core.cli.state import State
 from scope_core.errors import ScopeError, ZooError, did_you_mean, listed
 from scope_core.notes import notes_beside
+from scope_core.registry.kinds import HOME
 
 if TYPE_CHECKING:
-    from scope_core.registry import Record
+    from scope_core.registry.registry import Record
 
 
 class Code(IntEnum):
@@ -72,8 +73,9 @@ class MainGroup(ScopeGroup):
         registry = _state(ctx).registry if cmd_name not in self.commands else None
         if registry is None or not registry.has("command", cmd_name):
             return super().get_command(ctx, cmd_name)
-        about = registry.get("command", cmd_name).item.summary
-        return TyperCommand(cmd_name, short_help=about, rich_help_panel=PLUGINS, rich_markup_mode="rich")
+        record = registry.get("command", cmd_name)
+        panel = None if record.origin.distribution == HOME else PLUGINS
+        return TyperCommand(cmd_name, short_help=record.item.summary, rich_help_panel=panel, rich_markup_mode="rich")
 
     def resolve_command(self, ctx: Any, args: list[str]) -> Any:
         """The command that ``args`` begin with."""
@@ -118,6 +120,8 @@ def plugin_command(record: Record) -> Any:
     """
     item = record.item
     function = item.load(f"command '{item.name}' ({record.origin})")
+    if isinstance(function, typer.Typer):
+        return typer.main.get_command(function)
     alone = typer.Typer(rich_markup_mode="rich", add_completion=False, pretty_exceptions_enable=False)
     alone.command(item.name, epilog=examples(*item.examples) if item.examples else None)(function)
     return typer.main.get_command(alone)

@@ -18,8 +18,8 @@ from scope_core.errors import PluginError, SpecError, UnknownNameError, did_you_
 if TYPE_CHECKING:
     from types import ModuleType
 
-    from scope_core.entries import ZooEntry
-    from scope_core.registry import Record, Registry
+    from scope_core.registry.entries import ZooEntry
+    from scope_core.registry.registry import Record, Registry
 
 
 @dataclass
@@ -43,7 +43,7 @@ class State:
         Raises:
             PluginError: a plugin file is broken.
         """
-        from scope_core.discovery import discover
+        from scope_core.registry.discovery import discover
 
         with warnings.catch_warnings(record=True) as caught:
             warnings.simplefilter("always")

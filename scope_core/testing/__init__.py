@@ -15,8 +15,11 @@ others do the same without pytest, and `check_adapter` does it for an adapter on
 
 from __future__ import annotations
 
-from scope_core.testing.cases import Case, MakeSignal
-from scope_core.testing.checking import (
+from scope_core.testing.adapters.conformance import PROPERTIES, Conformance, ConformanceError, check_adapter
+from scope_core.testing.adapters.harness import MakeInputs
+from scope_core.testing.adapters.snapshots import Snapshot, diff, snapshot
+from scope_core.testing.parts.cases import Case, MakeSignal
+from scope_core.testing.parts.checks import (
     Conditions,
     check_budget,
     check_combiner,
@@ -31,10 +34,7 @@ from scope_core.testing.checking import (
     check_similarity,
     parametrize,
 )
-from scope_core.testing.conformance import PROPERTIES, Conformance, ConformanceError, check_adapter
-from scope_core.testing.contract import PartConformance, properties_of
-from scope_core.testing.harness import MakeInputs
-from scope_core.testing.snapshots import Snapshot, diff, snapshot
+from scope_core.testing.parts.properties import PartConformance, properties_of
 
 __all__ = [
     "PROPERTIES",

@@ -13,7 +13,7 @@ import scope_core as scope
 from adapters import anyres, mistral3, models, qwen, tiled
 from adapters.installed import takes_embeddings
 from scope_adapters.compat.transformers import language_model
-from scope_adapters.hosts.huggingface import HuggingFaceAdapter
+from scope_adapters.hosts.huggingface.adapter import HuggingFaceAdapter
 from scope_core.testing import PROPERTIES, check_adapter
 
 Sizes = Sequence[Sequence[tuple[int, int]] | None]

@@ -9,7 +9,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from scope_adapters.hosts.sequence import FILLS, compact_positions, owners, shorten
+from scope_adapters.hosts.huggingface.prompt import FILLS, compact_positions, owners, shorten
 from scope_core import AttachError
 
 PLACE = 7

@@ -9,7 +9,7 @@ import pytest
 
 import scope_core as scope
 from architecture.sources import Source, everything, sources
-from scope_core.kinds import KINDS
+from scope_core.registry.kinds import KINDS
 
 HEAVY = ("transformers", "timm", "onnx", "safetensors", "huggingface_hub")
 GUESTS = ("scope_plugins", "scope_adapters")
@@ -18,10 +18,10 @@ HOOKS = {kind.hook for kind in KINDS}  # the hook for adapters is called as thei
 # errors <- tokens <- interfaces <- everything: what the lowest layers may import, at any time and for types alone
 LOWEST = {
     "scope_core.errors": set(),
-    "scope_core.signals": {"scope_core.errors"},
-    "scope_core.layout": {"scope_core.errors"},
-    "scope_core.tokens": {"scope_core.errors", "scope_core.signals"},
-    "scope_core.selection": {"scope_core.errors", "scope_core.tokens"},
+    "scope_core.structures.signals": {"scope_core.errors"},
+    "scope_core.structures.layout": {"scope_core.errors"},
+    "scope_core.structures.tokens": {"scope_core.errors", "scope_core.structures.signals"},
+    "scope_core.structures.selection": {"scope_core.errors", "scope_core.structures.tokens"},
 }
 
 
@@ -52,10 +52,10 @@ def test_interfaces_load_without_the_machinery_above_them() -> None:
     loaded = {name for name, _, _ in source.imports(runtime=True, top_level=True) if name.startswith("scope_core")}
     assert loaded <= {
         "scope_core.errors",
-        "scope_core.tokens",
-        "scope_core.specs",
-        "scope_core.layout",
-        "scope_core.signals",
+        "scope_core.structures.tokens",
+        "scope_core.registry.specs",
+        "scope_core.structures.layout",
+        "scope_core.structures.signals",
     }
 
 
@@ -104,7 +104,9 @@ def test_the_environment_is_read_in_discovery_only() -> None:
         for node in ast.walk(source.tree):
             name = node.attr if isinstance(node, ast.Attribute) else node.id if isinstance(node, ast.Name) else ""
             if name in ("environ", "environb", "getenv"):
-                assert source.module == "scope_core.discovery", f"{where(source, node.lineno)} reads the environment"
+                assert source.module == "scope_core.registry.discovery", (
+                    f"{where(source, node.lineno)} reads the environment"
+                )
 
 
 def test_library_code_neither_asserts_nor_prints() -> None:

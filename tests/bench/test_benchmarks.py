@@ -6,7 +6,7 @@ import pytest
 import torch
 from benchmarks import bench_models, bench_selection
 
-from scope_core.bench.speed import material
+from scope_bench.speed import inputs
 
 
 def once(function, *args, **kwargs):
@@ -14,7 +14,7 @@ def once(function, *args, **kwargs):
 
 
 def test_selection_benchmarks_run() -> None:
-    tokens = material.smooth(576, 16)
+    tokens = inputs.smooth(576, 16)
     bench_selection.test_cosine_matrix(once, tokens, 100)
     bench_selection.test_plain_loop(once, tokens, 3)
     bench_selection.test_whole_selection(once, tokens, 100, 3)

@@ -13,8 +13,8 @@ from PIL import Image
 
 import scope_core as scope
 from bench import tiny
-from scope_core.bench.contestants import KeepsAll, enter, oracle_picks
-from scope_core.bench.scenes import Scene
+from scope_bench.accuracy.examples import Scene
+from scope_bench.accuracy.methods import KeepsAll, enter, oracle_picks
 
 GRID = 6
 CELLS = torch.stack(torch.meshgrid(torch.arange(GRID), torch.arange(GRID), indexing="ij"), -1).view(-1, 2)

@@ -12,7 +12,7 @@ import torch
 from adapters import models
 
 import scope_core as scope
-from scope_core.bench.keeping import Journal, TensorCache, code_of, default_cache_dir, replacing, weights_of
+from scope_bench.accuracy.cache import Journal, TensorCache, code_of, default_cache_dir, replacing, weights_of
 
 
 def test_tensors_come_back_bit_for_bit(tmp_path: Path) -> None:

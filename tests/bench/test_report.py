@@ -12,12 +12,12 @@ from PIL import Image
 
 import scope_core as scope
 from bench import tiny
-from scope_core.bench.contestants import BLIND, FULL, ORACLE, SHUFFLED, Contestant
-from scope_core.bench.plot import BOUND, draw, plot
-from scope_core.bench.report import results_of
-from scope_core.bench.running import THETAS, Run, Settings
-from scope_core.bench.scenes import Scene
-from scope_core.bench.tables import WIDTH, Table, signed, tables
+from scope_bench.accuracy.examples import Scene
+from scope_bench.accuracy.methods import BLIND, FULL, ORACLE, SHUFFLED, Contestant
+from scope_bench.accuracy.plot import BOUND, draw, plot
+from scope_bench.accuracy.report import results_of
+from scope_bench.accuracy.runner import THETAS, Run, Settings
+from scope_bench.accuracy.tables import WIDTH, Table, signed, tables
 
 SCENES = 40
 

@@ -12,9 +12,9 @@ from PIL import Image
 
 import scope_core as scope
 from bench import tiny
-from scope_core.bench.answering import Answering, reusable
-from scope_core.bench.contestants import BLIND, FULL, ORACLE, SHUFFLED, Contestant, enter
-from scope_core.bench.running import Run, Settings, bounds, run, scenes_of
+from scope_bench.accuracy.asking import Answering, reusable
+from scope_bench.accuracy.methods import BLIND, FULL, ORACLE, SHUFFLED, Contestant, enter
+from scope_bench.accuracy.runner import Run, Settings, bounds, run, scenes_of
 
 SPECS = ("scope", "top_k_attention", "random")
 KEEPS = (5, 2)
@@ -79,7 +79,7 @@ def test_batches_change_nothing(batch: int) -> None:
 
 def test_adapters_that_do_not_reuse_are_asked_plainly(monkeypatch: pytest.MonkeyPatch) -> None:
     wanted = bench()
-    monkeypatch.setattr("scope_core.bench.answering.reusable", lambda pruner, model: False)
+    monkeypatch.setattr("scope_bench.accuracy.asking.reusable", lambda pruner, model: False)
     found = bench()
     assert {k: v for k, v in replies(found).items() if not k.startswith(ORACLE)} == {
         k: v for k, v in replies(wanted).items() if not k.startswith(ORACLE)

@@ -12,13 +12,13 @@ import torch
 
 import scope_core as scope
 from bench import tiny
-from scope_core.bench.speed import capturing, clock, generating, growing, machine, material, plot, rivals, selecting
-from scope_core.bench.speed.tables import head, markdown, tables
-from scope_core.bench.speed.watching import Watched
+from scope_bench.speed import baselines, capture, generate, growth, inputs, machine, plot, select, timing
+from scope_bench.speed.probes import Watched
+from scope_bench.speed.tables import head, markdown, tables
 
 CPU = torch.device("cpu")
-EFFORT = clock.Effort(rounds=3, seconds=1.0, least=1)
-SETTINGS = selecting.Settings("wall", EFFORT, CPU, peers=False)
+EFFORT = timing.Effort(rounds=3, seconds=1.0, least=1)
+SETTINGS = select.Settings("wall", EFFORT, CPU, peers=False)
 
 
 @pytest.fixture(scope="module")
@@ -42,15 +42,15 @@ def brute_force(features: torch.Tensor, saliency: torch.Tensor, keep: int) -> li
 
 
 def test_the_plain_loop_is_the_formula() -> None:
-    made = material.smooth(40, 8)
-    picks = rivals.plain_loop(made.features, made.saliency, 9)
+    made = inputs.smooth(40, 8)
+    picks = baselines.plain_loop(made.features, made.saliency, 9)
     assert picks.tolist() == brute_force(made.features, made.saliency, 9)
 
 
 def test_coverage_of_picks_by_hand() -> None:
     features = torch.tensor([[2.0, 0.0], [3.0, 4.0], [-1.0, 0.0]])  # cosines 0.6, -1 and -0.6
-    assert rivals.coverage_of(features, torch.tensor([0])) == pytest.approx(1.6)  # 1 + 0.6 + max(0, -1)
-    assert rivals.coverage_of(features, torch.tensor([0, 2])) == pytest.approx(2.6)
+    assert baselines.coverage_of(features, torch.tensor([0])) == pytest.approx(1.6)  # 1 + 0.6 + max(0, -1)
+    assert baselines.coverage_of(features, torch.tensor([0, 2])) == pytest.approx(2.6)
 
 
 def test_everybody_has_turns_and_whoever_is_slow_sits_out() -> None:
@@ -60,22 +60,22 @@ def test_everybody_has_turns_and_whoever_is_slow_sits_out() -> None:
         seen.append("slow")
         torch.randn(300, 300) @ torch.randn(300, 300)
 
-    laps = clock.in_turns({"slow": slow, "fast": lambda: seen.append("fast")}, clock.Effort(6, 0.0, 2), CPU)
+    laps = timing.in_turns({"slow": slow, "fast": lambda: seen.append("fast")}, timing.Effort(6, 0.0, 2), CPU)
     assert [len(laps[name].wall) for name in ("slow", "fast")] == [2, 2]
     assert seen[:2] == ["slow", "fast"]  # untimed
     assert seen[2:] == ["slow", "fast", "fast", "slow"]  # each turn begins with another one
 
 
 def test_spread_is_of_quartiles() -> None:
-    assert clock.spread([4.0, 1.0, 2.0, 3.0, 100.0]) == {"median": 3.0, "low": 2.0, "high": 4.0, "best": 1.0}
-    assert clock.spread([7.0]) == {"median": 7.0, "low": 7.0, "high": 7.0, "best": 7.0}
+    assert timing.spread([4.0, 1.0, 2.0, 3.0, 100.0]) == {"median": 3.0, "low": 2.0, "high": 4.0, "best": 1.0}
+    assert timing.spread([7.0]) == {"median": 7.0, "low": 7.0, "high": 7.0, "best": 7.0}
 
 
 def test_threads_and_collector_are_as_they_were() -> None:
     import gc
 
     before = torch.get_num_threads()
-    with clock.threads(before + 1), clock.quiet():
+    with timing.threads(before + 1), timing.quiet():
         assert torch.get_num_threads() == before + 1
         assert not gc.isenabled()
     assert torch.get_num_threads() == before
@@ -83,25 +83,25 @@ def test_threads_and_collector_are_as_they_were() -> None:
 
 
 def test_selecting_reports_ratios_of_medians() -> None:
-    sizes = selecting.cases([30, 50], [4, 40])
+    sizes = select.cases([30, 50], [4, 40])
     assert sizes == [(30, 4), (50, 4), (50, 40)]
     steps: list[tuple[int, int]] = []
-    found = selecting.select(
-        material.smooth(50, 8), sizes, ["scope", "divprune"], scope.default_registry(), SETTINGS,
+    found = select.select(
+        inputs.smooth(50, 8), sizes, ["scope", "divprune"], scope.default_registry(), SETTINGS,
         lambda done, total: steps.append((done, total)),
     )  # fmt: skip
     assert [(case["tokens"], case["keep"], case["width"]) for case in found] == [(30, 4, 8), (50, 4, 8), (50, 40, 8)]
     assert steps[-1] == (9, 9)
     for case in found:
         rows = {row["name"]: row for row in case["rows"]}
-        assert set(rows) == {selecting.FLOOR, selecting.LOOP, "scope", "divprune"}
+        assert set(rows) == {select.FLOOR, select.LOOP, "scope", "divprune"}
         medians = {name: row["wall_ms"]["median"] for name, row in rows.items()}
         for name, row in rows.items():
-            assert row["of_floor"] == medians[name] / medians[selecting.FLOOR]
-            assert row["faster_than_loop"] == medians[selecting.LOOP] / medians[name]
+            assert row["of_floor"] == medians[name] / medians[select.FLOOR]
+            assert row["faster_than_loop"] == medians[select.LOOP] / medians[name]
             assert set(row["wall_ms"]) == set(row["cpu_ms"]) == {"median", "low", "high", "best"}
         assert rows["scope"]["same_picks"] == case["keep"]  # the loop is what the recipe computes
-        assert rows["scope"]["coverage"] == pytest.approx(rows[selecting.LOOP]["coverage"])
+        assert rows["scope"]["coverage"] == pytest.approx(rows[select.LOOP]["coverage"])
 
 
 def test_peers_meet_the_engine_on_one_matrix(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -111,9 +111,9 @@ def test_peers_meet_the_engine_on_one_matrix(monkeypatch: pytest.MonkeyPatch) ->
         seen.append(similarity)
         return brute_force(similarity, torch.ones(len(similarity)), 1) + list(range(1, keep))
 
-    monkeypatch.setattr(rivals, "peers", lambda: {"acme": peer})
-    settings = selecting.Settings("cpu", EFFORT, CPU, loop=False)
-    (case,) = selecting.select(material.smooth(30, 8), [(30, 4)], ["scope"], scope.default_registry(), settings)
+    monkeypatch.setattr(baselines, "peers", lambda: {"acme": peer})
+    settings = select.Settings("cpu", EFFORT, CPU, loop=False)
+    (case,) = select.select(inputs.smooth(30, 8), [(30, 4)], ["scope"], scope.default_registry(), settings)
     rows = {row["name"]: row for row in case["rows"]}
     ours, theirs = rows["scope, matrix given"], rows["acme lazy, matrix given"]
     assert theirs["engine_is_faster"] == theirs["cpu_ms"]["median"] / ours["cpu_ms"]["median"]
@@ -124,17 +124,17 @@ def test_peers_meet_the_engine_on_one_matrix(monkeypatch: pytest.MonkeyPatch) ->
 
 
 def test_the_engine_alone_is_greedy_on_the_matrix() -> None:
-    made = material.smooth(40, 8)
+    made = inputs.smooth(40, 8)
     pruner = scope.Pruner("scope@9")
-    picks = selecting.on_matrix(pruner, made.features[None], rivals.cosine(made.features), 9)
+    picks = select.on_matrix(pruner, made.features[None], baselines.cosine(made.features), 9)
     assert picks.tolist() == brute_force(made.features, torch.ones(40), 9)
 
 
 def test_growth_fits_powers() -> None:
-    assert growing.exponent([10, 20, 40], [3.0, 12.0, 48.0]) == pytest.approx(2)
-    assert growing.exponent([10, 20, 40], [5.0, 5.0, 5.0]) == pytest.approx(0)
-    assert growing.exponent([10], [5.0]) is None
-    found = growing.grow(material.smooth(40, 8), [10, 20, 40], [4, 8], "scope", scope.default_registry(), SETTINGS)
+    assert growth.exponent([10, 20, 40], [3.0, 12.0, 48.0]) == pytest.approx(2)
+    assert growth.exponent([10, 20, 40], [5.0, 5.0, 5.0]) == pytest.approx(0)
+    assert growth.exponent([10], [5.0]) is None
+    found = growth.grow(inputs.smooth(40, 8), [10, 20, 40], [4, 8], "scope", scope.default_registry(), SETTINGS)
     assert [point["tokens"] for point in found["over_tokens"]["points"]] == [10, 20, 40]
     assert [point["keep"] for point in found["over_keep"]["points"]] == [4, 8]
     assert math.isfinite(found["over_tokens"]["exponent"])
@@ -142,42 +142,42 @@ def test_growth_fits_powers() -> None:
 
 def test_budgets_that_no_size_can_meet() -> None:
     with pytest.raises(scope.BudgetError, match="cannot keep 60 of 50 tokens"):
-        selecting.cases([30, 50], [60])
+        select.cases([30, 50], [60])
 
 
 def test_too_large_a_size_is_refused_before_anything_is_allocated() -> None:
     with pytest.raises(
         scope.TaskError, match=r"N = 10000000, 4 matrices .* needs about 1490116\.1 GiB.*lower --tokens"
     ):
-        selecting.check_size(10_000_000, SETTINGS)
+        select.check_size(10_000_000, SETTINGS)
 
 
 def test_only_matrices_that_will_be_made_are_counted(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("scope_core.bench.speed.machine.free_memory", lambda device: 10**9)  # a matrix takes 1.6e9
+    monkeypatch.setattr("scope_bench.speed.machine.free_memory", lambda device: 10**9)  # a matrix takes 1.6e9
     alone = replace(SETTINGS, loop=False)
     for settings, count in ((SETTINGS, 4), (replace(alone, peers=True), 4), (alone, 1)):
         with pytest.raises(
             scope.TaskError, match=f"N = 20000, {count} matri.*--no-loop, --no-peers and --no-reference"
         ):
-            selecting.check_size(20_000, settings)
+            select.check_size(20_000, settings)
     nobody = replace(alone, reference=False)
-    selecting.check_size(20_000, nobody, [scope.Pruner("scope@64"), scope.Pruner("top_k_attention@64")])
+    select.check_size(20_000, nobody, [scope.Pruner("scope@64"), scope.Pruner("top_k_attention@64")])
     with pytest.raises(scope.TaskError, match=r"N = 20000, scope.coverage@64, needs about 4.5 GiB"):
-        selecting.check_size(20_000, nobody, [scope.Pruner("scope@64", coverage="log_det")])
+        select.check_size(20_000, nobody, [scope.Pruner("scope@64", coverage="log_det")])
 
 
 def test_without_the_reference_no_matrix_is_made(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(rivals, "cosine", None)  # it would be an error of another kind
+    monkeypatch.setattr(baselines, "cosine", None)  # it would be an error of another kind
     settings = replace(SETTINGS, loop=False, reference=False)
-    registry, smooth = scope.default_registry(), material.smooth(30, 8)
-    (case,) = selecting.select(smooth, [(30, 4)], ["scope"], registry, settings)
+    registry, smooth = scope.default_registry(), inputs.smooth(30, 8)
+    (case,) = select.select(smooth, [(30, 4)], ["scope"], registry, settings)
     (row,) = case["rows"]
     assert (row["name"], row["of_floor"]) == ("scope", None)
     unit = torch.nn.functional.normalize(smooth.cut(30, CPU, torch.float32)[0][0].double(), dim=-1)
     saliency = smooth.cut(30, CPU, torch.float32)[1]
     picks = scope.select(smooth.cut(30, CPU, torch.float32)[0], saliency=saliency, spec="scope@4").picks[0]
     assert row["coverage"] == pytest.approx(float((unit @ unit.T)[:, picks].amax(1).clamp(min=0).sum()))
-    grown = growing.grow(smooth, [10, 30], [4], "scope", registry, settings)
+    grown = growth.grow(smooth, [10, 30], [4], "scope", registry, settings)
     assert grown["floor"] is None
     shown = tables({"clock": "wall", "select": [case], "growth": grown})
     assert [table.columns for table in shown[:2]] == [("", "ms", "quartiles"), ("N", "ms")]
@@ -187,7 +187,7 @@ def test_without_the_reference_no_matrix_is_made(monkeypatch: pytest.MonkeyPatch
 
 def test_a_device_that_is_not_there() -> None:
     with pytest.raises(scope.TaskError, match="device 'nothing' cannot be used here"):
-        selecting.check_device("nothing")
+        select.check_device("nothing")
 
 
 def test_material_of_photographs_goes_on_with_crops() -> None:
@@ -201,7 +201,7 @@ def test_material_of_photographs_goes_on_with_crops() -> None:
             return scope.VisualTokens.of(torch.ones(1, 16, 4) * len(self.sizes))
 
     tower = Tower()
-    made = material.of_photographs([tiny.picture(0, 0)], tower, 40, "acme")
+    made = inputs.of_photographs([tiny.picture(0, 0)], tower, 40, "acme")
     assert tower.sizes == [(28, 28), (14, 14), (14, 14)]
     features, saliency = made.cut(33, CPU, torch.float64)
     assert (features.shape, saliency.shape, features.dtype) == ((1, 33, 4), (1, 33), torch.float64)
@@ -211,11 +211,11 @@ def test_material_of_photographs_goes_on_with_crops() -> None:
 
 
 def test_capture_tells_tower_and_reading_apart(watched: Watched) -> None:
-    found = capturing.capture(watched, ["scope", "fastv"], scope.default_registry(), EFFORT, "wall")
+    found = capture.capture(watched, ["scope", "fastv"], scope.default_registry(), EFFORT, "wall")
     rows = {row["name"]: row for row in found["rows"]}
     reading = "scope reads vision.cls_attention[-2]"
-    assert set(rows) == {capturing.PLAIN, capturing.NOTHING, reading, capturing.EAGER}  # fastv reads no tower
-    plain, read = rows[capturing.PLAIN], rows[reading]
+    assert set(rows) == {capture.PLAIN, capture.NOTHING, reading, capture.EAGER}  # fastv reads no tower
+    plain, read = rows[capture.PLAIN], rows[reading]
     whole = read["tower_ms"]["median"] + read["read_ms"]["median"]
     assert read["of_plain"] == whole / plain["tower_ms"]["median"]
     assert read["captured"] == read["read_ms"]["median"] / plain["tower_ms"]["median"]
@@ -223,7 +223,7 @@ def test_capture_tells_tower_and_reading_apart(watched: Watched) -> None:
 
 
 def test_generating_tells_what_a_call_is_made_of(watched: Watched) -> None:
-    found = generating.generate(watched, [("scope", 8), ("scope", 4)], scope.default_registry(), EFFORT)
+    found = generate.generate(watched, [("scope", 8), ("scope", 4)], scope.default_registry(), EFFORT)
     whole, *pruned = found["rows"]
     assert [row["name"] for row in found["rows"]] == ["unpruned", "scope@8", "scope@4"]
     length = watched.inputs["input_ids"].shape[1]
@@ -243,7 +243,7 @@ def test_a_stage_inside_is_idealised_layer_by_layer(watched: Watched) -> None:
     length, layers = watched.inputs["input_ids"].shape[1], watched.declaration.decoder_layers
     with pruner.attach(watched.model) as pruning:
         watched.call(1)
-        lengths = generating._lengths(pruning, watched)
+        lengths = generate._lengths(pruning, watched)
     assert lengths == [(1 / layers, length - 4), ((layers - 1) / layers, length - 12)]
     assert sum(share for share, _ in lengths) == 1
 
@@ -258,15 +258,15 @@ def test_a_model_is_left_as_it_was(watched: Watched) -> None:
 
 
 def test_tables_plot_and_json(watched: Watched, tmp_path: Path) -> None:
-    registry, smooth = scope.default_registry(), material.smooth(30, 8)
+    registry, smooth = scope.default_registry(), inputs.smooth(30, 8)
     report = {
         "clock": "wall",
         "allocator": "warm",
         "machine": machine.machine(CPU),
-        "select": selecting.select(smooth, [(30, 4)], ["scope"], registry, SETTINGS),
-        "growth": growing.grow(smooth, [10, 30], [4, 8], "scope", registry, SETTINGS),
-        "capture": capturing.capture(watched, ["scope"], registry, EFFORT, "wall"),
-        "generate": generating.generate(watched, [("scope", 4)], registry, EFFORT, steps=False),
+        "select": select.select(smooth, [(30, 4)], ["scope"], registry, SETTINGS),
+        "growth": growth.grow(smooth, [10, 30], [4, 8], "scope", registry, SETTINGS),
+        "capture": capture.capture(watched, ["scope"], registry, EFFORT, "wall"),
+        "generate": generate.generate(watched, [("scope", 4)], registry, EFFORT, steps=False),
     }
     made = tables(report)
     assert len(made) == 1 + 2 + 1 + 2

@@ -7,13 +7,13 @@ import torch
 
 import scope_core as scope
 from bench import tiny
-from scope_core.bench.speed import capturing, clock, generating, growing, machine, material, plot, selecting
-from scope_core.bench.speed.tables import fitted, head, made_of, number, tables
-from scope_core.bench.speed.watching import Watched
+from scope_bench.speed import capture, generate, growth, inputs, machine, plot, select, timing
+from scope_bench.speed.probes import Watched
+from scope_bench.speed.tables import fitted, head, made_of, number, tables
 
 CPU = torch.device("cpu")
-EFFORT = clock.Effort(rounds=3, seconds=1.0, least=1)
-SETTINGS = selecting.Settings("wall", EFFORT, CPU, peers=False)
+EFFORT = timing.Effort(rounds=3, seconds=1.0, least=1)
+SETTINGS = select.Settings("wall", EFFORT, CPU, peers=False)
 
 
 @pytest.fixture(scope="module")
@@ -38,7 +38,7 @@ def selecting_report(*cases: list[dict]) -> dict:
 
 
 def test_columns_without_anything_are_left_out_with_their_legends() -> None:
-    alone = [timed(selecting.FLOOR, "floor", 2.0), timed("scope", "spec", 3.0)]
+    alone = [timed(select.FLOOR, "floor", 2.0), timed("scope", "spec", 3.0)]
     (table,) = tables(selecting_report(alone))
     assert table.columns == ("", "ms", "quartiles", "of ref")
     assert table.rows[1] == ("scope", "3.00", "3.00-3.00", "1.50x")
@@ -52,7 +52,7 @@ def test_columns_without_anything_are_left_out_with_their_legends() -> None:
     assert "matrix given" not in table.note.partition("vs peer")[0]
     (table,) = tables(selecting_report([*alone, timed("scope, matrix given", "engine", 1.0)]))
     assert "matrix given: the engine, greedy by coverage alone on a ready matrix, without saliency" in table.note
-    loop = timed(selecting.LOOP, "loop", 9.0, faster_than_loop=1.0)
+    loop = timed(select.LOOP, "loop", 9.0, faster_than_loop=1.0)
     (table,) = tables(selecting_report([*alone, loop, peer]))
     assert table.columns[3:] == ("of ref", "vs loop", "vs peer", "same")
     assert "plain loop (peers: with the engine)" in table.note
@@ -61,7 +61,7 @@ def test_columns_without_anything_are_left_out_with_their_legends() -> None:
 def test_further_tokens_that_nobody_timed_have_no_column(watched: Watched) -> None:
     report = {"clock": "wall", "allocator": "warm", "machine": machine.machine(CPU)}
     for steps in (True, False):
-        run = generating.generate(watched, [("scope", 4)], scope.default_registry(), EFFORT, steps=steps)
+        run = generate.generate(watched, [("scope", 4)], scope.default_registry(), EFFORT, steps=steps)
         first, parts = tables({**report, "generate": run})
         assert ("step ms" in first.columns) == ("step ms" in first.note) == steps
         assert parts.columns[1:] == ("tower", "project", "pack", "select", "LLM", "own", "of LLM")
@@ -69,7 +69,7 @@ def test_further_tokens_that_nobody_timed_have_no_column(watched: Watched) -> No
 
 def test_parts_of_every_call_add_up_to_it(watched: Watched) -> None:
     pruner = scope.Pruner("scope@4")
-    told = [generating._whole(watched, 1), generating._pruned(watched, pruner, 1)]
+    told = [generate._whole(watched, 1), generate._pruned(watched, pruner, 1)]
     for one in told:
         names = ("tower", "projector", "pack", "select", "llm", "own")
         assert sum(one.get(name, 0.0) for name in names) == pytest.approx(one["whole"])
@@ -105,17 +105,17 @@ def test_numbers_have_two_digits_at_least_and_no_exponent(value: float, text: st
 def test_growth_is_fitted_to_the_larger_half_too() -> None:
     sizes = [100, 200, 400, 800]
     times = [50.0, 50.0, 160.0, 640.0]
-    assert growing.larger(sizes, times) == {"from": 400, "exponent": pytest.approx(2)}
-    assert growing.larger([100, 200], [1.0, 2.0]) is None
+    assert growth.larger(sizes, times) == {"from": 400, "exponent": pytest.approx(2)}
+    assert growth.larger([100, 200], [1.0, 2.0]) is None
     curve = {"points": [{"tokens": n, "wall_ms": spread(t)} for n, t in zip(sizes, times, strict=True)]}
-    overall = growing.exponent(sizes, times)
+    overall = growth.exponent(sizes, times)
     assert overall is not None
     assert overall < 1.5
     assert fitted(curve, "tokens", "wall") == f"over all: N^{overall:.2f}; from N = 400: N^2.00"
 
 
 def test_of_one_size_nothing_is_fitted() -> None:
-    grown = growing.grow(material.smooth(40, 8), [20, 40], [4], "scope", scope.default_registry(), SETTINGS)
+    grown = growth.grow(inputs.smooth(40, 8), [20, 40], [4], "scope", scope.default_registry(), SETTINGS)
     over, budget = tables({**selecting_report(), "growth": grown})
     assert over.note.startswith("Fitted to time, over all: N^")
     assert "Fitted to the matrix alone, over all: N^" in over.note
@@ -137,13 +137,13 @@ def test_heads_are_in_plain_words_and_say_what_lacks() -> None:
 
 def test_bars_begin_at_zero_and_what_is_far_is_written() -> None:
     colors = pytest.importorskip("matplotlib.colors")
-    floor, own = timed(selecting.FLOOR, "floor", 2.0), timed("scope", "spec", 3.0)
-    loop, peer = timed(selecting.LOOP, "loop", 30.0), timed("acme lazy", "peer", 1007.0)
+    floor, own = timed(select.FLOOR, "floor", 2.0), timed("scope", "spec", 3.0)
+    loop, peer = timed(select.LOOP, "loop", 30.0), timed("acme lazy", "peer", 1007.0)
     figure = plot.draw(selecting_report([floor, own, peer], [floor, loop, own]))
     first, second = figure.axes
     assert first.get_xscale() == "linear"
     assert first.get_xlim() == second.get_xlim() == (0, pytest.approx(1.12 * 30))
-    assert [label.get_text() for label in first.get_yticklabels()] == [selecting.FLOOR, "scope"]
+    assert [label.get_text() for label in first.get_yticklabels()] == [select.FLOOR, "scope"]
     assert "too long to draw: acme lazy: 1007 ms" in first.get_xlabel()
     assert "too long" not in second.get_xlabel()
     assert [text.get_text() for text in second.texts] == ["2.00", "30.0", "3.00"]
@@ -156,7 +156,7 @@ def test_bars_begin_at_zero_and_what_is_far_is_written() -> None:
 
 def test_labels_of_the_plot_are_whole(watched: Watched) -> None:
     pytest.importorskip("matplotlib")
-    found = capturing.capture(watched, ["scope"], scope.default_registry(), EFFORT, "wall")
+    found = capture.capture(watched, ["scope"], scope.default_registry(), EFFORT, "wall")
     (axes,) = plot.draw({**selecting_report(), "capture": found}).axes
     shown = [" ".join(label.get_text().split()) for label in axes.get_yticklabels()]
     assert shown == [row["name"] for row in found["rows"]]
@@ -165,7 +165,7 @@ def test_labels_of_the_plot_are_whole(watched: Watched) -> None:
 
 def test_the_legend_of_the_first_token_covers_no_bar(watched: Watched) -> None:
     pytest.importorskip("matplotlib")
-    made = generating.generate(watched, [("scope", 4)], scope.default_registry(), EFFORT, steps=False)
+    made = generate.generate(watched, [("scope", 4)], scope.default_registry(), EFFORT, steps=False)
     figure = plot.draw({**selecting_report(), "generate": made})
     figure.canvas.draw()
     (axes,) = figure.axes
@@ -174,7 +174,7 @@ def test_the_legend_of_the_first_token_covers_no_bar(watched: Watched) -> None:
 
 def test_growth_has_one_range_of_times_in_plain_numbers() -> None:
     pytest.importorskip("matplotlib")
-    grown = growing.grow(material.smooth(40, 8), [10, 20, 40], [4, 8], "scope", scope.default_registry(), SETTINGS)
+    grown = growth.grow(inputs.smooth(40, 8), [10, 20, 40], [4, 8], "scope", scope.default_registry(), SETTINGS)
     figure = plot.draw({**selecting_report(), "growth": grown})
     figure.canvas.draw()
     over, budget = figure.axes

@@ -11,7 +11,7 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from scope_core.bench.statistics import Bootstrap, clear_of_zero, interval, sign_test, tiers
+from scope_bench.accuracy.statistics import Bootstrap, clear_of_zero, interval, sign_test, tiers
 
 
 def answers(seed: int, groups: int = 30, difficulty: float = 1.0) -> tuple[list[str], np.ndarray]:

@@ -10,14 +10,14 @@ import torch
 
 import scope_core as scope
 from scope_adapters.zoo import shapes
-from scope_core.bench.speed import clock
+from scope_bench.speed import timing
 
 Benchmark = Callable[..., Any]
 
 
 @pytest.fixture(autouse=True)
 def _one_thread():
-    with clock.threads(1), clock.allocator("warm"):
+    with timing.threads(1), timing.allocator("warm"):
         yield
 
 

@@ -9,7 +9,7 @@ import pytest
 import torch
 
 import scope_core as scope
-from scope_core.bench.speed import clock, material, rivals, selecting
+from scope_bench.speed import baselines, inputs, select, timing
 
 Benchmark = Callable[..., Any]
 CPU = torch.device("cpu")
@@ -18,49 +18,49 @@ RECIPES = ("scope", "coverage_only", "top_k_attention", "divprune", "random", "u
 
 @pytest.fixture(autouse=True)
 def _one_thread():
-    with clock.threads(1), clock.allocator("warm"):
+    with timing.threads(1), timing.allocator("warm"):
         yield
 
 
 @pytest.fixture(scope="module")
-def tokens() -> material.Material:
-    return material.smooth(2880, 384)
+def tokens() -> inputs.Material:
+    return inputs.smooth(2880, 384)
 
 
 @pytest.mark.parametrize("count", [576, 2880])
-def test_cosine_matrix(benchmark: Benchmark, tokens: material.Material, count: int) -> None:
-    benchmark(rivals.cosine, tokens.features[:count])
+def test_cosine_matrix(benchmark: Benchmark, tokens: inputs.Material, count: int) -> None:
+    benchmark(baselines.cosine, tokens.features[:count])
 
 
 @pytest.mark.parametrize("keep", [16, 64, 192])
-def test_plain_loop(benchmark: Benchmark, tokens: material.Material, keep: int) -> None:
-    benchmark(rivals.plain_loop, tokens.features[:576], tokens.saliency[:576], keep)
+def test_plain_loop(benchmark: Benchmark, tokens: inputs.Material, keep: int) -> None:
+    benchmark(baselines.plain_loop, tokens.features[:576], tokens.saliency[:576], keep)
 
 
 @pytest.mark.parametrize(("count", "keep"), [(576, 16), (576, 64), (576, 192), (2880, 160), (2880, 640)])
-def test_whole_selection(benchmark: Benchmark, tokens: material.Material, count: int, keep: int) -> None:
+def test_whole_selection(benchmark: Benchmark, tokens: inputs.Material, count: int, keep: int) -> None:
     features, saliency = tokens.cut(count, CPU, torch.float32)
     benchmark(scope.Pruner(f"scope@{keep}").select, features, saliency=saliency)
 
 
 @pytest.mark.parametrize("recipe", RECIPES)
-def test_recipe(benchmark: Benchmark, tokens: material.Material, recipe: str) -> None:
+def test_recipe(benchmark: Benchmark, tokens: inputs.Material, recipe: str) -> None:
     features, saliency = tokens.cut(576, CPU, torch.float32)
     benchmark(scope.Pruner(f"{recipe}@64").select, features, saliency=saliency, grid=(24, 24))
 
 
 @pytest.mark.parametrize("path", ["auto", "loop"])
-def test_paths(benchmark: Benchmark, tokens: material.Material, path: str) -> None:
+def test_paths(benchmark: Benchmark, tokens: inputs.Material, path: str) -> None:
     features, saliency = tokens.cut(576, CPU, torch.float32)
     spec = {"recipe": "scope", "budget": 64, "optimizer": {"name": "greedy", "path": path}}
     benchmark(scope.Pruner(spec).select, features, saliency=saliency)
 
 
 @pytest.mark.parametrize("keep", [64, 192])
-def test_engine_on_a_ready_matrix(benchmark: Benchmark, tokens: material.Material, keep: int) -> None:
+def test_engine_on_a_ready_matrix(benchmark: Benchmark, tokens: inputs.Material, keep: int) -> None:
     features, _ = tokens.cut(576, CPU, torch.float32)
-    matrix = rivals.cosine(features[0]).clamp(min=0)
-    benchmark(selecting.on_matrix, scope.Pruner(f"scope@{keep}"), features, (matrix + matrix.T) / 2, keep)
+    matrix = baselines.cosine(features[0]).clamp(min=0)
+    benchmark(select.on_matrix, scope.Pruner(f"scope@{keep}"), features, (matrix + matrix.T) / 2, keep)
 
 
 def test_plan(benchmark: Benchmark) -> None:

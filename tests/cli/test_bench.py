@@ -88,7 +88,7 @@ def test_json_and_files(bench: Bench, tmp_path: Path) -> None:
 
 
 def test_the_second_time_nothing_is_asked(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
-    from scope_core.bench.answering import Answering
+    from scope_bench.accuracy.asking import Answering
 
     first = bench(*SPECS, "--keep", "4", "--json")
     asked: list[int] = []
@@ -161,7 +161,7 @@ def test_a_folder_that_cannot_be_made(bench: Bench, tmp_path: Path) -> None:
 
 
 def test_without_matplotlib_all_but_the_plot(bench: Bench, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("scope_core.cli.benching.importlib.util.find_spec", lambda name: None)
+    monkeypatch.setattr("scope_bench.accuracy.command.importlib.util.find_spec", lambda name: None)
     ran = bench("--specs", "scope,random", "--keep", "4", "--out", tmp_path / "report")
     assert ran.code == 0
     assert "pip install matplotlib" in ran.stderr

@@ -17,7 +17,7 @@ Bench = Callable[..., Ran]
 
 @pytest.fixture
 def bench(monkeypatch: pytest.MonkeyPatch) -> Iterator[Bench]:
-    monkeypatch.setattr("scope_core.cli.speeding.GROWTH", (20, 50))
+    monkeypatch.setattr("scope_bench.speed.command.GROWTH", (20, 50))
     yield lambda *args: run("--plugin", FAKE_ZOO, "bench", "speed", *args)
     sys.modules.pop("scope_plugin_file_fake_zoo", None)
 
@@ -60,7 +60,7 @@ def test_a_model_brings_its_own_sections(bench: Bench) -> None:
 
 
 def test_absent_peers_are_named_with_the_command(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("scope_core.bench.speed.rivals._found", lambda module: None)
+    monkeypatch.setattr("scope_bench.speed.baselines._found", lambda module: None)
     ran = bench("select", *SMALL, "--specs", "scope")
     assert "pip install submodlib-py apricot-select" in ran.stderr
     assert "scope, matrix given" in ran.stdout
@@ -69,7 +69,7 @@ def test_absent_peers_are_named_with_the_command(bench: Bench, monkeypatch: pyte
 def test_without_numba_it_is_said_with_the_command(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
     told = "numba is not installed, so greedy runs in torch, several times slower: pip install numba"
     few = ("select", "--tokens", "30", "--keep", "4", "--width", "8", "--rounds", "1", "--no-peers", "--specs", "scope")
-    from scope_core.bench.speed import machine
+    from scope_bench.speed import machine
 
     monkeypatch.setattr(machine, "version", lambda package: "1.0")
     assert told not in bench(*few).stderr
@@ -117,7 +117,7 @@ def test_what_is_refused(bench: Bench, args: tuple[str, ...], code: int, message
 
 
 def test_without_matplotlib_all_but_the_plot(bench: Bench, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("scope_core.cli.speeding.importlib.util.find_spec", lambda name: None)
+    monkeypatch.setattr("scope_bench.speed.command.importlib.util.find_spec", lambda name: None)
     ran = bench("select", *SMALL, "--specs", "scope", "--no-peers", "--out", tmp_path)
     assert ran.code == 0
     assert "pip install matplotlib" in ran.stderr

@@ -17,11 +17,11 @@ from PIL import Image
 
 import scope_core as scope
 from cli.conftest import Ran
-from scope_core.cli.compare.entrants import enter
-from scope_core.cli.compare.page import MARGIN, SIDE, columns_of, draw, footnotes
-from scope_core.cli.compare.report import Comparison, comparison
-from scope_core.cli.compare.runs import Judge, measure
-from scope_core.cli.compare.tables import runs_of, tables
+from scope_bench.compare.figure import MARGIN, SIDE, columns_of, draw, footnotes
+from scope_bench.compare.measure import Judge, measure
+from scope_bench.compare.methods import enter
+from scope_bench.compare.report import Comparison, comparison
+from scope_bench.compare.tables import runs_of, tables
 from scope_core.cli.output import plain_text
 from scope_core.cli.overlay import wrapped
 from scope_core.cli.photos import open_pictures
@@ -459,7 +459,7 @@ def test_many_methods_and_photographs_find_room(
     args = ("compare", *names, *TOWER, "--specs", specs, "--repeats", 1)
     sizes = []
     for most in (24, 4):
-        monkeypatch.setattr("scope_core.cli.compare.page.DOWN", most)
+        monkeypatch.setattr("scope_bench.compare.figure.DOWN", most)
         assert fake(*args, "--out", tmp_path / "many.webp").code == 0
         with Image.open(tmp_path / "many.webp") as page:
             assert page.format == "WEBP"

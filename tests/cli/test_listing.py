@@ -9,7 +9,7 @@ from typer.testing import CliRunner
 
 from cli.conftest import Ran
 from scope_core.cli import app
-from scope_core.kinds import KINDS
+from scope_core.registry.kinds import KINDS
 
 
 def test_json_holds_everything_with_its_origin(scope_: Callable[..., Ran], registry) -> None:

@@ -18,7 +18,7 @@ from docs.test_example_plugin import install
 
 import scope_core as scope
 from cli.conftest import Ran
-from scope_core.cli.new import offered
+from scope_core.cli.commands.new import offered
 
 Scope = Callable[..., Ran]
 KINDS = tuple(offered())

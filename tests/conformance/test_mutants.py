@@ -18,8 +18,8 @@ from scope_core.testing import (
     parametrize,
     properties_of,
 )
-from scope_core.testing.contract import TABLE, check_subject
-from scope_core.testing.subject import subject_of
+from scope_core.testing.parts.properties import TABLE, check_subject
+from scope_core.testing.parts.subject import subject_of
 
 EMPTY = scope.Registry()
 CORRECT = [*mutants.CORRECT, *mutants_at_once.CORRECT]
@@ -217,9 +217,9 @@ class TestWhatAPartIsGiven:
 
 
 def test_without_hypothesis_it_says_how_to_get_it(monkeypatch: pytest.MonkeyPatch) -> None:
-    from scope_core.testing import searching
+    from scope_core.testing.parts import shrinking as shrinking
 
     monkeypatch.setitem(__import__("sys").modules, "hypothesis", None)
-    searching._drawn.cache_clear()
+    shrinking._drawn.cache_clear()
     with pytest.raises(scope.MissingDependencyError, match="pip install hypothesis"):
         check_saliency(entry(mutants.Source), registry=EMPTY)

@@ -7,10 +7,10 @@ import warnings
 import pytest
 
 import scope_core as scope
-from scope_core.kinds import KINDS
-from scope_core.testing import checking
-from scope_core.testing.contract import EVERY, check_subject
-from scope_core.testing.subject import examples_of, subject_of
+from scope_core.registry.kinds import KINDS
+from scope_core.testing.parts import checks as checks
+from scope_core.testing.parts.properties import EVERY, check_subject
+from scope_core.testing.parts.subject import examples_of, subject_of
 
 with warnings.catch_warnings():  # a broken plugin fails the tests that use the registry, not the collection of all
     warnings.simplefilter("ignore", scope.PluginWarning)
@@ -23,7 +23,7 @@ PARTS = [
 def test_every_kind_of_part_has_a_check() -> None:
     kinds = {kind.name for kind in KINDS if kind.base} - {"adapter", "task"}  # adapters: check_adapter
     assert set(EVERY) == kinds
-    assert all(callable(getattr(checking, f"check_{kind}")) for kind in kinds)
+    assert all(callable(getattr(checks, f"check_{kind}")) for kind in kinds)
     assert {kind for kind in EVERY if REGISTRY.records(kind)} == kinds
 
 

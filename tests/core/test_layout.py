@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from scope_core import BudgetError, ImageLayout, Layout, Plan, Span, TokensError, apportion, fill, units
-from scope_core.layout import cells
+from scope_core.structures.layout import cells
 
 SIZES = st.lists(st.integers(0, 700), min_size=1, max_size=8)
 

@@ -11,7 +11,7 @@ from fakes import entry, module
 
 import scope_core as scope
 from scope_core import Pruner, SpecError
-from scope_core.kinds import kind_named
+from scope_core.registry.kinds import kind_named
 from scope_core.schema import json_schema
 
 jsonschema = pytest.importorskip("jsonschema")

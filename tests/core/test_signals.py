@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from scope_core import Offer, SignalError, Signals, TokensError
-from scope_core.signals import FAMILIES, batched, parse_signal, token_axis
+from scope_core.structures.signals import FAMILIES, batched, parse_signal, token_axis
 
 
 @pytest.mark.parametrize(

@@ -11,8 +11,8 @@ from bench.test_report import BLIND, FULL, ORACLE, made_up
 
 import scope_core as scope
 from docs.pages import ROOT
-from scope_core.bench.contestants import SHUFFLED
-from scope_core.bench.report import results_of
+from scope_bench.accuracy.methods import SHUFFLED
+from scope_bench.accuracy.report import results_of
 
 
 @pytest.fixture(scope="module")

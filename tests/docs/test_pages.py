@@ -13,7 +13,7 @@ import toml_files
 
 import scope_core as scope
 from docs.pages import PAGES, ROOT, blocks, name_of
-from scope_core import hookspecs
+from scope_core.registry import hookspecs
 
 DOCS = ROOT / "docs"
 PAGE = pytest.mark.parametrize("page", [pytest.param(page, id=name_of(page)) for page in PAGES])

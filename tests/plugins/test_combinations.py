@@ -23,9 +23,9 @@ from pydantic import BaseModel, ValidationError
 
 import scope_core as scope
 from scope_core import Layout, Pruner, PrunerSpec, VisualTokens
-from scope_core.kinds import KINDS
-from scope_core.signals import FAMILIES, parse_signal
-from scope_core.specs import Slot, slots_of
+from scope_core.registry.kinds import KINDS
+from scope_core.registry.specs import Slot, slots_of
+from scope_core.structures.signals import FAMILIES, parse_signal
 
 REGISTRY = scope.discover()
 EACH = 5

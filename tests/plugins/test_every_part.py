@@ -9,7 +9,7 @@ import pytest
 from fakes import least
 
 import scope_core as scope
-from scope_core.kinds import KINDS
+from scope_core.registry.kinds import KINDS
 
 with warnings.catch_warnings():  # a broken plugin fails the tests that use the registry, not the collection of all
     warnings.simplefilter("ignore", scope.PluginWarning)

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from PIL import Image
 
 import scope_core as scope
-from scope_core.bench.choosing import read_task
+from scope_bench.accuracy.task_choice import read_task
 
 ROWS = [
     {"question_id": 1, "image": "a.jpg", "text": "Is there a snowboard in the image?", "label": "yes"},

@@ -15,7 +15,7 @@ from fakes import built
 
 import scope_core as scope
 from scope_core import Pruner, parse_signal
-from scope_core.signals import FAMILIES
+from scope_core.structures.signals import FAMILIES
 
 BUDGETS = (16, 32, 64, 128, 192)
 ENCODER_METHODS = ("visionzip", "fastervlm", "vispruner", "prumerge", "prumerge_plus", "hiprune", "holov", "tome")

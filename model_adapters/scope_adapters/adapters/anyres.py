@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 
 from scope_adapters.adapters.llava import Llava, Seen
 from scope_adapters.compat.transformers import base_of
-from scope_adapters.hosts.encoded import Encoded
+from scope_adapters.hosts.huggingface.image_rows import Encoded
 from scope_adapters.hosts.methods import unwrap
 from scope_core import AdapterError, Declaration, ImageLayout, Layout, replace_attribute, resolve
 

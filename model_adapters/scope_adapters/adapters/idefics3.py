@@ -10,7 +10,7 @@ from pydantic import Field
 
 from scope_adapters.adapters.shuffled import Patches, Shuffled
 from scope_adapters.compat.transformers import tiles_of
-from scope_adapters.hosts.encoded import Encoded
+from scope_adapters.hosts.huggingface.image_rows import Encoded
 from scope_core import AttachError, ComponentSpec
 
 if TYPE_CHECKING:

@@ -8,9 +8,9 @@ from contextlib import ExitStack
 from typing import TYPE_CHECKING, Any, Literal
 
 from scope_adapters.compat.transformers import base_of, base_path
-from scope_adapters.hosts.decoder_offers import with_decoder
-from scope_adapters.hosts.encoded import Encoded
-from scope_adapters.hosts.huggingface import HuggingFaceAdapter
+from scope_adapters.hosts.huggingface.adapter import HuggingFaceAdapter
+from scope_adapters.hosts.huggingface.decoder.offers import with_decoder
+from scope_adapters.hosts.huggingface.image_rows import Encoded
 from scope_adapters.hosts.methods import check_host, unwrap
 from scope_core import ComponentSpec, Declaration, Layout, Offer, TokensError, resolve
 

@@ -14,18 +14,18 @@ from scope_adapters.compat.transformers import (
     takes_encoder_outputs,
     takes_text_positions,
 )
-from scope_adapters.hosts.decoder_offers import with_decoder
-from scope_adapters.hosts.encoded import Encoded
-from scope_adapters.hosts.huggingface import HuggingFaceAdapter
+from scope_adapters.hosts.huggingface.adapter import HuggingFaceAdapter
+from scope_adapters.hosts.huggingface.decoder.offers import with_decoder
+from scope_adapters.hosts.huggingface.image_rows import Encoded
+from scope_adapters.hosts.huggingface.prompt import compact_positions
 from scope_adapters.hosts.methods import check_host, unwrap
-from scope_adapters.hosts.sequence import compact_positions
 from scope_adapters.towers.packed import PackedTower, padded, probe_packed, resolve_packed
 from scope_core import AttachError, ComponentSpec, Declaration, Layout, Offer, TokensError, resolve
 
 if TYPE_CHECKING:
     from torch import Tensor
 
-    from scope_adapters.hosts.sequence import Shortened
+    from scope_adapters.hosts.huggingface.prompt import Shortened
     from scope_core import Attachment
 
 S = TypeVar("S", bound=ComponentSpec)

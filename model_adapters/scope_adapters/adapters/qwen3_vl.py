@@ -11,7 +11,7 @@ from scope_core import ComponentSpec
 if TYPE_CHECKING:
     from torch import Tensor
 
-    from scope_adapters.hosts.encoded import Encoded
+    from scope_adapters.hosts.huggingface.image_rows import Encoded
 
 
 class Qwen3VLSpec(ComponentSpec):

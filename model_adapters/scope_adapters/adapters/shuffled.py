@@ -17,9 +17,9 @@ from typing import TYPE_CHECKING, Any
 from scope_adapters.adapters.anyres import numbered
 from scope_adapters.adapters.llava import Llava
 from scope_adapters.compat.transformers import base_of
-from scope_adapters.hosts.encoded import Encoded
+from scope_adapters.hosts.huggingface.image_rows import Encoded
+from scope_adapters.hosts.huggingface.prompt import runs
 from scope_adapters.hosts.methods import unwrap
-from scope_adapters.hosts.sequence import runs
 from scope_adapters.towers.probe import Capture
 from scope_core import AttachError, Layout, parse_signal
 

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from scope_adapters.adapters.anyres import Packing, check_order, laid_out, numbered, separators
 from scope_adapters.adapters.mixed import mixed_tokens
-from scope_adapters.hosts.encoded import Encoded
+from scope_adapters.hosts.huggingface.image_rows import Encoded
 from scope_adapters.hosts.methods import check_free, unwrap
 from scope_adapters.hosts.original_llava import OriginalLlavaAdapter, S
 from scope_adapters.hosts.splicing import (

@@ -15,7 +15,7 @@ from contextlib import AbstractContextManager, ExitStack
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from scope_adapters.hosts.encoded import Encoded, in_place, rows_for
+from scope_adapters.hosts.huggingface.image_rows import Encoded, in_place, rows_for
 from scope_adapters.hosts.methods import Method, check_free, unwrap
 from scope_adapters.hosts.splicing import (
     PLACEHOLDER,
@@ -33,7 +33,7 @@ from scope_core import AttachError, ComponentSpec, ModelAdapter, replace_attribu
 if TYPE_CHECKING:
     from torch import Tensor
 
-    from scope_adapters.hosts.sequence import Shortened
+    from scope_adapters.hosts.huggingface.prompt import Shortened
     from scope_core import Attachment, Layout
 
 S = TypeVar("S", bound=ComponentSpec)
@@ -278,7 +278,7 @@ def shortened(keep: Tensor, *, right: bool) -> Shortened:
     """
     import torch
 
-    from scope_adapters.hosts.sequence import Shortened
+    from scope_adapters.hosts.huggingface.prompt import Shortened
 
     length = int(keep.sum(1).max())
     order = torch.argsort((~keep if right else keep).int(), dim=1, stable=True)

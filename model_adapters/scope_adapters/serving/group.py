@@ -8,8 +8,8 @@ from itertools import accumulate
 from typing import TYPE_CHECKING
 
 from scope_adapters.adapters.anyres import numbered, separators
-from scope_adapters.hosts.encoded import raster
-from scope_adapters.hosts.inside import everything
+from scope_adapters.hosts.huggingface.image_rows import raster
+from scope_adapters.hosts.huggingface.in_decoder import everything
 from scope_adapters.serving.receipts import Call, wait
 from scope_core import PluginOutputError, Pruner, Selection, VisualTokens, parse_signal
 

@@ -1,0 +1,167 @@
+"""Several prompts about images that were encoded before: one batch, and what they share is computed once."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from contextlib import AbstractContextManager, nullcontext
+from typing import TYPE_CHECKING, Any
+
+import torch
+from torch import Tensor
+
+from scope_adapters.compat.caches import CACHE_NAMES, cache_name, plain_cache
+from scope_adapters.hosts.huggingface.call import Call, generating
+from scope_adapters.hosts.huggingface.generation import arguments
+from scope_adapters.hosts.huggingface.prompt import FILLS, owners
+from scope_adapters.hosts.methods import Method
+from scope_core import AttachError
+
+if TYPE_CHECKING:
+    from scope_core import Asked
+
+_SERVED = {"input_ids", "attention_mask", *FILLS} - {"labels"}
+
+
+def answer(call: Call, asked: Sequence[Asked], options: Mapping[str, Any]) -> list[Tensor]:
+    """The new ids of each prompt.
+
+    Raises:
+        AttachError: a prompt does not fit its images, or brings what cannot be batched.
+    """
+    if not asked:
+        return []
+    prompts = [_prompt(call, number, one) for number, one in enumerate(asked)]
+    with torch.no_grad(), generating():
+        made: dict[str, Any] | None = None
+        entering: AbstractContextManager[None] = nullcontext()
+        if call.adapter.shares_prefix and not call.attachment.pruner.parts["positions"].gapped:
+            made = _on_shared_prefix(call, asked, prompts)
+        if made is None:
+            made, entering = _spliced(call, asked, _stacked(prompts, call))
+        method = vars(call.model).get("generate", call.model.generate)
+        generate = method.inner if isinstance(method, Method) else method
+        with entering:
+            output = generate(**{**made, **options, "do_sample": False, "num_beams": 1})
+    ids = output if isinstance(output, Tensor) else output.sequences
+    ends = options.get("eos_token_id", call.model.generation_config.eos_token_id)
+    return [_until_end(row, ends) for row in ids[:, made["input_ids"].shape[1] :]]
+
+
+def _until_end(ids: Tensor, ends: int | Sequence[int] | None) -> Tensor:
+    """New ids up to the first that ends them; a batch fills up what comes after it."""
+    if ends is None:
+        return ids
+    found = torch.isin(ids, torch.tensor(ends, device=ids.device)).nonzero()
+    return ids[: int(found[0]) + 1] if len(found) else ids
+
+
+def _prompt(call: Call, number: int, one: Asked) -> dict[str, Tensor]:
+    """What runs along one prompt, each (1, L), checked against its images."""
+    ids = one.inputs["input_ids"]
+    if ids.dim() != 2 or ids.shape[0] != 1:
+        raise AttachError(f"prompt {number}: input_ids is of shape {tuple(ids.shape)}; give one prompt each, (1, L)")
+    odd = set(one.inputs) - _SERVED - set(call.adapter.image_inputs)
+    if odd:
+        raise AttachError(f"prompt {number} brings {', '.join(sorted(odd))}, which cannot be batched; call generate()")
+    encoded = None if one.encoding is None else one.encoding.held
+    sizes = [] if encoded is None else encoded.placeholders or [len(row) for row in encoded.rows]
+    owners(ids, int(call.placeholder or 0), sizes)
+    along = {name: tensor for name, tensor in one.inputs.items() if name in _SERVED and tensor is not None}
+    return {"attention_mask": torch.ones_like(ids), **along}
+
+
+def _stacked(prompts: Sequence[Mapping[str, Tensor]], call: Call) -> dict[str, Tensor]:
+    """The prompts as one batch, (R, L), filled up on the left."""
+    names = set(prompts[0])
+    if any(set(prompt) != names for prompt in prompts):
+        raise AttachError("the prompts of one batch must bring the same arguments")
+    fills = {**FILLS, "attention_mask": 0, "input_ids": _pad(call)}
+    longest = max(prompt["input_ids"].shape[1] for prompt in prompts)
+    return {
+        name: torch.cat(
+            [
+                torch.nn.functional.pad(prompt[name], (longest - prompt[name].shape[1], 0), value=fills[name])
+                for prompt in prompts
+            ]
+        )
+        for name in prompts[0]
+    }
+
+
+def _pad(call: Call) -> int:
+    pad = getattr(call.model.config.get_text_config(), "pad_token_id", None)
+    return max(int(pad or 0), 0)
+
+
+def _spliced(
+    call: Call, asked: Sequence[Asked], batch: dict[str, Tensor]
+) -> tuple[dict[str, Any], AbstractContextManager[None]]:
+    """Arguments of the model's own ``generate`` for a batch of full prompts, and what it has to run in."""
+    parts = [(one.encoding.held, one.selection) for one in asked if one.encoding is not None]
+    if not parts:
+        return dict(batch), nullcontext()
+    rewritten = call.splice(batch, parts)  # type: ignore[arg-type]
+    return arguments(rewritten, None, call.model), rewritten.entering()
+
+
+def _on_shared_prefix(
+    call: Call, asked: Sequence[Asked], prompts: Sequence[Mapping[str, Tensor]]
+) -> dict[str, Any] | None:
+    """Arguments of ``generate`` that go on from a cache of what the prompts of each selection begin with.
+
+    None where nothing worth sharing was found: a prompt without images, words that differ before the last image, or
+    one prompt to each selection.
+    """
+    groups: dict[int, list[int]] = {}
+    for number, one in enumerate(asked):
+        groups.setdefault(id(one.selection), []).append(number)
+    plain = {"input_ids", "attention_mask"}
+    if len(groups) == len(asked) or any(
+        one.encoding is None or set(p) != plain for one, p in zip(asked, prompts, strict=True)
+    ):
+        return None
+    first = [numbers[0] for numbers in groups.values()]
+    lengths = [_common([prompts[number]["input_ids"][0] for number in numbers]) for numbers in groups.values()]
+    placeholder = int(call.placeholder or 0)
+    for numbers, length in zip(groups.values(), lengths, strict=True):
+        for number in numbers:
+            prompt = prompts[number]
+            if bool((prompt["input_ids"][0, length:] == placeholder).any()) or not bool(prompt["attention_mask"].all()):
+                return None
+    heads = [
+        {name: prompts[number][name][:, :length] for name in plain}
+        for number, length in zip(first, lengths, strict=True)
+    ]
+    parts = [(asked[n].encoding.held, asked[n].selection) for n in first]  # type: ignore[union-attr]
+    rewritten = call.splice(_stacked(heads, call), parts)  # type: ignore[arg-type]
+    made = rewritten.kwargs
+    mask = made.setdefault("attention_mask", torch.ones_like(made["input_ids"]))
+    cache = plain_cache(call.model.config.get_text_config())
+    name = cache_name(type(call.model).forward) or CACHE_NAMES[0]
+    with rewritten.entering():
+        call.model(
+            **made,
+            position_ids=(mask.cumsum(1) - 1).clamp(min=0),
+            use_cache=True,
+            logits_to_keep=1,
+            **{name: cache},
+        )
+    owner = {number: group for group, numbers in enumerate(groups.values()) for number in numbers}
+    index = torch.tensor([owner[number] for number in range(len(asked))], device=mask.device)
+    cache.batch_select_indices(index)
+    tails = _stacked(
+        [{name: prompts[n][name][:, lengths[owner[n]] :] for name in sorted(plain)} for n in range(len(asked))], call
+    )
+    return {
+        "input_ids": torch.cat([made["input_ids"][index], tails["input_ids"]], 1),
+        "attention_mask": torch.cat([mask[index], tails["attention_mask"]], 1),
+        name: cache,
+    }
+
+
+def _common(rows: Sequence[Tensor]) -> int:
+    """How many ids the rows begin with alike; at least one of each row is left over."""
+    shortest = min(len(row) for row in rows) - 1
+    head = torch.stack([row[:shortest] for row in rows])
+    differs = (head != head[0]).any(0).nonzero()
+    return int(differs[0]) if len(differs) else shortest

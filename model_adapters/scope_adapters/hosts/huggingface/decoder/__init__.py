@@ -1,0 +1,1 @@
+"""Pruning between the layers of a language model."""

@@ -1,0 +1,278 @@
+"""Pruning inside the language model: stages between its layers, through forward hooks alone.
+
+Every layer of a prompt's first pass is called with arguments that run along the full prompt, so from the first stage
+on each layer gets its own: hidden states once, where the stage is; positions, rotary embedding and mask at each layer
+behind it. Later passes go by what the first one decided: with a cache, whose layers then have lengths of their own,
+or without one, where the whole sequence is run again and the first selection is replayed.
+"""
+
+from __future__ import annotations
+
+import threading
+import weakref
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from contextvars import ContextVar
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+import torch
+from torch import Tensor
+
+from scope_adapters.compat.caches import cache_of, cached_length
+from scope_adapters.hosts.huggingface.decoder.offers import check_cache, check_whole, decoder_of
+from scope_adapters.hosts.huggingface.decoder.run import Run
+from scope_adapters.hosts.huggingface.decoder.steps import OWN, Step, along, mask_of, seen_by, spread
+from scope_core import AttachError, SignalError, parse_signal
+
+if TYPE_CHECKING:
+    from scope_core import Attachment
+
+_running: ContextVar[Run | None] = ContextVar("scope_running", default=None)
+"""The call that is at work in the language model of an attached model."""
+
+
+@dataclass
+class Pass:
+    """One forward pass of the language model for a call that is pruned.
+
+    Attributes:
+        run: The call.
+        first: Whether this pass is the one that decides.
+        queries: Positions that the pass was given.
+        cached: Positions that the first layer's cache holds from before; 0 without one.
+        given: The layers' own arguments, from the first layer that is looked at.
+        made: What layers behind the stages so far get instead, by argument.
+    """
+
+    run: Run
+    first: bool
+    queries: int
+    cached: int
+    given: dict[str, Any] = field(default_factory=dict)
+    made: dict[str, Any] = field(default_factory=dict)
+
+
+class Decoder:
+    """The stages of one attached pruner that lie inside the language model."""
+
+    def __init__(self, model: Any, attachment: Attachment) -> None:
+        self.attachment, self.decoder = attachment, decoder_of(model)
+        self.stages = {
+            stage.decoder_layer: number
+            for number, stage in enumerate(attachment.pruner.stages)
+            if stage.decoder_layer is not None
+        }
+        self.readings = _readings(attachment, self.stages)
+        self._caches: weakref.WeakKeyDictionary[Any, Run] = weakref.WeakKeyDictionary()
+        self._here = threading.local()
+
+    def install(self, undo: ExitStack) -> None:
+        """Hook the language model and the layers that matter; every hook is undone by ``undo``."""
+        decoder = self.decoder
+        first = min([*self.stages, *self.readings])
+        undo.callback(decoder.register_forward_pre_hook(self._begin, with_kwargs=True).remove)
+        undo.callback(decoder.register_forward_hook(self._end, always_call=True).remove)
+        for number in range(first, len(decoder.layers)):
+            hook = _Before(self, number)
+            undo.callback(decoder.layers[number].register_forward_pre_hook(hook, with_kwargs=True).remove)
+
+    @contextmanager
+    def running(self, run: Run) -> Iterator[None]:
+        """Passes of the language model inside belong to ``run``."""
+        token = _running.set(run)
+        try:
+            yield
+        finally:
+            _running.reset(token)
+
+    def remembers(self, cache: Any) -> bool:
+        """Whether ``cache`` holds a prompt that was pruned inside the language model."""
+        return cache is not None and cache in self._caches
+
+    def _begin(self, _module: Any, args: Any, kwargs: dict[str, Any]) -> None:
+        self._here.now = None
+        cache = cache_of(kwargs)
+        cached = cached_length(cache)
+        given: Any = kwargs.get("inputs_embeds")
+        given = given if given is not None else kwargs.get("input_ids", args[0] if args else None)
+        rows, queries = given.shape[:2]
+        run = _running.get()
+        if run is not None and run.owner is not self:
+            run = None
+        if cached:
+            run = self._caches.get(cache) or run
+            if run is None:
+                check_whole(cache)
+                return  # a text of somebody's own
+            if not self.remembers(cache):
+                raise AttachError(_OTHER_PROMPT.format(queries, cached, run.length))
+        elif run is None:
+            return
+        else:
+            check_cache(cache)
+            if queries < run.length or (not run.decided and queries != run.length):
+                raise AttachError(_OTHER_PROMPT.format(queries, cached, run.length))
+        if rows % run.prompts:
+            raise AttachError(f"{rows} rows reached the language model, for {run.prompts} prompts")
+        run.beams = rows // run.prompts
+        self._here.now = Pass(run, not run.decided, queries, cached)
+
+    def _end(self, *_: Any) -> None:
+        self._here.now = None
+
+    def before(self, number: int, args: tuple[Any, ...], kwargs: dict[str, Any]) -> tuple[Any, dict[str, Any]] | None:
+        """What layer ``number`` is given instead; None for what it was given anyway."""
+        now: Pass | None = getattr(self._here, "now", None)
+        if now is None:
+            return None
+        run, hidden = now.run, args[0] if args else kwargs["hidden_states"]
+        if not now.given:
+            now.given = {name: kwargs.get(name) for name in _CHANGED}
+            self._check(now, kwargs)
+        if now.first:
+            self._decide(number, now, hidden)
+        step = run.steps.get(number)
+        if step is not None:
+            if not now.cached:
+                hidden = step.take(hidden, run.beams)
+            now.made = self._arguments(now, step, hidden)
+        if now.first:
+            for stage in self.readings.get(number, ()):
+                if self.attachment.pruner.stages[stage].decoder_layer != number:
+                    run.read(
+                        stage, number, hidden, now.made.get("position_embeddings", now.given["position_embeddings"])
+                    )
+            if number == max(self.stages):
+                run.decided = True
+                run.forget()
+        changed = {**kwargs, **now.made}
+        if args:
+            return (hidden, *args[1:]), changed
+        return args, {**changed, "hidden_states": hidden}
+
+    def _decide(self, number: int, now: Pass, hidden: Tensor) -> None:
+        """Select for the stage before layer ``number``, if there is one."""
+        stage = self.stages.get(number)
+        if stage is None:
+            return
+        rotary = now.made.get("position_embeddings", now.given["position_embeddings"])
+        with torch.no_grad():
+            if stage in self.readings.get(number, ()):
+                now.run.read(stage, number, hidden, rotary)
+            step = now.run.decide(stage, hidden, now.given["position_ids"])
+        if step is not None:
+            now.run.steps[number] = step
+            source, own = step.table.source, step.table.candidate == OWN
+            there = step.table.valid & ~own
+            entered = now.run.entered.to(source.device)
+            self.attachment.positions = entered.gather(1, source.clamp(min=0)).masked_fill(~there, -1)
+
+    def _check(self, now: Pass, kwargs: dict[str, Any]) -> None:
+        """Look at what layers are given before anything is changed; remember whose cache this is."""
+        cache = cache_of(kwargs)
+        check_cache(cache)
+        if cache is not None:
+            self._caches[cache] = now.run
+        mask, numbers = now.given["attention_mask"], now.given["position_ids"]
+        if mask is not None and not (isinstance(mask, Tensor) and mask.dim() == 4):
+            raise AttachError(
+                f"attention gets a mask of {getattr(mask, 'shape', type(mask).__name__)}; stages inside the language "
+                f"model serve sdpa and eager attention, whose masks are (B, 1, L, L): call set_attn_implementation"
+            )
+        if not isinstance(numbers, Tensor) or numbers.dim() != 2:
+            raise AttachError("layers of the language model are given no plain position_ids (B, L)")
+        if now.first and mask is not None:
+            table = now.run.table
+            wanted = mask_of(table.valid.to(mask.device), table.valid.shape[1], None, None)
+            seen = seen_by(mask)[:: now.run.beams]
+            real = table.valid.to(mask.device)[:, None, :, None]
+            if bool(((seen != wanted) & real).any()):
+                raise AttachError(
+                    "the attention mask is not that of plain causal prompts with padding (packed prompts, or a mask of "
+                    "four axes?), so nobody knows what it should be once tokens are dropped inside the language model"
+                )
+
+    def _arguments(self, now: Pass, step: Step, hidden: Tensor) -> dict[str, Any]:
+        """Mask, positions and rotary embedding of layers behind ``step``."""
+        run, given = now.run, now.given
+        made: dict[str, Any] = {}
+        numbers, rotary = given["position_ids"], given["position_embeddings"]
+        shift = spread(step.shift, run.beams)[:, None].to(numbers.device)
+        if now.cached:
+            if bool(shift.any()):
+                numbers = numbers - shift
+                rotary = self.decoder.rotary_emb(hidden, position_ids=numbers)
+        else:
+            behind = (numbers[:, run.length :] - shift).expand(hidden.shape[0], -1)
+            numbers = torch.cat([spread(step.positions, run.beams).to(numbers.device), behind], 1)
+            if step.afresh:
+                rotary = self.decoder.rotary_emb(hidden, position_ids=numbers)
+            else:
+                rest = torch.arange(run.length, now.queries, device=numbers.device).expand(hidden.shape[0], -1)
+                place = torch.cat([spread(step.table.source.clamp(min=0), run.beams).to(numbers.device), rest], 1)
+                rotary = tuple(along(part, place) for part in rotary)
+        made["position_ids"], made["position_embeddings"] = numbers, rotary
+        made["attention_mask"] = self._mask(now, step, hidden)
+        return made
+
+    def _mask(self, now: Pass, step: Step, hidden: Tensor) -> Tensor | None:
+        run, mask = now.run, now.given["attention_mask"]
+        valid = spread(step.table.valid, run.beams).to(hidden.device)
+        total = now.cached + now.queries
+        behind = valid.new_ones(len(valid), total - run.length)
+        valid = torch.cat([valid, behind], 1)
+        queries = now.queries if now.cached else valid.shape[1]
+        additive = None if mask is None or mask.dtype == torch.bool else mask.dtype
+        if additive is None and bool(valid.all()) and mask is None and (queries == 1 or not now.cached):
+            return None
+        like = None
+        if mask is not None and behind.shape[1]:
+            like = seen_by(mask)[..., run.length : total].expand(len(valid), -1, -1, -1)
+            if not now.cached:  # what the prompt's own positions see is known; only what follows is looked up
+                ours = like.new_zeros(len(valid), 1, queries - like.shape[2] + run.length, like.shape[3])
+                like = torch.cat([ours, like[:, :, run.length :]], 2)
+        return mask_of(valid, queries, like, additive)
+
+
+class _Before:
+    """A layer's hook; knows which layer it is."""
+
+    def __init__(self, decoder: Decoder, number: int) -> None:
+        self.decoder, self.number = decoder, number
+
+    def __call__(self, _module: Any, args: Any, kwargs: dict[str, Any]) -> tuple[Any, dict[str, Any]] | None:
+        return self.decoder.before(self.number, args, kwargs)
+
+
+def _readings(attachment: Attachment, stages: dict[int, int]) -> dict[int, list[int]]:
+    """Which stages read each layer.
+
+    Raises:
+        SignalError: a stage reads a layer that runs after it, or one before tokens were merged into rows of their own.
+    """
+    made: dict[int, list[int]] = {}
+    for layer, number in stages.items():
+        stage = attachment.pruner.stages[number]
+        for name in sorted(stage.needs):
+            family, read = parse_signal(name)
+            if not family.startswith("decoder.") or name in attachment.given:
+                continue
+            if read is None or not 0 <= read <= layer:
+                raise SignalError(
+                    f"the stage at '{stage.spec.at}' reads {name}, and layer {read} has not run by then; "
+                    f"read a layer from 0 to {layer}"
+                )
+            if number not in made.setdefault(read, []):
+                made[read].append(number)
+    return made
+
+
+_CHANGED = ("attention_mask", "position_ids", "position_embeddings")
+
+_OTHER_PROMPT = (
+    "{} positions reached the language model at once, with {} in its cache, where the pruned prompt has {}. A prompt "
+    "that is pruned inside the language model has to reach it whole: this happens with a prompt in chunks, with "
+    "speculative decoding, or with another call's cache. If this call uses none of them, its model runs its language "
+    "model in a way that is not known here; `scope doctor` says which versions were tested"
+)

@@ -1,0 +1,173 @@
+"""Calls whose images are pruned inside the language model: what is refused, and what enters it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from contextlib import ExitStack
+from typing import TYPE_CHECKING, Any
+
+from scope_adapters.compat.caches import cache_of
+from scope_core import AttachError
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    from scope_adapters.hosts.huggingface.decoder.decoder import Decoder
+    from scope_adapters.hosts.huggingface.decoder.run import Run
+    from scope_adapters.hosts.huggingface.generation import Rewritten
+    from scope_adapters.hosts.huggingface.image_rows import Encoded
+    from scope_core import Attachment, Layout, Selection, VisualTokens
+
+
+class Inside:
+    """The part of an attached model's calls that lies in its language model."""
+
+    def __init__(self, decoder: Decoder) -> None:
+        self.decoder = decoder
+
+    @property
+    def alone(self) -> bool:
+        """Whether nothing is pruned before the language model."""
+        return 0 in self.decoder.stages.values()
+
+    def check(self, kwargs: Mapping[str, Any], *configs: Any) -> None:
+        """Refuse calls that stages inside the language model cannot serve, before anything runs.
+
+        Raises:
+            AttachError: names what was given, and what to give instead.
+        """
+        from scope_adapters.hosts.huggingface.decoder.offers import check_cache, check_cache_kind
+
+        def setting(name: str) -> Any:
+            values = (kwargs.get(name), *(getattr(config, name, None) for config in configs))
+            return next((value for value in values if value is not None), None)
+
+        check_cache(cache_of(kwargs))
+        check_cache_kind(setting("cache_implementation"))
+        for name in ("prefill_chunk_size", "prompt_lookup_num_tokens"):
+            if setting(name):
+                raise AttachError(
+                    f"{name}: a prompt that is pruned inside the language model has to reach it in one piece, by "
+                    f"itself; leave {name} out"
+                )
+        if kwargs.get("labels") is not None:
+            raise AttachError(
+                "labels run along the prompt as it entered the language model, and logits along what is left of it at "
+                "the end; leave labels out, and compute the loss from the logits and `pruning.shorten(labels, -100)`"
+            )
+        mask: Any = kwargs.get("attention_mask")
+        if getattr(mask, "ndim", 2) != 2:
+            raise AttachError(f"attention_mask has {mask.ndim} axes; inside the language model only (B, L) is served")
+
+    def run(
+        self,
+        rewritten: Rewritten,
+        encoded: Encoded,
+        selection: Selection,
+        layout: Layout,
+        placeholder: int,
+    ) -> Run:
+        """The call as it enters the language model.
+
+        Args:
+            rewritten: What `splice` made of it.
+            encoded: Its images.
+            selection: What is kept of them before the language model.
+            layout: Their tiles and prompts.
+            placeholder: Id of image placeholders.
+        """
+        from scope_adapters.hosts.huggingface.decoder.run import Run, entry
+
+        ids, mask = rewritten.kwargs["input_ids"], rewritten.kwargs.get("attention_mask")
+        images = [contents(encoded, selection, image) for image in range(len(encoded.rows))]
+        table, entered = entry(rewritten.short, ids, mask, placeholder, images)
+        return Run(
+            self.decoder,
+            self.decoder.attachment,
+            table,
+            entered,
+            encoded.tokens,
+            layout if self.alone else layout.after(selection.row_counts),
+            None if encoded.separators is None else _stays(encoded),
+        )
+
+
+def inside(model: Any, attachment: Attachment, undo: ExitStack) -> Inside | None:
+    """Hook the language model where the pruner has stages there; None where it has none."""
+    if all(stage.decoder_layer is None for stage in attachment.pruner.stages):
+        return None
+    from scope_adapters.hosts.huggingface.decoder.decoder import Decoder
+
+    decoder = Decoder(model, attachment)
+    decoder.install(undo)
+    return Inside(decoder)
+
+
+def everything(tokens: VisualTokens) -> Selection:
+    """All tokens kept: what enters the language model where pruning begins inside it."""
+    import torch
+
+    from scope_core import Selection
+
+    order = torch.arange(tokens.shape[1], device=tokens.device).expand(tokens.valid.shape)
+    picks = order.masked_fill(~tokens.valid, -1)
+    order = (picks < 0).int().argsort(dim=1, stable=True)
+    unknown = torch.full(picks.shape, torch.nan, device=tokens.device)
+    return Selection(picks=picks.gather(1, order), gains=unknown, scores=unknown, tokens=tokens)
+
+
+def contents(encoded: Encoded, selection: Selection, image: int) -> tuple[Tensor, Tensor]:
+    """What the placeholders of one image hold, in the order that `rows_for` puts its rows.
+
+    Returns:
+        (k,) int64 which of the image's feature rows, -1 for rows that a merger added; and which candidate that is, or
+        `SEPARATOR` or `OWN`.
+    """
+    import torch
+
+    from scope_adapters.hosts.huggingface.decoder.steps import OWN, SEPARATOR
+    from scope_adapters.hosts.huggingface.image_rows import raster
+
+    flags = encoded.rows_kept(image, selection.mask[image])
+    count = int(encoded.tokens.valid[image].sum())
+    place = torch.arange(count) if encoded.places is None else encoded.places[image]
+    place = place.to(flags.device)
+    candidate = torch.full((len(flags),), SEPARATOR, device=flags.device)
+    candidate[place] = torch.arange(len(place), device=flags.device)
+    if selection.mixed is None and selection.order == "raster":
+        rows = flags.nonzero()[:, 0]
+        return rows, candidate[rows]
+    source = selection.rows[image, : selection.row_counts[image]].to(flags.device)
+    row = torch.where(source >= 0, place[source.clamp(min=0)], -1)
+    apart = flags.clone()
+    apart[row[row >= 0]] = False
+    order = raster(source, place, apart) if selection.order == "raster" else torch.arange(len(row))
+    rows = torch.cat([row, apart.nonzero()[:, 0]])[order]
+    which = torch.where(rows >= 0, candidate[rows.clamp(min=0)], OWN)
+    return rows, which
+
+
+def _stays(encoded: Encoded) -> Any:
+    """``(image, rows) -> `` (n,) bool: separators that stay beside these feature rows of the image."""
+    import torch
+
+    def stays(image: int, rows: Tensor) -> Tensor:
+        kept = torch.zeros(len(encoded.rows[image]), dtype=torch.bool, device=encoded.rows[image].device)
+        kept[rows.to(kept.device)] = True
+        return encoded.separators(image, kept)  # type: ignore[misc]
+
+    return stays
+
+
+def refuse_reuse(attachment: Attachment) -> None:
+    """Refuse to go on from encoded images where later stages need the call to run as one.
+
+    Raises:
+        AttachError: names the stages.
+    """
+    points = [stage.spec.at for stage in attachment.pruner.stages if stage.decoder_layer is not None]
+    if points:
+        raise AttachError(
+            f"{attachment.pruner.label} prunes at {', '.join(points)}, inside the language model, so its calls cannot "
+            f"go on from images that were encoded before; call the model's own generate() instead"
+        )

@@ -1,0 +1,196 @@
+"""Putting questions to a model: images encoded once where its adapter can go on from there, plain calls elsewhere."""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from scope_bench.accuracy.methods import ORACLE, SHUFFLED, Contestant, Oracle
+from scope_core.fitting import find_adapter
+from scope_core.pruner import Pruner
+from scope_core.structures.encoding import Asked, Encoding, Memo
+
+if TYPE_CHECKING:
+    from scope_bench.accuracy.examples import Scene
+    from scope_core.interfaces import LoadedModel
+    from scope_core.registry.registry import Registry
+    from scope_core.structures.selection import Selection
+
+
+@dataclass(frozen=True, eq=False)
+class Answers:
+    """What one contestant said about one scene.
+
+    Attributes:
+        replies: One to each question.
+        selection: What was kept; None where nothing was seen.
+        select_ms: Wall time of selecting; None where nothing was selected.
+    """
+
+    replies: list[str]
+    selection: Selection | None = None
+    select_ms: float | None = None
+
+
+class Reader(Pruner):
+    """Stands for all pruners that take tokens at one point, so that an image is encoded once for all of them."""
+
+    def __init__(self, like: Pruner, needs: frozenset[str]) -> None:
+        adapter = None if like.spec.adapter is None else like.spec.adapter.model_dump()
+        spec = {"budget": 1, "at": like.spec.at, "dtype": like.spec.dtype, "adapter": adapter}
+        super().__init__(spec, registry=like.registry)
+        self.all_needs = needs
+
+    @property
+    def needs(self) -> frozenset[str]:
+        """Signals that any of them reads."""
+        return self.all_needs
+
+
+def point_of(pruner: Pruner) -> str:
+    """What encodings of an image depend on, besides signals: pruners of one point share them."""
+    adapter = None if pruner.spec.adapter is None else pruner.spec.adapter.model_dump(mode="json")
+    return json.dumps([pruner.spec.at, pruner.spec.dtype, adapter], sort_keys=True)
+
+
+def reusable(pruner: Pruner, model: Any) -> bool:
+    """Whether an image can be encoded without its question, and be gone on from."""
+    inside = len(getattr(pruner, "stages", (pruner,))) > 1 or pruner.spec.at.startswith("decoder")
+    about_pixels = all(need.startswith("vision.") or need == "projected" for need in pruner.needs)
+    return about_pixels and not inside and bool(find_adapter(model, pruner).reuses)
+
+
+class Answering:
+    """The model, asked through its adapter.
+
+    Args:
+        loaded: The model and what it takes to talk to it.
+        pruners: Everybody who will take part.
+        registry: Where names are looked up.
+        memo: Keeps what the tower made of pixels; None keeps nothing.
+        batch: Prompts in one call at most.
+        length: New tokens of a reply at most.
+    """
+
+    def __init__(
+        self,
+        loaded: LoadedModel,
+        pruners: Sequence[Pruner],
+        registry: Registry,
+        *,
+        memo: Memo | None,
+        batch: int,
+        length: int,
+    ) -> None:
+        self.loaded, self.registry, self.memo, self.batch, self.length = loaded, registry, memo, batch, length
+        self.reusing = {id(pruner) for pruner in pruners if reusable(pruner, loaded.model)}
+        needs: dict[str, set[str]] = {}
+        likes: dict[str, Pruner] = {}
+        for pruner in pruners:
+            if id(pruner) in self.reusing:
+                likes.setdefault(point_of(pruner), pruner)
+                needs.setdefault(point_of(pruner), set()).update(pruner.needs)
+        self.readers = {point: Reader(like, frozenset(needs[point])) for point, like in likes.items()}
+        self.encoded: dict[tuple[str, str], Encoding] = {}
+        self.prompts: dict[str, list[dict[str, Any]]] = {}
+
+    def forget(self) -> None:
+        """Drop what was made of scenes that are done with."""
+        self.encoded.clear()
+        self.prompts.clear()
+
+    def inputs(self, scene: Scene, questions: int | None = None) -> list[dict[str, Any]]:
+        """Arguments of ``generate`` for the scene's questions, or the first so many."""
+        made = self.prompts.setdefault(scene.example.id, [])
+        wanted = scene.example.questions[:questions]
+        made += [self.loaded.inputs([scene.image], question.text) for question in wanted[len(made) :]]
+        return made[: len(wanted)]
+
+    def encode(self, scene: Scene, pruner: Pruner) -> Encoding:
+        """The scene's image, for all pruners of the point that ``pruner`` is at."""
+        key = (scene.example.id, point_of(pruner))
+        if key not in self.encoded:
+            with self.readers[key[1]].attach(self.loaded.model) as pruning:
+                self.encoded[key] = pruning.encode(self.inputs(scene, 1)[0], memo=self.memo)
+        return self.encoded[key]
+
+    def ask(self, contestant: Contestant, scenes: Sequence[Scene], donors: Sequence[Scene]) -> list[Answers]:
+        """What the contestant says about each scene; ``donors`` are whose images the shuffled run shows instead."""
+        if contestant.pruner is None:
+            return self._unseeing(scenes)
+        seen = donors if contestant.name == SHUFFLED else scenes
+        if id(contestant.pruner) not in self.reusing:
+            return [self._plainly(contestant.pruner, scene, shown) for scene, shown in zip(scenes, seen, strict=True)]
+        chosen: list[tuple[Encoding, Selection, float]] = []
+        asked: list[Asked] = []
+        for scene, shown in zip(scenes, seen, strict=True):
+            encoding = self.encode(shown, contestant.pruner)
+            pruner = self.specialised(contestant, scene, encoding)
+            start = time.perf_counter()
+            selection = pruner.prune(encoding.tokens, encoding.layout)
+            chosen.append((encoding, selection, (time.perf_counter() - start) * 1e3))
+            asked += [Asked(inputs, encoding, selection) for inputs in self.inputs(scene)]
+        replies = iter(self._answers(contestant.pruner, asked))
+        return [
+            Answers([next(replies) for _ in scene.example.questions], selection, elapsed)
+            for scene, (_, selection, elapsed) in zip(scenes, chosen, strict=True)
+        ]
+
+    def specialised(self, contestant: Contestant, scene: Scene, encoding: Encoding) -> Pruner:
+        """The contestant's pruner; the label oracle's is told where this scene's objects are."""
+        import torch
+
+        if contestant.name != ORACLE:
+            return contestant.pruner  # type: ignore[return-value]
+        shares = scene.shares(encoding.tokens)
+        nowhere = torch.zeros(1, encoding.tokens.shape[1])
+        return Oracle(contestant.keep or 0, nowhere if shares is None else shares, self.registry)
+
+    def first_token_ms(self, contestant: Contestant, scene: Scene) -> float | None:
+        """Milliseconds from encoded and selected tokens to the first new one, for one prompt; None where not reused."""
+        if contestant.pruner is None or id(contestant.pruner) not in self.reusing or contestant.name == ORACLE:
+            return None
+        encoding = self.encode(scene, contestant.pruner)
+        selection = contestant.pruner.prune(encoding.tokens, encoding.layout)
+        asked = [Asked(self.inputs(scene, 1)[0], encoding, selection)]
+        with contestant.pruner.attach(self.loaded.model) as pruning:
+            start = time.perf_counter()
+            pruning.answer(asked, max_new_tokens=1)
+            return (time.perf_counter() - start) * 1e3
+
+    def _answers(self, pruner: Pruner, asked: Sequence[Asked]) -> list[str]:
+        replies: list[str] = []
+        with pruner.attach(self.loaded.model) as pruning:
+            for start in range(0, len(asked), self.batch):
+                ids = pruning.answer(asked[start : start + self.batch], max_new_tokens=self.length)
+                replies += [self.loaded.decode(row) for row in ids]
+        return replies
+
+    def _unseeing(self, scenes: Sequence[Scene]) -> list[Answers]:
+        """Answers to the questions alone."""
+        prompts = [self.loaded.inputs([], question.text) for scene in scenes for question in scene.example.questions]
+        if self.reusing:
+            replies = iter(self._answers(next(iter(self.readers.values())), [Asked(inputs) for inputs in prompts]))
+        else:
+            replies = iter([self._generate(inputs) for inputs in prompts])
+        return [Answers([next(replies) for _ in scene.example.questions]) for scene in scenes]
+
+    def _plainly(self, pruner: Pruner, scene: Scene, shown: Scene) -> Answers:
+        """One ordinary call of ``generate`` for each question."""
+        replies, receipt = [], None
+        for question in scene.example.questions:
+            inputs = self.loaded.inputs([shown.image], question.text)
+            with pruner.attach(self.loaded.model) as pruning:
+                replies.append(self._generate(inputs))
+                receipt = pruning.receipt
+        return Answers(replies, receipt.selection if receipt else None, receipt.select_ms if receipt else None)
+
+    def _generate(self, inputs: dict[str, Any]) -> str:
+        import torch
+
+        with torch.no_grad():
+            out = self.loaded.model.generate(**inputs, max_new_tokens=self.length, do_sample=False)
+        return self.loaded.decode(out[0, inputs["input_ids"].shape[1] :])

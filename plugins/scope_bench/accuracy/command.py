@@ -1,0 +1,219 @@
+"""``scope bench``: measuring methods against each other."""
+
+from __future__ import annotations
+
+import importlib.util
+import json as json_module
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+
+from scope_core.cli.output import done, err, loading, note, out, show_json, warn, writing
+from scope_core.cli.shell import split_commas
+from scope_core.cli.state import State, state_of
+from scope_core.errors import TaskError, ZooError, listed
+
+if TYPE_CHECKING:
+    from scope_bench.accuracy.report import Results
+    from scope_core.tasks import Task
+
+EXAMPLES = (
+    "scope bench accuracy --quick",
+    "scope bench accuracy --specs scope,peak.yaml,random,uniform_grid --keep 64,16 --out report",
+    "scope bench accuracy --model llava-1.5-7b "
+    "--task '{name: pope, questions: coco_pope_random.json, images: val2014}'",
+)
+KEEPS = (192, 128, 64, 32, 16)
+QUICK_KEEPS, QUICK_LIMIT = (64, 16), 60
+
+
+def accuracy(
+    ctx: typer.Context,
+    specs: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="SPEC,...",
+            help="Recipes and spec files; their budgets are replaced by --keep.",
+            show_default="the model's own recipe and every control",
+        ),
+    ] = None,
+    model: Annotated[
+        str | None, typer.Option(metavar="NAME", help="A zoo model.", show_default="see `scope models`")
+    ] = None,
+    task: Annotated[
+        str | None,
+        typer.Option(
+            metavar="TASK",
+            help="A task, a YAML file with its name and options, or '{name: ..., option: ...}'.",
+            show_default="see `scope list task`",
+        ),
+    ] = None,
+    keep: Annotated[
+        list[str] | None,
+        typer.Option(metavar="K,...", help="Tokens to keep of each image.", show_default="192,128,64,32,16"),
+    ] = None,
+    split: Annotated[
+        str | None, typer.Option(metavar="NAME", help="Split of the task.", show_default="the task's first")
+    ] = None,
+    limit: Annotated[
+        int | None, typer.Option(metavar="N", min=1, help="Images at most.", show_default="all of the split")
+    ] = None,
+    quick: Annotated[
+        bool, typer.Option("--quick", help=f"At most {QUICK_LIMIT} images, and {len(QUICK_KEEPS)} budgets.")
+    ] = False,
+    seed: Annotated[int, typer.Option(metavar="N", help="Of the task's draws and of the intervals.")] = 0,
+    batch: Annotated[int, typer.Option(metavar="N", min=1, help="Prompts in one call of the model at most.")] = 64,
+    out_dir: Annotated[
+        Path | None,
+        typer.Option(
+            "--out", metavar="DIR", help="Write results.json, table.md and plot.png here.", show_default=False
+        ),
+    ] = None,
+    cache_dir: Annotated[
+        Path | None,
+        typer.Option(metavar="DIR", help="Where features and replies are kept.", show_default="the user's cache"),
+    ] = None,
+    cache: Annotated[bool, typer.Option("--cache/--no-cache", help="Keep features and replies on disk.")] = True,
+    resume: Annotated[
+        bool,
+        typer.Option("--resume/--fresh", help="Use replies of earlier runs, where nothing they depend on changed."),
+    ] = True,
+    json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
+) -> None:
+    """Accuracy of strategies on a task at several budgets, beside controls and bounds, with intervals."""
+    _check_dir(out_dir)
+    keeps = _budgets(keep, QUICK_KEEPS if quick else KEEPS)
+    state = state_of(ctx)
+    chosen = _task(task, state)
+    entry = state.zoo("model", model).item
+    names = split_commas(specs) or _default_specs(entry.recipe, state)
+    with loading(entry):
+        from scope_bench.accuracy import methods as entrants
+        from scope_bench.accuracy.cache import default_cache_dir
+        from scope_bench.accuracy.report import results_of
+        from scope_bench.accuracy.runner import Settings, bounds, run, scenes_of
+
+        loaded = entry.load()
+        entered = entrants.enter(names, keeps, state.registry, loaded.model)
+        settings = Settings(
+            split or chosen.splits[0],
+            limit=min(limit or QUICK_LIMIT, QUICK_LIMIT) if quick else limit,
+            seed=seed,
+            batch=batch,
+            folder=(cache_dir or default_cache_dir()) if cache else None,
+            fresh=not resume,
+        )
+        scenes = scenes_of(loaded, chosen, settings)
+        entered += bounds(scenes, keeps, state.registry)
+    if loaded.notes:
+        warn(f"{entry.name}: {loaded.notes}")
+    if not any(one.role == "control" for one in entered):
+        note("no control takes part; a strategy that does not beat them is not yet worth a name: scope list recipe")
+    if out_dir is not None and importlib.util.find_spec("matplotlib") is None:
+        warn("matplotlib is not installed, so no plot.png is drawn: pip install matplotlib")
+    with _bar(f"{len(scenes)} images x {len(entered)} contestants") as progress:
+        results = results_of(run(loaded, chosen, entered, scenes, settings, state.registry, progress))
+    if json:
+        show_json(results)
+    else:
+        _print(results)
+    if out_dir is not None:
+        _write(results, out_dir)
+
+
+def _budgets(given: list[str] | None, default: tuple[int, ...]) -> list[int]:
+    keeps = split_commas(given)
+    for text in keeps:
+        if not text.isdecimal() or int(text) < 1:
+            raise typer.BadParameter(f"'{text}' is no number of tokens; give e.g. 64,16", param_hint="'--keep'")
+    return list(dict.fromkeys(map(int, keeps))) or list(default)
+
+
+def _default_specs(recipe: str, state: State) -> list[str]:
+    """The model's own recipe, and everything that is there to be beaten."""
+    controls = [record.name for record in state.registry.records("recipe") if record.item.control]
+    return [*([recipe.partition("@")[0]] if recipe else []), *controls]
+
+
+def _task(text: str | None, state: State) -> Task[Any]:
+    """The task that was named.
+
+    Raises:
+        TaskError: none was, and there is no default one.
+        SpecError: its name or options are wrong.
+    """
+    from scope_bench.accuracy.task_choice import read_task
+
+    if text is None:
+        default = state.registry.default("task")
+        if default is None:
+            raise TaskError(f"name a task with --task. Installed: {listed(state.registry.names('task'))}")
+        text = default.name
+    return read_task(text, state.registry)
+
+
+@contextmanager
+def _bar(text: str) -> Iterator[Callable[[int, int], None]]:
+    """A progress bar on stderr; a line at every tenth where that is no terminal."""
+    console = err()
+    if not console.is_terminal:
+        tenths = -1
+
+        def tell(made: int, total: int) -> None:
+            nonlocal tenths
+            if 10 * made // total > tenths:
+                tenths = 10 * made // total
+                note(f"{text}: {made} of {total}")
+
+        yield tell
+        return
+    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
+    with Progress(*columns, TimeRemainingColumn(), console=console, transient=True) as progress:
+        bar = progress.add_task(text)
+        yield lambda made, total: progress.update(bar, completed=made, total=total)
+
+
+def _print(results: Results) -> None:
+    from scope_bench.accuracy.tables import tables
+
+    budgets = results["budgets"]
+    shown = tables(results, details=[64 if 64 in budgets else budgets[len(budgets) // 2]])
+    for table in shown:
+        out().print(table.text() + "\n", markup=False, soft_wrap=True)
+    for keep in budgets:
+        ranking = " > ".join(" = ".join(tier) for tier in results["ranking"][str(keep)])
+        out().print(f"at {keep}: {ranking}", markup=False)
+    out().print("(=: not separated from the first of the group)", markup=False)
+
+
+def _write(results: Results, folder: Path) -> None:
+    from scope_bench.accuracy.plot import plot
+    from scope_bench.accuracy.tables import tables
+
+    path = folder / "results.json"
+    with writing(path):
+        path.write_text(json_module.dumps(results, indent=1, allow_nan=False) + "\n", encoding="utf-8")
+    path = folder / "table.md"
+    with writing(path):
+        path.write_text("\n\n".join(table.markdown() for table in tables(results)) + "\n", encoding="utf-8")
+    if importlib.util.find_spec("matplotlib") is not None:
+        plot(results, folder / "plot.png")
+        done(f"wrote {folder / 'plot.png'}")
+
+
+def _check_dir(folder: Path | None) -> None:
+    """Make the folder before any work is done.
+
+    Raises:
+        ZooError: it cannot be made.
+    """
+    if folder is None:
+        return
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise ZooError(f"folder '{folder}' cannot be made: {error.strerror or error}") from error

@@ -1,0 +1,83 @@
+"""One example of a task, ready to be asked about: its image opened, and its objects on the grid of tokens."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import cached_property
+from typing import TYPE_CHECKING
+
+from scope_bench.accuracy.cache import digest
+from scope_core.errors import ScopeError, TaskError
+from scope_core.images import upright_rgb
+
+if TYPE_CHECKING:
+    from PIL.Image import Image
+    from torch import Tensor
+
+    from scope_core.structures.tokens import VisualTokens
+    from scope_core.tasks import Example
+
+
+@dataclass(frozen=True)
+class Scene:
+    """An example and how the model's tower sees its image.
+
+    Attributes:
+        example: The example.
+        view: The picture as the tower sees it, as `LoadedModel.view`; None if nobody can say.
+    """
+
+    example: Example
+    view: Callable[[Image], Image] | None = None
+
+    @cached_property
+    def image(self) -> Image:
+        """The image in RGB.
+
+        Raises:
+            TaskError: it cannot be opened; names the example.
+        """
+        from PIL import ImageOps
+
+        try:
+            return upright_rgb(ImageOps.exif_transpose(self.example.image()))
+        except ScopeError:
+            raise
+        except Exception as error:  # Pillow raises many kinds on damaged files, and a stranger's task anything
+            raise TaskError(
+                f"the image of example '{self.example.id}' cannot be opened: {type(error).__name__}: {error}"
+            ) from error
+
+    @cached_property
+    def asked(self) -> str:
+        """A hash of the questions and objects: rows that were kept for others are not used."""
+        return digest([[vars(q) for q in self.example.questions], [vars(box) for box in self.example.objects]])
+
+    @property
+    def group(self) -> str:
+        """What intervals are clustered by."""
+        return self.example.group or self.example.id
+
+    def shares(self, tokens: VisualTokens) -> Tensor | None:
+        """(objects, N) share of each token's patch that an object's box covers.
+
+        None where no objects are known, where the tower's view of images is not, or where tokens are not one grid.
+        """
+        import torch
+        from PIL import Image, ImageDraw
+
+        boxes = self.example.objects
+        row, col = tokens.row[0].cpu(), tokens.col[0].cpu()
+        grid = int(row.max()) + 1, int(col.max()) + 1
+        if not boxes or self.view is None or tokens.shape[0] != 1 or len(row) != grid[0] * grid[1] or row.min() < 0:
+            return None
+        planes = []
+        for start in range(0, len(boxes), 3):  # three boxes to a picture, one to a channel
+            channels = [Image.new("L", self.image.size) for _ in range(3)]
+            for channel, box in zip(channels, boxes[start : start + 3], strict=False):
+                ImageDraw.Draw(channel).rectangle((box.x0, box.y0, box.x1 - 1, box.y1 - 1), fill=255)
+            seen = self.view(Image.merge("RGB", channels)).resize((grid[1], grid[0]), Image.Resampling.BOX)
+            planes.append(torch.frombuffer(bytearray(seen.tobytes()), dtype=torch.uint8).view(*grid, 3))
+        share = torch.cat(planes, 2).permute(2, 0, 1)[: len(boxes)].float() / 255
+        return share[:, row, col]

@@ -1,0 +1,207 @@
+"""From replies to results: accuracies with intervals, comparisons with controls, groups that are not separated."""
+
+from __future__ import annotations
+
+import math
+import statistics
+from collections.abc import Sequence
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from scope_bench.accuracy.methods import FULL, Contestant
+from scope_bench.accuracy.runner import THETAS, Run
+from scope_bench.accuracy.statistics import (
+    DRAWS,
+    LEVEL,
+    MIN_GROUPS,
+    Bootstrap,
+    clear_of_zero,
+    interval,
+    sign_test,
+    tiers,
+)
+from scope_core.tasks import Outcome, Question
+
+SIZES = ((0.0, 40.0, "< 40 px"), (40.0, 80.0, "40-80 px"), (80.0, math.inf, ">= 80 px"))
+"""Buckets of `Question.size`."""
+
+Results = dict[str, Any]
+
+
+class Scores:
+    """Everybody's answers to the same questions, as numbers.
+
+    Attributes:
+        questions: All questions, scene by scene.
+        correct: ``{label: (Q,) 0 or 1}``.
+        bootstrap: Draws of groups of scenes.
+    """
+
+    def __init__(self, run: Run) -> None:
+        pairs = [(scene, question) for scene in run.scenes for question in scene.example.questions]
+        self.questions: list[Question] = [question for _, question in pairs]
+        self.bootstrap = Bootstrap([scene.group for scene, _ in pairs], seed=run.settings.seed)
+        self.correct = {
+            label: torch.tensor([float(reply["correct"]) for row in rows for reply in row["replies"]])
+            for label, rows in run.rows.items()
+        }
+        self.draws = {label: self.bootstrap.shares(correct) for label, correct in self.correct.items()}
+        self.subsets = _subsets(self.questions)
+
+    def share(self, label: str, among: Tensor | None = None) -> dict[str, Any]:
+        """Accuracy among some of the questions, with its interval."""
+        correct = self.correct[label]
+        chosen = torch.ones(len(correct), dtype=torch.bool) if among is None else among
+        draws = self.draws[label] if among is None else self.bootstrap.shares(correct, among)
+        return {
+            "accuracy": float(correct[chosen].mean()),
+            "interval": interval(draws),
+            "questions": int(chosen.sum()),
+        }
+
+    def difference(self, one: str, other: str, comparisons: int = 1) -> dict[str, Any]:
+        """How much more ``one`` answers than ``other``, by groups of scenes."""
+        gap = self.correct[one] - self.correct[other]
+        sums = torch.zeros(self.bootstrap.count).index_add(0, self.bootstrap.cluster, gap)
+        wins, losses = int((sums > 0).sum()), int((sums < 0).sum())
+        draws = self.draws[one] - self.draws[other]
+        return {
+            "difference": float(gap.mean()),
+            "interval": interval(draws),
+            "wins": wins,
+            "ties": self.bootstrap.count - wins - losses,
+            "losses": losses,
+            "p": sign_test(wins, losses),
+            "separated": self.separated(one, other, comparisons),
+        }
+
+    def separated(self, one: str, other: str, comparisons: int) -> bool:
+        """Whether the two can be told apart, among so many comparisons."""
+        enough = self.bootstrap.count >= MIN_GROUPS
+        return enough and clear_of_zero(self.draws[one] - self.draws[other], comparisons)
+
+
+def results_of(run: Run) -> Results:
+    """Everything that is reported, as plain data for JSON."""
+    scores = Scores(run)
+    controls = list(dict.fromkeys(one.name for one in run.contestants if one.role == "control"))
+    keeps = sorted({one.keep for one in run.contestants if one.keep is not None}, reverse=True)
+    settings = run.settings
+    return {
+        "model": run.model,
+        "task": str(run.task.spec.name),
+        "split": settings.split,
+        "seed": settings.seed,
+        "examples": len(run.scenes),
+        "groups": scores.bootstrap.count,
+        "questions": len(scores.questions),
+        "level": LEVEL,
+        "draws": DRAWS,
+        "thetas": list(THETAS),
+        "budgets": keeps,
+        "controls": controls,
+        "kinds": list(scores.subsets["kinds"]),
+        "sizes": list(scores.subsets["sizes"]),
+        "specs": {one.name: one.facts["spec"] for one in run.contestants if one.role != "bound"},
+        "runs": [_result(run, one, scores) for one in run.contestants],
+        "pairs": {str(keep): _pairs(run, keep, scores) for keep in keeps},
+        "ranking": {str(keep): _ranking(run, keep, scores) for keep in keeps},
+    }
+
+
+def _result(run: Run, one: Contestant, scores: Scores) -> dict[str, Any]:
+    rows, label = run.rows[one.label], one.label
+    full = scores.draws.get(FULL)
+    return {
+        "name": one.name,
+        "keep": one.keep,
+        "role": one.role,
+        **scores.share(label),
+        "of_full": None if full is None else _ratio(scores, label),
+        **{
+            group: {name: scores.share(label, among) for name, among in subsets.items()}
+            for group, subsets in scores.subsets.items()
+        },
+        "metrics": dict(run.task.metrics(_outcomes(run, rows))),
+        "kept": _mean([row["kept"] for row in rows]),
+        "coverage": _columns([row["coverage"] for row in rows]),
+        "objects": _mean([kept for row in rows for kept in row["objects"] or ()]),
+        "select_ms": _median([row["select_ms"] for row in rows]),
+        "first_token_ms": _median([row.get("first_token_ms") for row in rows]),
+    }
+
+
+def _pairs(run: Run, keep: int, scores: Scores) -> dict[str, dict[str, Any]]:
+    """``{one: {other: difference}}`` of everybody with everybody at one budget."""
+    names = _strategies(run, keep)
+    pairs = len(names) * (len(names) - 1) // 2
+    return {
+        name: {other: scores.difference(label, rival, pairs) for rival, other in names.items() if rival != label}
+        for label, name in names.items()
+    }
+
+
+def _ranking(run: Run, keep: int, scores: Scores) -> list[list[str]]:
+    """Strategies at one budget, best first, those that are not separated together."""
+    names = _strategies(run, keep)
+    pairs = max(len(names) * (len(names) - 1) // 2, 1)
+    order = sorted(names, key=lambda label: -float(scores.correct[label].mean()))
+    found = tiers(order, lambda a, b: scores.separated(a, b, pairs))
+    return [[names[label] for label in tier] for tier in found]
+
+
+def _strategies(run: Run, keep: int) -> dict[str, str]:
+    """``{label: name}`` of all but the bounds."""
+    return {one.label: one.name for one in run.contestants if one.keep == keep and one.role != "bound"}
+
+
+def _ratio(scores: Scores, label: str) -> dict[str, Any] | None:
+    """Accuracy as a share of the full model's; None where that is 0."""
+    if not bool(scores.correct[FULL].any()):
+        return None
+    of = scores.correct[label].mean() / scores.correct[FULL].mean()
+    return {"share": float(of), "interval": interval(scores.draws[label] / scores.draws[FULL])}
+
+
+def _subsets(questions: Sequence[Question]) -> dict[str, dict[str, Tensor]]:
+    """``{group: {name: (Q,) bool}}`` of all that accuracy is told apart by."""
+    kinds = list(dict.fromkeys(question.kind for question in questions))
+    tags = list(dict.fromkeys(tag for question in questions for tag in question.tags))
+    sizes = {
+        name: torch.tensor([q.size is not None and low <= q.size < high for q in questions])
+        for low, high, name in SIZES
+    }
+    return {
+        "kinds": {kind: torch.tensor([question.kind == kind for question in questions]) for kind in kinds},
+        "sizes": {name: among for name, among in sizes.items() if bool(among.any())},
+        "tags": {tag: torch.tensor([tag in question.tags for question in questions]) for tag in tags},
+    }
+
+
+def _outcomes(run: Run, rows: Sequence[dict[str, Any]]) -> list[Outcome]:
+    return [
+        Outcome(scene.example.id, scene.group, question, reply["reply"], reply["correct"])
+        for scene, row in zip(run.scenes, rows, strict=True)
+        for question, reply in zip(scene.example.questions, row["replies"], strict=True)
+    ]
+
+
+def _mean(values: Sequence[Any]) -> float | None:
+    there = [float(value) for value in values if value is not None]
+    return statistics.fmean(there) if there else None
+
+
+def _median(values: Sequence[Any]) -> float | None:
+    there = [float(value) for value in values if value is not None]
+    return statistics.median(there) if there else None
+
+
+def _columns(rows: Sequence[Sequence[float] | None]) -> dict[str, float] | None:
+    there = [row for row in rows if row is not None]
+    if not there:
+        return None
+    return {
+        str(theta): statistics.fmean(column) for theta, column in zip(THETAS, zip(*there, strict=True), strict=True)
+    }

@@ -1,0 +1,226 @@
+"""The result of ``scope compare`` as a picture: photographs down, methods across, overlaps below.
+
+Methods that find no room beside each other continue below, with the photographs again at their left.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+from scope_bench.compare.report import Comparison, Photograph, Row, by_note
+from scope_bench.compare.tables import runs_of
+from scope_core.cli.output import percent
+from scope_core.cli.overlay import (
+    BAR,
+    FAINT,
+    INK,
+    LIGHT,
+    PAGE,
+    STAGES,
+    TRACK,
+    Panel,
+    Strip,
+    painted,
+    panel_size,
+    put_text,
+    wrapped,
+)
+from scope_core.errors import TokensError
+
+if TYPE_CHECKING:
+    from PIL.Image import Image
+    from PIL.ImageDraw import ImageDraw
+
+    from scope_bench.compare.measure import Shown
+
+SIDE = 288
+"""About the shorter side of a panel, in pixels."""
+ACROSS, DOWN = 6, 24
+"""Most methods beside each other; most rows of panels, beyond which only the first photographs are drawn."""
+MARGIN, GAP, LINE = 36, 22, 24
+HEAD, TEXT, SMALL = 21, 17, 16
+CELL, NAMES = (56, 30), 320
+
+
+def draw(result: Comparison, views: Sequence[Image], shown: Sequence[Shown]) -> Image:
+    """The whole picture.
+
+    Args:
+        result: What was measured.
+        views: The photographs as the tower sees them.
+        shown: The selections, for the places of the kept patches.
+
+    Raises:
+        TokensError: tokens carry no positions on one tile.
+    """
+    import PIL.Image
+    from PIL import ImageDraw
+
+    blocks = columns_of(len(result.methods), ACROSS)
+    drawn = min(len(views), max(1, DOWN // len(blocks)))
+    strips = [_strips(view, one) for view, one in zip(views[:drawn], shown[:drawn], strict=True)]
+    size = panel_size(strips[0][0], SIDE)
+    summary = LINE if len(result.photographs) > 1 else 0
+    row_height = size[1] + 2 * LINE + 12 + GAP
+    block_height = HEAD + 14 + summary + len(strips) * row_height + GAP
+    square = _square_size(result)
+    width = max(2 * MARGIN + (1 + len(blocks[0])) * (size[0] + GAP) - GAP, 2 * MARGIN + square[0], 1000)
+    beside = width - 2 * MARGIN - square[0] - 2 * GAP  # room for the notes at the right of the overlaps
+    beside = beside if square[0] and beside >= 560 else 0
+    feet = wrapped(footnotes(result, drawn), beside or width - 2 * MARGIN, SMALL)
+    notes = len(feet) * LINE
+    bottom = max(square[1], notes) if beside else square[1] + notes
+    height = 2 * MARGIN + 2 * LINE + 34 + len(blocks) * block_height + bottom
+    page = PIL.Image.new("RGB", (width, height), PAGE)
+    pen = ImageDraw.Draw(page)
+    put_text(pen, (MARGIN, MARGIN - 6), _heading(result), 26, INK, width - 2 * MARGIN)
+    stages = max(max(kept.stages or (0,)) for one in shown for kept in one.kept)
+    _legend(pen, (MARGIN, MARGIN + 36), stages)
+    y = MARGIN + 2 * LINE + 34
+    for block in blocks:
+        y = _block(page, pen, result, strips, block, y)
+    if square[0]:
+        _square(pen, result, y)
+    x, y = (MARGIN + square[0] + 2 * GAP, y) if beside else (MARGIN, y + square[1])
+    for line in feet:
+        put_text(pen, (x, y), line, SMALL, FAINT, width)
+        y += LINE
+    return page
+
+
+def columns_of(count: int, most: int) -> list[range]:
+    """``count`` numbers in runs of nearly equal length, none longer than ``most``."""
+    runs = max(1, -(-count // most))
+    size = max(1, -(-count // runs))
+    return [range(start, min(start + size, count)) for start in range(0, count, size)]
+
+
+def footnotes(result: Comparison, drawn: int) -> list[str]:
+    """What the numbers mean, in whole sentences, and what to know about single methods."""
+    theta = _theta(result)
+    lines = [f"coverage: share of all patches that look like a kept one to the tower (cosine of {theta} or more)"]
+    if result.saliency is not None:
+        lines.append(f"saliency: share of the picture's whole '{result.saliency}' that lies on kept patches")
+    if len(result.photographs) > drawn:
+        lines.append(f"shown: the first {drawn} of {len(result.photographs)} photographs; means are over all")
+    lines += [f"* {runs_of(numbers)}: {note}" for note, numbers in by_note(result).items()]
+    if result.not_run:
+        lines.append(f"not run: {', '.join(one.label for one in result.not_run)}")
+    return [*lines, *result.notes]
+
+
+def _heading(result: Comparison) -> str:
+    counts = sorted({round(edge) for one in result.methods for edge in (one.rows.min, one.rows.max)})
+    tokens = sorted({one.tokens for one in result.photographs})
+    some = f"{counts[0]}" if len(counts) == 1 else f"{counts[0]} to {counts[-1]}"
+    total = f"{tokens[0]}" if len(tokens) == 1 else f"{tokens[0]} to {tokens[-1]}"
+    return f"Which {some} of {total} visual tokens each method keeps ({result.tower})"
+
+
+def _theta(result: Comparison) -> str:
+    """The threshold that the bars show: the middle one."""
+    return f"{result.thetas[len(result.thetas) // 2]:g}"
+
+
+def _strips(view: Image, shown: Shown) -> list[Strip]:
+    """The photograph as it is, and what each method keeps of it."""
+    if shown.grid is None:
+        raise TokensError(
+            "these tokens carry no grid positions, or lie on several tiles, so no picture can be drawn; "
+            "leave --out away"
+        )
+    strips = [Strip(view, shown.grid, (Panel(""),))]
+    for kept in shown.kept:
+        strips.append(Strip(view, kept.grid or shown.grid, (Panel("", picks=kept.cells, stages=kept.stages),)))
+    return strips
+
+
+def _block(
+    page: Image, pen: ImageDraw, result: Comparison, strips: Sequence[Sequence[Strip]], block: range, y: int
+) -> int:
+    """Some methods, on every photograph; returns where the next thing may begin."""
+    several, size = len(result.photographs) > 1, panel_size(strips[0][0], SIDE)
+    for place, number in enumerate(block, 1):
+        one, x = result.methods[number], MARGIN + place * (size[0] + GAP)
+        star = " *" if one.notes else ""
+        _fitted(pen, (x, y), f"{number + 1}  {one.label}{star}", size[0])
+        if several:
+            share = f", saliency {percent(one.saliency_share.mean)}" if one.saliency_share else ""
+            text = f"mean: coverage {percent(one.theta_coverage[_theta(result)].mean)}{share}"
+            put_text(pen, (x, y + HEAD + 6), text, SMALL, FAINT, size[0])
+    y += HEAD + 14 + (LINE if several else 0)
+    for strip, photograph in zip(strips, result.photographs, strict=False):
+        page.paste(painted(strip[0], strip[0].panels[0], size), (MARGIN, y))
+        below = y + size[1] + 8
+        put_text(pen, (MARGIN, below), photograph.image.rpartition("/")[2].rpartition(":")[2], TEXT, INK, size[0])
+        put_text(pen, (MARGIN, below + LINE), _grid(photograph), SMALL, FAINT, size[0])
+        for place, number in enumerate(block, 1):
+            x = MARGIN + place * (size[0] + GAP)
+            page.paste(painted(strip[number + 1], strip[number + 1].panels[0], size), (x, y))
+            _bars(pen, (x, below), photograph.methods[number], _theta(result), size[0])
+        y += size[1] + 2 * LINE + 12 + GAP
+    return y + GAP
+
+
+def _grid(photograph: Photograph) -> str:
+    return " x ".join(map(str, photograph.grid or ())) + f" = {photograph.tokens} patches"
+
+
+def _bars(pen: ImageDraw, at: tuple[int, int], row: Row, theta: str, width: int) -> None:
+    for step, (label, share) in enumerate((("coverage", row.theta_coverage[theta]), ("saliency", row.saliency_share))):
+        x, y = at[0], at[1] + step * LINE
+        put_text(pen, (x, y), label, SMALL, FAINT, 84)
+        start, end = x + 84, x + width - 54
+        pen.rectangle((start, y + 5, end, y + 15), fill=TRACK)
+        if share:
+            pen.rectangle((start, y + 5, start + round((end - start) * min(share, 1)), y + 15), fill=BAR)
+        text = "n/a" if share is None else percent(share)
+        put_text(pen, (x + width, y), text, SMALL, INK, 54, right=True)
+
+
+def _legend(pen: ImageDraw, at: tuple[int, int], stages: int) -> None:
+    """What bright, outlined and dark patches are."""
+    x, y = at
+    dark = f"#{round(255 * LIGHT):02x}" + f"{round(255 * LIGHT):02x}" * 2
+    later = ["kept by a second stage", "kept by a third stage or later"][:stages]
+    kept = [("#c9a86a", colour, label) for colour, label in zip(STAGES, ("kept", *later), strict=False)]
+    for fill, outline, label in [*kept, (dark, dark, "dropped (grey)")]:
+        pen.rectangle((x, y, x + 17, y + 17), fill=fill, outline=outline, width=3)
+        x += 26 + put_text(pen, (x + 26, y - 1), label, TEXT, INK, 400) + 28
+
+
+def _fitted(pen: ImageDraw, at: tuple[int, int], text: str, room: int) -> None:
+    """A column's head, in smaller letters where it is long."""
+    from PIL import ImageFont
+
+    size = HEAD
+    while size > 13 and ImageFont.load_default(size).getlength(text) > room:
+        size -= 1
+    put_text(pen, (at[0], at[1] + HEAD - size), text, size, INK, room)
+
+
+def _square_size(result: Comparison) -> tuple[int, int]:
+    """Width and height of the overlaps; nothing where there is one method only."""
+    count = len(result.methods)
+    return (NAMES + count * CELL[0], (count + 1) * CELL[1] + 2 * LINE) if count > 1 else (0, 0)
+
+
+def _square(pen: ImageDraw, result: Comparison, y: int) -> None:
+    """The overlaps as a square of shaded numbers."""
+    put_text(pen, (MARGIN, y), "Overlap: of the tokens that either keeps,", TEXT, INK, NAMES + 500)
+    put_text(pen, (MARGIN, y + LINE), "the share that both keep (Jaccard)", TEXT, INK, NAMES)
+    left, top = MARGIN + NAMES, y + LINE
+    for column in range(len(result.methods)):
+        put_text(pen, (left + column * CELL[0] + 34, top + 6), str(column + 1), TEXT, FAINT, CELL[0], right=True)
+    for row, one in enumerate(result.methods):
+        upper = top + (row + 1) * CELL[1]
+        put_text(pen, (MARGIN, upper + 4), f"{row + 1}  {one.label}", TEXT, INK, NAMES - 10)
+        for column in range(len(result.methods)):
+            found, x = result.overlap[row][column], left + column * CELL[0]
+            value = 0.0 if found is None or row == column else found.mean
+            shade = TRACK if row == column else tuple(round(255 - (255 - end) * value) for end in (47, 111, 222))
+            pen.rectangle((x, upper, x + CELL[0] - 3, upper + CELL[1] - 3), fill=shade)
+            text = "" if row == column else "n/a" if found is None else percent(found.mean)
+            ink = PAGE if value > 0.5 else INK
+            put_text(pen, (x + CELL[0] - 8, upper + 4), text, SMALL, ink, CELL[0], right=True)

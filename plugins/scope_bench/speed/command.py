@@ -1,0 +1,296 @@
+"""``scope bench speed``: what pruning costs and what it saves, side by side in one process."""
+
+from __future__ import annotations
+
+import importlib.util
+import inspect
+import json as json_module
+import textwrap
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, Literal
+
+import typer
+
+from scope_core.cli.output import bar, done, loading, note, out, show_json, warn, working, writing
+from scope_core.cli.photos import open_pictures
+from scope_core.cli.shell import numbers, split_commas
+from scope_core.cli.state import State, state_of
+from scope_core.errors import ZooError, did_you_mean
+from scope_core.registry.entries import import_target
+
+if TYPE_CHECKING:
+    import torch
+
+    from scope_bench.speed.inputs import Material
+    from scope_bench.speed.select import Settings
+    from scope_core.registry.entries import ZooEntry
+
+SECTIONS = ("select", "growth", "capture", "generate")
+NEED_MODEL = ("capture", "generate")
+KEEPS = (16, 64, 192)
+GROWTH = (144, 288, 576, 1152, 2304)
+QUESTION = "What is shown here? Name every object, where it is, and what it is next to."
+EXAMPLES = (
+    "scope bench speed --quick",
+    "scope bench speed --photos demo:astronaut,demo:coffee --tokens 576,2880 --keep 64,192,640 --out report",
+    "scope bench speed capture,generate --model scenes-llava --keep 64",
+)
+NUMBA = "numba is not installed, so greedy runs in torch, several times slower: pip install numba"
+Strings = list[str] | None
+
+
+def speed(
+    ctx: typer.Context,
+    sections: Annotated[
+        Strings,
+        typer.Argument(metavar="[SECTION,...]", help="select, growth, capture, generate.", show_default=False),
+    ] = None,
+    specs: Annotated[
+        Strings,
+        typer.Option(metavar="SPEC,...", help="Recipes and spec files.", show_default="what the zoo recommends"),
+    ] = None,
+    tokens: Annotated[Strings, typer.Option(metavar="N,...", help="Tokens to select from.", show_default="576")] = None,
+    keep: Annotated[
+        Strings,
+        typer.Option(metavar="K,...", help="Tokens to keep.", show_default="16,64,192; of a model: 64"),
+    ] = None,
+    width: Annotated[int, typer.Option(metavar="D", min=1, help="Width of made-up features.")] = 384,
+    photos: Annotated[
+        Strings,
+        typer.Option(metavar="IMAGE,...", help="Photographs to take features of.", show_default="made-up features"),
+    ] = None,
+    model: Annotated[
+        str | None,
+        typer.Option(metavar="NAME", help="A zoo model, for capture and generate.", show_default="see `scope models`"),
+    ] = None,
+    question: Annotated[str, typer.Option(metavar="TEXT", help="What the model is asked.", show_default=False)] = (
+        QUESTION
+    ),
+    batch: Annotated[int, typer.Option(metavar="N", min=1, help="Prompts in one call of the model.")] = 1,
+    threads: Annotated[
+        int | None, typer.Option(metavar="N", min=1, help="Threads of torch.", show_default="torch's own")
+    ] = None,
+    device: Annotated[str, typer.Option(metavar="NAME", help="cpu, cuda, ...")] = "cpu",
+    dtype: Annotated[
+        Literal["float32", "bfloat16", "float16"] | None,
+        typer.Option(help="Data type of features and of the model.", show_default="float32; the model's own"),
+    ] = None,
+    clock: Annotated[
+        Literal["wall", "cpu"],
+        typer.Option(help="Compare wall time, or processor time, which other programs disturb less (--threads 1)."),
+    ] = "wall",
+    allocator: Annotated[
+        Literal["warm", "fresh"],
+        typer.Option(help="Keep freed memory, as a process that has run a model does (warm), or give it back (fresh)."),
+    ] = "warm",
+    rounds: Annotated[int, typer.Option(metavar="N", min=1, help="Time each entry at most so many times.")] = 25,
+    seconds: Annotated[
+        float,
+        typer.Option(metavar="S", min=0, help="Once an entry has taken this long, it stops after three rounds."),
+    ] = 10.0,
+    steps: Annotated[bool, typer.Option("--steps/--no-steps", help="Also time further tokens of generate.")] = True,
+    peers: Annotated[
+        bool, typer.Option("--peers/--no-peers", help="Also time other libraries, where installed.")
+    ] = True,
+    loop: Annotated[bool, typer.Option("--loop/--no-loop", help="Also time SCOPE's formula as a plain loop.")] = True,
+    reference: Annotated[
+        bool, typer.Option("--reference/--no-reference", help="Also time the cosine matrix of all tokens alone.")
+    ] = True,
+    quick: Annotated[
+        bool, typer.Option("--quick", help="At most five rounds, and two seconds for each entry.")
+    ] = False,
+    out_dir: Annotated[
+        Path | None,
+        typer.Option("--out", metavar="DIR", help="Write speed.json, speed.md and speed.png.", show_default=False),
+    ] = None,
+    json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
+) -> None:
+    """Time of selecting, its growth, of reading signals, and to the first token, beside references and ideals."""
+    chosen = _sections(sections, model)
+    sizes = numbers(tokens, "--tokens", (576,))
+    keeps = numbers(keep, "--keep", tuple(k for k in KEEPS if k <= max(sizes)) or (max(sizes),))
+    if clock == "cpu" and (threads or 0) != 1:
+        raise typer.BadParameter(
+            "processor time adds up over threads; give --threads 1 as well", param_hint="'--clock'"
+        )
+    _check_dir(out_dir)
+    state = state_of(ctx)
+    with working("loading torch"):
+        from scope_bench.speed import timing
+        from scope_bench.speed.machine import machine
+        from scope_bench.speed.select import Settings, cases, check_device, check_size, pruners
+        from scope_bench.speed.tables import head, lacks_numba, markdown, tables
+    where = check_device(device)
+    effort = timing.Effort(min(rounds, 5), min(seconds, 2.0)) if quick else timing.Effort(rounds, seconds)
+    settings = Settings(clock, effort, where, _dtype(dtype or "float32"), loop, peers, reference)
+    report: dict[str, Any] = {}
+    with timing.threads(threads), timing.allocator(allocator):
+        report |= {"clock": clock, "allocator": allocator, "machine": machine(where), "effort": vars(effort)}
+        if lacks_numba(report) and set(chosen) != {"capture"}:
+            note(NUMBA)
+        if {"select", "growth"} & set(chosen):
+            # everything is refused before anything is computed
+            plan = cases(sizes, keeps)
+            grown = [size for size in GROWTH if size <= max(sizes)] or [max(sizes)]
+            grown = sorted({*grown, max(sizes)}) if "growth" in chosen else []
+            plan = plan if "select" in chosen else []
+            most = max(*(size for size, _ in plan), *grown, 0)
+            names = split_commas(specs) or _recommended("tower", None, state)
+            check_size(most, settings, pruners(names, min(*keeps, most), state.registry).values())
+            if grown and len(names) > 1:
+                note(f"growth measures only the first of --specs: {names[0]}")
+            material = _material(most, width, photos, state)
+            report["features"] = material.about
+            report |= _bare(material, plan, grown, keeps, names, settings, state)
+        if set(NEED_MODEL) & set(chosen):
+            wanted = keeps if keep else [64]
+            names = split_commas(specs) or _recommended("model", model, state)
+            asked = question, batch, photos
+            report |= _modelled(chosen, state, model, names, wanted, asked, dtype, settings, steps)
+    made = tables(report)
+    if json:
+        show_json(report)
+    else:
+        lines = [textwrap.fill(line, 80) for line in head(report).splitlines()]
+        out().print("\n".join(lines) + "\n", markup=False, soft_wrap=True)
+        for table in made:
+            out().print(table.text() + "\n", markup=False, soft_wrap=True)
+    if out_dir is not None:
+        _write(report, markdown(report, made), out_dir)
+
+
+def _bare(
+    material: Material,
+    plan: list[tuple[int, int]],
+    grown: list[int],
+    keeps: list[int],
+    names: list[str],
+    settings: Settings,
+    state: State,
+) -> dict[str, Any]:
+    """The sections that need no model."""
+    from scope_bench.speed.baselines import missing_peers
+    from scope_bench.speed.growth import grow
+    from scope_bench.speed.select import select
+
+    found: dict[str, Any] = {}
+    if plan:
+        missing = missing_peers()
+        if settings.peers and settings.device.type == "cpu" and missing:
+            note(f"not installed, so not compared with: {', '.join(missing)}. pip install {' '.join(missing)}")
+        with bar("selecting") as progress:
+            found["select"] = select(material, plan, names, state.registry, settings, progress)
+    if grown:
+        with bar("growth") as progress:
+            found["growth"] = grow(material, grown, keeps, names[0], state.registry, settings, progress)
+    return found
+
+
+def _modelled(
+    chosen: list[str],
+    state: State,
+    model: str | None,
+    names: list[str],
+    keeps: list[int],
+    asked: tuple[str, int, Strings],
+    dtype: str | None,
+    settings: Settings,
+    steps: bool,
+) -> dict[str, Any]:
+    """The sections that need a model."""
+    entry = state.zoo("model", model).item
+    question, batch, photos = asked
+    images = [picture.image for picture in open_pictures(split_commas(photos))][:1] if photos else []
+    with loading(entry):
+        from scope_bench.speed.capture import capture
+        from scope_bench.speed.generate import generate
+        from scope_bench.speed.inputs import gradient
+        from scope_bench.speed.probes import Watched
+
+        where = settings.device
+        loaded = entry.load(**_loading(entry, where, dtype))
+        kind = None if dtype is None else _dtype(dtype)
+        watched = Watched.of(
+            loaded, state.registry, images or [gradient()], question, batch=batch, device=where, dtype=kind
+        )
+    if loaded.notes:
+        warn(f"{entry.name}: {loaded.notes}")
+    found: dict[str, Any] = {}
+    if "capture" in chosen:
+        with bar("capture") as progress:
+            found["capture"] = capture(watched, names, state.registry, settings.effort, settings.clock, progress)
+    if "generate" in chosen:
+        runs = [(name, keep) for name in names for keep in keeps]
+        with bar("first token") as progress:
+            found["generate"] = generate(
+                watched, runs, state.registry, settings.effort, progress, clock=settings.clock, steps=steps
+            )
+    return found
+
+
+def _loading(entry: ZooEntry, where: torch.device, dtype: str | None) -> dict[str, Any]:
+    """Options with which an entry's loader puts the model where it is to be, instead of moving it there later."""
+    takes = inspect.signature(import_target(entry.target, f"zoo entry '{entry.name}'", entry.requires)).parameters
+    wanted = {"dtype": dtype, **({} if where.type == "cpu" else {"device": str(where), "device_map": str(where)})}
+    return {name: value for name, value in wanted.items() if value is not None and name in takes}
+
+
+def _sections(given: Strings, model: str | None) -> list[str]:
+    names = split_commas(given)
+    for name in names:
+        if name not in SECTIONS:
+            raise typer.BadParameter(
+                f"there is no section '{name}'{did_you_mean(name, SECTIONS)}. Sections: {', '.join(SECTIONS)}",
+                param_hint="'SECTION'",
+            )
+    return names or [name for name in SECTIONS if model is not None or name not in NEED_MODEL]
+
+
+def _dtype(name: str) -> torch.dtype:
+    import torch
+
+    return getattr(torch, name)  # type: ignore[no-any-return]
+
+
+def _recommended(kind: str, name: str | None, state: State) -> list[str]:
+    """The recipe that a zoo entry begins with, without its budget."""
+    entry = state.zoo(kind, name).item
+    if not entry.recipe:
+        raise typer.BadParameter(f"'{entry.name}' recommends no recipe; name one", param_hint="'--specs'")
+    return [entry.recipe.rpartition("@")[0]]
+
+
+def _material(tokens: int, width: int, photos: Strings, state: State) -> Material:
+    from scope_bench.speed.inputs import of_photographs, smooth
+
+    if not photos:
+        return smooth(tokens, width)
+    images = [picture.image for picture in open_pictures(split_commas(photos))]
+    entry = state.zoo("tower", None).item
+    with loading(entry, f"encoding photographs by {entry.name}"):
+        return of_photographs(images, entry.load(), tokens, entry.name)
+
+
+def _check_dir(folder: Path | None) -> None:
+    if folder is None:
+        return
+    if importlib.util.find_spec("matplotlib") is None:
+        warn("matplotlib is not installed, so no speed.png is drawn: pip install matplotlib")
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise ZooError(f"folder '{folder}' cannot be made: {error.strerror or error}") from error
+
+
+def _write(report: dict[str, Any], text: str, folder: Path) -> None:
+    path = folder / "speed.json"
+    with writing(path):
+        path.write_text(json_module.dumps(report, indent=1) + "\n", encoding="utf-8")
+    path = folder / "speed.md"
+    with writing(path):
+        path.write_text(text, encoding="utf-8")
+    if importlib.util.find_spec("matplotlib") is not None:
+        from scope_bench.speed.plot import plot
+
+        plot(report, folder / "speed.png")
+        done(f"wrote {folder / 'speed.png'}")

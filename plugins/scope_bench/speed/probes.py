@@ -1,0 +1,168 @@
+"""Looking at one model from outside: how long its tower, its projector and its own ``generate`` take in a call."""
+
+from __future__ import annotations
+
+import functools
+import time
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+import torch
+
+from scope_bench.speed.timing import finish
+from scope_core.attach import replace_attribute, resolve
+from scope_core.errors import AdapterError, TaskError
+from scope_core.fitting import find_adapter
+from scope_core.pruner import Pruner
+
+if TYPE_CHECKING:
+    from PIL.Image import Image
+
+    from scope_core.interfaces import Declaration, LoadedModel
+    from scope_core.registry.registry import Registry
+
+PARTS = ("tower", "projector")
+
+
+@dataclass
+class Watched:
+    """A model whose parts are timed while it is called.
+
+    Attributes:
+        loaded: The model.
+        declaration: What its adapter says of it.
+        inputs: Arguments of ``generate`` for one call.
+        device: Where it is.
+        spent: Milliseconds of the latest call by part: ``tower``, ``projector``, ``features`` (both, and whatever the
+            model does to pack what they return) and ``generate``; of pruned calls also ``select`` (before the language
+            model) and ``inside`` (selecting inside it).
+        now: Seconds of the clock in use.
+    """
+
+    loaded: LoadedModel
+    declaration: Declaration
+    inputs: dict[str, Any]
+    device: torch.device
+    spent: dict[str, float] = field(default_factory=dict)
+    now: Callable[[], float] = time.perf_counter
+
+    @classmethod
+    def of(
+        cls,
+        loaded: LoadedModel,
+        registry: Registry,
+        images: list[Image],
+        question: str,
+        *,
+        batch: int = 1,
+        device: torch.device | None = None,
+        dtype: torch.dtype | None = None,
+    ) -> Watched:
+        """A model and one call of it: ``batch`` prompts, each about all images.
+
+        Raises:
+            AdapterError: no adapter serves it, or its adapter does not say where its tower and projector are.
+            TaskError: the model was given no prompt with the images.
+        """
+        pruner = Pruner({"budget": 1}, registry=registry)
+        declaration = find_adapter(loaded.model, pruner).check(loaded.model)
+        lacking = [part for part in PARTS if part not in declaration.modules]
+        if lacking:
+            raise AdapterError(
+                f"the adapter of {declaration.model} does not say where its {' and '.join(lacking)} is "
+                f"(`Declaration.modules`), so their share of a call cannot be told; choose another model"
+            )
+        if device is not None or dtype is not None:
+            loaded.model.to(device=device, dtype=dtype)
+        first = next(loaded.model.parameters())
+        made = {name: _placed(value, first, batch) for name, value in loaded.inputs(images, question).items()}
+        if "input_ids" not in made:
+            raise TaskError(f"{loaded.name} makes no input_ids of its prompts, so they cannot be shortened")
+        return cls(loaded, declaration, made, first.device)
+
+    @property
+    def model(self) -> Any:
+        """The model itself."""
+        return self.loaded.model
+
+    def module(self, part: str) -> Any:
+        """One of `PARTS`."""
+        return resolve(self.model, self.declaration.modules[part], what=self.declaration.model)
+
+    @contextmanager
+    def watching(self) -> Iterator[None]:
+        """Parts are timed inside; everything is undone on exit. A pruner has to be attached inside, not outside."""
+        with ExitStack() as undo:
+            for part in PARTS:
+                stack: list[float] = []
+                module = self.module(part)
+                undo.callback(module.register_forward_pre_hook(self._start(stack)).remove)
+                undo.callback(module.register_forward_hook(self._stop(part, stack), always_call=True).remove)
+            if self.declaration.encoder:
+                owner, _, name = self.declaration.encoder.rpartition(".")
+                home = resolve(self.model, owner, what=self.declaration.model) if owner else self.model
+                replace_attribute(home, name, self._timed("features", getattr(home, name)), undo)
+            replace_attribute(self.model, "generate", self._timed("generate", self.model.generate), undo)
+            yield
+
+    @contextmanager
+    def selecting(self, pruner: Pruner) -> Iterator[None]:
+        """Each stage's selection is timed inside, too."""
+        with ExitStack() as undo:
+            for stage in pruner.stages:
+                part = "select" if stage.decoder_layer is None else "inside"
+                replace_attribute(stage, "prune", self._timed(part, stage.prune), undo)
+            yield
+
+    def call(self, tokens: int, **inputs: Any) -> Any:
+        """``generate`` of so many new tokens, greedily; `spent` tells of it."""
+        self.spent.clear()
+        options = {"max_new_tokens": tokens, "min_new_tokens": tokens, "do_sample": False}
+        with torch.no_grad():
+            made = self.model.generate(**(inputs or self.inputs), **options)
+        self.spent.setdefault("features", sum(self.spent.get(part, 0.0) for part in PARTS))
+        return made
+
+    def texts(self, length: int) -> dict[str, Any]:
+        """Arguments for prompts of the same batch and ``length`` ids without an image: what a free selection leaves."""
+        ids = self.inputs["input_ids"]
+        word = ids[:, -1:]  # the end of the question, which is a word and no placeholder
+        made = word.expand(-1, length).contiguous()
+        return {"input_ids": made, "attention_mask": torch.ones_like(made)}
+
+    def _start(self, stack: list[float]) -> Callable[..., None]:
+        def start(*_: Any) -> None:
+            finish(self.device)
+            stack.append(self.now())
+
+        return start
+
+    def _stop(self, part: str, stack: list[float]) -> Callable[..., None]:
+        def stop(*_: Any) -> None:
+            finish(self.device)
+            self.spent[part] = self.spent.get(part, 0.0) + (self.now() - stack.pop()) * 1e3
+
+        return stop
+
+    def _timed(self, part: str, inner: Callable[..., Any]) -> Callable[..., Any]:
+        @functools.wraps(inner)  # hosts look at signatures
+        def timed(*args: Any, **kwargs: Any) -> Any:
+            finish(self.device)
+            start = self.now()
+            try:
+                return inner(*args, **kwargs)
+            finally:
+                finish(self.device)
+                self.spent[part] = self.spent.get(part, 0.0) + (self.now() - start) * 1e3
+
+        return timed
+
+
+def _placed(value: Any, like: torch.Tensor, batch: int) -> Any:
+    """An argument on the model's device, in its dtype, once for each prompt."""
+    if not isinstance(value, torch.Tensor):
+        return value
+    value = value.to(like.device, like.dtype if value.is_floating_point() else None)
+    return value.repeat(batch, *[1] * (value.dim() - 1)) if batch > 1 else value

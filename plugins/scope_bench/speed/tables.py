@@ -1,0 +1,270 @@
+"""The report as tables, each within 80 columns; columns in which nobody has anything are left out."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from typing import Any
+
+from scope_bench.accuracy.tables import Table
+from scope_bench.speed.growth import exponent, larger
+
+Report = dict[str, Any]
+CLOCKS = {"wall": "wall time", "cpu": "processor time"}
+ALLOCATORS = {"warm": "freed memory is kept", "fresh": "freed memory goes back to the system"}
+NOTHING = "-"
+
+
+def tables(report: Report) -> list[Table]:
+    """All tables of a report, in the order of its sections."""
+    made = [selected(case, report["clock"]) for case in report.get("select", ())]
+    if made:
+        given = any(row["role"] == "engine" for case in report["select"] for row in case["rows"])
+        legend = _selected_legend({name for table in made for name in table.columns}, given)
+        made[-1] = replace(made[-1], note=legend)
+    made += growth(report["growth"], report["clock"]) if "growth" in report else []
+    made += [captured(report["capture"])] if "capture" in report else []
+    made += generated(report["generate"]) if "generate" in report else []
+    return made
+
+
+def head(report: Report) -> str:
+    """What it was measured on, in a few lines."""
+    facts = report["machine"]
+    versions = ", ".join(f"{name} {version}" for name, version in facts["versions"].items())
+    where = facts["accelerator"] or f"{facts['processor']}, {facts['cores']} cores"
+    load = "" if facts["load"] is None else f" (load average when it began: {facts['load']:.1f})"
+    threads = f"{facts['threads']} thread" + "s" * (facts["threads"] != 1)
+    return (
+        f"{where}{load}; torch with {threads} on {facts['device']}; {CLOCKS[report['clock']]}; "
+        f"{ALLOCATORS[report['allocator']]} (--allocator {report['allocator']})\n"
+        f"{versions}{', without numba' if lacks_numba(report) else ''}"
+    )
+
+
+def lacks_numba(report: Report) -> bool:
+    """Whether compiled ways on the CPU could not take part."""
+    return report["machine"]["device"] == "cpu" and "numba" not in report["machine"]["versions"]
+
+
+def selected(case: Mapping[str, Any], clock: str) -> Table:
+    """One size and budget: everybody's time, and how it compares."""
+    key = f"{clock}_ms"
+    rows = [
+        (
+            row["name"],
+            number(row[key]["median"]),
+            _quartiles(row[key]),
+            _times(row["of_floor"]),
+            _times(row["faster_than_loop"]),
+            _times(row["engine_is_faster"]),
+            NOTHING if row["same_picks"] is None else f"{row['same_picks']}",
+        )
+        for row in case["rows"]
+    ]
+    title = f"Selecting {case['keep']} of {case['tokens']} tokens of width {case['width']}"
+    return _filled(title, ("", "ms", "quartiles", "of ref", "vs loop", "vs peer", "same"), rows)
+
+
+def _selected_legend(columns: set[str], given: bool) -> str:
+    peers, loop = "vs peer" in columns, "vs loop" in columns
+    told = []
+    if "of ref" in columns:
+        told.append(
+            "of ref: time over that of the reference, the cosine matrix of all tokens alone; a selection that computes "
+            "half of that symmetric matrix and mirrors it can take less."
+        )
+    if given:
+        told.append(
+            "matrix given: the engine, greedy by coverage alone on a ready matrix, without saliency; not a whole "
+            "selection."
+        )
+    if loop:
+        told.append("vs loop: how many times faster than the plain loop.")
+    if peers:
+        told.append("vs peer: how many times faster the engine is than this library, both with the matrix given.")
+    if "same" in columns and loop:
+        told.append(f"same: picks in common with the plain loop{' (peers: with the engine)' * peers}, in order.")
+    elif "same" in columns:
+        told.append("same: picks that a peer has in common with the engine, in order.")
+    if "same" in columns and peers:
+        told.append("A peer may have fewer: it settles ties its own way and adds float32 numbers in its own order.")
+    return " ".join(told)
+
+
+def growth(grown: Mapping[str, Any], clock: str) -> list[Table]:
+    """Both curves."""
+    key = f"{clock}_ms"
+    over, floor, budget = grown["over_tokens"], grown["floor"], grown["over_keep"]
+    rows = [
+        (str(one["tokens"]), number(one[key]["median"]), number(two[key]["median"]) if two else NOTHING)
+        for one, two in zip(over["points"], floor["points"] if floor else [None] * len(over["points"]), strict=True)
+    ]
+    fits = {"time": fitted(over, "tokens", clock)}
+    if floor:
+        fits["the matrix alone"] = fitted(floor, "tokens", clock)
+    by_keep = [(str(one["keep"]), number(one[key]["median"]), _quartiles(one[key])) for one in budget["points"]]
+    return [
+        _filled(
+            f"{grown['spec']}: {over['keep']} of N tokens",
+            ("N", "ms", floor["name"] if floor else ""),
+            rows,
+            note=_fits(fits),
+        ),
+        Table(
+            f"{grown['spec']}: K of {budget['tokens']} tokens",
+            ("K", "ms", "quartiles"),
+            tuple(by_keep),
+            _fits({"time": fitted(budget, "keep", clock)}),
+        ),
+    ]
+
+
+def fitted(curve: Mapping[str, Any], axis: str, clock: str) -> str:
+    """``"over all: N^1.27; from N = 1152: N^1.98"``: where sizes are small, what does not grow hides what does.
+
+    Empty where there is one size only.
+    """
+    letter = "N" if axis == "tokens" else "K"
+    sizes = [point[axis] for point in curve["points"]]
+    times = [point[f"{clock}_ms"]["median"] for point in curve["points"]]
+    power, upper = exponent(sizes, times), larger(sizes, times)
+    told = [] if power is None else [f"over all: {letter}^{power:.2f}"]
+    told += [] if upper is None else [f"from {letter} = {upper['from']}: {letter}^{upper['exponent']:.2f}"]
+    return "; ".join(told)
+
+
+def _fits(found: Mapping[str, str]) -> str:
+    """What was fitted to what, where anything was."""
+    return " ".join(f"Fitted to {name}, {fit}." for name, fit in found.items() if fit)
+
+
+def captured(capture: Mapping[str, Any]) -> Table:
+    """The tower, with and without reading signals."""
+    rows = [
+        (
+            row["name"],
+            number(row["tower_ms"]["median"]),
+            NOTHING if row["captured"] is None else number(row["read_ms"]["median"]),
+            f"{100 * row['of_plain']:.1f}%",
+            NOTHING if row["captured"] is None else f"{100 * row['captured']:.2f}%",
+        )
+        for row in capture["rows"]
+    ]
+    meanings = {
+        "of plain": "Pruned calls skip the tower's layers that nobody reads. of plain: tower and reading over the "
+        "tower as the model calls it.",
+        "capture": "capture: reading alone, likewise.",
+    }
+    columns = ("", "tower ms", "read ms", "of plain", "capture")
+    return _filled(f"Reading signals in the tower of {capture['model']}", columns, rows, meanings)
+
+
+def generated(made: Mapping[str, Any]) -> list[Table]:
+    """Time to the first token, and what it is made of."""
+    rows, parts = [], []
+    for row in made["rows"]:
+        pruned = "reached" in row
+        rows.append(
+            (
+                row["name"],
+                str(row["prompt"]),
+                number(row["first_ms"]["median"]),
+                number(row["ideal_ms"]) if pruned else NOTHING,
+                f"{row['speedup']:.2f}x" if pruned else NOTHING,
+                f"{100 * row['reached']:.1f}%" if pruned else NOTHING,
+                f"{row['kv_bytes'] / 2**20:.1f}",
+                NOTHING if row["step_ms"] is None else number(row["step_ms"]),
+            )
+        )
+        share = f"{100 * row['own_share']:.2f}%" if pruned else NOTHING
+        parts.append((row["name"], *(_ms(part) for part in made_of(row).values()), share))
+    about = f"{made['model']}, {made['parameters'] / 1e6:.0f}M parameters in {made['dtype']}, batch {made['batch']}"
+    first = {
+        "ideal": "ideal: the model's own tower and projector, and a text as long as the pruned prompt: selection free.",
+        "of ideal": "of ideal: share of the ideal speed-up that is reached.",
+        "step ms": "step ms: each further token.",
+    }
+    columns = ("", "prompt", "first ms", "ideal", "faster", "of ideal", "KV MiB", "step ms")
+    packed = any(made_of(row)["pack"] is not None for row in made["rows"])
+    inner = {
+        "pack": "pack: what the model itself does around tower and projector, such as laying out tiles.",
+        "LLM": "LLM: the rest of the model's own generate.",
+        "own": f"own: all else that a pruned call does{'' if packed else ', the packing of features included'}; hooks "
+        "inside the tower count as tower, reading signals as select, and attaching, done once before, nowhere.",
+        "of LLM": "of LLM: own over the model's own generate.",
+    }
+    adding = "Each number is a median, so that columns add up to the first token's time only about."
+    return [
+        _filled(f"Time to the first token: {about}", columns, rows, first, _sentence(made["notes"])),
+        _filled(f"What it is made of, ms: {made['model']}", ("", *PARTS, "of LLM"), parts, inner, adding),
+    ]
+
+
+PARTS = ("tower", "project", "pack", "select", "LLM", "own")
+
+
+def made_of(row: Mapping[str, Any]) -> dict[str, float | None]:
+    """Medians of everything that a call is made of, by `PARTS`; what it has no part in, or nobody told, is None."""
+    told = {name: row[f"{name}_ms"]["median"] for name in ("tower", "projector", "features", "generate")}
+    pruned = "reached" in row
+    if "pack_ms" in row:
+        pack = None if row["pack_ms"] is None else row["pack_ms"]["median"]
+    else:  # older reports
+        pack = told["features"] - told["tower"] - told["projector"]
+    rest = told["generate"] - (0.0 if pruned else told["features"])
+    return {
+        "tower": told["tower"],
+        "project": told["projector"],
+        "pack": pack,
+        "select": row["select_ms"]["median"] if pruned else None,
+        "LLM": row["llm_ms"]["median"] if "llm_ms" in row else rest,
+        "own": row["own_ms"]["median"] if pruned else None,
+    }
+
+
+def number(value: float) -> str:
+    """Three significant digits, two below 1, without an exponent."""
+    if value < 0:
+        return f"-{number(-value)}"
+    if value >= 100:
+        return f"{value:.0f}"
+    if value >= 1 or value == 0:
+        return f"{value:.1f}" if value >= 10 else f"{value:.2f}"
+    return f"{value:.{1 - math.floor(math.log10(value))}f}"
+
+
+def _ms(value: float | None) -> str:
+    return NOTHING if value is None else number(value)
+
+
+def _times(value: float | None) -> str:
+    return NOTHING if value is None else f"{number(value)}x"
+
+
+def _sentence(text: str) -> str:
+    return f"{text[:1].upper()}{text[1:].rstrip('.')}." if text else ""
+
+
+def _quartiles(spread: Mapping[str, float]) -> str:
+    return f"{number(spread['low'])}-{number(spread['high'])}"
+
+
+def _filled(
+    title: str,
+    columns: Sequence[str],
+    rows: Sequence[Sequence[str]],
+    meanings: Mapping[str, str] | None = None,
+    note: str = "",
+) -> Table:
+    """A table without the columns in which nobody has anything, and without what would explain them."""
+    there = [k for k in range(len(columns)) if k == 0 or any(row[k] != NOTHING for row in rows)]
+    kept = tuple(columns[k] for k in there)
+    told = [text for name, text in (meanings or {}).items() if name in kept]
+    return Table(title, kept, tuple(tuple(row[k] for k in there) for row in rows), " ".join([*told, note]).strip())
+
+
+def markdown(report: Report, made: Sequence[Table]) -> str:
+    """The head and all tables as Markdown."""
+    return "\n\n".join([head(report).replace("\n", "; "), *(table.markdown() for table in made)]) + "\n"

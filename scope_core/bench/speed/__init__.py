@@ -1,6 +1,0 @@
-"""Measuring what pruning costs and saves: everything side by side in one process, ratios of medians, spread, machine.
-
-Sections: `selecting` (picks from bare tensors, beside a reference, a plain loop and other libraries), `growing` (the
-same over sizes), `capturing` (signals read while the tower runs) and `generating` (time to the first token). Nothing
-here knows a model or a part; times are never compared with a bound, only reported.
-"""

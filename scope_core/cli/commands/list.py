@@ -1,0 +1,86 @@
+"""``scope list``: every part, recipe, adapter, zoo entry and command of a plugin, by kind."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any
+
+import typer
+from rich.console import Group, RenderableType
+from rich.text import Text
+
+from scope_core.cli.output import note, out, show_json, table, warn
+from scope_core.cli.packages import missing_packages
+from scope_core.cli.state import state_of
+from scope_core.registry.kinds import HOME, KINDS, Kind, kind_named
+from scope_core.registry.registry import Record, Registry
+
+NAMES = 24
+"""Narrowest column of names, so that the blocks of different kinds line up."""
+
+
+def list_parts(
+    ctx: typer.Context,
+    kind: Annotated[
+        str | None, typer.Argument(metavar="KIND", help="Only this kind, e.g. saliency or recipe.", show_default=False)
+    ] = None,
+    json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
+) -> None:
+    """List what is installed: parts, recipes, adapters, models and towers, commands of plugins."""
+    registry = state_of(ctx).registry
+    kinds = KINDS if kind is None else (kind_named(kind),)
+    if json:
+        show_json([describe(record) for wanted in kinds for record in registry.records(wanted.name)])
+        return
+    filled = [wanted for wanted in kinds if registry.records(wanted.name)]
+    if filled:
+        out().print(_table(filled, registry))
+    empty = [wanted.name for wanted in kinds if wanted not in filled]
+    if empty:
+        note(f"nothing is installed of kind: {', '.join(empty)}")
+    for other, name, clash in registry.conflicts():
+        warn(f"{other} '{name}' is given by {len(clash)} distributions and left out here; see `scope doctor`")
+
+
+def describe(record: Record) -> dict[str, Any]:
+    """A registered item as plain data."""
+    return {
+        "kind": record.kind.name,
+        "name": record.name,
+        "summary": record.item.summary,
+        "paper": record.item.paper,
+        "default": bool(getattr(record.item, "default", False)),
+        "missing": missing_packages(record.item.requires),
+        "origin": {
+            "distribution": record.origin.distribution,
+            "version": record.origin.version,
+            "entry_point": record.origin.entry_point,
+            "module": record.origin.module,
+        },
+    }
+
+
+def origin_of(record: Record) -> str:
+    """``"distribution version"``, or the file of a plugin that is not packaged."""
+    return str(record.origin) if record.origin.version else record.origin.entry_point
+
+
+def _table(kinds: list[Kind], registry: Registry) -> RenderableType:
+    """A heading and a block of rows per kind; under each summary its paper, and its origin unless that is home."""
+    blocks: list[RenderableType] = []
+    homes = set()
+    for kind in kinds:
+        blocks.append(Text(f"{kind.name}  ", style="bold cyan") + Text(kind.about, style="italic cyan"))
+        block = table([("", {"no_wrap": True, "min_width": NAMES}), ""], [], show_header=False, box=None)
+        for record in registry.records(kind.name):
+            mark = " *" if getattr(record.item, "default", False) else ""
+            home = record.origin.distribution == HOME
+            homes |= {origin_of(record)} if home else set()
+            below = filter(None, [record.item.paper, "" if home else f"from {origin_of(record)}"])
+            lines = [Text(record.item.summary), *([Text(text, style="dim")] if (text := ";  ".join(below)) else [])]
+            if missing := missing_packages(record.item.requires):
+                lines.append(Text(f"cannot be used yet: pip install {' '.join(missing)}", style="yellow"))
+            block.add_row(Text("  " + record.name) + Text(mark, style="bold green"), Group(*lines))
+        blocks += [block, Text()]
+    legend = "* used where nothing else is named    `scope show NAME` tells more"
+    legend += f"\nfrom {', '.join(homes)} where nothing else is said" if homes else ""
+    return Group(*blocks, Text(legend, style="dim"))

@@ -1,0 +1,183 @@
+"""``scope new``: packages to begin with, written from ``templates/``."""
+
+from __future__ import annotations
+
+import builtins
+import importlib.util
+import keyword
+import re
+from importlib import resources
+from pathlib import Path
+from string import Template
+from typing import Annotated
+
+import typer
+from rich.text import Text
+
+import scope_core
+from scope_core.cli.output import out, show_json, writing
+from scope_core.cli.shell import ScopeGroup, examples
+from scope_core.cli.state import state_of
+from scope_core.errors import did_you_mean, listed
+from scope_core.registry.kinds import KINDS, Kind
+from scope_core.registry.registry import Registry
+
+app = typer.Typer(
+    cls=ScopeGroup,
+    rich_markup_mode="rich",
+    add_completion=False,
+    no_args_is_help=True,
+    help="Write a package to begin with.",
+)
+
+TAKEN = {*scope_core.__all__, *vars(builtins), "Annotated", "Field", "Literal", "Sequence", "State", "Tensor"}
+"""Names that the templates' files use, or could."""
+WORD = re.compile(r"[a-z][a-z0-9_]*")
+USAGE = {
+    "recipe": "recipe: {name}\nbudget: 64",
+    "selector": "selector: {{name: {name}, choices: [{selector}]}}\nbudget: 64",
+    "budget": "budget: {{name: {name}}}",
+    "constraint": "constraints: [{name}]\nbudget: 64",
+    "position": "positions: {name}\nbudget: 64",
+}
+"""How a spec names the part, for kinds whose slot is not simply called as they are."""
+
+
+@app.callback()
+def new() -> None:
+    """Write a package to begin with."""
+
+
+@app.command(
+    epilog=examples(
+        "scope new plugin acme.peak",
+        "scope new plugin lab.saturated --kind coverage",
+        "scope new plugin team.x --json",
+    )
+)
+def plugin(
+    ctx: typer.Context,
+    name: Annotated[
+        str, typer.Argument(metavar="NAME", help="The part's name, VENDOR.PART in lower case, e.g. acme.peak.")
+    ],
+    kind: Annotated[
+        str, typer.Option(metavar="KIND", help="Kind of part; a saliency source if left out.")
+    ] = "saliency",
+    out_dir: Annotated[
+        Path, typer.Option("--out", metavar="FOLDER", help="Where the package's folder is made.", show_default="here")
+    ] = Path(),
+    json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
+) -> None:
+    """Write an installable package with one part, its test by the conformance kit, and a README."""
+    wanted = _kind(kind)
+    vendor, part = _words(name)
+    folder = out_dir / f"scope-{vendor.replace('_', '-')}"
+    if not out_dir.is_dir():
+        raise typer.BadParameter(f"folder '{out_dir}' does not exist; make it first", param_hint="'--out'")
+    if folder.exists():
+        raise typer.BadParameter(
+            f"'{folder}' is there already, and nothing is overwritten; add the part to it by hand, or give another "
+            f"--out or vendor",
+            param_hint="'NAME'",
+        )
+    files = rendered(wanted, name, vendor, part, state_of(ctx).registry)
+    with writing(folder):
+        for path, text in files.items():
+            (folder / path).parent.mkdir(parents=True, exist_ok=True)
+            (folder / path).write_text(text, encoding="utf-8")
+    commands = [f"pip install -e '{folder}[test]'", f"scope list {wanted.name}", f"pytest '{folder}'"]
+    if json:
+        show_json({"folder": str(folder), "files": list(files), "next": commands})
+        return
+    for path in files:
+        out().print(Text(f"  {folder / path}"), soft_wrap=True)
+    out().print(Text("next:", style="bold"))
+    for command in commands:
+        out().print(Text("  $ ", style="cyan") + Text(command), soft_wrap=True)
+
+
+def offered() -> dict[str, Kind]:
+    """The kinds that have a template."""
+    return {kind.name: kind for kind in KINDS if _template(f"part_{kind.name}.py") is not None}
+
+
+def rendered(kind: Kind, name: str, vendor: str, part: str, registry: Registry) -> dict[str, str]:
+    """``{path in the package's folder: text}``."""
+    summary = f"an example of a {kind.noun}, to be replaced"
+    defaults = {k.name: found.name for k in KINDS if (found := registry.default(k.name)) is not None}
+    slots = ("saliency", "similarity", "coverage", "combiner")
+    module, usage = f"scope_{vendor}", USAGE.get(kind.name, kind.name + ": {name}\nbudget: 64")
+    words = {
+        "name": name,
+        "vendor": vendor,
+        "part": part,
+        "module": module,
+        "distribution": f"scope-{vendor.replace('_', '-')}",
+        "cls": _class(part),
+        "kind": kind.name,
+        "noun": kind.noun,
+        "hook": kind.hook,
+        "summary": summary,
+        "summary_cap": summary.capitalize(),
+        "about": f"A {kind.noun}",
+        "version": scope_core.__version__,
+        "slots": "\n".join(f'        "{slot}": "{defaults[slot]}",' for slot in slots if slot in defaults),
+        "usage": usage.format(name=name, selector=defaults.get("selector", "")),
+    }
+    special = f"_{kind.name}" if not kind.base else ""
+    sources = {
+        "pyproject.toml": "pyproject.toml",
+        "README.md": "README.md",
+        ".gitignore": "gitignore",
+        f"src/{module}/__init__.py": f"init{special}.py",
+        f"src/{module}/{part}.py": f"part_{kind.name}.py",
+        f"tests/test_{part}.py": f"test{special}.py",
+    }
+    return {path: Template(_template(source) or "").substitute(words) for path, source in sources.items()}
+
+
+def _class(part: str) -> str:
+    return "".join(word.capitalize() for word in part.split("_"))
+
+
+def _template(name: str) -> str | None:
+    file = resources.files(__package__).joinpath("templates").joinpath("plugin").joinpath(f"{name}.txt")
+    return file.read_text(encoding="utf-8") if file.is_file() else None
+
+
+def _kind(kind: str) -> Kind:
+    known = offered()
+    if kind not in known:
+        raise typer.BadParameter(
+            f"there is no template for '{kind}'{did_you_mean(kind, known)}. Kinds: {listed(known)}. For others "
+            f"the hooks reference in the documentation has a complete example each",
+            param_hint="'--kind'",
+        )
+    return known[kind]
+
+
+def _words(name: str) -> tuple[str, str]:
+    """Vendor and part of a name that can be that of a module, a class and a distribution."""
+    vendor, dot, part = name.partition(".")
+    near = re.sub(r"[^a-z0-9_.]+", "_", name.lower()).strip("_.")
+    first, _, rest = near.partition(".")
+    near = f"{first}.{rest.replace('.', '_')}" if rest else f"acme.{first or 'peak'}"
+    for word in (vendor, part):
+        if not dot or not WORD.fullmatch(word) or word.endswith("_") or "__" in word:
+            raise typer.BadParameter(
+                f"'{name}' is no name for a part: give VENDOR.PART, each of a-z, 0-9 and single _, beginning with a "
+                f"letter, e.g. {near}",
+                param_hint="'NAME'",
+            )
+    if keyword.iskeyword(part) or {_class(part), f"{_class(part)}Spec"} & TAKEN:
+        raise typer.BadParameter(
+            f"'{part}' cannot be a module with a class '{_class(part)}' in it: Python or scope-core has one of "
+            f"that name; say more, e.g. {vendor}.my_{part}",
+            param_hint="'NAME'",
+        )
+    if importlib.util.find_spec(f"scope_{vendor}") is not None:
+        raise typer.BadParameter(
+            f"a module 'scope_{vendor}' is installed already; add the part to it by hand, or take another vendor",
+            param_hint="'NAME'",
+        )
+    return vendor, part

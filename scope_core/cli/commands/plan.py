@@ -1,0 +1,238 @@
+"""``scope plan``: how many tokens are kept, before any tensor exists."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from dataclasses import replace
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+from rich.console import Group
+from rich.text import Text
+
+from scope_core.cli.output import loading, note, out, percent, show_json, table, warn, working
+from scope_core.cli.shell import split_commas
+from scope_core.cli.state import state_of
+from scope_core.errors import ScopeError, ZooError
+
+if TYPE_CHECKING:
+    from scope_core.pruner import Pruner
+    from scope_core.registry.entries import ZooEntry
+    from scope_core.structures.layout import Group as TokenGroup
+    from scope_core.structures.layout import Plan
+
+
+def plan(
+    ctx: typer.Context,
+    spec: Annotated[str, typer.Argument(metavar="SPEC", help="A recipe, RECIPE@64, RECIPE@25%, or a spec file.")],
+    tokens: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--tokens",
+            "--tiles",
+            metavar="N,N",
+            show_default=False,
+            help="Tokens of each image, e.g. 576,576; an image's tiles with plus signs, e.g. 576+576+576.",
+        ),
+    ] = None,
+    model: Annotated[
+        str | None,
+        typer.Option(metavar="NAME", help="A zoo model that says how many tokens pictures become.", show_default=False),
+    ] = None,
+    size: Annotated[
+        list[str] | None,
+        typer.Option(metavar="HxW", help="With --model: HEIGHTxWIDTH of each picture in pixels.", show_default=False),
+    ] = None,
+    json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
+) -> None:
+    """Say exactly how many tokens will be kept, from shapes alone, and what memory selecting them takes."""
+    counts = [_tiles(text) for text in split_commas(tokens)]
+    sizes = [_size(text) for text in split_commas(size)]
+    state = state_of(ctx)
+    entry = None if model is None else state.zoo("model", model).item
+    if counts and (sizes or entry):
+        raise typer.BadParameter("give --tokens, or --model and --size, not both", param_hint="'--tokens'")
+    if sizes and not entry:
+        raise typer.BadParameter("also needs --model NAME; `scope models` lists them", param_hint="'--size'")
+    if entry and not sizes:
+        raise typer.BadParameter("also needs --size HEIGHTxWIDTH, e.g. 480x640", param_hint="'--model'")
+    if not counts and not entry:
+        raise typer.BadParameter("give --tokens N, e.g. 576; or --model and --size", param_hint="'--tokens'")
+    with working("planning"):
+        from scope_core.pruner import Pruner
+        from scope_core.structures.layout import Layout
+
+        pruner = Pruner(spec, registry=state.registry)
+    made = pruner.plan(sizes, model=_model(entry)) if entry else pruner.plan(Layout.of(counts))
+    check(pruner, made)
+    facts = facts_of(made, pruner.label) | _room(pruner, made)
+    for number, stage in enumerate(facts["later"], 1):
+        stage |= _room(pruner.stages[number], made.later[number - 1])
+    if json:
+        show_json(facts)
+    else:
+        _print(facts)
+
+
+def check(pruner: Pruner, made: Plan, free: int | None = None) -> None:
+    """Refuse what selecting would refuse, as far as the spec, sizes, and what is free tell.
+
+    Raises:
+        ScopeError: why it would be refused.
+    """
+    import torch
+
+    for stage, plan in zip(pruner.stages, (made, *made.later), strict=False):
+        if plan is made or made.exact:  # else sizes are upper bounds
+            stage.parts["selector"].check(_sizes(plan), torch.finfo(stage.dtype or torch.float32).bits // 8, free)
+
+
+def _sizes(made: Plan) -> list[int]:
+    return [sum(span.tokens for span in group) for group in made.groups]
+
+
+def _room(pruner: Pruner, made: Plan) -> dict[str, Any]:
+    """What memory is allowed, what blocks take, and why this machine would refuse, if it would."""
+    from scope_core import memory
+    from scope_core.blocks import blocks_bytes
+
+    most = max(_sizes(made), default=0)
+    fixed = blocks_bytes(most, 0)
+    facts: dict[str, Any] = {"limit": pruner.parts["selector"].limit, "blocks": None, "refused": None}
+    if made.in_blocks:
+        facts["blocks"] = {"tokens": most, "fixed": fixed, "per_width": blocks_bytes(most, 1) - fixed}
+    try:
+        check(pruner, replace(made, later=()), memory.free_memory())
+    except ScopeError as error:
+        facts["refused"] = str(error)
+    return facts
+
+
+def _model(entry: ZooEntry) -> Any:
+    """The zoo entry's model.
+
+    Raises:
+        ZooError: its weights cannot be had; says what needs none.
+    """
+    try:
+        with loading(entry):
+            return entry.load().model
+    except ZooError as error:
+        raise ZooError(f"{error}. Counts of tokens need no model: give e.g. --tokens 576") from error
+
+
+def facts_of(made: Plan, label: str) -> dict[str, Any]:
+    """A plan as plain data. An image's count is None where images share a budget."""
+    from scope_core.errors import BudgetError
+
+    kept: Sequence[int | None]
+    try:
+        kept = made.images
+    except BudgetError:
+        kept = [None] * len(made.layout.images)
+    total = sum(image.tokens for image in made.layout.images)
+    return {
+        "spec": label,
+        "exact": made.exact,
+        "tokens": total,
+        "kept": made.total,
+        "keep_ratio": made.total / total if total else 0.0,
+        "memory": made.memory,
+        "in_blocks": made.in_blocks,
+        "images": [
+            {"tokens": image.tokens, "tiles": list(image.tiles), "separators": image.separators, "kept": count}
+            for image, count in zip(made.layout.images, kept, strict=True)
+        ],
+        "groups": [
+            {"spans": [{"image": s.image, "start": s.start, "stop": s.stop} for s in group], **_amounts(group, count)}
+            for group, count in zip(made.groups, made.counts, strict=True)
+        ],
+        "later": [facts_of(after, f"then, at {after.layout.schedule[after.layout.stage]}") for after in made.later],
+    }
+
+
+def _amounts(group: TokenGroup, count: int) -> dict[str, Any]:
+    tokens = sum(span.tokens for span in group)
+    return {"tokens": tokens, "kept": count, "keep_ratio": count / tokens if tokens else 0.0}
+
+
+def _print(facts: dict[str, Any]) -> None:
+    right = {"justify": "right"}
+    rows = [
+        (
+            str(number),
+            _where(group["spans"], facts["images"]),
+            str(group["tokens"]),
+            str(group["kept"]),
+            percent(group["keep_ratio"]),
+        )
+        for number, group in enumerate(facts["groups"])
+    ]
+    made = table(
+        ["group", "tokens of", ("tokens", right), ("kept", right), ("kept/tokens", right)], rows, show_footer=True
+    )
+    footer = ("total", "", str(facts["tokens"]), str(facts["kept"]), percent(facts["keep_ratio"]))
+    for column, text in zip(made.columns, footer, strict=True):
+        column.footer = Text(text, style="bold")
+    blocks: list[Any] = [Text(facts["spec"], style="bold cyan"), made]
+    if len(facts["groups"]) > len(facts["images"]):
+        per_image = ", ".join(f"image {n}: {i['tokens']} to {i['kept']}" for n, i in enumerate(facts["images"]))
+        blocks.append(Text(per_image))
+    out().print(Group(*blocks))
+    _say_memory(facts)
+    for after in facts["later"]:
+        _print(after)
+    if not facts["exact"]:
+        note("this budget adapts to what the images show: the counts are upper bounds")
+
+
+def _say_memory(facts: dict[str, Any]) -> None:
+    from scope_core.memory import gibibytes, said
+
+    blocks, limit = facts["blocks"], facts["limit"]
+    taken = allowed = ""
+    if blocks:
+        taken = f"{said(blocks['fixed'])}, and {said(1000 * blocks['per_width'])} for each 1000 numbers of a vector"
+    if limit is not None:
+        allowed = f"; `memory: {gibibytes(limit)}` allows {said(limit)}"
+    if blocks and not facts["memory"]:
+        note(f"similarities are computed in blocks: their matrix is never made. On the CPU that takes {taken}{allowed}")
+    elif facts["memory"] >= 1e8:
+        without = f"; where there is no room for that, in blocks, without their matrix: {taken}" if blocks else ""
+        note(f"similarities take {said(facts['memory'])} while selecting{without}{allowed}")
+    if facts["refused"]:
+        warn(f"`select` will refuse this on this machine as it is now: {facts['refused']}")
+
+
+def _where(spans: list[dict[str, int]], images: list[dict[str, Any]]) -> str:
+    """In words: ``image 0``, ``image 0, tile 1``, ``images 0, 1 together`` or token numbers."""
+    owners = sorted({span["image"] for span in spans})
+    if len(owners) > 1:
+        return f"images {', '.join(map(str, owners))} together"
+    if len(spans) != 1:
+        return f"image {owners[0]}, {len(spans)} spans" if owners else "nothing"
+    place, tiles = (spans[0]["start"], spans[0]["stop"]), images[owners[0]]["tiles"]
+    if place == (0, sum(tiles)):
+        return f"image {owners[0]}" + (f", all {len(tiles)} tiles" if len(tiles) > 1 else "")
+    for number in range(len(tiles)):
+        if place == (sum(tiles[:number]), sum(tiles[: number + 1])):
+            return f"image {owners[0]}, tile {number}"
+    return f"image {owners[0]}, tokens {place[0]} to {place[1] - 1}"
+
+
+def _tiles(text: str) -> list[int]:
+    if not re.fullmatch(r"\d+(\+\d+)*", text):
+        raise typer.BadParameter(
+            f"'{text}' is no number of tokens; write 576, or 576+576 for tiles", param_hint="'--tokens'"
+        )
+    return [int(part) for part in text.split("+")]
+
+
+def _size(text: str) -> tuple[int, int]:
+    match = re.fullmatch(r"(\d+)[xX](\d+)", text)
+    if match is None or 0 in (int(match[1]), int(match[2])):
+        raise typer.BadParameter(
+            f"'{text}' is no size; write HEIGHTxWIDTH in pixels, e.g. 336x672", param_hint="'--size'"
+        )
+    return int(match[1]), int(match[2])

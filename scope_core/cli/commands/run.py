@@ -1,0 +1,198 @@
+"""``scope run``: a full model, baseline beside pruned."""
+
+from __future__ import annotations
+
+import statistics
+import time
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+from rich.console import Group
+from rich.text import Text
+
+from scope_core.cli.commands.select import IMAGES, KEEP, ORDER, OUT, SPEC
+from scope_core.cli.output import check_out, loading, note, out, percent, show_json, table, warn, working
+from scope_core.cli.overlay import SUFFIXES, save
+from scope_core.cli.panels import picture_of
+from scope_core.cli.photos import open_pictures
+from scope_core.cli.selections import Contestant, Outcome, saliency_of
+from scope_core.cli.state import starting_spec, state_of
+from scope_core.errors import AdapterError
+from scope_core.structures.receipt import THETAS
+
+if TYPE_CHECKING:
+    from scope_core.interfaces import LoadedModel
+    from scope_core.pruner import Pruner
+    from scope_core.structures.receipt import Receipt
+    from scope_core.structures.selection import Selection
+
+RUNS, SECONDS = 3, 5.0
+"""Each way of answering is timed this often, unless that takes longer."""
+
+
+@dataclass(frozen=True)
+class Answer:
+    """An answer, what it was made from, and how long it took (medians of ``runs`` calls of ``generate``)."""
+
+    text: str
+    new_tokens: int
+    prompt_tokens: int
+    visual_tokens: int
+    first_token_ms: float
+    total_ms: float
+    runs: int
+
+
+class Stopwatch:
+    """A streamer that notes when the first token came; generate() hands it the prompt before that."""
+
+    def __init__(self) -> None:
+        self.calls: list[float] = []
+        self.start = time.perf_counter()
+
+    def put(self, value: Any) -> None:
+        """Called with the prompt, then with each new token."""
+        self.calls.append(time.perf_counter())
+
+    def end(self) -> None:
+        """Called after the last token."""
+
+    @property
+    def first_ms(self) -> float:
+        """Milliseconds until the first new token; NaN where there was none."""
+        return (self.calls[1] - self.start) * 1e3 if len(self.calls) > 1 else float("nan")
+
+
+def run(
+    ctx: typer.Context,
+    images: Annotated[list[str], IMAGES],
+    question: Annotated[str, typer.Option("--question", "-q", metavar="TEXT", help="What to ask about the pictures.")],
+    model: Annotated[
+        str | None, typer.Option(metavar="NAME", help="A zoo model.", show_default="see `scope models`")
+    ] = None,
+    spec: Annotated[str | None, SPEC] = None,
+    keep: Annotated[int | None, KEEP] = None,
+    max_new_tokens: Annotated[int, typer.Option(metavar="N", min=1, help="Length of the answers at most.")] = 32,
+    warm_up: Annotated[bool, typer.Option(help="Run once untimed before measuring.")] = True,
+    out_file: Annotated[Path | None, OUT] = None,
+    order: Annotated[bool, ORDER] = False,
+    json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
+) -> None:
+    """Ask a multimodal model about pictures, with all visual tokens and with the kept ones, side by side."""
+    check_out(out_file, SUFFIXES)
+    state = state_of(ctx)
+    pictures = open_pictures(images)
+    entry = state.zoo("model", model).item
+    with loading(entry):
+        from scope_core.pruner import Pruner
+
+        pruner = Pruner(
+            starting_spec(spec, entry), registry=state.registry, **({} if keep is None else {"budget": keep})
+        )
+        loaded = entry.load()
+        inputs = loaded.inputs([picture.image for picture in pictures], question)
+    if out_file is not None and loaded.view is None:
+        raise AdapterError(f"'{entry.name}' does not say how it crops pictures, so none can be drawn; leave --out away")
+    if loaded.notes:
+        warn(f"{entry.name}: {loaded.notes}")
+    baseline, pruned, receipt = _both(loaded, pruner, inputs, max_new_tokens, warm_up=warm_up)
+    facts = {
+        "model": entry.name,
+        "spec": pruner.label,
+        "question": question,
+        "images": [picture.name for picture in pictures],
+        "max_new_tokens": max_new_tokens,
+        "baseline": vars(baseline),
+        "pruned": vars(pruned),
+        "receipt": receipt.to_dict(),
+        "notes": [loaded.notes] if loaded.notes else [],
+        "out": None if out_file is None else str(out_file),
+    }
+    if json:
+        show_json(facts)
+    else:
+        _print(entry.name, pruner.label, baseline, pruned, receipt)
+    if out_file is not None and loaded.view is not None and receipt.selection is not None:
+        outcome = _outcome(pruner, receipt, receipt.selection)
+        heading, notes = f"What {entry.name} keeps", [loaded.notes] if loaded.notes else []
+        page = picture_of(pictures, loaded.view, [outcome], heading=heading, viewer="model", notes=notes, order=order)
+        save(page, out_file)
+
+
+def _both(
+    loaded: LoadedModel, pruner: Pruner, inputs: dict[str, Any], length: int, *, warm_up: bool
+) -> tuple[Answer, Answer, Receipt]:
+    """The answer with all tokens, the answer with the kept ones, and the receipt."""
+    with pruner.attach(loaded.model):
+        pass  # what does not fit is said before anything slow happens
+    with working("answering with all visual tokens"):
+        before = _generate(loaded, inputs, length, warm_up=warm_up)
+    with working(f"answering with {pruner.label}"), pruner.attach(loaded.model) as pruning:
+        after = _generate(loaded, inputs, length, warm_up=warm_up)
+        receipt = pruning.receipt
+    prompt = inputs["input_ids"].shape[1]
+    dropped = receipt.tokens - receipt.kept
+    return (
+        _answer(loaded, *before, prompt=prompt, shown=prompt, visual=receipt.tokens),
+        _answer(loaded, *after, prompt=prompt, shown=prompt - dropped, visual=receipt.kept),
+        receipt,
+    )
+
+
+def _generate(
+    loaded: LoadedModel, inputs: dict[str, Any], length: int, *, warm_up: bool
+) -> tuple[Any, list[tuple[float, float]]]:
+    """What ``generate`` returned, and milliseconds to the (first, last) token of up to `RUNS` calls."""
+    if warm_up:
+        loaded.model.generate(**inputs, max_new_tokens=1, do_sample=False)
+    times: list[tuple[float, float]] = []
+    made = None
+    while not times or (len(times) < RUNS and sum(total for _, total in times) < SECONDS * 1e3):
+        watch = Stopwatch()
+        made = loaded.model.generate(**inputs, max_new_tokens=length, do_sample=False, streamer=watch)
+        times.append((watch.first_ms, (time.perf_counter() - watch.start) * 1e3))
+    return made, times
+
+
+def _answer(
+    loaded: LoadedModel, made: Any, times: list[tuple[float, float]], *, prompt: int, shown: int, visual: int
+) -> Answer:
+    ids = made[0, prompt:]
+    first, total = (statistics.median(column) for column in zip(*times, strict=True))
+    return Answer(loaded.decode(ids), len(ids), shown, visual, first, total, len(times))
+
+
+def _outcome(pruner: Pruner, receipt: Receipt, selection: Selection) -> Outcome:
+    """The selection of the last call, as ``scope select`` has them."""
+    values = saliency_of(pruner, selection.tokens)
+    return Outcome(
+        Contestant(pruner.label, pruner),
+        selection,
+        receipt.select_ms,
+        selection.coverage(THETAS).tolist(),
+        None if values is None else selection.share_of(values).tolist(),
+        [1.0] * len(selection.counts),
+    )
+
+
+def _print(model: str, label: str, baseline: Answer, pruned: Answer, receipt: Receipt) -> None:
+    right: dict[str, Any] = {"justify": "right"}
+    rows = [
+        (name, f"{before:,.{digits}f}", f"{after:,.{digits}f}", percent(after / before if before else None))
+        for name, before, after, digits in (
+            ("visual tokens", baseline.visual_tokens, pruned.visual_tokens, 0),
+            ("prompt tokens", baseline.prompt_tokens, pruned.prompt_tokens, 0),
+            ("first token, ms", baseline.first_token_ms, pruned.first_token_ms, 1),
+            ("whole answer, ms", baseline.total_ms, pruned.total_ms, 1),
+        )
+    ]
+    numbers = table(["", ("baseline", right), (label, right), ("of baseline", right)], rows)
+    answers = table([("baseline", {"ratio": 1}), (label, {"ratio": 1})], [(baseline.text, pruned.text)], expand=True)
+    times = Text(
+        f"times: median of {baseline.runs} and {pruned.runs} runs, vision tower and selection included", style="dim"
+    )
+    out().print(Group(Text(model, style="bold cyan"), answers, numbers, times, Text(str(receipt), style="dim")))
+    if baseline.text == pruned.text:
+        note("the answers are the same")

@@ -1,0 +1,1 @@
+"""Naming and finding parts: kinds, specs, entries, hooks, plugins, the registry."""

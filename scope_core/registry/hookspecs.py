@@ -1,0 +1,135 @@
+"""The hooks a plugin can implement: this file is the menu.
+
+A plugin is a module named by an entry point in the group ``scope_core``::
+
+    [project.entry-points.scope_core]
+    acme = "acme_pruning"
+
+and implements any of these functions, marked with ``@scope_core.hookimpl``. Registration hooks are called
+once, when the registry is built, and return an iterable. Built-in parts come in by the same door.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import TYPE_CHECKING
+
+import pluggy
+
+if TYPE_CHECKING:
+    from scope_core.registry.entries import Check, Command, Entry, Recipe, ZooEntry
+    from scope_core.structures.receipt import Receipt
+
+PROJECT = "scope_core"
+
+CONTRACT = (1, 0)
+"""Version of what plugins are promised and owe: major, minor. A plugin may say what it was built for, with
+``scope_contract = "1"`` (or ``"1.0"``) in the module that its entry point names; see docs/decisions/0012."""
+
+hookspec = pluggy.HookspecMarker(PROJECT)
+hookimpl = pluggy.HookimplMarker(PROJECT)
+
+
+@hookspec
+def scope_saliency_sources() -> Iterable[Entry]:  # type: ignore[empty-body]
+    """Saliency sources: how much each token matters on its own. Targets subclass `SaliencySource`."""
+
+
+@hookspec
+def scope_similarity_metrics() -> Iterable[Entry]:  # type: ignore[empty-body]
+    """Similarity metrics between tokens. Targets subclass `SimilarityMetric`."""
+
+
+@hookspec
+def scope_coverage_functions() -> Iterable[Entry]:  # type: ignore[empty-body]
+    """Set functions through their marginal gain. Targets subclass `CoverageFunction`."""
+
+
+@hookspec
+def scope_combiners() -> Iterable[Entry]:  # type: ignore[empty-body]
+    """How gain and saliency make one score. Targets subclass `Combiner`."""
+
+
+@hookspec
+def scope_optimizers() -> Iterable[Entry]:  # type: ignore[empty-body]
+    """How picks are made from scores. Targets subclass `Optimizer`."""
+
+
+@hookspec
+def scope_selectors() -> Iterable[Entry]:  # type: ignore[empty-body]
+    """Whole selection steps. Targets subclass `Selector`."""
+
+
+@hookspec
+def scope_budgets() -> Iterable[Entry]:  # type: ignore[empty-body]
+    """How many tokens are kept. Targets subclass `Budget`."""
+
+
+@hookspec
+def scope_partitions() -> Iterable[Entry]:  # type: ignore[empty-body]
+    """Which tokens are selected together. Targets subclass `Partition`."""
+
+
+@hookspec
+def scope_constraints() -> Iterable[Entry]:  # type: ignore[empty-body]
+    """Tokens that must stay or must go. Targets subclass `Constraint`."""
+
+
+@hookspec
+def scope_mergers() -> Iterable[Entry]:  # type: ignore[empty-body]
+    """What becomes of dropped tokens. Targets subclass `Merger`."""
+
+
+@hookspec
+def scope_position_policies() -> Iterable[Entry]:  # type: ignore[empty-body]
+    """Position ids after pruning. Targets subclass `PositionPolicy`."""
+
+
+@hookspec
+def scope_tasks() -> Iterable[Entry]:  # type: ignore[empty-body]
+    """Questions about images, with answers, for ``scope bench accuracy``. Targets subclass `Task`."""
+
+
+@hookspec
+def scope_adapters() -> Iterable[Entry]:  # type: ignore[empty-body]
+    """Where a model's tokens are intercepted. Targets subclass `ModelAdapter`."""
+
+
+@hookspec
+def scope_recipes() -> Iterable[Recipe]:  # type: ignore[empty-body]
+    """Named, complete pruner specs."""
+
+
+@hookspec
+def scope_zoo() -> Iterable[ZooEntry]:  # type: ignore[empty-body]
+    """Models and towers that can be loaded by name."""
+
+
+@hookspec
+def scope_commands() -> Iterable[Command]:  # type: ignore[empty-body]
+    """Commands of the command line, behind those that core has."""
+
+
+@hookspec
+def scope_checks() -> Iterable[Check]:  # type: ignore[empty-body]
+    """Self-checks that ``scope doctor`` runs."""
+
+
+@hookspec
+def scope_attached(model: object, adapter: str, spec: str) -> None:
+    """Observer: a pruner was attached to ``model``. Read-only; called once per attach.
+
+    Args:
+        model: The model.
+        adapter: Name of the adapter in charge.
+        spec: The pruner's spec as JSON.
+    """
+
+
+@hookspec
+def scope_selected(receipt: Receipt) -> None:
+    """Observer: one call's images were pruned. Read-only; called once per call, never per pick.
+
+    Args:
+        receipt: What was pruned (see `scope_core.Receipt`).
+    """

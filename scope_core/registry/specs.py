@@ -1,0 +1,280 @@
+"""Open specs: pydantic models owned by plugins, found by name, checked where they are written.
+
+A part is configured by a frozen model that its author writes; the ``name: Literal[...]`` in it is the
+part's only registration key. A field that accepts *any* spec of a kind is an open `Slot`::
+
+    class CompositeSpec(ComponentSpec):
+        name: Literal["composite"] = "composite"
+        saliency: Annotated[ComponentSpec, Slot("saliency")]
+
+Slots are resolved against a registry: the one passed as validation context
+(``Model.model_validate(data, context={"registry": r})``), else the process' default registry.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Mapping
+from numbers import Integral, Real
+from typing import TYPE_CHECKING, Any, ClassVar, Literal, get_args, get_origin
+
+from pydantic import BaseModel, ConfigDict, SerializationInfo, ValidationError, ValidationInfo, model_validator
+from pydantic_core import PydanticCustomError
+from pydantic_core import core_schema as cs
+
+from scope_core.errors import ScopeError, did_you_mean, listed
+
+if TYPE_CHECKING:
+    from pydantic import GetCoreSchemaHandler, GetJsonSchemaHandler
+    from pydantic.json_schema import JsonSchemaValue
+
+    from scope_core.registry.registry import Registry
+
+
+def registry_of(info: ValidationInfo | None) -> Registry:
+    """The registry this validation runs against (see the module's docstring)."""
+    context = info.context if info is not None else None
+    if isinstance(context, Mapping) and context.get("registry") is not None:
+        registry: Registry = context["registry"]
+        return registry
+    from scope_core.registry.discovery import default_registry
+
+    return default_registry()
+
+
+SLOT_MARK = "x-scope-slot"
+"""Key that marks an open slot in a model's own JSON Schema."""
+
+
+class Slot:
+    """Field metadata: this field holds the spec of one part of ``kind``, looked up by name.
+
+    Accepts a spec object, a mapping with a ``name`` key, a bare name, or a bare number where a part of
+    that kind declares a `ComponentSpec.shorthand` for it.
+    """
+
+    def __init__(self, kind: str, *, many: bool = False, optional: bool = False) -> None:
+        """Args: kind of part; ``many`` for a tuple of specs; ``optional`` to allow None."""
+        self.kind = kind
+        self.many = many
+        self.optional = optional
+
+    def __get_pydantic_core_schema__(self, source: Any, handler: GetCoreSchemaHandler) -> cs.CoreSchema:
+        dump = cs.plain_serializer_function_ser_schema(self._dump, info_arg=True)
+        one: cs.CoreSchema = cs.with_info_plain_validator_function(self._validate, serialization=dump)
+        if not self.many:
+            return one
+        each = cs.tuple_schema([one], variadic_item_index=0)  # pydantic adds the item's index to an error's path
+        return cs.no_info_before_validator_function(self._listed, each, serialization=dump)
+
+    def _validate(self, value: Any, info: ValidationInfo) -> Any:
+        if value is None and self.optional:
+            return None
+        return self.resolve(value, info)
+
+    def _listed(self, value: Any) -> tuple[Any, ...]:
+        if isinstance(value, (str, Mapping)) or not isinstance(value, Iterable):
+            text = f"give a list of {self.kind} parts, not {value!r}"
+            raise PydanticCustomError("scope_list_wanted", "{text}", {"text": text})
+        return tuple(value)
+
+    def _dump(self, value: Any, info: SerializationInfo) -> Any:
+        if value is None:
+            return None
+        if self.many:
+            return [spec.model_dump(mode=info.mode) for spec in value]
+        return value.model_dump(mode=info.mode)
+
+    def __get_pydantic_json_schema__(self, schema: cs.CoreSchema, handler: GetJsonSchemaHandler) -> JsonSchemaValue:
+        # what a slot accepts depends on a registry, so `scope_core.schema` fills this mark in
+        return {SLOT_MARK: {"kind": self.kind, "many": self.many, "optional": self.optional}}
+
+    def resolve(self, value: Any, info: ValidationInfo) -> ComponentSpec:
+        """The spec that ``value`` stands for; errors carry the field's path."""
+        registry = registry_of(info)
+        if isinstance(value, ComponentSpec):
+            return self._checked_instance(value, registry)
+        data = self.as_mapping(value, registry)
+        model = self._model(data["name"], registry)
+        check_keys(data)
+        unknown = sorted(set(data) - set(model.model_fields))
+        if unknown:
+            text = "; ".join(self._unknown(option, model, registry) for option in unknown)
+            text += self._also(model, {key: data[key] for key in data if key not in unknown}, info)
+            raise PydanticCustomError("scope_unknown_option", "{text}", {"text": text})
+        try:
+            return model.model_validate(data, context=info.context)
+        except (ValidationError, PydanticCustomError, ScopeError):
+            raise
+        except Exception as error:  # a validator of a stranger's spec
+            owner = registry.get(self.kind, data["name"]).origin
+            text = f"the spec of {self.kind} '{data['name']}' ({owner}) raised {error!r}"
+            raise PydanticCustomError("scope_broken_spec", "{text}", {"text": text}) from error
+
+    @staticmethod
+    def _also(model: type[ComponentSpec], data: Mapping[str, Any], info: ValidationInfo) -> str:
+        """What else is wrong with a table, once its unknown options are left out."""
+        try:
+            model.model_validate(data, context=info.context)
+        except ValidationError as error:
+            issues = error.errors(include_url=False)
+            return ". Also: " + "; ".join(f"{'.'.join(map(str, i['loc']))}: {i['msg']}" for i in issues)
+        except Exception:  # whatever a stranger's validator raises is told once the options are right
+            return ""
+        return ""
+
+    def _checked_instance(self, value: ComponentSpec, registry: Registry) -> ComponentSpec:
+        if registry.has(self.kind, value.name) and registry.get(self.kind, value.name).spec is type(value):
+            return value
+        kinds = listed(kind for kind in registry.kinds() if value.name in registry.names(kind))
+        raise PydanticCustomError(
+            "scope_wrong_kind",
+            "{text}",
+            {
+                "text": f"{type(value).__name__} is not the spec of an installed {self.kind} "
+                f"('{value.name}' is registered as: {kinds}). "
+                f"Installed {self.kind} parts: {listed(registry.names(self.kind))}"
+            },
+        )
+
+    def as_mapping(self, value: Any, registry: Registry) -> dict[str, Any]:
+        """The table that a short form (a bare name or number) stands for."""
+        if isinstance(value, str):
+            return {"name": value}
+        if isinstance(value, Real) and not isinstance(value, bool):
+            number = int(value) if isinstance(value, Integral) else float(value)  # NumPy's numbers too
+            default = registry.default(self.kind)
+            for record in ([default] if default else []) + registry.records(self.kind):
+                short = shorthand_of(record.spec)
+                if short is not None and short[0] is type(number):
+                    return {"name": record.name, short[1]: number}
+        if isinstance(value, Mapping) and isinstance(value.get("name"), str):
+            return dict(value)
+        if isinstance(value, Mapping):
+            owners = sorted(
+                f"'{key}' belongs to {listed(names)}"
+                for key in map(str, value)
+                if (names := [r.name for r in registry.records(self.kind) if key in r.spec.model_fields])
+            )
+            hint = f" ({'; '.join(owners)})" if owners else ""
+            text = f"this {self.kind} has no name{hint}; write {{name: ..., ...}}"
+        else:
+            text = f"cannot read {value!r} as a {self.kind}; give a name, or a table with a 'name' key"
+        raise PydanticCustomError(
+            "scope_name_missing", "{text}", {"text": f"{text}. Installed: {listed(registry.names(self.kind))}"}
+        )
+
+    def _model(self, name: str, registry: Registry) -> type[ComponentSpec]:
+        try:
+            return registry.get(self.kind, name).spec
+        except ScopeError as error:
+            text = f"{error}{self._number_hint(name, registry)}"
+            raise PydanticCustomError("scope_unknown_part", "{text}", {"text": text}) from error
+
+    def _number_hint(self, name: str, registry: Registry) -> str:
+        """What to write in place of a number in quotes, where a bare number would do."""
+        short = any(shorthand_of(record.spec) for record in registry.records(self.kind))
+        if not short or not re.fullmatch(r"\d+(\.\d+)?%?", name):
+            return ""
+        number = f"{float(name[:-1]) / 100:g}" if name.endswith("%") else name
+        return f". A number is written without quotes: `{self.kind}: {number}`"
+
+    def _unknown(self, option: str, model: type[ComponentSpec], registry: Registry) -> str:
+        options = [field for field in model.model_fields if field != "name"]
+        text = (
+            f"{self.kind} '{name_of(model)}' has no option '{option}'{did_you_mean(option, options)}. "
+            f"Options: {listed(options)}"
+        )
+        others = [r.name for r in registry.records(self.kind) if option in r.spec.model_fields]
+        return text + (f". ('{option}' is an option of {listed(others)})" if others else "")
+
+
+def check_keys(data: Mapping[Any, Any]) -> None:
+    """Refuse a table whose keys are not all text."""
+    for key in data:
+        if not isinstance(key, str):
+            hint = "; YAML reads an unquoted on, off, yes or no as true or false" if isinstance(key, bool) else ""
+            text = f"there is no option {key!r}: options are named by text{hint}"
+            raise PydanticCustomError("scope_unknown_option", "{text}", {"text": text})
+
+
+class Spec(BaseModel):
+    """Base of everything that is configured: frozen, hashable, unknown options refused, slots filled."""
+
+    model_config = ConfigDict(
+        extra="forbid",
+        frozen=True,
+        use_attribute_docstrings=True,
+        allow_inf_nan=False,
+        validate_default=True,  # so that a slot's default may be a bare name
+    )
+
+    @model_validator(mode="before")
+    @classmethod
+    def _fill_slots(cls, data: Any, info: ValidationInfo) -> Any:
+        """Required slots that were left out get the default part of their kind, where there is one."""
+        if not isinstance(data, Mapping):
+            return data
+        check_keys(data)
+        filled = cls._prepare(dict(data), info)
+        for field, slot in slots_of(cls).items():
+            if field not in filled and cls.model_fields[field].is_required() and not slot.many:
+                default = registry_of(info).default(slot.kind)
+                if default is not None:
+                    filled[field] = default.name
+        return filled
+
+    @classmethod
+    def _prepare(cls, data: dict[str, Any], info: ValidationInfo) -> dict[str, Any]:
+        """Rewrites the input before its slots are filled."""
+        return data
+
+
+class ComponentSpec(Spec):
+    """Base of every part's spec.
+
+    Subclasses give ``name: Literal["part"] = "part"`` and their options. Third-party names are
+    ``vendor.part``; bare names are kept for the parts that ship with scope-core.
+
+    Attributes:
+        shorthand: ``(type, field)``: a bare value of that type in a slot means this spec with that field
+            set, e.g. ``(int, "keep")`` lets ``budget: 64`` be written. Built-in parts only.
+    """
+
+    shorthand: ClassVar[tuple[type, str] | None] = None
+
+    name: str
+
+
+def shorthand_of(model: type[ComponentSpec]) -> tuple[type, str] | None:
+    """The shorthand by which a bare value alone stands for this spec; None where something else has to be given.
+
+    Parts that need more take a bare value only where a recipe holds them already.
+    """
+    short = model.shorthand
+    others = [f for name, f in model.model_fields.items() if short is not None and name not in ("name", short[1])]
+    return None if any(field.is_required() for field in others) else short
+
+
+def slots_of(model: type[BaseModel]) -> dict[str, Slot]:
+    """The fields of ``model`` that are open slots."""
+    return {
+        field: meta for field, info in model.model_fields.items() for meta in info.metadata if isinstance(meta, Slot)
+    }
+
+
+def name_of(model: type[ComponentSpec]) -> str:
+    """The registration name written in a spec's ``name: Literal["..."]``.
+
+    Raises:
+        TypeError: the field is not a Literal of exactly one string, or its default differs.
+    """
+    field = model.model_fields["name"]
+    names = get_args(field.annotation) if get_origin(field.annotation) is Literal else ()
+    if len(names) != 1 or not isinstance(names[0], str) or field.default != names[0]:
+        raise TypeError(
+            f"{model.__module__}.{model.__qualname__} must declare its name once, as "
+            f'`name: Literal["my_part"] = "my_part"`; found {field.annotation!r} with default {field.default!r}'
+        )
+    name: str = names[0]
+    return name

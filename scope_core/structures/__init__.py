@@ -1,0 +1,1 @@
+"""The data that flows: tokens, signals, layouts, selections, receipts. Knows no parts."""

@@ -1,0 +1,129 @@
+"""Receipts: what was pruned in a call, per image, as data and as text."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from scope_core.structures.selection import Selection
+
+THETAS = (0.7, 0.8, 0.9)
+"""Thresholds of theta-coverage that receipts report; one alone saturates on some features."""
+
+
+@dataclass(frozen=True)
+class ImageReceipt:
+    """One image: ``tokens`` candidates of which ``kept`` remain, and ``separators`` newline tokens beside them.
+
+    ``patches`` counts those of padding too, which never become tokens, as papers' tables do; None where nobody does.
+    """
+
+    prompt: int
+    tokens: int
+    kept: int
+    separators: int = 0
+    patches: int | None = None
+
+
+@dataclass(frozen=True)
+class Receipt:
+    """What one call pruned. Falsy while nothing has been pruned.
+
+    Attributes:
+        spec: Label of the pruner's spec.
+        model: Model class, or ``"bare tensors"``.
+        adapter: Adapter in charge; empty for bare tensors.
+        at: Interception point.
+        images: One entry per image, in placeholder order.
+        signals: Signals that were captured.
+        encode_ms: Wall time of the vision tower and projector, milliseconds; None if not measured.
+        select_ms: Wall time of selection, milliseconds.
+        selection: The selection itself, one row per image.
+        calls: Number of calls pruned since attaching, this one included.
+        later: Receipts of later stages, inside the language model, in their order.
+    """
+
+    spec: str
+    model: str
+    adapter: str = ""
+    at: str = ""
+    images: tuple[ImageReceipt, ...] = ()
+    signals: tuple[str, ...] = ()
+    encode_ms: float | None = None
+    select_ms: float = 0.0
+    selection: Selection | None = field(default=None, repr=False, compare=False)
+    calls: int = 0
+    later: tuple[Receipt, ...] = ()
+
+    def __bool__(self) -> bool:
+        return bool(self.images)
+
+    @property
+    def tokens(self) -> int:
+        """Candidate tokens of all images."""
+        return sum(image.tokens for image in self.images)
+
+    @property
+    def kept(self) -> int:
+        """Kept tokens of all images."""
+        return sum(image.kept for image in self.images)
+
+    def coverage(self) -> list[dict[str, float]]:
+        """theta-coverage of each image at each of `THETAS`; computed when asked for."""
+        if self.selection is None:
+            return []
+        return [dict(zip(map(str, THETAS), row, strict=True)) for row in self.selection.coverage(THETAS).tolist()]
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain data for JSON; leaves the picks to ``selection.to_dict()``."""
+        return {
+            "spec": self.spec,
+            "model": self.model,
+            "adapter": self.adapter,
+            "at": self.at,
+            "tokens": self.tokens,
+            "kept": self.kept,
+            "images": [
+                {
+                    "prompt": i.prompt,
+                    "tokens": i.tokens,
+                    "kept": i.kept,
+                    "separators": i.separators,
+                    "patches": i.patches,
+                    "theta_coverage": c,
+                }
+                for i, c in zip(self.images, self.coverage(), strict=True)
+            ],
+            "signals": list(self.signals),
+            "encode_ms": self.encode_ms,
+            "select_ms": self.select_ms,
+            "calls": self.calls,
+            **({"later": [receipt.to_dict() for receipt in self.later]} if self.later else {}),
+        }
+
+    def to_json(self) -> str:
+        """`to_dict` as a JSON text."""
+        return json.dumps(self.to_dict())
+
+    def __str__(self) -> str:
+        if not self:
+            return f"{self.spec} on {self.model}: nothing pruned yet (no call with images has come through)"
+        encode = "" if self.encode_ms is None else f", vision tower {self.encode_ms:.1f} ms"
+        lines = [
+            f"{self.spec} on {self.model} at '{self.at}': {self.tokens} -> {self.kept} visual tokens "
+            f"({self.kept / max(self.tokens, 1):.1%} kept); selection {self.select_ms:.1f} ms{encode}"
+        ]
+        for number, (image, cover) in enumerate(zip(self.images, self.coverage(), strict=True)):
+            thetas = ", ".join(f"{share:.0%} at {theta}" for theta, share in cover.items())
+            extra = f" + {image.separators} newline" if image.separators else ""
+            of = f" (of {image.patches} patches)" if image.patches is not None else ""
+            lines.append(
+                f"  image {number} (prompt {image.prompt}): {image.tokens}{of} -> {image.kept}{extra}, "
+                f"theta-coverage {thetas}"
+            )
+        if self.signals:
+            lines.append(f"  signals: {', '.join(self.signals)}")
+        lines += [line for receipt in self.later for line in str(receipt).splitlines()]
+        return "\n".join(lines)

@@ -1,0 +1,285 @@
+"""`VisualTokens`: candidate tokens of a call, and everything a part may read about them."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
+
+import torch
+from torch import Tensor
+
+from scope_core.errors import TokensError
+from scope_core.structures.signals import FAMILIES, Signals, batched, parse_signal, token_axis
+
+
+@dataclass(frozen=True, eq=False)
+class VisualTokens:
+    """Candidate visual tokens, in groups that are selected together. Made by `VisualTokens.of`.
+
+    Attributes:
+        features: (B, N, D) floating point; where they are taken is the spec's ``at``.
+        valid: (B, N) bool; False marks padding: never picked, never counted in coverage.
+        required: (B, N) bool; tokens that must be kept.
+        row: (B, N) int64 row in the token grid of the image's tile, -1 off the grid.
+        col: (B, N) int64 column, likewise.
+        tile: (B, N) int64 index of the tile (crop) within the image.
+        image: (B, N) int64 index of the image within the call.
+        signals: Named tensors, lazily computed (see `scope_core.structures.signals`).
+        saliency: (B, N) given by the caller; stands in for a source that reads signals. Usually None.
+    """
+
+    features: Tensor
+    valid: Tensor
+    required: Tensor
+    row: Tensor
+    col: Tensor
+    tile: Tensor
+    image: Tensor
+    signals: Signals
+    saliency: Tensor | None = None
+
+    @classmethod
+    def of(
+        cls,
+        features: Tensor,
+        *,
+        valid: Tensor | None = None,
+        required: Tensor | None = None,
+        grid: tuple[int, int] | None = None,
+        row: Tensor | None = None,
+        col: Tensor | None = None,
+        tile: Tensor | None = None,
+        image: Tensor | None = None,
+        signals: Mapping[str, Tensor | Callable[[], Tensor]] | None = None,
+        saliency: Tensor | None = None,
+    ) -> VisualTokens:
+        """Tokens from bare tensors, with every field that was left out filled in.
+
+        Args:
+            features: (B, N, D) or (N, D) floating point.
+            valid: (B, N) bool, False for padding; all valid if left out. Here and below (N,) goes with (N, D).
+            required: (B, N) bool, True for tokens that must be kept.
+            grid: (rows, columns) of a row-major grid with rows * columns == N; gives ``row`` and ``col``.
+            row: (B, N) int64 row of each token, where ``grid`` cannot say it.
+            col: (B, N) int64 column, likewise.
+            tile: (B, N) int64 tile of each token within its image.
+            image: (B, N) int64 image of each token; one image per row if left out.
+            signals: Named tensors, or functions that make them when first read.
+            saliency: (B, N) floating point; higher means keep.
+
+        Raises:
+            TokensError: a shape, dtype or device does not fit, with the field's name.
+        """
+        if not isinstance(features, Tensor) or features.dim() not in (2, 3):
+            given = tuple(features.shape) if isinstance(features, Tensor) else type(features).__name__
+            raise TokensError(f"features must be a (B, N, D) or (N, D) tensor, not {given}")
+        single = features.dim() == 2
+        features = features[None] if single else features
+        if not features.is_floating_point():
+            raise TokensError(f"features must be floating point, not {features.dtype}; convert with .float()")
+        if features.shape[1] == 0 or features.shape[2] == 0:
+            raise TokensError(f"features of shape {tuple(features.shape)} hold no tokens")
+        shape = features.shape[:2]
+
+        def plane(name: str, value: Tensor | None, fill: Callable[[], Tensor]) -> Tensor:
+            if value is None:
+                return fill()
+            if not isinstance(value, Tensor):
+                raise TokensError(
+                    f"{name} must be a tensor, not {type(value).__name__}; convert with torch.as_tensor()"
+                )
+            value = value[None] if single and value.dim() == 1 else value
+            if tuple(value.shape) != tuple(shape):
+                raise TokensError(f"{name} has shape {tuple(value.shape)}; expected (B, N) = {tuple(shape)}")
+            if value.device != features.device:
+                raise TokensError(f"{name} is on {value.device}, features on {features.device}; move one of them")
+            return value
+
+        device = features.device
+        if grid is not None:
+            if not isinstance(grid, Sequence) or len(grid) != 2 or grid[0] * grid[1] != shape[1]:
+                raise TokensError(f"grid {grid} does not hold N = {shape[1]} tokens; give (rows, columns)")
+            index = torch.arange(shape[1], device=device).expand(shape)
+            cells = index // grid[1], index % grid[1]
+
+        def cell(axis: int) -> Tensor:
+            return torch.full(shape, -1, dtype=torch.int64, device=device) if grid is None else cells[axis]
+
+        made = Signals(signals)
+        if single:
+            made = made.map(batched)
+        if isinstance(saliency, Tensor) and not saliency.is_floating_point():
+            raise TokensError(f"saliency must be floating point, not {saliency.dtype}; convert with .float()")
+        return cls(
+            features=features,
+            valid=plane("valid", valid, lambda: torch.ones(shape, dtype=torch.bool, device=device)).bool(),
+            required=plane("required", required, lambda: torch.zeros(shape, dtype=torch.bool, device=device)).bool(),
+            row=plane("row", row, lambda: cell(0)),
+            col=plane("col", col, lambda: cell(1)),
+            tile=plane("tile", tile, lambda: torch.zeros(shape, dtype=torch.int64, device=device)),
+            image=plane("image", image, lambda: torch.arange(shape[0], device=device)[:, None].expand(shape)),
+            signals=made,
+            saliency=None if saliency is None else plane("saliency", saliency, lambda: features),
+        )
+
+    @property
+    def shape(self) -> tuple[int, int, int]:
+        """(B, N, D)."""
+        batch, count, width = self.features.shape
+        return batch, count, width
+
+    @property
+    def device(self) -> torch.device:
+        """Where the features are."""
+        return self.features.device
+
+    def signal(self, name: str) -> Tensor:
+        """The signal ``name``, its shape checked against these tokens.
+
+        Raises:
+            SignalError: it was not given.
+            TokensError: its shape does not fit.
+        """
+        tensor = self.signals[name]
+        if parse_signal(name)[0] in FAMILIES and not tensor.is_floating_point():
+            raise TokensError(f"signal '{name}' must be floating point, not {tensor.dtype}; convert with .float()")
+        token_axis(name, tuple(tensor.shape), *self.shape[:2])
+        return tensor
+
+    def unit(self) -> Tensor:
+        """(B, N, D) features scaled to length 1; zero vectors stay zero."""
+        features = self.features
+        norm = torch.linalg.vector_norm(features, dim=-1, keepdim=True)
+        # squares of very small or very large entries leave the dtype's range: scale those rows down or up first
+        smallest = torch.finfo(norm.dtype).tiny ** 0.5
+        size = norm.detach()
+        if norm.numel() and smallest <= float(size.amin()) <= float(size.amax()) < math.inf:
+            normed: Tensor = features / norm
+            return normed
+        odd = (norm < smallest) | torch.isinf(norm)
+        if bool(odd.any()):
+            largest = features.abs().amax(-1, keepdim=True)
+            features = torch.where(odd & (largest > 0), features / largest, features)
+            norm = torch.linalg.vector_norm(features, dim=-1, keepdim=True)
+        unit: Tensor = features / norm.masked_fill(norm == 0, 1)
+        return unit
+
+    def to_dtype(self, dtype: torch.dtype | None) -> VisualTokens:
+        """Features, saliency and floating-point signals in ``dtype``, detached; None keeps each as it is."""
+
+        def cast(tensor: Tensor) -> Tensor:
+            tensor = tensor.detach()
+            return tensor.to(dtype) if dtype is not None and tensor.is_floating_point() else tensor
+
+        return replace(
+            self,
+            features=cast(self.features),
+            saliency=None if self.saliency is None else cast(self.saliency),
+            signals=self.signals.map(lambda _, tensor: cast(tensor)),
+        )
+
+    def without(self, mask: Tensor) -> VisualTokens:
+        """These tokens with those in ``mask`` (B, N) marked as not valid."""
+        return replace(self, valid=self.valid & ~mask, required=self.required & ~mask)
+
+    def require(self, mask: Tensor) -> VisualTokens:
+        """These tokens with the valid ones in ``mask`` (B, N) marked as required."""
+        return replace(self, required=self.required | (mask & self.valid))
+
+    def regroup(self, index: Tensor) -> VisualTokens:
+        """The same tokens in other groups.
+
+        Args:
+            index: (G, M) int64 into the flattened (B * N) tokens, -1 for padding.
+
+        Returns:
+            Tokens of shape (G, M, D); padding is not valid. Signals without a token axis follow the first
+            token of each group.
+        """
+        real = index >= 0
+        flat = index.clamp(min=0)
+        batch, count, _ = self.shape
+        first = flat[:, 0] // count
+
+        def take(tensor: Tensor) -> Tensor:
+            return tensor.reshape(batch * count, *tensor.shape[2:])[flat]
+
+        def take_signal(name: str, tensor: Tensor) -> Tensor:
+            axis = token_axis(name, tuple(tensor.shape), batch, count)
+            if axis is None:
+                return tensor[first]
+            return take(tensor.movedim(axis, 1)).movedim(1, axis)
+
+        return VisualTokens(
+            features=take(self.features),
+            valid=take(self.valid) & real,
+            required=take(self.required) & real,
+            row=take(self.row).masked_fill(~real, -1),
+            col=take(self.col).masked_fill(~real, -1),
+            tile=take(self.tile).masked_fill(~real, -1),
+            image=take(self.image).masked_fill(~real, -1),
+            signals=self.signals.map(take_signal),
+            saliency=None if self.saliency is None else take(self.saliency),
+        )
+
+    def only(self, group: int, count: int) -> VisualTokens:
+        """The first ``count`` tokens of one group, as a batch of one; nothing is copied."""
+        batch, width, _ = self.shape
+
+        def take(tensor: Tensor) -> Tensor:
+            return tensor[group : group + 1, :count]
+
+        def take_signal(name: str, tensor: Tensor) -> Tensor:
+            axis = token_axis(name, tuple(tensor.shape), batch, width)
+            mine = tensor[group : group + 1]
+            return mine if axis is None else mine.narrow(axis, 0, count)
+
+        planes = {name: take(getattr(self, name)) for name in ("valid", "required", "row", "col", "tile", "image")}
+        return VisualTokens(
+            features=take(self.features),
+            **planes,
+            signals=self.signals.map(take_signal),
+            saliency=None if self.saliency is None else take(self.saliency),
+        )
+
+    def name_of(self, group: int, token: int | None = None) -> str:
+        """``"image 1, tile 0, token 37"`` for messages."""
+        where = int(token) if token is not None else 0
+        image, tile = int(self.image[group, where]), int(self.tile[group, where])
+        text = f"image {image}"
+        if bool((self.tile > 0).any()):
+            text += f", tile {tile}"
+        return text if token is None else f"{text}, token {where}"
+
+    def check_finite(self, name: str, tensor: Tensor) -> None:
+        """Refuse NaN and inf among valid tokens.
+
+        Args:
+            name: What the tensor is called in the message, e.g. ``"features"``.
+            tensor: (B, N) or (B, N, D).
+
+        Raises:
+            TokensError: names the image, the tile and the token of the first bad number.
+        """
+        if all_finite(tensor):
+            return
+        bad = ~torch.isfinite(tensor)
+        bad = (bad.any(-1) if bad.dim() == 3 else bad) & self.valid
+        if bool(bad.any()):
+            group, token = (int(i) for i in bad.nonzero()[0])
+            value = tensor[group, token].flatten()
+            value = value[~torch.isfinite(value)][0]
+            raise TokensError(
+                f"{name} of {self.name_of(group, token)} is {float(value)} ({int(bad.sum())} such tokens); selection "
+                f"needs finite numbers: look for overflow in half precision, or mask those tokens as not valid"
+            )
+
+
+def all_finite(tensor: Tensor) -> bool:
+    """Whether no number is NaN or infinite: a finite sum says so, at a tenth of the time of looking at each."""
+    tensor = tensor.detach()
+    if math.isfinite(float(tensor.sum())):
+        return True
+    # numbers so large that their sum is none
+    return not tensor.numel() or bool(torch.isfinite(torch.stack(torch.aminmax(tensor))).all())

@@ -1,0 +1,1 @@
+"""The kit for parts: every property a part of a kind has to have."""

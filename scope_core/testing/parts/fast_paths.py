@@ -1,0 +1,153 @@
+"""What coverage functions promise that make all picks at once, of the matrix or of blocks."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from scope_core.blocks import Blocks
+from scope_core.engine import allowed
+from scope_core.interfaces import Picks
+from scope_core.structures.tokens import VisualTokens
+from scope_core.testing.adapters.harness import Broken
+from scope_core.testing.parts.cases import Case
+from scope_core.testing.parts.run_tensors import Scene, picked, similarity_for
+from scope_core.testing.parts.runs import raised, scene_of
+from scope_core.testing.parts.subject import Subject
+
+NEAR = 1e-9
+"""How far gains, scores and the score of a pick in blocks may be from the loop's, as a share of the largest gain."""
+NEAR_SINGLE = 1e-5
+"""The same for functions whose gains are narrower than float64."""
+SIZE = (2, 3)
+"""Rows and columns of a block: a group of the kit's has several, and the last ones are smaller."""
+
+
+@dataclass(frozen=True)
+class _Trial:
+    """Something to be greedy for.
+
+    Attributes:
+        about: In words, for messages.
+        tokens: The candidates.
+        vectors: (B, N, D) float64 for blocks.
+        matrix: (B, N, N); None for functions that read none.
+        scale: (B, N) float64.
+        offset: (B, N) float64.
+        keep: Picks of each group.
+    """
+
+    about: str
+    tokens: VisualTokens
+    vectors: Tensor
+    matrix: Tensor | None
+    scale: Tensor
+    offset: Tensor
+    keep: tuple[int, ...]
+
+    def of(self, group: int) -> _Trial:
+        """One group alone, as many tokens as before."""
+        alone = slice(group, group + 1)
+        tokens = self.tokens.only(group, self.tokens.shape[1]).to_dtype(torch.float64)
+        return _Trial(
+            self.about, tokens, self.vectors[alone], None, self.scale[alone], self.offset[alone], self.keep[alone]
+        )
+
+
+def picks(subject: Subject, case: Case) -> None:
+    """`picks`, where it gives any, gives what the loop over `gain` and `add` gives."""
+    scene = scene_of(subject, case)
+    part = subject.part()
+    for trial in _trials(part, scene):
+        what = f"picks() with {trial.about}"
+        with torch.no_grad():
+            try:
+                made = part.picks(trial.matrix, trial.tokens, trial.scale, trial.offset, trial.keep)
+            except Exception as error:  # whatever a stranger's code may raise
+                raise Broken(f"{what} {raised(error)}") from error
+            if made is not None:
+                _follow(part, trial, made, what, scene, near=0)
+
+
+def picks_in_blocks(subject: Subject, case: Case) -> None:
+    """`picks_in_blocks` gives what the loop over `gain` and `add` gives from the same similarities."""
+    scene = scene_of(subject, case)
+    part = subject.part()
+    for group, alone in (
+        (group, trial.of(group)) for trial in _trials(part, scene) for group in range(len(trial.keep))
+    ):
+        what = f"picks_in_blocks() of group {group} with {alone.about}"
+        tokens = alone.tokens
+        blocks = replace(Blocks.of(alone.vectors[0], tokens.valid[0]), size=SIZE)
+        with torch.no_grad():
+            try:
+                made = part.picks_in_blocks(blocks, tokens, alone.scale, alone.offset, alone.keep[0])
+            except Exception as error:  # whatever a stranger's code may raise
+                raise Broken(f"{what} {raised(error)}") from error
+            matrix = torch.stack([blocks.row(torch.tensor(token)) for token in range(tokens.shape[1])])[None]
+            _follow(part, replace(alone, matrix=matrix), made, what, scene, near=NEAR)
+
+
+def _trials(part: Any, scene: Scene) -> Iterator[_Trial]:
+    """Scores that nearly all differ; and scores of which many are equal, padding's being the highest."""
+    tokens, rank = scene.tokens, scene.rank.double()
+    unit = tokens.unit().double()
+    unit = unit.abs() if part.nonnegative_similarity else unit
+    required = tokens.require(rank < 0.3)
+    least = (required.required & required.valid).sum(1).tolist()
+    keep = scene.counts(0.7)
+    most = tuple(map(max, keep, least))
+    matrix = similarity_for(part, scene)
+    yield _Trial("another scale for every token", required, unit, matrix, rank, (1 - rank) / 8, most)
+    vectors = (4 * unit).round().div(4).masked_fill(~tokens.valid[..., None], 0)  # sums of products are exact
+    matrix = (vectors @ vectors.mT).to(tokens.features.dtype) if part.uses_similarity else None
+    high = torch.zeros_like(rank).masked_fill(~tokens.valid, 1e3)
+    yield _Trial("equal scales", tokens, vectors, matrix, torch.ones_like(rank), high, keep)
+
+
+def _follow(part: Any, trial: _Trial, made: Any, what: str, scene: Scene, near: float) -> None:
+    """Refuse picks, gains and scores that are not the loop's, picks but for ``near`` as a share of the largest gain."""
+    tokens, rows = trial.tokens, picked(made, Picks, what, scene, trial.keep)
+    state, left, size = part.start(trial.matrix, tokens), tokens.valid.clone(), 1.0
+    for step in range(max(trial.keep)):
+        gain = part.gain(state)
+        rough = NEAR if gain.dtype == torch.float64 else NEAR_SINGLE
+        size = max(size, float(gain[left].abs().nan_to_num(posinf=0).amax()) if bool(left.any()) else 0)
+        score, free = gain * trial.scale + trial.offset, allowed(left, tokens.required)
+        for group, count in enumerate(trial.keep):
+            row, pick = rows[group].tolist(), int(rows[group, step])
+            if step >= count:
+                if pick != -1:
+                    raise Broken(f"{what} gives {row}; expected {count} picks, then -1")
+                continue
+            _pick(what, row[:count], step, score[group].masked_fill(~free[group], -torch.inf), near * size)
+            for name, got, wanted in (("gain", made.gains, gain), ("score", made.scores, score)):
+                one, other = float(got[group, step]), float(wanted[group, pick])
+                if not (one == other or abs(one - other) <= rough * size):
+                    raise Broken(
+                        f"{what} gives {row[:count]}, pick {step} with {name} {one:.10g}; expected {other:.10g}"
+                    )
+            left[group, pick] = False
+        state = part.add(state, rows[:, step].clamp(min=0))
+
+
+def _pick(what: str, row: Sequence[int], step: int, score: Tensor, near: float) -> None:
+    """Refuse a pick that has not the highest score, or not the lowest index of those that have the same."""
+    pick, best = row[step], int(score.argmax())
+    if not (0 <= pick < len(score) and float(score[pick]) > -torch.inf):
+        raise Broken(
+            f"{what} gives {row}; token {pick} may not be picked after {row[:step]}: it is padding, was picked "
+            f"before, or comes before a required one"
+        )
+    first = int((score == score[pick]).int().argmax())
+    if not float(score[pick]) >= float(score[best]) - near:
+        raise Broken(f"{what} gives {row}; the loop over gain() and add() would pick {best} after {row[:step]}")
+    if first != pick:
+        raise Broken(
+            f"{what} gives {row}; tokens {first} and {pick} have the same score after {row[:step]}, and ties break to "
+            f"the lowest index"
+        )

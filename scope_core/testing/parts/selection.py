@@ -1,0 +1,138 @@
+"""What optimizers and selectors owe: exactly the tokens that were asked for."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from scope_core.engine import greedy
+from scope_core.interfaces import Picks
+from scope_core.structures.selection import Selection
+from scope_core.structures.tokens import VisualTokens
+from scope_core.testing.adapters.harness import Broken
+from scope_core.testing.parts.cases import Case
+from scope_core.testing.parts.run_tensors import Scene, picked, problem
+from scope_core.testing.parts.runs import raised, scene_of
+from scope_core.testing.parts.stubs import Halves, Ranks
+from scope_core.testing.parts.subject import Subject
+
+
+def choose(subject: Subject, tokens: VisualTokens, counts: Sequence[int], scene: Scene) -> Any:
+    """What the optimizer or selector gives, checked for its form."""
+    part = subject.part()
+    try:
+        with torch.no_grad():
+            if subject.kind == "optimizer":
+                made, what = part.optimize(problem(tokens), counts), "optimize()"
+            else:
+                made, what = part.select(tokens, counts), "select()"
+    except Exception as error:  # whatever a stranger's code may raise
+        raise Broken(f"asked for {tuple(counts)} tokens, it {raised(error)}") from error
+    kind = Picks if subject.kind == "optimizer" else Selection
+    picked(made, kind, f"asked for {tuple(counts)} tokens, {what}", scene, counts)
+    return made
+
+
+def counts(subject: Subject, case: Case) -> None:
+    """As many different picks as asked for: none, one, half, all, another number for every group."""
+    scene = scene_of(subject, case)
+    sizes = case.sizes
+    for wanted in _counts(sizes):
+        made = choose(subject, scene.tokens, wanted, scene)
+        for group, (row, count) in enumerate(zip(made.picks.tolist(), wanted, strict=True)):
+            where = f"asked for {count} of the {sizes[group]} tokens of group {group} of {len(sizes)}"
+            if any(token != -1 for token in row[count:]) or any(token < 0 for token in row[:count]):
+                raise Broken(f"{where}, it picked {row}; expected {count} tokens, then -1")
+            if len(set(row[:count])) != count:
+                raise Broken(f"{where}, it picked a token twice: {row[:count]}")
+            for column in ("gains", "scores"):
+                values = getattr(made, column)[group, :count]
+                if not bool(torch.isfinite(values).all()):
+                    raise Broken(f"{where}, it gave {column} {values.tolist()}; expected finite numbers")
+
+
+def valid(subject: Subject, case: Case) -> None:
+    """No pick is padding, or a token that a constraint forbids."""
+    scene = scene_of(subject, case)
+    forbidden = scene.rank > 0.6
+    for mask in (torch.zeros_like(forbidden), forbidden):
+        tokens = scene.tokens.without(mask)
+        sizes = tokens.valid.sum(1).tolist()
+        for wanted in (sizes, [-(-size // 2) for size in sizes]):
+            made = choose(subject, tokens, wanted, scene)
+            for group, row in enumerate(made.picks.tolist()):
+                wrong = [t for t in row if t >= 0 and not (t < tokens.shape[1] and bool(tokens.valid[group, t]))]
+                if wrong:
+                    raise Broken(
+                        f"asked for {wanted[group]} tokens of group {group}, it picked {wrong[0]}, no candidate "
+                        f"(tokens.valid is False); candidates: {tokens.valid[group].nonzero().flatten().tolist()}"
+                    )
+
+
+def required(subject: Subject, case: Case) -> None:
+    """Tokens that must be kept are kept, also if nothing else is."""
+    scene = scene_of(subject, case)
+    must = (scene.rank < 0.45) & scene.tokens.valid
+    tokens = scene.tokens.require(must)
+    least = must.sum(1).tolist()
+    for wanted in (least, [min(n + 1, size) for n, size in zip(least, case.sizes, strict=True)]):
+        made = choose(subject, tokens, wanted, scene)
+        for group, row in enumerate(made.picks.tolist()):
+            lost = sorted(set(must[group].nonzero().flatten().tolist()) - set(row))
+            if lost:
+                raise Broken(
+                    f"asked for {wanted[group]} tokens of group {group}, it left out {lost}, which must be kept "
+                    f"(tokens.required); picks: {row}"
+                )
+
+
+def exact(subject: Subject, case: Case) -> None:
+    """The picks are those of exact greedy, ties to the lowest index, as `exact` says."""
+    scene = scene_of(subject, case)
+    for tokens in (scene.tokens, scene.tokens.require(scene.rank < 0.3)):
+        for source in (Ranks, Halves):
+            least = (tokens.required & tokens.valid).sum(1).tolist()
+            wanted = [max(n, least[group]) for group, n in enumerate(scene.counts(0.7))]
+            with torch.no_grad():
+                mine = subject.part().optimize(problem(tokens, source), wanted)
+                theirs = greedy(problem(tokens, source), wanted)
+            if not torch.equal(mine.picks, theirs.picks):
+                group = int((mine.picks != theirs.picks).nonzero()[0, 0])
+                raise Broken(
+                    f"it picked {mine.picks[group].tolist()} of group {group} where exact greedy picks "
+                    f"{theirs.picks[group].tolist()} with scores {_short(theirs.scores[group])}, and `exact` is True"
+                )
+
+
+def record(subject: Subject, case: Case) -> None:
+    """A selection carries the tokens it was made from; ``stage`` and ``assigned``, if given, belong to its picks."""
+    scene = scene_of(subject, case)
+    made = choose(subject, scene.tokens, scene.counts(), scene)
+    if made.tokens is not scene.tokens:
+        raise Broken("selection.tokens is another object than the tokens that it was given")
+    for column, shape in (("stage", made.picks.shape), ("assigned", scene.tokens.shape[:2])):
+        tensor = getattr(made, column)
+        if tensor is not None and (tuple(tensor.shape) != tuple(shape) or tensor.dtype != torch.int64):
+            raise Broken(f"{column} is {tuple(tensor.shape)}, {tensor.dtype}; expected {tuple(shape)}, torch.int64")
+    if made.assigned is None:
+        return
+    for group, row in enumerate(made.picks.tolist()):
+        kept = {token for token in row if token >= 0}
+        for token, home in enumerate(made.assigned[group].tolist()):
+            if (token in kept and home != token) or home not in {-1, *kept}:
+                raise Broken(
+                    f"assigned says that token {token} of group {group} went to {home}; kept tokens go to themselves, "
+                    f"others to a kept one or to -1; kept: {sorted(kept)}"
+                )
+
+
+def _counts(sizes: Sequence[int]) -> list[list[int]]:
+    ragged = [max(0, size - 1 - group) for group, size in enumerate(sizes)]
+    return [[0] * len(sizes), [1] * len(sizes), [size // 2 for size in sizes], ragged, list(sizes)]
+
+
+def _short(scores: Tensor) -> list[float]:
+    return [round(score, 4) for score in scores.tolist()]
