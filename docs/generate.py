@@ -22,8 +22,7 @@ from typing import Any, Literal, get_args, get_origin
 
 import scope_core as scope
 from scope_core import errors
-from scope_core.registry.discovery import HOME
-from scope_core.registry.kinds import KINDS
+from scope_core.registry.kinds import HOME, KINDS
 from scope_core.registry.specs import slots_of
 from scope_core.structures import signals
 

@@ -17,6 +17,8 @@ from __future__ import annotations
 import importlib
 from typing import TYPE_CHECKING, Any
 
+from scope_core.registry.lookup import provide_default
+
 if TYPE_CHECKING:
     from scope_core.attach import Attachment, replace_attribute, resolve
     from scope_core.blocks import Blocks
@@ -62,9 +64,10 @@ if TYPE_CHECKING:
     from scope_core.memory import free_memory, matrix_bytes
     from scope_core.pruner import Pruner, load, select
     from scope_core.pruner_spec import PrunerSpec
-    from scope_core.registry.discovery import PluginWarning, default_registry, discover
+    from scope_core.registry.discovery import default_registry, discover
     from scope_core.registry.entries import Check, Command, Entry, Finding, Recipe, ZooEntry
     from scope_core.registry.hookspecs import CONTRACT, hookimpl
+    from scope_core.registry.observers import PluginWarning
     from scope_core.registry.registry import Registry
     from scope_core.registry.specs import ComponentSpec, Slot
     from scope_core.room import check_matrix
@@ -78,7 +81,8 @@ if TYPE_CHECKING:
 
 _HOMES = {
     "attach": "Attachment replace_attribute resolve",
-    "registry.discovery": "PluginWarning default_registry discover",
+    "registry.discovery": "default_registry discover",
+    "registry.observers": "PluginWarning",
     "structures.encoding": "Asked Encoding Memo",
     "blocks": "Blocks",
     "engine": "Problem greedy rank scores",
@@ -206,6 +210,13 @@ if not TYPE_CHECKING:  # those who check types know the imports above, and find 
             value = globals()[name] = getattr(importlib.import_module(f"scope_core.{_HOME_OF[name]}"), name)
             return value
         raise AttributeError(f"module 'scope_core' has no attribute '{name}'")
+
+
+def _default_registry() -> Any:
+    return importlib.import_module("scope_core.registry.discovery").default_registry()
+
+
+provide_default(_default_registry)
 
 
 def __dir__() -> list[str]:

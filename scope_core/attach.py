@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 from scope_core.errors import AdapterError, AttachError, SignalError, did_you_mean, listed
 from scope_core.fitting import check_fit, find_adapter
 from scope_core.notes import add_note
-from scope_core.registry.discovery import observe
+from scope_core.registry.observers import observe
 from scope_core.structures.receipt import Receipt
 from scope_core.structures.signals import parse_signal
 from scope_core.untraced import untraced

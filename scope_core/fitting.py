@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Any
 
 from scope_core.errors import AdapterError, ScopeError, SignalError, did_you_mean, listed
 from scope_core.interfaces import Declaration, ModelAdapter
-from scope_core.registry.discovery import PluginWarning
-from scope_core.registry.registry import Record
+from scope_core.registry.observers import PluginWarning
+from scope_core.registry.records import Record
 from scope_core.structures.signals import parse_signal
 
 if TYPE_CHECKING:

@@ -27,7 +27,8 @@ from scope_core.grouping import group_index, with_tiles
 from scope_core.interfaces import Declaration, Part, held
 from scope_core.mixing import less_extra, merged
 from scope_core.pruner_spec import PrunerSpec, decoder_layer, label_of, read_spec
-from scope_core.registry.discovery import default_registry, observe, observed
+from scope_core.registry.discovery import default_registry
+from scope_core.registry.observers import observe, observed
 from scope_core.registry.registry import Registry
 from scope_core.structures.layout import Layout, Plan
 from scope_core.structures.receipt import ImageReceipt, Receipt

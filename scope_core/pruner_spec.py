@@ -24,7 +24,7 @@ from pydantic_core import PydanticCustomError
 
 from scope_core.errors import ScopeError, SpecError, did_you_mean, listed
 from scope_core.registry.kinds import kind_named
-from scope_core.registry.registry import Registry
+from scope_core.registry.lookup import PartLookup
 from scope_core.registry.specs import ComponentSpec, Slot, Spec, registry_of, slots_of
 
 _SHORT = re.compile(r"(?P<recipe>.+?)(?:@(?P<number>-?\d+(?:\.\d+)?)(?P<percent>%?))?")
@@ -127,7 +127,7 @@ class PrunerSpec(Spec):
                 )
         return self
 
-    def to_dict(self, registry: Registry | None = None) -> dict[str, Any]:
+    def to_dict(self, registry: PartLookup | None = None) -> dict[str, Any]:
         """The long form as plain data: reading it back gives an equal spec (but for ``recipe``)."""
         made = self._one_stage(registry)
         stages = [made, *(stage._one_stage(registry) for stage in self.then)]
@@ -138,7 +138,7 @@ class PrunerSpec(Spec):
             made.setdefault("then", []).append({k: v for k, v in {**gone, **stage}.items() if before.get(k) != v})
         return made
 
-    def _one_stage(self, registry: Registry | None) -> dict[str, Any]:
+    def _one_stage(self, registry: PartLookup | None) -> dict[str, Any]:
         data = self.model_dump(mode="json", exclude={"recipe", "then"}, exclude_none=True)
         default = (registry or registry_of(None)).default("selector")
         inner = data.pop("selector")
@@ -152,7 +152,7 @@ class PrunerSpec(Spec):
             data.pop("order")
         return {key: _shortened(value) for key, value in {**inner, **data}.items()}
 
-    def to_yaml(self, registry: Registry | None = None) -> str:
+    def to_yaml(self, registry: PartLookup | None = None) -> str:
         """`to_dict` as YAML, one line per part."""
         return "".join(f"{key}: {written(value)}\n" for key, value in self.to_dict(registry).items())
 
@@ -168,7 +168,7 @@ class PrunerSpec(Spec):
         return f"{self.recipe or 'custom'}@{f'{100 * value:g}%' if short[0] is float else value}"
 
 
-def read_spec(value: Any, registry: Registry, **overrides: Any) -> PrunerSpec:
+def read_spec(value: Any, registry: PartLookup, **overrides: Any) -> PrunerSpec:
     """The spec that ``value`` stands for.
 
     Args:
@@ -213,13 +213,13 @@ def read_spec(value: Any, registry: Registry, **overrides: Any) -> PrunerSpec:
         raise SpecError(explain(error, where, data)) from error
 
 
-def label_of(spec: PrunerSpec, registry: Registry) -> str:
+def label_of(spec: PrunerSpec, registry: PartLookup) -> str:
     """`PrunerSpec.label`, with what was changed of its recipe: ``scope+combiner@64``."""
     recipe, _, amount = spec.label.rpartition("@")
     return "+".join([recipe, *changes(spec, registry)]) + f"@{amount}"
 
 
-def changes(spec: PrunerSpec, registry: Registry) -> dict[str, Any]:
+def changes(spec: PrunerSpec, registry: PartLookup) -> dict[str, Any]:
     """What is not as its recipe has it: ``{key of the long form: the recipe's own value, None for none}``.
 
     The budget is not looked at: a recipe need not hold one.
@@ -273,13 +273,13 @@ _OWN_TYPES = {
 }
 
 
-def _selector_options(registry: Registry) -> list[str]:
+def _selector_options(registry: PartLookup) -> list[str]:
     """Options of the default selector, which may be written at the top level."""
     selector = registry.default("selector")
     return [option for option in selector.spec.model_fields if option != "name"] if selector else []
 
 
-def _over_recipe(data: dict[str, Any], registry: Registry) -> dict[str, Any]:
+def _over_recipe(data: dict[str, Any], registry: PartLookup) -> dict[str, Any]:
     """The recipe's options with the user's over them; a table without a name changes single options."""
     try:
         recipe = registry.get("recipe", str(data["recipe"])).item
@@ -301,7 +301,7 @@ def _over_recipe(data: dict[str, Any], registry: Registry) -> dict[str, Any]:
     return merged
 
 
-def _wrong_amount(given: str, registry: Registry) -> str:
+def _wrong_amount(given: str, registry: PartLookup) -> str:
     """What to say of ``scope@6,4``: a known recipe, and after the @ what is meant as an amount and is none."""
     recipe, _, amount = given.rpartition("@")
     if not registry.has("recipe", recipe) or (amount and not re.search(r"[\d%]", amount)):
@@ -310,7 +310,7 @@ def _wrong_amount(given: str, registry: Registry) -> str:
     return f"{what}: after @ stands a count or a percentage, e.g. {recipe}@64 or {recipe}@25%"
 
 
-def _short_hint(given: str, registry: Registry) -> str:
+def _short_hint(given: str, registry: PartLookup) -> str:
     """What to write in a table in place of ``recipe: scope@64``."""
     try:
         short = _from_short(given)
@@ -321,7 +321,7 @@ def _short_hint(given: str, registry: Registry) -> str:
     return f". In a table the two are apart: `recipe: {short['recipe']}` and `budget: {short['budget']}`"
 
 
-def _staged(data: dict[str, Any], registry: Registry) -> list[Any]:
+def _staged(data: dict[str, Any], registry: PartLookup) -> list[Any]:
     """The later stages in full: each as the stage before it, but for what it names."""
     given = data["then"]
     if isinstance(given, (str, Mapping)) or not isinstance(given, Iterable):
@@ -341,7 +341,7 @@ def _staged(data: dict[str, Any], registry: Registry) -> list[Any]:
     return made
 
 
-def _one_staged(stage: Any, before: Mapping[str, Any], registry: Registry) -> dict[str, Any]:
+def _one_staged(stage: Any, before: Mapping[str, Any], registry: PartLookup) -> dict[str, Any]:
     """One later stage in full, after the stage ``before``."""
     if isinstance(stage, PrunerSpec):
         given = {name: getattr(stage, name) for name in PrunerSpec.model_fields}
@@ -370,7 +370,7 @@ def _one_staged(stage: Any, before: Mapping[str, Any], registry: Registry) -> di
 _FIRST_ONLY = ("then", "recipe", "adapter")
 
 
-def _merged(key: str, old: Any, new: Any, registry: Registry) -> Any:
+def _merged(key: str, old: Any, new: Any, registry: PartLookup) -> Any:
     """``new``, or ``old`` with single options changed where ``new`` is a table without a name, or a bare number."""
     number = isinstance(new, Real) and not isinstance(new, bool)
     if old is None or not (number or (isinstance(new, Mapping) and "name" not in new)):
@@ -454,7 +454,7 @@ class _UniqueKeys(yaml.SafeLoader):
         return super().construct_mapping(node, deep=deep)
 
 
-def _owners(option: str, registry: Registry) -> str:
+def _owners(option: str, registry: PartLookup) -> str:
     """Where an option that was written at the top level belongs, if anywhere."""
     found = [
         f"{kind} '{record.name}'"

@@ -8,11 +8,12 @@ from pydantic.errors import PydanticInvalidForJsonSchema
 
 from scope_core.pruner_spec import PrunerSpec
 from scope_core.registry.kinds import kind_named
-from scope_core.registry.registry import Record, Registry
+from scope_core.registry.lookup import PartLookup
+from scope_core.registry.records import Record
 from scope_core.registry.specs import SLOT_MARK, shorthand_of
 
 
-def json_schema(registry: Registry) -> dict[str, Any]:
+def json_schema(registry: PartLookup) -> dict[str, Any]:
     """The schema of `PrunerSpec` with every slot filled in from ``registry``.
 
     The options of the default selector are allowed at the top level too, as in spec files.
@@ -46,7 +47,7 @@ def json_schema(registry: Registry) -> dict[str, Any]:
     }
 
 
-def _choice(kind: str, registry: Registry, definitions: dict[str, Any]) -> dict[str, Any]:
+def _choice(kind: str, registry: PartLookup, definitions: dict[str, Any]) -> dict[str, Any]:
     """What a slot of ``kind`` accepts: a name, a short form, or a table with options."""
     short: list[dict[str, Any]] = [{"enum": registry.names(kind), "title": f"name of a {kind}"}]
     tables = []
@@ -78,7 +79,7 @@ def _plain(table: dict[str, Any]) -> list[str]:
     return [name for name, field in table["properties"].items() if "$ref" not in field and name != "name"]
 
 
-def _changes(kind: str, registry: Registry, definitions: dict[str, Any]) -> dict[str, Any]:
+def _changes(kind: str, registry: PartLookup, definitions: dict[str, Any]) -> dict[str, Any]:
     """A table of options without a name: each may hold what it may hold in one of the parts that have it."""
     options: dict[str, list[Any]] = {}
     for record in registry.records(kind):

@@ -12,7 +12,8 @@ from scope_core.cli.advice import allows, change
 from scope_core.cli.packages import installed, missing_packages
 from scope_core.errors import MissingDependencyError, PluginOutputError
 from scope_core.registry.entries import Finding
-from scope_core.registry.registry import Record, Registry
+from scope_core.registry.records import Record
+from scope_core.registry.registry import Registry
 
 
 def run_checks(registry: Registry, *, quick: bool, done: Callable[[], None]) -> list[dict[str, Any]]:

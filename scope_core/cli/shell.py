@@ -18,7 +18,7 @@ from scope_core.notes import notes_beside
 from scope_core.registry.kinds import HOME
 
 if TYPE_CHECKING:
-    from scope_core.registry.registry import Record
+    from scope_core.registry.records import Record
 
 
 class Code(IntEnum):

@@ -19,7 +19,8 @@ if TYPE_CHECKING:
     from types import ModuleType
 
     from scope_core.registry.entries import ZooEntry
-    from scope_core.registry.registry import Record, Registry
+    from scope_core.registry.records import Record
+    from scope_core.registry.registry import Registry
 
 
 @dataclass

@@ -12,28 +12,19 @@ from __future__ import annotations
 
 import functools
 import importlib.metadata
-import inspect
 import os
 import re
 import warnings
-from collections.abc import Callable, Iterable, Mapping
-from typing import Any
-
-import pluggy
+from collections.abc import Mapping
 
 from scope_core.errors import PluginError, did_you_mean, listed
-from scope_core.registry import hookspecs
-from scope_core.registry.entries import Entry, import_target
-from scope_core.registry.kinds import HOME, KINDS, Kind
-from scope_core.registry.registry import HERE, NAME, Failure, Origin, Record, Registry
-from scope_core.registry.specs import ComponentSpec
+from scope_core.registry.kinds import HOME
+from scope_core.registry.loading import Source, collect
+from scope_core.registry.observers import PluginWarning
+from scope_core.registry.records import Origin
+from scope_core.registry.registry import Registry
 
 GROUP = "scope_core"
-Source = tuple[Origin, Callable[[], Any]]
-
-
-class PluginWarning(UserWarning):
-    """A plugin could not be loaded, or an observer raised."""
 
 
 @functools.cache
@@ -95,91 +86,6 @@ def _switch(origin: Origin) -> str:
     return origin.entry_point if origin.distribution == HOME else origin.distribution
 
 
-def collect(
-    sources: Iterable[Source], *, base: pluggy.PluginManager | None = None
-) -> tuple[list[Record], list[Failure], pluggy.PluginManager]:
-    """Load each source in isolation; records of those that worked, failures of the others.
-
-    Args:
-        sources: ``(origin, loader)`` pairs; a loader returns the plugin module.
-        base: A manager whose plugins also hear the observer hooks of the new one.
-    """
-    manager = pluggy.PluginManager(hookspecs.PROJECT)
-    manager.add_hookspecs(hookspecs)
-    for name, plugin in base.list_name_plugin() if base else ():
-        if plugin is not None:
-            manager.register(plugin, name)
-    records: list[Record] = []
-    failures: list[Failure] = []
-    for origin, load in sources:
-        try:
-            plugin = load()
-            mine = _records_of(plugin, origin)
-            manager.register(plugin, f"{origin.distribution}:{origin.entry_point}")
-        except (Exception, SystemExit) as error:  # a stranger's code: anything may come out, nothing may get through
-            failures.append(Failure(origin, f"{type(error).__name__}: {error}", _fix(error, origin)))
-        else:
-            records += mine
-    return records, failures, manager
-
-
-class OtherContractError(PluginError):
-    """A plugin was built for a version of the contract that this scope-core does not have."""
-
-    def __init__(self, message: str, upgrade: str) -> None:
-        super().__init__(message)
-        self.upgrade = upgrade
-
-
-def _fix(error: BaseException, origin: Origin) -> str:
-    """The command that would help."""
-    if isinstance(error, OtherContractError):
-        return f"pip install --upgrade {error.upgrade}"
-    missing = (getattr(error, "name", None) or "").split(".")[0]
-    if isinstance(error, ModuleNotFoundError) and missing not in ("", origin.module.split(".")[0]):
-        return f"pip install {missing} (or what provides it), which {origin.distribution} needs"
-    return ""
-
-
-def _check_contract(plugin: Any, origin: Origin) -> None:
-    """Refuse a plugin that says that it was built for another version of the contract; none said is none checked."""
-    wanted = inspect.getattr_static(plugin, "scope_contract", None)  # runs no property of a plugin object
-    if wanted is None:
-        return
-    match = re.fullmatch(r"(\d+)(?:\.(\d+))?", wanted) if isinstance(wanted, str) else None
-    ours = ".".join(map(str, hookspecs.CONTRACT))
-    if match is None:
-        raise PluginError(f"scope_contract is {wanted!r}; write the version as text, e.g. scope_contract = '{ours}'")
-    built = (int(match[1]), int(match[2] or 0))
-    if built[0] < hookspecs.CONTRACT[0]:
-        raise OtherContractError(
-            f"it was built for contract {wanted}, and this {HOME} has {ours}; a newer {origin.distribution} is needed "
-            f"(pip install --upgrade {origin.distribution})",
-            origin.distribution,
-        )
-    if built > hookspecs.CONTRACT:
-        raise OtherContractError(
-            f"it was built for contract {wanted}, newer than this {HOME}'s {ours} (pip install --upgrade {HOME})", HOME
-        )
-
-
-def observed(registry: Registry, hook: str) -> bool:
-    """Whether any plugin has this observer hook."""
-    return registry.manager is not None and bool(getattr(registry.manager.hook, hook).get_hookimpls())
-
-
-def observe(registry: Registry, hook: str, **event: Any) -> None:
-    """Call an observer hook; an observer that raises is a warning that names it, never an error."""
-    if registry.manager is None:
-        return
-    for impl in getattr(registry.manager.hook, hook).get_hookimpls():
-        try:
-            impl.function(*(event[name] for name in impl.argnames))
-        except Exception as error:  # read-only guests must not break the host's forward pass
-            text = f"observer {hook} of plugin '{impl.plugin_name}' raised {error!r}"
-            warnings.warn(text, PluginWarning, stacklevel=2)
-
-
 def _entry_points() -> list[Source]:
     sources: list[Source] = []
     seen: dict[str, int] = {}
@@ -208,55 +114,3 @@ def _order(source: Source) -> tuple[bool, str, str, str]:
 def _plain(name: str) -> str:
     """A distribution's name as package indexes compare it."""
     return re.sub(r"[-_.]+", "-", name.strip()).lower()
-
-
-def _records_of(plugin: Any, origin: Origin) -> list[Record]:
-    """What a plugin's registration hooks give, checked; raises on the first thing that is wrong."""
-    _check_contract(plugin, origin)
-    _check_hook_names(plugin)
-    probe = pluggy.PluginManager(hookspecs.PROJECT)
-    probe.add_hookspecs(hookspecs)
-    probe.register(plugin, origin.entry_point)
-    probe.check_pending()
-    records: list[Record] = []
-    for kind in KINDS:
-        for impl in getattr(probe.hook, kind.hook).get_hookimpls():
-            items = impl.function()
-            if not isinstance(items, Iterable):
-                raise PluginError(f"{kind.hook} returned {items!r}; return or yield {kind.item.split(':')[1]} objects")
-            records += [_record(item, kind, origin) for item in items]
-    return records
-
-
-def _check_hook_names(plugin: Any) -> None:
-    """A misspelt or unmarked hook would be silent: pluggy neither calls it nor complains by itself."""
-    hooks = [name for name in vars(hookspecs) if name.startswith("scope_") and callable(getattr(hookspecs, name))]
-    for name in dir(plugin):
-        value = inspect.getattr_static(plugin, name)  # runs no property of a plugin object
-        mark = getattr(value, f"{hookspecs.PROJECT}_impl", None)
-        own = not inspect.ismodule(plugin) or getattr(value, "__module__", "") == plugin.__name__
-        if mark is None and name in hooks and inspect.isroutine(value) and own:
-            raise PluginError(f"{name} is not marked with @scope_core.hookimpl, so it would never be called")
-        if mark is not None and name not in hooks and not mark.get("optionalhook"):
-            raise PluginError(f"there is no hook called '{name}'{did_you_mean(name, hooks)}. Hooks: {listed(hooks)}")
-
-
-def _record(item: Any, kind: Kind, origin: Origin) -> Record:
-    wanted = import_target(kind.item, kind.hook)
-    if not isinstance(item, wanted):
-        raise PluginError(f"{kind.hook} yielded {item!r}, which is no scope_core.{wanted.__name__}")
-    if isinstance(item, Entry) and not (isinstance(item.spec, type) and issubclass(item.spec, ComponentSpec)):
-        raise PluginError(f"{kind.hook} yielded an Entry whose spec is {item.spec!r}, no subclass of ComponentSpec")
-    name = item.name
-    if not NAME.fullmatch(name.replace("-", "_") if kind.name == "zoo" else name):
-        raise PluginError(f"{kind.name} name '{name}' may hold only a-z, 0-9, _ and dots")
-    if origin.distribution == HOME or origin.distribution == HERE:
-        return Record(kind, item, origin)
-    if "." not in name:
-        vendor = origin.distribution.lower().replace("-", "_").removeprefix("scope_")
-        raise PluginError(
-            f"{kind.name} '{name}': bare names are kept for scope-core's own parts; call it '{vendor}.{name}'"
-        )
-    if getattr(item, "default", False) or (isinstance(item, Entry) and item.spec.shorthand):
-        raise PluginError(f"{kind.name} '{name}': only scope-core's own parts may be defaults or have a shorthand")
-    return Record(kind, item, origin)

@@ -7,11 +7,9 @@ except on behalf of a spec.
 from __future__ import annotations
 
 import pickle
-import re
 import sys
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
-from functools import cached_property
 from importlib import import_module
 from types import MappingProxyType, ModuleType
 from typing import TYPE_CHECKING, Any
@@ -24,8 +22,9 @@ from scope_core.errors import (
     did_you_mean,
     listed,
 )
-from scope_core.registry.entries import import_target
-from scope_core.registry.kinds import KINDS, Kind, kind_named
+from scope_core.registry.kinds import KINDS, kind_named
+from scope_core.registry.loading import collect
+from scope_core.registry.records import HERE, NAME, Failure, Origin, Record
 from scope_core.registry.specs import ComponentSpec, Spec, slots_of
 
 if TYPE_CHECKING:
@@ -33,71 +32,6 @@ if TYPE_CHECKING:
 
 Making = tuple[Callable[..., "Registry"], tuple[Any, ...]]
 """A function that makes a registry, and its arguments."""
-
-HERE = "this process"
-"""The distribution of what `Registry.with_module` added."""
-
-NAME = re.compile(r"[a-z0-9_]+(\.[a-z0-9_]+)*(@[a-z0-9_]+)?")
-
-
-@dataclass(frozen=True)
-class Origin:
-    """Where a registered item came from."""
-
-    distribution: str
-    version: str
-    entry_point: str
-    module: str
-
-    def __str__(self) -> str:
-        return f"{self.distribution} {self.version}".strip()
-
-
-@dataclass(frozen=True)
-class Failure:
-    """A plugin that could not be loaded, as it is quoted to users; and the command that would help, if it is known."""
-
-    origin: Origin
-    error: str
-    fix: str = ""
-
-    def __str__(self) -> str:
-        return (
-            f"plugin '{self.origin.entry_point}' of {self.origin} ({self.origin.module}) failed to load: {self.error}"
-        )
-
-
-@dataclass(frozen=True)
-class Record:
-    """A registered item with its origin."""
-
-    kind: Kind
-    item: Any
-    origin: Origin
-
-    @property
-    def name(self) -> str:
-        """The registration name."""
-        name: str = self.item.name
-        return name
-
-    @property
-    def spec(self) -> type[ComponentSpec]:
-        """The spec model (parts only; recipes and zoo entries have none)."""
-        spec: type[ComponentSpec] = self.item.spec
-        return spec
-
-    @cached_property
-    def target(self) -> type:
-        """The implementing class, imported on first use and checked against the kind's interface."""
-        where = f"{self.kind.name} '{self.name}' ({self.origin})"
-        target = self.item.target
-        if isinstance(target, str):
-            target = import_target(target, where, self.item.requires)
-        base = import_target(self.kind.base, where)
-        if not (isinstance(target, type) and issubclass(target, base)):
-            raise PluginError(f"{where}: target {target!r} is not a subclass of scope_core.{base.__name__}")
-        return target
 
 
 class Registry:
@@ -229,8 +163,6 @@ class Registry:
         Raises:
             PluginError: the module's hooks are misspelt or yield something else than they should.
         """
-        from scope_core.registry.discovery import collect
-
         records, failures, manager = collect(
             [(Origin(HERE, "", name or _label(module), _label(module)), lambda: module)], base=self.manager
         )

@@ -23,23 +23,20 @@ from pydantic_core import PydanticCustomError
 from pydantic_core import core_schema as cs
 
 from scope_core.errors import ScopeError, did_you_mean, listed
+from scope_core.registry.lookup import PartLookup, default_lookup
 
 if TYPE_CHECKING:
     from pydantic import GetCoreSchemaHandler, GetJsonSchemaHandler
     from pydantic.json_schema import JsonSchemaValue
 
-    from scope_core.registry.registry import Registry
 
-
-def registry_of(info: ValidationInfo | None) -> Registry:
+def registry_of(info: ValidationInfo | None) -> PartLookup:
     """The registry this validation runs against (see the module's docstring)."""
     context = info.context if info is not None else None
     if isinstance(context, Mapping) and context.get("registry") is not None:
-        registry: Registry = context["registry"]
+        registry: PartLookup = context["registry"]
         return registry
-    from scope_core.registry.discovery import default_registry
-
-    return default_registry()
+    return default_lookup()
 
 
 SLOT_MARK = "x-scope-slot"
@@ -123,7 +120,7 @@ class Slot:
             return ""
         return ""
 
-    def _checked_instance(self, value: ComponentSpec, registry: Registry) -> ComponentSpec:
+    def _checked_instance(self, value: ComponentSpec, registry: PartLookup) -> ComponentSpec:
         if registry.has(self.kind, value.name) and registry.get(self.kind, value.name).spec is type(value):
             return value
         kinds = listed(kind for kind in registry.kinds() if value.name in registry.names(kind))
@@ -137,7 +134,7 @@ class Slot:
             },
         )
 
-    def as_mapping(self, value: Any, registry: Registry) -> dict[str, Any]:
+    def as_mapping(self, value: Any, registry: PartLookup) -> dict[str, Any]:
         """The table that a short form (a bare name or number) stands for."""
         if isinstance(value, str):
             return {"name": value}
@@ -164,14 +161,15 @@ class Slot:
             "scope_name_missing", "{text}", {"text": f"{text}. Installed: {listed(registry.names(self.kind))}"}
         )
 
-    def _model(self, name: str, registry: Registry) -> type[ComponentSpec]:
+    def _model(self, name: str, registry: PartLookup) -> type[ComponentSpec]:
         try:
-            return registry.get(self.kind, name).spec
+            model: type[ComponentSpec] = registry.get(self.kind, name).spec
         except ScopeError as error:
             text = f"{error}{self._number_hint(name, registry)}"
             raise PydanticCustomError("scope_unknown_part", "{text}", {"text": text}) from error
+        return model
 
-    def _number_hint(self, name: str, registry: Registry) -> str:
+    def _number_hint(self, name: str, registry: PartLookup) -> str:
         """What to write in place of a number in quotes, where a bare number would do."""
         short = any(shorthand_of(record.spec) for record in registry.records(self.kind))
         if not short or not re.fullmatch(r"\d+(\.\d+)?%?", name):
@@ -179,7 +177,7 @@ class Slot:
         number = f"{float(name[:-1]) / 100:g}" if name.endswith("%") else name
         return f". A number is written without quotes: `{self.kind}: {number}`"
 
-    def _unknown(self, option: str, model: type[ComponentSpec], registry: Registry) -> str:
+    def _unknown(self, option: str, model: type[ComponentSpec], registry: PartLookup) -> str:
         options = [field for field in model.model_fields if field != "name"]
         text = (
             f"{self.kind} '{name_of(model)}' has no option '{option}'{did_you_mean(option, options)}. "

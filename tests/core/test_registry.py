@@ -12,7 +12,7 @@ from fakes import entry, hook_function, module, spec_named, with_part
 import scope_core as scope
 from scope_core import Entry, MissingDependencyError, PluginConflictError, PluginError, Registry, UnknownNameError
 from scope_core.registry.kinds import KINDS, kind_named
-from scope_core.registry.registry import Failure, Origin, Record
+from scope_core.registry.records import Failure, Origin, Record
 
 
 def record(name: str, distribution: str, kind: str = "saliency") -> Record:

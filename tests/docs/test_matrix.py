@@ -53,8 +53,9 @@ def test_rows_are_recorded_in_the_order_of_the_table_and_a_failure_is_the_exit_s
     said = capsys.readouterr().out
     assert "row newest, 1 of 3; about 30 minutes left" in said
     assert "THE ROW 'newest' FAILED" in said
-    assert "row 5.0: there is no environment; this failed: uv pip" in said
-    assert "failed: newest, 5.0" in said
+    assert "row 5.0: its environment could not be made; this failed: uv pip" in said
+    assert "not run, without an environment: 5.0" in said
+    assert "failed: newest" in said
     assert list(json.loads(matrix.RESULTS.read_text())) == ["floor", "newest"]
     assert run(matrix, monkeypatch, "floor", "--", "-k", "qwen") == 0
     assert run(matrix, monkeypatch, "--list") == 0

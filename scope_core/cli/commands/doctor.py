@@ -22,7 +22,8 @@ from scope_core.errors import MissingDependencyError, PluginError, ScopeError
 from scope_core.pruner_spec import read_spec
 from scope_core.registry.discovery import GROUP
 from scope_core.registry.kinds import HOME
-from scope_core.registry.registry import Record, Registry
+from scope_core.registry.records import Record
+from scope_core.registry.registry import Registry
 
 
 def doctor(

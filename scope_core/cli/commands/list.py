@@ -12,7 +12,8 @@ from scope_core.cli.output import note, out, show_json, table, warn
 from scope_core.cli.packages import missing_packages
 from scope_core.cli.state import state_of
 from scope_core.registry.kinds import HOME, KINDS, Kind, kind_named
-from scope_core.registry.registry import Record, Registry
+from scope_core.registry.records import Record
+from scope_core.registry.registry import Registry
 
 NAMES = 24
 """Narrowest column of names, so that the blocks of different kinds line up."""

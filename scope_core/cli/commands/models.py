@@ -17,7 +17,7 @@ from scope_core.cli.shell import ScopeGroup, examples
 from scope_core.cli.state import state_of
 from scope_core.errors import ScopeError, UnknownNameError, did_you_mean, listed
 from scope_core.registry.entries import ZooEntry
-from scope_core.registry.registry import Record
+from scope_core.registry.records import Record
 
 app = typer.Typer(cls=ScopeGroup, rich_markup_mode="rich", add_completion=False)
 Json = Annotated[bool, typer.Option("--json", help="Print JSON.")]

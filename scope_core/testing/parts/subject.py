@@ -17,7 +17,8 @@ from scope_core.registry.discovery import default_registry
 from scope_core.registry.entries import Entry
 from scope_core.registry.hookspecs import hookimpl
 from scope_core.registry.kinds import KINDS, kind_named
-from scope_core.registry.registry import Record, Registry
+from scope_core.registry.records import Record
+from scope_core.registry.registry import Registry
 from scope_core.registry.specs import ComponentSpec, slots_of
 from scope_core.structures.signals import Signals
 from scope_core.structures.tokens import VisualTokens

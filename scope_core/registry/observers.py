@@ -1,0 +1,37 @@
+"""Observer hooks: plugins that hear of events and change nothing."""
+
+from __future__ import annotations
+
+import warnings
+from typing import Any, Protocol
+
+import pluggy
+
+
+class Observed(Protocol):
+    """Anything that holds a plugin manager: a registry."""
+
+    @property
+    def manager(self) -> pluggy.PluginManager | None:
+        """The manager whose observers are called."""
+
+
+class PluginWarning(UserWarning):
+    """A plugin could not be loaded, or an observer raised."""
+
+
+def observed(registry: Observed, hook: str) -> bool:
+    """Whether any plugin has this observer hook."""
+    return registry.manager is not None and bool(getattr(registry.manager.hook, hook).get_hookimpls())
+
+
+def observe(registry: Observed, hook: str, **event: Any) -> None:
+    """Call an observer hook; an observer that raises is a warning that names it, never an error."""
+    if registry.manager is None:
+        return
+    for impl in getattr(registry.manager.hook, hook).get_hookimpls():
+        try:
+            impl.function(*(event[name] for name in impl.argnames))
+        except Exception as error:  # read-only guests must not break the host's forward pass
+            text = f"observer {hook} of plugin '{impl.plugin_name}' raised {error!r}"
+            warnings.warn(text, PluginWarning, stacklevel=2)
