@@ -26,7 +26,8 @@ from typing import Annotated
 import typer
 
 import scope_core
-from scope_core.cli.commands import doctor, models, new, photos, plan, run, select, show, spec
+from scope_core.cli.commands import doctor, models, new, plan, run, select, show, spec
+from scope_core.cli.commands import photos as photographs
 from scope_core.cli.commands import list as listing
 from scope_core.cli.shell import MainGroup, examples
 from scope_core.cli.state import State
@@ -100,7 +101,7 @@ _COMMANDS = (
         'scope run photo.jpg -q "What is in the picture?" --model llava-1.5-7b --spec scope@64',
         'scope run demo:coffee -q "What is this?" --keep 128 --json',
     )),
-    ("photos", photos.photos, ("scope photos",)),
+    ("photos", photographs.photos, ("scope photos",)),
     ("doctor", doctor.doctor, ("scope doctor", "scope doctor --quick", "scope doctor --json")),
 )  # fmt: skip
 

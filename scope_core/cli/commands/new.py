@@ -141,7 +141,7 @@ def _class(part: str) -> str:
 
 
 def _template(name: str) -> str | None:
-    file = resources.files(__package__).joinpath("templates").joinpath("plugin").joinpath(f"{name}.txt")
+    file = resources.files("scope_core.cli").joinpath("templates").joinpath("plugin").joinpath(f"{name}.txt")
     return file.read_text(encoding="utf-8") if file.is_file() else None
 
 
