@@ -27,8 +27,8 @@ import typer
 
 import scope_core
 from scope_core.cli.commands import doctor, models, new, plan, run, select, show, spec
-from scope_core.cli.commands import photos as photographs
 from scope_core.cli.commands import list as listing
+from scope_core.cli.commands import photos as photographs
 from scope_core.cli.shell import MainGroup, examples
 from scope_core.cli.state import State
 

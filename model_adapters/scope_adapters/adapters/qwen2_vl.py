@@ -49,6 +49,7 @@ class MergedPatches(HuggingFaceAdapter[S]):
     lasting_inputs = ("image_grid_thw",)
     position_axes = (3, 4)
     state = ("rope_deltas",)
+    numbers_itself = False
     model_type: str
     whole = ""
     """Attribute of a tower with window attention that lists the layers without; see `resolve_packed`."""

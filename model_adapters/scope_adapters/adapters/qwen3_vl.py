@@ -24,6 +24,7 @@ class Qwen3VL(MergedPatches[Qwen3VLSpec]):
     """DeepStack features go with their tokens. Mergers mix what the first layer reads; these stay each token's own."""
 
     model_type = "qwen3_vl"
+    has_token_fields = True
 
     def features(self, base: Any, images: Mapping[str, Any]) -> Any:
         """DeepStack features by image, as rows are; 5.0 to 5.17 return those of all images together."""

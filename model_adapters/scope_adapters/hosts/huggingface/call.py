@@ -23,7 +23,7 @@ from scope_core import AttachError
 if TYPE_CHECKING:
     from torch import Tensor
 
-    from scope_adapters.hosts.huggingface.adapter import HuggingFaceAdapter
+    from scope_adapters.hosts.huggingface.base import HuggingFaceModel
     from scope_adapters.hosts.huggingface.generation import Rewritten
     from scope_adapters.hosts.huggingface.image_rows import Encoded
     from scope_adapters.hosts.huggingface.prompt import Shortened
@@ -47,7 +47,7 @@ class Call:
     """The wrapped calls of one attached model."""
 
     def __init__(
-        self, adapter: HuggingFaceAdapter[Any], model: Any, attachment: Attachment, inside: Inside | None = None
+        self, adapter: HuggingFaceModel[Any], model: Any, attachment: Attachment, inside: Inside | None = None
     ) -> None:
         self.adapter, self.model, self.attachment, self.inside = adapter, model, attachment, inside
         self.placeholder = attachment.declaration.placeholder
@@ -154,9 +154,7 @@ class Call:
 
     def check_rearranged(self) -> None:
         """Refuse rows in other places than their own where the model keeps more about each token than its row."""
-        from scope_adapters.hosts.huggingface.adapter import HuggingFaceAdapter
-
-        if type(self.adapter).with_rows is not HuggingFaceAdapter.with_rows:
+        if self.adapter.has_token_fields:
             raise AttachError(
                 f"{type(self.model).__name__} keeps further features of each token, so rows can neither be added by a "
                 f"merger nor leave raster order; choose another merger, and leave `order` out"
