@@ -20,7 +20,6 @@ from typing import TYPE_CHECKING, Any
 from scope_core.registry.lookup import provide_default
 
 if TYPE_CHECKING:
-    from scope_core.attach import Attachment, replace_attribute, resolve
     from scope_core.blocks import Blocks
     from scope_core.engine import Problem, greedy, rank, scores
     from scope_core.errors import (
@@ -40,17 +39,13 @@ if TYPE_CHECKING:
         UnknownNameError,
         ZooError,
     )
-    from scope_core.fitting import check_fit
     from scope_core.groupwise import by_group
     from scope_core.interfaces import (
         Budget,
         Combiner,
         Constraint,
         CoverageFunction,
-        Declaration,
-        LoadedModel,
         Merger,
-        ModelAdapter,
         Optimizer,
         Part,
         Partition,
@@ -59,11 +54,17 @@ if TYPE_CHECKING:
         SaliencySource,
         Selector,
         SimilarityMetric,
-        Tower,
     )
     from scope_core.memory import free_memory, matrix_bytes
-    from scope_core.pruner import Pruner, load, select
-    from scope_core.pruner_spec import PrunerSpec
+    from scope_core.parts.zoo import LoadedModel, Tower, load
+    from scope_core.pruning.adapter import ModelAdapter
+    from scope_core.pruning.attachment import Attachment
+    from scope_core.pruning.compatibility import check_fit
+    from scope_core.pruning.patching import replace_attribute, resolve
+    from scope_core.pruning.pruner import Pruner, select
+    from scope_core.pruning.schedule import Schedule
+    from scope_core.pruning.session import Session
+    from scope_core.pruning.spec import PrunerSpec
     from scope_core.registry.discovery import default_registry, discover
     from scope_core.registry.entries import Check, Command, Entry, Finding, Recipe, ZooEntry
     from scope_core.registry.hookspecs import CONTRACT, hookimpl
@@ -71,6 +72,7 @@ if TYPE_CHECKING:
     from scope_core.registry.registry import Registry
     from scope_core.registry.specs import ComponentSpec, Slot
     from scope_core.room import check_matrix
+    from scope_core.structures.declaration import Declaration
     from scope_core.structures.encoding import Asked, Encoding, Memo
     from scope_core.structures.layout import Group, ImageLayout, Layout, Plan, Span, apportion, fill, units
     from scope_core.structures.receipt import ImageReceipt, Receipt
@@ -80,33 +82,39 @@ if TYPE_CHECKING:
     from scope_core.tasks import Box, Example, Outcome, Question, Task
 
 _HOMES = {
-    "attach": "Attachment replace_attribute resolve",
-    "registry.discovery": "default_registry discover",
-    "registry.observers": "PluginWarning",
-    "structures.encoding": "Asked Encoding Memo",
     "blocks": "Blocks",
     "engine": "Problem greedy rank scores",
-    "groupwise": "by_group",
-    "memory": "free_memory matrix_bytes",
-    "room": "check_matrix",
     "errors": "AdapterError AttachError BudgetError MissingDependencyError PluginConflictError PluginError "
-    "PluginOutputError ScopeError SignalError SpecError TaskError TokensError TooLargeError UnknownNameError "
-    "ZooError",
-    "fitting": "check_fit",
-    "registry.hookspecs": "CONTRACT hookimpl",
-    "interfaces": "Budget Combiner Constraint CoverageFunction Declaration LoadedModel Merger ModelAdapter Optimizer "
-    "Part Partition Picks PositionPolicy SaliencySource Selector SimilarityMetric Tower",
-    "structures.layout": "Group ImageLayout Layout Plan Span apportion fill units",
-    "pruner": "Pruner load select",
-    "pruner_spec": "PrunerSpec",
-    "structures.receipt": "ImageReceipt Receipt",
+    "PluginOutputError ScopeError SignalError SpecError TaskError TokensError TooLargeError "
+    "UnknownNameError ZooError",
+    "groupwise": "by_group",
+    "interfaces": "Budget Combiner Constraint CoverageFunction Merger Optimizer Part Partition Picks "
+    "PositionPolicy SaliencySource Selector SimilarityMetric",
+    "memory": "free_memory matrix_bytes",
+    "parts.zoo": "LoadedModel Tower load",
+    "pruning.adapter": "ModelAdapter",
+    "pruning.attachment": "Attachment",
+    "pruning.compatibility": "check_fit",
+    "pruning.patching": "replace_attribute resolve",
+    "pruning.pruner": "Pruner select",
+    "pruning.spec": "PrunerSpec",
+    "registry.discovery": "default_registry discover",
     "registry.entries": "Check Command Entry Finding Recipe ZooEntry",
+    "registry.hookspecs": "CONTRACT hookimpl",
+    "registry.observers": "PluginWarning",
     "registry.registry": "Registry",
+    "registry.specs": "ComponentSpec Slot",
+    "room": "check_matrix",
+    "structures.declaration": "Declaration",
+    "structures.encoding": "Asked Encoding Memo",
+    "structures.layout": "Group ImageLayout Layout Plan Span apportion fill units",
+    "structures.receipt": "ImageReceipt Receipt",
     "structures.selection": "Selection",
     "structures.signals": "Offer SignalName Signals parse_signal",
-    "registry.specs": "ComponentSpec Slot",
-    "tasks": "Box Example Outcome Question Task",
     "structures.tokens": "VisualTokens",
+    "tasks": "Box Example Outcome Question Task",
+    "pruning.schedule": "Schedule",
+    "pruning.session": "Session",
 }
 _HOME_OF = {name: home for home, names in _HOMES.items() for name in names.split()}
 
@@ -161,9 +169,11 @@ __all__ = [
     "Recipe",
     "Registry",
     "SaliencySource",
+    "Schedule",
     "ScopeError",
     "Selection",
     "Selector",
+    "Session",
     "SignalError",
     "SignalName",
     "Signals",

@@ -10,24 +10,19 @@ from __future__ import annotations
 
 import functools
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import ExitStack
-from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, ClassVar, Generic, Literal, Protocol, TypeVar
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, ClassVar, Generic, Literal, TypeVar
 
 from scope_core.registry.specs import ComponentSpec
 
 if TYPE_CHECKING:
-    from PIL.Image import Image
     from torch import Tensor
 
-    from scope_core.attach import Attachment
     from scope_core.blocks import Blocks
     from scope_core.engine import Problem
-    from scope_core.structures.encoding import Asked, Encoding, Memo
     from scope_core.structures.layout import Group, Layout
     from scope_core.structures.selection import Selection
-    from scope_core.structures.signals import Offer
     from scope_core.structures.tokens import VisualTokens
 
 S = TypeVar("S", bound=ComponentSpec)
@@ -449,134 +444,3 @@ class PositionPolicy(Part[S]):
         Returns:
             (B, L') position ids; None lets the model number the shortened prompt itself.
         """
-
-
-@dataclass(frozen=True)
-class Declaration:
-    """What a model offers to pruning, as data.
-
-    Attributes:
-        model: How to name the model in messages, e.g. ``"LlavaForConditionalGeneration"``.
-        points: Interception points, ``{name: which tokens' features it gives}``.
-        offers: Signals the model can give.
-        reasons: ``{family: why it is not offered}``, quoted in errors.
-        has_cls: Whether the tower has a CLS token.
-        geometry: How the language model's tokens relate to tower patches, in words.
-        placeholder: Token id of an image placeholder; None where there is none.
-        modules: Module paths the adapter will touch, resolved.
-        merges: Interception points at which tokens can be merged.
-        encoder: Path of the model's own method that runs tower and projector and packs what they return, for those who
-            time it; empty where there is none.
-        decoder_layers: Layers of the language model, each of which but the first is an interception point
-            ``decoder[k]``; 0 where tokens cannot be pruned inside it (``reasons["decoder"]`` says why).
-        takes_signals: Whether callers can supply signals of their own, as `Pruner.attach` takes them.
-    """
-
-    model: str
-    points: dict[str, str]
-    offers: tuple[Offer, ...]
-    reasons: dict[str, str] = field(default_factory=dict)
-    has_cls: bool = False
-    geometry: str = "one token per patch"
-    placeholder: int | None = None
-    modules: dict[str, str] = field(default_factory=dict)
-    merges: frozenset[str] = frozenset({"projected"})
-    encoder: str = ""
-    decoder_layers: int = 0
-    takes_signals: bool = True
-
-    def lacks(self, needs: frozenset[str]) -> list[str]:
-        """The signals in ``needs`` that are not offered, sorted."""
-        return sorted(name for name in needs if not any(offer.covers(name) for offer in self.offers))
-
-
-class ModelAdapter(Part[S]):
-    """Where a model's tokens are intercepted, and how the rest of the call is kept consistent.
-
-    Attributes:
-        reuses: Whether `encode_once` and `answer` are there.
-    """
-
-    reuses: bool = False
-
-    @abstractmethod
-    def matches(self, model: Any) -> bool:
-        """Whether this adapter serves ``model``. By names and shape; imports nothing."""
-
-    @abstractmethod
-    def check(self, model: Any) -> Declaration:
-        """What the model offers; every module path resolved before anything is hooked.
-
-        Raises:
-            AdapterError: a path is not there; names the deepest prefix that is, and near names.
-        """
-
-    @abstractmethod
-    def layout(self, model: Any, sizes: Sequence[tuple[int, int]]) -> Layout:
-        """Candidate tokens of images of the given (height, width). Pure."""
-
-    @abstractmethod
-    def install(self, model: Any, attachment: Attachment, undo: ExitStack) -> None:
-        """Intercept ``model``'s calls; every effect is undone by a callback pushed on ``undo``."""
-
-    def encode_once(
-        self, model: Any, inputs: Mapping[str, Any], attachment: Attachment, memo: Memo | None = None
-    ) -> Encoding:
-        """Run tower and projector for the images of one call; nothing is selected. Only where `reuses` says so.
-
-        Args:
-            model: The model.
-            inputs: Keyword arguments of its ``generate``.
-            attachment: Whose pruner says which features and signals are taken.
-            memo: Where the tower may keep what it made of these pixels, and find it again.
-        """
-        raise NotImplementedError
-
-    def answer(self, model: Any, asked: Sequence[Asked], attachment: Attachment, **options: Any) -> list[Tensor]:
-        """The new ids of each prompt, as ``generate`` would give them one by one. Only where `reuses` says so.
-
-        Args:
-            model: The model.
-            asked: Prompts, each about images that were encoded before.
-            attachment: Whose pruner made the selections.
-            options: Of ``generate``, e.g. ``max_new_tokens``.
-        """
-        raise NotImplementedError
-
-
-class Tower(Protocol):
-    """A vision tower that turns images into tokens; what zoo entries of kind ``tower`` load."""
-
-    @property
-    def declaration(self) -> Declaration:
-        """What the tower offers."""
-        ...
-
-    def view(self, image: Image) -> Image:
-        """The picture as the tower sees it: resized and cropped, for overlays."""
-        ...
-
-    def encode(self, images: Sequence[Image], *, at: str, needs: frozenset[str]) -> VisualTokens:
-        """Tokens of the images, one group each, with the signals in ``needs``."""
-        ...
-
-
-@dataclass(frozen=True)
-class LoadedModel:
-    """A model with what it takes to talk to it; what zoo entries of kind ``model`` load.
-
-    Attributes:
-        model: The model, in eval mode.
-        inputs: ``(images, question) -> `` keyword arguments of ``model.generate`` for one prompt.
-        decode: ``ids -> text`` for generated ids.
-        name: For tables and receipts.
-        notes: What a user has to know, e.g. that the weights are random; empty otherwise.
-        view: The picture as the model's tower sees it, resized and cropped, for overlays; None if nobody can say.
-    """
-
-    model: Any
-    inputs: Callable[[Sequence[Image], str], dict[str, Any]]
-    decode: Callable[[Any], str]
-    name: str
-    notes: str = ""
-    view: Callable[[Image], Image] | None = None

@@ -10,18 +10,19 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from scope_core.errors import TokensError
-from scope_core.fitting import check_fit
 from scope_core.interfaces import SaliencySource
-from scope_core.pruner_spec import read_spec
+from scope_core.pruning.compatibility import check_fit
+from scope_core.pruning.spec_reader import read_spec
 from scope_core.structures.receipt import THETAS
 
 if TYPE_CHECKING:
     from PIL.Image import Image
     from torch import Tensor
 
-    from scope_core.interfaces import Declaration, Tower
-    from scope_core.pruner import Pruner
+    from scope_core.parts.zoo import Tower
+    from scope_core.pruning.pruner import Pruner
     from scope_core.registry.registry import Registry
+    from scope_core.structures.declaration import Declaration
     from scope_core.structures.selection import Selection
     from scope_core.structures.tokens import VisualTokens
 
@@ -99,7 +100,7 @@ def enter(
         SignalError: the tower cannot give a signal that a part needs.
         AdapterError: a spec takes tokens at a point that the tower does not have, and it has several.
     """
-    from scope_core.pruner import Pruner
+    from scope_core.pruning.pruner import Pruner
 
     budget = {} if keep is None else {"budget": keep}
     first = read_spec(main, registry, **budget)

@@ -45,7 +45,7 @@ _NOUNS = {
     "zoo": "zoo entry",
 }
 
-_HOMES = {"Task": "tasks"}  # all other interfaces are in `scope_core.interfaces`
+_HOMES = {"Task": "tasks", "ModelAdapter": "pruning.adapter"}  # others: `scope_core.interfaces`
 
 KINDS: tuple[Kind, ...] = tuple(
     Kind(

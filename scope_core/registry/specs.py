@@ -83,7 +83,7 @@ class Slot:
         return value.model_dump(mode=info.mode)
 
     def __get_pydantic_json_schema__(self, schema: cs.CoreSchema, handler: GetJsonSchemaHandler) -> JsonSchemaValue:
-        # what a slot accepts depends on a registry, so `scope_core.schema` fills this mark in
+        # what a slot accepts depends on a registry, so `scope_core.pruning.spec_schema` fills this mark in
         return {SLOT_MARK: {"kind": self.kind, "many": self.many, "optional": self.optional}}
 
     def resolve(self, value: Any, info: ValidationInfo) -> ComponentSpec:

@@ -14,7 +14,7 @@ from adapters.llava_forks import PREPARE, bunny, next_like, tiny
 from adapters.original_llava import Prompts, prompts
 from adapters.snapshot import differences, snapshot
 from scope_adapters.adapters.llava_original import LlavaOriginal
-from scope_core.fitting import find_adapter
+from scope_core.pruning.compatibility import find_adapter
 from scope_core.testing import check_adapter
 
 ODD, WIDE, SQUARE = (40, 30), (90, 33), (56, 56)

@@ -32,7 +32,7 @@ from adapters.original_llava import (
     shared,
 )
 from adapters.snapshot import differences, snapshot
-from scope_core.fitting import find_adapter
+from scope_core.pruning.compatibility import find_adapter
 from scope_core.testing import check_adapter
 
 WIDE, TALL, ODD = (90, 33), (28, 100), (40, 30)

@@ -12,7 +12,7 @@ import yaml
 
 from cli.conftest import Ran
 from scope_core import default_registry
-from scope_core.pruner_spec import read_spec
+from scope_core.pruning.spec_reader import read_spec
 
 
 def same(first: object, second: object) -> bool:

@@ -11,8 +11,8 @@ from fakes import entry, module
 
 import scope_core as scope
 from scope_core import Pruner, SpecError
+from scope_core.pruning.spec_schema import json_schema
 from scope_core.registry.kinds import kind_named
-from scope_core.schema import json_schema
 
 jsonschema = pytest.importorskip("jsonschema")
 

@@ -18,7 +18,7 @@ from llava.constants import IGNORE_INDEX, IMAGE_TOKEN_INDEX
 from torch import Tensor
 
 import scope_core as scope
-from scope_core.fitting import find_adapter
+from scope_core.pruning.compatibility import find_adapter
 from scope_core.testing import check_adapter
 
 ODD, WIDE, TALL = (40, 30), (90, 33), (28, 100)

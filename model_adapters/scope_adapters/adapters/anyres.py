@@ -23,7 +23,7 @@ from scope_core import AdapterError, Declaration, ImageLayout, Layout, replace_a
 if TYPE_CHECKING:
     from torch import Tensor
 
-    from scope_core import Attachment, Pruner, VisualTokens
+    from scope_core import Schedule, Session, VisualTokens
 
 
 @dataclass(frozen=True)
@@ -108,7 +108,7 @@ class AnyRes(Llava):
             own_function(base, name)
         return declaration
 
-    def install(self, model: Any, attachment: Attachment, undo: ExitStack) -> None:
+    def install(self, model: Any, attachment: Session, undo: ExitStack) -> None:
         """Also refuse an order that newline tokens stand in the way of."""
         if self.has_newlines:
             check_order(attachment.pruner, self.newlines, str(self.spec.name))
@@ -136,7 +136,7 @@ class AnyRes(Llava):
         """Tiles as packed."""
         return laid_out(encoded.geometry, prompts, self.newlines)
 
-    def encode(self, model: Any, images: Mapping[str, Any], ids: Tensor, attachment: Attachment) -> Encoded:
+    def encode(self, model: Any, images: Mapping[str, Any], ids: Tensor, attachment: Session) -> Encoded:
         """One pass over all tiles of all images; tokens are regrouped by image."""
         base = base_of(model)
         counts: list[int] = []
@@ -227,7 +227,7 @@ def separators(packings: Sequence[Packing], newlines: str) -> Callable[[int, Ten
     return stay
 
 
-def check_order(pruner: Pruner, newlines: str, adapter: str) -> None:
+def check_order(pruner: Schedule, newlines: str, adapter: str) -> None:
     """Refuse an order in which kept tokens leave their rows while newline tokens between the rows stay.
 
     Raises:

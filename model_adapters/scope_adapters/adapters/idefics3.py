@@ -16,7 +16,7 @@ from scope_core import AttachError, ComponentSpec
 if TYPE_CHECKING:
     from torch import Tensor
 
-    from scope_core import Attachment
+    from scope_core import Session
 
 
 class Idefics3Spec(ComponentSpec):
@@ -59,7 +59,7 @@ class Idefics3(Shuffled):
         numbers = torch.arange(grid[0] * grid[1], dtype=torch.float64).view(1, -1, 1)
         return Patches(base.connector.pixel_shuffle(numbers, base.connector.scale_factor)[0].long(), grid)
 
-    def encode(self, model: Any, images: Mapping[str, Any], ids: Tensor, attachment: Attachment) -> Encoded:
+    def encode(self, model: Any, images: Mapping[str, Any], ids: Tensor, attachment: Session) -> Encoded:
         """Crops come grouped by prompt, so each prompt has to have placeholders for its own."""
         encoded = super().encode(model, images, ids, attachment)
         pixels, tokens = images["pixel_values"], sum(map(len, encoded.rows))

@@ -20,7 +20,7 @@ from scope_core import ComponentSpec, Declaration, Layout, Offer, resolve
 if TYPE_CHECKING:
     from torch import Tensor
 
-    from scope_core import Attachment, VisualTokens
+    from scope_core import Session, VisualTokens
 
 
 @dataclass(frozen=True)
@@ -112,14 +112,14 @@ class Llava(HuggingFaceAdapter[LlavaSpec]):
         """One tile per image."""
         return Layout.of([len(row) for row in encoded.rows], prompts=prompts)
 
-    def encode(self, model: Any, images: Mapping[str, Any], ids: Tensor, attachment: Attachment) -> Encoded:
+    def encode(self, model: Any, images: Mapping[str, Any], ids: Tensor, attachment: Session) -> Encoded:
         """One pass of tower and projector; the tower's unused last layers are skipped."""
         seen = self.seen(model, images, attachment)
         return Encoded(
             seen.output, list(seen.output.pooler_output), seen.tokens, project=self.project(model, attachment)
         )
 
-    def project(self, model: Any, attachment: Attachment) -> Callable[[Tensor], Tensor] | None:
+    def project(self, model: Any, attachment: Session) -> Callable[[Tensor], Tensor] | None:
         """The projector, where tokens are merged before it; None where they are merged after it."""
         if attachment.at != "vision" or self.given != self.projector:
             return None
@@ -131,7 +131,7 @@ class Llava(HuggingFaceAdapter[LlavaSpec]):
         config, layer, strategy = model.config, "vision_feature_layer", "vision_feature_select_strategy"
         return images.get(layer, getattr(config, layer)), images.get(strategy, getattr(config, strategy))
 
-    def seen(self, model: Any, images: Mapping[str, Any], attachment: Attachment) -> Seen:
+    def seen(self, model: Any, images: Mapping[str, Any], attachment: Session) -> Seen:
         """What went through tower and projector: one group of tokens per picture that the tower was given."""
         from scope_core import VisualTokens
 

@@ -13,7 +13,7 @@ from scope_core import ComponentSpec, Declaration
 if TYPE_CHECKING:
     from torch import Tensor
 
-    from scope_core import Attachment, VisualTokens
+    from scope_core import Session, VisualTokens
 
 
 class LlavaOnevisionSpec(ComponentSpec):
@@ -45,7 +45,7 @@ class LlavaOnevision(AnyRes):
         """Tokens are merged after the projector only: interpolation comes between it and them."""
         return replace(super().check(model), merges=frozenset({"projected"}))
 
-    def project(self, model: Any, attachment: Attachment) -> None:
+    def project(self, model: Any, attachment: Session) -> None:
         """None."""
 
     @property

@@ -23,7 +23,7 @@ class LlavaOriginalSpec(ComponentSpec):
 class LlavaOriginal(Spliced[LlavaOriginalSpec]):
     """CLIP or SigLIP tower in a wrapper, ``mm_projector``; also LLaVA-NeXT's repository and Bunny, for images.
 
-    `Attachment.positions` and ``expand`` count along the prompt with its images spliced in. Prompts are cut at
+    `Session.positions` and ``expand`` count along the prompt with its images spliced in. Prompts are cut at
     ``tokenizer_model_max_length`` after pruning, not before; a ``max_length`` in the model's own generation config
     counts the shortened prompt.
     """

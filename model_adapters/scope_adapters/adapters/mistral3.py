@@ -17,7 +17,7 @@ from scope_core import ComponentSpec, Declaration, Layout, Offer, TokensError, r
 if TYPE_CHECKING:
     from torch import Tensor
 
-    from scope_core import Attachment
+    from scope_core import Session
 
 _PACKED = "its Pixtral tower attends with rotary positions over all images packed together, which no probe reads yet"
 
@@ -82,7 +82,7 @@ class Mistral3(HuggingFaceAdapter[Mistral3Spec]):
         """One tile per image."""
         return Layout.of([len(row) for row in encoded.rows], prompts=prompts)
 
-    def encode(self, model: Any, images: Mapping[str, Any], ids: Tensor, attachment: Attachment) -> Encoded:
+    def encode(self, model: Any, images: Mapping[str, Any], ids: Tensor, attachment: Session) -> Encoded:
         """One pass over all images; shorter ones are padded with tokens that are not valid."""
         import torch
         from torch.nn.utils.rnn import pad_sequence

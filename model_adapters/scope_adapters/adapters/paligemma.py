@@ -12,7 +12,7 @@ from scope_core import ComponentSpec
 if TYPE_CHECKING:
     from torch import Tensor
 
-    from scope_core import Attachment
+    from scope_core import Session
 
 
 class PaliGemmaSpec(ComponentSpec):
@@ -39,7 +39,7 @@ class PaliGemma(Llava):
 
         return torch.stack(list(output.pooler_output))
 
-    def project(self, model: Any, attachment: Attachment) -> Callable[[Tensor], Tensor] | None:
+    def project(self, model: Any, attachment: Session) -> Callable[[Tensor], Tensor] | None:
         """The projector, and that division."""
         projector = super().project(model, attachment)
         if projector is None or scales_embeddings(base_of(model)):

@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from torch import Tensor
 
     from scope_adapters.hosts.huggingface.prompt import Shortened
-    from scope_core import Attachment
+    from scope_core import Session
 
 S = TypeVar("S", bound=ComponentSpec)
 
@@ -106,7 +106,7 @@ class MergedPatches(HuggingFaceAdapter[S]):
         """One tile per image."""
         return Layout.of([len(row) for row in encoded.rows], prompts=prompts)
 
-    def encode(self, model: Any, images: Mapping[str, Any], ids: Tensor, attachment: Attachment) -> Encoded:
+    def encode(self, model: Any, images: Mapping[str, Any], ids: Tensor, attachment: Session) -> Encoded:
         """One pass over the patches of all images; tokens are split by image."""
         from scope_core import VisualTokens
 
@@ -168,7 +168,7 @@ class MergedPatches(HuggingFaceAdapter[S]):
         axes = torch.stack([short.take(axis, 0) for axis in full])
         return axes if text is None or not takes_text_positions(base.language_model) else torch.cat([text[None], axes])
 
-    def install(self, model: Any, attachment: Attachment, undo: ExitStack) -> None:
+    def install(self, model: Any, attachment: Session, undo: ExitStack) -> None:
         """Calls leave `rope_deltas` on the model, pruned or not; detaching puts back what was there."""
         base = base_of(unwrap(model))
         undo.callback(setattr, base, "rope_deltas", base.rope_deltas)

@@ -26,7 +26,7 @@ from scope_core import AttachError, Layout, parse_signal
 if TYPE_CHECKING:
     from torch import Tensor
 
-    from scope_core import Attachment
+    from scope_core import Session
 
 _AXES = {
     "vision.cls_attention": 2,
@@ -94,7 +94,7 @@ class Shuffled(Llava):
         """Tiles as the prompt deals them out."""
         return Layout.of(encoded.geometry, prompts=prompts)
 
-    def encode(self, model: Any, images: Mapping[str, Any], ids: Tensor, attachment: Attachment) -> Encoded:
+    def encode(self, model: Any, images: Mapping[str, Any], ids: Tensor, attachment: Session) -> Encoded:
         """One pass over all tiles of all images; tokens are regrouped by image."""
         import torch
 

@@ -36,7 +36,7 @@ from scope_core import AdapterError, AttachError, Declaration, Layout, Offer, re
 if TYPE_CHECKING:
     from torch import Tensor
 
-    from scope_core import Attachment
+    from scope_core import Session
 
 PAGE = "docs/write-an-adapter.md"
 
@@ -109,14 +109,14 @@ class Spliced(OriginalLlavaAdapter[S]):
         """Tiles as spliced."""
         return laid_out(encoded.geometry, prompts, self.newlines)
 
-    def install(self, model: Any, attachment: Attachment, undo: ExitStack) -> None:
+    def install(self, model: Any, attachment: Session, undo: ExitStack) -> None:
         """Also refuse an order that newline tokens stand in the way of."""
         if "unpad" in getattr(unwrap(model).config, "mm_patch_merge_type", "flat"):
             check_order(attachment.pruner, self.newlines, str(self.spec.name))
         super().install(model, attachment, undo)
 
     @contextmanager
-    def watch(self, model: Any, attachment: Attachment) -> Iterator[dict[str, Any]]:
+    def watch(self, model: Any, attachment: Session) -> Iterator[dict[str, Any]]:
         """One pass of tower and projector; the tower's unused last layers are skipped."""
         tower, projector = self.tower_of(model), reach(model, self.projector)
         before = self._before(model, tower)
@@ -145,7 +145,7 @@ class Spliced(OriginalLlavaAdapter[S]):
         embeds: Tensor,
         placed: Sequence[Placed],
         repack: Callable[[Tensor], Tensor],
-        attachment: Attachment,
+        attachment: Session,
     ) -> Encoded:
         """Tokens of all tiles, regrouped by image; mixed by the model's own packing where rows mix patches."""
         import torch

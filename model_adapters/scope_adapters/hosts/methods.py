@@ -10,7 +10,7 @@ from scope_adapters.compat.transformers import SERVED, installed_version, lacks
 from scope_core import AdapterError, AttachError
 
 if TYPE_CHECKING:
-    from scope_core import Attachment
+    from scope_core import Session
 
 
 def unwrap(model: Any) -> Any:
@@ -59,7 +59,7 @@ def check_host(model: Any, name: str) -> None:
 class Method:
     """Stands in for a method of a model. Copies and pickles of that model hold the method itself, not this."""
 
-    def __init__(self, inner: Callable[..., Any], change: Callable[..., Any], attachment: Attachment) -> None:
+    def __init__(self, inner: Callable[..., Any], change: Callable[..., Any], attachment: Session) -> None:
         functools.update_wrapper(self, inner)
         self.inner, self.change, self.attachment = inner, change, attachment
 

@@ -34,7 +34,7 @@ if TYPE_CHECKING:
     from torch import Tensor
 
     from scope_adapters.hosts.huggingface.prompt import Shortened
-    from scope_core import Attachment, Layout
+    from scope_core import Layout, Session
 
 S = TypeVar("S", bound=ComponentSpec)
 
@@ -43,7 +43,7 @@ class OriginalLlavaAdapter(ModelAdapter[S]):
     """The sequence side of models that splice images by ``prepare_inputs_labels_for_multimodal``."""
 
     @abstractmethod
-    def watch(self, model: Any, attachment: Attachment) -> AbstractContextManager[dict[str, Any]]:
+    def watch(self, model: Any, attachment: Session) -> AbstractContextManager[dict[str, Any]]:
         """Watch one pass of tower and projector; what was seen is for `encode`."""
 
     @abstractmethod
@@ -54,7 +54,7 @@ class OriginalLlavaAdapter(ModelAdapter[S]):
         embeds: Tensor,
         placed: Sequence[Placed],
         repack: Callable[[Tensor], Tensor],
-        attachment: Attachment,
+        attachment: Session,
     ) -> Encoded:
         """Candidates and rows of the images that reached a prompt, in order.
 
@@ -71,7 +71,7 @@ class OriginalLlavaAdapter(ModelAdapter[S]):
     def layout_of(self, encoded: Encoded, prompts: Sequence[int]) -> Layout:
         """Tiles and prompts of the encoded images."""
 
-    def install(self, model: Any, attachment: Attachment, undo: ExitStack) -> None:
+    def install(self, model: Any, attachment: Session, undo: ExitStack) -> None:
         """Wrap the splicing method, and ``generate`` for its limits on lengths."""
         inner = unwrap(model)
         check_free(inner, PREPARE)
@@ -83,7 +83,7 @@ class OriginalLlavaAdapter(ModelAdapter[S]):
 class _Call:
     """The wrapped calls of one attached model."""
 
-    def __init__(self, adapter: OriginalLlavaAdapter[Any], model: Any, attachment: Attachment) -> None:
+    def __init__(self, adapter: OriginalLlavaAdapter[Any], model: Any, attachment: Session) -> None:
         self.adapter, self.model, self.attachment = adapter, model, attachment
         self.lock = threading.Lock()  # hooks sit on shared modules: one capture at a time
         self.here = threading.local()  # what belongs to the `generate` that runs in this thread

@@ -9,13 +9,13 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from scope_bench.accuracy.methods import ORACLE, SHUFFLED, Contestant, Oracle
-from scope_core.fitting import find_adapter
-from scope_core.pruner import Pruner
+from scope_core.pruning.compatibility import find_adapter
+from scope_core.pruning.pruner import Pruner
 from scope_core.structures.encoding import Asked, Encoding, Memo
 
 if TYPE_CHECKING:
     from scope_bench.accuracy.examples import Scene
-    from scope_core.interfaces import LoadedModel
+    from scope_core.parts.zoo import LoadedModel
     from scope_core.registry.registry import Registry
     from scope_core.structures.selection import Selection
 

@@ -11,8 +11,8 @@ import torch
 from torch import Tensor
 
 from scope_core.errors import ScopeError, TaskError
-from scope_core.pruner import Pruner
-from scope_core.pruner_spec import read_spec
+from scope_core.pruning.pruner import Pruner
+from scope_core.pruning.spec_reader import read_spec
 from scope_core.structures.selection import Selection
 
 if TYPE_CHECKING:

@@ -14,7 +14,7 @@ from scope_bench.accuracy.methods import BLIND, FULL, ORACLE, SHUFFLED, Contesta
 from scope_core.errors import ScopeError, TaskError
 
 if TYPE_CHECKING:
-    from scope_core.interfaces import LoadedModel
+    from scope_core.parts.zoo import LoadedModel
     from scope_core.registry.registry import Registry
     from scope_core.tasks import Task
 

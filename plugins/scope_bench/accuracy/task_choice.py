@@ -9,7 +9,7 @@ import yaml
 from pydantic import ValidationError
 
 from scope_core.errors import SpecError
-from scope_core.pruner_spec import explain
+from scope_core.pruning.spec_reader import explain
 from scope_core.registry.specs import ComponentSpec, Slot, Spec
 
 if TYPE_CHECKING:

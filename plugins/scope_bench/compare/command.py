@@ -23,7 +23,7 @@ from scope_core.errors import SignalError
 from scope_core.structures.receipt import THETAS
 
 if TYPE_CHECKING:
-    from scope_core.interfaces import Tower
+    from scope_core.parts.zoo import Tower
 
 DEFAULT_THETAS = ",".join(map(str, THETAS))
 

@@ -9,13 +9,14 @@ from typing import TYPE_CHECKING, Any
 from scope_core.cli.selections import named
 from scope_core.errors import AdapterError, ScopeError, SignalError, UnknownNameError, did_you_mean, listed
 from scope_core.interfaces import SaliencySource
-from scope_core.pruner_spec import PrunerSpec, label_of, read_spec
+from scope_core.pruning.spec import PrunerSpec
+from scope_core.pruning.spec_reader import label_of, read_spec
 from scope_core.structures.signals import parse_signal
 
 if TYPE_CHECKING:
-    from scope_core.interfaces import Declaration
-    from scope_core.pruner import Pruner
+    from scope_core.pruning.pruner import Pruner
     from scope_core.registry.registry import Registry
+    from scope_core.structures.declaration import Declaration
 
 EVERY = "all"
 """Stands for every installed recipe that the tower can run."""
@@ -88,7 +89,7 @@ def enter(
         SpecError: a spec is wrong.
         AdapterError: the tower has no point ``at``.
     """
-    from scope_core.pruner import Pruner
+    from scope_core.pruning.pruner import Pruner
 
     if at is not None and at not in declaration.points:
         raise AdapterError(
@@ -185,7 +186,7 @@ def _obstacle(pruner: Pruner, declaration: Declaration) -> tuple[str, tuple[str,
 
 
 def _why(signal: str, kind: str, pruner: Pruner, declaration: Declaration) -> str:
-    from scope_core.fitting import working
+    from scope_core.pruning.compatibility import compatible_parts
 
     family = parse_signal(signal)[0]
     if family in declaration.reasons:
@@ -194,5 +195,5 @@ def _why(signal: str, kind: str, pruner: Pruner, declaration: Declaration) -> st
         why = f": it offers {', '.join(map(str, declaration.offers))}"
     else:
         why = "" if family.startswith("vision.") else ": there is no question and no language model here"
-    instead = working(pruner, kind, declaration)
+    instead = compatible_parts(pruner.registry, kind, declaration)
     return why + (f"; {kind} parts that would work: {', '.join(instead)}" if instead else "")

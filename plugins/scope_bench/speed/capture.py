@@ -10,8 +10,8 @@ import torch
 
 from scope_bench.speed.timing import Effort, Progress, finish, in_turns
 from scope_core.errors import AttachError, ScopeError
-from scope_core.pruner import Pruner
-from scope_core.pruner_spec import read_spec
+from scope_core.pruning.pruner import Pruner
+from scope_core.pruning.spec_reader import read_spec
 
 if TYPE_CHECKING:
     from scope_bench.speed.probes import Watched

@@ -17,11 +17,11 @@ from torch import Tensor
 from scope_bench.speed.probes import PARTS, Watched
 from scope_bench.speed.timing import Effort, Laps, Progress, finish, in_turns, spread
 from scope_core.errors import ScopeError
-from scope_core.pruner import Pruner
-from scope_core.pruner_spec import read_spec
+from scope_core.pruning.pruner import Pruner
+from scope_core.pruning.spec_reader import read_spec
 
 if TYPE_CHECKING:
-    from scope_core.attach import Attachment
+    from scope_core.pruning.attachment import Attachment
     from scope_core.registry.registry import Registry
 
 UNPRUNED = "unpruned"

@@ -15,7 +15,7 @@ from scope_core.errors import TokensError
 if TYPE_CHECKING:
     from PIL.Image import Image
 
-    from scope_core.interfaces import Tower
+    from scope_core.parts.zoo import Tower
 
 
 @dataclass(frozen=True, eq=False)

@@ -12,16 +12,17 @@ from typing import TYPE_CHECKING, Any
 import torch
 
 from scope_bench.speed.timing import finish
-from scope_core.attach import replace_attribute, resolve
 from scope_core.errors import AdapterError, TaskError
-from scope_core.fitting import find_adapter
-from scope_core.pruner import Pruner
+from scope_core.pruning.compatibility import find_adapter
+from scope_core.pruning.patching import replace_attribute, resolve
+from scope_core.pruning.pruner import Pruner
 
 if TYPE_CHECKING:
     from PIL.Image import Image
 
-    from scope_core.interfaces import Declaration, LoadedModel
+    from scope_core.parts.zoo import LoadedModel
     from scope_core.registry.registry import Registry
+    from scope_core.structures.declaration import Declaration
 
 PARTS = ("tower", "projector")
 

@@ -18,8 +18,8 @@ from scope_bench.speed.timing import Effort, Progress, in_turns, ratio
 from scope_core.engine import Problem
 from scope_core.errors import BudgetError, ScopeError, TaskError
 from scope_core.interfaces import Combiner, SimilarityMetric
-from scope_core.pruner import Pruner
-from scope_core.pruner_spec import read_spec
+from scope_core.pruning.pruner import Pruner
+from scope_core.pruning.spec_reader import read_spec
 from scope_core.registry.specs import ComponentSpec
 from scope_core.structures.tokens import VisualTokens
 

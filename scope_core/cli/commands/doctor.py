@@ -19,7 +19,7 @@ from scope_core.cli.self_checks import run_checks, those_to_run
 from scope_core.cli.shell import Code
 from scope_core.cli.state import State, state_of
 from scope_core.errors import MissingDependencyError, PluginError, ScopeError
-from scope_core.pruner_spec import read_spec
+from scope_core.pruning.spec_reader import read_spec
 from scope_core.registry.discovery import GROUP
 from scope_core.registry.kinds import HOME
 from scope_core.registry.records import Record

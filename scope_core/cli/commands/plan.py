@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
-from dataclasses import replace
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -17,7 +16,8 @@ from scope_core.cli.state import state_of
 from scope_core.errors import ScopeError, ZooError
 
 if TYPE_CHECKING:
-    from scope_core.pruner import Pruner
+    from scope_core.pruning.pruner import Pruner
+    from scope_core.pruning.stage import Stage
     from scope_core.registry.entries import ZooEntry
     from scope_core.structures.layout import Group as TokenGroup
     from scope_core.structures.layout import Plan
@@ -60,13 +60,13 @@ def plan(
     if not counts and not entry:
         raise typer.BadParameter("give --tokens N, e.g. 576; or --model and --size", param_hint="'--tokens'")
     with working("planning"):
-        from scope_core.pruner import Pruner
+        from scope_core.pruning.pruner import Pruner
         from scope_core.structures.layout import Layout
 
         pruner = Pruner(spec, registry=state.registry)
     made = pruner.plan(sizes, model=_model(entry)) if entry else pruner.plan(Layout.of(counts))
     check(pruner, made)
-    facts = facts_of(made, pruner.label) | _room(pruner, made)
+    facts = facts_of(made, pruner.label) | _room(pruner.stages[0], made)
     for number, stage in enumerate(facts["later"], 1):
         stage |= _room(pruner.stages[number], made.later[number - 1])
     if json:
@@ -81,29 +81,33 @@ def check(pruner: Pruner, made: Plan, free: int | None = None) -> None:
     Raises:
         ScopeError: why it would be refused.
     """
-    import torch
-
     for stage, plan in zip(pruner.stages, (made, *made.later), strict=False):
         if plan is made or made.exact:  # else sizes are upper bounds
-            stage.parts["selector"].check(_sizes(plan), torch.finfo(stage.dtype or torch.float32).bits // 8, free)
+            _check_stage(stage, plan, free)
+
+
+def _check_stage(stage: Stage, made: Plan, free: int | None) -> None:
+    import torch
+
+    stage.parts["selector"].check(_sizes(made), torch.finfo(stage.dtype or torch.float32).bits // 8, free)
 
 
 def _sizes(made: Plan) -> list[int]:
     return [sum(span.tokens for span in group) for group in made.groups]
 
 
-def _room(pruner: Pruner, made: Plan) -> dict[str, Any]:
+def _room(stage: Stage, made: Plan) -> dict[str, Any]:
     """What memory is allowed, what blocks take, and why this machine would refuse, if it would."""
     from scope_core import memory
     from scope_core.blocks import blocks_bytes
 
     most = max(_sizes(made), default=0)
     fixed = blocks_bytes(most, 0)
-    facts: dict[str, Any] = {"limit": pruner.parts["selector"].limit, "blocks": None, "refused": None}
+    facts: dict[str, Any] = {"limit": stage.parts["selector"].limit, "blocks": None, "refused": None}
     if made.in_blocks:
         facts["blocks"] = {"tokens": most, "fixed": fixed, "per_width": blocks_bytes(most, 1) - fixed}
     try:
-        check(pruner, replace(made, later=()), memory.free_memory())
+        _check_stage(stage, made, memory.free_memory())
     except ScopeError as error:
         facts["refused"] = str(error)
     return facts

@@ -23,8 +23,8 @@ from scope_core.errors import AdapterError
 from scope_core.structures.receipt import THETAS
 
 if TYPE_CHECKING:
-    from scope_core.interfaces import LoadedModel
-    from scope_core.pruner import Pruner
+    from scope_core.parts.zoo import LoadedModel
+    from scope_core.pruning.pruner import Pruner
     from scope_core.structures.receipt import Receipt
     from scope_core.structures.selection import Selection
 
@@ -86,7 +86,7 @@ def run(
     pictures = open_pictures(images)
     entry = state.zoo("model", model).item
     with loading(entry):
-        from scope_core.pruner import Pruner
+        from scope_core.pruning.pruner import Pruner
 
         pruner = Pruner(
             starting_spec(spec, entry), registry=state.registry, **({} if keep is None else {"budget": keep})

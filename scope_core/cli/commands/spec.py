@@ -15,7 +15,8 @@ from scope_core.cli.shell import Code
 from scope_core.cli.state import state_of
 from scope_core.errors import SpecError
 from scope_core.interfaces import held
-from scope_core.pruner_spec import PrunerSpec, changes, label_of, read_spec, written
+from scope_core.pruning.spec import PrunerSpec, written
+from scope_core.pruning.spec_reader import changes, label_of, read_spec
 from scope_core.registry.registry import Registry
 from scope_core.registry.specs import slots_of
 
@@ -97,7 +98,7 @@ def schema(
     json: Annotated[bool, typer.Option("--json", help="The same: a schema is JSON anyhow.", hidden=True)] = False,
 ) -> None:
     """Print the JSON Schema of spec files, listing what is installed; editors complete and check with it."""
-    from scope_core.schema import json_schema
+    from scope_core.pruning.spec_schema import json_schema
 
     check_out(out_file)
     text = json_module.dumps(json_schema(state_of(ctx).registry), indent=2) + "\n"

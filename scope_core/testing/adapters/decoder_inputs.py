@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from scope_core.attach import Attachment
+from scope_core.pruning.attachment import Attachment
 from scope_core.testing.adapters.harness import Bench, Broken, Skipped, first_difference
 
 

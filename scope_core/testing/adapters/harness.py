@@ -12,11 +12,11 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from scope_core.attach import Attachment
-from scope_core.fitting import find_adapter
-from scope_core.interfaces import Declaration
-from scope_core.pruner import Pruner
+from scope_core.pruning.attachment import Attachment
+from scope_core.pruning.compatibility import find_adapter
+from scope_core.pruning.pruner import Pruner
 from scope_core.registry.registry import Registry
+from scope_core.structures.declaration import Declaration
 from scope_core.testing.adapters.snapshots import Snapshot, changed, snapshot
 
 MakeInputs = Callable[[Sequence[int]], Mapping[str, Any]]

@@ -8,7 +8,7 @@ from collections.abc import Iterable, Sequence
 import torch
 from torch import Tensor
 
-from scope_core.attach import Attachment
+from scope_core.pruning.attachment import Attachment
 from scope_core.testing.adapters.harness import MODES, NEW, ROWS, Bench, Broken, Skipped, first_difference, owned
 
 

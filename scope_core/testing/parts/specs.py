@@ -13,9 +13,9 @@ import yaml
 from pydantic.errors import PydanticInvalidForJsonSchema
 
 from scope_core.errors import MissingDependencyError, ScopeError, SpecError
+from scope_core.pruning.spec_schema import json_schema
 from scope_core.registry.registry import Registry
 from scope_core.registry.specs import slots_of
-from scope_core.schema import json_schema
 from scope_core.structures.signals import parse_signal
 from scope_core.testing.adapters.harness import Broken
 from scope_core.testing.parts.cases import Case

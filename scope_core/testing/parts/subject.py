@@ -12,7 +12,7 @@ from typing import Any, get_args, get_origin
 from pydantic import ValidationError
 
 from scope_core.errors import SpecError, UnknownNameError, did_you_mean, listed
-from scope_core.pruner_spec import explain
+from scope_core.pruning.spec_reader import explain
 from scope_core.registry.discovery import default_registry
 from scope_core.registry.entries import Entry
 from scope_core.registry.hookspecs import hookimpl

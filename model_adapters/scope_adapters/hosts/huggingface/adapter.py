@@ -24,7 +24,7 @@ from scope_core import ComponentSpec, Encoding, replace_attribute
 if TYPE_CHECKING:
     from torch import Tensor
 
-    from scope_core import Asked, Attachment, Memo
+    from scope_core import Asked, Memo, Session
 
 S = TypeVar("S", bound=ComponentSpec)
 
@@ -41,7 +41,7 @@ class HuggingFaceAdapter(HuggingFaceModel[S]):
         return self.numbers_itself and not self.has_token_fields
 
     def encode_once(
-        self, model: Any, inputs: Mapping[str, Any], attachment: Attachment, memo: Memo | None = None
+        self, model: Any, inputs: Mapping[str, Any], attachment: Session, memo: Memo | None = None
     ) -> Encoding:
         """One pass of tower and projector."""
         import torch
@@ -53,14 +53,14 @@ class HuggingFaceAdapter(HuggingFaceModel[S]):
             encoded, layout, _ = Call(self, unwrap(model), attachment).encode(inputs)
         return Encoding(encoded.tokens, layout, encoded)
 
-    def answer(self, model: Any, asked: Sequence[Asked], attachment: Attachment, **options: Any) -> list[Tensor]:
+    def answer(self, model: Any, asked: Sequence[Asked], attachment: Session, **options: Any) -> list[Tensor]:
         """One batch; what prompts share is computed once where the decoder allows that."""
         from scope_adapters.hosts.huggingface.answer import answer
 
         refuse_reuse(attachment)
         return answer(Call(self, unwrap(model), attachment), asked, options)
 
-    def install(self, model: Any, attachment: Attachment, undo: ExitStack) -> None:
+    def install(self, model: Any, attachment: Session, undo: ExitStack) -> None:
         """Wrap ``forward`` and ``generate`` of this instance."""
         inner = unwrap(model)
         check_free(inner, "forward")

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
     from scope_adapters.hosts.huggingface.image_rows import Encoded
     from scope_adapters.hosts.huggingface.prompt import Shortened
-    from scope_core import Attachment, Layout
+    from scope_core import Layout, Session
 
 S = TypeVar("S", bound=ComponentSpec)
 
@@ -51,7 +51,7 @@ class HuggingFaceModel(ModelAdapter[S]):
     """The model numbers the positions of a shortened prompt by itself; where it does not, see `positions`."""
 
     @abstractmethod
-    def encode(self, model: Any, images: Mapping[str, Any], ids: Tensor, attachment: Attachment) -> Encoded:
+    def encode(self, model: Any, images: Mapping[str, Any], ids: Tensor, attachment: Session) -> Encoded:
         """Run tower and projector once, under a probe for the signals that the pruner needs.
 
         Args:

@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from scope_adapters.hosts.huggingface.generation import Rewritten
     from scope_adapters.hosts.huggingface.image_rows import Encoded
     from scope_adapters.hosts.huggingface.prompt import Shortened
-    from scope_core import Attachment, Layout, Selection
+    from scope_core import Layout, Selection, Session
 
 _generating: ContextVar[bool] = ContextVar("scope_generating", default=False)
 """True inside a wrapped generate, whose own forward calls bring features that were pruned already."""
@@ -47,7 +47,7 @@ class Call:
     """The wrapped calls of one attached model."""
 
     def __init__(
-        self, adapter: HuggingFaceModel[Any], model: Any, attachment: Attachment, inside: Inside | None = None
+        self, adapter: HuggingFaceModel[Any], model: Any, attachment: Session, inside: Inside | None = None
     ) -> None:
         self.adapter, self.model, self.attachment, self.inside = adapter, model, attachment, inside
         self.placeholder = attachment.declaration.placeholder

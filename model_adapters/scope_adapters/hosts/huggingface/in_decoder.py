@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from scope_adapters.hosts.huggingface.decoder.run import Run
     from scope_adapters.hosts.huggingface.generation import Rewritten
     from scope_adapters.hosts.huggingface.image_rows import Encoded
-    from scope_core import Attachment, Layout, Selection, VisualTokens
+    from scope_core import Layout, Selection, Session, VisualTokens
 
 
 class Inside:
@@ -92,7 +92,7 @@ class Inside:
         )
 
 
-def inside(model: Any, attachment: Attachment, undo: ExitStack) -> Inside | None:
+def inside(model: Any, attachment: Session, undo: ExitStack) -> Inside | None:
     """Hook the language model where the pruner has stages there; None where it has none."""
     if all(stage.decoder_layer is None for stage in attachment.pruner.stages):
         return None
@@ -159,7 +159,7 @@ def _stays(encoded: Encoded) -> Any:
     return stays
 
 
-def refuse_reuse(attachment: Attachment) -> None:
+def refuse_reuse(attachment: Session) -> None:
     """Refuse to go on from encoded images where later stages need the call to run as one.
 
     Raises:

@@ -26,7 +26,7 @@ from scope_adapters.hosts.huggingface.decoder.steps import OWN, Step, along, mas
 from scope_core import AttachError, SignalError, parse_signal
 
 if TYPE_CHECKING:
-    from scope_core import Attachment
+    from scope_core import Session
 
 _running: ContextVar[Run | None] = ContextVar("scope_running", default=None)
 """The call that is at work in the language model of an attached model."""
@@ -56,7 +56,7 @@ class Pass:
 class Decoder:
     """The stages of one attached pruner that lie inside the language model."""
 
-    def __init__(self, model: Any, attachment: Attachment) -> None:
+    def __init__(self, model: Any, attachment: Session) -> None:
         self.attachment, self.decoder = attachment, decoder_of(model)
         self.stages = {
             stage.decoder_layer: number
@@ -245,7 +245,7 @@ class _Before:
         return self.decoder.before(self.number, args, kwargs)
 
 
-def _readings(attachment: Attachment, stages: dict[int, int]) -> dict[int, list[int]]:
+def _readings(attachment: Session, stages: dict[int, int]) -> dict[int, list[int]]:
     """Which stages read each layer.
 
     Raises:

@@ -16,7 +16,7 @@ from scope_core import AttachError, parse_signal
 
 if TYPE_CHECKING:
     from scope_adapters.hosts.huggingface.prompt import Shortened
-    from scope_core import Attachment, Layout, Selection, VisualTokens
+    from scope_core import Layout, Selection, Session, VisualTokens
 
 
 class Run:
@@ -36,7 +36,7 @@ class Run:
     def __init__(
         self,
         owner: Any,
-        attachment: Attachment,
+        attachment: Session,
         table: Table,
         entered: Tensor,
         tokens: VisualTokens,

@@ -10,25 +10,20 @@ All of these say the same::
 
 from __future__ import annotations
 
-import json
-import re
 from collections.abc import Iterable, Mapping
 from itertools import pairwise
 from numbers import Integral, Real
-from pathlib import Path
 from typing import Annotated, Any, Literal
 
 import yaml
-from pydantic import ValidationError, ValidationInfo, field_validator, model_validator
+from pydantic import ValidationInfo, field_validator, model_validator
 from pydantic_core import PydanticCustomError
 
 from scope_core.errors import ScopeError, SpecError, did_you_mean, listed
+from scope_core.pruning.spec_short import decoder_layer, from_short, short_hint, wrong_amount
 from scope_core.registry.kinds import kind_named
 from scope_core.registry.lookup import PartLookup
 from scope_core.registry.specs import ComponentSpec, Slot, Spec, registry_of, slots_of
-
-_SHORT = re.compile(r"(?P<recipe>.+?)(?:@(?P<number>-?\d+(?:\.\d+)?)(?P<percent>%?))?")
-_DECODER = re.compile(r"decoder\[(?P<layer>[1-9]\d*)\]")
 
 
 class PrunerSpec(Spec):
@@ -83,7 +78,7 @@ class PrunerSpec(Spec):
             data = _over_recipe(data, registry)
         if data.get("then"):
             data["then"] = _staged(data, registry)
-        selector, options = registry.default("selector"), _selector_options(registry)
+        selector, options = registry.default("selector"), selector_options(registry)
         inner = {key: data.pop(key) for key in options if key in data and key not in cls.model_fields}
         if inner and "selector" in data:
             raise PydanticCustomError(
@@ -168,112 +163,7 @@ class PrunerSpec(Spec):
         return f"{self.recipe or 'custom'}@{f'{100 * value:g}%' if short[0] is float else value}"
 
 
-def read_spec(value: Any, registry: PartLookup, **overrides: Any) -> PrunerSpec:
-    """The spec that ``value`` stands for.
-
-    Args:
-        value: ``"recipe"``, ``"recipe@64"``, ``"recipe@25%"``, a path of a YAML or JSON file, a mapping or
-            a `PrunerSpec`.
-        registry: Where names are looked up.
-        overrides: Top-level options that take precedence.
-
-    Raises:
-        SpecError: anything about it is wrong; lists every place with its path.
-    """
-    if isinstance(value, PrunerSpec) and not overrides:
-        value = {name: getattr(value, name) for name in PrunerSpec.model_fields}
-    elif isinstance(value, PrunerSpec):  # all of it, so that nothing comes back from the recipe
-        kept = {
-            "recipe": value.recipe,
-            "constraints": value.constraints,
-            "adapter": value.adapter,
-            "order": value.order,
-            "then": (),
-        }
-        value = {**kept, **value.to_dict(registry)}
-    where = "spec"
-    if isinstance(value, Path) or (isinstance(value, str) and value.endswith((".yaml", ".yml", ".json"))):
-        where = f"spec file '{value}'"
-        value = _read_file(Path(value))
-    elif isinstance(value, str):
-        where = f"spec '{value}'"
-        value = _from_short(value)
-    if not isinstance(value, Mapping):
-        if where == "spec":
-            text = f"cannot read {value!r} as a spec; give a recipe ('scope@64'), a YAML file, a table or a PrunerSpec"
-        else:
-            text = f"{where} holds {value!r} where a table is wanted; write e.g. `recipe: scope` and `budget: 64`"
-        raise SpecError(f"{text}. Recipes: {listed(registry.names('recipe'))}")
-    if "selector" in overrides:  # a whole selector replaces the parts of the old one
-        value = {key: old for key, old in value.items() if key not in _selector_options(registry)}
-    data = {**value, **{key: _merged(key, value.get(key), new, registry) for key, new in overrides.items()}}
-    try:
-        return PrunerSpec.model_validate(data, context={"registry": registry})
-    except ValidationError as error:
-        raise SpecError(explain(error, where, data)) from error
-
-
-def label_of(spec: PrunerSpec, registry: PartLookup) -> str:
-    """`PrunerSpec.label`, with what was changed of its recipe: ``scope+combiner@64``."""
-    recipe, _, amount = spec.label.rpartition("@")
-    return "+".join([recipe, *changes(spec, registry)]) + f"@{amount}"
-
-
-def changes(spec: PrunerSpec, registry: PartLookup) -> dict[str, Any]:
-    """What is not as its recipe has it: ``{key of the long form: the recipe's own value, None for none}``.
-
-    The budget is not looked at: a recipe need not hold one.
-    """
-    if spec.recipe is None:
-        return {}
-    mine = spec.to_dict(registry)
-    plain = read_spec({"recipe": spec.recipe, "budget": spec.budget}, registry).to_dict(registry)
-    return {key: plain.get(key) for key in {**plain, **mine} if key != "budget" and mine.get(key) != plain.get(key)}
-
-
-def explain(error: ValidationError, where: str, data: Mapping[str, Any]) -> str:
-    """A validation error in the user's words: every wrong place with its path, what is allowed, what next."""
-    lines: list[str] = []
-    told: set[tuple[str, ...]] = set()
-    for issue in error.errors(include_url=False):
-        path = [str(step) for step in issue["loc"]]
-        stage, path = (path[:2], path[2:]) if path[:1] == ["then"] and len(path) > 1 else ([], path)
-        if path[:1] == ["selector"] and not _whole_selector(data):
-            path = path[1:]
-        text = issue["msg"].removeprefix("Value error, ")
-        if issue["type"] == "missing" and path == ["budget"]:
-            text = "no budget is given; write e.g. `budget: 64` (tokens per image) or `budget: 0.25` (a share)"
-        elif issue["type"] not in _OWN_TYPES and not isinstance(issue["input"], Mapping):
-            text += f" (given: {issue['input']!r})"
-        if (*path, text) in told:  # a later stage has it from an earlier one
-            continue
-        told.add((*path, text))
-        lines.append(f"{'.'.join([*stage, *path])}: {text}" if stage or path else text)
-    if len(lines) == 1:
-        return f"{where}: {lines[0]}"
-    return f"{where} is wrong in {len(lines)} places:\n" + "\n".join(f"  {line}" for line in lines)
-
-
-def _whole_selector(data: Mapping[str, Any]) -> bool:
-    """Whether a spec as it was written names a selector, in any stage."""
-    stages = data.get("then")
-    stages = stages if isinstance(stages, Iterable) else ()
-    return any("selector" in stage for stage in (data, *stages) if isinstance(stage, Mapping))
-
-
-_OWN_TYPES = {
-    "scope_unknown_option",
-    "scope_unknown_part",
-    "scope_wrong_kind",
-    "scope_name_missing",
-    "scope_list_wanted",
-    "scope_contradiction",
-    "scope_broken_spec",
-    "missing",
-}
-
-
-def _selector_options(registry: PartLookup) -> list[str]:
+def selector_options(registry: PartLookup) -> list[str]:
     """Options of the default selector, which may be written at the top level."""
     selector = registry.default("selector")
     return [option for option in selector.spec.model_fields if option != "name"] if selector else []
@@ -285,8 +175,8 @@ def _over_recipe(data: dict[str, Any], registry: PartLookup) -> dict[str, Any]:
         recipe = registry.get("recipe", str(data["recipe"])).item
     except ScopeError as error:
         given = str(data["recipe"])
-        apart = _short_hint(given, registry)
-        text = f"{error}{apart}" if apart else _wrong_amount(given, registry) or str(error)
+        apart = short_hint(given, registry)
+        text = f"{error}{apart}" if apart else wrong_amount(given, registry) or str(error)
         raise PydanticCustomError("scope_unknown_part", "{text}", {"text": text}) from error
     merged = dict(recipe.spec)
     inner, default = merged.get("selector"), registry.default("selector")
@@ -294,31 +184,11 @@ def _over_recipe(data: dict[str, Any], registry: PartLookup) -> dict[str, Any]:
         merged.pop("selector")  # the default selector's options stand at the top level, as in the long form
         merged.update({key: value for key, value in inner.items() if key != "name"})
     for key, value in data.items():
-        merged[key] = _merged(key, merged.get(key), value, registry)
+        merged[key] = changed_part(key, merged.get(key), value, registry)
     if "selector" in data:  # a whole selector replaces the recipe's parts
-        inner = _selector_options(registry)
+        inner = selector_options(registry)
         merged = {key: value for key, value in merged.items() if key not in inner or key in data}
     return merged
-
-
-def _wrong_amount(given: str, registry: PartLookup) -> str:
-    """What to say of ``scope@6,4``: a known recipe, and after the @ what is meant as an amount and is none."""
-    recipe, _, amount = given.rpartition("@")
-    if not registry.has("recipe", recipe) or (amount and not re.search(r"[\d%]", amount)):
-        return ""
-    what = f"'{amount}' is no budget" if amount else "a budget is missing"
-    return f"{what}: after @ stands a count or a percentage, e.g. {recipe}@64 or {recipe}@25%"
-
-
-def _short_hint(given: str, registry: PartLookup) -> str:
-    """What to write in a table in place of ``recipe: scope@64``."""
-    try:
-        short = _from_short(given)
-    except SpecError:
-        return ""
-    if "budget" not in short or not registry.has("recipe", short["recipe"]):
-        return ""
-    return f". In a table the two are apart: `recipe: {short['recipe']}` and `budget: {short['budget']}`"
 
 
 def _staged(data: dict[str, Any], registry: PartLookup) -> list[Any]:
@@ -347,7 +217,7 @@ def _one_staged(stage: Any, before: Mapping[str, Any], registry: PartLookup) -> 
         given = {name: getattr(stage, name) for name in PrunerSpec.model_fields}
         table: Any = {name: value for name, value in given.items() if value or name not in ("then", "adapter")}
     else:
-        table = _from_short(stage) if isinstance(stage, str) else stage
+        table = from_short(stage) if isinstance(stage, str) else stage
     if not isinstance(table, Mapping):
         text = f"cannot read {stage!r} as a stage; give a table such as {{at: 'decoder[8]'}}"
         raise PydanticCustomError("scope_name_missing", "{text}", {"text": text})
@@ -359,10 +229,10 @@ def _one_staged(stage: Any, before: Mapping[str, Any], registry: PartLookup) -> 
         return dict(table)
     if table.get("recipe") is not None:  # what is for first stages only must not come back from the recipe
         return {**_over_recipe(dict(table), registry), "then": (), "adapter": None}
-    full = {**before, **{key: _merged(key, before.get(key), new, registry) for key, new in table.items()}}
+    full = {**before, **{key: changed_part(key, before.get(key), new, registry) for key, new in table.items()}}
     if "selector" in table:  # a whole selector replaces the parts of the stage before
-        return {k: v for k, v in full.items() if k not in _selector_options(registry) or k in table}
-    if "selector" in before and set(table) & set(_selector_options(registry)):
+        return {k: v for k, v in full.items() if k not in selector_options(registry) or k in table}
+    if "selector" in before and set(table) & set(selector_options(registry)):
         full.pop("selector")
     return full
 
@@ -370,7 +240,7 @@ def _one_staged(stage: Any, before: Mapping[str, Any], registry: PartLookup) -> 
 _FIRST_ONLY = ("then", "recipe", "adapter")
 
 
-def _merged(key: str, old: Any, new: Any, registry: PartLookup) -> Any:
+def changed_part(key: str, old: Any, new: Any, registry: PartLookup) -> Any:
     """``new``, or ``old`` with single options changed where ``new`` is a table without a name, or a bare number."""
     number = isinstance(new, Real) and not isinstance(new, bool)
     if old is None or not (number or (isinstance(new, Mapping) and "name" not in new)):
@@ -388,70 +258,6 @@ def _merged(key: str, old: Any, new: Any, registry: PartLookup) -> Any:
         return {**table, short[1]: new} if fits and short else new
     except (PydanticCustomError, ScopeError):  # the old value is no part at all; validation says so if it is still used
         return new
-
-
-def decoder_layer(at: str) -> int | None:
-    """``8`` for ``"decoder[8]"``; None for points outside the language model.
-
-    Raises:
-        SpecError: it begins like such a point and is none.
-    """
-    match = _DECODER.fullmatch(at)
-    if match is not None:
-        return int(match["layer"])
-    if at.startswith("decoder"):
-        raise SpecError(f"'{at}' is no interception point; write decoder[k] with k from 1, e.g. decoder[2]")
-    return None
-
-
-def _from_short(text: str) -> dict[str, Any]:
-    match = _SHORT.fullmatch(text.strip())
-    if match is None:
-        raise SpecError(f"'{text}' is no spec; write a recipe's name and a budget, e.g. 'scope@64' or 'scope@25%'")
-    data: dict[str, Any] = {"recipe": match["recipe"]}
-    if match["number"] is not None:
-        number = match["number"]
-        if match["percent"]:
-            data["budget"] = float(number) / 100
-        else:
-            data["budget"] = float(number) if "." in number else int(number)
-    return data
-
-
-def _read_file(path: Path) -> Any:
-    try:
-        text = path.read_text(encoding="utf-8")
-    except (OSError, UnicodeDecodeError) as error:
-        near = [found.name for found in path.parent.glob("*") if found.suffix in (".yaml", ".yml", ".json")]
-        hint = did_you_mean(path.name, near) if isinstance(error, FileNotFoundError) else ""
-        raise SpecError(f"cannot read spec file '{path}': {getattr(error, 'strerror', error)}{hint}") from error
-    try:
-        if path.suffix == ".json":
-            return json.loads(text, object_pairs_hook=_unique)
-        return yaml.load(text, Loader=_UniqueKeys)  # noqa: S506 - a SafeLoader that also refuses duplicate keys
-    except (yaml.YAMLError, ValueError) as error:
-        raise SpecError(f"spec file '{path}' is not valid {path.suffix[1:].upper()}: {error}") from error
-
-
-def _unique(pairs: list[tuple[Any, Any]]) -> dict[Any, Any]:
-    keys = [key for key, _ in pairs]
-    twice = sorted({str(key) for key in keys if keys.count(key) > 1})
-    if twice:
-        raise ValueError(f"'{twice[0]}' is given twice")
-    return dict(pairs)
-
-
-class _UniqueKeys(yaml.SafeLoader):
-    """Safe loading that refuses a key given twice, which YAML would let through with the last one winning."""
-
-    def construct_mapping(self, node: Any, deep: bool = False) -> dict[Any, Any]:
-        keys: list[Any] = []
-        for written, _ in node.value:
-            key = self.construct_object(written, deep=True)
-            if key in keys:
-                raise yaml.constructor.ConstructorError(None, None, f"'{key}' is given twice", written.start_mark)
-            keys.append(key)
-        return super().construct_mapping(node, deep=deep)
 
 
 def _owners(option: str, registry: PartLookup) -> str:

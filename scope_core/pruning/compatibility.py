@@ -5,19 +5,20 @@ from __future__ import annotations
 import warnings
 from collections.abc import Collection, Mapping
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from scope_core.errors import AdapterError, ScopeError, SignalError, did_you_mean, listed
-from scope_core.interfaces import Declaration, ModelAdapter
+from scope_core.pruning.adapter import ModelAdapter
+from scope_core.pruning.schedule import Schedule
+from scope_core.pruning.stage import Stage
 from scope_core.registry.observers import PluginWarning
 from scope_core.registry.records import Record
+from scope_core.registry.registry import Registry
+from scope_core.structures.declaration import Declaration
 from scope_core.structures.signals import parse_signal
 
-if TYPE_CHECKING:
-    from scope_core.pruner import Pruner
 
-
-def find_adapter(model: Any, pruner: Pruner, name: str | None = None) -> ModelAdapter[Any]:
+def find_adapter(model: Any, pruner: Schedule, name: str | None = None) -> ModelAdapter[Any]:
     """The adapter for ``model``: the one named, the one in the spec, or the only one that matches.
 
     Raises:
@@ -63,13 +64,13 @@ def _on_several(model: Any) -> str:
     )
 
 
-def _adapters(pruner: Pruner) -> tuple[list[ModelAdapter[Any]], list[str]]:
+def _adapters(pruner: Schedule) -> tuple[list[ModelAdapter[Any]], list[str]]:
     """The adapters under their default options, and why others could not be built: a guest must not stop the rest."""
     made: list[ModelAdapter[Any]] = []
     untried: list[str] = []
     for record in pruner.registry.records("adapter"):
         try:
-            made.append(_default(pruner, record))
+            made.append(_default(pruner.registry, record))
         except (ScopeError, ValueError) as error:
             untried.append(f"'{record.name}' ({str(error).splitlines()[0]})")
     return made, untried
@@ -83,7 +84,7 @@ def _matches(adapter: ModelAdapter[Any], model: Any) -> bool:
         return False
 
 
-def check_fit(pruner: Pruner, declaration: Declaration, given: Collection[str] = ()) -> None:
+def check_fit(pruner: Schedule, declaration: Declaration, given: Collection[str] = ()) -> None:
     """Compare what the parts of all stages need with what the model offers, before anything is hooked.
 
     Args:
@@ -111,14 +112,14 @@ def check_fit(pruner: Pruner, declaration: Declaration, given: Collection[str] =
                 raise SignalError(
                     f"{part.kind} {part} needs {', '.join(inside)}, which is there inside the language model only, and "
                     f"this stage prunes at '{stage.spec.at}'; say `at: decoder[k]`. {part.kind} parts that would work "
-                    f"here: {', '.join(_before_the_model(stage, part.kind, declaration)) or 'none installed'}"
+                    f"here: {', '.join(_before_the_model(stage.registry, part.kind, declaration)) or 'none installed'}"
                 )
             if missing:
                 raise SignalError(
                     f"{part.kind} {part} needs {', '.join(missing)}, which {declaration.model} cannot give: "
                     f"{_why(missing[0], declaration)}. "
                     f"{part.kind} parts that would work: "
-                    f"{', '.join(working(stage, part.kind, declaration)) or 'none installed'}"
+                    f"{', '.join(compatible_parts(stage.registry, part.kind, declaration)) or 'none installed'}"
                     + (f"; or supply it: attach(model, signals={{'{missing[0]}': function}})" if takes else "")
                 )
 
@@ -128,19 +129,19 @@ def _why(name: str, declaration: Declaration) -> str:
     return declaration.reasons.get(parse_signal(name)[0], offered)
 
 
-def _before_the_model(pruner: Pruner, kind: str, declaration: Declaration) -> list[str]:
-    """`working`, of parts that read nothing from inside the language model."""
+def _before_the_model(registry: Registry, kind: str, declaration: Declaration) -> list[str]:
+    """`compatible_parts`, of parts that read nothing from inside the language model."""
     offers = tuple(offer for offer in declaration.offers if not offer.family.startswith("decoder."))
-    return working(pruner, kind, replace(declaration, offers=offers))
+    return compatible_parts(registry, kind, replace(declaration, offers=offers))
 
 
-def check_point(pruner: Pruner, declaration: Declaration) -> None:
+def check_point(stage: Stage, declaration: Declaration) -> None:
     """Whether the model has the stage's interception point, and can merge tokens there if the stage does.
 
     Raises:
         AdapterError: it has not, or cannot; says which points there are.
     """
-    at, layer, merger = pruner.spec.at, pruner.decoder_layer, pruner.parts["merger"]
+    at, layer, merger = stage.spec.at, stage.decoder_layer, stage.parts["merger"]
     if layer is not None:
         if not declaration.decoder_layers:
             why = declaration.reasons.get("decoder", "its adapter does not reach into the language model")
@@ -172,17 +173,17 @@ def _points(declaration: Declaration) -> str:
     return ", ".join([*map(str, declaration.points), *inside])
 
 
-def working(pruner: Pruner, kind: str, declaration: Declaration) -> list[str]:
+def compatible_parts(registry: Registry, kind: str, declaration: Declaration) -> list[str]:
     """Parts of ``kind`` whose needs ``declaration`` meets, those that read signals first.
 
     A part is named with a layer where the model offers a signal at some layers only, and not at the part's default one.
     """
     fits: list[tuple[bool, str]] = []
     options: list[dict[str, int]] = [{}, *({"layer": layer} for offer in declaration.offers for layer in offer.some)]
-    for record in pruner.registry.records(kind):
+    for record in registry.records(kind):
         for given in options:
             try:
-                needs = _default(pruner, record, **given).all_needs
+                needs = _default(registry, record, **given).all_needs
             except (ScopeError, ValueError):  # it cannot be built from these options alone, so it is no suggestion
                 continue
             if not declaration.lacks(needs):
@@ -191,8 +192,7 @@ def working(pruner: Pruner, kind: str, declaration: Declaration) -> list[str]:
     return [name for _, name in sorted(fits)]
 
 
-def _default(pruner: Pruner, record: Record, **options: Any) -> Any:
+def _default(registry: Registry, record: Record, **options: Any) -> Any:
     """The part of ``record`` under its default options, but for those given."""
-    registry = pruner.registry
     spec = record.spec.model_validate({"name": record.name, **options}, context={"registry": registry})
     return registry.build(record.kind.name, spec)

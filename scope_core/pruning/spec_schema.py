@@ -6,7 +6,7 @@ from typing import Any
 
 from pydantic.errors import PydanticInvalidForJsonSchema
 
-from scope_core.pruner_spec import PrunerSpec
+from scope_core.pruning.spec import PrunerSpec
 from scope_core.registry.kinds import kind_named
 from scope_core.registry.lookup import PartLookup
 from scope_core.registry.records import Record

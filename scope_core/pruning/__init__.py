@@ -1,0 +1,1 @@
+"""The main path, top to bottom: spec, stage, schedule, session, adapter, attachment, pruner."""

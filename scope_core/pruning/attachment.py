@@ -1,0 +1,191 @@
+"""Attaching a pruner to a model instance, and undoing it completely."""
+
+from __future__ import annotations
+
+import weakref
+from collections.abc import Mapping, Sequence
+from contextlib import ExitStack
+from types import TracebackType
+from typing import TYPE_CHECKING, Any
+
+from scope_core.errors import AttachError
+from scope_core.pruning.compatibility import check_fit, find_adapter
+from scope_core.pruning.schedule import Schedule
+from scope_core.pruning.session import GivenSignal, Session, checked_signals
+from scope_core.registry.observers import observe
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    from scope_core.structures.encoding import Asked, Encoding, Memo
+    from scope_core.structures.layout import Plan
+
+_attached: weakref.WeakValueDictionary[int, Attachment] = weakref.WeakValueDictionary()
+"""The attachment of each model, by the model's id, so that a second one is refused instead of pruning twice. Safe: an
+Attachment keeps its model alive, so an id cannot be reused while its entry exists; the table keeps nothing alive."""
+
+
+class Attachment(Session):
+    """A pruner at work on one model instance; a context manager.
+
+    Attributes:
+        pruner: The pruner.
+        model: The model it is attached to.
+        adapter: The adapter in charge.
+        declaration: What the model offers.
+        receipt: What the latest call pruned; falsy until there was one.
+        given: Signals that the caller of `Pruner.attach` supplies.
+        positions: (B, L') int64: which position of the caller's prompt each position of the latest
+            shortened prompt was, -1 where a row was filled up; padding of the caller's own keeps its
+            position (`shorten` of the attention mask tells). None until there was a call. Outputs of
+            ``forward`` run along it; see `expand`.
+    """
+
+    def __init__(
+        self,
+        pruner: Schedule,
+        model: Any,
+        *,
+        adapter: str | None = None,
+        signals: Mapping[str, GivenSignal] | None = None,
+    ) -> None:
+        given = checked_signals(signals)
+        self.model = model
+        self.adapter = find_adapter(model, pruner, adapter)
+        current = _attached.get(id(model))
+        if current is not None:
+            raise AttachError(
+                f"{current.pruner!r} is attached to this {type(model).__name__} already; "
+                f"call its detach() or leave its `with` block first"
+            )
+        declaration = self.adapter.check(model)
+        check_fit(pruner, declaration, given)
+        super().__init__(pruner, declaration, str(self.adapter.spec.name), given)
+        self._undo = ExitStack()
+        try:
+            self.adapter.install(model, self, self._undo)
+            _attached[id(model)] = self
+            self.active = True
+            self._undo.callback(self._forget)
+            observe(
+                pruner.registry,
+                "scope_attached",
+                model=model,
+                adapter=self.adapter.spec.name,
+                spec=pruner.spec.model_dump_json(),
+            )
+        except BaseException:
+            self._undo.close()
+            raise
+
+    def encode(self, inputs: Mapping[str, Any], *, memo: Memo | None = None) -> Encoding:
+        """The images of one call after tower and projector, for other pruners to select from, and see `answer`.
+
+        Args:
+            inputs: Keyword arguments of the model's ``generate``, as for an ordinary call.
+            memo: Where the tower may keep what it made of these pixels.
+
+        Raises:
+            AttachError: the adapter cannot keep encoded images, or the pruner was detached.
+        """
+        self._check_reuse("encode")
+        return self.adapter.encode_once(self.model, inputs, self, memo)
+
+    def answer(self, asked: Sequence[Asked], **options: Any) -> list[Tensor]:
+        """Answers about images that were encoded before: what ``generate`` would say to each prompt by itself.
+
+        Args:
+            asked: Prompts; those about one encoding and selection share its tokens.
+            options: Of ``generate``, e.g. ``max_new_tokens``. Beams and sampling are not served.
+
+        Returns:
+            The new ids of each prompt, (n,) int64, up to and with an end-of-sequence id.
+
+        Raises:
+            AttachError: the adapter cannot go on from encoded images, or the pruner was detached.
+        """
+        self._check_reuse("answer")
+        return self.adapter.answer(self.model, asked, self, **options)
+
+    def _check_reuse(self, method: str) -> None:
+        if not self.active:
+            raise AttachError("this pruner was detached; call attach() again")
+        if not self.adapter.reuses:
+            raise AttachError(
+                f"adapter '{self.adapter.spec.name}' has no {method}(): it cannot go on from images that were encoded "
+                f"before; call the model's own generate() instead"
+            )
+
+    def plan(self, sizes: Sequence[tuple[int, int]]) -> Plan:
+        """Exact counts for images of the given (height, width) in pixels, before any tensor exists."""
+        return self.pruner.plan(self.adapter.layout(self.model, sizes))
+
+    def expand(self, tensor: Tensor, fill: float = 0.0) -> Tensor:
+        """A ``forward`` output, e.g. logits, laid out along the caller's full prompt.
+
+        Args:
+            tensor: (B, L', ...) of the latest call.
+            fill: Value at positions that were dropped.
+
+        Returns:
+            (B, L, ...), L being the length of the caller's prompt.
+
+        Raises:
+            AttachError: there was no call yet, or the tensor does not run along its prompt.
+        """
+        positions, length = self.positions, self.prompt_length
+        if positions is None or tuple(tensor.shape[:2]) != tuple(positions.shape):
+            wanted = (
+                "no call with images has come through yet"
+                if positions is None
+                else f"expected {tuple(positions.shape)} first"
+            )
+            raise AttachError(f"cannot expand a tensor of shape {tuple(tensor.shape)}: {wanted}")
+        full = tensor.new_full((tensor.shape[0], length + 1, *tensor.shape[2:]), fill)
+        index = positions.to(tensor.device).masked_fill(positions.to(tensor.device) < 0, length)
+        index = index.view(*index.shape, *[1] * (tensor.dim() - 2)).expand_as(tensor)
+        return full.scatter(1, index, tensor)[:, :length]
+
+    def shorten(self, tensor: Tensor, fill: float = 0.0) -> Tensor:
+        """The other way round: a tensor along the caller's full prompt, e.g. its mask, as the latest call shortened it.
+
+        Args:
+            tensor: (B, L, ...), L being the length of the caller's prompt.
+            fill: Value at positions that only fill up shorter rows.
+
+        Returns:
+            (B, L', ...).
+
+        Raises:
+            AttachError: there was no call yet, or the tensor does not run along its prompt.
+        """
+        positions = self.positions
+        if positions is None or tuple(tensor.shape[:2]) != (positions.shape[0], self.prompt_length):
+            full = None if positions is None else (positions.shape[0], self.prompt_length)
+            wanted = "no call with images has come through yet" if full is None else f"expected {full} first"
+            raise AttachError(f"cannot shorten a tensor of shape {tuple(tensor.shape)}: {wanted}")
+        index = positions.to(tensor.device)
+        index = index.view(*index.shape, *[1] * (tensor.dim() - 2)).expand(*index.shape, *tensor.shape[2:])
+        return tensor.gather(1, index.clamp(min=0)).masked_fill(index < 0, fill)
+
+    def detach(self) -> None:
+        """Undo everything; the model is as it was found. Safe to call twice."""
+        self._undo.close()
+
+    def _forget(self) -> None:
+        self.active = False
+        _attached.pop(id(self.model), None)
+
+    def __enter__(self) -> Attachment:
+        if not self.active:
+            raise AttachError("this pruner was detached; call attach() again")
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.detach()
+
+    def __repr__(self) -> str:
+        state = "attached to" if self.active else "detached from"
+        return f"<{self.pruner!r} {state} {self.declaration.model} through adapter '{self.adapter.spec.name}'>"

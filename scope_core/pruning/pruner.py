@@ -1,0 +1,164 @@
+"""`Pruner`: a spec made live. Plans counts, selects from tokens, attaches to models."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from torch import Tensor
+
+from scope_core.errors import SpecError, TokensError
+from scope_core.pruning.attachment import Attachment
+from scope_core.pruning.compatibility import check_fit, find_adapter
+from scope_core.pruning.schedule import Schedule
+from scope_core.pruning.session import GivenSignal
+from scope_core.pruning.spec import PrunerSpec
+from scope_core.registry.registry import Registry
+from scope_core.structures.declaration import Declaration
+from scope_core.structures.layout import Layout, Plan
+from scope_core.structures.selection import Selection
+
+
+class Pruner(Schedule):
+    """A pruner built from a spec.
+
+    Args:
+        spec: ``"scope@64"``, a path of a YAML or JSON file, a mapping, or a `PrunerSpec`.
+        registry: Where names are looked up; the process' default registry if left out.
+        overrides: Top-level options that take precedence, e.g. ``budget=128``.
+
+    Attributes:
+        spec: The spec, read.
+        registry: Where names were looked up.
+        stages: The stages of the schedule; one unless the spec has ``then``.
+
+    Raises:
+        SpecError: the spec is wrong; lists every place.
+    """
+
+    def plan(
+        self, images: Layout | Sequence[int] | Sequence[Sequence[int]], *, model: Any = None, adapter: str | None = None
+    ) -> Plan:
+        """Exact counts before any tensor exists. Pure.
+
+        Args:
+            images: Tokens per image, e.g. ``[576, 576]``; or a `Layout` for images with tiles; or, with
+                ``model``, the (height, width) of each image in pixels.
+            model: A model, whose adapter turns image sizes into token counts.
+            adapter: Name of the adapter, if it is not to be found by matching.
+
+        Raises:
+            BudgetError: the images cannot meet the budget; names the image.
+            TokensError: image sizes were given without a model.
+        """
+        return super().plan(images if isinstance(images, Layout) else self._layout(images, model, adapter))
+
+    def _layout(self, images: Sequence[Any], model: Any, adapter: str | None) -> Layout:
+        if model is not None:
+            return find_adapter(model, self, adapter).layout(model, [(int(h), int(w)) for h, w in images])
+        for number, image in enumerate(images if isinstance(images, Iterable) else ()):
+            if isinstance(image, Iterable):
+                raise TokensError(
+                    f"image {number} is {image!r}; without a model give tokens per image, e.g. plan([576, 576]), or a "
+                    f"Layout for images with tiles, e.g. Layout.of([[576, 576, 576]]); "
+                    f"with one give sizes: plan([(height, width)], model=model)"
+                )
+        return Layout.of(images)
+
+    def select(
+        self,
+        features: Tensor,
+        *,
+        saliency: Tensor | None = None,
+        signals: Mapping[str, Tensor | Callable[[], Tensor]] | None = None,
+        grid: tuple[int, int] | None = None,
+        valid: Tensor | None = None,
+        layout: Layout | None = None,
+    ) -> Selection:
+        """Select from bare tensors; see `scope_core.select`."""
+        return self.stages[0].select(
+            features, saliency=saliency, signals=signals, grid=grid, valid=valid, layout=layout
+        )
+
+    def check(self, model: Any, *, adapter: str | None = None, signals: Iterable[str] = ()) -> Declaration:
+        """What ``model`` offers to pruning, checked against what this pruner needs. Nothing is hooked.
+
+        Args:
+            model: As for `attach`.
+            adapter: Likewise.
+            signals: Names of the signals that you would supply.
+
+        Raises:
+            AdapterError: no adapter fits, several do, or the model is not as declared.
+            SignalError: a part needs a signal that the model cannot give.
+        """
+        declaration = find_adapter(model, self, adapter).check(model)
+        check_fit(self, declaration, tuple(signals))
+        return declaration
+
+    def attach(
+        self, model: Any, *, adapter: str | None = None, signals: Mapping[str, GivenSignal] | None = None
+    ) -> Attachment:
+        """Prune ``model``'s image tokens from now on, until detached.
+
+        Args:
+            model: A model that an installed adapter serves. Only this instance is changed.
+            adapter: Name of the adapter, if it is not to be found by matching.
+            signals: Signals that you supply, e.g. relevance to the question from a text tower the model does not
+                have: ``{name: function}``, each called as ``function(inputs, tokens)`` when it is read, with the
+                keyword arguments of the model's call (and ``prompts``, the batch row of each image) and the candidates,
+                one row per image. A function's attribute ``needs`` may name signals of ``tokens`` that it reads itself.
+
+        Returns:
+            An `Attachment`: use it in a ``with`` statement, or call its ``detach()``.
+
+        Raises:
+            AdapterError: no adapter fits, several do, or the model is not as declared.
+            SignalError: a part needs a signal that the model cannot give; names one that would work.
+            AttachError: a pruner is attached to this model already.
+        """
+        return Attachment(self, model, adapter=adapter, signals=signals)
+
+
+def select(
+    features: Tensor,
+    *,
+    spec: str | Path | Mapping[str, Any] | PrunerSpec,
+    saliency: Tensor | None = None,
+    signals: Mapping[str, Tensor | Callable[[], Tensor]] | None = None,
+    grid: tuple[int, int] | None = None,
+    valid: Tensor | None = None,
+    layout: Layout | None = None,
+    registry: Registry | None = None,
+) -> Selection:
+    """Select visual tokens from bare tensors: no model, any host.
+
+    Args:
+        features: (B, N, D) or (N, D) floating point; one row per image.
+        spec: What to select by, e.g. ``"scope@64"``.
+        saliency: (B, N) or (N,); stands in for a saliency source that reads signals. Sources that read none
+            (uniform, random, feature norm) do not use it.
+        signals: Named tensors that parts read, e.g. ``{"vision.cls_attention[-2]": (B, H, N)}``.
+        grid: (rows, columns) of the token grid, for parts that read positions.
+        valid: (B, N) bool; False marks padding.
+        layout: Tiles and prompts, for budgets and partitions that look at them.
+        registry: Where names are looked up.
+
+    Returns:
+        One row per image; ``picks`` in greedy order, ``kept`` in raster order.
+
+    Raises:
+        SpecError: the spec is wrong.
+        SignalError: a part reads a signal that was not given.
+        TokensError: a shape, dtype or device does not fit, or numbers are not finite.
+        BudgetError: more tokens are asked for than there are.
+    """
+    pruner = Pruner(spec, registry=registry)
+    if len(pruner.stages) > 1:
+        points = " -> ".join(stage.spec.at for stage in pruner.stages)
+        raise SpecError(
+            f"{pruner.label} has stages at {points}, each with tokens of "
+            f"its own: use Pruner(...).stages[i].select(...) for one of them, or attach the pruner to a model"
+        )
+    return pruner.select(features, saliency=saliency, signals=signals, grid=grid, valid=valid, layout=layout)

@@ -1,0 +1,163 @@
+"""`Session`: what an adapter may ask while a pruner is attached to its model."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import replace
+from functools import cached_property
+from typing import TYPE_CHECKING, Any
+
+from scope_core.errors import SignalError
+from scope_core.notes import add_note
+from scope_core.pruning.schedule import Schedule
+from scope_core.registry.observers import observe
+from scope_core.structures.declaration import Declaration
+from scope_core.structures.receipt import Receipt
+from scope_core.structures.signals import parse_signal
+from scope_core.untraced import untraced
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    from scope_core.structures.layout import Layout
+    from scope_core.structures.selection import Selection
+    from scope_core.structures.tokens import VisualTokens
+
+GivenSignal = Callable[[Mapping[str, Any], "VisualTokens"], "Tensor"]
+"""``function(inputs, tokens) -> tensor``: a signal that the caller of `Pruner.attach` supplies. ``inputs`` are the
+keyword arguments of the model's call and, as ``prompts``, the batch row of each image; an attribute ``needs`` on it
+names signals of ``tokens`` that it reads."""
+
+
+class Session:
+    """A pruner at work on one model, as its adapter sees it.
+
+    Attributes:
+        pruner: The pruner: its stages, parts and plans.
+        declaration: What the model offers.
+        receipt: What the latest call pruned; falsy until there was one.
+        given: Signals that the caller of `Pruner.attach` supplies.
+        active: True until the pruner is detached.
+        positions: (B, L') int64: which position of the caller's prompt each position of the latest
+            shortened prompt was, -1 where a row was filled up; padding of the caller's own keeps its
+            position. None until there was a call. The adapter writes it.
+        prompt_length: Length L of the caller's prompt in the latest call. The adapter writes it.
+    """
+
+    def __init__(
+        self, pruner: Schedule, declaration: Declaration, adapter: str, given: Mapping[str, GivenSignal]
+    ) -> None:
+        self.pruner, self.declaration, self.given = pruner, declaration, given
+        self.receipt = Receipt(pruner.label, declaration.model, adapter)
+        self.positions: Tensor | None = None
+        self.prompt_length = 0
+        self.active = False
+        self._adapter_name = adapter
+        self._counting = threading.Lock()
+
+    @cached_property
+    def needs(self) -> frozenset[str]:
+        """Signals that the adapter has to give before the language model runs, for all stages together."""
+        none: frozenset[str] = frozenset()
+        read = none.union(*(stage.needs for stage in self.pruner.stages))
+        more: Iterator[frozenset[str]] = (
+            getattr(give, "needs", frozenset()) for name, give in self.given.items() if name in read
+        )
+        return frozenset(name for name in (read - set(self.given)).union(*more) if not name.startswith("decoder."))
+
+    @property
+    def at(self) -> str:
+        """Where candidates' features are taken before the language model runs."""
+        return self.pruner.spec.at if self.pruner.decoder_layer is None else "projected"
+
+    def with_given(self, tokens: VisualTokens, inputs: Mapping[str, Any]) -> VisualTokens:
+        """The tokens with the signals that the caller supplies, each computed when first read.
+
+        Args:
+            tokens: From the adapter, with its own signals.
+            inputs: Keyword arguments of the model's call, images included, and ``prompts``: the prompt (batch row) of
+                each image.
+        """
+
+        def later(name: str, give: GivenSignal) -> Callable[[], Tensor]:
+            def compute() -> Tensor:
+                try:
+                    return give(inputs, tokens)
+                except Exception as error:
+                    add_note(error, f"raised by the function that was given for signal '{name}'")
+                    raise
+
+            return compute
+
+        made = {name: later(name, give) for name, give in self.given.items()}
+        return replace(tokens, signals=tokens.signals.beside(made)) if made else tokens
+
+    def prune(
+        self,
+        tokens: VisualTokens,
+        layout: Layout,
+        *,
+        stage: int = 0,
+        encode_ms: float | None = None,
+        separators: Callable[[Selection], Sequence[int]] | None = None,
+    ) -> Selection:
+        """Called by adapters once per call that has images, and stage; keeps the receipt and tells observers.
+
+        Args:
+            tokens: The candidates, one group per image.
+            layout: Tiles and prompts of the images; for later stages what ``Layout.after`` makes of it.
+            stage: Which stage of the schedule.
+            encode_ms: Wall time of tower and projector, for the receipt.
+            separators: ``selection -> `` separators that stay of each image, where that depends on what is kept;
+                the layout says it otherwise.
+        """
+        return untraced(self._prune)(tokens, layout, stage, encode_ms, separators)
+
+    def _prune(
+        self,
+        tokens: VisualTokens,
+        layout: Layout,
+        stage: int,
+        encode_ms: float | None,
+        separators: Callable[[Selection], Sequence[int]] | None,
+    ) -> Selection:
+        pruner = self.pruner.stages[stage]
+        start = time.perf_counter()
+        selection = pruner.prune(tokens, layout)
+        elapsed = (time.perf_counter() - start) * 1e3
+        with self._counting:  # calls may come from several threads
+            receipt = pruner.receipt(
+                selection,
+                layout,
+                separators=None if separators is None else separators(selection),
+                model=self.declaration.model,
+                adapter=self._adapter_name,
+                encode_ms=encode_ms,
+                select_ms=elapsed,
+                calls=self.receipt.calls + (stage == 0),
+            )
+            if stage:
+                receipt = replace(self.receipt, later=(*self.receipt.later, receipt))
+            self.receipt = receipt
+        observe(self.pruner.registry, "scope_selected", receipt=receipt)
+        return selection
+
+
+def checked_signals(signals: Any) -> Mapping[str, GivenSignal]:
+    """The signals that a caller of `Pruner.attach` supplies.
+
+    Raises:
+        SignalError: something is no table of functions by the signals' names.
+    """
+    if signals is None:
+        return {}
+    if not isinstance(signals, Mapping) or not all(callable(give) for give in signals.values()):
+        raise SignalError(
+            f"signals must be a table of functions, {{'clip.text_similarity': function}}, each called as "
+            f"function(inputs, tokens) and returning a tensor; got {signals!r}"
+        )
+    for name in signals:
+        parse_signal(name)
+    return dict(signals)
