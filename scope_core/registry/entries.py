@@ -11,30 +11,67 @@ from scope_core.errors import MissingDependencyError, PluginError
 from scope_core.registry.specs import ComponentSpec, name_of
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, init=False)
 class Entry:
-    """One part, as a registration hook yields it.
+    """One part, as a registration hook yields it, in one of two forms.
 
-    Attributes:
-        spec: The part's spec model; the ``Literal`` in its ``name`` field is the part's name.
-        target: The class that implements it, or ``"package.module:Class"`` to import it on first use.
+    ::
+
+        Entry("acme.peak:Peak", "acme.peak", "largest activation of each token")  # imported on first use
+        Entry(PeakSpec, Peak, "largest activation of each token")
+
+    Args:
+        part: ``"package.module:Class"``: the class that implements the part; or the part's spec model.
+        name: The part's registration name, which the spec of the class has to bear; or, after a spec model, the class
+            (or ``"package.module:Class"``).
         summary: One line: what it does.
         paper: Where it is from, e.g. ``"SCOPE, arXiv 2510.24214, eq. 4"``.
-        requires: Packages the target imports beyond torch, as pip names (shown when they are missing).
+        requires: Packages the class imports beyond torch, as pip names (shown when they are missing).
         default: This part is used where a spec leaves the slot out. One per kind; built-ins only.
+
+    Raises:
+        PluginError: it has neither form.
     """
 
-    spec: type[ComponentSpec]
+    name: str
     target: type | str
     summary: str
-    paper: str = ""
-    requires: tuple[str, ...] = ()
-    default: bool = False
+    paper: str
+    requires: tuple[str, ...]
+    default: bool
+    model: type[ComponentSpec] | None
 
-    @property
-    def name(self) -> str:
-        """The part's registration name."""
-        return name_of(self.spec)
+    def __init__(
+        self,
+        part: type[ComponentSpec] | str,
+        name: type | str,
+        summary: str,
+        paper: str = "",
+        requires: tuple[str, ...] = (),
+        default: bool = False,
+    ) -> None:
+        own: str
+        target: type | str
+        if isinstance(part, str) and isinstance(name, str):
+            own, target, model = name, part, None
+        elif isinstance(part, type) and issubclass(part, ComponentSpec):
+            own, target, model = name_of(part), name, part
+        else:
+            raise PluginError(
+                f"Entry({part!r}, {name!r}, ...): begin with the part's class and name as text, "
+                f"'package.module:Class' and 'vendor.part', or with its spec model and class"
+            )
+        fields = {
+            "name": own,
+            "target": target,
+            "model": model,
+            "summary": summary,
+            "paper": paper,
+            "requires": requires,
+            "default": default,
+        }
+        for field_name, value in fields.items():
+            object.__setattr__(self, field_name, value)
 
 
 @dataclass(frozen=True)

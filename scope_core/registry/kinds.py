@@ -34,6 +34,9 @@ class Kind:
 HOME = "scope-core"
 """The distribution whose parts have bare names."""
 
+HERE = "this process"
+"""The distribution of what `Registry.with_module` added."""
+
 _ENTRIES = "scope_core.registry.entries"
 _ENTRY = f"{_ENTRIES}:Entry"
 

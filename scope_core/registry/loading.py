@@ -12,9 +12,8 @@ import pluggy
 from scope_core.errors import PluginError, did_you_mean, listed
 from scope_core.registry import hookspecs
 from scope_core.registry.entries import Entry, import_target
-from scope_core.registry.kinds import HOME, KINDS, Kind
-from scope_core.registry.records import HERE, NAME, Failure, Origin, Record
-from scope_core.registry.specs import ComponentSpec
+from scope_core.registry.kinds import HERE, HOME, KINDS, Kind
+from scope_core.registry.records import NAME, Failure, Origin, Record
 
 Source = tuple[Origin, Callable[[], Any]]
 
@@ -122,8 +121,6 @@ def _record(item: Any, kind: Kind, origin: Origin) -> Record:
     wanted = import_target(kind.item, kind.hook)
     if not isinstance(item, wanted):
         raise PluginError(f"{kind.hook} yielded {item!r}, which is no scope_core.{wanted.__name__}")
-    if isinstance(item, Entry) and not (isinstance(item.spec, type) and issubclass(item.spec, ComponentSpec)):
-        raise PluginError(f"{kind.hook} yielded an Entry whose spec is {item.spec!r}, no subclass of ComponentSpec")
     name = item.name
     if not NAME.fullmatch(name.replace("-", "_") if kind.name == "zoo" else name):
         raise PluginError(f"{kind.name} name '{name}' may hold only a-z, 0-9, _ and dots")
@@ -134,6 +131,7 @@ def _record(item: Any, kind: Kind, origin: Origin) -> Record:
         raise PluginError(
             f"{kind.name} '{name}': bare names are kept for scope-core's own parts; call it '{vendor}.{name}'"
         )
-    if getattr(item, "default", False) or (isinstance(item, Entry) and item.spec.shorthand):
+    shorthand = isinstance(item, Entry) and item.model is not None and item.model.shorthand
+    if getattr(item, "default", False) or shorthand:
         raise PluginError(f"{kind.name} '{name}': only scope-core's own parts may be defaults or have a shorthand")
     return Record(kind, item, origin)

@@ -10,10 +10,7 @@ from typing import Any
 from scope_core.errors import PluginError
 from scope_core.registry.entries import import_target
 from scope_core.registry.kinds import Kind
-from scope_core.registry.specs import ComponentSpec
-
-HERE = "this process"
-"""The distribution of what `Registry.with_module` added."""
+from scope_core.registry.specs import ComponentSpec, name_of, spec_of
 
 NAME = re.compile(r"[a-z0-9_]+(\.[a-z0-9_]+)*(@[a-z0-9_]+)?")
 
@@ -59,20 +56,38 @@ class Record:
         name: str = self.item.name
         return name
 
-    @property
+    @cached_property
     def spec(self) -> type[ComponentSpec]:
-        """The spec model (parts only; recipes and zoo entries have none)."""
-        spec: type[ComponentSpec] = self.item.spec
-        return spec
+        """The spec model (parts only; recipes and zoo entries have none).
+
+        Raises:
+            PluginError: the part's class has no spec, or one of another name.
+            MissingDependencyError: an import of its module failed.
+        """
+        if self.item.model is not None:
+            model: type[ComponentSpec] = self.item.model
+            return model
+        found = spec_of(self.target)
+        if found is None or name_of(found) != self.name:
+            said = "no spec" if found is None else f"the spec of '{name_of(found)}'"
+            raise PluginError(
+                f"{self.where}: {self.item.target} has {said}. Its class says which it takes, as in "
+                f"`class Peak(SaliencySource[PeakSpec])`, and the spec's name is the entry's: {self.name!r}"
+            )
+        return found
+
+    @property
+    def where(self) -> str:
+        """Kind, name and origin, for messages."""
+        return f"{self.kind.name} '{self.name}' ({self.origin})"
 
     @cached_property
     def target(self) -> type:
         """The implementing class, imported on first use and checked against the kind's interface."""
-        where = f"{self.kind.name} '{self.name}' ({self.origin})"
         target = self.item.target
         if isinstance(target, str):
-            target = import_target(target, where, self.item.requires)
-        base = import_target(self.kind.base, where)
+            target = import_target(target, self.where, self.item.requires)
+        base = import_target(self.kind.base, self.where)
         if not (isinstance(target, type) and issubclass(target, base)):
-            raise PluginError(f"{where}: target {target!r} is not a subclass of scope_core.{base.__name__}")
+            raise PluginError(f"{self.where}: target {target!r} is not a subclass of scope_core.{base.__name__}")
         return target

@@ -22,9 +22,9 @@ from scope_core.errors import (
     did_you_mean,
     listed,
 )
-from scope_core.registry.kinds import KINDS, kind_named
+from scope_core.registry.kinds import HERE, KINDS, kind_named
 from scope_core.registry.loading import collect
-from scope_core.registry.records import HERE, NAME, Failure, Origin, Record
+from scope_core.registry.records import NAME, Failure, Origin, Record
 from scope_core.registry.specs import ComponentSpec, Spec, slots_of
 
 if TYPE_CHECKING:

@@ -23,6 +23,7 @@ from pydantic_core import PydanticCustomError
 from pydantic_core import core_schema as cs
 
 from scope_core.errors import ScopeError, did_you_mean, listed
+from scope_core.registry.kinds import HERE, HOME
 from scope_core.registry.lookup import PartLookup, default_lookup
 
 if TYPE_CHECKING:
@@ -141,7 +142,7 @@ class Slot:
         if isinstance(value, Real) and not isinstance(value, bool):
             number = int(value) if isinstance(value, Integral) else float(value)  # NumPy's numbers too
             default = registry.default(self.kind)
-            for record in ([default] if default else []) + registry.records(self.kind):
+            for record in ([default] if default else []) + self._own(registry):
                 short = shorthand_of(record.spec)
                 if short is not None and short[0] is type(number):
                     return {"name": record.name, short[1]: number}
@@ -161,6 +162,10 @@ class Slot:
             "scope_name_missing", "{text}", {"text": f"{text}. Installed: {listed(registry.names(self.kind))}"}
         )
 
+    def _own(self, registry: PartLookup) -> list[Any]:
+        """The records of this kind that may have a shorthand: built-in ones."""
+        return [record for record in registry.records(self.kind) if record.origin.distribution in (HOME, HERE)]
+
     def _model(self, name: str, registry: PartLookup) -> type[ComponentSpec]:
         try:
             model: type[ComponentSpec] = registry.get(self.kind, name).spec
@@ -171,7 +176,7 @@ class Slot:
 
     def _number_hint(self, name: str, registry: PartLookup) -> str:
         """What to write in place of a number in quotes, where a bare number would do."""
-        short = any(shorthand_of(record.spec) for record in registry.records(self.kind))
+        short = any(shorthand_of(record.spec) for record in self._own(registry))
         if not short or not re.fullmatch(r"\d+(\.\d+)?%?", name):
             return ""
         number = f"{float(name[:-1]) / 100:g}" if name.endswith("%") else name
@@ -276,3 +281,13 @@ def name_of(model: type[ComponentSpec]) -> str:
         )
     name: str = names[0]
     return name
+
+
+def spec_of(part: type) -> type[ComponentSpec] | None:
+    """The spec model that a part's class takes: what its base, or that base's base, is written with in brackets."""
+    for cls in part.__mro__:
+        for base in vars(cls).get("__orig_bases__", ()):
+            for argument in get_args(base):
+                if isinstance(argument, type) and issubclass(argument, ComponentSpec):
+                    return argument
+    return None

@@ -18,7 +18,8 @@ Constraint CoverageFunction Declaration Encoding Entry Example Finding Group Ima
 LoadedModel Memo Merger MissingDependencyError ModelAdapter Offer Optimizer Outcome Part Partition Picks Plan
 PluginConflictError PluginError PluginOutputError PluginWarning PositionPolicy Problem Pruner PrunerSpec Question
 Receipt Recipe Registry SaliencySource Schedule ScopeError Selection Selector Session SignalError SignalName Signals
-SimilarityMetric Slot Span SpecError Task TaskError TokensError TooLargeError Tower UnknownNameError VisualTokens ZooEntry ZooError
+SimilarityMetric Slot Span SpecError Task TaskError TokensError TooLargeError Tower UnknownNameError
+VisualTokens ZooEntry ZooError
 __version__ apportion by_group check_fit check_matrix default_registry discover fill free_memory greedy hookimpl load
 matrix_bytes parse_signal rank replace_attribute resolve scores select units
 """

@@ -30,7 +30,7 @@ HAND = torch.tensor(
 def made(base: type[scope.Part], **members: object) -> scope.Part:
     """A live fake part named 'acme.fake' of acme 1.0."""
     record = entry(base, "acme.fake", **members)
-    part = record.target(record.spec())  # type: ignore[operator]
+    part = record.target(record.model())  # type: ignore[operator]
     part.kind, part.origin = "fake", "acme 1.0"
     return part
 

@@ -99,7 +99,7 @@ class TestTargets:
     def lazy(self, registry: scope.Registry, target: Any, **more: Any) -> Any:
         item = Entry(spec_named("acme.lazy"), target, "lazy", **more)
         wider = registry.with_module(module(scope_saliency_sources=[item]))
-        return wider.build("saliency", item.spec())
+        return wider.build("saliency", item.model())
 
     @pytest.mark.parametrize(
         ("target", "error", "text"),
@@ -141,9 +141,42 @@ class TestTargets:
         item = Entry(spec_named("acme.lazy"), "acme_late:Part", "lazy")
         wider = registry.with_module(module(scope_saliency_sources=[item]))
         assert "acme_late" not in sys.modules
-        part = wider.build("saliency", item.spec())
+        part = wider.build("saliency", item.model())
         monkeypatch.delitem(sys.modules, "acme_late")
         assert (part.kind, part.origin, str(part)) == ("saliency", "this process", "'acme.lazy' (this process)")
+
+    def test_a_class_named_by_text_brings_its_spec(
+        self, registry: scope.Registry, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        code = (
+            "import scope_core\nfrom typing import Literal\n"
+            "class Spec(scope_core.ComponentSpec):\n    name: Literal['acme.late'] = 'acme.late'\n    power: int = 1\n"
+            "class Base(scope_core.SaliencySource[Spec]):\n    def score(self, tokens): ...\n"
+            "class Part(Base): ...\n"
+            "class Loose(scope_core.SaliencySource):\n    def score(self, tokens): ...\n"
+        )
+        (tmp_path / "acme_text.py").write_text(code)
+        monkeypatch.syspath_prepend(tmp_path)
+        entries = [Entry("acme_text:Part", "acme.late", "late"), Entry("acme_text:Part", "acme.other", "misnamed")]
+        wider = registry.with_module(
+            module(scope_saliency_sources=[*entries, Entry("acme_text:Loose", "acme.loose", "without a spec")])
+        )
+        assert [name for name in wider.names("saliency") if name.startswith("acme")] == [
+            "acme.late", "acme.loose", "acme.other",
+        ]  # fmt: skip
+        assert "acme_text" not in sys.modules
+        pruner = scope.Pruner("scope@4", saliency={"name": "acme.late", "power": 2}, registry=wider)
+        assert pruner.parts["selector"].parts["saliency"].spec.power == 2
+        with pytest.raises(PluginError, match=r"saliency 'acme.other' .* has the spec of 'acme.late'"):
+            _ = wider.get("saliency", "acme.other").spec
+        with pytest.raises(PluginError, match=r"saliency 'acme.loose' .* has no spec"):
+            _ = wider.get("saliency", "acme.loose").spec
+        monkeypatch.delitem(sys.modules, "acme_text")
+
+    @pytest.mark.parametrize("given", [(dict, "a:b"), ("a:b", dict), (None, "a:b")])
+    def test_an_entry_of_neither_form_is_refused(self, given: tuple[Any, Any]) -> None:
+        with pytest.raises(PluginError, match=r"Entry\(.*begin with the part's class and name as text"):
+            Entry(*given, "about")
 
     def test_a_part_with_an_abstract_method_left_is_named(self, registry: scope.Registry) -> None:
         wider = with_part(registry, scope.SaliencySource)
@@ -199,7 +232,6 @@ class TestWithModule:
                 True,
                 "scope_saliency_sources returned None; return or yield Entry objects",
             ),
-            ("scope_saliency_sources", [Entry(dict, "a:b", "")], True, "whose spec is <class 'dict'>, no subclass of"),  # type: ignore[arg-type]
             ("scope_recipes", [scope.Recipe("Über", {}, "")], True, "recipe name 'Über' may hold only a-z"),
         ],
     )

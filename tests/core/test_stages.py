@@ -305,7 +305,7 @@ class TestNumbers:
             options={"count": (int, 3), "share": (float, ...)},
             plan=lambda self, layout, groups: tuple(self.spec.count for _ in groups),
         )
-        odd.spec.shorthand = (int, "count")
+        odd.model.shorthand = (int, "count")
         recipe = Recipe("acme.own", {"saliency": "uniform", "budget": {"name": "acme.odd", "share": 0.25}}, "")
         return registry.with_module(module(scope_budgets=[odd], scope_recipes=[recipe]))
 

@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
 
-if TYPE_CHECKING:
-    from scope_core import Group
+from scope_core import Group
 
 
 def images_in(groups: Sequence[Group]) -> list[int]:

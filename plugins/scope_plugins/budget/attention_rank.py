@@ -4,15 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from fractions import Fraction
-from typing import TYPE_CHECKING, Annotated, Literal
+from typing import Annotated, Literal
 
+import torch
 from pydantic import Field
 
-from scope_core import Budget, ComponentSpec
+from scope_core import Budget, ComponentSpec, Group, Layout, VisualTokens
 from scope_plugins.saliency.rater_attention import raters
-
-if TYPE_CHECKING:
-    from scope_core import Group, Layout, VisualTokens
 
 
 class AttentionRankSpec(ComponentSpec):
@@ -46,8 +44,6 @@ class AttentionRank(Budget[AttentionRankSpec]):
 
     def refine(self, counts: tuple[int, ...], tokens: VisualTokens) -> tuple[int, ...]:
         """Counts by rank; groups without text behind them keep everything."""
-        import torch
-
         attention = tokens.signal(f"decoder.text_attention[{self.spec.layer}]").mean(1).float()
         rates = raters(tokens.signal("decoder.vision_hidden[0]"), tokens.signal("decoder.text_hidden[0]"))
         made = []

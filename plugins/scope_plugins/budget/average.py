@@ -4,17 +4,13 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Annotated, Literal
+from typing import Annotated, Literal
 
 from pydantic import ConfigDict, Field, model_validator
+from typing_extensions import Self
 
-from scope_core import Budget, BudgetError, ComponentSpec, fill
+from scope_core import Budget, BudgetError, ComponentSpec, Group, Layout, fill
 from scope_plugins.budget._images import images_in
-
-if TYPE_CHECKING:
-    from typing_extensions import Self
-
-    from scope_core import Group, Layout
 
 
 class AverageSpec(ComponentSpec):

@@ -3,15 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Annotated, Literal
+from typing import Annotated, Literal
 
 from pydantic import Field
 
-from scope_core import Budget, ComponentSpec, Slot
+from scope_core import Budget, ComponentSpec, Group, Layout, Slot, VisualTokens, scores
 from scope_plugins._outliers import grid_points, outliers
-
-if TYPE_CHECKING:
-    from scope_core import Group, Layout, VisualTokens
 
 
 class IqrSpec(ComponentSpec):
@@ -45,8 +42,6 @@ class Iqr(Budget[IqrSpec]):
 
     def refine(self, counts: tuple[int, ...], tokens: VisualTokens) -> tuple[int, ...]:
         """What the outliers of each group come to; never less than its required tokens."""
-        from scope_core import scores
-
         score = scores(self.parts["saliency"], tokens)
         made = []
         for group, most in enumerate(counts):

@@ -3,15 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Annotated, Literal
+from typing import Annotated, Literal
 
 from pydantic import ConfigDict, Field
 
-from scope_core import Budget, BudgetError, ComponentSpec, fill
+from scope_core import Budget, BudgetError, ComponentSpec, Group, Layout, fill
 from scope_plugins.budget._images import images_in
-
-if TYPE_CHECKING:
-    from scope_core import Group, Layout
 
 
 class LookupSpec(ComponentSpec):

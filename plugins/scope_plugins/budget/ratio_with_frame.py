@@ -4,14 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from fractions import Fraction
-from typing import TYPE_CHECKING, Annotated, Literal
+from typing import Annotated, Literal
 
 from pydantic import Field
 
-from scope_core import Budget, ComponentSpec
-
-if TYPE_CHECKING:
-    from scope_core import Group, Layout
+from scope_core import Budget, ComponentSpec, Group, Layout
 
 
 class RatioWithFrameSpec(ComponentSpec):

@@ -3,14 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Annotated, Literal
+from typing import Annotated, Literal
 
 from pydantic import Field
 
-from scope_core import Budget, BudgetError, ComponentSpec, fill, units
-
-if TYPE_CHECKING:
-    from scope_core import Group, Layout
+from scope_core import Budget, BudgetError, ComponentSpec, Group, Layout, fill, units
 
 
 class TokensSpec(ComponentSpec):

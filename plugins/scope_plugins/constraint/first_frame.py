@@ -2,16 +2,13 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Annotated, Literal
+from typing import Annotated, Literal
 
+import torch
 from pydantic import Field
+from torch import Tensor
 
-from scope_core import ComponentSpec, Constraint
-
-if TYPE_CHECKING:
-    from torch import Tensor
-
-    from scope_core import VisualTokens
+from scope_core import ComponentSpec, Constraint, VisualTokens
 
 
 class FirstFrameSpec(ComponentSpec):
@@ -29,8 +26,6 @@ class FirstFrame(Constraint[FirstFrameSpec]):
 
     def must_keep(self, tokens: VisualTokens) -> Tensor | None:
         """(B, N) bool."""
-        import torch
-
         tile = tokens.tile if self.spec.frame == "tile" else torch.zeros_like(tokens.tile)
         mask = torch.zeros_like(tokens.valid)
         for group, valid in enumerate(tokens.valid):

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-if TYPE_CHECKING:
-    from torch import Tensor
+import torch
+from torch import Tensor
 
-    from scope_core import Selection, SimilarityMetric
+from scope_core import Selection, SimilarityMetric, SpecError
 
 
 def kept_rows(selection: Selection) -> Tensor:
@@ -35,10 +35,6 @@ def members(selection: Selection, similarity: SimilarityMetric[Any], stage: int 
     Where the selector folded tokens, they go where it put them; else to the most similar kept token, ties to the
     lowest index. ``stage`` leaves only the picks of that stage of a chain as targets.
     """
-    import torch
-
-    from scope_core import SpecError
-
     if stage and selection.stage is None:
         raise SpecError(f"the merger sends tokens to stage {stage} of a chain, and this selector has one stage only")
     order, tokens = selection.arranged, selection.tokens

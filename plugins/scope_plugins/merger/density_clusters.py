@@ -2,17 +2,14 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Annotated, Literal
+from typing import Annotated, Literal
 
+import torch
 from pydantic import Field
+from torch import Tensor
 
-from scope_core import ComponentSpec, Merger, Slot
+from scope_core import ComponentSpec, Merger, Selection, Slot, scores
 from scope_plugins.merger._targets import kept_rows
-
-if TYPE_CHECKING:
-    from torch import Tensor
-
-    from scope_core import Selection
 
 
 class DensityClustersSpec(ComponentSpec):
@@ -46,10 +43,6 @@ class DensityClusters(Merger[DensityClustersSpec]):
 
     def weights(self, selection: Selection) -> Tensor:
         """(B, K + c, N); a cluster's row is the mean of its tokens."""
-        import torch
-
-        from scope_core import scores
-
         tokens, kept = selection.tokens, kept_rows(selection)
         saliency = scores(self.parts["saliency"], tokens)
         count = selection.picks.shape[1]
@@ -76,8 +69,6 @@ class DensityClusters(Merger[DensityClustersSpec]):
 
 def cluster(features: Tensor, clusters: int) -> Tensor:
     """(N,) int64: which of the clusters each of N >= clusters tokens (N, D) belongs to; the best centre's is 0."""
-    import torch
-
     distance = torch.stack([(features - row).norm(dim=1) for row in features]) / features.shape[1] ** 0.5
     nearest = distance.sort(dim=1).values[:, :clusters]
     density = (-nearest.square().mean(1)).exp()

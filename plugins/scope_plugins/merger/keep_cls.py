@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Annotated, Literal
+from typing import Annotated, Literal
 
-from scope_core import ComponentSpec, Merger, Slot
+import torch
+from torch import Tensor
+
+from scope_core import ComponentSpec, Merger, Selection, Slot
 from scope_plugins.merger._targets import keeps_nothing, kept_rows, one_less
-
-if TYPE_CHECKING:
-    from torch import Tensor
-
-    from scope_core import Selection
 
 
 class KeepClsSpec(ComponentSpec):
@@ -46,8 +44,6 @@ class KeepCls(Merger[KeepClsSpec]):
 
     def weights(self, selection: Selection) -> Tensor:
         """(B, 1 + before + K + after, N + 1)."""
-        import torch
-
         inner = self.parts["merger"].weights(one_less(selection))
         rows = kept_rows(selection) if inner is None else inner
         width = selection.tokens.shape[1] + 1

@@ -2,17 +2,14 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Annotated, Literal
+from typing import Annotated, Literal
 
+import torch
 from pydantic import Field
+from torch import Tensor
 
-from scope_core import ComponentSpec, Merger, Slot
+from scope_core import ComponentSpec, Merger, Selection, Slot, scores
 from scope_plugins.merger._targets import kept_rows
-
-if TYPE_CHECKING:
-    from torch import Tensor
-
-    from scope_core import Selection
 
 
 class KnnSpec(ComponentSpec):
@@ -37,10 +34,6 @@ class Knn(Merger[KnnSpec]):
 
     def weights(self, selection: Selection) -> Tensor:
         """(B, K, N); 1 for the kept token, the neighbours' saliency."""
-        import torch
-
-        from scope_core import scores
-
         tokens, rows = selection.tokens, kept_rows(selection)
         own, real = rows > 0, rows.sum(2) > 0
         matrix = self.parts["similarity"].pairwise(tokens)

@@ -2,17 +2,13 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Annotated, Literal
+from typing import Annotated, Literal
 
 from pydantic import Field
+from torch import Tensor
 
-from scope_core import ComponentSpec, Merger, Slot
+from scope_core import ComponentSpec, Merger, Selection, Slot
 from scope_plugins.merger._targets import kept_rows, members
-
-if TYPE_CHECKING:
-    from torch import Tensor
-
-    from scope_core import Selection
 
 
 class MeanAddSpec(ComponentSpec):

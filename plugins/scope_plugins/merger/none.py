@@ -2,12 +2,9 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, ClassVar, Literal
+from typing import ClassVar, Literal
 
-from scope_core import ComponentSpec, Merger
-
-if TYPE_CHECKING:
-    from scope_core import Selection
+from scope_core import ComponentSpec, Merger, Selection
 
 
 class NoMergerSpec(ComponentSpec):

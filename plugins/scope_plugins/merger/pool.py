@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Literal
+from typing import Literal
 
-from scope_core import ComponentSpec, Merger
+import torch
+from torch import Tensor
+
+from scope_core import ComponentSpec, Merger, Selection
 from scope_plugins._bands import bands, extent
-
-if TYPE_CHECKING:
-    from torch import Tensor
-
-    from scope_core import Selection
 
 
 class PoolSpec(ComponentSpec):
@@ -32,8 +30,6 @@ class Pool(Merger[PoolSpec]):
 
     def weights(self, selection: Selection) -> Tensor:
         """(B, K, N), rows of kept tokens summing to 1; a tile's k-th kept token in raster order is its k-th cell."""
-        import torch
-
         tokens, order = selection.tokens, selection.arranged
         weights = tokens.features.new_zeros((*order.shape, tokens.shape[1]))
         for group, mask in enumerate(selection.mask):

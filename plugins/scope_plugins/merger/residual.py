@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Annotated, Literal
+from typing import Annotated, Literal
 
-from scope_core import ComponentSpec, Merger, Slot
+import torch
+from torch import Tensor
+
+from scope_core import ComponentSpec, Merger, Selection, Slot, scores
 from scope_plugins.merger._targets import keeps_nothing, kept_rows, one_less
-
-if TYPE_CHECKING:
-    from torch import Tensor
-
-    from scope_core import Selection
 
 
 class ResidualSpec(ComponentSpec):
@@ -44,10 +42,6 @@ class Residual(Merger[ResidualSpec]):
 
     def weights(self, selection: Selection) -> Tensor:
         """(B, before + K + after + 1, N), or N + 1 where the other merger uses CLS."""
-        import torch
-
-        from scope_core import scores
-
         tokens = selection.tokens
         inner = self.parts["merger"].weights(one_less(selection))
         rows = kept_rows(selection) if inner is None else inner

@@ -3,14 +3,11 @@
 from __future__ import annotations
 
 from itertools import accumulate, pairwise
-from typing import TYPE_CHECKING, Annotated, Literal
+from typing import Annotated, Literal
 
 from pydantic import Field
 
-from scope_core import ComponentSpec, Partition, Span
-
-if TYPE_CHECKING:
-    from scope_core import Group, Layout
+from scope_core import ComponentSpec, Group, Layout, Partition, Span
 
 
 class ChunksSpec(ComponentSpec):

@@ -2,12 +2,9 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Literal
+from typing import Literal
 
-from scope_core import ComponentSpec, Partition, Span
-
-if TYPE_CHECKING:
-    from scope_core import Group, Layout
+from scope_core import ComponentSpec, Group, Layout, Partition, Span
 
 
 class ByImageSpec(ComponentSpec):

@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Literal
+from typing import Literal
 
-from scope_core import TokensError
+import torch
+from torch import Tensor
 
-if TYPE_CHECKING:
-    from torch import Tensor
-
-    from scope_core import VisualTokens
+from scope_core import TokensError, VisualTokens
 
 Scale = Literal["none", "max", "sum", "mean", "min_max", "rank"]
 
@@ -29,8 +27,6 @@ def scaled(scores: Tensor, tokens: VisualTokens, how: str, *, over: str = "group
     Raises:
         TokensError: what scores are divided by is negative, which would turn their order around.
     """
-    import torch
-
     if how == "none" or not scores.numel():
         return scores
     if over == "call":

@@ -2,18 +2,14 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Annotated, Literal
+from typing import Annotated, Literal
 
 from pydantic import Field, model_validator
+from torch import Tensor
+from typing_extensions import Self
 
-from scope_core import ComponentSpec, SaliencySource, Slot, TokensError
+from scope_core import ComponentSpec, SaliencySource, Slot, TokensError, VisualTokens, scores
 from scope_plugins.saliency._scaling import Scale, scaled
-
-if TYPE_CHECKING:
-    from torch import Tensor
-    from typing_extensions import Self
-
-    from scope_core import VisualTokens
 
 
 class BlendSpec(ComponentSpec):
@@ -54,8 +50,6 @@ class Blend(SaliencySource[BlendSpec]):
         Raises:
             TokensError: a product meets a negative score, which has no real power.
         """
-        from scope_core import scores
-
         weights = self.spec.weights or (1.0,) * len(self.parts["of"])
         total: Tensor | None = None
         for source, weight in zip(self.parts["of"], weights, strict=True):

@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Literal
+from typing import Literal
 
-from scope_core import ComponentSpec, SaliencySource
+import torch
+from torch import Tensor
 
-if TYPE_CHECKING:
-    from torch import Tensor
-
-    from scope_core import VisualTokens
+from scope_core import ComponentSpec, SaliencySource, VisualTokens
 
 
 class JointAttentionSpec(ComponentSpec):
@@ -36,8 +34,6 @@ class JointAttention(SaliencySource[JointAttentionSpec]):
 
     def score(self, tokens: VisualTokens) -> Tensor:
         """(B, N) in [0, 1]; sums to less than 1 over a tile, as CLS takes its share."""
-        import torch
-
         given = tokens.signal(f"vision.cls_attention[{self.spec.layer}]")
         attention = given if given.element_size() >= 4 else given.float()
         smallest, heads = torch.finfo(attention.dtype).tiny, attention.shape[1]

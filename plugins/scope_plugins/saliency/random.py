@@ -2,16 +2,13 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Annotated, Literal
+from typing import Annotated, Literal
 
+import torch
 from pydantic import Field
+from torch import Tensor
 
-from scope_core import ComponentSpec, SaliencySource
-
-if TYPE_CHECKING:
-    from torch import Tensor
-
-    from scope_core import VisualTokens
+from scope_core import ComponentSpec, SaliencySource, VisualTokens
 
 
 class RandomSpec(ComponentSpec):
@@ -29,8 +26,6 @@ class Random(SaliencySource[RandomSpec]):
 
     def score(self, tokens: VisualTokens) -> Tensor:
         """(B, N) in [0, 1); a row depends on the seed and its number of valid tokens alone."""
-        import torch
-
         scores = torch.zeros(tokens.shape[:2], device="cpu")
         valid = tokens.valid.cpu()
         for row, here in zip(scores, valid, strict=True):

@@ -2,16 +2,13 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Annotated, Literal
+from typing import Annotated, Literal
 
+import torch
 from pydantic import Field
+from torch import Tensor
 
-from scope_core import ComponentSpec, SaliencySource
-
-if TYPE_CHECKING:
-    from torch import Tensor
-
-    from scope_core import VisualTokens
+from scope_core import ComponentSpec, SaliencySource, VisualTokens
 
 
 class RaterAttentionSpec(ComponentSpec):
@@ -59,8 +56,6 @@ def raters(vision: Tensor, text: Tensor) -> Tensor:
         vision: (B, F, D) embeddings of all visual tokens; rows of zeros are padding.
         text: (B, M, D) embeddings of the text behind them, likewise.
     """
-    import torch
-
     there, real = vision.ne(0).any(2), text.ne(0).any(2)
     scores = (vision @ text.transpose(1, 2)).masked_fill(~real[:, None], -torch.inf)
     share = scores.softmax(2).masked_fill(~(there[..., None] & real[:, None]), 0)

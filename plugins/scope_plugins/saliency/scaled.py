@@ -2,18 +2,14 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Annotated, Literal
+from typing import Annotated, Literal
 
 from pydantic import Field, model_validator
+from torch import Tensor
+from typing_extensions import Self
 
-from scope_core import ComponentSpec, SaliencySource, Slot
+from scope_core import ComponentSpec, SaliencySource, Slot, VisualTokens, scores
 from scope_plugins.saliency._scaling import scaled
-
-if TYPE_CHECKING:
-    from torch import Tensor
-    from typing_extensions import Self
-
-    from scope_core import VisualTokens
 
 
 class ScaledSpec(ComponentSpec):
@@ -47,7 +43,5 @@ class Scaled(SaliencySource[ScaledSpec]):
 
     def score(self, tokens: VisualTokens) -> Tensor:
         """(B, N); in [0, 1] for ``min_max`` (and an offset of 0) and ``rank``."""
-        from scope_core import scores
-
         score = scores(self.parts["of"], tokens)
         return scaled(score, tokens, self.spec.scale, over=self.spec.over, offset=self.spec.offset)

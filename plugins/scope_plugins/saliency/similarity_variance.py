@@ -2,16 +2,13 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Annotated, Literal
+from typing import Annotated, Literal
 
+import torch
 from pydantic import Field
+from torch import Tensor
 
-from scope_core import ComponentSpec, SaliencySource, Slot
-
-if TYPE_CHECKING:
-    from torch import Tensor
-
-    from scope_core import VisualTokens
+from scope_core import ComponentSpec, SaliencySource, Slot, VisualTokens, scores
 
 
 class SimilarityVarianceSpec(ComponentSpec):
@@ -34,10 +31,6 @@ class SimilarityVariance(SaliencySource[SimilarityVarianceSpec]):
 
     def score(self, tokens: VisualTokens) -> Tensor:
         """(B, N), at least 0 where the base is."""
-        import torch
-
-        from scope_core import scores
-
         valid = tokens.valid.to(tokens.features.dtype)
         alone = torch.eye(tokens.shape[1], dtype=torch.bool, device=tokens.device)
         pairs = (valid[:, :, None] * valid[:, None, :]).masked_fill(alone, 0)

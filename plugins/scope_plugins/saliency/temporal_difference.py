@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 from itertools import pairwise
-from typing import TYPE_CHECKING, Literal
+from typing import Literal
 
-from scope_core import ComponentSpec, SaliencySource
+import torch
+from torch import Tensor
 
-if TYPE_CHECKING:
-    from torch import Tensor
-
-    from scope_core import VisualTokens
+from scope_core import ComponentSpec, SaliencySource, VisualTokens
 
 
 class TemporalDifferenceSpec(ComponentSpec):
@@ -31,8 +29,6 @@ class TemporalDifference(SaliencySource[TemporalDifferenceSpec]):
 
     def score(self, tokens: VisualTokens) -> Tensor:
         """(B, N) in [0, 2] up to rounding."""
-        import torch
-
         unit = tokens.unit()
         score = unit.new_full(tokens.shape[:2], 2.0)
         planes = [tokens.image, tokens.tile, tokens.row, tokens.col]

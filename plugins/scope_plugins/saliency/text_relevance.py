@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Literal
+from typing import Literal
 
-from scope_core import ComponentSpec, SaliencySource
+import torch
+from torch import Tensor
 
-if TYPE_CHECKING:
-    from torch import Tensor
-
-    from scope_core import VisualTokens
+from scope_core import ComponentSpec, SaliencySource, VisualTokens
 
 
 class TextRelevanceSpec(ComponentSpec):
@@ -39,8 +37,6 @@ class TextRelevance(SaliencySource[TextRelevanceSpec]):
 
     def score(self, tokens: VisualTokens) -> Tensor:
         """(B, N) in [-1, 1]."""
-        import torch
-
         similarity = tokens.signal("clip.text_similarity")  # (B, T, N)
         if self.spec.sign == "negative":
             similarity = -similarity
