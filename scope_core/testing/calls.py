@@ -52,7 +52,7 @@ def _searched(bench: Bench, width: int) -> Tensor:
 
     Hosts that deal images out to beams one by one, or drop them after the first step, find others in their own search.
     """
-    prompts = bench.inputs(bench.rows)["input_ids"]
+    prompts: Tensor = bench.inputs(bench.rows)["input_ids"]
     held, scores = prompts[:, None], torch.zeros(len(prompts), 1, dtype=torch.float64, device=prompts.device)
     for _ in range(NEW):
         rated = torch.stack([_rated(bench, beam) for beam in held.unbind(1)], 1)
