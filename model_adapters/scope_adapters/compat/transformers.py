@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable, Mapping
 from typing import Any
 
@@ -18,6 +19,24 @@ SERVED = "Hugging Face models are served from transformers 4.52 on"
 WINDOW_METHODS = ("permute_input_for_window_attn", "get_window_index")
 """Methods of a tower with window attention that tell the order of its blocks, newest first: it is given to the one, and
 is the first thing that the other returns (up to 5.0)."""
+
+
+class _EnoughError(Exception):
+    """Ends a pass that has shown what was asked."""
+
+
+def _once_per_class(ask: Callable[[Any], bool]) -> Callable[[Any], bool]:
+    """``ask`` of a module, answered from memory for further modules of its class, whose code decides."""
+    known: dict[type, bool] = {}
+
+    @functools.wraps(ask)
+    def asked(module: Any) -> bool:
+        kind = type(module)
+        if kind not in known:
+            known[kind] = ask(module)
+        return known[kind]
+
+    return asked
 
 
 def times_asked(model: Any, beams: int, several: int) -> int:
@@ -43,6 +62,7 @@ def times_asked(model: Any, beams: int, several: int) -> int:
     return len(asked)
 
 
+@_once_per_class
 def takes_encoder_outputs(model: Any) -> bool:
     """Whether a model's ``forward`` takes features that were encoded before, and ``generate`` deals them out rightly.
 
@@ -75,15 +95,12 @@ def takes_ids_beside_embeddings(base: Any) -> bool:
     return "image_hidden_states" in parameters(type(base).forward)
 
 
-class _EnoughError(Exception):
-    """Ends a pass that has shown what was asked."""
+@_once_per_class
+def takes_text_positions(language: Any) -> bool:
+    """Whether a language model with positions of three axes takes text positions, for masks, as a fourth (not in 4.52).
 
-
-_split_off: dict[type, bool] = {}
-"""By class of language model: see `takes_text_positions`."""
-
-
-def _splits_off_text_positions(language: Any) -> bool:
+    Found by giving it four and looking at what its rotary embedding gets.
+    """
     import torch
 
     seen: list[int] = []
@@ -105,25 +122,16 @@ def _splits_off_text_positions(language: Any) -> bool:
     return seen == [3]
 
 
-def takes_text_positions(language: Any) -> bool:
-    """Whether a language model with positions of three axes takes text positions, for masks, as a fourth (not in 4.52).
-
-    Found by giving it four and looking at what its rotary embedding gets.
-    """
-    kind = type(language)
-    if kind not in _split_off:
-        _split_off[kind] = _splits_off_text_positions(language)
-    return _split_off[kind]
-
-
+@_once_per_class
 def counts_padding(base: Any) -> bool:
     """Whether ``rope_deltas`` of a Qwen-VL model are counted from the whole row, padding included (up to 5.17)."""
     import torch
 
     ids, mask = torch.zeros(1, 4, dtype=torch.long), torch.tensor([[0, 0, 0, 1]])
     given = {"attention_mask": mask, "mm_token_type_ids": torch.zeros_like(ids)}
-    asked = parameters(base.get_rope_index)
-    deltas = base.get_rope_index(ids, **{name: one for name, one in given.items() if name in asked})[1]
+    numbering = type(base).get_rope_index
+    asked = parameters(numbering)
+    deltas = numbering(base, ids, **{name: one for name, one in given.items() if name in asked})[1]
     return bool((deltas != 0).any())
 
 
