@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from scope_adapters.compat.caches import CACHE_NAMES, cache_name
-from scope_adapters.compat.features import ImageFeatures
+from scope_adapters.compat.features import ImageFeatures, own_forwards
 from scope_adapters.compat.signatures import parameters
 
 FEATURE_LAYER_NAMES = ("vision_feature_layer", "vision_feature_layers")
@@ -133,6 +133,30 @@ def counts_padding(base: Any) -> bool:
     asked = parameters(numbering)
     deltas = numbering(base, ids, **{name: one for name, one in given.items() if name in asked})[1]
     return bool((deltas != 0).any())
+
+
+def reads_layer(base: Any, layer: Any) -> bool:
+    """Whether InternVL's ``get_image_features`` can read ``layer`` of its tower, which the config names.
+
+    In 4.5x it looks for the tower under a wrong name unless that is the last; found out by letting it look.
+    """
+    import torch
+
+    def found(*_: Any) -> None:
+        raise _EnoughError
+
+    hook = base.vision_tower.register_forward_pre_hook(found)
+    options = {"vision_feature_layer": layer, "vision_feature_select_strategy": "default"}
+    try:
+        with own_forwards(base):
+            type(base).get_image_features(base, pixel_values=torch.zeros(1, 3, 1, 1), **options)
+    except _EnoughError:
+        return True
+    except AttributeError:
+        return False
+    finally:
+        hook.remove()
+    return True
 
 
 def scales_embeddings(base: Any) -> bool:
