@@ -249,15 +249,15 @@ def rotary_options(config: Any) -> Mapping[str, Any]:
 
 
 def unknown_convention(module: Any) -> str:
-    """Why a decoder or one of its layers is called in a way that is not known here; empty where it is."""
-    name, taken = type(module).__name__, parameters(type(module).forward)
-    if cache_name(type(module).forward) is None:
-        return (
-            f"{name}.forward of the installed transformers ({installed_version()}) takes its cache by none of the "
-            f"names {', '.join(CACHE_NAMES)}: a calling convention that scope-core does not know. It takes "
-            f"{', '.join(sorted(taken - {'self'}))}. `scope doctor` says which versions were tested"
-        )
-    return ""
+    """Why a model, its decoder or a layer is called in a way that is not known here, as a predicate; empty if not."""
+    forward = type(module).forward
+    if cache_name(forward) is not None:
+        return ""
+    return (
+        f"takes its cache by none of the names {', '.join(CACHE_NAMES)}: a calling convention that scope-core does not "
+        f"know (it takes {', '.join(sorted(parameters(forward) - {'self'}))}; `scope doctor` says which versions were "
+        f"tested)"
+    )
 
 
 def lacks(model: Any) -> str:
@@ -269,8 +269,4 @@ def lacks(model: Any) -> str:
         return f"has no get_image_features() on its base model, {type(base).__name__}"
     if not takes_encoder_outputs(model) and "inputs_embeds" not in parameters(type(base).forward):
         return "takes neither mm_encoder_outputs nor inputs_embeds"
-    if cache_name(type(model).forward) is None:
-        return (
-            f"takes its cache by none of the names {', '.join(CACHE_NAMES)}: its calling convention is not known here"
-        )
-    return ""
+    return unknown_convention(model)
