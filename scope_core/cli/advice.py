@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib.metadata
+import importlib.util
 import re
 from collections.abc import Sequence
 
@@ -89,6 +90,17 @@ def install(package: str) -> str:
         if version and numbers(version) < numbers(least):
             return change(inner, [least], extra=extra, least=True)
     return f"pip install '{package}'"
+
+
+def not_installed(error: Exception) -> str:
+    """What to install where ``error`` comes of importing a package that is not here; empty for any other error."""
+    package = (error.name or "").partition(".")[0] if isinstance(error, ModuleNotFoundError) else ""
+    if not package or importlib.util.find_spec(package) is not None:
+        return ""
+    for extra, needed in extra_packages(HOME).items():
+        if extra and _plain(package) in {_plain(name) for name, _ in needed}:
+            return f"{package} is not installed: {install(f'{HOME}[{extra}]')}"
+    return f"the Python package {package} is not installed; `scope doctor` lists what is missing, and how to get it"
 
 
 def _plain(name: str) -> str:

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 import typer
 from typer.core import TyperCommand, TyperGroup
 
+from scope_core.cli.advice import not_installed
 from scope_core.cli.output import complain, warn
 from scope_core.cli.state import State
 from scope_core.errors import ScopeError, ZooError, did_you_mean, listed
@@ -104,6 +105,9 @@ class MainGroup(ScopeGroup):
         except Exception as error:
             if hasattr(error, "exit_code"):  # typer's own, shown by typer
                 raise
+            if missing := not_installed(error):
+                _report(missing, debug)
+                raise typer.Exit(Code.SCOPE) from error
             _report(
                 f"unexpected {type(error).__name__}: {error}{_notes(error)}. This is a bug in scope-core or in a "
                 f"plugin; run again with --debug for the traceback",

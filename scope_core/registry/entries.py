@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+import shlex
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
@@ -206,15 +207,27 @@ class ZooEntry:
     cached: str = ""
 
     def load(self, **options: Any) -> Any:
-        """Call the target: a `Tower` for towers, a `LoadedModel` for models."""
-        function = import_target(self.target, f"zoo entry '{self.name}'", self.requires)
-        return function(self.source, **{**self.options, **options})
+        """Call the target: a `Tower` for towers, a `LoadedModel` for models.
+
+        Raises:
+            MissingDependencyError: a package that it imports is not installed.
+        """
+        return self._call(self.target, options)
 
     def is_cached(self) -> bool | None:
         """Whether the weights are on this machine; None where the entry cannot say."""
-        if not self.cached:
-            return None
-        return bool(import_target(self.cached, f"zoo entry '{self.name}'", self.requires)(self.source, **self.options))
+        return bool(self._call(self.cached, {})) if self.cached else None
+
+    def _call(self, path: str, options: Mapping[str, Any]) -> Any:
+        where = f"zoo entry '{self.name}'"
+        function = import_target(path, where, self.requires)
+        try:
+            return function(self.source, **{**self.options, **options})
+        except ModuleNotFoundError as error:  # loaders import what they need when they are called
+            if (error.name or "").partition(".")[0] == _package(path):
+                raise
+            why, hint = str(error).rstrip("."), _install_command(path, self.requires)
+            raise MissingDependencyError(f"{where} cannot be loaded: {why}. Try: {hint}") from error
 
 
 def import_target(path: str, where: str, requires: Iterable[str] = ()) -> Any:
@@ -228,9 +241,18 @@ def import_target(path: str, where: str, requires: Iterable[str] = ()) -> Any:
     try:
         return getattr(importlib.import_module(module), name)
     except ImportError as error:
-        hint = f"pip install {' '.join(requires)}" if requires else f"pip show {module.split('.')[0]}"
+        hint = _install_command(path, requires)
         raise MissingDependencyError(f"{where} cannot be imported ({path}): {error}. Try: {hint}") from error
     except (AttributeError, ValueError) as error:
         raise PluginError(f"{where}: there is nothing at '{path}': {error}") from error
     except Exception as error:  # a stranger's module: anything may come out of importing it
         raise PluginError(f"{where} cannot be imported ({path}): {type(error).__name__}: {error}") from error
+
+
+def _install_command(path: str, requires: Iterable[str]) -> str:
+    """What brings the packages of an entry; where none are named, what tells of the package that it is from."""
+    return f"pip install {shlex.join(requires)}" if requires else f"pip show {_package(path)}"
+
+
+def _package(path: str) -> str:
+    return path.partition(":")[0].partition(".")[0]

@@ -29,7 +29,6 @@ __all__ = [
     "cached",
     "counts_on",
     "deepstack_of",
-    "encoder_outputs",
     "feature_layers",
     "features_of",
     "image_processor",
@@ -46,12 +45,6 @@ __all__ = [
     "wants_ids_beside_embeddings",
     "with_attention",
 ]
-
-
-encoder_outputs = pytest.mark.skipif(
-    "mm_encoder_outputs" not in inspect.signature(LlavaForConditionalGeneration.forward).parameters,
-    reason="models of this transformers take no features that were encoded before",
-)
 
 
 attention_switch = pytest.mark.skipif(

@@ -8,12 +8,14 @@ from collections.abc import Iterator
 from contextlib import ExitStack
 from typing import Any, Literal
 
+import offers
 import pytest
 import torch
 
 import scope_core as scope
 from adapters import anyres
-from adapters.installed import attention_switch, encoder_outputs
+from adapters.guests import keeping
+from adapters.installed import attention_switch
 from adapters.models import MIXED, batch, shared
 from scope_adapters.adapters.llava import Llava
 from scope_adapters.compat.transformers import language_model
@@ -67,6 +69,16 @@ def test_a_model_that_does_not_look_proves_nothing() -> None:
     blind = copy.deepcopy(shared("clip"))
     blind.model.multi_modal_projector.linear_2.weight.data.zero_()
     assert "do not depend on its images" in broken(Llava, model=blind)["fits"]
+
+
+def test_beams_that_the_host_itself_mixes_up_are_not_wanted_of_adapters() -> None:
+    model, given = copy.deepcopy(shared("clip")), batch(*MIXED)
+    model.generate = _mixing_up_beams(model.generate)
+    options = {"max_new_tokens": 3, "min_new_tokens": 3, "do_sample": False, "num_beams": 2}
+    with keeping(16).attach(model):
+        right = model.generate(**given.inputs, **options)
+    assert not torch.equal(model.generate(**given.inputs, **options), right)
+    assert check(Llava, model=model, only=["identity"]).passed == ("fits", "identity")
 
 
 def test_adapters_by_name_and_by_table() -> None:
@@ -167,6 +179,23 @@ class JoinsImages(Llava):
 
     def with_rows(self, encoded: Any, rows: Any, flags: Any) -> Any:
         return super().with_rows(encoded, [torch.cat(rows)], flags)
+
+
+class MixesUpBeams(Llava):
+    """Beams read other prompts' images."""
+
+    def install(self, model: Any, attachment: Any, undo: ExitStack) -> None:
+        super().install(model, attachment, undo)
+        scope.replace_attribute(model, "generate", _mixing_up_beams(model.generate), undo)
+
+
+def _mixing_up_beams(inner: Any) -> Any:
+    def generate(*args: Any, **kwargs: Any) -> Any:
+        if kwargs.get("num_beams", 1) > 1 and kwargs.get("pixel_values") is not None:
+            kwargs["pixel_values"] = kwargs["pixel_values"].flip(0)
+        return inner(*args, **kwargs)
+
+    return generate
 
 
 class ReadsOtherPlaces(Llava):
@@ -310,7 +339,8 @@ def _class_as_before() -> Iterator[None]:
         (TurnsRowsAround, {"identity": "forward: ", "rows": "in the order"}),
         (TakesTheFirstRows, {"rows": "were kept, but the decoder reads [0, 1, 2, 3", "by_hand": ""}),
         (SwapsImages, {"identity": "", "rows": "prompt 2", "batch": ""}),
-        pytest.param(JoinsImages, {"identity": "beam search"}, marks=encoder_outputs),
+        pytest.param(JoinsImages, {"identity": "beam search"}, marks=offers.encoder_outputs),
+        (MixesUpBeams, {"identity": "beam search"}),
         (ReadsOtherPlaces, {"rows": "were kept, but the decoder reads"}),
         (Remembers, {"memory": "after other calls"}),
         (RemembersFlags, {"memory": "after other calls"}),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import math
 from typing import Any
 
@@ -13,6 +14,7 @@ from PIL import Image
 import scope_core as scope
 from adapters.installed import image_processor, tower_layers
 from adapters.models import PLACEHOLDER
+from adapters.snapshot import differences, snapshot
 from adapters.tiled import CLOSE, OPEN, SIDE, prompts, reads_inner_layers, shared, tower_pass
 
 SIZES = [(42, 42), (30, 100), (100, 31), (7, 90), (200, 170), (43, 42), (1, 1), (65, 129)]
@@ -88,6 +90,22 @@ def test_norms_of_query_and_key_are_part_of_attention() -> None:
     assert (unnormed[:, :, 0] - maps[:, :, 0]).abs().max() > 0.05
     got = receipt.selection.tokens.signal("vision.cls_attention[-2]")
     torch.testing.assert_close(got.sum(2), maps[:, :, 0, 1:].sum(2), atol=1e-5, rtol=1e-5)
+
+
+def test_a_layer_that_the_host_cannot_read_is_refused_when_attaching() -> None:
+    """Exactly where it fails by itself; and nothing is left on it by the question."""
+    model = copy.deepcopy(shared("internvl"))
+    model.config.vision_feature_layer = model.model.config.vision_feature_layer = -2
+    given = prompts("internvl", ["1"])
+    if reads_inner_layers():
+        assert run(model, scope.Pruner("scope@2"), **given.inputs).kept == 2
+        return
+    with pytest.raises(AttributeError):
+        model(**given.inputs)
+    before = snapshot(model)
+    with pytest.raises(scope.AdapterError, match=r"vision_feature_layer -2.*reads only its tower's last layer"):
+        scope.Pruner("scope@2").attach(model)
+    assert not differences(before, snapshot(model))
 
 
 @pytest.mark.skipif(not reads_inner_layers(), reason="InternVL of this transformers reads its tower's last layer only")

@@ -230,21 +230,26 @@ def test_mask_is_not_inferred_where_it_would_not_be_without_a_pruner(model: Any,
 def test_other_options(model: Any, options: dict[str, Any]) -> None:
     """At K = N as without a pruner; at K < N as one prompt alone, and as without options that only save work."""
     given = batch(*ONE) if "prompt_lookup_num_tokens" in options else batch(*MIXED)
+    saves_work = "repeti" not in next(iter(options)) and "repeat" not in next(iter(options))
+    plain = model.generate(**given.inputs, **GREEDY)
+    refused: tuple[type[Exception], ...] = (scope.AttachError,)
     try:
         wanted = model.generate(**given.inputs, **GREEDY, **options)
     except (ValueError, TypeError) as error:  # not in this release, or not with images
+        wanted, refused = None, (scope.AttachError, type(error))
+    if wanted is None or (saves_work and not torch.equal(wanted, plain)):  # 5.18 leaves images out of chunks
         with keeping(16).attach(model):
             try:
                 got = model.generate(**given.inputs, **GREEDY, **options)
-            except (type(error), scope.AttachError):
+            except refused:
                 return
-        assert torch.equal(got, model.generate(**given.inputs, **GREEDY))
+        assert torch.equal(got, plain)
         return
     with keeping(16).attach(model):
         assert torch.equal(model.generate(**given.inputs, **GREEDY, **options), wanted)
     with keeping(4).attach(model):
         got = model.generate(**given.inputs, **GREEDY, **options)
-        if "repeti" not in next(iter(options)) and "repeat" not in next(iter(options)):
+        if saves_work:
             assert torch.equal(got, model.generate(**given.inputs, **GREEDY))
         for number, row in enumerate(got):
             alone = given.row(number)

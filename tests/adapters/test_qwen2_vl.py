@@ -7,6 +7,7 @@ tokens masked away: kept tokens and text must come out the same wherever they st
 from __future__ import annotations
 
 import dataclasses
+import functools
 import sys
 from typing import Any, Literal
 
@@ -174,6 +175,21 @@ def test_keeping_everything_changes_nothing(name: str, rows: Any, side: str) -> 
         assert torch.equal(got[1][mode], wanted[1][mode]), mode
     assert [image.kept for image in pruning.receipt.images] == given.tokens
     assert torch.equal(pruning.positions, torch.arange(given.length).expand_as(given.ids))
+
+
+def test_prompts_are_numbered_once_a_call(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What the installed release does with padding is asked of a class of models once, not in every call."""
+    model, given = shared("qwen2_vl"), prompts(*ONE)
+    with pruner("qwen2_vl", 5).attach(model):
+        logits(model, given.inputs)
+        number, numbered = type(model.model).get_rope_index, []
+        monkeypatch.setattr(
+            type(model.model),
+            "get_rope_index",
+            functools.wraps(number)(lambda *args, **kwargs: (numbered.append(1), number(*args, **kwargs))[1]),
+        )
+        logits(model, given.inputs)
+    assert numbered == [1]
 
 
 @pytest.mark.parametrize("at", ["vision", "projected"])

@@ -89,7 +89,10 @@ def test_what_cannot_be_served_is_refused_with_the_reason(name: str) -> None:
     ("pruner", "message"),
     [
         ({"recipe": "scope", "budget": 160, "adapter": DROP | {"newlines": "keep_if_row_kept"}}, "newlines: keep`"),
-        ({"recipe": "scope", "budget": 160, "order": "picks"}, "newline tokens between the rows stay; say `adapter: "),
+        (
+            {"recipe": "scope", "budget": 160, "order": "picks"},
+            "newline tokens between the rows stay; drop them with `adapter: ",
+        ),
         ({"recipe": "scope", "budget": {"name": "ratio", "keep_ratio": 0.1, "per": "total"}}, "share a budget"),
     ],
 )

@@ -7,8 +7,9 @@ from typing import Any, Literal
 from pydantic import Field
 
 from scope_adapters.adapters.shuffled import Patches, Shuffled
-from scope_adapters.compat.transformers import tiles_of
-from scope_core import ComponentSpec
+from scope_adapters.compat.transformers import base_of, installed_version, reads_layer, tiles_of
+from scope_adapters.hosts.methods import unwrap
+from scope_core import AdapterError, ComponentSpec, Declaration
 
 
 class InternVLSpec(ComponentSpec):
@@ -30,6 +31,19 @@ class InternVL(Shuffled):
     model_type = "internvl"
     geometry = "one token per 2 x 2 patches (attention summed over them, keys and hidden states averaged)"
     merging = "pixel_shuffle"
+
+    def check(self, model: Any) -> Declaration:
+        """Also the tower's layer that the model is configured to read, which some releases cannot."""
+        declaration, inner = super().check(model), unwrap(model)
+        layer = inner.config.vision_feature_layer
+        if layer != -1 and not reads_layer(base_of(inner), layer):
+            raise AdapterError(
+                f"{declaration.model} is configured with vision_feature_layer {layer}, and get_image_features() of "
+                f"transformers {installed_version()}, which is installed, reads only its tower's last layer (-1): "
+                f"images fail without a pruner, too. Use another release in an environment of its own; `scope doctor` "
+                f"says which were tested"
+            )
+        return declaration
 
     def patches(self, base: Any, grid: tuple[int, int]) -> Patches:
         """By shuffling patch numbers."""

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable, Mapping
 from typing import Any
 
 from scope_adapters.compat.caches import CACHE_NAMES, cache_name
-from scope_adapters.compat.features import ImageFeatures
+from scope_adapters.compat.features import ImageFeatures, own_forwards
 from scope_adapters.compat.signatures import parameters
 
 FEATURE_LAYER_NAMES = ("vision_feature_layer", "vision_feature_layers")
@@ -18,6 +19,24 @@ SERVED = "Hugging Face models are served from transformers 4.52 on"
 WINDOW_METHODS = ("permute_input_for_window_attn", "get_window_index")
 """Methods of a tower with window attention that tell the order of its blocks, newest first: it is given to the one, and
 is the first thing that the other returns (up to 5.0)."""
+
+
+class _EnoughError(Exception):
+    """Ends a pass that has shown what was asked."""
+
+
+def _once_per_class(ask: Callable[[Any], bool]) -> Callable[[Any], bool]:
+    """``ask`` of a module, answered from memory for further modules of its class, whose code decides."""
+    known: dict[type, bool] = {}
+
+    @functools.wraps(ask)
+    def asked(module: Any) -> bool:
+        kind = type(module)
+        if kind not in known:
+            known[kind] = ask(module)
+        return known[kind]
+
+    return asked
 
 
 def times_asked(model: Any, beams: int, several: int) -> int:
@@ -43,6 +62,7 @@ def times_asked(model: Any, beams: int, several: int) -> int:
     return len(asked)
 
 
+@_once_per_class
 def takes_encoder_outputs(model: Any) -> bool:
     """Whether a model's ``forward`` takes features that were encoded before, and ``generate`` deals them out rightly.
 
@@ -75,15 +95,12 @@ def takes_ids_beside_embeddings(base: Any) -> bool:
     return "image_hidden_states" in parameters(type(base).forward)
 
 
-class _EnoughError(Exception):
-    """Ends a pass that has shown what was asked."""
+@_once_per_class
+def takes_text_positions(language: Any) -> bool:
+    """Whether a language model with positions of three axes takes text positions, for masks, as a fourth (not in 4.52).
 
-
-_split_off: dict[type, bool] = {}
-"""By class of language model: see `takes_text_positions`."""
-
-
-def _splits_off_text_positions(language: Any) -> bool:
+    Found by giving it four and looking at what its rotary embedding gets.
+    """
     import torch
 
     seen: list[int] = []
@@ -105,26 +122,41 @@ def _splits_off_text_positions(language: Any) -> bool:
     return seen == [3]
 
 
-def takes_text_positions(language: Any) -> bool:
-    """Whether a language model with positions of three axes takes text positions, for masks, as a fourth (not in 4.52).
-
-    Found by giving it four and looking at what its rotary embedding gets.
-    """
-    kind = type(language)
-    if kind not in _split_off:
-        _split_off[kind] = _splits_off_text_positions(language)
-    return _split_off[kind]
-
-
+@_once_per_class
 def counts_padding(base: Any) -> bool:
     """Whether ``rope_deltas`` of a Qwen-VL model are counted from the whole row, padding included (up to 5.17)."""
     import torch
 
     ids, mask = torch.zeros(1, 4, dtype=torch.long), torch.tensor([[0, 0, 0, 1]])
     given = {"attention_mask": mask, "mm_token_type_ids": torch.zeros_like(ids)}
-    asked = parameters(base.get_rope_index)
-    deltas = base.get_rope_index(ids, **{name: one for name, one in given.items() if name in asked})[1]
+    numbering = type(base).get_rope_index
+    asked = parameters(numbering)
+    deltas = numbering(base, ids, **{name: one for name, one in given.items() if name in asked})[1]
     return bool((deltas != 0).any())
+
+
+def reads_layer(base: Any, layer: Any) -> bool:
+    """Whether InternVL's ``get_image_features`` can read ``layer`` of its tower, which the config names.
+
+    In 4.5x it looks for the tower under a wrong name unless that is the last; found out by letting it look.
+    """
+    import torch
+
+    def found(*_: Any) -> None:
+        raise _EnoughError
+
+    hook = base.vision_tower.register_forward_pre_hook(found)
+    options = {"vision_feature_layer": layer, "vision_feature_select_strategy": "default"}
+    try:
+        with own_forwards(base):
+            type(base).get_image_features(base, pixel_values=torch.zeros(1, 3, 1, 1), **options)
+    except _EnoughError:
+        return True
+    except AttributeError:
+        return False
+    finally:
+        hook.remove()
+    return True
 
 
 def scales_embeddings(base: Any) -> bool:
@@ -217,15 +249,15 @@ def rotary_options(config: Any) -> Mapping[str, Any]:
 
 
 def unknown_convention(module: Any) -> str:
-    """Why a decoder or one of its layers is called in a way that is not known here; empty where it is."""
-    name, taken = type(module).__name__, parameters(type(module).forward)
-    if cache_name(type(module).forward) is None:
-        return (
-            f"{name}.forward of the installed transformers ({installed_version()}) takes its cache by none of the "
-            f"names {', '.join(CACHE_NAMES)}: a calling convention that scope-core does not know. It takes "
-            f"{', '.join(sorted(taken - {'self'}))}. `scope doctor` says which versions were tested"
-        )
-    return ""
+    """Why a model, its decoder or a layer is called in a way that is not known here, as a predicate; empty if not."""
+    forward = type(module).forward
+    if cache_name(forward) is not None:
+        return ""
+    return (
+        f"takes its cache by none of the names {', '.join(CACHE_NAMES)}: a calling convention that scope-core does not "
+        f"know (it takes {', '.join(sorted(parameters(forward) - {'self'}))}; `scope doctor` says which versions were "
+        f"tested)"
+    )
 
 
 def lacks(model: Any) -> str:
@@ -237,8 +269,4 @@ def lacks(model: Any) -> str:
         return f"has no get_image_features() on its base model, {type(base).__name__}"
     if not takes_encoder_outputs(model) and "inputs_embeds" not in parameters(type(base).forward):
         return "takes neither mm_encoder_outputs nor inputs_embeds"
-    if cache_name(type(model).forward) is None:
-        return (
-            f"takes its cache by none of the names {', '.join(CACHE_NAMES)}: its calling convention is not known here"
-        )
-    return ""
+    return unknown_convention(model)

@@ -9,6 +9,7 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
+from scope_adapters.adapters.anyres import check_order
 from scope_adapters.towers.probe import offers, reasons
 from scope_core import BudgetError, Declaration, Offer, Pruner, ScopeError, SpecError, check_fit
 
@@ -93,11 +94,7 @@ def _check(pruner: Pruner, geometry: Geometry) -> None:
             "adapter option `newlines: keep_if_row_kept` leaves as many newline tokens as the picture decides, and "
             "vLLM sizes the prompt before it has seen the picture; say `newlines: keep` or `newlines: drop`"
         )
-    if geometry.newlines == "keep" and pruner.spec.order != "raster":
-        raise SpecError(
-            f"with `order: {pruner.spec.order}` kept tokens leave their rows, and newline tokens between the rows "
-            f"stay; say `adapter: {{name: {geometry.host}, newlines: drop}}`, or leave `order` out"
-        )
+    check_order(pruner, geometry.newlines, geometry.host)
     if _numbers_itself(pruner):
         raise SpecError(
             f"position {pruner.parts['positions']} gives tokens positions of its own, and vLLM numbers prompts without "

@@ -35,7 +35,7 @@ def from_pretrained(class_name: str, source: str, **options: Any) -> Any:
     try:
         import transformers
     except ImportError as error:
-        raise MissingDependencyError(f"'{source}' needs transformers: pip install transformers") from error
+        raise MissingDependencyError(f"'{source}' needs transformers: pip install 'scope-core[hf]'") from error
     try:
         with asking(source) as how:
             if how and "Model" in class_name:  # they look for an adapter of PEFT's before anything else

@@ -63,7 +63,7 @@ def from_timm(source: str, *, pretrained: bool = True, layer: int = -2, **option
     try:
         import timm
     except ImportError as error:
-        raise MissingDependencyError(f"'{source}' needs timm: pip install timm") from error
+        raise MissingDependencyError(f"'{source}' needs timm: pip install 'scope-core[timm]'") from error
     try:
         with asking(source):
             module = timm.create_model(source, pretrained=pretrained, **{"num_classes": 0, **options}).eval()

@@ -104,6 +104,20 @@ class Bench:
         """Whether inputs hold token ids."""
         return "input_ids" in self.inputs([0])
 
+    @cached_property
+    def suppressed(self) -> list[int]:
+        """Ids that are never generated: untrained models would generate placeholders."""
+        before = getattr(getattr(self.model, "generation_config", None), "suppress_tokens", None) or []
+        placeholder = self.declaration.placeholder
+        return [*before, *([] if placeholder is None or placeholder < 0 else [placeholder])]
+
+    @property
+    def ruled_out(self) -> list[int]:
+        """Ids that `ids` cannot hold: suppressed ones, and those that end a sequence."""
+        ends = getattr(getattr(self.model, "generation_config", None), "eos_token_id", None)
+        ends = [] if ends is None else [ends] if isinstance(ends, int) else list(ends)
+        return [*self.suppressed, *ends]
+
     @property
     def rows(self) -> tuple[int, ...]:
         """Prompts of a whole batch."""
@@ -161,10 +175,8 @@ class Bench:
             raise Skipped("the model has no generate()")
         given = dict(inputs)
         ids = given.pop("input_ids", None)
-        before = getattr(getattr(self.model, "generation_config", None), "suppress_tokens", None) or []
-        placeholder = self.declaration.placeholder
-        if placeholder is not None and placeholder >= 0:  # untrained models would generate it
-            given["suppress_tokens"] = [*before, placeholder]
+        if self.suppressed:
+            given["suppress_tokens"] = self.suppressed
         options = {"max_new_tokens": NEW, "min_new_tokens": NEW, "do_sample": False, **MODES[mode]}
         made: Tensor = self.model.generate(*([] if ids is None else [ids]), **given, **options)
         return made

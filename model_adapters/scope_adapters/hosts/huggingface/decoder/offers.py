@@ -6,7 +6,7 @@ from dataclasses import replace
 from typing import Any
 
 from scope_adapters.compat.caches import layer_lengths, odd_layers
-from scope_adapters.compat.transformers import language_model, rotary_options, unknown_convention
+from scope_adapters.compat.transformers import installed_version, language_model, rotary_options, unknown_convention
 from scope_core import AttachError, Declaration, Offer
 
 FAMILIES = (
@@ -60,7 +60,9 @@ def refusal(model: Any) -> str:
     for module in (decoder, decoder.layers[0]):
         unknown = unknown_convention(module)
         if unknown:
-            return unknown
+            return (
+                f"{type(module).__name__}.forward of transformers {installed_version()}, which is installed, {unknown}"
+            )
     used = getattr(text, "_attn_implementation", None)
     if used not in ATTENTION:
         return f"its attention runs as '{used}'; served are {', '.join(ATTENTION)} (model.set_attn_implementation(...))"
