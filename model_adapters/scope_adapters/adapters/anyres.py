@@ -12,18 +12,27 @@ from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, replace
 from itertools import accumulate
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-from scope_adapters.adapters.llava import Llava, Seen
+import torch
+from torch import Tensor
+from torch.nn.utils.rnn import pad_sequence
+
+from scope_adapters.adapters.projected import ProjectedTower, S, Seen
 from scope_adapters.compat.transformers import base_of
 from scope_adapters.hosts.huggingface.image_rows import Encoded
 from scope_adapters.hosts.methods import unwrap
-from scope_core import AdapterError, Declaration, ImageLayout, Layout, replace_attribute, resolve
-
-if TYPE_CHECKING:
-    from torch import Tensor
-
-    from scope_core import Schedule, Session, VisualTokens
+from scope_core import (
+    AdapterError,
+    Declaration,
+    ImageLayout,
+    Layout,
+    Schedule,
+    Session,
+    VisualTokens,
+    replace_attribute,
+    resolve,
+)
 
 
 @dataclass(frozen=True)
@@ -77,8 +86,6 @@ class Packing:
 
     def ended_by(self, kept: Tensor) -> Tensor:
         """(R,) bool: newlines that end a row of which a token is in ``kept`` (R,); the overview tile has none."""
-        import torch
-
         row = self.newline.cumsum(0) - self.newline.long()
         overview = self.tiles[0] if len(self.tiles) > 1 else 0
         tiled = kept & ~self.newline & (torch.arange(len(kept)) >= overview)
@@ -86,7 +93,7 @@ class Packing:
         return self.newline & (alive[row] > 0)
 
 
-class AnyRes(Llava):
+class AnyRes(ProjectedTower[S]):
     """Candidates are the patches that reach the language model, tile by tile; newline tokens are separators."""
 
     functions: tuple[str, ...] = ("image_size_to_num_patches",)
@@ -121,8 +128,6 @@ class AnyRes(Llava):
 
     def layout(self, model: Any, sizes: Sequence[tuple[int, int]]) -> Layout:
         """Each image as if it were the only one of its prompt. No picture is needed."""
-        import torch
-
         if not sizes:
             return Layout(())
         model = unwrap(model)
@@ -174,8 +179,6 @@ class AnyRes(Llava):
         self, base: Any, counts: Sequence[int], patches: int, images: Mapping[str, Any], *, newline: bool = True
     ) -> list[Packing]:
         """How the model packs ``counts[i]`` tiles of ``patches`` each: its packing, run on patch numbers."""
-        import torch
-
         marks = []
         for count in counts:
             numbers = torch.arange(count * patches, dtype=torch.float64)
@@ -196,8 +199,6 @@ class AnyRes(Llava):
         self, base: Any, tiles: VisualTokens, packings: Sequence[Packing], images: Mapping[str, Any]
     ) -> VisualTokens:
         """One group per image, of its candidates, from one group per tile."""
-        from torch.nn.utils.rnn import pad_sequence
-
         starts = accumulate((packing.patches for packing in packings), initial=0)
         index = [p.source + start for p, start in zip(packings, starts, strict=False)]
         return tiles.regroup(pad_sequence(index, True, -1).to(tiles.device))
@@ -243,8 +244,6 @@ def check_order(pruner: Schedule, newlines: str, adapter: str) -> None:
 
 def numbered(tokens: VisualTokens, counts: Sequence[int]) -> VisualTokens:
     """Tokens with one group per tile, each token knowing its image and its tile within it."""
-    import torch
-
     image = torch.cat([torch.full((count,), number) for number, count in enumerate(counts)])
     tile = torch.cat([torch.arange(count) for count in counts])
     shape = tokens.shape[:2]

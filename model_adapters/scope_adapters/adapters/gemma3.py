@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Any, Literal
+from typing import Any, Literal
+
+import torch
+from torch import Tensor
 
 from scope_adapters.adapters.shuffled import Patches, Shuffled
 from scope_core import ComponentSpec
-
-if TYPE_CHECKING:
-    from torch import Tensor
 
 
 class Gemma3Spec(ComponentSpec):
@@ -18,7 +18,7 @@ class Gemma3Spec(ComponentSpec):
     name: Literal["gemma3"] = "gemma3"
 
 
-class Gemma3(Shuffled):
+class Gemma3(Shuffled[Gemma3Spec]):
     """SigLIP's last layer. An image is read in both directions by ``token_type_ids``, shortened with the ids."""
 
     image_inputs = ("pixel_values",)
@@ -36,8 +36,6 @@ class Gemma3(Shuffled):
 
     def patches(self, base: Any, grid: tuple[int, int]) -> Patches:
         """By running the pooling backwards: the gradient of a token is its patches."""
-        import torch
-
         with torch.inference_mode(False), torch.enable_grad():
             pixels = torch.zeros(1, 1, *grid, dtype=torch.float64, requires_grad=True)
             pooled = base.multi_modal_projector.avg_pool(pixels).flatten()

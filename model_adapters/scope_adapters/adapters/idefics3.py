@@ -4,19 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from itertools import pairwise
-from typing import TYPE_CHECKING, Any, Literal
+from typing import Any, Literal, TypeVar
 
+import torch
 from pydantic import Field
+from torch import Tensor
 
 from scope_adapters.adapters.shuffled import Patches, Shuffled
 from scope_adapters.compat.transformers import tiles_of
 from scope_adapters.hosts.huggingface.image_rows import Encoded
-from scope_core import AttachError, ComponentSpec
-
-if TYPE_CHECKING:
-    from torch import Tensor
-
-    from scope_core import Session
+from scope_core import AttachError, ComponentSpec, Session
 
 
 class Idefics3Spec(ComponentSpec):
@@ -33,7 +30,10 @@ class Idefics3Spec(ComponentSpec):
     it does not split images. Only plans for image sizes look at it."""
 
 
-class Idefics3(Shuffled):
+S = TypeVar("S", bound=Idefics3Spec)
+
+
+class Crops(Shuffled[S]):
     """SigLIP-like tower without CLS. Crops row by row, the overview last.
 
     Padded patches are tokens, for the model reads them; nothing attends to them, so they receive no attention.
@@ -41,12 +41,12 @@ class Idefics3(Shuffled):
 
     image_inputs = ("pixel_values", "pixel_attention_mask")
 
-    model_type = "idefics3"
     geometry = "one token per square of patches (attention summed over them, keys and hidden states averaged)"
     tower = "vision_model"
     projector = given = "connector.modality_projection"
     merging = "connector.pixel_shuffle"
-    processor = "Idefics3ImageProcessor"
+    processor: str
+    """Class of the image processor that cuts the crops."""
 
     def reads(self, model: Any, images: Mapping[str, Any]) -> tuple[int | Sequence[int], str]:
         """The last layer, all of it."""
@@ -54,8 +54,6 @@ class Idefics3(Shuffled):
 
     def patches(self, base: Any, grid: tuple[int, int]) -> Patches:
         """By shuffling patch numbers."""
-        import torch
-
         numbers = torch.arange(grid[0] * grid[1], dtype=torch.float64).view(1, -1, 1)
         return Patches(base.connector.pixel_shuffle(numbers, base.connector.scale_factor)[0].long(), grid)
 
@@ -101,3 +99,10 @@ def _frames(ids: Tensor, found: Sequence[tuple[int, int, int]]) -> dict[int, int
     first, last = {row: start for row, start, _ in reversed(found)}, {row: stop for row, _, stop in found}
     closing = {row: int(ids[row, stop]) for row, stop in last.items() if stop < ids.shape[1]}
     return {row: token for row, token in closing.items() if bool((ids[row, : first[row]] == token).any())}
+
+
+class Idefics3(Crops[Idefics3Spec]):
+    """Idefics3 on Hugging Face."""
+
+    model_type = "idefics3"
+    processor = "Idefics3ImageProcessor"

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any, Literal
 
+import torch
 from pydantic import Field
 
 from scope_adapters.adapters.shuffled import Patches, Shuffled
@@ -22,7 +23,7 @@ class InternVLSpec(ComponentSpec):
     """The processor's ``max_patches``, likewise; 1 if it does not cut images into tiles."""
 
 
-class InternVL(Shuffled):
+class InternVL(Shuffled[InternVLSpec]):
     """Tower with CLS. Tiles row by row, the overview last. Frames of a video are images."""
 
     image_inputs = ("pixel_values", "vision_feature_layer", "vision_feature_select_strategy")
@@ -47,8 +48,6 @@ class InternVL(Shuffled):
 
     def patches(self, base: Any, grid: tuple[int, int]) -> Patches:
         """By shuffling patch numbers."""
-        import torch
-
         numbers = torch.arange(grid[0] * grid[1], dtype=torch.float64).view(1, *grid, 1)
         shuffled = base.pixel_shuffle(numbers, scale_factor=base.config.downsample_ratio)
         return Patches(shuffled.flatten(0, 2).long(), grid)

@@ -4,17 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any, Literal
+from typing import Any, Literal
 
+import torch
 from pydantic import model_validator
+from torch import Tensor
 
 from scope_adapters.adapters.anyres import AnyRes, Packing, own_function
+from scope_adapters.adapters.projected import Seen
 from scope_core import ComponentSpec, Declaration
-
-if TYPE_CHECKING:
-    from torch import Tensor
-
-    from scope_adapters.adapters.llava import Seen
 
 
 class LlavaNextSpec(ComponentSpec):
@@ -46,7 +44,7 @@ class LlavaNextSpec(ComponentSpec):
         return self
 
 
-class LlavaNext(AnyRes):
+class LlavaNext(AnyRes[LlavaNextSpec]):
     """CLIP-like tower; every image has an overview tile and at least one more."""
 
     spec: Any  # LlavaNextSpec
@@ -90,8 +88,6 @@ class LlavaNext(AnyRes):
         self, base: Any, seen: Seen, counts: Sequence[int], images: Mapping[str, Any]
     ) -> tuple[list[Tensor], list[int] | None]:
         """All patches for ``paper2880``, packed by the model as if nothing were padding."""
-        import torch
-
         rows, placeholders = super().rows(base, seen, counts, images)
         if self.spec.layout == "faithful":
             return rows, placeholders
@@ -100,8 +96,6 @@ class LlavaNext(AnyRes):
 
     def _whole(self, base: Any, images: Mapping[str, Any]) -> dict[str, Any]:
         """The call as if every image filled its canvas of tiles exactly, so that there is nothing to unpad."""
-        import torch
-
         config, side = base.config, base.config.vision_config.image_size
         cut = own_function(base, self.functions[-1])
         grids = [cut(size, config.image_grid_pinpoints, side) for size in images["image_sizes"]]

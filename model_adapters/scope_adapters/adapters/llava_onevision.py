@@ -4,16 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any, Literal
+from typing import Any, Literal
+
+import torch
+from torch import Tensor
 
 from scope_adapters.adapters.anyres import AnyRes, Packing
 from scope_adapters.adapters.mixed import mixed_tokens
-from scope_core import ComponentSpec, Declaration
-
-if TYPE_CHECKING:
-    from torch import Tensor
-
-    from scope_core import Session, VisualTokens
+from scope_core import ComponentSpec, Declaration, Session, VisualTokens
 
 
 class LlavaOnevisionSpec(ComponentSpec):
@@ -28,7 +26,7 @@ class LlavaOnevisionSpec(ComponentSpec):
     """What becomes of newline tokens; they are no candidates and count against no budget."""
 
 
-class LlavaOnevision(AnyRes):
+class LlavaOnevision(AnyRes[LlavaOnevisionSpec]):
     """Tower without CLS. Tokens of interpolated images mix up to four patches: no token is any one patch's.
 
     Features and signals of such tokens come from the model's own packing, run on features and signals.
@@ -57,8 +55,6 @@ class LlavaOnevision(AnyRes):
         self, base: Any, tiles: VisualTokens, packings: Sequence[Packing], images: Mapping[str, Any]
     ) -> VisualTokens:
         """By patch where every row is one; by packing all that tokens carry where some rows mix patches."""
-        import torch
-
         if not any(packing.mixed for packing in packings):
             return super().tokens(base, tiles, packings, images)
         counts = [packing.patches // tiles.shape[1] for packing in packings]

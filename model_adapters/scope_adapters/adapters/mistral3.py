@@ -5,19 +5,18 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
-from typing import TYPE_CHECKING, Any, Literal
+from typing import Any, Literal
+
+import torch
+from torch import Tensor
+from torch.nn.utils.rnn import pad_sequence
 
 from scope_adapters.compat.transformers import base_of, base_path
 from scope_adapters.hosts.huggingface.adapter import HuggingFaceAdapter
 from scope_adapters.hosts.huggingface.decoder.offers import with_decoder
 from scope_adapters.hosts.huggingface.image_rows import Encoded
 from scope_adapters.hosts.methods import check_host, unwrap
-from scope_core import ComponentSpec, Declaration, Layout, Offer, TokensError, resolve
-
-if TYPE_CHECKING:
-    from torch import Tensor
-
-    from scope_core import Session
+from scope_core import ComponentSpec, Declaration, Layout, Offer, Session, TokensError, VisualTokens, resolve
 
 _PACKED = "its Pixtral tower attends with rotary positions over all images packed together, which no probe reads yet"
 
@@ -84,11 +83,6 @@ class Mistral3(HuggingFaceAdapter[Mistral3Spec]):
 
     def encode(self, model: Any, images: Mapping[str, Any], ids: Tensor, attachment: Session) -> Encoded:
         """One pass over all images; shorter ones are padded with tokens that are not valid."""
-        import torch
-        from torch.nn.utils.rnn import pad_sequence
-
-        from scope_core import VisualTokens
-
         base, given = base_of(model), []
         with ExitStack() as undo:
             keep = base.get_submodule(self.given).register_forward_pre_hook(lambda _, args: given.append(args[0]))
@@ -113,8 +107,6 @@ class Mistral3(HuggingFaceAdapter[Mistral3Spec]):
 
     def split(self, base: Any, images: Mapping[str, Any], rows: Tensor) -> Sequence[Tensor]:
         """By the images' sizes."""
-        import torch
-
         sizes = torch.as_tensor(images["image_sizes"]).tolist()
         return torch.split(rows, [math.prod(self._grid(base, size)) for size in sizes])
 

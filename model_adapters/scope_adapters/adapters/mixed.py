@@ -3,15 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING
 
-from scope_core import parse_signal
+import torch
+from torch import Tensor
+from torch.nn.utils.rnn import pad_sequence
 
-if TYPE_CHECKING:
-    from torch import Tensor
-
-    from scope_adapters.adapters.anyres import Packing
-    from scope_core import VisualTokens
+from scope_adapters.adapters.anyres import Packing
+from scope_core import VisualTokens, parse_signal
 
 
 def mixed_tokens(
@@ -24,10 +22,6 @@ def mixed_tokens(
         packings: Of each image.
         pack: (T, n, C) values of all tiles -> (R_i, C) per image, by the model's own packing.
     """
-    import torch
-    from torch.nn.utils.rnn import pad_sequence
-
-    from scope_core import VisualTokens
 
     def packed(tensor: Tensor) -> Tensor:
         rows = pack(tensor.reshape(*tensor.shape[:2], -1))
@@ -56,8 +50,6 @@ def mixed_tokens(
 
 def _cells(packing: Packing, tiles: VisualTokens) -> tuple[Tensor, Tensor]:
     """(N,) rows and columns: of the patch in its tile, or of the token in the interpolated picture."""
-    import torch
-
     row, col = tiles.row[0].cpu(), tiles.col[0].cpu()
     if not packing.mixed:
         return row[packing.source % len(row)], col[packing.source % len(row)]

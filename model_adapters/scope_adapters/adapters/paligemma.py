@@ -3,16 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from typing import TYPE_CHECKING, Any, Literal
+from typing import Any, Literal
 
-from scope_adapters.adapters.llava import Llava
+import torch
+from torch import Tensor
+
+from scope_adapters.adapters.projected import ProjectedTower
 from scope_adapters.compat.transformers import base_of, scales_embeddings
-from scope_core import ComponentSpec
-
-if TYPE_CHECKING:
-    from torch import Tensor
-
-    from scope_core import Session
+from scope_core import ComponentSpec, Session
 
 
 class PaliGemmaSpec(ComponentSpec):
@@ -21,7 +19,7 @@ class PaliGemmaSpec(ComponentSpec):
     name: Literal["paligemma"] = "paligemma"
 
 
-class PaliGemma(Llava):
+class PaliGemma(ProjectedTower[PaliGemmaSpec]):
     """The prompt is read in both directions; ``token_type_ids``, which say so, are shortened with the ids."""
 
     image_inputs = ("pixel_values",)
@@ -35,8 +33,6 @@ class PaliGemma(Llava):
 
     def read(self, output: Any, projected: Tensor) -> Tensor:
         """The rows themselves: earlier releases divide what the projector returned."""
-        import torch
-
         return torch.stack(list(output.pooler_output))
 
     def project(self, model: Any, attachment: Session) -> Callable[[Tensor], Tensor] | None:

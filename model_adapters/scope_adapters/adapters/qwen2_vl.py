@@ -4,7 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
-from typing import TYPE_CHECKING, Any, Literal, TypeVar
+from typing import Any, Literal, TypeVar
+
+import torch
+from torch import Tensor
 
 from scope_adapters.compat.signatures import parameters
 from scope_adapters.compat.transformers import (
@@ -17,16 +20,20 @@ from scope_adapters.compat.transformers import (
 from scope_adapters.hosts.huggingface.adapter import HuggingFaceAdapter
 from scope_adapters.hosts.huggingface.decoder.offers import with_decoder
 from scope_adapters.hosts.huggingface.image_rows import Encoded
-from scope_adapters.hosts.huggingface.prompt import compact_positions
+from scope_adapters.hosts.huggingface.prompt import Shortened, compact_positions
 from scope_adapters.hosts.methods import check_host, unwrap
 from scope_adapters.towers.packed import PackedTower, padded, probe_packed, resolve_packed
-from scope_core import AttachError, ComponentSpec, Declaration, Layout, Offer, TokensError, resolve
-
-if TYPE_CHECKING:
-    from torch import Tensor
-
-    from scope_adapters.hosts.huggingface.prompt import Shortened
-    from scope_core import Session
+from scope_core import (
+    AttachError,
+    ComponentSpec,
+    Declaration,
+    Layout,
+    Offer,
+    Session,
+    TokensError,
+    VisualTokens,
+    resolve,
+)
 
 S = TypeVar("S", bound=ComponentSpec)
 
@@ -108,8 +115,6 @@ class MergedPatches(HuggingFaceAdapter[S]):
 
     def encode(self, model: Any, images: Mapping[str, Any], ids: Tensor, attachment: Session) -> Encoded:
         """One pass over the patches of all images; tokens are split by image."""
-        from scope_core import VisualTokens
-
         base, tower, pruner = base_of(model), self._tower(model), attachment.pruner
         pixels, grids = images["pixel_values"], images.get("image_grid_thw")
         patches = pixels.numel() // pixels.shape[-1]
@@ -133,15 +138,11 @@ class MergedPatches(HuggingFaceAdapter[S]):
 
     def split(self, base: Any, images: Mapping[str, Any], rows: Tensor) -> Sequence[Tensor]:
         """By the images' grids."""
-        import torch
-
         side = base.visual.spatial_merge_size
         return torch.split(rows, (images["image_grid_thw"].prod(-1) // side**2).tolist())
 
     def positions(self, model: Any, kwargs: Mapping[str, Any], short: Shortened) -> Tensor | None:
         """The full prompt's, by the model's own numbering; text positions, by which masks are made, without gaps."""
-        import torch
-
         base, full, text = base_of(model), kwargs.get("position_ids"), None
         ids, mask, kinds = kwargs["input_ids"], kwargs.get("attention_mask"), kwargs.get("mm_token_type_ids")
         asked = parameters(base.get_rope_index)
@@ -180,8 +181,6 @@ class MergedPatches(HuggingFaceAdapter[S]):
 
 def _cells(grid: Sequence[int], side: int) -> tuple[Tensor, Tensor]:
     """(N,) row and column of each token of an image of ``grid`` (time, rows, columns) patches."""
-    import torch
-
     frames, rows, cols = grid[0], grid[1] // side, grid[2] // side
     token = torch.arange(frames * rows * cols)
     return token // cols % rows, token % cols

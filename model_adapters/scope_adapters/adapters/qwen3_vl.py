@@ -3,15 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any, Literal
+from typing import Any, Literal
+
+from torch import Tensor
 
 from scope_adapters.adapters.qwen2_vl import MergedPatches
+from scope_adapters.hosts.huggingface.image_rows import Encoded
 from scope_core import ComponentSpec
-
-if TYPE_CHECKING:
-    from torch import Tensor
-
-    from scope_adapters.hosts.huggingface.image_rows import Encoded
 
 
 class Qwen3VLSpec(ComponentSpec):

@@ -12,21 +12,19 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from itertools import accumulate, pairwise
-from typing import TYPE_CHECKING, Any
+from typing import Any
+
+import torch
+from torch import Tensor
 
 from scope_adapters.adapters.anyres import numbered
-from scope_adapters.adapters.llava import Llava
+from scope_adapters.adapters.projected import ProjectedTower, S
 from scope_adapters.compat.transformers import base_of
 from scope_adapters.hosts.huggingface.image_rows import Encoded
 from scope_adapters.hosts.huggingface.prompt import runs
 from scope_adapters.hosts.methods import unwrap
 from scope_adapters.towers.probe import Capture
-from scope_core import AttachError, Layout, parse_signal
-
-if TYPE_CHECKING:
-    from torch import Tensor
-
-    from scope_core import Session
+from scope_core import AttachError, Layout, Session, parse_signal
 
 _AXES = {
     "vision.cls_attention": 2,
@@ -59,14 +57,12 @@ class Patches:
 
     def cells(self) -> tuple[Tensor, Tensor]:
         """(N,) rows and columns of the token grid: places of the tokens' first patches, closed up."""
-        import torch
-
         first = self.index.amin(1)
         row, col = first // self.grid[1], first % self.grid[1]
         return torch.unique(row, return_inverse=True)[1], torch.unique(col, return_inverse=True)[1]
 
 
-class Shuffled(Llava):
+class Shuffled(ProjectedTower[S]):
     """A tower whose patches are merged before or in the projector; tiles are dealt out to images by the prompt."""
 
     spec: Any
@@ -96,8 +92,6 @@ class Shuffled(Llava):
 
     def encode(self, model: Any, images: Mapping[str, Any], ids: Tensor, attachment: Session) -> Encoded:
         """One pass over all tiles of all images; tokens are regrouped by image."""
-        import torch
-
         seen = self.seen(model, images, attachment)
         given, tokens, _ = seen.tokens.shape
         counts = self.dealt(ids, int(model.config.image_token_id), tokens, given)

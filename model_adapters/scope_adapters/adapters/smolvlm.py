@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Literal
 
-from scope_adapters.adapters.idefics3 import Idefics3, Idefics3Spec
+from scope_adapters.adapters.idefics3 import Crops, Idefics3Spec
 
 
 class SmolVLMSpec(Idefics3Spec):
@@ -13,8 +13,8 @@ class SmolVLMSpec(Idefics3Spec):
     name: Literal["smolvlm"] = "smolvlm"  # type: ignore[assignment]
 
 
-class SmolVLM(Idefics3):
-    """As Idefics3."""
+class SmolVLM(Crops[SmolVLMSpec]):
+    """SmolVLM on Hugging Face."""
 
     model_type = "smolvlm"
     processor = "SmolVLMImageProcessor"

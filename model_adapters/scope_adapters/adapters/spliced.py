@@ -9,7 +9,11 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
-from typing import TYPE_CHECKING, Any
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.nn.utils.rnn import pad_sequence
 
 from scope_adapters.adapters.anyres import Packing, check_order, laid_out, numbered, separators
 from scope_adapters.adapters.mixed import mixed_tokens
@@ -31,12 +35,7 @@ from scope_adapters.hosts.splicing import (
 from scope_adapters.towers.layouts import ResolvedTower, resolve_tower
 from scope_adapters.towers.probe import offers, probe, reasons
 from scope_adapters.towers.trial import try_once
-from scope_core import AdapterError, AttachError, Declaration, Layout, Offer, resolve
-
-if TYPE_CHECKING:
-    from torch import Tensor
-
-    from scope_core import Session
+from scope_core import AdapterError, AttachError, Declaration, Layout, Offer, Session, VisualTokens, resolve
 
 PAGE = "docs/write-an-adapter.md"
 
@@ -148,11 +147,6 @@ class Spliced(OriginalLlavaAdapter[S]):
         attachment: Session,
     ) -> Encoded:
         """Tokens of all tiles, regrouped by image; mixed by the model's own packing where rows mix patches."""
-        import torch
-        from torch.nn.utils.rnn import pad_sequence
-
-        from scope_core import VisualTokens
-
         features = seen[attachment.at]
         signals = seen["capture"].signals(attachment.needs, features.shape[1])
         if "projected" in attachment.needs:
@@ -220,8 +214,6 @@ class Spliced(OriginalLlavaAdapter[S]):
 
     def _check_packing(self, model: Any, tower: ResolvedTower) -> None:
         """Splice numbers of one image, in tiles where the model cuts any."""
-        import torch
-
         count, side = self._patches(model, tower), tower.grid()[0]
         tiles = 2 if in_tiles(model) else 1
         spatial = getattr(model.config, "mm_patch_merge_type", "flat").startswith("spatial")
@@ -285,8 +277,6 @@ def reach(model: Any, path: str) -> Any:
 
 def _packing(image: Placed, count: int) -> Packing:
     """Candidates and newlines of an image whose tiles have ``count`` patches each."""
-    import torch
-
     number = image.source.cpu().double()
     number = torch.where(number == MIXED, 0.5, number)  # no patch has it
     return Packing.of(torch.stack([number, number], 1), torch.arange(image.tiles * count).double(), image.tiles)

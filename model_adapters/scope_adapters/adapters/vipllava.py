@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any, Literal
 
-from scope_adapters.adapters.llava import Llava
+from scope_adapters.adapters.projected import ProjectedTower
 from scope_adapters.compat.transformers import FEATURE_LAYER_NAMES
 from scope_core import ComponentSpec
 
@@ -16,7 +16,7 @@ class VipLlavaSpec(ComponentSpec):
     name: Literal["vipllava"] = "vipllava"
 
 
-class VipLlava(Llava):
+class VipLlava(ProjectedTower[VipLlavaSpec]):
     """Features at ``vision`` are five layers side by side; the first token of each is always cut off."""
 
     image_inputs = ("pixel_values", *FEATURE_LAYER_NAMES)

@@ -4,13 +4,10 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from scope_adapters.compat.transformers import SERVED, installed_version, lacks
-from scope_core import AdapterError, AttachError
-
-if TYPE_CHECKING:
-    from scope_core import Session
+from scope_core import AdapterError, AttachError, Session
 
 
 def unwrap(model: Any) -> Any:

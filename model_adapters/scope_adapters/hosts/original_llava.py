@@ -13,9 +13,13 @@ from abc import abstractmethod
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager, ExitStack
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import Any, TypeVar
+
+import torch
+from torch import Tensor
 
 from scope_adapters.hosts.huggingface.image_rows import Encoded, in_place, rows_for
+from scope_adapters.hosts.huggingface.prompt import Shortened
 from scope_adapters.hosts.methods import Method, check_free, unwrap
 from scope_adapters.hosts.splicing import (
     PLACEHOLDER,
@@ -28,13 +32,7 @@ from scope_adapters.hosts.splicing import (
     tiles_of,
     trace,
 )
-from scope_core import AttachError, ComponentSpec, ModelAdapter, replace_attribute
-
-if TYPE_CHECKING:
-    from torch import Tensor
-
-    from scope_adapters.hosts.huggingface.prompt import Shortened
-    from scope_core import Layout, Session
+from scope_core import AttachError, ComponentSpec, Layout, ModelAdapter, Session, replace_attribute
 
 S = TypeVar("S", bound=ComponentSpec)
 
@@ -182,8 +180,6 @@ class _Call:
 
     def check_next(self, result: tuple[Any, ...]) -> tuple[Any, ...]:
         """Refuse steps of `generate` that attend by the mask of the ids where that is not the pruned prompt's."""
-        import torch
-
         mask, before = result[2], getattr(self.here, "mask", None)
         if (
             not getattr(self.here, "generating", False)
@@ -276,10 +272,6 @@ def shortened(keep: Tensor, *, right: bool) -> Shortened:
         keep: (B, L) bool.
         right: Whether padding comes after the prompt.
     """
-    import torch
-
-    from scope_adapters.hosts.huggingface.prompt import Shortened
-
     length = int(keep.sum(1).max())
     order = torch.argsort((~keep if right else keep).int(), dim=1, stable=True)
     index = order[:, :length] if right else order[:, order.shape[1] - length :]

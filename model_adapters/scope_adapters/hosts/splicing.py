@@ -11,12 +11,12 @@ import copy
 import inspect
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import Any
+
+import torch
+from torch import Tensor
 
 from scope_core import AdapterError, AttachError
-
-if TYPE_CHECKING:
-    from torch import Tensor
 
 PREPARE = "prepare_inputs_labels_for_multimodal"
 ARGUMENTS = ("input_ids", "position_ids", "attention_mask", "past_key_values", "labels", "images")
@@ -113,8 +113,6 @@ def trace(model: Any, call: Mapping[str, Any], features: Tensor) -> tuple[Tensor
     Raises:
         AttachError: rows of an image are not its patches.
     """
-    import torch
-
     tiles, count = tiles_of(call["images"]), features.shape[1]
     marks = _marked(features, tiles)
     real, embeds, labels = _spliced(model, call, marks)
@@ -148,8 +146,6 @@ def repacked(model: Any, call: Mapping[str, Any], values: Tensor, width: int) ->
         values: (T, n, C) of all pictures.
         width: D of the model, whose own rows stand beside them.
     """
-    import torch
-
     made = []
     for part in torch.split(values, width, dim=-1):
         filled = torch.nn.functional.pad(part, (0, width - part.shape[-1]))
@@ -163,8 +159,6 @@ def planned(model: Any, size: tuple[int, int], patches: int) -> Placed:
     Raises:
         AdapterError: the model does not say how many tiles an image has, or no number of tiles fits.
     """
-    import torch
-
     config, name = model.config, type(model).__name__
     tiled = in_tiles(model)
     if tiled and not getattr(config, "mm_patch_merge_type", "flat").startswith("spatial"):
@@ -188,8 +182,6 @@ def planned(model: Any, size: tuple[int, int], patches: int) -> Placed:
 
 def one_image(model: Any, tiles: int, size: tuple[int, int]) -> dict[str, Any]:
     """Arguments of the splicing method for a prompt of one word and one image of ``size`` (height, width)."""
-    import torch
-
     call: dict[str, Any] = dict.fromkeys(ARGUMENTS)
     call["input_ids"] = torch.tensor([[0, PLACEHOLDER]], device=model.device)
     pictures = torch.zeros(tiles, 3, 1, 1, device=model.device)
@@ -224,8 +216,6 @@ def check_rows(embeds: Tensor, placed: Sequence[Placed], features: Tensor) -> No
 
 def _spliced(model: Any, call: Mapping[str, Any], features: Tensor) -> tuple[Tensor, Tensor, Tensor]:
     """(B, L) bool, (B, L, D) and (B, L): what is no padding, rows, and the position of each word, < 0 for images."""
-    import torch
-
     own, ids = copied(call), call["input_ids"]
     given = own.get("attention_mask")
     own["position_ids"] = own["past_key_values"] = None
@@ -238,8 +228,6 @@ def _spliced(model: Any, call: Mapping[str, Any], features: Tensor) -> tuple[Ten
 
 def _marked(features: Tensor, tiles: Sequence[int]) -> Tensor:
     """(T, n, D) rows that hold their own number and that of their image, digit by digit, and random numbers."""
-    import torch
-
     total, count = features.shape[:2]
     if features.shape[2] < _USED:
         raise AttachError(f"rows of {features.shape[2]} channels cannot be traced; {_USED} are needed")
@@ -258,8 +246,6 @@ def _marked(features: Tensor, tiles: Sequence[int]) -> Tensor:
 
 def _read(rows: Tensor) -> tuple[Tensor, Tensor]:
     """The number of the patch and that of its image, of marked rows; mixed rows have a number of no meaning."""
-    import torch
-
     digits = rows[..., 1 : 1 + _DIGITS + _IMAGE_DIGITS].round().long()
     powers = _BASE ** torch.arange(_DIGITS, device=rows.device)
     number = (digits[..., :_DIGITS] * powers).sum(-1)
@@ -267,6 +253,4 @@ def _read(rows: Tensor) -> tuple[Tensor, Tensor]:
 
 
 def _same(one: Tensor, other: Tensor) -> bool:
-    import torch
-
     return torch.allclose(one, other.to(one), rtol=0, atol=0, equal_nan=True)

@@ -85,7 +85,7 @@ class TiledGeometry(Geometry):
 
     def default(self) -> Any:
         """The adapter under its default options."""
-        return LlavaNext(LlavaNextSpec())  # type: ignore[arg-type]
+        return LlavaNext(LlavaNextSpec())
 
     @property
     def newlines(self) -> str:  # type: ignore[override]

@@ -10,14 +10,13 @@ LLaVA's tower is CLIP's vision half alone, so the text half has to be supplied::
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-from scope_core import AttachError
+import torch
+from torch import Tensor
+from torch.nn.utils.rnn import pad_sequence
 
-if TYPE_CHECKING:
-    from torch import Tensor
-
-    from scope_core import VisualTokens
+from scope_core import AttachError, VisualTokens
 
 
 class ClipTextSimilarity:
@@ -47,9 +46,6 @@ class ClipTextSimilarity:
         Raises:
             AttachError: there are not as many questions as images, or the tower is not this CLIP's.
         """
-        import torch
-        from torch.nn.utils.rnn import pad_sequence
-
         ask: Callable[[Mapping[str, Any]], Sequence[str]] = (
             self.questions if callable(self.questions) and not hasattr(self.questions, "decode") else self._prompts
         )
@@ -71,8 +67,6 @@ class ClipTextSimilarity:
 
     def _embedded(self, text: str) -> Tensor:
         """(T, C) one row per chunk of CLIP's context length."""
-        import torch
-
         longest = int(self.clip.config.text_config.max_position_embeddings)
         given = self.tokenizer(text, return_tensors="pt")
         count = given["input_ids"].shape[1]

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import Any
+
+from torch import Tensor
 
 from scope_adapters.towers.layouts import resolve_tower
 from scope_adapters.towers.pictures import PictureTower
-
-if TYPE_CHECKING:
-    from torch import Tensor
 
 
 class HuggingFaceTower(PictureTower):

@@ -6,15 +6,13 @@ import hashlib
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from contextvars import ContextVar
-from typing import TYPE_CHECKING, Any
+from typing import Any
 from weakref import WeakKeyDictionary
 
-from scope_core import replace_attribute
+import torch
+from torch import Tensor, nn
 
-if TYPE_CHECKING:
-    from torch import Tensor, nn
-
-    from scope_core import Memo
+from scope_core import Memo, replace_attribute
 
 _current: ContextVar[Memo | None] = ContextVar("scope_memo", default=None)
 
@@ -102,7 +100,5 @@ def _sample(parameter: Tensor) -> Tensor:
 
 
 def _bytes(tensor: Tensor) -> bytes:
-    import torch
-
     whole = tensor.detach().cpu().clone(memory_format=torch.contiguous_format).flatten()
     return whole.view(torch.uint8).numpy().tobytes()

@@ -11,15 +11,15 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from functools import partial
-from typing import TYPE_CHECKING, Any
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.nn.utils.rnn import pad_sequence
 
 from scope_adapters.compat.transformers import telling_order, window_method
 from scope_adapters.towers.probe import layer_index
 from scope_core import AdapterError, AttachError, Offer, parse_signal, replace_attribute, resolve
-
-if TYPE_CHECKING:
-    import torch
-    from torch import Tensor
 
 _HIDDEN, _RECEIVED = "vision.hidden", "vision.received_attention"
 _ROTATE = "apply_rotary_pos_emb_vision"
@@ -122,16 +122,12 @@ class PackedCapture:
 
     def hidden(self, layer: int, sizes: Sequence[int]) -> Tensor:
         """(B, N, D): mean over each token's block of the patches' hidden states after ``layer``."""
-        import torch
-
         states = self._cast(self._seen("hidden", layer))
         blocks = self._raster(states.view(-1, self.tower.side**2, states.shape[-1]).mean(1))
         return padded(torch.split(blocks, list(sizes)))
 
     def received(self, layer: int, sizes: Sequence[int]) -> Tensor:
         """(B, H, N): attention that each token's block receives, mean over all patches of its image as queries."""
-        import torch
-
         fused, (segments, rotation) = self._seen("qkv", layer), self._seen("call", layer)
         attention, unit = self.tower.layers[self._index(layer)].attn, self.tower.side**2
         query, key, _ = fused.reshape(len(fused), 3, attention.num_heads, -1).unbind(1)
@@ -208,15 +204,11 @@ def probe_packed(tower: PackedTower, needs: frozenset[str], *, dtype: torch.dtyp
 
 def padded(rows: Sequence[Tensor], fill: float = 0) -> Tensor:
     """(B, N, ...) of one (n_i, ...) per image, the shorter ones filled up."""
-    from torch.nn.utils.rnn import pad_sequence
-
     return pad_sequence(list(rows), batch_first=True, padding_value=fill)
 
 
 def _received(query: Tensor, key: Tensor, scale: float) -> Tensor:
     """(H, M) of (H, M, C): what each key of one segment receives, summed over its queries."""
-    import torch
-
     total = key.new_zeros(key.shape[:2])
     for block in torch.split(query, _QUERY_BLOCK, dim=1):
         total += (block @ key.mT * scale).softmax(-1).sum(1)

@@ -4,17 +4,14 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
+
+import torch
+from PIL.Image import Image
+from torch import Tensor
 
 from scope_adapters.towers.layouts import ResolvedTower
 from scope_adapters.towers.probe import offers, probe, reasons
-from scope_core import AdapterError, Declaration
-
-if TYPE_CHECKING:
-    from PIL.Image import Image
-    from torch import Tensor
-
-    from scope_core import VisualTokens
+from scope_core import AdapterError, Declaration, VisualTokens
 
 
 class PictureTower(ABC):
@@ -67,8 +64,6 @@ class PictureTower(ABC):
 
     def pixels(self, images: Sequence[Image]) -> Tensor:
         """(B, 3, size, size) normalised pixels on the tower's device and dtype."""
-        import torch
-
         views = [self.view(image) for image in images]
         raw = torch.stack([torch.frombuffer(bytearray(view.tobytes()), dtype=torch.uint8) for view in views])
         scaled = raw.view(-1, self.size, self.size, 3).permute(0, 3, 1, 2).float() / 255
@@ -87,10 +82,6 @@ class PictureTower(ABC):
         Raises:
             AdapterError: ``at`` is another point.
         """
-        import torch
-
-        from scope_core import VisualTokens
-
         if at != "vision":
             raise AdapterError(f"tower '{self.name}' gives tokens at 'vision' only, not at '{at}'")
         here = frozenset({*needs, f"vision.hidden[{self.layer}]"})

@@ -11,17 +11,15 @@ import functools
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from typing import Any
+
+import torch
+from torch import Tensor
 
 from scope_adapters.compat.features import own_forwards
+from scope_adapters.towers.layouts import ResolvedTower
 from scope_adapters.towers.memo import beside, passed_on, resume
 from scope_core import AttachError, Offer, SignalError, parse_signal, replace_attribute
-
-if TYPE_CHECKING:
-    import torch
-    from torch import Tensor
-
-    from scope_adapters.towers.layouts import ResolvedTower
 
 _FAMILIES = ("vision.cls_attention", "vision.received_attention", "vision.keys", "vision.hidden", "vision.cls")
 _OF_CLS = ("vision.cls_attention", "vision.cls")
@@ -204,8 +202,6 @@ class _Skip:
 
 def _keep_mask(capture: Capture, index: int, mask: Any) -> None:
     """Keep the mask of padded patches; towers whose pictures have no padding pass none."""
-    import torch
-
     if mask is None:
         return
     if not isinstance(mask, torch.Tensor):
@@ -234,8 +230,6 @@ def _received(query: Tensor, key: Tensor, scale: float, mask: Tensor | None) -> 
 
 def _attention(query: Tensor, key: Tensor, scale: float, mask: Tensor | None) -> Tensor:
     """(B, H, Q, M) attention of a block of queries to the keys where ``mask`` is True."""
-    import torch
-
     scores = query @ key.transpose(-1, -2) * scale
     if mask is not None:
         scores = scores.masked_fill(~mask, torch.finfo(scores.dtype).min)

@@ -11,18 +11,16 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Any
+from typing import Any
+
+import torch
+from torch import Tensor
 
 from scope_adapters.compat import timm
 from scope_adapters.towers.layouts import ResolvedTower, TowerLayout, has_path
 from scope_adapters.towers.pictures import PictureTower
 from scope_adapters.towers.probe import Capture, layer_index, offers, probe, reasons
-from scope_core import AdapterError, AttachError, SignalError, parse_signal
-
-if TYPE_CHECKING:
-    from torch import Tensor
-
-    from scope_core import VisualTokens
+from scope_core import AdapterError, AttachError, SignalError, VisualTokens, parse_signal
 
 _BY_FEATURES = "Selecting by features alone works with any tower: scope_core.select(features, spec='divprune@64')"
 
@@ -100,8 +98,6 @@ class Watched:
         Raises:
             AttachError: the tower did not run under the probe, or dropped patches by itself.
         """
-        from scope_core import VisualTokens
-
         if self.pixels is None:
             raise AttachError("the tower did not run while the probe was on; call the model inside the `with` block")
         grid, prefix = self.tower.grid(*self.pixels), self.tower.layout.prefix
@@ -135,8 +131,6 @@ def timm_probe(
         AdapterError: the tower's attention is of a kind that is not served.
         SignalError: there is no such layer, or the tower cannot give a signal; says why.
     """
-    import torch
-
     tower = resolve_timm(vit, type(vit).__name__)
     index = layer_index(layer, len(tower.layers), f"layer {layer}")
     given = offers(tower)

@@ -5,13 +5,13 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator, MutableMapping
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
+import torch
+
+from scope_adapters.towers.layouts import ResolvedTower
 from scope_adapters.towers.probe import probe
 from scope_core import AdapterError
-
-if TYPE_CHECKING:
-    from scope_adapters.towers.layouts import ResolvedTower
 
 PAGE = "docs/write-an-adapter.md"
 
@@ -29,8 +29,6 @@ def try_once(model: Any, tower: ResolvedTower, projector: Any, where: str, *, be
     Raises:
         AdapterError: it is not; names the attribute.
     """
-    import torch
-
     name, seen = type(model).__name__, []
     weight = next((p for module in (projector, tower.module) for p in module.parameters()), None)
     rows, columns = tower.grid()

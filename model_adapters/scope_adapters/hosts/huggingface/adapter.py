@@ -11,20 +11,20 @@ from __future__ import annotations
 import copy
 from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import Any, TypeVar
+
+import torch
+from torch import Tensor
 
 from scope_adapters.compat.transformers import base_of, takes_encoder_outputs
 from scope_adapters.hosts.huggingface import embeddings
+from scope_adapters.hosts.huggingface.answer import answer
 from scope_adapters.hosts.huggingface.base import HuggingFaceModel
 from scope_adapters.hosts.huggingface.call import Call
 from scope_adapters.hosts.huggingface.in_decoder import inside, refuse_reuse
 from scope_adapters.hosts.methods import Method, check_free, unwrap
-from scope_core import ComponentSpec, Encoding, replace_attribute
-
-if TYPE_CHECKING:
-    from torch import Tensor
-
-    from scope_core import Asked, Memo, Session
+from scope_adapters.towers.memo import remembering
+from scope_core import Asked, ComponentSpec, Encoding, Memo, Session, replace_attribute
 
 S = TypeVar("S", bound=ComponentSpec)
 
@@ -44,10 +44,6 @@ class HuggingFaceAdapter(HuggingFaceModel[S]):
         self, model: Any, inputs: Mapping[str, Any], attachment: Session, memo: Memo | None = None
     ) -> Encoding:
         """One pass of tower and projector."""
-        import torch
-
-        from scope_adapters.towers.memo import remembering
-
         refuse_reuse(attachment)
         with torch.no_grad(), remembering(memo):
             encoded, layout, _ = Call(self, unwrap(model), attachment).encode(inputs)
@@ -55,8 +51,6 @@ class HuggingFaceAdapter(HuggingFaceModel[S]):
 
     def answer(self, model: Any, asked: Sequence[Asked], attachment: Session, **options: Any) -> list[Tensor]:
         """One batch; what prompts share is computed once where the decoder allows that."""
-        from scope_adapters.hosts.huggingface.answer import answer
-
         refuse_reuse(attachment)
         return answer(Call(self, unwrap(model), attachment), asked, options)
 
@@ -75,8 +69,6 @@ class HuggingFaceAdapter(HuggingFaceModel[S]):
 
 def _as_tensor(_module: Any, args: Any, kwargs: dict[str, Any]) -> tuple[Any, dict[str, Any]]:
     """Features reach generate as a list, which is what beam search can split by prompt; some forwards want a tensor."""
-    import torch
-
     given = kwargs.get("mm_encoder_outputs") or {}
     if isinstance(getattr(given.get("image"), "pooler_output", None), list):
         output = copy.copy(given["image"])

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -14,10 +14,7 @@ from scope_adapters.hosts.huggingface.call import Call, generating
 from scope_adapters.hosts.huggingface.generation import arguments
 from scope_adapters.hosts.huggingface.prompt import FILLS, owners
 from scope_adapters.hosts.methods import Method
-from scope_core import AttachError
-
-if TYPE_CHECKING:
-    from scope_core import Asked
+from scope_core import Asked, AttachError
 
 _SERVED = {"input_ids", "attention_mask", *FILLS} - {"labels"}
 

@@ -3,18 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
+from torch import Tensor
+
+from scope_adapters.hosts.huggingface.prompt import FILLS
 from scope_core import AttachError
-
-if TYPE_CHECKING:
-    from torch import Tensor
 
 
 def along_prompt(kwargs: Mapping[str, Any]) -> dict[str, Any]:
     """Those arguments that run along the prompt."""
-    from scope_adapters.hosts.huggingface.prompt import FILLS
-
     return {name: kwargs[name] for name in ("attention_mask", "position_ids", *FILLS) if kwargs.get(name) is not None}
 
 

@@ -4,17 +4,14 @@ from __future__ import annotations
 
 from abc import abstractmethod
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Any, Literal, TypeVar
+from typing import Any, Literal, TypeVar
+
+from torch import Tensor
 
 from scope_adapters.compat.features import image_features
-from scope_core import ComponentSpec, ModelAdapter
-
-if TYPE_CHECKING:
-    from torch import Tensor
-
-    from scope_adapters.hosts.huggingface.image_rows import Encoded
-    from scope_adapters.hosts.huggingface.prompt import Shortened
-    from scope_core import Layout, Session
+from scope_adapters.hosts.huggingface.image_rows import Encoded
+from scope_adapters.hosts.huggingface.prompt import Shortened
+from scope_core import ComponentSpec, Layout, ModelAdapter, Session
 
 S = TypeVar("S", bound=ComponentSpec)
 

@@ -9,25 +9,23 @@ from contextlib import contextmanager
 from contextvars import ContextVar
 from dataclasses import replace
 from functools import partial
-from typing import TYPE_CHECKING, Any
+from typing import Any
+
+import torch
+from torch import Tensor
 
 from scope_adapters.compat.caches import CACHE_NAMES, cache_name, cache_of, cached_length
 from scope_adapters.compat.signatures import named
 from scope_adapters.compat.transformers import base_of, counts_on, takes_encoder_outputs
 from scope_adapters.hosts.huggingface.arguments import PRE_ENCODED, along_prompt, check_shapes
+from scope_adapters.hosts.huggingface.base import HuggingFaceModel
 from scope_adapters.hosts.huggingface.embeddings import EmbeddedPrompt, following
-from scope_adapters.hosts.huggingface.image_rows import in_place, rows_for
+from scope_adapters.hosts.huggingface.generation import Rewritten, arguments, inferred_mask, result, setting
+from scope_adapters.hosts.huggingface.image_rows import Encoded, in_place, rows_for
 from scope_adapters.hosts.huggingface.in_decoder import Inside, everything
-from scope_core import AttachError
-
-if TYPE_CHECKING:
-    from torch import Tensor
-
-    from scope_adapters.hosts.huggingface.base import HuggingFaceModel
-    from scope_adapters.hosts.huggingface.generation import Rewritten
-    from scope_adapters.hosts.huggingface.image_rows import Encoded
-    from scope_adapters.hosts.huggingface.prompt import Shortened
-    from scope_core import Layout, Selection, Session
+from scope_adapters.hosts.huggingface.prompt import FILLS, Shortened, compact_positions, owners, shorten
+from scope_adapters.hosts.huggingface.text import text_embeddings
+from scope_core import AttachError, Layout, Selection, Session
 
 _generating: ContextVar[bool] = ContextVar("scope_generating", default=False)
 """True inside a wrapped generate, whose own forward calls bring features that were pruned already."""
@@ -79,10 +77,6 @@ class Call:
         **kwargs: Any,
     ) -> Any:
         """``generate``: the whole loop runs on the shortened prompt; the caller gets the full one back."""
-        import torch
-
-        from scope_adapters.hosts.huggingface.generation import arguments, inferred_mask, result, setting
-
         if args:
             raise AttachError(
                 "generate() of a pruned model takes keyword arguments beyond inputs and generation_config"
@@ -199,9 +193,6 @@ class Call:
 
     def encode(self, kwargs: Mapping[str, Any]) -> tuple[Encoded, Layout, float]:
         """The call's images after tower and projector, their tiles and prompts, and the milliseconds it took."""
-        from scope_adapters.hosts.huggingface.prompt import owners
-        from scope_adapters.hosts.huggingface.text import text_embeddings
-
         ids, placeholder = kwargs.get("input_ids"), self.placeholder
         if ids is None or placeholder is None:
             raise AttachError(
@@ -235,11 +226,6 @@ class Call:
             kwargs: The caller's call.
             parts: Images and what is kept of them, in placeholder order.
         """
-        import torch
-
-        from scope_adapters.hosts.huggingface.generation import Rewritten
-        from scope_adapters.hosts.huggingface.prompt import FILLS, compact_positions, shorten
-
         ids: Tensor = kwargs["input_ids"]
         along = along_prompt(kwargs)
         mask = along.pop("attention_mask", None)
@@ -306,8 +292,6 @@ class Call:
 
     def embedded(self, made: dict[str, Any], short: Shortened, output: Any, state: Mapping[str, Any]) -> EmbeddedPrompt:
         """The shortened prompts as embeddings; takes position ids out of ``made``, which would not be counted on."""
-        import torch
-
         layers = output.get("deepstack_features") or ()
         positions, mask = made.pop("position_ids", None), made.get("attention_mask")
         real = short.kept if mask is None or mask.dim() != 2 else mask != 0

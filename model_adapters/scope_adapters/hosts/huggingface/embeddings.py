@@ -9,19 +9,17 @@ its own business.
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from typing import Any
+
+import torch
+from torch import Tensor
 
 from scope_adapters.compat.caches import cache_of, cached_length
 from scope_adapters.compat.signatures import named
 from scope_adapters.compat.transformers import takes_ids_beside_embeddings
-
-if TYPE_CHECKING:
-    from contextlib import ExitStack
-
-    from torch import Tensor
 
 _entering: ContextVar[EmbeddedPrompt | None] = ContextVar("scope_entering", default=None)
 
@@ -109,8 +107,6 @@ def _is_step(prompt: EmbeddedPrompt, ids: Tensor) -> bool:
 
 def _embeddings(base: Any, prompt: EmbeddedPrompt, ids: Tensor, index: Tensor) -> Tensor:
     """(B, L, D); a placeholder's own id may lie beyond the table, and is not looked up."""
-    import torch
-
     index = torch.nn.functional.pad(index, (0, ids.shape[1] - index.shape[1]), value=-1)  # tokens behind the prompt
     visual = index >= 0
     embeds: Tensor = base.get_input_embeddings()(ids.masked_fill(visual, 0))
@@ -120,8 +116,6 @@ def _embeddings(base: Any, prompt: EmbeddedPrompt, ids: Tensor, index: Tensor) -
 
 def _numbers(prompt: EmbeddedPrompt, beams: int, start: int, length: int) -> Tensor:
     """Position ids of a pass; tokens behind the prompt count on."""
-    import torch
-
     given: Any = prompt.positions
     positions: Tensor = _spread(given, beams, given.dim() - 2)
     behind = start + length - positions.shape[-1]
@@ -139,8 +133,6 @@ def following(positions: Tensor, real: Tensor) -> Tensor:
         positions: (B, L) or (axes, B, L); the last three axes are time, row and column, and go on from the greatest.
         real: (B, L) bool: False for padding.
     """
-    import torch
-
     after = positions.masked_fill(~real.to(positions.device), -1).amax(-1, keepdim=True) + 1
     if after.dim() == 2:
         return after
@@ -161,8 +153,6 @@ def _add_layers(_language: Any, args: Any, kwargs: dict[str, Any]) -> tuple[Any,
     visual = index >= 0
     if not bool(visual.any()):
         return None
-    import torch
-
     at = index[visual]
     changed = {**kwargs, "deepstack_visual_embeds": [layer[at.to(layer.device)] for layer in prompt.layers]}
     changed["visual_pos_masks"] = torch.nn.functional.pad(visual, (0, embeds.shape[1] - visual.shape[1]))

@@ -4,14 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-from scope_core import AttachError
+import torch
+from torch import Tensor
 
-if TYPE_CHECKING:
-    from torch import Tensor
-
-    from scope_core import Selection, VisualTokens
+from scope_core import AttachError, Selection, VisualTokens
 
 
 @dataclass(frozen=True)
@@ -43,8 +41,6 @@ class Encoded:
 
     def rows_kept(self, image: int, mask: Tensor) -> Tensor:
         """(n_i,) bool: the rows of ``image`` that stay, for a (N,) mask of kept candidates."""
-        import torch
-
         row = self.rows[image]
         if self.places is None:
             return mask[: len(row)].to(row.device)
@@ -70,8 +66,6 @@ class Encoded:
         Raises:
             AttachError: there are more rows than the prompt has placeholders for.
         """
-        import torch
-
         if self.placeholders is None and own:
             return flags
         count = len(flags) if self.placeholders is None else self.placeholders[image]
@@ -100,8 +94,6 @@ def rows_for(encoded: Encoded, selection: Selection, image: int, flags: Tensor) 
     Raises:
         AttachError: separators stay, and kept tokens leave the order in which they lie between them.
     """
-    import torch
-
     row, count = encoded.rows[image], selection.row_counts[image]
     if selection.mixed is None and selection.order == "raster":
         return row[flags]
@@ -131,8 +123,6 @@ def raster(source: Tensor, place: Tensor, apart: Tensor) -> Tensor:
         place: (N,) int64 the feature row of each candidate.
         apart: (n,) bool: feature rows that stay besides, which count after the R rows.
     """
-    import torch
-
     at = place[source.clamp(min=0)].masked_fill(source < 0, -1)
     at = torch.where(source >= 0, at.double(), at.cummax(0).values + 0.5)  # candidates need not lie in order
     return torch.cat([at, apart.nonzero()[:, 0].double()]).argsort(stable=True)

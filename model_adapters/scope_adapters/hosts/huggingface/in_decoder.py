@@ -4,19 +4,19 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from contextlib import ExitStack
-from typing import TYPE_CHECKING, Any
+from typing import Any
+
+import torch
+from torch import Tensor
 
 from scope_adapters.compat.caches import cache_of
-from scope_core import AttachError
-
-if TYPE_CHECKING:
-    from torch import Tensor
-
-    from scope_adapters.hosts.huggingface.decoder.decoder import Decoder
-    from scope_adapters.hosts.huggingface.decoder.run import Run
-    from scope_adapters.hosts.huggingface.generation import Rewritten
-    from scope_adapters.hosts.huggingface.image_rows import Encoded
-    from scope_core import Layout, Selection, Session, VisualTokens
+from scope_adapters.hosts.huggingface.decoder.decoder import Decoder
+from scope_adapters.hosts.huggingface.decoder.offers import check_cache, check_cache_kind
+from scope_adapters.hosts.huggingface.decoder.run import Run, entry
+from scope_adapters.hosts.huggingface.decoder.steps import OWN, SEPARATOR
+from scope_adapters.hosts.huggingface.generation import Rewritten
+from scope_adapters.hosts.huggingface.image_rows import Encoded, raster
+from scope_core import AttachError, Layout, Selection, Session, VisualTokens
 
 
 class Inside:
@@ -36,7 +36,6 @@ class Inside:
         Raises:
             AttachError: names what was given, and what to give instead.
         """
-        from scope_adapters.hosts.huggingface.decoder.offers import check_cache, check_cache_kind
 
         def setting(name: str) -> Any:
             values = (kwargs.get(name), *(getattr(config, name, None) for config in configs))
@@ -76,8 +75,6 @@ class Inside:
             layout: Their tiles and prompts.
             placeholder: Id of image placeholders.
         """
-        from scope_adapters.hosts.huggingface.decoder.run import Run, entry
-
         ids, mask = rewritten.kwargs["input_ids"], rewritten.kwargs.get("attention_mask")
         images = [contents(encoded, selection, image) for image in range(len(encoded.rows))]
         table, entered = entry(rewritten.short, ids, mask, placeholder, images)
@@ -96,8 +93,6 @@ def inside(model: Any, attachment: Session, undo: ExitStack) -> Inside | None:
     """Hook the language model where the pruner has stages there; None where it has none."""
     if all(stage.decoder_layer is None for stage in attachment.pruner.stages):
         return None
-    from scope_adapters.hosts.huggingface.decoder.decoder import Decoder
-
     decoder = Decoder(model, attachment)
     decoder.install(undo)
     return Inside(decoder)
@@ -105,10 +100,6 @@ def inside(model: Any, attachment: Session, undo: ExitStack) -> Inside | None:
 
 def everything(tokens: VisualTokens) -> Selection:
     """All tokens kept: what enters the language model where pruning begins inside it."""
-    import torch
-
-    from scope_core import Selection
-
     order = torch.arange(tokens.shape[1], device=tokens.device).expand(tokens.valid.shape)
     picks = order.masked_fill(~tokens.valid, -1)
     order = (picks < 0).int().argsort(dim=1, stable=True)
@@ -123,11 +114,6 @@ def contents(encoded: Encoded, selection: Selection, image: int) -> tuple[Tensor
         (k,) int64 which of the image's feature rows, -1 for rows that a merger added; and which candidate that is, or
         `SEPARATOR` or `OWN`.
     """
-    import torch
-
-    from scope_adapters.hosts.huggingface.decoder.steps import OWN, SEPARATOR
-    from scope_adapters.hosts.huggingface.image_rows import raster
-
     flags = encoded.rows_kept(image, selection.mask[image])
     count = int(encoded.tokens.valid[image].sum())
     place = torch.arange(count) if encoded.places is None else encoded.places[image]
@@ -149,7 +135,6 @@ def contents(encoded: Encoded, selection: Selection, image: int) -> tuple[Tensor
 
 def _stays(encoded: Encoded) -> Any:
     """``(image, rows) -> `` (n,) bool: separators that stay beside these feature rows of the image."""
-    import torch
 
     def stays(image: int, rows: Tensor) -> Tensor:
         kept = torch.zeros(len(encoded.rows[image]), dtype=torch.bool, device=encoded.rows[image].device)

@@ -4,12 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+
+import torch
+from torch import Tensor
 
 from scope_core import AttachError
-
-if TYPE_CHECKING:
-    from torch import Tensor
 
 
 @dataclass(frozen=True)
@@ -73,8 +72,6 @@ def owners(ids: Tensor, placeholder: int, sizes: Sequence[int]) -> list[int]:
 
 def runs(ids: Tensor, placeholder: int) -> list[tuple[int, int, int]]:
     """``(row, start, stop)`` of each unbroken run of placeholders, in placeholder order."""
-    import torch
-
     places = torch.nn.functional.pad(ids == placeholder, (1, 1)).long().diff(dim=1)
     starts, stops = (places == 1).nonzero().tolist(), (places == -1).nonzero().tolist()
     return [(row, start, stop) for (row, start), (_, stop) in zip(starts, stops, strict=True)]
@@ -95,8 +92,6 @@ def shorten(ids: Tensor, attention_mask: Tensor | None, placeholder: int, keep: 
     Returns:
         Positions in their old order, as many as the longest row needs; keeping everything is the identity.
     """
-    import torch
-
     places = ids == placeholder
     stays = (~places).masked_scatter_(places, keep.to(ids.device))
     dropped = ~stays
@@ -119,8 +114,6 @@ def compact_positions(full: Tensor, short: Shortened) -> Tensor:
     A position that is not above the one before it starts a new sequence (padding, packed prompts); what is
     dropped from one sequence does not move the next.
     """
-    import torch
-
     dropped = short.dropped.to(full.device).to(full.dtype)
     before = dropped.cumsum(1) - dropped
     first = torch.ones_like(full[:, :1], dtype=torch.bool)

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-if TYPE_CHECKING:
-    from torch import Tensor
+import torch
+from torch import Tensor
+from torch.nn.utils.rnn import pad_sequence
 
 
 def text_embeddings(model: Any, ids: Tensor, mask: Tensor | None, placeholder: int, prompts: Sequence[int]) -> Tensor:
@@ -22,9 +23,6 @@ def text_embeddings(model: Any, ids: Tensor, mask: Tensor | None, placeholder: i
     Returns:
         Rows of zeros fill up shorter prompts.
     """
-    import torch
-    from torch.nn.utils.rnn import pad_sequence
-
     config = model.config.get_text_config()
     special = [placeholder]
     for name in ("pad_token_id", "bos_token_id", "eos_token_id"):

@@ -14,7 +14,7 @@ from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -23,10 +23,7 @@ from scope_adapters.compat.caches import cache_of, cached_length
 from scope_adapters.hosts.huggingface.decoder.offers import check_cache, check_whole, decoder_of
 from scope_adapters.hosts.huggingface.decoder.run import Run
 from scope_adapters.hosts.huggingface.decoder.steps import OWN, Step, along, mask_of, seen_by, spread
-from scope_core import AttachError, SignalError, parse_signal
-
-if TYPE_CHECKING:
-    from scope_core import Session
+from scope_core import AttachError, Session, SignalError, parse_signal
 
 _running: ContextVar[Run | None] = ContextVar("scope_running", default=None)
 """The call that is at work in the language model of an attached model."""

@@ -5,18 +5,15 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import torch
 from torch import Tensor
 
 from scope_adapters.hosts.huggingface.decoder.signals import TOKEN_AXES, Reading, View, stacked
 from scope_adapters.hosts.huggingface.decoder.steps import OWN, TEXT, Step, Table, carried, rearranged
-from scope_core import AttachError, parse_signal
-
-if TYPE_CHECKING:
-    from scope_adapters.hosts.huggingface.prompt import Shortened
-    from scope_core import Layout, Selection, Session, VisualTokens
+from scope_adapters.hosts.huggingface.prompt import Shortened
+from scope_core import AttachError, Layout, Selection, Session, VisualTokens, parse_signal
 
 
 class Run:

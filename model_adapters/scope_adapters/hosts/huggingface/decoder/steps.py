@@ -8,14 +8,12 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor
 from torch.nn.utils.rnn import pad_sequence
 
-if TYPE_CHECKING:
-    from scope_core import Selection, VisualTokens
+from scope_core import Selection, VisualTokens
 
 TEXT, SEPARATOR, OWN = -1, -2, -3
 """In `Table.candidate`: a text token or padding, a newline token, a row that a merger added."""

@@ -1,0 +1,188 @@
+"""Models of one vision tower and one projector, every patch one token: LLaVA-1.5 and its relatives."""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import ExitStack
+from dataclasses import dataclass
+from typing import Any, TypeVar
+
+import torch
+from torch import Tensor
+
+from scope_adapters.compat.transformers import base_of, base_path
+from scope_adapters.hosts.huggingface.adapter import HuggingFaceAdapter
+from scope_adapters.hosts.huggingface.decoder.offers import with_decoder
+from scope_adapters.hosts.huggingface.image_rows import Encoded
+from scope_adapters.hosts.methods import check_host, unwrap
+from scope_adapters.towers.layouts import ResolvedTower, resolve_tower
+from scope_adapters.towers.probe import Capture, offers, probe, reasons
+from scope_core import ComponentSpec, Declaration, Layout, Offer, Session, VisualTokens, resolve
+
+
+@dataclass(frozen=True)
+class Seen:
+    """One pass of tower and projector.
+
+    Attributes:
+        output: What ``get_image_features`` returned.
+        tokens: One group per picture that the tower was given.
+        projected: (B, N, D) what the projector returned for them.
+    """
+
+    output: Any
+    tokens: VisualTokens
+    projected: Tensor
+
+
+S = TypeVar("S", bound=ComponentSpec)
+
+
+class ProjectedTower(HuggingFaceAdapter[S]):
+    """CLIP-like tower, two-layer projector, every patch one token of the language model.
+
+    Interception points: ``vision`` (what the projector is given) and ``projected`` (what it returns). Tokens
+    are taken after the projector either way; only the features that selection looks at differ.
+    """
+
+    image_inputs: tuple[str, ...] = (
+        "pixel_values",
+        "image_sizes",
+        "vision_feature_layer",
+        "vision_feature_select_strategy",
+    )
+
+    shares_prefix = True
+    model_type: str
+    """``config.model_type`` of the models it serves."""
+    geometry = "one token per patch"
+
+    tower = "vision_tower"
+    projector = "multi_modal_projector"
+    """Path of the module that returns what the language model reads."""
+    given = "multi_modal_projector"
+    """Path of the module whose first argument is what the projector is given, once patches were merged."""
+    merging = ""
+    """Path of what makes one token of several patches; empty where every patch is a token."""
+
+    def matches(self, model: Any) -> bool:
+        """By ``config.model_type`` and the method that the sequence side calls."""
+        config = getattr(model, "config", None)
+        return getattr(config, "model_type", None) == self.model_type and hasattr(model, "generate")
+
+    def check(self, model: Any) -> Declaration:
+        """Tower, projector and the features method, all resolved."""
+        model = unwrap(model)
+        name = type(model).__name__
+        check_host(model, name)
+        for path in filter(None, ("get_image_features", self.projector, self.given, self.merging)):
+            resolve(model, f"{base_path(model)}.{path}", what=name)
+        tower = self._tower(model)
+        return with_decoder(
+            Declaration(
+                model=name,
+                points={"vision": "what the projector is given", "projected": "what the language model reads"},
+                offers=(*offers(tower), Offer("projected"), Offer("text.embeddings")),
+                reasons=reasons(tower),
+                has_cls=tower.layout.cls,
+                geometry=self.geometry,
+                placeholder=int(model.config.image_token_id),
+                modules={**tower.paths, "projector": f"{base_path(model)}.{self.projector}"},
+                encoder=f"{base_path(model)}.get_image_features",
+                merges=frozenset({"vision", "projected"} if self.given == self.projector else {"projected"}),
+            ),
+            model,
+        )
+
+    def layout(self, model: Any, sizes: Sequence[tuple[int, int]]) -> Layout:
+        """The processor makes every image the same size, so all have the same number of tokens."""
+        model = unwrap(model)
+        tower = self._tower(model)
+        rows, cols = tower.grid()
+        patches = rows * cols + _before(tower, self.reads(model, {})[1])
+        tokens = int(model.config.image_seq_length) if tower.layout.any_size else patches
+        return Layout.of([tokens] * len(sizes))
+
+    def layout_of(self, encoded: Encoded, prompts: Sequence[int]) -> Layout:
+        """One tile per image."""
+        return Layout.of([len(row) for row in encoded.rows], prompts=prompts)
+
+    def encode(self, model: Any, images: Mapping[str, Any], ids: Tensor, attachment: Session) -> Encoded:
+        """One pass of tower and projector; the tower's unused last layers are skipped."""
+        seen = self.seen(model, images, attachment)
+        return Encoded(
+            seen.output, list(seen.output.pooler_output), seen.tokens, project=self.project(model, attachment)
+        )
+
+    def project(self, model: Any, attachment: Session) -> Callable[[Tensor], Tensor] | None:
+        """The projector, where tokens are merged before it; None where they are merged after it."""
+        if attachment.at != "vision" or self.given != self.projector:
+            return None
+        projector: Callable[[Tensor], Tensor] = base_of(model).get_submodule(self.projector)
+        return projector
+
+    def reads(self, model: Any, images: Mapping[str, Any]) -> tuple[int | Sequence[int], str]:
+        """Which layers the projector is given, and "default" where their first token is cut off ("full" if not)."""
+        config, layer, strategy = model.config, "vision_feature_layer", "vision_feature_select_strategy"
+        return images.get(layer, getattr(config, layer)), images.get(strategy, getattr(config, strategy))
+
+    def seen(self, model: Any, images: Mapping[str, Any], attachment: Session) -> Seen:
+        """What went through tower and projector: one group of tokens per picture that the tower was given."""
+        base, needs = base_of(model), attachment.needs
+        tower = self._tower(model)
+        given: dict[str, Tensor] = {}
+
+        def keep_given(_module: Any, args: Any) -> None:
+            given["vision"] = args[0].detach()
+
+        def keep_projected(_module: Any, _args: Any, output: Any) -> None:
+            given["projected"] = output
+
+        layers, strategy = self.reads(model, images)
+        layers = (layers,) if isinstance(layers, int) else layers
+        first, *_, last = sorted([*layers, *layers], key=lambda layer: layer % (len(tower.layers) + 1))
+        with ExitStack() as undo:
+            undo.callback(base.get_submodule(self.given).register_forward_pre_hook(keep_given).remove)
+            undo.callback(base.get_submodule(self.projector).register_forward_hook(keep_projected).remove)
+            with probe(tower, needs, dtype=attachment.pruner.dtype, last=last, first=first or None) as capture:
+                output = self.features(base, images)
+        given["projected"] = self.read(output, given["projected"])
+        features, grid = given[attachment.at].detach(), tower.grid(*images["pixel_values"].shape[-2:])
+        signals = self.signals_of(base, capture, needs, features, grid)
+        if "projected" in needs:
+            signals["projected"] = lambda: given["projected"].detach()
+        row, col = self.cells_of(base, features, grid, _before(tower, strategy))
+        return Seen(output, VisualTokens.of(features, row=row, col=col, signals=signals), given["projected"])
+
+    def read(self, output: Any, projected: Tensor) -> Tensor:
+        """(B, N, D) what the language model reads of each picture, given what the projector returned."""
+        return projected
+
+    def signals_of(
+        self, base: Any, capture: Capture, needs: frozenset[str], features: Tensor, grid: tuple[int, int]
+    ) -> dict[str, Callable[[], Tensor]]:
+        """The tower's signals, one entry per token."""
+        return capture.signals(needs, features.shape[1])
+
+    def cells_of(self, base: Any, features: Tensor, grid: tuple[int, int], before: int) -> tuple[Tensor, Tensor]:
+        """(B, N) rows and columns of the token grid; -1 for prefix tokens."""
+        row, col = _cells(features.shape[1], grid[1], before, features.device)
+        return row.repeat(len(features), 1), col.repeat(len(features), 1)
+
+    def _tower(self, model: Any) -> ResolvedTower:
+        path = f"{base_path(model)}.{self.tower}"
+        return resolve_tower(resolve(model, path, what=type(model).__name__), path)
+
+
+@functools.lru_cache(maxsize=32)
+def _cells(count: int, cols: int, before: int, device: Any) -> tuple[Tensor, Tensor]:
+    """(N,) row and column of ``count`` tokens; the same for every picture, so made once."""
+    with torch.inference_mode(False):  # else they could not be used outside of one
+        index = torch.arange(count, device=device) - before
+        return torch.where(index < 0, -1, index // cols), torch.where(index < 0, -1, index % cols)
+
+
+def _before(tower: ResolvedTower, strategy: str) -> int:
+    """Tokens before the patches that reach the language model: "default" cuts one off, whatever it is."""
+    return tower.layout.prefix - (strategy == "default")
