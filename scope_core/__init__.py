@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from scope_core.blocks import Blocks
     from scope_core.discovery import PluginWarning, default_registry, discover
     from scope_core.encoding import Asked, Encoding, Memo
-    from scope_core.engine import Problem, greedy, rank, scores
+    from scope_core.engine import Problem, greedy, rank, scores, take_turns
     from scope_core.entries import Check, Command, Entry, Finding, Recipe, ZooEntry
     from scope_core.errors import (
         AdapterError,
@@ -64,12 +64,13 @@ if TYPE_CHECKING:
         Tower,
     )
     from scope_core.layout import Group, ImageLayout, Layout, Plan, Span, apportion, fill, units
-    from scope_core.memory import free_memory, matrix_bytes
+    from scope_core.memory import free_memory
+    from scope_core.parts.execution import Execution, Scoring, Way, matrix_bytes, plan_execution
+    from scope_core.parts.kernel import Kernel
     from scope_core.pruner import Pruner, load, select
     from scope_core.pruner_spec import PrunerSpec
     from scope_core.receipt import ImageReceipt, Receipt
     from scope_core.registry import Registry
-    from scope_core.room import check_matrix
     from scope_core.selection import Selection
     from scope_core.signals import Offer, SignalName, Signals, parse_signal
     from scope_core.specs import ComponentSpec, Slot
@@ -81,10 +82,11 @@ _HOMES = {
     "discovery": "PluginWarning default_registry discover",
     "encoding": "Asked Encoding Memo",
     "blocks": "Blocks",
-    "engine": "Problem greedy rank scores",
+    "engine": "Problem greedy rank scores take_turns",
     "groupwise": "by_group",
-    "memory": "free_memory matrix_bytes",
-    "room": "check_matrix",
+    "memory": "free_memory",
+    "parts.execution": "Execution Scoring Way matrix_bytes plan_execution",
+    "parts.kernel": "Kernel",
     "errors": "AdapterError AttachError BudgetError MissingDependencyError PluginConflictError PluginError "
     "PluginOutputError ScopeError SignalError SpecError TaskError TokensError TooLargeError UnknownNameError "
     "ZooError",
@@ -127,10 +129,12 @@ __all__ = [
     "Encoding",
     "Entry",
     "Example",
+    "Execution",
     "Finding",
     "Group",
     "ImageLayout",
     "ImageReceipt",
+    "Kernel",
     "Layout",
     "LoadedModel",
     "Memo",
@@ -158,6 +162,7 @@ __all__ = [
     "Registry",
     "SaliencySource",
     "ScopeError",
+    "Scoring",
     "Selection",
     "Selector",
     "SignalError",
@@ -174,13 +179,13 @@ __all__ = [
     "Tower",
     "UnknownNameError",
     "VisualTokens",
+    "Way",
     "ZooEntry",
     "ZooError",
     "__version__",
     "apportion",
     "by_group",
     "check_fit",
-    "check_matrix",
     "default_registry",
     "discover",
     "fill",
@@ -190,11 +195,13 @@ __all__ = [
     "load",
     "matrix_bytes",
     "parse_signal",
+    "plan_execution",
     "rank",
     "replace_attribute",
     "resolve",
     "scores",
     "select",
+    "take_turns",
     "units",
 ]
 

@@ -134,8 +134,9 @@ class Pruner:
         with blamed(budget, "plan"):
             counts = check_counts(budget.plan(layout, groups), sizes, "plan()", budget)
         selector, itemsize = self.parts["selector"], torch.finfo(self.dtype or torch.float32).bits // 8
-        memory, in_blocks = selector.memory(sizes, itemsize), selector.in_blocks
-        made = Plan(layout, groups, counts, exact=not budget.adaptive, memory=memory, in_blocks=in_blocks)
+        execution = selector.execution(sizes, itemsize)
+        memory = {"memory": execution.memory, "in_blocks": execution.in_blocks}
+        made = Plan(layout, groups, counts, exact=not budget.adaptive, **memory)
         less_extra(counts, self.parts["merger"], made)
         following = self.stages[self._stage + 1 :]
         shared = any(len({span.image for span in group}) > 1 for group in groups)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
-from dataclasses import replace
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -14,12 +13,13 @@ from rich.text import Text
 from scope_core.cli.output import loading, note, out, percent, show_json, table, warn, working
 from scope_core.cli.shell import split_commas
 from scope_core.cli.state import state_of
-from scope_core.errors import ScopeError, ZooError
+from scope_core.errors import ZooError
 
 if TYPE_CHECKING:
     from scope_core.entries import ZooEntry
     from scope_core.layout import Group as TokenGroup
     from scope_core.layout import Plan
+    from scope_core.parts.execution import Execution
     from scope_core.pruner import Pruner
 
 
@@ -75,17 +75,27 @@ def plan(
         _print(facts)
 
 
-def check(pruner: Pruner, made: Plan, free: int | None = None) -> None:
-    """Refuse what selecting would refuse, as far as the spec, sizes, and what is free tell.
+def check(pruner: Pruner, made: Plan) -> None:
+    """Refuse what selecting would refuse, as far as the spec and sizes tell.
 
     Raises:
         ScopeError: why it would be refused.
     """
-    import torch
-
     for stage, plan in zip(pruner.stages, (made, *made.later), strict=False):
         if plan is made or made.exact:  # else sizes are upper bounds
-            stage.parts["selector"].check(_sizes(plan), torch.finfo(stage.dtype or torch.float32).bits // 8, free)
+            _execution(stage, plan).check(_who(plan))
+
+
+def _execution(pruner: Pruner, made: Plan, free: int | None = None) -> Execution:
+    import torch
+
+    itemsize = torch.finfo(pruner.dtype or torch.float32).bits // 8
+    execution: Execution = pruner.parts["selector"].execution(_sizes(made), itemsize, free)
+    return execution
+
+
+def _who(made: Plan) -> str:
+    return f"a group of {max(_sizes(made), default=0)} tokens"
 
 
 def _sizes(made: Plan) -> list[int]:
@@ -99,13 +109,11 @@ def _room(pruner: Pruner, made: Plan) -> dict[str, Any]:
 
     most = max(_sizes(made), default=0)
     fixed = blocks_bytes(most, 0)
-    facts: dict[str, Any] = {"limit": pruner.parts["selector"].limit, "blocks": None, "refused": None}
+    execution = _execution(pruner, made, memory.free_memory())
+    refused = f"{_who(made)}: {execution.reason}" if execution.reason else None
+    facts: dict[str, Any] = {"limit": execution.limit, "blocks": None, "refused": refused}
     if made.in_blocks:
         facts["blocks"] = {"tokens": most, "fixed": fixed, "per_width": blocks_bytes(most, 1) - fixed}
-    try:
-        check(pruner, replace(made, later=()), memory.free_memory())
-    except ScopeError as error:
-        facts["refused"] = str(error)
     return facts
 
 

@@ -1,0 +1,1 @@
+"""What each kind of part must do, and how parts are run together."""
