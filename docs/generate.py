@@ -469,7 +469,8 @@ GROUPS: dict[str, str] = {
     "PluginWarning",
     "Write parts": "ComponentSpec Slot SignalName Part SaliencySource SimilarityMetric CoverageFunction Combiner "
     "Optimizer Selector Budget Partition Constraint Merger PositionPolicy",
-    "Write optimizers and selectors": "Problem Picks Blocks greedy rank scores by_group matrix_bytes check_matrix",
+    "Write optimizers and selectors": "Problem Picks greedy rank take_turns scores by_group Way Execution Scoring "
+    "plan_execution matrix_bytes Kernel Blocks",
     "Write adapters": "ModelAdapter Declaration Offer parse_signal check_fit resolve replace_attribute Tower "
     "LoadedModel free_memory",
     "Measure": "Task Example Question Box Outcome Encoding Asked Memo",
@@ -516,6 +517,8 @@ def member(name: str, item: Any) -> str:
     if inspect.isroutine(item):
         return f"{text}{signature(name, item)}{prose(item)}\n\n"
     about = {
+        "Way": '`Literal["dense", "kernel", "blocks"]`: how exact greedy is run; the picks are the same. By the loop '
+        "over the whole matrix, by the coverage function's `Kernel`, or without the matrix, from blocks of it.",
         "Group": "`tuple[Span, ...]`: tokens that are selected together, in order.",
         "SignalName": "Type of a spec's option that names a signal; what is no name of one is refused with the spec.",
         "CONTRACT": "Version (major, minor) of what plugins are promised and owe. A plugin's module may say which "

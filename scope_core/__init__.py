@@ -21,7 +21,7 @@ from scope_core.registry.lookup import provide_default
 
 if TYPE_CHECKING:
     from scope_core.blocks import Blocks
-    from scope_core.engine import Problem, greedy, rank, scores
+    from scope_core.engine import Problem, greedy, rank, scores, take_turns
     from scope_core.errors import (
         AdapterError,
         AttachError,
@@ -55,7 +55,9 @@ if TYPE_CHECKING:
         Selector,
         SimilarityMetric,
     )
-    from scope_core.memory import free_memory, matrix_bytes
+    from scope_core.memory import free_memory
+    from scope_core.parts.execution import Execution, Scoring, Way, matrix_bytes, plan_execution
+    from scope_core.parts.kernel import Kernel
     from scope_core.parts.zoo import LoadedModel, Tower, load
     from scope_core.pruning.adapter import ModelAdapter
     from scope_core.pruning.attachment import Attachment
@@ -71,7 +73,6 @@ if TYPE_CHECKING:
     from scope_core.registry.observers import PluginWarning
     from scope_core.registry.registry import Registry
     from scope_core.registry.specs import ComponentSpec, Slot
-    from scope_core.room import check_matrix
     from scope_core.structures.declaration import Declaration
     from scope_core.structures.encoding import Asked, Encoding, Memo
     from scope_core.structures.layout import Group, ImageLayout, Layout, Plan, Span, apportion, fill, units
@@ -83,20 +84,24 @@ if TYPE_CHECKING:
 
 _HOMES = {
     "blocks": "Blocks",
-    "engine": "Problem greedy rank scores",
+    "engine": "Problem greedy rank scores take_turns",
     "errors": "AdapterError AttachError BudgetError MissingDependencyError PluginConflictError PluginError "
     "PluginOutputError ScopeError SignalError SpecError TaskError TokensError TooLargeError "
     "UnknownNameError ZooError",
     "groupwise": "by_group",
     "interfaces": "Budget Combiner Constraint CoverageFunction Merger Optimizer Part Partition Picks "
     "PositionPolicy SaliencySource Selector SimilarityMetric",
-    "memory": "free_memory matrix_bytes",
+    "memory": "free_memory",
+    "parts.execution": "Execution Scoring Way matrix_bytes plan_execution",
+    "parts.kernel": "Kernel",
     "parts.zoo": "LoadedModel Tower load",
     "pruning.adapter": "ModelAdapter",
     "pruning.attachment": "Attachment",
     "pruning.compatibility": "check_fit",
     "pruning.patching": "replace_attribute resolve",
     "pruning.pruner": "Pruner select",
+    "pruning.schedule": "Schedule",
+    "pruning.session": "Session",
     "pruning.spec": "PrunerSpec",
     "registry.discovery": "default_registry discover",
     "registry.entries": "Check Command Entry Finding Recipe ZooEntry",
@@ -104,7 +109,6 @@ _HOMES = {
     "registry.observers": "PluginWarning",
     "registry.registry": "Registry",
     "registry.specs": "ComponentSpec Slot",
-    "room": "check_matrix",
     "structures.declaration": "Declaration",
     "structures.encoding": "Asked Encoding Memo",
     "structures.layout": "Group ImageLayout Layout Plan Span apportion fill units",
@@ -113,8 +117,6 @@ _HOMES = {
     "structures.signals": "Offer SignalName Signals parse_signal",
     "structures.tokens": "VisualTokens",
     "tasks": "Box Example Outcome Question Task",
-    "pruning.schedule": "Schedule",
-    "pruning.session": "Session",
 }
 _HOME_OF = {name: home for home, names in _HOMES.items() for name in names.split()}
 
@@ -139,10 +141,12 @@ __all__ = [
     "Encoding",
     "Entry",
     "Example",
+    "Execution",
     "Finding",
     "Group",
     "ImageLayout",
     "ImageReceipt",
+    "Kernel",
     "Layout",
     "LoadedModel",
     "Memo",
@@ -171,6 +175,7 @@ __all__ = [
     "SaliencySource",
     "Schedule",
     "ScopeError",
+    "Scoring",
     "Selection",
     "Selector",
     "Session",
@@ -188,13 +193,13 @@ __all__ = [
     "Tower",
     "UnknownNameError",
     "VisualTokens",
+    "Way",
     "ZooEntry",
     "ZooError",
     "__version__",
     "apportion",
     "by_group",
     "check_fit",
-    "check_matrix",
     "default_registry",
     "discover",
     "fill",
@@ -204,11 +209,13 @@ __all__ = [
     "load",
     "matrix_bytes",
     "parse_signal",
+    "plan_execution",
     "rank",
     "replace_attribute",
     "resolve",
     "scores",
     "select",
+    "take_turns",
     "units",
 ]
 

@@ -1,23 +1,15 @@
-"""Selection without the N x N matrix: similarities that are dot products are computed a block at a time, when read."""
+"""Similarities that are dot products, computed a block at a time when they are read."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from dataclasses import dataclass
 from math import frexp
-from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor
 
-from scope_core.checks import blamed, expect
-from scope_core.errors import PluginOutputError, SpecError, TooLargeError
-from scope_core.interfaces import Combiner, CoverageFunction, Picks, SimilarityMetric, outdated
-from scope_core.memory import conditions, said, shortage
-from scope_core.structures.tokens import VisualTokens
-
-if TYPE_CHECKING:
-    from scope_core.engine import Problem
+from scope_core.errors import PluginOutputError
 
 GRID = 26
 """Binary places of a vector's entries: products have 52, and partial sums of less than 2 are exact in float64."""
@@ -75,20 +67,6 @@ class Blocks:
         unit, coarse = 4.0**power, EXACT * 2.0 ** (1 + len(exact).bit_length() - 52)
         own = torch.einsum("nc,nc->n", exact, exact).add_(coarse).sub_(coarse).mul_(unit)
         return cls(exact, torch.where((own - 1).abs() < 2.0**-20, 1.0, own), coarse, unit)
-
-    @staticmethod
-    def why_not(metric: SimilarityMetric[Any], coverage: CoverageFunction[Any], combiner: Combiner[Any]) -> str:
-        """Why parts cannot be selected by in blocks, in words; empty where they can."""
-        if type(metric).vectors is SimilarityMetric.vectors or outdated(metric, "vectors", "pairwise"):
-            return f"similarity {metric} is not known as a dot product of vectors"
-        reads = type(coverage).picks_in_blocks is CoverageFunction.picks_in_blocks
-        if reads or outdated(coverage, "picks_in_blocks", "start", "gain", "add"):
-            return f"coverage {coverage} reads the whole matrix"
-        if conditions(combiner):
-            return f"combiner {combiner} changes the matrix"
-        if type(combiner).affine is Combiner.affine or outdated(combiner, "affine", "combine"):
-            return f"the score of combiner {combiner} is not of the form gain * scale + offset"
-        return ""
 
     @property
     def spans(self) -> list[slice]:
@@ -165,64 +143,3 @@ def blocks_bytes(count: int, width: int, device: torch.device | str = "cpu", ite
     """
     times = 1 if torch.device(device).type == "cpu" else 8
     return (8 + itemsize) * count * width + 8 * TILES * min(TALL * times, count) * min(WIDE * times, count)
-
-
-def picks(problem: Problem, form: tuple[Tensor, Tensor], keep: Sequence[int]) -> Picks:
-    """Greedy's picks, one group after the other.
-
-    Args:
-        problem: What is optimized; its parts can be selected by in blocks.
-        form: (B, N) float64 scale and offset of the score.
-        keep: How many to pick of each group.
-
-    Raises:
-        TooLargeError: there is no room for the vectors.
-    """
-    made = []
-    for group, count in enumerate(keep):
-        tokens = problem.tokens.only(group, problem.tokens.shape[1])
-        similarities = _blocks(problem, tokens)
-        scale, offset = (column[group : group + 1] for column in form)
-        with blamed(problem.coverage, "picks_in_blocks", tokens):
-            made.append(problem.coverage.picks_in_blocks(similarities, tokens, scale, offset, count))
-        del similarities  # before the next group's are made
-    return side_by_side(made)
-
-
-def _blocks(problem: Problem, tokens: VisualTokens) -> Blocks:
-    metric, coverage = problem.metric, problem.coverage
-    with blamed(metric, "vectors", tokens):
-        vectors = metric.vectors(tokens)
-    if vectors is None:
-        raise SpecError(f"similarity {metric} gave no vectors for {tokens.name_of(0)}, so it cannot be read in blocks")
-    width = vectors.shape[-1] if isinstance(vectors, Tensor) and vectors.dim() else 0
-    expect(vectors, (*tokens.shape[:2], width), f"similarity {metric}: vectors()", tokens)
-    need = blocks_bytes(tokens.shape[1], width, tokens.device, vectors.element_size())
-    if reason := shortage(need, problem.memory, tokens.device):
-        advice = "free some memory" if problem.memory is None else "raise `memory` (GiB)"
-        raise TooLargeError(
-            f"{tokens.name_of(0)}: even without the matrix of {metric}, {tokens.shape[1]} vectors of {width} numbers "
-            f"and blocks of their products take {said(need)}, and {reason}; cut the tokens into smaller groups "
-            f"(`partition: {{name: chunks, count: N}}`), or {advice}"
-        )
-    try:
-        made = Blocks.of(vectors[0], tokens.valid[0])
-    except PluginOutputError as error:
-        raise PluginOutputError(f"similarity {metric}: vectors() of {tokens.name_of(0)}: {error}") from None
-    if coverage.nonnegative_similarity:
-        problem.check_nonnegative(min((block.amin() for _, _, block in made.triangle()), key=float))
-    return made
-
-
-def side_by_side(made: Sequence[Picks]) -> Picks:
-    """The picks of several groups as one table."""
-    most = max((one.picks.shape[1] for one in made), default=0)
-
-    def stacked(columns: list[Tensor], fill: float) -> Tensor:
-        return torch.cat([torch.nn.functional.pad(one, (0, most - one.shape[1]), value=fill) for one in columns])
-
-    return Picks(
-        stacked([one.picks for one in made], -1),
-        stacked([one.gains for one in made], torch.nan),
-        stacked([one.scores for one in made], torch.nan),
-    )

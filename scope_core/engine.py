@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any
@@ -10,14 +10,21 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from scope_core import blocks, room
+from scope_core.blockwise import picks_in_blocks
 from scope_core.checks import blamed, expect
 from scope_core.errors import BudgetError, PluginOutputError, SpecError
-from scope_core.interfaces import Combiner, CoverageFunction, Picks, SaliencySource, SimilarityMetric, outdated
-from scope_core.memory import own
+from scope_core.interfaces import Combiner, CoverageFunction, Picks, SaliencySource, SimilarityMetric
+from scope_core.memory import free_for, is_writable
+from scope_core.parts.execution import (
+    WAYS,
+    Execution,
+    Scoring,
+    Way,
+    matrix_bytes,
+    plan_execution,
+    reads_similarity,
+)
 from scope_core.structures.tokens import VisualTokens, all_finite
-
-_STEPS = ("start", "gain", "add")
 
 
 @dataclass(frozen=True, eq=False)
@@ -63,9 +70,31 @@ class Problem:
         return prepared
 
     @property
+    def scoring(self) -> Scoring:
+        """The parts that make scores of similarities."""
+        return Scoring(self.metric, self.coverage, self.combiner)
+
+    @property
     def uses_similarity(self) -> bool:
         """Whether any part reads the N x N matrix."""
-        return self.coverage.uses_similarity and self.combiner.uses_coverage
+        return reads_similarity(self.scoring)
+
+    def execution(self, ways: Sequence[Way] = WAYS) -> Execution:
+        """How picks are made of all groups together, with the memory that there is now."""
+        (batch, count, _), features, parts = self.tokens.shape, self.tokens.features, self.scoring
+        itemsize, allowed, free = features.element_size(), self.memory, None
+        if "similarity" in self.__dict__:  # it has taken its memory already
+            allowed = None
+        elif self.uses_similarity:
+            need = batch * matrix_bytes(*parts[:2], count, itemsize, self.combiner)
+            free = free_for(need, allowed, features.device)
+        return plan_execution(parts, (count,) * batch, itemsize, ways, allowed, free, features.device)
+
+    @property
+    def who(self) -> str:
+        """The groups, for messages."""
+        batch = self.tokens.shape[0]
+        return self.tokens.name_of(0) if batch == 1 else f"{batch} groups"
 
     def one(self, group: int) -> Problem:
         """The same problem of one group alone, without the padding behind its last candidate."""
@@ -81,14 +110,15 @@ class Problem:
         """(B, N, N), rows and columns of padding zero; None where no part reads it."""
         if not self.uses_similarity:
             return None
-        room.check_room(self)
+        self.execution(("dense",)).check(self.who)
         with blamed(self.metric, "pairwise", self.tokens):
             matrix = self.metric.pairwise(self.tokens)
         matrix, saliency = self._real_pairs(matrix, f"similarity {self.metric}: pairwise()"), self.saliency
-        with blamed(self.combiner, "condition"):
-            conditioned = self.combiner.condition(matrix, saliency)
-        if conditioned is not matrix:
-            matrix = self._real_pairs(conditioned, f"combiner {self.combiner}: condition()")
+        if self.combiner.condition is not None:
+            with blamed(self.combiner, "condition"):
+                conditioned = self.combiner.condition(matrix, saliency)
+            if conditioned is not matrix:
+                matrix = self._real_pairs(conditioned, f"combiner {self.combiner}: condition()")
         if self.coverage.nonnegative_similarity and matrix.numel():
             self.check_nonnegative(matrix.amin())
         return matrix
@@ -110,7 +140,7 @@ class Problem:
         tokens = self.tokens
         expect(matrix, (*tokens.shape[:2], tokens.shape[1]), what, tokens)
         if not bool(tokens.valid.all()):
-            matrix = matrix if own(matrix, tokens) else matrix.clone()
+            matrix = matrix if is_writable(matrix, tokens) else matrix.clone()
             matrix.masked_fill_(~tokens.valid[:, :, None], 0).masked_fill_(~tokens.valid[:, None, :], 0)
         if not all_finite(matrix):
             group, row, col = (int(i) for i in (~torch.isfinite(matrix)).nonzero()[0])
@@ -140,46 +170,38 @@ class Problem:
             after: object = self.coverage.add(state, pick)
         return after
 
-    def picks(self, keep: Sequence[int]) -> Picks | None:
-        """Greedy's picks from the coverage function's faster way, if it has one and the combiner is of its form.
-
-        In blocks where there is no room for the matrix and the parts can do without it.
-        """
-        if (form := self._form()) is None or outdated(self.coverage, "picks", *_STEPS):
-            return None
-        if "similarity" not in self.__dict__ and room.no_room(self) and not self.why_no_blocks():
-            return self._checked(blocks.picks(self, form, keep), keep)
-        similarity = self.similarity
-        with blamed(self.coverage, "picks"):
-            made = self.coverage.picks(similarity, self.tokens, *form, keep)  # type: ignore[arg-type]
-        if made is None:
-            return None
-        check_table(made, f"coverage {self.coverage}: picks()", keep)
-        return self._checked(made, keep)
-
-    def _checked(self, made: Picks, keep: Sequence[int]) -> Picks:
-        check_picks(made, self, keep)
-        return made
-
-    def picks_in_blocks(self, keep: Sequence[int]) -> Picks:
-        """Greedy's picks without the matrix.
+    def picks(self, keep: Sequence[int], ways: Sequence[Way] = WAYS) -> Picks | None:
+        """Exact greedy's picks by the kernel or in blocks, as `plan_execution` says; None if the loop is to make them.
 
         Raises:
-            SpecError: there is no such way; `why_no_blocks` says why.
-            TooLargeError: there is no room for vectors either.
+            SpecError: the loop is none of ``ways``, and the others cannot serve.
+            TooLargeError: there is no room for what has to be made.
         """
-        form = self._form()
-        if form is None or self.why_no_blocks():
-            raise SpecError(f"there is no way without the matrix: {self.why_no_blocks() or 'a score is no number'}")
-        return self._checked(blocks.picks(self, form, keep), keep)
+        execution, kernel, made = self.execution(ways), self.coverage.kernel, None
+        execution.check(self.who)
+        if execution.way == "dense" or kernel is None:
+            return None
+        if (form := self._form()) is not None:
+            if execution.way == "blocks" and kernel.picks_in_blocks is not None:
+                made = picks_in_blocks(self, kernel.picks_in_blocks, form, keep)
+            else:
+                similarity = self.similarity
+                with blamed(self.coverage, "picks"):
+                    made = kernel.picks(self.coverage, similarity, self.tokens, *form, keep)  # type: ignore[arg-type]
+                if made is not None:
+                    check_table(made, f"coverage {self.coverage}: picks()", keep)
+        if made is not None:
+            check_picks(made, self, keep)
+        elif "dense" not in ways:
+            raise SpecError(
+                f"{self.who}: {' or '.join(ways)} was asked for, and does not take these numbers: "
+                f"path 'loop' says whether a score is undefined; or use path 'auto'"
+            )
+        return made
 
     def _form(self) -> tuple[Tensor, Tensor] | None:
         """(B, N) float64 scale and offset of the score; None where it is not of that form."""
-        if not self.combiner.uses_coverage or self.tokens.features.element_size() < 4:
-            return None
-        if outdated(self.combiner, "affine", "combine"):
-            return None
-        form = self.combiner.affine(self.saliency)
+        form = None if self.combiner.affine is None else self.combiner.affine(self.saliency)
         if form is None:
             return None
         scale, offset = (column.double().expand(self.tokens.shape[:2]) for column in form)
@@ -189,32 +211,6 @@ class Problem:
             if not (all_finite(scale) and all_finite(offset)):
                 return None  # the loop says which score is no number
         return scale, offset
-
-    def why_no_picks(self) -> str:
-        """Why `picks` has no answer, in words; empty where it has one."""
-        if why := self._why_no_form():
-            return why
-        if outdated(self.coverage, "picks", *_STEPS):
-            return f"coverage {self.coverage} changes the steps of greedy of the class it inherits picks() from"
-        reason = self.coverage.why_no_picks(self.similarity)  # type: ignore[arg-type]  # None if not used
-        return reason and f"coverage {self.coverage}: {reason}"
-
-    def why_no_blocks(self) -> str:
-        """Why nothing can be picked without the matrix, in words; empty where it can."""
-        if not self.uses_similarity:
-            return "no part reads one"
-        return blocks.Blocks.why_not(self.metric, self.coverage, self.combiner) or self._why_no_form()
-
-    def _why_no_form(self) -> str:
-        if not self.combiner.uses_coverage:
-            return f"combiner {self.combiner} reads no coverage"
-        if self.tokens.features.element_size() < 4:
-            return f"sums in {self.tokens.features.dtype} are rounded at each step, as published; use dtype: float32"
-        if outdated(self.combiner, "affine", "combine"):
-            return f"combiner {self.combiner} changes combine() of the class it inherits affine() from"
-        if self.combiner.affine(self.saliency) is None:
-            return f"the score of combiner {self.combiner} is not of the form gain * scale + offset"
-        return ""
 
     def score(self, gain: Tensor) -> Tensor:
         """(B, N) scores, checked."""
@@ -246,7 +242,13 @@ def scores(source: SaliencySource[Any], tokens: VisualTokens) -> Tensor:
     return saliency
 
 
-def greedy(problem: Problem, keep: Sequence[int], *, at_once: bool = True) -> Picks:
+def greedy(
+    problem: Problem,
+    keep: Sequence[int],
+    every: int = 1,
+    among: Callable[[Tensor], Tensor] | None = None,
+    ways: Sequence[Way] = WAYS,
+) -> Picks:
     """Exact greedy: pick the highest score, add it, repeat. Ties break to the lowest index.
 
     Groups of unequal counts run together; required tokens are picked before the others. For a monotone
@@ -256,38 +258,77 @@ def greedy(problem: Problem, keep: Sequence[int], *, at_once: bool = True) -> Pi
     Args:
         problem: Tokens and parts.
         keep: How many to pick of each group.
-        at_once: Whether a coverage function that has a faster way to the same picks (``CoverageFunction.picks``) may
-            take it.
+        every: Picks before gains and scores are computed again; more than 1 is an approximation.
+        among: Makes of the (B, N) tokens that may be picked next those that are looked at; all if left out.
+        ways: How exact picks may be made, with ``every`` and ``among`` left out; the same picks in different time.
 
     Returns:
         (B, max(keep)) picks with their gains and scores.
+
+    Raises:
+        SpecError: none of ``ways`` is there.
+        TooLargeError: there is no room for what has to be made.
     """
-    tokens = problem.tokens
-    made = problem.picks(keep) if at_once else None
-    if made is not None:
-        return made
-    batch, count, _ = tokens.shape
-    if not problem.combiner.uses_coverage:  # scores never change, so greedy is a ranking
-        gain = tokens.features.new_ones((batch, count))
-        return rank(problem.score(gain), gain, problem, keep)
-    counts = torch.tensor(keep, device=tokens.device)
-    available = problem.candidates.clone()
-    rows = torch.arange(batch, device=tokens.device)
-    picks, gains, scores = [], [], []
-    state = problem.start()
-    for step in range(max(keep, default=0)):
-        gain = problem.gain(state)
-        score = problem.score(gain).masked_fill(~allowed(available, tokens.required), -torch.inf)
-        pick = score.argmax(1)
-        live = step < counts
-        picks.append(pick.masked_fill(~live, -1))
-        gains.append(gain[rows, pick].masked_fill(~live, torch.nan))
-        scores.append(score[rows, pick].masked_fill(~live, torch.nan))
-        available[rows, pick] = False
-        state = problem.add(state, pick)
-    made = Picks(_stack(picks, tokens, torch.int64), _stack(gains, tokens), _stack(scores, tokens))
+    moving = problem.combiner.uses_coverage
+    gain = problem.tokens.features.new_ones(problem.tokens.shape[:2])
+    if every == 1 and among is None:
+        made = problem.picks(keep, ways)
+        if made is not None:
+            return made
+        if not moving:  # scores never change, so greedy is a ranking
+            return rank(problem.score(gain), gain, problem, keep)
+    state = problem.start() if moving else None
+
+    def scored() -> tuple[Tensor, Tensor]:
+        gains = problem.gain(state) if moving else gain
+        return (gains if every == 1 else gains.clone()), problem.score(gains)  # a state may be changed in place
+
+    def add(pick: Tensor) -> None:
+        nonlocal state
+        state = problem.add(state, pick) if moving else None
+
+    made = take_turns(problem.tokens, keep, scored, add, every, among)
     check_picks(made, problem, keep)
     return made
+
+
+def take_turns(
+    tokens: VisualTokens,
+    keep: Sequence[int],
+    scored: Callable[[], tuple[Tensor, Tensor]],
+    add: Callable[[Tensor], object],
+    every: int = 1,
+    among: Callable[[Tensor], Tensor] | None = None,
+) -> Picks:
+    """Rounds of argmax: ties break to the lowest index, and required tokens come before the others.
+
+    Args:
+        tokens: The candidates.
+        keep: How many to pick of each group.
+        scored: Gives (B, N) gains and scores after the picks so far.
+        add: Gets (B,) each pick; of groups that are full an arbitrary index.
+        every: Picks before ``scored`` is asked again.
+        among: As for `greedy`.
+    """
+    counts = torch.tensor(keep, device=tokens.device)
+    left = tokens.valid.clone()
+    rows = torch.arange(len(counts), device=tokens.device)
+    columns: list[tuple[Tensor, Tensor, Tensor]] = []
+    for step in range(max(keep, default=0)):
+        if step % every == 0:
+            gain, score = scored()
+        candidates = allowed(left, tokens.required)
+        some = score.masked_fill(~(candidates if among is None else among(candidates)), -torch.inf)
+        pick = some.argmax(1)
+        over = step >= counts
+        made = gain[rows, pick].masked_fill(over, torch.nan), some[rows, pick].masked_fill(over, torch.nan)
+        columns.append((pick.masked_fill(over, -1), *made))
+        left[rows, pick] = False
+        add(pick)
+    if not columns:
+        empty = tokens.features.new_zeros((tokens.shape[0], 0))
+        return Picks(empty.to(torch.int64), empty, empty)
+    return Picks(*(torch.stack(column, 1) for column in zip(*columns, strict=True)))
 
 
 def rank(score: Tensor, gain: Tensor, problem: Problem, keep: Sequence[int]) -> Picks:
@@ -364,9 +405,3 @@ def check_picks(made: Picks, problem: Problem, keep: Sequence[int]) -> None:
             f"{problem.coverage} gave gain {float(made.gains[group, step])} and combiner {problem.combiner} made that "
             f"of it; check the saliency's sign and range"
         )
-
-
-def _stack(column: list[Tensor], tokens: VisualTokens, dtype: torch.dtype | None = None) -> Tensor:
-    if column:
-        return torch.stack(column, 1)
-    return tokens.features.new_zeros((tokens.shape[0], 0), dtype=dtype or tokens.features.dtype)

@@ -7,11 +7,10 @@ from typing import Any
 
 import torch
 
-from scope_core.blocks import side_by_side
+from scope_core.blockwise import side_by_side
 from scope_core.engine import Problem, check_table
 from scope_core.interfaces import Optimizer, Picks
-from scope_core.memory import ALWAYS, free_memory
-from scope_core.room import no_room
+from scope_core.memory import UNCHECKED_BYTES, free_memory
 
 TOGETHER = 2**22
 """Bytes of similarity up to which groups are selected together on the CPU."""
@@ -26,9 +25,10 @@ def by_group(problem: Problem, optimizer: Optimizer[Any], keep: Sequence[int]) -
     """
     tokens = problem.tokens
     batch, count, _ = tokens.shape
+    if batch == 1 or not problem.uses_similarity:
+        return _optimized(problem, optimizer, keep)
     size = batch * count**2 * tokens.features.element_size()
-    fits = size <= _together(size, tokens.device) and not no_room(problem)
-    if batch == 1 or not problem.uses_similarity or fits:
+    if size <= _together(size, tokens.device) and problem.execution(("dense",)).way != "refuse":
         return _optimized(problem, optimizer, keep)
     return side_by_side([_optimized(problem.one(group), optimizer, [wanted]) for group, wanted in enumerate(keep)])
 
@@ -40,7 +40,7 @@ def _together(size: int, device: torch.device) -> int:
     """
     if device.type == "cpu":
         return TOGETHER
-    return ALWAYS if size <= ALWAYS else max(ALWAYS, (free_memory(device) or 0) // 4)
+    return UNCHECKED_BYTES if size <= UNCHECKED_BYTES else max(UNCHECKED_BYTES, (free_memory(device) or 0) // 4)
 
 
 def _optimized(problem: Problem, optimizer: Optimizer[Any], keep: Sequence[int]) -> Picks:

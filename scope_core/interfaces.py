@@ -8,19 +8,19 @@ This module does not import torch, so that parts can be listed without it.
 
 from __future__ import annotations
 
-import functools
 from abc import ABC, abstractmethod
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, ClassVar, Generic, Literal, TypeVar
+from typing import TYPE_CHECKING, Any, ClassVar, Generic, TypeVar
 
 from scope_core.registry.specs import ComponentSpec
 
 if TYPE_CHECKING:
     from torch import Tensor
 
-    from scope_core.blocks import Blocks
     from scope_core.engine import Problem
+    from scope_core.parts.execution import Execution, Way
+    from scope_core.parts.kernel import Kernel
     from scope_core.structures.layout import Group, Layout
     from scope_core.structures.selection import Selection
     from scope_core.structures.tokens import VisualTokens
@@ -33,25 +33,6 @@ def held(slots: Mapping[str, Any]) -> tuple[Part[Any], ...]:
     return tuple(part for value in slots.values() for part in (value if isinstance(value, tuple) else (value,)))
 
 
-def outdated(part: Part[Any], fast: str, *slow: str) -> bool:
-    """Whether a subclass changed one of the ``slow`` methods and not the ``fast`` one that stands in for them."""
-    return _outdated(type(part), fast, slow)
-
-
-@functools.lru_cache(maxsize=256)
-def _outdated(kind: type[Part[Any]], fast: str, slow: tuple[str, ...]) -> bool:
-    lines = kind.__mro__
-    for name in slow:
-        made = [
-            number
-            for number, cls in enumerate(lines)
-            if name in vars(cls) and not getattr(vars(cls)[name], "__isabstractmethod__", False)
-        ]
-        if len(made) > 1 and not any(fast in vars(cls) for cls in lines[: made[0] + 1]):
-            return True
-    return False
-
-
 class Part(ABC, Generic[S]):
     """A live part: its spec, and the signals it reads.
 
@@ -60,10 +41,20 @@ class Part(ABC, Generic[S]):
         parts: The live parts in the spec's slots, by field name.
         kind: Kind of part; stamped when it is built.
         origin: ``"distribution version"`` it came from, likewise; used in messages.
+        shortcuts: Optional members, None where there are none, each with the methods that it answers for. A subclass
+            that changes one of those and gives no shortcut of its own has none.
     """
 
     kind: str = ""
     origin: str = ""
+    shortcuts: ClassVar[Mapping[str, tuple[str, ...]]] = {}
+
+    def __init_subclass__(cls, **options: Any) -> None:
+        super().__init_subclass__(**options)
+        for shortcut, methods in cls.shortcuts.items():
+            nearest = next(one for one in cls.__mro__ if not vars(one).keys().isdisjoint((shortcut, *methods)))
+            if shortcut not in vars(nearest):
+                setattr(cls, shortcut, None)
 
     def __init__(self, spec: S, parts: Mapping[str, Any] | None = None) -> None:
         self.spec = spec
@@ -124,11 +115,15 @@ class SimilarityMetric(Part[S]):
         symmetric: Whether ``S[i, j] == S[j, i]``.
         bounds: Lowest and highest possible value; None where unbounded.
         matrices: How many N x N matrices `pairwise` holds at once, its result included.
+        vectors: Optional method ``vectors(tokens)``: (B, N, C) floating-point vectors whose dot products `pairwise`
+            gives, up to rounding. With them, more tokens can be selected from than their matrix has room for.
     """
 
     symmetric: ClassVar[bool] = True
     bounds: ClassVar[tuple[float | None, float | None]] = (None, None)
     matrices: ClassVar[float] = 2
+    vectors: Callable[[VisualTokens], Tensor | None] | None = None
+    shortcuts: ClassVar[Mapping[str, tuple[str, ...]]] = {"vectors": ("pairwise",)}
 
     @abstractmethod
     def pairwise(self, tokens: VisualTokens) -> Tensor:
@@ -136,14 +131,6 @@ class SimilarityMetric(Part[S]):
 
         A tensor of its own, which the caller may change: padding is set to 0 in place.
         """
-
-    def vectors(self, tokens: VisualTokens) -> Tensor | None:
-        """(B, N, C) floating-point vectors whose dot products `pairwise` gives, up to rounding; None if there are none.
-
-        With them, more tokens can be selected from than their matrix has room for: see
-        ``CoverageFunction.picks_in_blocks``. Padding may hold anything.
-        """
-        return None
 
 
 class CoverageFunction(Part[S]):
@@ -158,6 +145,7 @@ class CoverageFunction(Part[S]):
         submodular: Whether gains never grow as the set grows.
         nonnegative_similarity: Whether similarities below 0 are outside its definition.
         matrices: How many N x N matrices of the similarity's dtype its states take beside the similarity, at most.
+        kernel: Optional: the same picks in less time, or without the matrix.
     """
 
     uses_similarity: ClassVar[bool] = True
@@ -165,44 +153,8 @@ class CoverageFunction(Part[S]):
     submodular: ClassVar[bool] = False
     nonnegative_similarity: ClassVar[bool] = False
     matrices: ClassVar[float] = 2
-
-    def picks(
-        self, similarity: Tensor, tokens: VisualTokens, scale: Tensor, offset: Tensor, keep: Sequence[int]
-    ) -> Picks | None:
-        """All of exact greedy at once, where a function can do better than one gain at a time; None where it cannot.
-
-        Must be what the loop over `start`, `gain` and `add` gives, ties included.
-
-        Args:
-            similarity: As for `start`.
-            tokens: The candidates; those required are picked first.
-            scale: (B, N) float64 of the score ``gain * scale + offset``.
-            offset: (B, N) float64.
-            keep: How many to pick of each group.
-        """
-        return None
-
-    def why_no_picks(self, similarity: Tensor) -> str:
-        """Why `picks` has no answer for such a matrix, for messages; empty where it has one.
-
-        Args:
-            similarity: As for `start`.
-        """
-        return "" if type(self).picks is not CoverageFunction.picks else "it has one way only"
-
-    def picks_in_blocks(self, blocks: Blocks, tokens: VisualTokens, scale: Tensor, offset: Tensor, keep: int) -> Picks:
-        """All of exact greedy for one group whose matrix is never made. Not to be called where it is not overridden.
-
-        Must be what the loop over `start`, `gain` and `add` gives from the same similarities, ties included.
-
-        Args:
-            blocks: The similarities, computed when they are read.
-            tokens: (1, N) candidates; those required are picked first.
-            scale: (1, N) float64 of the score ``gain * scale + offset``, finite.
-            offset: (1, N) float64, finite.
-            keep: How many to pick.
-        """
-        raise NotImplementedError
+    kernel: ClassVar[Kernel | None] = None
+    shortcuts: ClassVar[Mapping[str, tuple[str, ...]]] = {"kernel": ("start", "gain", "add")}
 
     @abstractmethod
     def start(self, similarity: Tensor, tokens: VisualTokens) -> Any:
@@ -229,29 +181,23 @@ class Combiner(Part[S]):
         uses_saliency: False lets the saliency source be skipped; ``combine`` then gets ones.
         uses_coverage: False lets the similarity matrix be skipped.
         matrices: How many N x N matrices `condition` holds at once beside the similarity, its result included.
+        condition: Optional method ``condition(similarity, saliency)``: the (B, N, N) similarity that the coverage
+            function sees in place of the metric's, e.g. the kernel of a DPP. ``saliency`` is after `prepare`.
+        affine: Optional method ``affine(saliency)``: ``(scale, offset)``, (B, N) each, such that `combine` is
+            ``gain * scale + offset`` for every gain; None for saliency that makes no such score. ``saliency`` is after
+            `prepare`. A coverage function's `Kernel` can serve combiners that have it.
     """
 
     uses_saliency: ClassVar[bool] = True
     uses_coverage: ClassVar[bool] = True
     matrices: ClassVar[float] = 2
+    condition: Callable[[Tensor, Tensor], Tensor] | None = None
+    affine: Callable[[Tensor], tuple[Tensor, Tensor] | None] | None = None
+    shortcuts: ClassVar[Mapping[str, tuple[str, ...]]] = {"affine": ("combine",)}
 
     def prepare(self, saliency: Tensor, tokens: VisualTokens) -> Tensor:
         """(B, N) saliency as `combine` wants it, computed once per call instead of once per pick."""
         return saliency
-
-    def condition(self, similarity: Tensor, saliency: Tensor) -> Tensor:
-        """(B, N, N) similarity before the coverage function sees it: the same, or a new one. Makes kernels of DPPs."""
-        return similarity
-
-    def affine(self, saliency: Tensor) -> tuple[Tensor, Tensor] | None:
-        """``(scale, offset)``, (B, N) each, if `combine` is ``gain * scale + offset`` for every gain; else None.
-
-        Combiners of this form can be served by ``CoverageFunction.picks``.
-
-        Args:
-            saliency: (B, N), after `prepare`.
-        """
-        return None
 
     @abstractmethod
     def combine(self, gain: Tensor, saliency: Tensor) -> Tensor:
@@ -279,12 +225,11 @@ class Optimizer(Part[S]):
 
     Attributes:
         exact: Whether its picks are those of exact greedy, ties to the lowest index.
-        in_blocks: Whether it does without the matrix: ``"short"`` where there is no room for it, as all do that ask for
-            ``Problem.picks`` first; ``"always"`` if it asks for `Problem.picks_in_blocks`.
+        ways: How its picks can be made: what it gives `greedy`. The matrix alone, if it does not say.
     """
 
     exact: ClassVar[bool] = False
-    in_blocks: ClassVar[Literal["never", "short", "always"]] = "never"
+    ways: ClassVar[tuple[Way, ...]] = ("dense",)
 
     @abstractmethod
     def optimize(self, problem: Problem, keep: Sequence[int]) -> Picks:
@@ -294,48 +239,23 @@ class Optimizer(Part[S]):
 class Selector(Part[S]):
     """A whole selection step: tokens and counts in, a selection out."""
 
-    def memory(self, sizes: Sequence[int], itemsize: int) -> int:
-        """Bytes that similarities of groups of so many tokens take at once; 0 where none are held. Pure.
+    @abstractmethod
+    def select(self, tokens: VisualTokens, keep: Sequence[int]) -> Selection:
+        """Exactly ``keep[b]`` valid tokens of each group, ``tokens.required`` among them."""
 
-        Args:
-            sizes: Tokens of each group.
-            itemsize: Bytes of a number: 4 for float32.
-        """
-        return max((part.memory(sizes, itemsize) for part in self.inner if isinstance(part, Selector)), default=0)
+    def execution(self, sizes: Sequence[int], itemsize: int, free: int | None = None) -> Execution:
+        """How similarities are handled, as far as sizes alone tell: as the selectors inside do, one after the other.
 
-    @property
-    def in_blocks(self) -> bool:
-        """Whether groups are selected in blocks, at least where there is no room for `memory`. Pure."""
-        inner = [part for part in self.inner if isinstance(part, Selector)]
-        reading = [part for part in inner if part.in_blocks or part.memory([2], 4)]
-        return bool(reading) and all(part.in_blocks for part in reading)
-
-    @property
-    def limit(self) -> int | None:
-        """Bytes that its similarities may take; None for what is free."""
-        limits = [part.limit for part in self.inner if isinstance(part, Selector)]
-        return min((limit for limit in limits if limit is not None), default=None)
-
-    def check(self, sizes: Sequence[int], itemsize: int, free: int | None = None) -> None:
-        """Refuse what `select` would refuse, as far as sizes alone tell. Pure.
-
-        To be changed where parts get fewer tokens than the selector.
+        Pure. To be changed by a selector that makes similarities itself, or gives those inside fewer tokens.
 
         Args:
             sizes: Tokens of each group.
             itemsize: Bytes of a number: 4 for float32.
             free: Bytes that are free; None where it is not known.
-
-        Raises:
-            ScopeError: why it would be refused.
         """
-        for part in self.inner:
-            if isinstance(part, Selector):
-                part.check(sizes, itemsize, free)
+        from scope_core.parts.execution import Execution
 
-    @abstractmethod
-    def select(self, tokens: VisualTokens, keep: Sequence[int]) -> Selection:
-        """Exactly ``keep[b]`` valid tokens of each group, ``tokens.required`` among them."""
+        return Execution.of(part.execution(sizes, itemsize, free) for part in self.inner if isinstance(part, Selector))
 
 
 class Budget(Part[S]):

@@ -6,42 +6,21 @@ Selecting by similarity needs N x N numbers: 1.3 MB for 576 tokens in float32, 3
 from __future__ import annotations
 
 from collections.abc import Mapping
-from math import isqrt
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import torch
 
 if TYPE_CHECKING:
-    from scope_core.interfaces import Combiner, CoverageFunction, SimilarityMetric
     from scope_core.structures.tokens import VisualTokens
 
 GIB = 2**30
-ALWAYS = GIB // 4
+UNCHECKED_BYTES = GIB // 4
 """Bytes that are not asked after: looking up what is free takes longer than selecting 576 tokens."""
 
 
-def matrix_bytes(
-    metric: SimilarityMetric[Any],
-    coverage: CoverageFunction[Any],
-    count: int,
-    itemsize: int,
-    combiner: Combiner[Any] | None = None,
-) -> int:
-    """Bytes that the similarity of one group of ``count`` tokens and what is made of it take at once."""
-    changed = combiner.matrices if combiner is not None and conditions(combiner) else 0
-    return int(max(metric.matrices, 1 + changed, 1 + coverage.matrices) * count**2 * itemsize)
-
-
-def conditions(combiner: Combiner[Any]) -> bool:
-    """Whether the combiner makes another similarity of the metric's."""
-    from scope_core.interfaces import Combiner
-
-    return type(combiner).condition is not Combiner.condition
-
-
-def own(matrix: torch.Tensor, tokens: VisualTokens) -> bool:
-    """Whether a part's result can be written to: whole, not the tokens' or a view of anything, and not recorded."""
+def is_writable(matrix: torch.Tensor, tokens: VisualTokens) -> bool:
+    """True if a part's result may be modified in place: contiguous, no view, no alias of an input, no gradient."""
     if matrix._base is not None or matrix.requires_grad or not matrix.is_contiguous():
         return False
     if matrix.is_inference() and not torch.is_inference_mode_enabled():
@@ -51,29 +30,23 @@ def own(matrix: torch.Tensor, tokens: VisualTokens) -> bool:
     return all(one is None or one.untyped_storage().data_ptr() != place for one in given)
 
 
-def shortage(need: int, allowed: int | None, device: torch.device) -> str:
+def shortfall_message(need: int, allowed: int | None, free: int | None) -> str:
     """Why ``need`` bytes cannot be had, in words; empty where they can.
 
     Args:
         need: Bytes.
-        allowed: Bytes that may be used; None for nine tenths of what is free.
-        device: Where.
+        allowed: Bytes that may be used; None for nine tenths of ``free``.
+        free: Bytes that are free; None where it is not known.
     """
-    return lack(need, allowed, free_memory(device) if allowed is None and need > ALWAYS else None)
-
-
-def lack(need: int, allowed: int | None, free: int | None) -> str:
-    """`shortage` where it is known how many bytes are free; None where it is not."""
     if allowed is not None:
         return f"`memory: {gibibytes(allowed)}` allows {said(allowed)}" if need > allowed else ""
-    short = free is not None and need > max(ALWAYS, 0.9 * free)
+    short = free is not None and need > max(UNCHECKED_BYTES, 0.9 * free)
     return f"{said(free)} are free" if free is not None and short else ""
 
 
-def largest(matrices: int, itemsize: int, allowed: int | None, free: int | None) -> int:
-    """Most tokens of which so many matrices fit; 0 where nobody knows what is free."""
-    room = allowed if allowed is not None else max(ALWAYS, int(0.9 * free)) if free is not None else 0
-    return isqrt(room // (matrices * itemsize))
+def free_for(need: int, allowed: int | None, device: torch.device) -> int | None:
+    """What is free on ``device``, where that has to be known to tell whether ``need`` bytes can be had; else None."""
+    return free_memory(device) if allowed is None and need > UNCHECKED_BYTES else None
 
 
 def free_memory(device: torch.device | str = "cpu") -> int | None:

@@ -46,6 +46,10 @@ def agreement(device: torch.device, sizes: tuple[int, ...] = (1, 24, 576, 1100, 
     """Picks, gains and scores of greedy facility location on the device beside the CPU's, from the same matrix."""
     registry = scope.default_registry()
     coverage = registry.build("coverage", registry.get("coverage", "facility_location").spec())
+    kernel = coverage.kernel
+    reasons = filter(None, [kernel.why_not(coverage, torch.device(where)) for where in ("cpu", device)])
+    if reason := "; ".join(reasons):
+        raise SystemExit(f"no compiled way to compare: {reason}")
     metric = registry.build("similarity", registry.get("similarity", "cosine").spec())
     found = []
     for count in sizes:
@@ -57,11 +61,8 @@ def agreement(device: torch.device, sizes: tuple[int, ...] = (1, 24, 576, 1100, 
                 scale = torch.rand(batch, count, dtype=torch.float64, generator=torch.Generator().manual_seed(1))
                 keep = [max(1, (count - group) // 4) for group in range(batch)]
                 moved = scope.VisualTokens.of(tokens.features.to(device), required=tokens.required.to(device))
-                here = coverage.picks(matrix, tokens, scale, scale * 0, keep)
-                there = coverage.picks(matrix.to(device), moved, scale.to(device), scale.to(device) * 0, keep)
-                if here is None or there is None:
-                    reasons = [coverage.why_no_picks(matrix.to(where)) for where in ("cpu", device)]
-                    raise SystemExit(f"no compiled way to compare: {'; '.join(filter(None, reasons))}")
+                here = kernel.picks(coverage, matrix, tokens, scale, scale * 0, keep)
+                there = kernel.picks(coverage, matrix.to(device), moved, scale.to(device), scale.to(device) * 0, keep)
                 pairs = [(getattr(here, name), getattr(there, name).cpu()) for name in ("picks", "gains", "scores")]
                 same = all(torch.equal(one.nan_to_num(-1), other.nan_to_num(-1)) for one, other in pairs)
                 found.append({"kind": kind, "batch": batch, "tokens": count, "keep": keep, "same": same})

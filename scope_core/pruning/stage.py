@@ -104,8 +104,9 @@ class Stage:
         with blamed(budget, "plan"):
             counts = check_counts(budget.plan(layout, groups), sizes, "plan()", budget)
         selector, itemsize = self.parts["selector"], torch.finfo(self.dtype or torch.float32).bits // 8
-        memory, in_blocks = selector.memory(sizes, itemsize), selector.in_blocks
-        made = Plan(layout, groups, counts, exact=not budget.adaptive, memory=memory, in_blocks=in_blocks)
+        execution = selector.execution(sizes, itemsize)
+        memory = {"memory": execution.memory, "in_blocks": execution.in_blocks}
+        made = Plan(layout, groups, counts, exact=not budget.adaptive, **memory)
         less_extra(counts, self.parts["merger"], made)
         return made
 

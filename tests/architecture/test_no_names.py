@@ -19,6 +19,7 @@ WORDS = {
     "scope": "the name of the command",
     "greedy": "the public function that optimizers call, in __all__",
     "ratio": "an option of table columns",
+    "kernel": "an attribute of coverage functions, and one of the ways to make picks",
 }
 
 

@@ -375,18 +375,27 @@ class ChangesSimilarity(Cover):
         return super().start(similarity.fill_diagonal_(1) if similarity.dim() == 2 else similarity.mul_(0.5), tokens)
 
 
-class OtherPicks(Cover):
-    """`picks` does something else than the loop."""
+class ByScale(scope.Kernel):
+    """Does something else than the loop."""
 
-    def picks(self, similarity: Any, tokens: Any, scale: Any, offset: Any, keep: Any) -> Any:
+    def picks(self, coverage: Any, similarity: Any, tokens: Any, scale: Any, offset: Any, keep: Any) -> Any:
         order = scale.masked_fill(~tokens.valid, -1).sort(1).indices[:, : max(keep)]
         return scope.Picks(order, order * 0.0, order * 0.0)
 
 
-class RanksInBlocks(Cover):
+class OtherPicks(Cover):
+    """Its kernel does something else than the loop."""
+
+    kernel = ByScale()
+
+
+class Once(scope.Kernel):
     """`picks_in_blocks` takes the highest gains of the empty set."""
 
-    def picks_in_blocks(self, blocks: Any, tokens: Any, scale: Any, offset: Any, keep: int) -> Any:
+    def picks(self, *given: Any) -> Any:
+        """Left to the loop."""
+
+    def picks_in_blocks(self, coverage: Any, blocks: Any, tokens: Any, scale: Any, offset: Any, keep: int) -> Any:
         gain = blocks.own.new_zeros(blocks.own.shape)
         for rows, columns, block in blocks.triangle():
             gain[columns] += block.clamp(min=0).sum(0)
@@ -395,6 +404,12 @@ class RanksInBlocks(Cover):
         score = (gain * scale[0] + offset[0]).masked_fill(~tokens.valid[0], -torch.inf)
         order = score.masked_fill(tokens.required[0], torch.inf).sort(descending=True, stable=True).indices[None, :keep]
         return scope.Picks(order, order * 0.0, order * 0.0)
+
+
+class RanksInBlocks(Cover):
+    """Its kernel takes the highest gains of the empty set."""
+
+    kernel = Once()
 
 
 class MixSpec(scope.ComponentSpec):

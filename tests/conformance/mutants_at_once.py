@@ -1,4 +1,4 @@
-"""Coverage functions whose `picks` and `picks_in_blocks` are broken on purpose, and what they should be caught by."""
+"""Coverage functions with kernels that are broken on purpose, and what they should be caught by."""
 
 from __future__ import annotations
 
@@ -13,22 +13,24 @@ from conformance.mutants import Cover, Metric, Mix
 BOTH = ("picks", "picks_in_blocks")
 
 
-class AtOnce(Cover):
+class Rows(scope.Kernel):
     """Both ways; correct."""
 
-    def picks(self, similarity: Any, tokens: Any, scale: Any, offset: Any, keep: Any) -> Any:
+    def picks(self, coverage: Any, similarity: Any, tokens: Any, scale: Any, offset: Any, keep: Any) -> Any:
         """One group after the other."""
         most = max(keep)
         rows = []
         for group, count in enumerate(keep):
-            row = self.row(similarity[group], tokens.only(group, tokens.shape[1]), scale[group], offset[group], count)
+            alone = tokens.only(group, tokens.shape[1])
+            row = self.row(coverage, similarity[group], alone, scale[group], offset[group], count)
             short = most - count
             rows.append([torch.cat([one, one.new_full((short,), fill)]) for one, fill in zip(row, FILL, strict=True)])
         return scope.Picks(*(torch.stack(column) for column in zip(*rows, strict=True)))
 
-    def picks_in_blocks(self, blocks: Any, tokens: Any, scale: Any, offset: Any, keep: int) -> Any:
+    def picks_in_blocks(self, coverage: Any, blocks: Any, tokens: Any, scale: Any, offset: Any, keep: int) -> Any:
         """The same."""
-        return scope.Picks(*(one[None] for one in self.row(self.matrix(blocks), tokens, scale[0], offset[0], keep)))
+        row = self.row(coverage, self.matrix(blocks), tokens, scale[0], offset[0], keep)
+        return scope.Picks(*(one[None] for one in row))
 
     def matrix(self, blocks: Any) -> Any:
         """(N, N)."""
@@ -37,20 +39,20 @@ class AtOnce(Cover):
             made[rows, columns], made[columns, rows] = block, block.T
         return made
 
-    def row(self, matrix: Any, tokens: Any, scale: Any, offset: Any, keep: int) -> Any:
+    def row(self, coverage: Any, matrix: Any, tokens: Any, scale: Any, offset: Any, keep: int) -> Any:
         """(K,) picks, gains and scores."""
         picks, gains, scores = [], [], []
-        left, state = self.open(tokens), self.start(matrix[None], tokens)
+        left, state = self.open(tokens), coverage.start(matrix[None], tokens)
         for _ in range(keep):
             must = left & tokens.required[0]
-            gain = self.gain(state)[0]
+            gain = coverage.gain(state)[0]
             score = (gain * scale + offset).masked_fill(~(must if bool(must.any()) else left), -torch.inf)
             pick = self.best(score)
             picks.append(pick)
             gains.append(gain[pick])
             scores.append(score[pick])
             left[pick] = False
-            state = self.add(state, pick[None])
+            state = coverage.add(state, pick[None])
         return torch.stack(picks), *self.said(torch.stack(gains), torch.stack(scores))
 
     def open(self, tokens: Any) -> Any:
@@ -66,6 +68,12 @@ class AtOnce(Cover):
         return gains, scores
 
 
+class AtOnce(Cover):
+    """With a kernel; correct."""
+
+    kernel = Rows()
+
+
 class OtherGains(AtOnce):
     """Another function, also correct: what it inherits stands in for gains that are no longer its own."""
 
@@ -77,58 +85,58 @@ class OtherGains(AtOnce):
 FILL = (-1, torch.nan, torch.nan)
 
 
-class HighestOfTies(AtOnce):
+class HighestOfTies(Rows):
     """Ties go to the highest index."""
 
     def best(self, score: Any) -> Any:
         return len(score) - 1 - score.flip(0).argmax()
 
 
-class TakesPadding(AtOnce):
+class TakesPadding(Rows):
     """Does not look at ``tokens.valid``."""
 
     def open(self, tokens: Any) -> Any:
         return torch.ones_like(tokens.valid[0])
 
 
-class ForgetsRequired(AtOnce):
+class ForgetsRequired(Rows):
     """Picks by score alone."""
 
-    def row(self, matrix: Any, tokens: Any, scale: Any, offset: Any, keep: int) -> Any:
+    def row(self, coverage: Any, matrix: Any, tokens: Any, scale: Any, offset: Any, keep: int) -> Any:
         free = replace(tokens, required=torch.zeros_like(tokens.required))
-        return super().row(matrix, free, scale, offset, keep)
+        return super().row(coverage, matrix, free, scale, offset, keep)
 
 
-class TwiceTheGain(AtOnce):
+class TwiceTheGain(Rows):
     """Gains are doubled."""
 
     def said(self, gains: Any, scores: Any) -> Any:
         return gains * 2, scores
 
 
-class NoGain(AtOnce):
+class NoGain(Rows):
     """Gains are no numbers."""
 
     def said(self, gains: Any, scores: Any) -> Any:
         return gains * torch.nan, scores
 
 
-class GainForScore(AtOnce):
+class GainForScore(Rows):
     """Scores are gains."""
 
     def said(self, gains: Any, scores: Any) -> Any:
         return gains, gains
 
 
-class TiresOut(AtOnce):
+class TiresOut(Rows):
     """From the 20th pick on it takes what comes."""
 
-    def row(self, matrix: Any, tokens: Any, scale: Any, offset: Any, keep: int) -> Any:
-        picks, gains, scores = super().row(matrix, tokens, scale, offset, keep)
+    def row(self, coverage: Any, matrix: Any, tokens: Any, scale: Any, offset: Any, keep: int) -> Any:
+        picks, gains, scores = super().row(coverage, matrix, tokens, scale, offset, keep)
         return torch.cat([picks[:20], picks[20:].flip(0)]), gains, scores
 
 
-class OneWay(AtOnce):
+class OneWay(Rows):
     """Blocks beside the diagonal count for their columns alone."""
 
     def matrix(self, blocks: Any) -> Any:
@@ -138,12 +146,23 @@ class OneWay(AtOnce):
         return made
 
 
-class GoesOn(AtOnce):
+class GoesOn(Rows):
     """Shorter rows are filled with token 0."""
 
-    def picks(self, similarity: Any, tokens: Any, scale: Any, offset: Any, keep: Any) -> Any:
-        made = super().picks(similarity, tokens, scale, offset, keep)
+    def picks(self, coverage: Any, similarity: Any, tokens: Any, scale: Any, offset: Any, keep: Any) -> Any:
+        made = super().picks(coverage, similarity, tokens, scale, offset, keep)
         return scope.Picks(made.picks.clamp(min=0), made.gains, made.scores)
+
+
+def with_kernel(kernel: type[Rows]) -> type:
+    """The same coverage function with another kernel."""
+    return type(kernel.__name__, (Cover,), {"kernel": kernel(), "__doc__": kernel.__doc__})
+
+
+class NoKernel(Cover):
+    """Not an object with picks."""
+
+    kernel: Any = "numba"
 
 
 class NoNumbers(Metric):
@@ -174,12 +193,13 @@ class AsAFlag(Mix):
 CORRECT: list[type] = [AtOnce, OtherGains]
 BROKEN: list[tuple[type, str]] = [
     *(
-        (target, way)
+        (with_kernel(target), way)
         for target in (HighestOfTies, TakesPadding, ForgetsRequired, TwiceTheGain, NoGain, GainForScore, TiresOut)
         for way in BOTH
     ),
-    (OneWay, "picks_in_blocks"),
-    (GoesOn, "picks"),
+    (with_kernel(OneWay), "picks_in_blocks"),
+    (with_kernel(GoesOn), "picks"),
+    (NoKernel, "attributes"),
     (NoNumbers, "vectors"),
     (LessThanNothing, "attributes"),
     (InWords, "attributes"),

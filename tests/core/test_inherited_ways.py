@@ -35,12 +35,25 @@ class Flipped(Product):
         return gain * (1 - saliency)
 
 
-class Quick(Lazy):
-    """Changed both ways, so the fast one counts."""
+class Mixed:
+    """Not a part itself."""
+
+    def add(self, state: Any, pick: Tensor) -> Any:
+        return super().add(state, pick)  # type: ignore[misc]
+
+
+class Counting(scope.Kernel):
+    """The first tokens."""
 
     def picks(self, *args: Any) -> scope.Picks:
         count = max(args[-1])
         return scope.Picks(torch.arange(count)[None], torch.ones(1, count), torch.ones(1, count))
+
+
+class Quick(Lazy):
+    """Changed both ways, so the fast one counts."""
+
+    kernel = Counting()
 
 
 def problem(memory: int | None = None, **changed: Any) -> scope.Problem:
@@ -63,22 +76,29 @@ CHANGED = {
 @pytest.mark.parametrize("kind", CHANGED)
 def test_the_steps_decide(kind: str) -> None:
     given = {kind: CHANGED[kind]}
-    steps = scope.greedy(problem(**given), [6], at_once=False)
+    steps = scope.greedy(problem(**given), [6], ways=("dense",))
     assert torch.equal(scope.greedy(problem(**given), [6]).picks, steps.picks)
     assert not torch.equal(scope.greedy(problem(), [6]).picks, steps.picks)
 
 
 @pytest.mark.parametrize("kind", CHANGED)
 def test_nothing_is_picked_in_blocks(kind: str) -> None:
-    assert problem().why_no_blocks() == ""
-    assert problem(**{kind: CHANGED[kind]}).why_no_blocks()
-    with pytest.raises(scope.SpecError, match="no way without the matrix"):
-        problem(**{kind: CHANGED[kind]}).picks_in_blocks([3])
+    assert problem().execution(("blocks",)).way == "blocks"
+    changed = problem(**{kind: CHANGED[kind]})
+    assert changed.execution(("blocks",)).way == "refuse"
+    with pytest.raises(scope.SpecError, match="image 0: path 'blocks' was asked for, and there is no such way"):
+        scope.greedy(changed, [3], ways=("blocks",))
 
 
 @pytest.mark.parametrize("kind", ["coverage", "combiner"])
 def test_it_says_why(kind: str) -> None:
-    assert "it inherits" in problem(**{kind: CHANGED[kind]}).why_no_picks()
+    with pytest.raises(scope.SpecError, match=f"{kind} .* has no `?(kernel|affine)"):
+        scope.greedy(problem(**{kind: CHANGED[kind]}), [3], ways=("kernel",))
+
+
+def test_a_mixin_that_changes_a_step_counts() -> None:
+    assert type("Both", (Mixed, FacilityLocation), {}).kernel is None
+    assert type("Other", (FacilityLocation,), {"needs": frozenset()}).kernel is FacilityLocation.kernel
 
 
 def test_a_way_of_its_own_counts() -> None:
@@ -94,9 +114,12 @@ def test_a_way_of_its_own_counts() -> None:
     ],
 )
 def test_what_picks_returns_is_looked_at(returned: Any, said: str) -> None:
-    class Wrong(FacilityLocation):
+    class Odd(scope.Kernel):
         def picks(self, *args: Any) -> Any:
             return returned
+
+    class Wrong(FacilityLocation):
+        kernel = Odd()
 
     with pytest.raises(scope.PluginOutputError, match=said):
         scope.greedy(problem(coverage=Wrong(FacilityLocationSpec())), [3])

@@ -52,7 +52,7 @@ def test_more_than_is_allowed_is_refused_before_it_is_made(monkeypatch: pytest.M
 
 @pytest.mark.parametrize("free", [int(1e8 / 0.9) - 10**6, None])
 def test_what_is_free_decides_where_the_spec_says_nothing(free: int | None, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(memory, "ALWAYS", 10**6)
+    monkeypatch.setattr(memory, "UNCHECKED_BYTES", 10**6)
     monkeypatch.setattr(memory, "free_memory", lambda device: free)
     monkeypatch.setattr("scope_plugins.similarity.cosine.cosines", lambda tokens: torch.ones(1, 5000, 5000))
     if free is None:  # nobody knows, so it is tried

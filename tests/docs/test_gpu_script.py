@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 import torch
 
-from scope_plugins.coverage.facility_location import FacilityLocation
+from scope_plugins.coverage._fast.facility_location import FacilityLocationKernel
 
 CPU = torch.device("cpu")
 
@@ -40,19 +40,19 @@ def test_agreement(gpu: ModuleType, monkeypatch: pytest.MonkeyPatch) -> None:
     assert len(found) == 2 * 4 * 2
     assert all(row["same"] for row in found)
 
-    inner, calls = FacilityLocation.picks, []
+    inner, calls = FacilityLocationKernel.picks, []
 
-    def every_second_one_is_off(self: FacilityLocation, *given: Any) -> Any:
+    def every_second_one_is_off(self: FacilityLocationKernel, *given: Any) -> Any:
         made = inner(self, *given)
         calls.append(made)
         return made if len(calls) % 2 or made is None else replace(made, gains=made.gains * (1 + 1e-15))
 
-    monkeypatch.setattr(FacilityLocation, "picks", every_second_one_is_off)
+    monkeypatch.setattr(FacilityLocationKernel, "picks", every_second_one_is_off)
     assert not any(row["same"] for row in gpu.agreement(CPU, (24,)))
 
 
 def test_without_a_compiled_way_there_is_nothing_to_compare(gpu: ModuleType, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(FacilityLocation, "why_no_picks", lambda self, similarity: "numba is not installed")
+    monkeypatch.setattr(FacilityLocationKernel, "why_not", lambda self, coverage, device: "numba is not installed")
     with pytest.raises(SystemExit, match="no compiled way to compare: numba is not installed"):
         gpu.agreement(CPU, (4,))
 

@@ -89,9 +89,8 @@ def test_it_is_chosen_where_the_matrix_does_not_fit(monkeypatch: pytest.MonkeyPa
     wanted = picked(x, saliency, budget=30)
     monkeypatch.setattr(Cosine, "pairwise", None)  # not even begun
     assert torch.equal(picked(x, saliency, budget=30, memory=0.04).picks, wanted.picks)  # 43 MB, the matrix takes 64
-    for module in ("blocks", "room"):
-        short = f"scope_core.{module}.shortage"
-        monkeypatch.setattr(short, lambda need, allowed, device: "" if need < 5e7 else "none is free")
+    short = "scope_core.parts.execution.shortfall_message"
+    monkeypatch.setattr(short, lambda need, allowed, free: "" if need < 5e7 else "none is free")
     assert torch.equal(picked(x, saliency, budget=30).picks, wanted.picks)
 
 
@@ -133,7 +132,7 @@ def test_parts_that_read_no_similarity_have_nothing_to_read_in_blocks() -> None:
 def test_why_it_is_not_done_without_the_matrix_is_said(spec: dict[str, Any], said: str) -> None:
     x, saliency = torch.randn(1, 60, 4), torch.rand(1, 60)
     x, saliency = (x.half(), saliency.half()) if "dtype" in spec else (x, saliency)
-    with pytest.raises(scope.SpecError, match=f"path 'blocks', and there is no such way: .*{said}"):
+    with pytest.raises(scope.SpecError, match=f"path 'blocks' was asked for, and there is no such way: .*{said}"):
         picked(x, saliency, budget=5, optimizer=BLOCKS, **spec)
     with pytest.raises(
         scope.TooLargeError, match=f"60 x 60.*`memory: 1e-09` allows 1 byte.*without the matrix: .*{said}"
@@ -150,14 +149,16 @@ def test_an_optimizer_that_needs_the_matrix_is_said(optimizer: Any) -> None:
 def test_vectors_that_do_not_fit_either_are_refused() -> None:
     with pytest.raises(scope.TooLargeError) as error:
         picked(torch.randn(1, 60, 4), torch.rand(1, 60), budget=5, memory=NONE_FITS)
-    for said in (
-        "image 0",
-        "even without the matrix",
-        "'cosine'",
-        "60 vectors of 4 numbers",
-        "`memory: 1e-09` allows 1 byte",
-    ):
+    for said in ("image 0", "even without the matrix", "'cosine'", "60 vectors and", "`memory: 1e-09` allows 1 byte"):
         assert said in str(error.value)
+
+
+def test_vectors_are_counted_once_they_are_there() -> None:
+    """For a width of 1 there would be room."""
+    spec = {"budget": 5, "memory": 1e-3, "optimizer": BLOCKS}
+    assert scope.Pruner({"recipe": "scope", **spec}).plan([100]).in_blocks
+    with pytest.raises(scope.TooLargeError, match=r"image 0: .* 100 vectors of 900 numbers .* `memory: 0.001` allows"):
+        picked(torch.randn(1, 100, 900), torch.rand(1, 100), **spec)
 
 
 def test_negative_similarities_are_refused_as_with_the_matrix() -> None:

@@ -22,8 +22,8 @@ from plugins.test_compiled import COMBINERS, KINDS, both, features
 from plugins.test_large import BESIDE, LOOP, PROGRAM, STATUS
 from scope_core import VisualTokens
 from scope_plugins.coverage import log_det
-from scope_plugins.coverage._fast import compiled, compiled_saturated, compiled_theta_cover, incremental
-from scope_plugins.coverage._fast.compiled_rows import rounder
+from scope_plugins.coverage._fast import compiled, rounds, saturated, theta_cover
+from scope_plugins.coverage._fast.facility_location import rounder
 
 pytestmark = pytest.mark.filterwarnings("error")
 TEXT = {"name": "text_facility_location", "temperature": 0.1}
@@ -134,8 +134,8 @@ def test_bit_for_bit(
 @pytest.mark.parametrize("coverage", sorted(COVERAGES))
 def test_it_is_really_taken(coverage: str, monkeypatch: pytest.MonkeyPatch) -> None:
     calls: list[int] = []
-    choose = incremental.kernel()
-    monkeypatch.setattr(incremental, "kernel", lambda: lambda *args: (calls.append(1), choose(*args))[1])
+    choose = rounds.choose
+    monkeypatch.setattr(rounds, "choose", lambda *args: (calls.append(1), choose(*args))[1])
     given = {"saliency": torch.rand(3, 20), "signals": {"text.embeddings": torch.randn(3, 4, 8)}}
     similarity = fitting(coverage, "cosine")
     both(features("noise", 3, 20, 0), budget=4, coverage=COVERAGES[coverage], similarity=similarity, given=given)
@@ -234,10 +234,9 @@ def test_where_there_is_no_compiled_way_it_says_why(coverage: str, monkeypatch: 
     spec: dict[str, Any] = {"recipe": "scope", "coverage": COVERAGES[coverage], "budget": 4}
     spec |= {"similarity": fitting(coverage, "cosine"), "optimizer": {"name": "greedy", "path": "compiled"}}
     half = {"saliency": saliency.half(), "signals": {"text.embeddings": given["signals"]["text.embeddings"].half()}}
-    with pytest.raises(scope.SpecError, match="float16"):
+    with pytest.raises(scope.SpecError, match="half precision"):
         scope.select(x.half(), spec={**spec, "dtype": "as_is"}, **half)
     monkeypatch.setattr(compiled, "available", lambda: False)
-    monkeypatch.setattr("scope_plugins.coverage._fast.ranked.available", lambda: False)
     with pytest.raises(scope.SpecError, match="numba is not installed"):
         scope.select(x, spec=spec, **given)
     loop = scope.select(x, spec={**spec, "optimizer": {"name": "greedy", "path": "loop"}}, **given)
@@ -311,7 +310,7 @@ def test_a_problem_that_carries_gradients() -> None:
         parts = scope.Pruner({"recipe": "scope", "coverage": coverage, "budget": 3}).parts["selector"].parts
         tokens = VisualTokens.of(x, saliency=torch.rand(1, 12).requires_grad_())
         problem = scope.Problem(tokens, *(parts[name] for name in ("saliency", "similarity", "coverage", "combiner")))
-        assert torch.equal(scope.greedy(problem, [3]).picks, scope.greedy(problem, [3], at_once=False).picks)
+        assert torch.equal(scope.greedy(problem, [3]).picks, scope.greedy(problem, [3], ways=("dense",)).picks)
 
 
 @pytest.mark.parametrize("seed", range(3))
@@ -321,9 +320,9 @@ def test_the_kernels_as_python_do_what_they_do_compiled(seed: int) -> None:
     x = generator.normal(size=(7, 9)).astype(np.float32)
     S = np.ascontiguousarray(oracles.cosine_matrix(x).clip(0).astype(np.float32))
     given = float(rounder(torch.from_numpy(S)[None]))
-    saturated = compiled_saturated.kernels(), (S, given, given / (1.5 * 2.0**52), 0.3), 3
-    covered = compiled_theta_cover.kernels(), (S, 0.2), 2
-    for (start, update), read, columns in (saturated, covered):
+    lowered = saturated.kernels(), (S, given, given / (1.5 * 2.0**52), 0.3), 3
+    covered = theta_cover.kernels(), (S, 0.2), 2
+    for (start, update), read, columns in (lowered, covered):
         made = []
         for starts, updates in ((start, update), (start.py_func, update.py_func)):
             written = np.ones((columns, 7))

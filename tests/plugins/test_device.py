@@ -21,7 +21,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 
 import scope_core as scope
 from scope_plugins.coverage._fast import arithmetic, on_triton
-from scope_plugins.coverage.facility_location import grid
+from scope_plugins.coverage._fast.facility_location import grid
 
 READS = {"_local_scalar_dense", "nonzero", "masked_select", "equal", "_unique2", "is_nonzero", "item"}
 COVERAGES = ("facility_location", "graph_cut", "log_det", "max_min", "redundancy", "saturated", "theta_cover")
@@ -70,7 +70,7 @@ def reads(keep: int, batch: int = 2, **spec: Any) -> list[str]:
 @pytest.fixture
 def elsewhere(monkeypatch: pytest.MonkeyPatch) -> None:
     """The branches for accelerators, where Triton is not installed."""
-    monkeypatch.setattr(arithmetic, "on_host", lambda tensor: False)
+    monkeypatch.setattr(arithmetic, "on_host", lambda device: False)
 
 
 @pytest.mark.usefixtures("elsewhere")
@@ -122,7 +122,7 @@ def test_the_same_picks_and_gains_without_looking(combiner: str, monkeypatch: py
     x, saliency = torch.randn(3, 50, 5, generator=generator).round(), torch.rand(3, 50, generator=generator)
     spec = {"recipe": "scope", "budget": 20, "combiner": combiner, "optimizer": {"name": "greedy", "path": "loop"}}
     here = scope.select(x, saliency=saliency, spec=spec)
-    monkeypatch.setattr(arithmetic, "on_host", lambda tensor: False)
+    monkeypatch.setattr(arithmetic, "on_host", lambda device: False)
     away = scope.select(x, saliency=saliency, spec=spec)
     assert torch.equal(here.picks, away.picks)
     assert torch.equal(here.gains, away.gains)
@@ -174,9 +174,9 @@ class TestPath:
     @pytest.mark.parametrize(
         ("changed", "reason"),
         [
-            ({"coverage": "modular"}, "coverage 'modular'.* it has one way only"),
+            ({"coverage": "modular"}, "coverage 'modular'.* has no kernel"),
             ({"combiner": "saliency_only"}, "combiner 'saliency_only'.* reads no coverage"),
-            ({"dtype": "as_is"}, "torch.float16 are rounded at each step"),
+            ({"dtype": "as_is"}, "half precision are rounded at each step"),
         ],
     )
     def test_compiled_where_there_is_no_such_way(self, changed: dict[str, Any], reason: str) -> None:

@@ -33,7 +33,7 @@ def on_kernels(plan: on_triton.Plan | None = None) -> Iterator[list[on_triton.Pl
         return followed[-1]
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(arithmetic, "on_host", lambda tensor: False)
+        patch.setattr(arithmetic, "on_host", lambda device: False)
         patch.setattr(on_triton, "why_not", lambda device: "")
         patch.setattr(on_triton, "plan", planned)
         yield followed

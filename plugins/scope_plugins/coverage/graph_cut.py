@@ -7,14 +7,14 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 from pydantic import Field
 
-from scope_core import ComponentSpec
+from scope_core import ComponentSpec, CoverageFunction
 from scope_plugins.coverage._fast import arithmetic
-from scope_plugins.coverage._fast.ranked import Change, Ranked
+from scope_plugins.coverage._fast.graph_cut import GraphCutKernel
 
 if TYPE_CHECKING:
     from torch import Tensor
 
-    from scope_core import Blocks, VisualTokens
+    from scope_core import VisualTokens
 
 
 class GraphCutSpec(ComponentSpec):
@@ -31,7 +31,7 @@ class _State:
     gains: Tensor  # (B, N) float64
 
 
-class GraphCut(Ranked[GraphCutSpec]):
+class GraphCut(CoverageFunction[GraphCutSpec]):
     """``f(A) = b sum_{i in V, j in A} S_ij - sum_{i, j in A} S_ij``, in float64.
 
     Submodular for similarities of at least 0, which it asks for; monotone for ``b >= 2`` and symmetric ones.
@@ -40,28 +40,16 @@ class GraphCut(Ranked[GraphCutSpec]):
 
     submodular = True
     nonnegative_similarity = True
-    change = Change(minimum=False, row=1, column=1)
+    matrices = 0
+    kernel = GraphCutKernel(minimum=False, row=1, column=1)
 
-    def first(self, similarity: Tensor, tokens: VisualTokens) -> Tensor:
+    def start(self, similarity: Tensor, tokens: VisualTokens) -> _State:
         """``g_j = b sum_i S_ij - S_jj``."""
         own = similarity.diagonal(dim1=1, dim2=2).double()
         total = own.new_zeros(own.shape)
         for rows in arithmetic.blocks(similarity):
             total += rows.double().sum(1)
-        return self.spec.balance * total - own
-
-    def first_in_blocks(self, blocks: Blocks, tokens: VisualTokens) -> Tensor:
-        """``g_j = b sum_i S_ij - S_jj``."""
-        total = blocks.own.new_zeros(blocks.own.shape)
-        for rows, columns, block in blocks.triangle():
-            total[columns] += block.sum(0)
-            if rows != columns:
-                total[rows] += block.sum(1)
-        return self.spec.balance * total - blocks.own
-
-    def start(self, similarity: Tensor, tokens: VisualTokens) -> _State:
-        """Nothing is kept."""
-        return _State(similarity, self.first(similarity, tokens))
+        return _State(similarity, self.spec.balance * total - own)
 
     def gain(self, state: _State) -> Tensor:
         """(B, N)."""

@@ -2,21 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Annotated, Literal, NoReturn
 
 from pydantic import Field
 
-from scope_core import ComponentSpec, SpecError
+from scope_core import ComponentSpec, CoverageFunction, SpecError
 from scope_plugins.coverage._fast import arithmetic
-from scope_plugins.coverage._fast.incremental import Incremental, arrays
+from scope_plugins.coverage._fast.log_det import LogDetKernel
 
 if TYPE_CHECKING:
     from torch import Tensor
 
     from scope_core import VisualTokens
-    from scope_plugins.coverage._fast.incremental import Group
 
 BLOCK = 64
 """Rows of the factor that are allocated, and multiplied, together."""
@@ -40,7 +38,7 @@ class _State:
     floor: Tensor  # (B, N): below this, nothing is left but rounding
 
 
-class LogDet(Incremental[LogDetSpec]):
+class LogDet(CoverageFunction[LogDetSpec]):
     """``f(A) = log det(S_A + ridge I)``; gain ``log(S_jj + ridge - S_jA (S_A + ridge I)^-1 S_Aj)``.
 
     Defined for symmetric positive semi-definite similarities (cosine, dot product, places); submodular, but a gain may
@@ -53,25 +51,7 @@ class LogDet(Incremental[LogDetSpec]):
 
     submodular = True
     matrices = 2  # the factor, K x N in float64, where all tokens are picked
-
-    def groups(self, similarity: Tensor, tokens: VisualTokens) -> Callable[[int, int], Group]:
-        """Compiled: the rows of the factor one after the other, in `add`'s order.
-
-        Raises:
-            SpecError: as `start` and `add`.
-        """
-        from scope_plugins.coverage._fast.compiled_log_det import factoring
-
-        variances, floors = self._variance(similarity, tokens)
-        matrices, gains = arrays(similarity), _remains(variances, floors).log()
-
-        def refuse() -> NoReturn:
-            raise SpecError(self._refusal("is not positive semi-definite"))
-
-        def group(index: int, count: int) -> Group:
-            return factoring(matrices[index], variances[index], floors[index], gains[index], count, refuse)
-
-        return group
+    kernel = LogDetKernel()
 
     def start(self, similarity: Tensor, tokens: VisualTokens) -> _State:
         """Nothing is kept: every token has its whole variance.
@@ -114,10 +94,12 @@ class LogDet(Incremental[LogDetSpec]):
         # rounding of entries counts too: a token's own variance may underflow where its covariances do not
         rounding = (1000 * state.floor).maximum(state.floor.amax(1, keepdim=True))
         short = variance < -rounding
-        if not arithmetic.on_host(variance):  # to ask would wait; no number is a score that the optimizer refuses
+        if not arithmetic.on_host(
+            variance.device
+        ):  # to ask would wait; no number is a score that the optimizer refuses
             variance = variance.masked_fill(short, torch.nan)
         elif bool(short.any()):
-            raise SpecError(self._refusal("is not positive semi-definite"))
+            self.refuse("is not positive semi-definite")
         if count == len(state.factor) * BLOCK:
             state.factor.append(row.new_empty(len(row), BLOCK, row.shape[1]))
         state.factor[-1][:, count % BLOCK] = row
@@ -131,15 +113,20 @@ class LogDet(Incremental[LogDetSpec]):
         if similarity.numel():
             size = similarity.amax((1, 2)).maximum(-similarity.amin((1, 2))).double()
             if bool((_apart(similarity).double() > 64 * rounding * size).any()):
-                raise SpecError(self._refusal("is not symmetric"))
+                self.refuse("is not symmetric")
         variance = similarity.detach().diagonal(dim1=1, dim2=2).double()
         if bool((variance < 0).any()):
-            raise SpecError(self._refusal(f"of a token to itself is {float(variance.min()):.4g}"))
+            self.refuse(f"of a token to itself is {float(variance.min()):.4g}")
         variance = (variance + self.spec.ridge).masked_fill(~tokens.valid, 0)
         return variance, 16 * rounding * variance
 
-    def _refusal(self, what: str) -> str:
-        return (
+    def refuse(self, what: str) -> NoReturn:
+        """Say that the similarity is none that the function is defined for.
+
+        Raises:
+            SpecError: always.
+        """
+        raise SpecError(
             f"coverage {self} is defined for symmetric positive semi-definite similarities, and the similarity {what}; "
             f"choose e.g. 'cosine' or 'spatial', or another coverage"
         )

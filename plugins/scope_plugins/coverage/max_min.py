@@ -5,14 +5,14 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
 
-from scope_core import ComponentSpec
+from scope_core import ComponentSpec, CoverageFunction
 from scope_plugins.coverage._fast import arithmetic
-from scope_plugins.coverage._fast.ranked import Change, Ranked
+from scope_plugins.coverage._fast.max_min import MaxMinKernel
 
 if TYPE_CHECKING:
     from torch import Tensor
 
-    from scope_core import Blocks, VisualTokens
+    from scope_core import VisualTokens
 
 
 class MaxMinSpec(ComponentSpec):
@@ -28,7 +28,7 @@ class _State:
     empty: bool
 
 
-class MaxMin(Ranked[MaxMinSpec]):
+class MaxMin(CoverageFunction[MaxMinSpec]):
     """``g_j = min_{i in A} (1 - S_ij)``; for the first pick, the distance to the nearest other token.
 
     Farthest-point greedy is within 1/2 of the best max-min dispersion for metrics (Ravi et al. 1994); 1 - cosine
@@ -36,10 +36,11 @@ class MaxMin(Ranked[MaxMinSpec]):
     Source: DivPrune, arXiv 2503.02175, whose similarity is the cosine.
     """
 
-    change = Change(minimum=True, constant=1, row=-1)
+    matrices = 0
+    kernel = MaxMinKernel(minimum=True, constant=1, row=-1)
 
-    def first(self, similarity: Tensor, tokens: VisualTokens) -> Tensor:
-        """Distance to the nearest other token."""
+    def start(self, similarity: Tensor, tokens: VisualTokens) -> _State:
+        """Distance to the nearest other token: the first pick is the most isolated one."""
         import torch
 
         nearest, start = similarity.new_full(tokens.shape[:2], torch.inf), 0
@@ -49,27 +50,7 @@ class MaxMin(Ranked[MaxMinSpec]):
             distance[:, :, start:stop].diagonal(dim1=1, dim2=2).fill_(torch.inf)
             nearest, start = nearest.minimum(distance.amin(1)), stop
         # the only valid token has no neighbour; any finite gain picks it
-        return nearest.masked_fill(torch.isinf(nearest), 0)
-
-    def first_in_blocks(self, blocks: Blocks, tokens: VisualTokens) -> Tensor:
-        """Distance to the nearest other token."""
-        import torch
-
-        padding = ~tokens.valid[0]
-        highest = torch.full_like(blocks.own, -torch.inf)
-        for rows, columns, block in blocks.triangle():
-            if rows == columns:
-                block.diagonal().fill_(-torch.inf)
-            else:
-                others = block.masked_fill(padding[columns], -torch.inf).amax(1)
-                highest[rows] = highest[rows].maximum(others)
-            others = block.masked_fill_(padding[rows, None], -torch.inf).amax(0)
-            highest[columns] = highest[columns].maximum(others)
-        return (1 - highest).masked_fill(torch.isinf(highest), 0)
-
-    def start(self, similarity: Tensor, tokens: VisualTokens) -> _State:
-        """The first pick is the most isolated token."""
-        return _State(similarity, self.first(similarity, tokens), empty=True)
+        return _State(similarity, nearest.masked_fill(torch.isinf(nearest), 0), empty=True)
 
     def gain(self, state: _State) -> Tensor:
         """(B, N), in [0, 2] for the cosine."""

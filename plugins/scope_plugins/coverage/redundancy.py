@@ -5,8 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
 
-from scope_core import ComponentSpec
-from scope_plugins.coverage._fast.ranked import Change, Ranked
+from scope_core import ComponentSpec, CoverageFunction
+from scope_plugins.coverage._fast.ranked import Ranked
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -26,18 +26,15 @@ class _State:
     highest: Tensor | None  # (B, N): similarity to the most similar kept token; None while there is none
 
 
-class Redundancy(Ranked[RedundancySpec]):
+class Redundancy(CoverageFunction[RedundancySpec]):
     """``g_j = -max_{k in A} S_jk``, and 0 while nothing is kept.
 
     With the combiner `balance` this is maximal marginal relevance: Carbonell and Goldstein, SIGIR 1998. The gains
     depend on the order of picks, so this is no set function; gains never grow, but they are negative.
     """
 
-    change = Change(minimum=True, column=-1)
-
-    def first(self, similarity: Tensor, tokens: VisualTokens) -> Tensor:
-        """Nothing is redundant yet."""
-        return similarity.new_zeros(similarity.shape[:2])
+    matrices = 0
+    kernel = Ranked(minimum=True, column=-1)
 
     def start(self, similarity: Tensor, tokens: VisualTokens) -> _State:
         """Nothing is kept, so nothing is redundant."""

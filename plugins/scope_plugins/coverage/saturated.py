@@ -2,22 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Annotated, Literal
 
 from pydantic import Field
 
-from scope_core import ComponentSpec
+from scope_core import ComponentSpec, CoverageFunction
 from scope_plugins.coverage._fast import arithmetic
-from scope_plugins.coverage._fast.compiled_rows import rounder
-from scope_plugins.coverage._fast.incremental import Incremental, arrays
+from scope_plugins.coverage._fast.saturated import SaturatedKernel
 
 if TYPE_CHECKING:
     from torch import Tensor
 
     from scope_core import VisualTokens
-    from scope_plugins.coverage._fast.incremental import Group
 
 STEPS = 1.5 * 2.0**52
 """Steps of the grid in what `arithmetic.magic` says."""
@@ -40,7 +38,7 @@ class _State:
     gains: Tensor  # (B, N)
 
 
-class Saturated(Incremental[SaturatedSpec]):
+class Saturated(CoverageFunction[SaturatedSpec]):
     """``f(A) = sum_i min(sum_{j in A} S_ij, share * sum_{k in V} S_ik)``, in float64.
 
     Unlike facility location, several kept tokens can cover a token together. Monotone and submodular for similarities
@@ -52,16 +50,7 @@ class Saturated(Incremental[SaturatedSpec]):
     submodular = True
     nonnegative_similarity = True
     matrices = 0
-
-    def groups(self, similarity: Tensor, tokens: VisualTokens) -> Callable[[int, int], Group] | None:
-        """Compiled: only rows that lack less than their highest similarity change a gain."""
-        given = rounder(similarity)
-        if given is None:
-            return None
-        from scope_plugins.coverage._fast.compiled_saturated import lowering
-
-        matrices, share = arrays(similarity), self.spec.share
-        return lambda index, count: lowering(matrices[index], given, share)
+    kernel = SaturatedKernel()
 
     def start(self, similarity: Tensor, tokens: VisualTokens) -> _State:
         """Every token lacks its whole cap."""
@@ -86,7 +75,7 @@ class Saturated(Incremental[SaturatedSpec]):
         similarity, rounder, had = state.similarity, state.rounder, state.left
         index = pick[:, None, None].expand(-1, similarity.shape[1], 1)
         left = (had - arithmetic.on_grid(similarity.gather(2, index)[..., 0], rounder)).clamp_(min=0)
-        if not arithmetic.on_host(left):  # to ask which rows change gains would wait
+        if not arithmetic.on_host(left.device):  # to ask which rows change gains would wait
             return replace(state, left=left, gains=_full_gains(similarity, rounder, left))
         group, row = (left < had.minimum(state.highest)).nonzero(as_tuple=True)
         gains, few = state.gains.clone(), max(1, arithmetic.together(left) // left.shape[1])

@@ -2,22 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from pydantic import Field, model_validator
 
-from scope_core import ComponentSpec, Slot
-from scope_plugins.coverage._fast.compiled_rows import rising, rounder
-from scope_plugins.coverage._fast.incremental import Incremental, arrays
-from scope_plugins.coverage.facility_location import FacilityLocation
+from scope_core import ComponentSpec, CoverageFunction, Slot
+from scope_plugins.coverage._fast.stacked import StackedKernel
 
 if TYPE_CHECKING:
     from torch import Tensor
     from typing_extensions import Self
 
     from scope_core import VisualTokens
-    from scope_plugins.coverage._fast.incremental import Group
 
 
 class StackedSpec(ComponentSpec):
@@ -36,12 +32,14 @@ class StackedSpec(ComponentSpec):
         return self
 
 
-class Stacked(Incremental[StackedSpec]):
+class Stacked(CoverageFunction[StackedSpec]):
     """``f(A) = sum_s w_s f_s(A)``; monotone and submodular where all its functions are.
 
     Facility location of the tokens stacked on that of the text is one facility location with extra rows: MMTok, arXiv
     2508.18264.
     """
+
+    kernel = StackedKernel()
 
     @property
     def uses_similarity(self) -> bool:  # type: ignore[override]  # these four follow from the functions
@@ -68,49 +66,6 @@ class Stacked(Incremental[StackedSpec]):
         """Those of all functions."""
         return float(sum(part.matrices for part in self.parts["of"] if part.uses_similarity))
 
-    def why_no_picks(self, similarity: Tensor) -> str:
-        """As ever; or one of the functions has no compiled update."""
-        if reason := super().why_no_picks(similarity):
-            return reason
-        for part in self.parts["of"]:
-            if not isinstance(part, Incremental) and type(part) is not FacilityLocation:
-                return f"of its functions, {part} has no compiled update of its gains"
-            if reason := part.why_no_picks(similarity):
-                return str(reason)
-        return ""
-
-    def groups(self, similarity: Tensor, tokens: VisualTokens) -> Callable[[int, int], Group] | None:
-        """Compiled updates of all functions; gains are added up as `gain` does."""
-        import numpy as np
-
-        parts: list[Callable[[int, int], Group]] = []
-        for part in self.parts["of"]:
-            plain = type(part) is FacilityLocation
-            made = _facility_location(similarity) if plain else part.groups(similarity, tokens)
-            if made is None:
-                return None
-            parts.append(made)
-        weights = self.spec.weights or (1.0,) * len(parts)
-
-        def group(index: int, count: int) -> Group:
-            gains, adds = zip(*(part(index, count) for part in parts), strict=True)
-            total, scratch = np.empty_like(gains[0]), np.empty_like(gains[0])
-
-            def add_up() -> None:
-                np.multiply(gains[0], weights[0], out=total)
-                for weight, gain in zip(weights[1:], gains[1:], strict=True):
-                    np.add(total, np.multiply(gain, weight, out=scratch), out=total)
-
-            def add(pick: int) -> None:
-                for one in adds:
-                    one(pick)
-                add_up()
-
-            add_up()
-            return total, add
-
-        return group
-
     def start(self, similarity: Tensor, tokens: VisualTokens) -> list[Any]:
         """One state per function."""
         return [part.start(similarity, tokens) for part in self.parts["of"]]
@@ -127,11 +82,3 @@ class Stacked(Incremental[StackedSpec]):
     def add(self, state: list[Any], pick: Tensor) -> list[Any]:
         """The pick, added to every function's set."""
         return [part.add(one, pick) for part, one in zip(self.parts["of"], state, strict=True)]
-
-
-def _facility_location(similarity: Tensor) -> Callable[[int, int], Group] | None:
-    given = rounder(similarity)
-    if given is None:
-        return None
-    matrices = arrays(similarity)
-    return lambda index, count: rising(matrices[index], given)

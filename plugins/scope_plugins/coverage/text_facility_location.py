@@ -2,22 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Annotated, Literal
 
 from pydantic import Field
 
-from scope_core import ComponentSpec, TokensError
+from scope_core import ComponentSpec, CoverageFunction, TokensError
 from scope_plugins.coverage._fast import arithmetic
-from scope_plugins.coverage._fast.compiled_rows import rising, rounder
-from scope_plugins.coverage._fast.incremental import Incremental, arrays
+from scope_plugins.coverage._fast.text_facility_location import TextFacilityLocationKernel
 
 if TYPE_CHECKING:
     from torch import Tensor
 
     from scope_core import VisualTokens
-    from scope_plugins.coverage._fast.incremental import Group
 
 
 class TextFacilityLocationSpec(ComponentSpec):
@@ -38,7 +35,7 @@ class _State:
     best: Tensor  # (B, M)
 
 
-class TextFacilityLocation(Incremental[TextFacilityLocationSpec]):
+class TextFacilityLocation(CoverageFunction[TextFacilityLocationSpec]):
     """``f(A) = mean_t max(0, max_{j in A} T_tj)``, ``T_t = softmax_j(cos(z_t, x_j) / temperature)``, in float64.
 
     ``z`` are ``text.embeddings``, whose rows of zeros are padding; the softmax runs over the valid tokens. A prompt
@@ -50,20 +47,12 @@ class TextFacilityLocation(Incremental[TextFacilityLocationSpec]):
     uses_similarity = False
     monotone = True
     submodular = True
+    kernel = TextFacilityLocationKernel()
 
     @property
     def needs(self) -> frozenset[str]:
         """The text's embeddings, and the signal they are compared with."""
         return frozenset({"text.embeddings", self.spec.against} - {"features"})
-
-    def groups(self, similarity: Tensor, tokens: VisualTokens) -> Callable[[int, int], Group] | None:
-        """Compiled: only text tokens that the pick covers better than before are looked at."""
-        rows = self._rows(tokens)
-        given = rounder(rows.mT)
-        if given is None:
-            return None
-        words = arrays(rows)
-        return lambda index, count: rising(words[index], given)
 
     def start(self, similarity: Tensor, tokens: VisualTokens) -> _State:
         """Nothing is covered yet.
@@ -71,11 +60,11 @@ class TextFacilityLocation(Incremental[TextFacilityLocationSpec]):
         Raises:
             TokensError: text and tokens differ in width, or hold numbers that are not finite.
         """
-        rows = self._rows(tokens)
+        rows = self.words(tokens)
         rows = arithmetic.on_grid(rows, arithmetic.magic(rows.mT))  # its size is the number of terms
         return _State(rows, rows.new_zeros(rows.shape[:2]))
 
-    def _rows(self, tokens: VisualTokens) -> Tensor:
+    def words(self, tokens: VisualTokens) -> Tensor:
         """(B, M, N) float64: what each text token has of each visual one."""
         import torch
 

@@ -2,21 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Annotated, Literal
 
 from pydantic import Field
 
-from scope_core import ComponentSpec
+from scope_core import ComponentSpec, CoverageFunction
 from scope_plugins.coverage._fast import arithmetic
-from scope_plugins.coverage._fast.incremental import Incremental, arrays
+from scope_plugins.coverage._fast.theta_cover import ThetaCoverKernel
 
 if TYPE_CHECKING:
     from torch import Tensor
 
     from scope_core import VisualTokens
-    from scope_plugins.coverage._fast.incremental import Group
 
 
 class ThetaCoverSpec(ComponentSpec):
@@ -34,7 +32,7 @@ class _State:
     gains: Tensor  # (B, N) float64
 
 
-class ThetaCover(Incremental[ThetaCoverSpec]):
+class ThetaCover(CoverageFunction[ThetaCoverSpec]):
     """``f(A) = |{i : max_{j in A} S_ij >= theta}|``: SCOPE's theta-coverage (arXiv 2510.24214, Definition 1).
 
     Maximum coverage: monotone and submodular. Gains are whole numbers, so ties are frequent; they break to the lowest
@@ -44,16 +42,10 @@ class ThetaCover(Incremental[ThetaCoverSpec]):
     monotone = True
     submodular = True
     matrices = 0  # compared as it is read
+    kernel = ThetaCoverKernel()
 
-    def groups(self, similarity: Tensor, tokens: VisualTokens) -> Callable[[int, int], Group]:
-        """Compiled: only rows of tokens that become covered are looked at."""
-        from scope_plugins.coverage._fast.compiled_theta_cover import covering
-
-        least = float(self._least(similarity))
-        matrices, valid = arrays(similarity), arrays(tokens.valid)
-        return lambda index, count: covering(matrices[index], least, valid[index])
-
-    def _least(self, similarity: Tensor) -> Tensor:
+    def least(self, similarity: Tensor) -> Tensor:
+        """From which similarity on a token counts as covered, in the similarity's dtype."""
         # a cosine to itself is exactly 1; 1e-6 forgives the rounding of others, as theta-coverage does
         return similarity.new_tensor(self.spec.theta - 1e-6)
 
@@ -69,11 +61,11 @@ class ThetaCover(Incremental[ThetaCoverSpec]):
         """Tokens near the pick are covered; whom they would have counted for loses as much."""
         import torch
 
-        similarity, least = state.similarity, self._least(state.similarity)
+        similarity, least = state.similarity, self.least(state.similarity)
         index = pick[:, None, None].expand(-1, similarity.shape[1], 1)
         covered = state.open & (similarity.gather(2, index)[..., 0] >= least)
         still = state.open & ~covered
-        if not arithmetic.on_host(covered):  # to ask which were covered would wait
+        if not arithmetic.on_host(covered.device):  # to ask which were covered would wait
             return _State(similarity, still, self._full_gains(similarity, still))
         group, row = covered.nonzero(as_tuple=True)
         gains, few = state.gains.clone(), max(1, arithmetic.together(covered) // covered.shape[1])
@@ -86,7 +78,7 @@ class ThetaCover(Incremental[ThetaCoverSpec]):
         import torch
 
         batch, count = left.shape
-        few, least = max(1, arithmetic.together(left) // max(1, batch * count)), self._least(similarity)
+        few, least = max(1, arithmetic.together(left) // max(1, batch * count)), self.least(similarity)
         gains = torch.zeros((batch, count), dtype=torch.float64, device=left.device)
         for rows, open_ in zip(torch.split(similarity, few, dim=1), torch.split(left, few, dim=1), strict=True):
             gains += ((rows >= least) & open_[:, :, None]).sum(1, dtype=torch.float64)

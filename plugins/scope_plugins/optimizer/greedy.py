@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Literal
 from scope_core import ComponentSpec, Optimizer
 
 if TYPE_CHECKING:
-    from scope_core import Picks, Problem
+    from scope_core import Picks, Problem, Way
 
 
 class GreedySpec(ComponentSpec):
@@ -29,10 +29,10 @@ class Greedy(Optimizer[GreedySpec]):
     exact = True
 
     @property
-    def in_blocks(self) -> Literal["never", "short", "always"]:  # type: ignore[override]  # as was asked for
-        """Where there is no room for the matrix, unless one way was asked for."""
-        ways: dict[str, Literal["short", "always"]] = {"auto": "short", "blocks": "always"}
-        return ways.get(self.spec.path, "never")
+    def ways(self) -> tuple[Way, ...]:  # type: ignore[override]  # as was asked for
+        """Any, unless one was asked for."""
+        asked: dict[str, tuple[Way, ...]] = {"compiled": ("kernel",), "loop": ("dense",), "blocks": ("blocks",)}
+        return asked.get(self.spec.path, ("dense", "kernel", "blocks"))
 
     def optimize(self, problem: Problem, keep: Sequence[int]) -> Picks:
         """Picks in greedy order.
@@ -40,22 +40,6 @@ class Greedy(Optimizer[GreedySpec]):
         Raises:
             SpecError: ``path: compiled`` or ``blocks`` was asked for where there is no such way.
         """
-        from scope_core import SpecError, greedy
+        from scope_core import greedy
 
-        if self.spec.path == "blocks" and problem.uses_similarity:
-            if reason := problem.why_no_blocks():
-                raise SpecError(
-                    f"optimizer {self} has path 'blocks', and there is no such way: {reason}; use path 'auto'"
-                )
-            return problem.picks_in_blocks(keep)
-
-        if self.spec.path == "compiled":
-            reason = problem.why_no_picks()
-            made = None if reason else problem.picks(keep)
-            if made is None:
-                reason = reason or "it does not take these numbers: path 'loop' says whether a score is none"
-                raise SpecError(
-                    f"optimizer {self} has path 'compiled', and there is no compiled way: {reason}; or use path 'auto'"
-                )
-            return made
-        return greedy(problem, keep, at_once=self.spec.path != "loop")
+        return greedy(problem, keep, ways=self.ways)

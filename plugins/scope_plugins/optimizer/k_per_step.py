@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING, Annotated, Literal
 from pydantic import Field
 
 from scope_core import ComponentSpec, Optimizer
-from scope_plugins.optimizer._steps import stepwise
 
 if TYPE_CHECKING:
     from scope_core import Picks, Problem
@@ -30,4 +29,6 @@ class KPerStep(Optimizer[KPerStepSpec]):
 
     def optimize(self, problem: Problem, keep: Sequence[int]) -> Picks:
         """Picks in the order they were made, required tokens first."""
-        return stepwise(problem, keep, step=self.spec.step)
+        from scope_core import greedy
+
+        return greedy(problem, keep, every=self.spec.step, ways=self.ways)

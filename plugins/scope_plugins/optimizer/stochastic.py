@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING, Annotated, Literal
 from pydantic import Field
 
 from scope_core import ComponentSpec, Optimizer
-from scope_plugins.optimizer._steps import stepwise
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -40,6 +39,8 @@ class Stochastic(Optimizer[StochasticSpec]):
         """Picks in the order they were made, required tokens first."""
         import torch
 
+        from scope_core import greedy
+
         valid = problem.candidates
         sizes = [
             ceil(int(row.sum()) / count * log(1 / self.spec.epsilon)) if count else 0
@@ -57,4 +58,4 @@ class Stochastic(Optimizer[StochasticSpec]):
                 chosen[group, order] = among & (among.cumsum(0) <= size)  # the first that are open
             return chosen
 
-        return stepwise(problem, keep, among=sample)
+        return greedy(problem, keep, among=sample)

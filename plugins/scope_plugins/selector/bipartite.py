@@ -12,7 +12,7 @@ from scope_core import ComponentSpec, Selector, Slot
 if TYPE_CHECKING:
     from torch import Tensor
 
-    from scope_core import Selection, VisualTokens
+    from scope_core import Execution, Selection, VisualTokens
 
 
 class BipartiteSpec(ComponentSpec):
@@ -46,11 +46,13 @@ class Bipartite(Selector[BipartiteSpec]):
 
     equivariant = False
 
-    def memory(self, sizes: Sequence[int], itemsize: int) -> int:
-        """Bytes of the largest group's similarities: folding adds them up in float64, and both end with a copy."""
+    def execution(self, sizes: Sequence[int], itemsize: int, free: int | None = None) -> Execution:
+        """The largest group's similarities: folding adds them up in float64, and both end with a copy."""
+        from scope_core import Execution
+
         numbers = max(sizes, default=0) ** 2
         folding = 8 + 8 + itemsize if self.spec.fold else 2 * itemsize
-        return int(numbers * max(self.parts["similarity"].matrices * itemsize, folding))
+        return Execution(memory=int(numbers * max(self.parts["similarity"].matrices * itemsize, folding)))
 
     def select(self, tokens: VisualTokens, keep: Sequence[int]) -> Selection:
         """What is left of each group."""

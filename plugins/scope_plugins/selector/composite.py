@@ -10,10 +10,7 @@ from pydantic import Field
 from scope_core import ComponentSpec, Selector, Slot
 
 if TYPE_CHECKING:
-    from scope_core import Part, Selection, VisualTokens
-
-
-_READERS = ("similarity", "coverage", "combiner", "optimizer")
+    from scope_core import Execution, Part, Scoring, Selection, VisualTokens
 
 
 class CompositeSpec(ComponentSpec):
@@ -51,52 +48,28 @@ class Composite(Selector[CompositeSpec]):
             if name not in idle:
                 yield from part.walk()
 
-    def memory(self, sizes: Sequence[int], itemsize: int) -> int:
-        """Bytes of the largest group's matrices: large groups are selected one at a time.
-
-        0 where it is sure that blocks are read instead: for they were asked for, or `memory` allows less.
-        """
-        from scope_core import matrix_bytes
-
-        coverage, combiner, count = self.parts["coverage"], self.parts["combiner"], max(sizes, default=0)
-        if not (coverage.uses_similarity and combiner.uses_coverage):
-            return 0
-        need = matrix_bytes(self.parts["similarity"], coverage, count, itemsize, combiner)
-        short = self.limit is not None and need > self.limit
-        always = self.parts["optimizer"].in_blocks == "always"
-        return 0 if self.in_blocks and (short or always) else need
-
-    def check(self, sizes: Sequence[int], itemsize: int, free: int | None = None) -> None:
-        """By the largest group: large groups are selected one at a time."""
-        from scope_core import check_matrix
-
-        similarity, coverage, combiner, optimizer = (self.parts[name] for name in _READERS)
-        count = max(sizes, default=0)
-        check_matrix(similarity, coverage, combiner, optimizer, count, itemsize, allowed=self.limit, free=free)
-
     @property
     def limit(self) -> int | None:
         """The option `memory` in bytes."""
         return None if self.spec.memory is None else int(self.spec.memory * 2**30)
 
-    @property
-    def in_blocks(self) -> bool:
-        """If the parts can do without the matrix, and the optimizer asks."""
-        from scope_core import Blocks
+    def execution(self, sizes: Sequence[int], itemsize: int, free: int | None = None) -> Execution:
+        """That of the largest group: large groups are selected one at a time."""
+        from scope_core import plan_execution
 
-        parts = self.parts
-        if not (parts["coverage"].uses_similarity and parts["combiner"].uses_coverage):
-            return False
-        why_not = Blocks.why_not(parts["similarity"], parts["coverage"], parts["combiner"])
-        return parts["optimizer"].in_blocks != "never" and not why_not
+        largest = [max(sizes, default=0)]
+        return plan_execution(self._scoring, largest, itemsize, self.parts["optimizer"].ways, self.limit, free)
+
+    @property
+    def _scoring(self) -> Scoring:
+        from scope_core import Scoring
+
+        return Scoring(*(self.parts[name] for name in Scoring._fields))
 
     def select(self, tokens: VisualTokens, keep: Sequence[int]) -> Selection:
         """What the optimizer picks from the four parts."""
         from scope_core import Problem, Selection, by_group
 
-        parts = self.parts
-        problem = Problem(
-            tokens, parts["saliency"], parts["similarity"], parts["coverage"], parts["combiner"], memory=self.limit
-        )
-        made = by_group(problem, parts["optimizer"], keep)
+        problem = Problem(tokens, self.parts["saliency"], *self._scoring, memory=self.limit)
+        made = by_group(problem, self.parts["optimizer"], keep)
         return Selection(picks=made.picks, gains=made.gains, scores=made.scores, tokens=tokens)

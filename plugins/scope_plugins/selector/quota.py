@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from itertools import groupby
 from typing import TYPE_CHECKING, Annotated, Literal
 
@@ -13,7 +14,7 @@ from scope_core import ComponentSpec, Layout, Selector, Slot, SpecError
 if TYPE_CHECKING:
     from torch import Tensor
 
-    from scope_core import Selection, VisualTokens
+    from scope_core import Execution, Selection, VisualTokens
 
 
 class QuotaSpec(ComponentSpec):
@@ -89,8 +90,10 @@ class Quota(Selector[QuotaSpec]):
         padded = [pad(row, batch_first=True, padding_value=fill) for row, fill in zip(rows, fills, strict=True)]
         return Selection(padded[0], padded[1], padded[2], tokens)
 
-    def check(self, sizes: Sequence[int], itemsize: int, free: int | None = None) -> None:
-        """Nothing: what the selector inside gets depends on the tiles, too."""
+    def execution(self, sizes: Sequence[int], itemsize: int, free: int | None = None) -> Execution:
+        """At most that of whole groups, and never refused: what the selector inside gets depends on the tiles, too."""
+        made = super().execution(sizes, itemsize, free)
+        return replace(made, way="dense", reason="") if made.way == "refuse" else made
 
     def _weights(self, score: Tensor) -> list[float]:
         if self.spec.sharpness != 1 and bool((score > 0).any()):

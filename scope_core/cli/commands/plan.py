@@ -13,9 +13,10 @@ from rich.text import Text
 from scope_core.cli.output import loading, note, out, percent, show_json, table, warn, working
 from scope_core.cli.shell import split_commas
 from scope_core.cli.state import state_of
-from scope_core.errors import ScopeError, ZooError
+from scope_core.errors import ZooError
 
 if TYPE_CHECKING:
+    from scope_core.parts.execution import Execution
     from scope_core.pruning.pruner import Pruner
     from scope_core.pruning.stage import Stage
     from scope_core.registry.entries import ZooEntry
@@ -75,21 +76,27 @@ def plan(
         _print(facts)
 
 
-def check(pruner: Pruner, made: Plan, free: int | None = None) -> None:
-    """Refuse what selecting would refuse, as far as the spec, sizes, and what is free tell.
+def check(pruner: Pruner, made: Plan) -> None:
+    """Refuse what selecting would refuse, as far as the spec and sizes tell.
 
     Raises:
         ScopeError: why it would be refused.
     """
     for stage, plan in zip(pruner.stages, (made, *made.later), strict=False):
         if plan is made or made.exact:  # else sizes are upper bounds
-            _check_stage(stage, plan, free)
+            _execution(stage, plan).check(_who(plan))
 
 
-def _check_stage(stage: Stage, made: Plan, free: int | None) -> None:
+def _execution(stage: Stage, made: Plan, free: int | None = None) -> Execution:
     import torch
 
-    stage.parts["selector"].check(_sizes(made), torch.finfo(stage.dtype or torch.float32).bits // 8, free)
+    itemsize = torch.finfo(stage.dtype or torch.float32).bits // 8
+    execution: Execution = stage.parts["selector"].execution(_sizes(made), itemsize, free)
+    return execution
+
+
+def _who(made: Plan) -> str:
+    return f"a group of {max(_sizes(made), default=0)} tokens"
 
 
 def _sizes(made: Plan) -> list[int]:
@@ -103,13 +110,11 @@ def _room(stage: Stage, made: Plan) -> dict[str, Any]:
 
     most = max(_sizes(made), default=0)
     fixed = blocks_bytes(most, 0)
-    facts: dict[str, Any] = {"limit": stage.parts["selector"].limit, "blocks": None, "refused": None}
+    execution = _execution(stage, made, memory.free_memory())
+    refused = f"{_who(made)}: {execution.reason}" if execution.reason else None
+    facts: dict[str, Any] = {"limit": execution.limit, "blocks": None, "refused": refused}
     if made.in_blocks:
         facts["blocks"] = {"tokens": most, "fixed": fixed, "per_width": blocks_bytes(most, 1) - fixed}
-    try:
-        _check_stage(stage, made, memory.free_memory())
-    except ScopeError as error:
-        facts["refused"] = str(error)
     return facts
 
 

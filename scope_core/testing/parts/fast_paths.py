@@ -1,4 +1,4 @@
-"""What coverage functions promise that make all picks at once, of the matrix or of blocks."""
+"""What kernels of coverage functions promise: the picks of the loop, from the matrix or from blocks."""
 
 from __future__ import annotations
 
@@ -59,14 +59,16 @@ class _Trial:
 
 
 def picks(subject: Subject, case: Case) -> None:
-    """`picks`, where it gives any, gives what the loop over `gain` and `add` gives."""
+    """The kernel's `picks`, where it gives any, gives what the loop over `gain` and `add` gives."""
     scene = scene_of(subject, case)
     part = subject.part()
     for trial in _trials(part, scene):
         what = f"picks() with {trial.about}"
         with torch.no_grad():
             try:
-                made = part.picks(trial.matrix, trial.tokens, trial.scale, trial.offset, trial.keep)
+                if part.kernel.why_not(part, trial.tokens.device):
+                    continue
+                made = part.kernel.picks(part, trial.matrix, trial.tokens, trial.scale, trial.offset, trial.keep)
             except Exception as error:  # whatever a stranger's code may raise
                 raise Broken(f"{what} {raised(error)}") from error
             if made is not None:
@@ -74,7 +76,7 @@ def picks(subject: Subject, case: Case) -> None:
 
 
 def picks_in_blocks(subject: Subject, case: Case) -> None:
-    """`picks_in_blocks` gives what the loop over `gain` and `add` gives from the same similarities."""
+    """The kernel's `picks_in_blocks` gives what the loop over `gain` and `add` gives from the same similarities."""
     scene = scene_of(subject, case)
     part = subject.part()
     for group, alone in (
@@ -85,7 +87,7 @@ def picks_in_blocks(subject: Subject, case: Case) -> None:
         blocks = replace(Blocks.of(alone.vectors[0], tokens.valid[0]), size=SIZE)
         with torch.no_grad():
             try:
-                made = part.picks_in_blocks(blocks, tokens, alone.scale, alone.offset, alone.keep[0])
+                made = part.kernel.picks_in_blocks(part, blocks, tokens, alone.scale, alone.offset, alone.keep[0])
             except Exception as error:  # whatever a stranger's code may raise
                 raise Broken(f"{what} {raised(error)}") from error
             matrix = torch.stack([blocks.row(torch.tensor(token)) for token in range(tokens.shape[1])])[None]

@@ -8,7 +8,6 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from scope_core.errors import UnknownNameError, did_you_mean, listed
-from scope_core.interfaces import outdated
 from scope_core.testing.adapters.conformance import ConformanceError
 from scope_core.testing.adapters.harness import Broken
 from scope_core.testing.parts import fast_paths, hygiene, mathematics, planning, selection, specs, without_matrix
@@ -61,11 +60,15 @@ def _declares(name: str) -> Applies:
     return lambda part, subject: bool(getattr(part, name))
 
 
-def _stands_in(fast: str, *slow: str) -> Applies:
-    """Where the part has a ``fast`` method in place of the interface's, and it is used: see `outdated`."""
+def _offers(*names: str) -> Applies:
+    """Where an optional member, and of that another, is there."""
 
     def applies(part: Any, subject: Subject) -> bool:
-        return getattr(type(part), fast).__module__ != "scope_core.interfaces" and not outdated(part, fast, *slow)
+        for name in names:
+            part = getattr(part, name)
+            if part is None:
+                return False
+        return True
 
     return applies
 
@@ -102,12 +105,10 @@ TABLE = (
     Property(mathematics.submodular, ("coverage",), _declares("submodular")),
     Property(mathematics.set_function, ("coverage",), _declares("submodular")),
     Property(mathematics.value, ("coverage",), _if_given),
-    Property(fast_paths.picks, ("coverage",), _stands_in("picks", "start", "gain", "add"), more=(LARGE,)),
-    Property(without_matrix.vectors, ("similarity",), _stands_in("vectors", "pairwise")),
-    Property(
-        fast_paths.picks_in_blocks, ("coverage",), _stands_in("picks_in_blocks", "start", "gain", "add"), more=(LARGE,)
-    ),
-    Property(mathematics.affine, ("combiner",), _stands_in("affine", "combine")),
+    Property(fast_paths.picks, ("coverage",), _offers("kernel"), more=(LARGE,)),
+    Property(without_matrix.vectors, ("similarity",), _offers("vectors")),
+    Property(fast_paths.picks_in_blocks, ("coverage",), _offers("kernel", "picks_in_blocks"), more=(LARGE,)),
+    Property(mathematics.affine, ("combiner",), _offers("affine")),
     Property(mathematics.unused, ("combiner",)),
     Property(selection.counts, CHOOSERS),
     Property(selection.valid, CHOOSERS),

@@ -158,7 +158,8 @@ def combiner(part: Any, scene: Scene) -> dict[str, Plane]:
     prepared = floats(part.prepare(saliency, tokens), (batch, count), "prepare()", scene)
     matrix = scene.note("similarity", cosine(tokens, squared=True))
     gain = scene.note("gain", matrix.sum(1))
-    kernel = floats(part.condition(matrix, prepared), (batch, count, count), "condition()", scene)
+    seen = matrix if part.condition is None else part.condition(matrix, prepared)
+    kernel = floats(seen, (batch, count, count), "condition()", scene)
     score = floats(part.combine(gain, prepared), (batch, count), "combine()", scene)
     return {"prepare()": Plane(prepared, "BN"), "condition()": Plane(kernel, "BNN"), "combine()": Plane(score, "BN")}
 

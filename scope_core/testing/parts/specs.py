@@ -13,6 +13,7 @@ import yaml
 from pydantic.errors import PydanticInvalidForJsonSchema
 
 from scope_core.errors import MissingDependencyError, ScopeError, SpecError
+from scope_core.parts.kernel import Kernel
 from scope_core.pruning.spec_schema import json_schema
 from scope_core.registry.registry import Registry
 from scope_core.registry.specs import slots_of
@@ -45,6 +46,8 @@ def attributes(subject: Subject, case: Case) -> None:
             _check_needs(value)
         if name == "matrices" and subject.kind in HOLDERS and not _is_count(value):
             raise Broken(f"`matrices` is {value!r}; expected a number of N x N matrices, 0 or more")
+        if name == "kernel" and not isinstance(value, Kernel | None):
+            raise Broken(f"`kernel` is {value!r}; expected a scope_core.Kernel, or None for none")
         if name == "bounds" and not (isinstance(value, tuple) and len(value) == 2):
             raise Broken(f"`bounds` is {value!r}; expected (lowest, highest), None where there is none")
 

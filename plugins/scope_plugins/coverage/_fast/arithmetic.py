@@ -5,19 +5,20 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    import torch
     from torch import Tensor
 
 BLOCK = 2**17  # numbers looked at together: 1 MB in float64, which caches hold
 
 
-def on_host(tensor: Tensor) -> bool:
+def on_host(device: torch.device) -> bool:
     """Whether looking at a number is free: on an accelerator it waits for all that was asked before."""
-    return tensor.device.type == "cpu"
+    return device.type == "cpu"
 
 
 def together(tensor: Tensor) -> int:
     """How many numbers are looked at together; accelerators want more at once."""
-    return BLOCK if on_host(tensor) else 16 * BLOCK
+    return BLOCK if on_host(tensor.device) else 16 * BLOCK
 
 
 def magic(similarity: Tensor) -> Tensor:
@@ -50,7 +51,9 @@ def on_grid(similarity: Tensor, rounder: Tensor) -> Tensor:
 
 
 def full_gains(similarity: Tensor, rounder: Tensor, best: Tensor) -> Tensor:
-    """(B, N) float64 ``sum_i max(0, S_ij - c_i)``, exact on the grid, so summed anew it is what an update would give.
+    """(B, N) ``sum_i max(0, S_ij - c_i)``: float64, exact on the grid, so summed anew it is what an update would give.
+
+    Half precision stays as it is, rounding included.
 
     Args:
         similarity: (B, N, N), rounded as it is read.
@@ -59,17 +62,13 @@ def full_gains(similarity: Tensor, rounder: Tensor, best: Tensor) -> Tensor:
     """
     import torch
 
+    if best.element_size() < 4:  # columns a few at a time: their sums are those of the whole, which is never made
+        columns = torch.split(similarity, max(1, together(best) // max(1, best.numel())), dim=2)
+        return torch.cat([(some - best[:, :, None]).clamp_(min=0).sum(1) for some in columns], 1)
     gains = torch.zeros(best.shape, dtype=torch.float64, device=best.device)
     for rows, had in zip(blocks(similarity), blocks(best), strict=True):
         gains += on_grid(rows, rounder).sub_(had[..., None]).clamp_(min=0).sum(1)
     return gains
-
-
-def joined(columns: list[Tensor]) -> Tensor:
-    """(B, N) of its columns, a few at a time."""
-    import torch
-
-    return torch.cat(columns, 1) if len(columns) > 1 else columns[0]
 
 
 def blocks(tensor: Tensor) -> tuple[Tensor, ...]:

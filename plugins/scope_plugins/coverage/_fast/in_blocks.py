@@ -19,35 +19,26 @@ def greedy(
     offset: Tensor,
     keep: int,
 ) -> Picks:
-    """Rounds of argmax; ties break to the lowest index, required tokens come before the others.
+    """Rounds of argmax over gains that are brought up to date pick by pick.
 
     Args:
         gain: (N,) float64 gains of the empty set.
         after: Makes (N,) gains of a pick, (1,) int64, and the gains before it.
-        tokens: (1, N), as are those that follow.
+        tokens: (1, N).
         scale: (1, N) float64 of the score ``gain * scale + offset``.
         offset: (1, N) float64.
         keep: How many to pick.
     """
-    import torch
+    from scope_core import take_turns
 
-    from scope_core import Picks
+    pending: list[Tensor] = []
 
-    left, required = tokens.valid[0].clone(), tokens.required[0] & tokens.valid[0]
-    musts = int(required.sum()) if keep else 0
-    made: list[tuple[Tensor, Tensor, Tensor]] = []
-    for step in range(keep):
-        score = (gain * scale[0] + offset[0]).masked_fill(~(left & required if step < musts else left), -torch.inf)
-        pick = score.argmax().view(1)
-        made.append((pick, gain[pick], score[pick]))
-        left.index_fill_(0, pick, False)
-        if step + 1 < keep:
-            gain = after(pick, gain)
-    if not made:
-        empty = gain.new_zeros((1, 0))
-        return Picks(empty.to(torch.int64), empty, empty)
-    picks, gains, scores = (torch.cat(column)[None] for column in zip(*made, strict=True))
-    return Picks(picks, gains, scores)
+    def scored() -> tuple[Tensor, Tensor]:
+        nonlocal gain
+        gain = after(pending.pop(), gain) if pending else gain  # not before it is asked for: never for the last pick
+        return gain[None], gain * scale + offset
+
+    return take_turns(tokens, [keep], scored, pending.append)
 
 
 def rises(blocks: Blocks, best: Tensor) -> Tensor:

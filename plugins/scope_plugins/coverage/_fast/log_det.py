@@ -1,4 +1,4 @@
-"""Compiled updates (numba) of gains of the log-determinant: one more row of its factor per pick."""
+"""Kernel of the log-determinant: one more row of its factor per pick, compiled (numba)."""
 
 from __future__ import annotations
 
@@ -7,41 +7,46 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 from scope_plugins.coverage._fast.compiled import compiled
+from scope_plugins.coverage._fast.incremental import Incremental, arrays
 
 if TYPE_CHECKING:
     import numpy as np
     from torch import Tensor
 
+    from scope_core import VisualTokens
     from scope_plugins.coverage._fast.incremental import Group
 
 
-def factoring(
-    similarity: np.ndarray, variance: Tensor, floor: Tensor, gain: Tensor, count: int, refuse: Callable[[], None]
-) -> Group:
-    """Gains and their update, ``log(variance)``.
+class LogDetKernel(Incremental):
+    """The rows of the factor one after the other, in the order of `LogDet.add`."""
 
-    Args:
-        similarity: (N, N), symmetric.
-        variance: (N,) float64, changed: what is left of each token's.
-        floor: (N,) below which nothing is left but rounding.
-        gain: (N,) float64, changed: of the empty set.
-        count: How many picks there will be.
-        refuse: Called when a variance falls below 0.
-    """
-    import numpy as np
-    import torch
+    def groups(self, coverage: Any, similarity: Tensor, tokens: VisualTokens) -> Callable[[int, int], Group]:
+        """Gains and their update, ``log(variance)``.
 
-    remains = torch.empty_like(variance)
-    factor, pivots = np.empty((count, len(variance))), np.empty(count)
-    columns = [column.numpy() for column in (variance, floor, remains)]
-    extend, worst, filled = kernel(), float(floor.amax()), iter(range(count))
+        Raises:
+            SpecError: as `LogDet.start` and `LogDet.add`.
+        """
+        import numpy as np
+        import torch
 
-    def add(pick: int) -> None:
-        if not extend(similarity, factor, pivots, next(filled), *columns, worst, pick):
-            refuse()
-        torch.log(remains, out=gain)  # torch's logarithm and others differ in the last bit
+        state = coverage.start(similarity, tokens)
+        matrices, gains = arrays(similarity), coverage.gain(state)
 
-    return gain.numpy(), add
+        def group(index: int, count: int) -> Group:
+            variance, floor, gain = state.variance[index], state.floor[index], gains[index]
+            remains = torch.empty_like(variance)
+            factor, pivots = np.empty((count, len(variance))), np.empty(count)
+            columns = [column.numpy() for column in (variance, floor, remains)]
+            extend, worst, filled = kernel(), float(floor.amax()), iter(range(count))
+
+            def add(pick: int) -> None:
+                if not extend(matrices[index], factor, pivots, next(filled), *columns, worst, pick):
+                    coverage.refuse("is not positive semi-definite")
+                torch.log(remains, out=gain)  # torch's logarithm and others differ in the last bit
+
+            return gain.numpy(), add
+
+        return group
 
 
 @functools.cache

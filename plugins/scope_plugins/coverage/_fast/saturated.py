@@ -1,37 +1,46 @@
-"""Compiled updates (numba) of gains of saturated coverage: only rows that lack less than their highest similarity."""
+"""Kernel of saturated coverage: compiled updates (numba) of gains."""
 
 from __future__ import annotations
 
 import functools
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 from scope_plugins.coverage._fast.compiled import compiled
+from scope_plugins.coverage._fast.facility_location import rounder
+from scope_plugins.coverage._fast.incremental import Incremental, arrays
 
 if TYPE_CHECKING:
     import numpy as np
+    from torch import Tensor
 
+    from scope_core import VisualTokens
     from scope_plugins.coverage._fast.incremental import Group
 
 
-def lowering(similarity: np.ndarray, rounder: float, share: float) -> Group:
-    """Gains ``sum_i min(S_ij, left_i)`` and their update.
+class SaturatedKernel(Incremental):
+    """Only rows that lack less than their highest similarity change a gain."""
 
-    Args:
-        similarity: (N, N), at least 0.
-        rounder: Of the grid that entries are rounded to.
-        share: ``left_i`` at first, of row i's sum.
-    """
-    import numpy as np
+    def groups(self, coverage: Any, similarity: Tensor, tokens: VisualTokens) -> Callable[[int, int], Group] | None:
+        """Gains ``sum_i min(S_ij, left_i)`` and their update."""
+        given = rounder(similarity)
+        if given is None:
+            return None
+        matrices, share, (start, lower) = arrays(similarity), coverage.spec.share, kernels()
 
-    gain, left, highest = np.zeros((3, len(similarity)))
-    step = rounder / (1.5 * 2.0**52)
-    start, lower = kernels()
-    start(similarity, rounder, step, share, gain, left, highest)
+        def group(index: int, count: int) -> Group:
+            import numpy as np
 
-    def add(pick: int) -> None:
-        lower(similarity, rounder, highest, left, gain, pick)
+            mine: np.ndarray = matrices[index]
+            gain, left, highest = np.zeros((3, len(mine)))
+            start(mine, given, given / (1.5 * 2.0**52), share, gain, left, highest)
 
-    return gain, add
+            def add(pick: int) -> None:
+                lower(mine, given, highest, left, gain, pick)
+
+            return gain, add
+
+        return group
 
 
 @functools.cache

@@ -1,0 +1,164 @@
+"""What kernels on the CPU have in common, compiled (numba): one round of greedy, and whole loops of such rounds.
+
+Imported only where numba is there. Every step is arithmetic of the loop over `start`, `gain` and `add` in the same
+dtype and order, or a sum that is exact in any order: picks, gains and scores are the loop's to the last bit.
+"""
+
+from __future__ import annotations
+
+from math import inf, nan
+
+import numpy as np
+
+from scope_plugins.coverage._fast.compiled import compiled
+
+
+@compiled
+def choose(
+    step: int,
+    first: int,
+    gain: np.ndarray,
+    scale: np.ndarray,
+    offset: np.ndarray,
+    left: np.ndarray,
+    required: np.ndarray,
+    barred: np.ndarray,
+) -> int:
+    """The lowest index of the highest score ``gain * scale + offset`` among those left, required ones first.
+
+    Args:
+        step: Picks so far.
+        first: How many must be picked before the others.
+        gain: (N,) float.
+        scale: (N,) finite.
+        offset: (N,) finite.
+        left: (N,) bool, changed: what can still be picked.
+        required: (N,) bool: those among them that come first.
+        barred: (N,) float, changed: 0 for what can be picked now; kept from one round to the next.
+    """
+    size = gain.shape[0]
+    if step in (0, first):
+        for j in range(size):
+            barred[j] = 0.0 if left[j] and (required[j] or step >= first) else 1.0
+    highest = -inf
+    for j in range(size):
+        score = gain[j] * scale[j] + offset[j] if barred[j] == 0.0 else -inf
+        highest = score if score > highest else highest
+    pick = 0
+    while pick < size - 1 and (barred[pick] != 0.0 or gain[pick] * scale[pick] + offset[pick] != highest):
+        pick += 1
+    left[pick], barred[pick] = False, 1.0
+    return pick
+
+
+@compiled
+def cover(rows: np.ndarray, rounder: float, gain: np.ndarray) -> None:
+    """Add to ``gain`` (N,) what rows (M, N) of similarity give it: ``sum_i max(0, S_ij)``, entries on the grid."""
+    for i in range(rows.shape[0]):
+        row = rows[i]
+        for j in range(gain.shape[0]):
+            value = (float(row[j]) + rounder) - rounder
+            gain[j] += value if value > 0.0 else 0.0
+
+
+@compiled
+def rise(rows: np.ndarray, rounder: float, best: np.ndarray, gain: np.ndarray, pick: int) -> None:
+    """Bring gains ``sum_i max(0, S_ij - best_i)`` up to date after a pick; only rows whose maximum rises are read."""
+    for i in range(rows.shape[0]):
+        new, old = (float(rows[i, pick]) + rounder) - rounder, best[i]
+        if new > old:
+            best[i] = new
+            row = rows[i]
+            for j in range(gain.shape[0]):
+                value = (float(row[j]) + rounder) - rounder
+                risen = (value if value < new else new) - old
+                gain[j] -= risen if risen > 0.0 else 0.0
+
+
+@compiled
+def greedy_rising(
+    similarity: np.ndarray,
+    rounder: float,
+    valid: np.ndarray,
+    required: np.ndarray,
+    scale: np.ndarray,
+    offset: np.ndarray,
+    count: int,
+    picks: np.ndarray,
+    gains: np.ndarray,
+    scores: np.ndarray,
+) -> None:
+    """Fill ``picks``, ``gains`` and ``scores`` (K,) of one group for facility location.
+
+    Args:
+        similarity: (N, N): how well token j stands for token i.
+        rounder: 1.5 * 2^52 steps of the grid: adding and subtracting it rounds to the grid. 0 leaves numbers alone.
+        valid: (N,) bool: candidates.
+        required: (N,) bool: those among them that must be picked first.
+        scale: (N,) float64 of a score ``gain * scale + offset``, finite.
+        offset: (N,) float64, finite.
+        count: How many to pick.
+        picks: (K,) int64, out; -1 from ``count`` on.
+        gains: (K,) float64, out; NaN from ``count`` on.
+        scores: (K,) float64, out; likewise.
+    """
+    picks[count:], gains[count:], scores[count:] = -1, nan, nan
+    gain, best, barred, left = offset * 0.0, offset * 0.0, offset * 0.0, valid.copy()
+    first = np.count_nonzero(valid & required)
+    cover(similarity, rounder, gain)
+    for step in range(count):
+        pick = choose(step, first, gain, scale, offset, left, required, barred)
+        picks[step], gains[step], scores[step] = pick, gain[pick], gain[pick] * scale[pick] + offset[pick]
+        rise(similarity, rounder, best, gain, pick)
+
+
+@compiled
+def greedy_changing(
+    similarity: np.ndarray,
+    start: np.ndarray,
+    valid: np.ndarray,
+    required: np.ndarray,
+    scale: np.ndarray,
+    offset: np.ndarray,
+    picks: np.ndarray,
+    gains: np.ndarray,
+    scores: np.ndarray,
+    minimum: bool,
+    constant: float,
+    of_row: float,
+    of_column: float,
+    count: int,
+) -> None:
+    """Fill ``picks``, ``gains`` and ``scores`` (K,) of one group where a pick's row and column change gains.
+
+    Args:
+        similarity: (N, N).
+        start: (N,) gains of the empty set.
+        valid: (N,) bool: candidates.
+        required: (N,) bool: those among them that must be picked first.
+        scale: (N,) in the dtype of gains, as are all numbers that follow.
+        offset: (N,).
+        picks: (K,) int64, out.
+        gains: (K,) out.
+        scores: (K,) out.
+        minimum: As in `ranked.Change`, as are those that follow.
+        constant: Of gains' dtype.
+        of_row: Likewise.
+        of_column: Likewise.
+        count: How many to pick.
+    """
+    size = start.shape[0]
+    gain, left, barred = start.copy(), valid.copy(), start * 0
+    first = np.count_nonzero(valid & required)
+    for step in range(count):
+        pick = choose(step, first, gain, scale, offset, left, required, barred)
+        picks[step], gains[step], scores[step] = pick, gain[pick], gain[pick] * scale[pick] + offset[pick]
+        row, column = similarity[pick], similarity[:, pick]
+        for j in range(size):
+            value = constant + of_row * row[j]
+            if of_column != 0:
+                value += of_column * column[j]
+            if not minimum:
+                gain[j] -= value
+            elif step == 0 or value < gain[j]:
+                gain[j] = value
