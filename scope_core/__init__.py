@@ -20,8 +20,8 @@ from typing import TYPE_CHECKING, Any
 from scope_core.registry.lookup import provide_default
 
 if TYPE_CHECKING:
-    from scope_core.blocks import Blocks
-    from scope_core.engine import Problem, greedy, rank, scores, take_turns
+    from scope_core.engine.greedy import greedy, rank, take_turns
+    from scope_core.engine.scheduling import by_group
     from scope_core.errors import (
         AdapterError,
         AttachError,
@@ -39,25 +39,23 @@ if TYPE_CHECKING:
         UnknownNameError,
         ZooError,
     )
-    from scope_core.groupwise import by_group
-    from scope_core.interfaces import (
-        Budget,
-        Combiner,
-        Constraint,
-        CoverageFunction,
-        Merger,
-        Optimizer,
-        Part,
-        Partition,
-        Picks,
-        PositionPolicy,
-        SaliencySource,
-        Selector,
-        SimilarityMetric,
-    )
     from scope_core.memory import free_memory
+    from scope_core.parts.base import Part
+    from scope_core.parts.budget import Budget
+    from scope_core.parts.combiner import Combiner
+    from scope_core.parts.constraint import Constraint
+    from scope_core.parts.coverage import CoverageFunction
     from scope_core.parts.execution import Execution, Scoring, Way, matrix_bytes, plan_execution
     from scope_core.parts.kernel import Kernel
+    from scope_core.parts.merger import Merger
+    from scope_core.parts.optimizer import Optimizer
+    from scope_core.parts.partition import Partition
+    from scope_core.parts.position import PositionPolicy
+    from scope_core.parts.problem import Problem, scores
+    from scope_core.parts.saliency import SaliencySource
+    from scope_core.parts.selector import Selector
+    from scope_core.parts.similarity import SimilarityMetric
+    from scope_core.parts.task import Box, Example, Outcome, Question, Task
     from scope_core.parts.zoo import LoadedModel, Tower, load
     from scope_core.pruning.adapter import ModelAdapter
     from scope_core.pruning.attachment import Attachment
@@ -73,24 +71,37 @@ if TYPE_CHECKING:
     from scope_core.registry.observers import PluginWarning
     from scope_core.registry.registry import Registry
     from scope_core.registry.specs import ComponentSpec, Slot
+    from scope_core.structures.blocks import Blocks
     from scope_core.structures.declaration import Declaration
     from scope_core.structures.encoding import Asked, Encoding, Memo
     from scope_core.structures.layout import Group, ImageLayout, Layout, Plan, Span, apportion, fill, units
+    from scope_core.structures.picks import Picks
     from scope_core.structures.receipt import ImageReceipt, Receipt
     from scope_core.structures.selection import Selection
     from scope_core.structures.signals import Offer, SignalName, Signals, parse_signal
     from scope_core.structures.tokens import VisualTokens
-    from scope_core.tasks import Box, Example, Outcome, Question, Task
 
 _HOMES = {
-    "blocks": "Blocks",
-    "engine": "Problem greedy rank scores take_turns",
+    "structures.blocks": "Blocks",
+    "engine.greedy": "greedy rank take_turns",
+    "parts.problem": "Problem scores",
     "errors": "AdapterError AttachError BudgetError MissingDependencyError PluginConflictError PluginError "
     "PluginOutputError ScopeError SignalError SpecError TaskError TokensError TooLargeError "
     "UnknownNameError ZooError",
-    "groupwise": "by_group",
-    "interfaces": "Budget Combiner Constraint CoverageFunction Merger Optimizer Part Partition Picks "
-    "PositionPolicy SaliencySource Selector SimilarityMetric",
+    "engine.scheduling": "by_group",
+    "parts.base": "Part",
+    "parts.budget": "Budget",
+    "parts.combiner": "Combiner",
+    "parts.constraint": "Constraint",
+    "parts.coverage": "CoverageFunction",
+    "parts.merger": "Merger",
+    "parts.optimizer": "Optimizer",
+    "parts.partition": "Partition",
+    "parts.position": "PositionPolicy",
+    "parts.saliency": "SaliencySource",
+    "parts.selector": "Selector",
+    "parts.similarity": "SimilarityMetric",
+    "structures.picks": "Picks",
     "memory": "free_memory",
     "parts.execution": "Execution Scoring Way matrix_bytes plan_execution",
     "parts.kernel": "Kernel",
@@ -116,7 +127,7 @@ _HOMES = {
     "structures.selection": "Selection",
     "structures.signals": "Offer SignalName Signals parse_signal",
     "structures.tokens": "VisualTokens",
-    "tasks": "Box Example Outcome Question Task",
+    "parts.task": "Box Example Outcome Question Task",
 }
 _HOME_OF = {name: home for home, names in _HOMES.items() for name in names.split()}
 

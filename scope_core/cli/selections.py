@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from scope_core.errors import TokensError
-from scope_core.interfaces import SaliencySource
+from scope_core.parts.saliency import SaliencySource
 from scope_core.pruning.compatibility import check_fit
 from scope_core.pruning.spec_reader import read_spec
 from scope_core.structures.receipt import THETAS
@@ -180,7 +180,7 @@ def scores_of(source: SaliencySource[Any], tokens: VisualTokens) -> Tensor | Non
     """(B, N) scores in float32; None where a share of them would say nothing: some below 0, or all the same."""
     import torch
 
-    from scope_core.engine import scores
+    from scope_core.parts.problem import scores
 
     if not source.nonnegative:
         return None

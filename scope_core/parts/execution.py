@@ -9,12 +9,14 @@ from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
 import torch
 
-from scope_core.blocks import blocks_bytes
 from scope_core.errors import ScopeError, SpecError, TooLargeError
 from scope_core.memory import UNCHECKED_BYTES, said, shortfall_message
+from scope_core.structures.blocks import blocks_bytes
 
 if TYPE_CHECKING:
-    from scope_core.interfaces import Combiner, CoverageFunction, SimilarityMetric
+    from scope_core.parts.combiner import Combiner
+    from scope_core.parts.coverage import CoverageFunction
+    from scope_core.parts.similarity import SimilarityMetric
 
 Way = Literal["dense", "kernel", "blocks"]
 WAYS: tuple[Way, ...] = ("dense", "kernel", "blocks")

@@ -10,7 +10,7 @@ if TYPE_CHECKING:
     import torch
     from torch import Tensor
 
-    from scope_core.interfaces import Picks
+    from scope_core.structures.picks import Picks
     from scope_core.structures.tokens import VisualTokens
 
 

@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
 from typing import TYPE_CHECKING, Any
 
-from scope_core.interfaces import Part, S
+from scope_core.parts.base import Part, S
 
 if TYPE_CHECKING:
     from torch import Tensor

@@ -9,7 +9,7 @@ from typing import Any
 
 import torch
 
-from scope_core.interfaces import Part
+from scope_core.parts.base import Part
 from scope_core.pruning.spec import PrunerSpec
 from scope_core.pruning.spec_reader import read_spec
 from scope_core.pruning.stage import Stage

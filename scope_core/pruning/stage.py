@@ -11,12 +11,13 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from scope_core.checks import blamed, check_counts, check_groups, check_selection, constrained
-from scope_core.engine import check_keep
+from scope_core.engine.constraints import constrained
+from scope_core.engine.grouping import group_index, with_tiles
+from scope_core.engine.merging import less_extra, merged
+from scope_core.engine.validation import check_counts, check_groups, check_keep, check_selection
 from scope_core.errors import PluginOutputError, ScopeError, SignalError, TokensError, listed
-from scope_core.grouping import group_index, with_tiles
-from scope_core.interfaces import Part, held
-from scope_core.mixing import less_extra, merged
+from scope_core.parts.base import Part, held
+from scope_core.parts.calls import blamed
 from scope_core.pruning.spec import PrunerSpec
 from scope_core.pruning.spec_reader import label_of
 from scope_core.pruning.spec_short import decoder_layer

@@ -48,11 +48,16 @@ _NOUNS = {
     "zoo": "zoo entry",
 }
 
-_HOMES = {"Task": "tasks", "ModelAdapter": "pruning.adapter"}  # others: `scope_core.interfaces`
+_FOLDERS = {"adapter": "pruning"}  # of all other kinds the abstract class is in `parts`
 
 KINDS: tuple[Kind, ...] = tuple(
     Kind(
-        name, hook, item, base and f"scope_core.{_HOMES.get(base, 'interfaces')}:{base}", about, _NOUNS.get(name, name)
+        name,
+        hook,
+        item,
+        base and f"scope_core.{_FOLDERS.get(name, 'parts')}.{name}:{base}",
+        about,
+        _NOUNS.get(name, name),
     )
     for name, hook, item, base, about in (
         ("saliency", "scope_saliency_sources", _ENTRY, "SaliencySource", "how much each token matters on its own"),

@@ -11,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import scope_core as scope
-from scope_core.blocks import Blocks
+from scope_core.structures.blocks import Blocks
 
 
 def vectors_of(count: int, width: int, scale: float, seed: int) -> torch.Tensor:

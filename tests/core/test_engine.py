@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 
 import scope_core as scope
 from scope_core import BudgetError, PluginOutputError, Problem, SpecError, VisualTokens, greedy, rank
-from scope_core.engine import check_keep
+from scope_core.engine.validation import check_keep
 
 HAND = torch.tensor(
     [

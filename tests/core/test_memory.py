@@ -113,7 +113,7 @@ SPECS: tuple[Any, ...] = (
 class TestOneGroupAtATime:
     @pytest.fixture(autouse=True)
     def _every_group_is_large(self, monkeypatch: pytest.MonkeyPatch) -> None:
-        monkeypatch.setattr("scope_core.groupwise.TOGETHER", 0)
+        monkeypatch.setattr("scope_core.engine.scheduling.TOGETHER", 0)
 
     @pytest.mark.parametrize("spec", SPECS)
     def test_gives_what_all_together_give(self, spec: Any, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -125,7 +125,7 @@ class TestOneGroupAtATime:
             given.pop("saliency")
         whole = {"recipe": spec} if isinstance(spec, str) else spec
         alone = scope.select(**given, spec={**whole, "budget": budget})
-        monkeypatch.setattr("scope_core.groupwise.TOGETHER", 2**40)
+        monkeypatch.setattr("scope_core.engine.scheduling.TOGETHER", 2**40)
         together = scope.select(**given, spec={**whole, "budget": budget})
         assert alone.counts == together.counts == (16, 4, 10)
         assert torch.equal(alone.picks, together.picks)

@@ -8,7 +8,7 @@ import pytest
 from PIL import Image
 
 import scope_core as scope
-from scope_core.tasks import plain
+from scope_core.parts.task import plain
 
 
 class TwoSpec(scope.ComponentSpec):

@@ -19,7 +19,7 @@ from scope_core.errors import TaskError, ZooError, listed
 
 if TYPE_CHECKING:
     from scope_bench.accuracy.report import Results
-    from scope_core.tasks import Task
+    from scope_core.parts.task import Task
 
 EXAMPLES = (
     "scope bench accuracy --quick",

@@ -15,8 +15,8 @@ if TYPE_CHECKING:
     from PIL.Image import Image
     from torch import Tensor
 
+    from scope_core.parts.task import Example
     from scope_core.structures.tokens import VisualTokens
-    from scope_core.tasks import Example
 
 
 @dataclass(frozen=True)

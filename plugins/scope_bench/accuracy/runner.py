@@ -14,9 +14,9 @@ from scope_bench.accuracy.methods import BLIND, FULL, ORACLE, SHUFFLED, Contesta
 from scope_core.errors import ScopeError, TaskError
 
 if TYPE_CHECKING:
+    from scope_core.parts.task import Task
     from scope_core.parts.zoo import LoadedModel
     from scope_core.registry.registry import Registry
-    from scope_core.tasks import Task
 
 THETAS = (0.5, 0.6, 0.7, 0.8, 0.9)
 """Thresholds of theta-coverage; one alone saturates on some features."""

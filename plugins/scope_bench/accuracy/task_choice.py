@@ -13,8 +13,8 @@ from scope_core.pruning.spec_reader import explain
 from scope_core.registry.specs import ComponentSpec, Slot, Spec
 
 if TYPE_CHECKING:
+    from scope_core.parts.task import Task
     from scope_core.registry.registry import Registry
-    from scope_core.tasks import Task
 
 
 class _Choice(Spec):

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from PIL.Image import Image
     from torch import Tensor
 
-    from scope_core.interfaces import SaliencySource
+    from scope_core.parts.saliency import SaliencySource
     from scope_core.parts.zoo import Tower
     from scope_core.structures.tokens import VisualTokens
 

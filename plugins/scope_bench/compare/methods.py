@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from scope_core.cli.selections import named
 from scope_core.errors import AdapterError, ScopeError, SignalError, UnknownNameError, did_you_mean, listed
-from scope_core.interfaces import SaliencySource
+from scope_core.parts.saliency import SaliencySource
 from scope_core.pruning.spec import PrunerSpec
 from scope_core.pruning.spec_reader import label_of, read_spec
 from scope_core.structures.signals import parse_signal

@@ -15,9 +15,10 @@ from scope_bench.speed import baselines
 from scope_bench.speed.inputs import Material
 from scope_bench.speed.machine import check_memory
 from scope_bench.speed.timing import Effort, Progress, in_turns, ratio
-from scope_core.engine import Problem
 from scope_core.errors import BudgetError, ScopeError, TaskError
-from scope_core.interfaces import Combiner, SimilarityMetric
+from scope_core.parts.combiner import Combiner
+from scope_core.parts.problem import Problem
+from scope_core.parts.similarity import SimilarityMetric
 from scope_core.pruning.pruner import Pruner
 from scope_core.pruning.spec_reader import read_spec
 from scope_core.registry.specs import ComponentSpec

@@ -106,7 +106,7 @@ def _sizes(made: Plan) -> list[int]:
 def _room(stage: Stage, made: Plan) -> dict[str, Any]:
     """What memory is allowed, what blocks take, and why this machine would refuse, if it would."""
     from scope_core import memory
-    from scope_core.blocks import blocks_bytes
+    from scope_core.structures.blocks import blocks_bytes
 
     most = max(_sizes(made), default=0)
     fixed = blocks_bytes(most, 0)

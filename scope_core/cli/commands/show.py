@@ -14,7 +14,7 @@ from scope_core.cli.output import out, show_json, table
 from scope_core.cli.spec_options import options_of
 from scope_core.cli.state import state_of
 from scope_core.errors import ScopeError, UnknownNameError, did_you_mean
-from scope_core.interfaces import Part, held
+from scope_core.parts.base import Part, held
 from scope_core.pruning.spec_reader import read_spec
 from scope_core.registry.records import Record
 from scope_core.registry.registry import Registry

@@ -14,7 +14,7 @@ from scope_core.cli.output import check_out, out, show_json, write_text
 from scope_core.cli.shell import Code
 from scope_core.cli.state import state_of
 from scope_core.errors import SpecError
-from scope_core.interfaces import held
+from scope_core.parts.base import held
 from scope_core.pruning.spec import PrunerSpec, written
 from scope_core.pruning.spec_reader import changes, label_of, read_spec
 from scope_core.registry.registry import Registry

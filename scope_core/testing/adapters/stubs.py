@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING, Any, Literal
 import torch
 
 from scope_core.errors import ScopeError, TokensError
-from scope_core.interfaces import Budget, Selector
+from scope_core.parts.budget import Budget
+from scope_core.parts.selector import Selector
 from scope_core.registry.entries import Entry
 from scope_core.registry.hookspecs import hookimpl
 from scope_core.registry.registry import Registry

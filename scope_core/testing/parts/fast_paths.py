@@ -9,9 +9,9 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from scope_core.blocks import Blocks
-from scope_core.engine import allowed
-from scope_core.interfaces import Picks
+from scope_core.engine.greedy import allowed
+from scope_core.structures.blocks import Blocks
+from scope_core.structures.picks import Picks
 from scope_core.structures.tokens import VisualTokens
 from scope_core.testing.adapters.harness import Broken
 from scope_core.testing.parts.cases import Case

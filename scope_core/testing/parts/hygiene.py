@@ -234,7 +234,7 @@ def _files(part: Any) -> set[str]:
     found = set()
     for one in part.walk():
         for cls in type(one).__mro__:
-            if cls.__module__ not in ("scope_core.interfaces", "builtins", "abc", "typing"):
+            if not cls.__module__.startswith(("scope_core.parts.", "builtins", "abc", "typing")):
                 members = [m.fget if isinstance(m, property) else m for m in vars(cls).values()]
                 found |= {m.__code__.co_filename for m in members if isinstance(m, FunctionType)}
     return found

@@ -13,10 +13,10 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from scope_core.engine import Problem
-from scope_core.interfaces import Picks
+from scope_core.parts.problem import Problem
 from scope_core.registry.specs import ComponentSpec
 from scope_core.structures.layout import Layout
+from scope_core.structures.picks import Picks
 from scope_core.structures.selection import Selection
 from scope_core.structures.tokens import VisualTokens
 from scope_core.testing.adapters.harness import Broken

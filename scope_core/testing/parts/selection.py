@@ -8,8 +8,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from scope_core.engine import greedy
-from scope_core.interfaces import Picks
+from scope_core.engine.greedy import greedy
+from scope_core.structures.picks import Picks
 from scope_core.structures.selection import Selection
 from scope_core.structures.tokens import VisualTokens
 from scope_core.testing.adapters.harness import Broken

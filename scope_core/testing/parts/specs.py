@@ -59,7 +59,7 @@ def _is_count(value: Any) -> bool:
 def _is_flag(part: Any, name: str) -> bool:
     """Whether the interface declares ``name`` as True or False."""
     for cls in type(part).__mro__:
-        if cls.__module__ == "scope_core.interfaces" and name in vars(cls):
+        if cls.__module__.startswith("scope_core.parts.") and name in vars(cls):
             value = vars(cls)[name]
             return isinstance(value, bool) or (isinstance(value, property) and "bool" in str(_returns(value)))
     return False

@@ -5,7 +5,10 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from scope_core.interfaces import Combiner, CoverageFunction, SaliencySource, SimilarityMetric
+from scope_core.parts.combiner import Combiner
+from scope_core.parts.coverage import CoverageFunction
+from scope_core.parts.saliency import SaliencySource
+from scope_core.parts.similarity import SimilarityMetric
 from scope_core.registry.specs import ComponentSpec
 from scope_core.structures.tokens import VisualTokens
 from scope_core.testing.parts.cases import RANK

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from scope_core.errors import TaskError, did_you_mean, listed
-from scope_core.interfaces import Part, S
+from scope_core.parts.base import Part, S
 
 if TYPE_CHECKING:
     from PIL.Image import Image

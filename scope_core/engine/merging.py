@@ -10,10 +10,9 @@ import torch
 from torch import Tensor
 from torch.nn.utils.rnn import pad_sequence
 
-from scope_core.checks import blamed, check_extra, check_weights
 from scope_core.errors import BudgetError, PluginOutputError, SpecError
-from scope_core.grouping import ungroup
-from scope_core.interfaces import Merger
+from scope_core.parts.calls import blamed, expect
+from scope_core.parts.merger import Merger
 from scope_core.structures.layout import Plan
 from scope_core.structures.selection import Mixed, Selection
 from scope_core.structures.signals import parse_signal
@@ -150,4 +149,76 @@ def _assembled(
         sources=pad_sequence([source for _, _, source in made], batch_first=True, padding_value=-1),
         counts=tuple(len(source) for _, _, source in made),
         cls_signal=cls_name,
+    )
+
+
+def check_extra(merger: Merger[Any], tokens: int, rows: int) -> tuple[int, int]:
+    """How many rows a merger adds before and after the kept ones of a group; none to a group that keeps nothing."""
+    if rows == 0:
+        return 0, 0
+    with blamed(merger, "extra"):
+        extra = merger.extra(tokens, rows)
+    if not (isinstance(extra, tuple) and len(extra) == 2 and all(isinstance(n, int) and n >= 0 for n in extra)):
+        raise PluginOutputError(
+            f"merger {merger}: extra({tokens}, {rows}) returned {extra!r}; expected (rows before, rows after)"
+        )
+    return extra
+
+
+def check_weights(weights: Any, selection: Selection, extra: Sequence[tuple[int, int]], merger: Merger[Any]) -> None:
+    """Refuse merge weights of another shape than (B, before + K + after, N), or that are not finite."""
+    if weights is None:
+        if any(map(sum, extra)):
+            raise PluginOutputError(
+                f"merger {merger}: weights() returned None, and extra() promised rows; expected what they are mixed of"
+            )
+        return
+    batch, kept = selection.picks.shape
+    front, behind = (max((added[side] for added in extra), default=0) for side in (0, 1))
+    tokens, count = selection.tokens, selection.tokens.shape[1]
+    shape = (batch, front + kept + behind, count + bool(merger.uses_cls))
+    expect(weights, shape, f"merger {merger}: weights()", tokens)
+    used = torch.zeros(shape[:2], dtype=torch.bool)
+    for line, mine, (before, after) in zip(used, selection.counts, extra, strict=True):
+        line[:before] = line[front : front + mine] = line[front + kept : front + kept + after] = True
+    used = used.to(tokens.device)[..., None]
+    odd = ~torch.isfinite(weights) & used
+    forbidden = (weights[..., :count] != 0) & used & ~tokens.valid[:, None]
+    for wrong, why in ((odd, "merging needs finite numbers"), (forbidden, "that token is padding, or must be dropped")):
+        if bool(wrong.any()):
+            group, row, col = (int(i) for i in wrong.nonzero()[0])
+            raise PluginOutputError(
+                f"merger {merger}: weights() of {tokens.name_of(group)} gave {float(weights[group, row, col])} "
+                f"in row {row}, column {col}; {why}"
+            )
+
+
+def ungroup(selection: Selection, index: Tensor, tokens: VisualTokens) -> Selection:
+    """Rows per image again; each image's picks follow the order of the groups they came from."""
+    count = tokens.shape[1]
+    live = selection.picks >= 0
+    flat = index.gather(1, selection.picks.clamp(min=0))[live]
+    owner = flat // count
+
+    def per_image(column: Tensor, fill: float) -> Tensor:
+        rows = [column[owner == image] for image in range(tokens.shape[0])]
+        return torch.nn.utils.rnn.pad_sequence(rows, batch_first=True, padding_value=fill)
+
+    def assigned(places: Tensor) -> Tensor:
+        made = torch.full_like(tokens.row, -1).flatten()
+        real = (index >= 0) & (places >= 0)
+        here, there = index[real], index.gather(1, places.clamp(min=0))[real]
+        same = here // count == there // count  # a token folded into another image's has no home in its own
+        made[here[same]] = there[same] % count
+        return made.view_as(tokens.row)
+
+    return replace(
+        selection,
+        picks=per_image(flat % count, -1),
+        gains=per_image(selection.gains[live], torch.nan),
+        scores=per_image(selection.scores[live], torch.nan),
+        stage=None if selection.stage is None else per_image(selection.stage[live], 0),
+        assigned=None if selection.assigned is None else assigned(selection.assigned),
+        allotted=None,  # what was said of groups
+        tokens=tokens,
     )

@@ -8,16 +8,16 @@ from typing import TYPE_CHECKING
 import torch
 from torch import Tensor
 
-from scope_core.blocks import Blocks, blocks_bytes
-from scope_core.checks import blamed, expect
 from scope_core.errors import PluginOutputError, SpecError, TooLargeError
-from scope_core.interfaces import Picks
 from scope_core.memory import free_for
+from scope_core.parts.calls import blamed, expect
 from scope_core.parts.execution import blocks_refusal
+from scope_core.structures.blocks import Blocks, blocks_bytes
+from scope_core.structures.picks import Picks
 from scope_core.structures.tokens import VisualTokens
 
 if TYPE_CHECKING:
-    from scope_core.engine import Problem
+    from scope_core.parts.problem import Problem
 
 
 def picks_in_blocks(

@@ -7,10 +7,12 @@ from typing import Any
 
 import torch
 
-from scope_core.blockwise import side_by_side
-from scope_core.engine import Problem, check_table
-from scope_core.interfaces import Optimizer, Picks
+from scope_core.engine.blockwise import side_by_side
+from scope_core.engine.validation import check_table
 from scope_core.memory import UNCHECKED_BYTES, free_memory
+from scope_core.parts.optimizer import Optimizer
+from scope_core.parts.problem import Problem
+from scope_core.structures.picks import Picks
 
 TOGETHER = 2**22
 """Bytes of similarity up to which groups are selected together on the CPU."""

@@ -1,0 +1,159 @@
+"""What parts return, checked: a part that breaks its contract is named here, not somewhere later.
+
+Each check raises `PluginOutputError` with the part, its distribution, and what was expected and returned.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from scope_core.errors import BudgetError, PluginOutputError
+from scope_core.parts.budget import Budget
+from scope_core.parts.partition import Partition
+from scope_core.parts.selector import Selector
+from scope_core.structures.layout import Group, Layout, Span
+from scope_core.structures.picks import Picks
+from scope_core.structures.selection import Selection
+from scope_core.structures.tokens import VisualTokens
+
+
+def check_groups(groups: Any, layout: Layout, partition: Partition[Any]) -> tuple[Group, ...]:
+    """The groups of a partition, which must hold every candidate token exactly once."""
+    try:
+        made = tuple(tuple(group) for group in groups)
+    except TypeError:
+        raise PluginOutputError(
+            f"partition {partition}: split() returned {groups!r}; expected groups of Span, e.g. ((Span(0, 0, 576),),)"
+        ) from None
+    spans = [span for group in made for span in group]
+    for span in spans:
+        if not isinstance(span, Span) or not 0 <= span.image < len(layout.images):
+            raise PluginOutputError(
+                f"partition {partition}: split() returned {span!r} for {len(layout.images)} images; expected groups "
+                f"of Span"
+            )
+    if not all(made):
+        raise PluginOutputError(f"partition {partition}: split() returned a group without spans")
+    for number, image in enumerate(layout.images):
+        here = 0
+        for start, stop in sorted((s.start, s.stop) for s in spans if s.image == number and s.start != s.stop):
+            if start != here:
+                break
+            here = stop
+        else:
+            if here == image.tokens:
+                continue
+        mine = [f"{s.start}-{s.stop}" for s in spans if s.image == number]
+        raise PluginOutputError(
+            f"partition {partition}: split() must put each of the {image.tokens} tokens of image {number} into exactly "
+            f"one group; its spans are {', '.join(mine) or 'none'}"
+        )
+    return made
+
+
+def check_counts(counts: Any, limits: Sequence[int], what: str, budget: Budget[Any]) -> tuple[int, ...]:
+    """The counts of a budget, one for each group and none beyond its limit."""
+    try:
+        made = tuple(counts)
+    except TypeError:
+        raise PluginOutputError(
+            f"budget {budget}: {what} returned {counts!r}; expected {len(limits)} whole numbers"
+        ) from None
+    fine = all(isinstance(count, int) and 0 <= count <= limit for count, limit in zip(made, limits, strict=False))
+    if len(made) != len(limits) or not fine:
+        raise PluginOutputError(
+            f"budget {budget}: {what} returned {made}; expected {len(limits)} whole numbers, each between 0 and "
+            f"{tuple(limits)}"
+        )
+    return made
+
+
+def check_selection(selection: Any, tokens: VisualTokens, counts: Sequence[int], selector: Selector[Any]) -> None:
+    """Refuse a selector's result that has other counts than asked for, repeats, padding or lacks required tokens."""
+    if not isinstance(selection, Selection):
+        raise PluginOutputError(
+            f"{_chooser(selector)} returned {type(selection).__name__}; expected a scope_core.Selection"
+        )
+    picks = selection.picks
+    for column in ("picks", "gains", "scores"):
+        value = getattr(selection, column)
+        if not isinstance(value, Tensor) or value.dim() != 2 or value.shape != picks.shape or len(value) != len(counts):
+            given = tuple(value.shape) if isinstance(value, Tensor) else type(value).__name__
+            raise PluginOutputError(
+                f"{_chooser(selector)} returned {column} of shape {given}; "
+                f"expected (B, K) = {(len(counts), max(counts, default=0))}"
+            )
+    rows = picks.tolist() if picks.dtype == torch.int64 else [[-2]]
+    if not all(-1 <= min(row, default=0) <= max(row, default=0) < tokens.shape[1] for row in rows):
+        raise PluginOutputError(
+            f"{_chooser(selector)} returned picks of {picks.dtype} between {picks.min()} and {picks.max()}; expected "
+            f"int64 indices below N = {tokens.shape[1]}, -1 where a row is shorter"
+        )
+    for column, shape in (("stage", picks.shape), ("assigned", tokens.valid.shape)):
+        value = getattr(selection, column)
+        if value is not None and (tuple(value.shape) != tuple(shape) or value.dtype != torch.int64):
+            raise PluginOutputError(
+                f"{_chooser(selector)} returned {column} of shape {tuple(value.shape)}, {value.dtype}; "
+                f"expected {tuple(shape)} int64"
+            )
+    for group, (row, wanted) in enumerate(zip(rows, counts, strict=True)):
+        got = len(row) - row.count(-1)
+        if -1 in row[:got]:
+            raise PluginOutputError(f"{_chooser(selector)} returned picks with -1 before the end of a row")
+        distinct = len(set(row[:got]))
+        if got != wanted or distinct != wanted:
+            raise PluginOutputError(
+                f"{_chooser(selector)} kept {distinct} distinct tokens ({got} picks) of {tokens.name_of(group)}; "
+                f"{wanted} were asked for"
+            )
+    if not bool(tokens.valid.all()) and bool((selection.mask & ~tokens.valid).any()):
+        raise PluginOutputError(f"{_chooser(selector)} picked padding or tokens that a constraint forbids")
+    if bool(tokens.required.any()) and bool((tokens.required & tokens.valid & ~selection.mask).any()):
+        raise PluginOutputError(f"{_chooser(selector)} dropped tokens that must be kept")
+
+
+def _chooser(selector: Selector[Any]) -> str:
+    inner = ", ".join(f"{part.kind} {part}" for part in selector.walk() if part.kind == "optimizer")
+    return f"selector {selector}" + (f" with {inner}" if inner else "")
+
+
+def check_keep(tokens: VisualTokens, keep: Sequence[int]) -> None:
+    """Refuse counts that the tokens cannot meet.
+
+    Raises:
+        BudgetError: more than the valid tokens, fewer than the required ones, or negative.
+    """
+    valid = tokens.valid.sum(1).tolist()
+    required = (tokens.required & tokens.valid).sum(1).tolist()
+    if len(keep) != len(valid):
+        raise BudgetError(f"{len(keep)} counts were given for {len(valid)} groups")
+    for group, (count, most, least) in enumerate(zip(keep, valid, required, strict=True)):
+        if not 0 <= count <= most:
+            raise BudgetError(f"{tokens.name_of(group)}: cannot keep {count} of {most} tokens that may be kept")
+        if count < least:
+            raise BudgetError(
+                f"{tokens.name_of(group)}: {least} tokens must be kept, more than the {count} of the budget; "
+                f"raise the budget or relax the constraints"
+            )
+
+
+def check_table(made: object, what: str, keep: Sequence[int]) -> None:
+    """Refuse what is no `Picks` of the right shape.
+
+    Raises:
+        PluginOutputError: says what was returned.
+    """
+    if not isinstance(made, Picks):
+        raise PluginOutputError(f"{what} returned {type(made).__name__}; expected scope_core.Picks")
+    for column in ("picks", "gains", "scores"):
+        value = getattr(made, column)
+        shaped = isinstance(value, Tensor) and value.dim() == 2 and len(value) == len(keep)
+        if not shaped or value.shape != made.picks.shape:
+            given = tuple(value.shape) if isinstance(value, Tensor) else type(value).__name__
+            raise PluginOutputError(
+                f"{what} returned {column} of shape {given}; expected (B, K) = {(len(keep), max(keep, default=0))}"
+            )

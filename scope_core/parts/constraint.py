@@ -1,0 +1,20 @@
+"""`Constraint`: tokens that must stay or must go."""
+
+from __future__ import annotations
+
+from torch import Tensor
+
+from scope_core.parts.base import Part, S
+from scope_core.structures.tokens import VisualTokens
+
+
+class Constraint(Part[S]):
+    """Tokens that must stay or must go."""
+
+    def must_keep(self, tokens: VisualTokens) -> Tensor | None:
+        """(B, N) bool, True for tokens that must be kept; None for no opinion."""
+        return None
+
+    def must_drop(self, tokens: VisualTokens) -> Tensor | None:
+        """(B, N) bool, True for tokens that are no candidates; None for no opinion."""
+        return None

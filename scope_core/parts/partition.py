@@ -1,0 +1,16 @@
+"""`Partition`: which tokens are selected together."""
+
+from __future__ import annotations
+
+from abc import abstractmethod
+
+from scope_core.parts.base import Part, S
+from scope_core.structures.layout import Group, Layout
+
+
+class Partition(Part[S]):
+    """Which tokens are selected together. Pure."""
+
+    @abstractmethod
+    def split(self, layout: Layout) -> tuple[Group, ...]:
+        """Groups of spans that hold every candidate token exactly once."""
