@@ -2,12 +2,9 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from torch import Tensor
 
 from scope_core import apportion
-
-if TYPE_CHECKING:
-    from torch import Tensor
 
 
 def bands(rows: int, cols: int, count: int) -> list[int]:

@@ -2,16 +2,12 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
-if TYPE_CHECKING:
-    from torch import Tensor
+import torch
+from torch import Tensor
 
 
 def outliers(values: Tensor, fence: float) -> int:
     """How many of the (n,) values lie above ``Q3 + fence (Q3 - Q1)``; quartiles are interpolated linearly."""
-    import torch
-
     if not len(values):
         return 0
     low, high = torch.quantile(values.double(), torch.tensor([0.25, 0.75], dtype=torch.float64, device=values.device))

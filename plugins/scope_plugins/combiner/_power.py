@@ -2,14 +2,9 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from torch import Tensor
 
-from scope_core import TokensError
-
-if TYPE_CHECKING:
-    from torch import Tensor
-
-    from scope_core import VisualTokens
+from scope_core import TokensError, VisualTokens
 
 
 def power(saliency: Tensor, alpha: float, tokens: VisualTokens, who: str) -> Tensor:

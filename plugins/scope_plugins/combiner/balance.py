@@ -2,16 +2,13 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Annotated, Literal
+from typing import Annotated, Literal
 
+import torch
 from pydantic import Field
+from torch import Tensor
 
-from scope_core import Combiner, ComponentSpec
-
-if TYPE_CHECKING:
-    from torch import Tensor
-
-    from scope_core import VisualTokens
+from scope_core import Combiner, ComponentSpec, VisualTokens
 
 
 class BalanceSpec(ComponentSpec):
@@ -35,8 +32,6 @@ class Balance(Combiner[BalanceSpec]):
 
     def affine(self, saliency: Tensor) -> tuple[Tensor, Tensor]:
         """``gain * (1 - share) + share * a``."""
-        import torch
-
         return torch.full_like(saliency, 1 - self.spec.share), saliency
 
     def combine(self, gain: Tensor, saliency: Tensor) -> Tensor:

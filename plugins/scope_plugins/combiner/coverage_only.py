@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Literal
+from typing import Literal
+
+import torch
+from torch import Tensor
 
 from scope_core import Combiner, ComponentSpec
-
-if TYPE_CHECKING:
-    from torch import Tensor
 
 
 class CoverageOnlySpec(ComponentSpec):
@@ -23,8 +23,6 @@ class CoverageOnly(Combiner[CoverageOnlySpec]):
 
     def affine(self, saliency: Tensor) -> tuple[Tensor, Tensor]:
         """Scale and offset of the gain."""
-        import torch
-
         return torch.ones_like(saliency), torch.zeros_like(saliency)
 
     def combine(self, gain: Tensor, saliency: Tensor) -> Tensor:

@@ -2,17 +2,14 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Annotated, Literal
+from typing import Annotated, Literal
 
+import torch
 from pydantic import Field
+from torch import Tensor
 
-from scope_core import Combiner, ComponentSpec
+from scope_core import Combiner, ComponentSpec, VisualTokens
 from scope_plugins.combiner._power import power
-
-if TYPE_CHECKING:
-    from torch import Tensor
-
-    from scope_core import VisualTokens
 
 
 class KernelSpec(ComponentSpec):
@@ -51,8 +48,6 @@ class Kernel(Combiner[KernelSpec]):
 
     def affine(self, saliency: Tensor) -> tuple[Tensor, Tensor]:
         """Scale and offset of the gain."""
-        import torch
-
         return torch.ones_like(saliency), torch.zeros_like(saliency)
 
     def combine(self, gain: Tensor, saliency: Tensor) -> Tensor:

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Literal
+from typing import Literal
+
+from torch import Tensor
 
 from scope_core import Combiner, ComponentSpec
-
-if TYPE_CHECKING:
-    from torch import Tensor
 
 
 class SaliencyOnlySpec(ComponentSpec):

@@ -3,16 +3,14 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Literal
+from typing import Literal
 
-from scope_core import ComponentSpec, CoverageFunction
+import torch
+from torch import Tensor
+
+from scope_core import ComponentSpec, CoverageFunction, VisualTokens
 from scope_plugins.coverage._fast import arithmetic
 from scope_plugins.coverage._fast.facility_location import FacilityLocationKernel
-
-if TYPE_CHECKING:
-    from torch import Tensor
-
-    from scope_core import VisualTokens
 
 
 class FacilityLocationSpec(ComponentSpec):
@@ -53,8 +51,6 @@ class FacilityLocation(CoverageFunction[FacilityLocationSpec]):
 
     def add(self, state: _State, pick: Tensor) -> _State:
         """Raise the running maximum; only rows where it rose can change a gain."""
-        import torch
-
         similarity, rounder = state.similarity, state.rounder
         index = pick[:, None, None].expand(-1, similarity.shape[1], 1)
         here = arithmetic.on_grid(similarity.gather(2, index)[..., 0], rounder)

@@ -3,18 +3,15 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Annotated, Literal
+from typing import Annotated, Literal
 
+import torch
 from pydantic import Field
+from torch import Tensor
 
-from scope_core import ComponentSpec, CoverageFunction
+from scope_core import ComponentSpec, CoverageFunction, VisualTokens
 from scope_plugins.coverage._fast import arithmetic
 from scope_plugins.coverage._fast.graph_cut import GraphCutKernel
-
-if TYPE_CHECKING:
-    from torch import Tensor
-
-    from scope_core import VisualTokens
 
 
 class GraphCutSpec(ComponentSpec):
@@ -57,8 +54,6 @@ class GraphCut(CoverageFunction[GraphCutSpec]):
 
     def add(self, state: _State, pick: Tensor) -> _State:
         """``g_j`` falls by ``S_jp + S_pj``."""
-        import torch
-
         groups = torch.arange(len(pick), device=pick.device)
         row, column = state.similarity[groups, pick].double(), state.similarity[groups, :, pick].double()
         return _State(state.similarity, state.gains - (row + column))

@@ -3,18 +3,15 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Annotated, Literal, NoReturn
+from typing import Annotated, Literal, NoReturn
 
+import torch
 from pydantic import Field
+from torch import Tensor
 
-from scope_core import ComponentSpec, CoverageFunction, SpecError
+from scope_core import ComponentSpec, CoverageFunction, SpecError, VisualTokens
 from scope_plugins.coverage._fast import arithmetic
 from scope_plugins.coverage._fast.log_det import LogDetKernel
-
-if TYPE_CHECKING:
-    from torch import Tensor
-
-    from scope_core import VisualTokens
 
 BLOCK = 64
 """Rows of the factor that are allocated, and multiplied, together."""
@@ -74,8 +71,6 @@ class LogDet(CoverageFunction[LogDetSpec]):
             SpecError: a variance falls below 0: the similarity is not positive semi-definite. On an accelerator the
                 token's gain becomes NaN instead.
         """
-        import torch
-
         rows, count = torch.arange(len(pick), device=pick.device), state.pivots.shape[1]
         left = state.variance[rows, pick]
         spent = left <= state.floor[rows, pick]
@@ -107,8 +102,6 @@ class LogDet(CoverageFunction[LogDetSpec]):
 
     def _variance(self, similarity: Tensor, tokens: VisualTokens) -> tuple[Tensor, Tensor]:
         """(B, N) float64 variances, and what rounding may leave of them; checks the matrix."""
-        import torch
-
         rounding = torch.finfo(similarity.dtype).eps
         if similarity.numel():
             size = similarity.amax((1, 2)).maximum(-similarity.amin((1, 2))).double()
@@ -134,15 +127,11 @@ class LogDet(CoverageFunction[LogDetSpec]):
 
 def _remains(variance: Tensor, floor: Tensor) -> Tensor:
     """The variance, where it is more than rounding; else the smallest number."""
-    import torch
-
     return variance.masked_fill(variance <= floor, torch.finfo(torch.float64).tiny)
 
 
 def _apart(similarity: Tensor) -> Tensor:
     """(B,) how much more one of (i, j) and (j, i) is than the other, at most; a few rows at a time."""
-    import torch
-
     most, count = similarity.new_zeros(len(similarity)), similarity.shape[1]
     few = max(1, arithmetic.together(similarity) // (len(similarity) * count))
     for rows, columns in zip(torch.split(similarity, few, dim=1), torch.split(similarity, few, dim=2), strict=True):

@@ -3,16 +3,14 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Literal
+from typing import Literal
 
-from scope_core import ComponentSpec, CoverageFunction
+import torch
+from torch import Tensor
+
+from scope_core import ComponentSpec, CoverageFunction, VisualTokens
 from scope_plugins.coverage._fast import arithmetic
 from scope_plugins.coverage._fast.max_min import MaxMinKernel
-
-if TYPE_CHECKING:
-    from torch import Tensor
-
-    from scope_core import VisualTokens
 
 
 class MaxMinSpec(ComponentSpec):
@@ -41,8 +39,6 @@ class MaxMin(CoverageFunction[MaxMinSpec]):
 
     def start(self, similarity: Tensor, tokens: VisualTokens) -> _State:
         """Distance to the nearest other token: the first pick is the most isolated one."""
-        import torch
-
         nearest, start = similarity.new_full(tokens.shape[:2], torch.inf), 0
         for rows in arithmetic.blocks(similarity):
             distance, stop = 1 - rows, start + rows.shape[1]

@@ -4,18 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Annotated, Literal
+from typing import Annotated, Literal
 
+import torch
 from pydantic import Field
+from torch import Tensor
 
-from scope_core import ComponentSpec, CoverageFunction
+from scope_core import ComponentSpec, CoverageFunction, VisualTokens
 from scope_plugins.coverage._fast import arithmetic
 from scope_plugins.coverage._fast.saturated import SaturatedKernel
-
-if TYPE_CHECKING:
-    from torch import Tensor
-
-    from scope_core import VisualTokens
 
 STEPS = 1.5 * 2.0**52
 """Steps of the grid in what `arithmetic.magic` says."""
@@ -54,8 +51,6 @@ class Saturated(CoverageFunction[SaturatedSpec]):
 
     def start(self, similarity: Tensor, tokens: VisualTokens) -> _State:
         """Every token lacks its whole cap."""
-        import torch
-
         rounder = arithmetic.magic(similarity)
         total, highest = torch.zeros((2, *similarity.shape[:2]), dtype=torch.float64, device=similarity.device)
         for place, rows in _rows(similarity, rounder):
@@ -70,8 +65,6 @@ class Saturated(CoverageFunction[SaturatedSpec]):
 
     def add(self, state: _State, pick: Tensor) -> _State:
         """Every token lacks less by its similarity to the pick; where that is below its highest, gains change."""
-        import torch
-
         similarity, rounder, had = state.similarity, state.rounder, state.left
         index = pick[:, None, None].expand(-1, similarity.shape[1], 1)
         left = (had - arithmetic.on_grid(similarity.gather(2, index)[..., 0], rounder)).clamp_(min=0)
@@ -87,8 +80,6 @@ class Saturated(CoverageFunction[SaturatedSpec]):
 
 
 def _full_gains(similarity: Tensor, rounder: Tensor, left: Tensor) -> Tensor:
-    import torch
-
     gains = torch.zeros_like(left)
     for place, rows in _rows(similarity, rounder):
         gains += rows.minimum(left[:, place, None]).sum(1)

@@ -2,18 +2,14 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Annotated, Any, Literal
+from typing import Annotated, Any, Literal
 
 from pydantic import Field, model_validator
+from torch import Tensor
+from typing_extensions import Self
 
-from scope_core import ComponentSpec, CoverageFunction, Slot
+from scope_core import ComponentSpec, CoverageFunction, Slot, VisualTokens
 from scope_plugins.coverage._fast.stacked import StackedKernel
-
-if TYPE_CHECKING:
-    from torch import Tensor
-    from typing_extensions import Self
-
-    from scope_core import VisualTokens
 
 
 class StackedSpec(ComponentSpec):

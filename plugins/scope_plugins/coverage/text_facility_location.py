@@ -3,18 +3,15 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Annotated, Literal
+from typing import Annotated, Literal
 
+import torch
 from pydantic import Field
+from torch import Tensor
 
-from scope_core import ComponentSpec, CoverageFunction, TokensError
+from scope_core import ComponentSpec, CoverageFunction, TokensError, VisualTokens
 from scope_plugins.coverage._fast import arithmetic
 from scope_plugins.coverage._fast.text_facility_location import TextFacilityLocationKernel
-
-if TYPE_CHECKING:
-    from torch import Tensor
-
-    from scope_core import VisualTokens
 
 
 class TextFacilityLocationSpec(ComponentSpec):
@@ -66,8 +63,6 @@ class TextFacilityLocation(CoverageFunction[TextFacilityLocationSpec]):
 
     def words(self, tokens: VisualTokens) -> Tensor:
         """(B, M, N) float64: what each text token has of each visual one."""
-        import torch
-
         text = tokens.signal("text.embeddings").to(tokens.features.dtype)
         name = self.spec.against
         vectors = tokens.features if name == "features" else tokens.signal(name).to(tokens.features.dtype)

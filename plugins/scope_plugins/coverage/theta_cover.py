@@ -3,18 +3,15 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Annotated, Literal
+from typing import Annotated, Literal
 
+import torch
 from pydantic import Field
+from torch import Tensor
 
-from scope_core import ComponentSpec, CoverageFunction
+from scope_core import ComponentSpec, CoverageFunction, VisualTokens
 from scope_plugins.coverage._fast import arithmetic
 from scope_plugins.coverage._fast.theta_cover import ThetaCoverKernel
-
-if TYPE_CHECKING:
-    from torch import Tensor
-
-    from scope_core import VisualTokens
 
 
 class ThetaCoverSpec(ComponentSpec):
@@ -59,8 +56,6 @@ class ThetaCover(CoverageFunction[ThetaCoverSpec]):
 
     def add(self, state: _State, pick: Tensor) -> _State:
         """Tokens near the pick are covered; whom they would have counted for loses as much."""
-        import torch
-
         similarity, least = state.similarity, self.least(state.similarity)
         index = pick[:, None, None].expand(-1, similarity.shape[1], 1)
         covered = state.open & (similarity.gather(2, index)[..., 0] >= least)
@@ -75,8 +70,6 @@ class ThetaCover(CoverageFunction[ThetaCoverSpec]):
 
     def _full_gains(self, similarity: Tensor, left: Tensor) -> Tensor:
         """(B, N) float64: rows that are left and near to each column, counted a few at a time."""
-        import torch
-
         batch, count = left.shape
         few, least = max(1, arithmetic.together(left) // max(1, batch * count)), self.least(similarity)
         gains = torch.zeros((batch, count), dtype=torch.float64, device=left.device)

@@ -3,12 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Literal
+from typing import Literal
 
-from scope_core import ComponentSpec, Optimizer
-
-if TYPE_CHECKING:
-    from scope_core import Picks, Problem, Way
+from scope_core import ComponentSpec, Optimizer, Picks, Problem, Way, greedy
 
 
 class GreedySpec(ComponentSpec):
@@ -40,6 +37,4 @@ class Greedy(Optimizer[GreedySpec]):
         Raises:
             SpecError: ``path: compiled`` or ``blocks`` was asked for where there is no such way.
         """
-        from scope_core import greedy
-
         return greedy(problem, keep, ways=self.ways)

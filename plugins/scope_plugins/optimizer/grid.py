@@ -3,15 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Literal
+from typing import Literal
 
-from scope_core import ComponentSpec, Optimizer, apportion
+import torch
+from torch import Tensor
+
+from scope_core import ComponentSpec, Optimizer, Picks, Problem, apportion, rank
 from scope_plugins._bands import bands, extent
-
-if TYPE_CHECKING:
-    from torch import Tensor
-
-    from scope_core import Picks, Problem
 
 
 class GridSpec(ComponentSpec):
@@ -31,10 +29,6 @@ class Grid(Optimizer[GridSpec]):
 
     def optimize(self, problem: Problem, keep: Sequence[int]) -> Picks:
         """Picks in raster order, required tokens first."""
-        import torch
-
-        from scope_core import rank
-
         tokens = problem.tokens
         score = tokens.features.new_zeros(tokens.shape[:2])
         for group, count in enumerate(keep):

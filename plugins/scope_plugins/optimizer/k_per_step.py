@@ -3,14 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Annotated, Literal
+from typing import Annotated, Literal
 
 from pydantic import Field
 
-from scope_core import ComponentSpec, Optimizer
-
-if TYPE_CHECKING:
-    from scope_core import Picks, Problem
+from scope_core import ComponentSpec, Optimizer, Picks, Problem, greedy
 
 
 class KPerStepSpec(ComponentSpec):
@@ -29,6 +26,4 @@ class KPerStep(Optimizer[KPerStepSpec]):
 
     def optimize(self, problem: Problem, keep: Sequence[int]) -> Picks:
         """Picks in the order they were made, required tokens first."""
-        from scope_core import greedy
-
         return greedy(problem, keep, every=self.spec.step, ways=self.ways)

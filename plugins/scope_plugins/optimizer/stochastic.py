@@ -4,16 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from math import ceil, log
-from typing import TYPE_CHECKING, Annotated, Literal
+from typing import Annotated, Literal
 
+import torch
 from pydantic import Field
+from torch import Tensor
 
-from scope_core import ComponentSpec, Optimizer
-
-if TYPE_CHECKING:
-    from torch import Tensor
-
-    from scope_core import Picks, Problem
+from scope_core import ComponentSpec, Optimizer, Picks, Problem, greedy
 
 
 class StochasticSpec(ComponentSpec):
@@ -37,10 +34,6 @@ class Stochastic(Optimizer[StochasticSpec]):
 
     def optimize(self, problem: Problem, keep: Sequence[int]) -> Picks:
         """Picks in the order they were made, required tokens first."""
-        import torch
-
-        from scope_core import greedy
-
         valid = problem.candidates
         sizes = [
             ceil(int(row.sum()) / count * log(1 / self.spec.epsilon)) if count else 0

@@ -3,12 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Literal
+from typing import Literal
 
-from scope_core import ComponentSpec, Optimizer
-
-if TYPE_CHECKING:
-    from scope_core import Picks, Problem
+from scope_core import ComponentSpec, Optimizer, Picks, Problem, rank
 
 
 class StrideSpec(ComponentSpec):
@@ -28,8 +25,6 @@ class Stride(Optimizer[StrideSpec]):
 
     def optimize(self, problem: Problem, keep: Sequence[int]) -> Picks:
         """Picks in raster order, required tokens first."""
-        from scope_core import rank
-
         tokens = problem.tokens
         score = tokens.features.new_zeros(tokens.shape[:2])
         for group, count in enumerate(keep):

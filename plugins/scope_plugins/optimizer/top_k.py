@@ -3,12 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Literal
+from typing import Literal
 
-from scope_core import ComponentSpec, Optimizer
-
-if TYPE_CHECKING:
-    from scope_core import Picks, Problem
+from scope_core import ComponentSpec, Optimizer, Picks, Problem, rank
 
 
 class TopKSpec(ComponentSpec):
@@ -22,8 +19,6 @@ class TopK(Optimizer[TopKSpec]):
 
     def optimize(self, problem: Problem, keep: Sequence[int]) -> Picks:
         """Picks from the highest score down; ties break to the lowest index."""
-        from scope_core import rank
-
         if problem.combiner.uses_coverage:
             gain = problem.gain(problem.start())
         else:

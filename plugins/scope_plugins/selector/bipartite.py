@@ -3,16 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Annotated, Literal
+from typing import Annotated, Literal
 
+import torch
 from pydantic import Field
+from torch import Tensor
 
-from scope_core import ComponentSpec, Selector, Slot
-
-if TYPE_CHECKING:
-    from torch import Tensor
-
-    from scope_core import Execution, Selection, VisualTokens
+from scope_core import ComponentSpec, Execution, Selection, Selector, Slot, VisualTokens, scores
 
 
 class BipartiteSpec(ComponentSpec):
@@ -48,18 +45,12 @@ class Bipartite(Selector[BipartiteSpec]):
 
     def execution(self, sizes: Sequence[int], itemsize: int, free: int | None = None) -> Execution:
         """The largest group's similarities: folding adds them up in float64, and both end with a copy."""
-        from scope_core import Execution
-
         numbers = max(sizes, default=0) ** 2
         folding = 8 + 8 + itemsize if self.spec.fold else 2 * itemsize
         return Execution(memory=int(numbers * max(self.parts["similarity"].matrices * itemsize, folding)))
 
     def select(self, tokens: VisualTokens, keep: Sequence[int]) -> Selection:
         """What is left of each group."""
-        import torch
-
-        from scope_core import Selection, scores
-
         ranks = None if self.spec.order_by is None else scores(self.parts["order_by"], tokens)
         homes = torch.full_like(tokens.row, -1)
         columns: list[tuple[Tensor, Tensor, Tensor]] = []
@@ -88,8 +79,6 @@ class Bipartite(Selector[BipartiteSpec]):
 
     def _rounds(self, pairs: Tensor, required: Tensor, count: int) -> tuple[Tensor, Tensor, Tensor]:
         """Places left (K,), where each place went (n,), and the similarities (K, K) of what is left."""
-        import torch
-
         home = line = torch.arange(len(pairs), device=pairs.device)
         if count == 0:
             return line[:0], home, pairs

@@ -6,17 +6,14 @@ from collections.abc import Sequence
 from dataclasses import replace
 from fractions import Fraction
 from math import lcm
-from typing import TYPE_CHECKING, Annotated, Literal
+from typing import Annotated, Literal
 
+import torch
 from pydantic import Field, model_validator
+from torch import Tensor
+from typing_extensions import Self
 
-from scope_core import ComponentSpec, Selector, Slot, apportion
-
-if TYPE_CHECKING:
-    from torch import Tensor
-    from typing_extensions import Self
-
-    from scope_core import Selection, VisualTokens
+from scope_core import ComponentSpec, Selection, Selector, Slot, VisualTokens, apportion
 
 
 class ChainSpec(ComponentSpec):
@@ -48,10 +45,6 @@ class Chain(Selector[ChainSpec]):
 
     def select(self, tokens: VisualTokens, keep: Sequence[int]) -> Selection:
         """The stages' picks, one stage after another."""
-        import torch
-
-        from scope_core import Selection
-
         split = [divided(count, self.spec.shares, self.spec.rounding) for count in keep]
         left, made = tokens, []
         for stage, selector in enumerate(self.parts["stages"]):

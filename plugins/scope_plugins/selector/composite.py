@@ -3,14 +3,23 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from typing import TYPE_CHECKING, Annotated, Any, Literal
+from typing import Annotated, Any, Literal
 
 from pydantic import Field
 
-from scope_core import ComponentSpec, Selector, Slot
-
-if TYPE_CHECKING:
-    from scope_core import Execution, Part, Scoring, Selection, VisualTokens
+from scope_core import (
+    ComponentSpec,
+    Execution,
+    Part,
+    Problem,
+    Scoring,
+    Selection,
+    Selector,
+    Slot,
+    VisualTokens,
+    by_group,
+    plan_execution,
+)
 
 
 class CompositeSpec(ComponentSpec):
@@ -55,21 +64,15 @@ class Composite(Selector[CompositeSpec]):
 
     def execution(self, sizes: Sequence[int], itemsize: int, free: int | None = None) -> Execution:
         """That of the largest group: large groups are selected one at a time."""
-        from scope_core import plan_execution
-
         largest = [max(sizes, default=0)]
         return plan_execution(self._scoring, largest, itemsize, self.parts["optimizer"].ways, self.limit, free)
 
     @property
     def _scoring(self) -> Scoring:
-        from scope_core import Scoring
-
         return Scoring(*(self.parts[name] for name in Scoring._fields))
 
     def select(self, tokens: VisualTokens, keep: Sequence[int]) -> Selection:
         """What the optimizer picks from the four parts."""
-        from scope_core import Problem, Selection, by_group
-
         problem = Problem(tokens, self.parts["saliency"], *self._scoring, memory=self.limit)
         made = by_group(problem, self.parts["optimizer"], keep)
         return Selection(picks=made.picks, gains=made.gains, scores=made.scores, tokens=tokens)

@@ -4,16 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import replace
-from typing import TYPE_CHECKING, Annotated, Literal
+from typing import Annotated, Literal
 
+import torch
 from pydantic import Field
+from torch import Tensor
 
-from scope_core import ComponentSpec, Selector, Slot
-
-if TYPE_CHECKING:
-    from torch import Tensor
-
-    from scope_core import Selection, VisualTokens
+from scope_core import ComponentSpec, Selection, Selector, Slot, VisualTokens
 
 SIDES = ((0, -1), (0, 1), (-1, 0), (1, 0))
 
@@ -43,10 +40,6 @@ class Expand(Selector[ExpandSpec]):
 
     def select(self, tokens: VisualTokens, keep: Sequence[int]) -> Selection:
         """Anchors, neighbours and the rest of each group."""
-        import torch
-
-        from scope_core import Selection
-
         free = replace(tokens, required=torch.zeros_like(tokens.required))
         wanted = [round(count * self.spec.share / (1 + len(SIDES))) for count in keep]
         anchors = self.parts["anchors"].select(free, wanted)

@@ -3,15 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Annotated, Literal
+from typing import Annotated, Literal
 
+import torch
 from pydantic import Field
 
-from scope_core import ComponentSpec, Selector, Slot
+from scope_core import ComponentSpec, Selection, Selector, Slot, VisualTokens, scores
 from scope_plugins._outliers import grid_points, outliers
-
-if TYPE_CHECKING:
-    from scope_core import Selection, VisualTokens
 
 
 class GridFillSpec(ComponentSpec):
@@ -38,10 +36,6 @@ class GridFill(Selector[GridFillSpec]):
 
     def select(self, tokens: VisualTokens, keep: Sequence[int]) -> Selection:
         """Outliers, grid points, others."""
-        import torch
-
-        from scope_core import Selection, scores
-
         score = scores(self.parts["saliency"], tokens)
         picks = torch.full((len(keep), max(keep, default=0)), -1, dtype=torch.int64, device=tokens.device)
         for group, count in enumerate(keep):

@@ -3,17 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Annotated, Literal
+from typing import Annotated, Literal
 
+import torch
 from pydantic import ConfigDict, Field, model_validator
+from torch import Tensor
+from torch.nn.utils.rnn import pad_sequence
+from typing_extensions import Self
 
-from scope_core import ComponentSpec, Selector, Slot, TokensError, apportion
-
-if TYPE_CHECKING:
-    from torch import Tensor
-    from typing_extensions import Self
-
-    from scope_core import Selection, VisualTokens
+from scope_core import ComponentSpec, Selection, Selector, Slot, TokensError, VisualTokens, apportion, scores
 
 
 class PivotsSpec(ComponentSpec):
@@ -65,11 +63,6 @@ class Pivots(Selector[PivotsSpec]):
 
     def select(self, tokens: VisualTokens, keep: Sequence[int]) -> Selection:
         """The image's pivots first, then what each pivot takes."""
-        import torch
-        from torch.nn.utils.rnn import pad_sequence
-
-        from scope_core import Selection, scores
-
         spec, kind = self.spec, "normed" if self.spec.normed else "hidden"
         saliency = scores(self.parts["saliency"], tokens)
         states = tokens.features if spec.states is None else tokens.signal(f"decoder.{kind}[{spec.states}]")
@@ -102,8 +95,6 @@ class Pivots(Selector[PivotsSpec]):
         text: tuple[Tensor, Tensor],
     ) -> tuple[Tensor, Tensor]:
         """(K,) picks of one group, and (K,) what each was picked by: its saliency, or minus its cosine."""
-        import torch
-
         valid, required = tokens.valid[group], tokens.required[group] & tokens.valid[group]
         rank = saliency.masked_fill(~valid, -torch.inf).sort(descending=True, stable=True).indices
         rank = rank[valid[rank]]
@@ -151,7 +142,5 @@ def _shares(total: int, pivots: int) -> list[int]:
 
 
 def _no_text(states: Tensor) -> tuple[Tensor, Tensor]:
-    import torch
-
     empty = states.new_zeros(0, states.shape[2])
     return torch.zeros(0, dtype=torch.int64, device=states.device), empty

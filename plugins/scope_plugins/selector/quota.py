@@ -5,16 +5,13 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import replace
 from itertools import groupby
-from typing import TYPE_CHECKING, Annotated, Literal
+from typing import Annotated, Literal
 
+import torch
 from pydantic import Field
+from torch import Tensor
 
-from scope_core import ComponentSpec, Layout, Selector, Slot, SpecError
-
-if TYPE_CHECKING:
-    from torch import Tensor
-
-    from scope_core import Execution, Selection, VisualTokens
+from scope_core import ComponentSpec, Execution, Layout, Selection, Selector, Slot, SpecError, VisualTokens, scores
 
 
 class QuotaSpec(ComponentSpec):
@@ -43,10 +40,6 @@ class Quota(Selector[QuotaSpec]):
 
     def select(self, tokens: VisualTokens, keep: Sequence[int]) -> Selection:
         """Each piece's picks, one piece after another."""
-        import torch
-
-        from scope_core import Selection, scores
-
         pad = torch.nn.utils.rnn.pad_sequence
         pieces = [self._pieces(tokens, group) for group in range(len(keep))]
         flat = [group * tokens.shape[1] + piece for group, found in enumerate(pieces) for piece in found]
@@ -103,8 +96,6 @@ class Quota(Selector[QuotaSpec]):
 
     def _pieces(self, tokens: VisualTokens, group: int) -> list[Tensor]:
         """Token indices of each piece of a group."""
-        import torch
-
         index = tokens.valid[group].nonzero().flatten()
         image, tile = tokens.image[group][index].tolist(), tokens.tile[group][index].tolist()
         runs = [list(run) for _, run in groupby(range(len(index)), key=lambda i: image[i])]

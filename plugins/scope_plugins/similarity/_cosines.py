@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from typing import TYPE_CHECKING
 
-if TYPE_CHECKING:
-    from torch import Tensor
+import torch
+from torch import Tensor
 
-    from scope_core import VisualTokens
+from scope_core import VisualTokens
 
 PANEL = 128
 """Rows of a matrix product that are computed together: small enough to save work, large enough to be fast."""
@@ -43,8 +42,6 @@ def products(vectors: Tensor) -> Tensor:
     One triangle is computed, in panels of rows, and mirrored: 0.6 of the work, and no second matrix. On an accelerator
     that pays for large ones only.
     """
-    import torch
-
     vectors = vectors.detach()
     batch, count, _ = vectors.shape
     if vectors.element_size() < 4 or count <= (PANEL if vectors.device.type == "cpu" else 4096):

@@ -2,18 +2,13 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Annotated, Literal
+from typing import Annotated, Literal
 
 from pydantic import Field, model_validator
+from torch import Tensor
+from typing_extensions import Self
 
-from scope_core import ComponentSpec, SimilarityMetric, Slot
-
-if TYPE_CHECKING:
-    from torch import Tensor
-    from typing_extensions import Self
-
-    from scope_core import VisualTokens
-
+from scope_core import ComponentSpec, SimilarityMetric, Slot, VisualTokens
 
 ROWS = 64
 """Rows that are added up together, so that no weighted matrix is made."""

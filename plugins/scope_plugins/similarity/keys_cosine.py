@@ -2,15 +2,12 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Literal
+from typing import Literal
 
-from scope_core import ComponentSpec, SimilarityMetric
+from torch import Tensor
+
+from scope_core import ComponentSpec, SimilarityMetric, VisualTokens
 from scope_plugins.similarity._cosines import cosines, unit
-
-if TYPE_CHECKING:
-    from torch import Tensor
-
-    from scope_core import VisualTokens
 
 
 class KeysCosineSpec(ComponentSpec):

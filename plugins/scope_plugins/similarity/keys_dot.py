@@ -2,14 +2,11 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Literal
+from typing import Literal
 
-from scope_core import ComponentSpec, SimilarityMetric
+from torch import Tensor
 
-if TYPE_CHECKING:
-    from torch import Tensor
-
-    from scope_core import VisualTokens
+from scope_core import ComponentSpec, SimilarityMetric, VisualTokens
 
 
 class KeysDotSpec(ComponentSpec):

@@ -2,17 +2,14 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Annotated, Literal
+from typing import Annotated, Literal
 
+import torch
 from pydantic import Field
+from torch import Tensor
 
-from scope_core import ComponentSpec, SimilarityMetric, Slot
+from scope_core import ComponentSpec, SimilarityMetric, Slot, VisualTokens
 from scope_plugins.similarity._rows import by_rows
-
-if TYPE_CHECKING:
-    from torch import Tensor
-
-    from scope_core import VisualTokens
 
 
 class RowSoftmaxSpec(ComponentSpec):
@@ -44,8 +41,6 @@ class RowSoftmax(SimilarityMetric[RowSoftmaxSpec]):
 
     def pairwise(self, tokens: VisualTokens) -> Tensor:
         """(B, N, N) in [0, 1]; rows and columns of padding are 0."""
-        import torch
-
         matrix: Tensor = self.parts["of"].pairwise(tokens)
         over = tokens.valid.sum(1).clamp(min=1)[:, None, None] if self.spec.joint else 1
 

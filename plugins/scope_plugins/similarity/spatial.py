@@ -2,17 +2,13 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Annotated, Literal
+from typing import Annotated, Literal
 
 from pydantic import Field
+from torch import Tensor
 
-from scope_core import ComponentSpec, SimilarityMetric, TokensError
+from scope_core import ComponentSpec, SimilarityMetric, TokensError, VisualTokens
 from scope_plugins.similarity._rows import by_rows
-
-if TYPE_CHECKING:
-    from torch import Tensor
-
-    from scope_core import VisualTokens
 
 
 class SpatialSpec(ComponentSpec):

@@ -2,15 +2,12 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Annotated, Literal
+from typing import Annotated, Literal
 
-from scope_core import ComponentSpec, SimilarityMetric, Slot
+from torch import Tensor
+
+from scope_core import ComponentSpec, SimilarityMetric, Slot, VisualTokens
 from scope_plugins.similarity._rows import by_rows
-
-if TYPE_CHECKING:
-    from torch import Tensor
-
-    from scope_core import VisualTokens
 
 
 class WithoutNegativesSpec(ComponentSpec):

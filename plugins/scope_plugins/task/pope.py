@@ -8,12 +8,11 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import Any, Literal
+
+from PIL.Image import Image
 
 from scope_core import ComponentSpec, Example, Outcome, Question, Task, TaskError
-
-if TYPE_CHECKING:
-    from PIL.Image import Image
 
 
 class PopeSpec(ComponentSpec):

@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
+from torch import Tensor
+
+from scope_core import Blocks, VisualTokens
 from scope_plugins.coverage._fast.ranked import Ranked
-
-if TYPE_CHECKING:
-    from torch import Tensor
-
-    from scope_core import Blocks, VisualTokens
 
 
 class GraphCutKernel(Ranked):

@@ -3,12 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import TYPE_CHECKING
 
-if TYPE_CHECKING:
-    from torch import Tensor
+from torch import Tensor
 
-    from scope_core import Blocks, Picks, VisualTokens
+from scope_core import Blocks, Picks, VisualTokens, take_turns
 
 
 def greedy(
@@ -29,8 +27,6 @@ def greedy(
         offset: (1, N) float64.
         keep: How many to pick.
     """
-    from scope_core import take_turns
-
     pending: list[Tensor] = []
 
     def scored() -> tuple[Tensor, Tensor]:

@@ -4,20 +4,18 @@ from __future__ import annotations
 
 from abc import abstractmethod
 from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-from scope_core import Kernel
+import numpy as np
+import torch
+from torch import Tensor
+
+from scope_core import Kernel, Picks, VisualTokens
 from scope_plugins.coverage._fast import arithmetic, compiled
 
-if TYPE_CHECKING:
-    import numpy as np
-    import torch
-    from torch import Tensor
-
-    from scope_core import Picks, VisualTokens
-
-    Group = tuple[np.ndarray, Callable[[int], None]]
-    """(N,) float64 gains of one group, and what brings them up to date after a pick."""
+Group = tuple[np.ndarray, Callable[[int], None]]
+"""(N,) float64 gains of one group, and what brings them up to date after a pick."""
+from scope_plugins.coverage._fast.rounds import choose
 
 
 class OnHost(Kernel):
@@ -51,10 +49,6 @@ class Incremental(OnHost):
     ) -> Picks | None:
         """One group after the other."""
         import numpy as np
-        import torch
-
-        from scope_core import Picks
-        from scope_plugins.coverage._fast.rounds import choose
 
         started = self.groups(coverage, similarity, tokens)
         if started is None:

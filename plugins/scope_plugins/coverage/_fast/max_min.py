@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
+import torch
+from torch import Tensor
+
+from scope_core import Blocks, VisualTokens
 from scope_plugins.coverage._fast.ranked import Ranked
-
-if TYPE_CHECKING:
-    from torch import Tensor
-
-    from scope_core import Blocks, VisualTokens
 
 
 class MaxMinKernel(Ranked):
@@ -17,8 +16,6 @@ class MaxMinKernel(Ranked):
 
     def first_in_blocks(self, coverage: Any, blocks: Blocks, tokens: VisualTokens) -> Tensor:
         """Distance to the nearest other token."""
-        import torch
-
         padding = ~tokens.valid[0]
         highest = torch.full_like(blocks.own, -torch.inf)
         for rows, columns, block in blocks.triangle():

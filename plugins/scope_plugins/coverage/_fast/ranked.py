@@ -4,14 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
+import torch
+from torch import Tensor
+
+from scope_core import Blocks, Picks, VisualTokens
+from scope_plugins.coverage._fast import rounds
+from scope_plugins.coverage._fast.in_blocks import greedy
 from scope_plugins.coverage._fast.incremental import OnHost, arrays
-
-if TYPE_CHECKING:
-    from torch import Tensor
-
-    from scope_core import Blocks, Picks, VisualTokens
 
 
 @dataclass(frozen=True)
@@ -44,11 +45,6 @@ class Ranked(OnHost):
         keep: Sequence[int],
     ) -> Picks | None:
         """In the precision of gains; None where ``scale`` or ``offset`` are more precise, as the loop then is."""
-        import torch
-
-        from scope_core import Picks
-        from scope_plugins.coverage._fast import rounds
-
         gain = coverage.gain(coverage.start(similarity, tokens))
         narrow = [column.to(gain.dtype) for column in (scale, offset)]
         if not all(torch.equal(one.to(whole.dtype), whole) for one, whole in zip(narrow, (scale, offset), strict=True)):
@@ -68,8 +64,6 @@ class Ranked(OnHost):
         self, coverage: Any, blocks: Blocks, tokens: VisualTokens, scale: Tensor, offset: Tensor, keep: int
     ) -> Picks:
         """Greedy that reads one row of similarities for each pick."""
-        from scope_plugins.coverage._fast.in_blocks import greedy
-
         fresh = True
 
         def after(pick: Tensor, gain: Tensor) -> Tensor:

@@ -3,16 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-from scope_plugins.coverage._fast.incremental import Incremental
+import torch
+from torch import Tensor
 
-if TYPE_CHECKING:
-    import torch
-    from torch import Tensor
-
-    from scope_core import VisualTokens
-    from scope_plugins.coverage._fast.incremental import Group
+from scope_core import VisualTokens
+from scope_plugins.coverage._fast.incremental import Group, Incremental
 
 
 class StackedKernel(Incremental):

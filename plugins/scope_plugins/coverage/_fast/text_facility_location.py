@@ -3,16 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
+from torch import Tensor
+
+from scope_core import VisualTokens
 from scope_plugins.coverage._fast.facility_location import rising_rows
-from scope_plugins.coverage._fast.incremental import Incremental
-
-if TYPE_CHECKING:
-    from torch import Tensor
-
-    from scope_core import VisualTokens
-    from scope_plugins.coverage._fast.incremental import Group
+from scope_plugins.coverage._fast.incremental import Group, Incremental
 
 
 class TextFacilityLocationKernel(Incremental):
