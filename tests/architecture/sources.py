@@ -12,6 +12,7 @@ ROOT = Path(__file__).parents[2]
 PACKAGES = {
     "scope_core": ROOT / "scope_core",
     "scope_plugins": ROOT / "plugins" / "scope_plugins",
+    "scope_bench": ROOT / "plugins" / "scope_bench",
     "scope_adapters": ROOT / "model_adapters" / "scope_adapters",
 }
 
@@ -73,5 +74,5 @@ def sources(package: str) -> tuple[Source, ...]:
 
 
 def everything() -> tuple[Source, ...]:
-    """Every module of the three packages."""
+    """Every module of the four packages."""
     return tuple(source for package in PACKAGES for source in sources(package))

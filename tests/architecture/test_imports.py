@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import ast
-from graphlib import TopologicalSorter
+from collections.abc import Iterator
+from graphlib import CycleError, TopologicalSorter
+from itertools import pairwise
 
 import pytest
 
@@ -15,48 +17,60 @@ HEAVY = ("transformers", "timm", "onnx", "safetensors", "huggingface_hub")
 GUESTS = ("scope_plugins", "scope_adapters")
 HOOKS = {kind.hook for kind in KINDS}  # the hook for adapters is called as their package is
 
-# errors <- tokens <- interfaces <- everything: what the lowest layers may import, at any time and for types alone
-LOWEST = {
-    "scope_core.errors": set(),
-    "scope_core.structures.signals": {"scope_core.errors"},
-    "scope_core.structures.layout": {"scope_core.errors"},
-    "scope_core.structures.tokens": {"scope_core.errors", "scope_core.structures.signals"},
-    "scope_core.structures.selection": {"scope_core.errors", "scope_core.structures.tokens"},
-}
+# from the lowest floor up: a room imports from its own floor and from those below it
+FLOORS = (
+    ("errors", "memory", "images", "notes", "untraced", "version"),
+    ("structures",),
+    ("registry",),
+    ("parts",),
+    ("engine",),
+    ("pruning",),
+    ("testing",),
+    ("cli", "__main__"),
+    ("",),  # the package's root, which fills the registry's default in and names the public names
+)
+FLOOR_OF = {room: number for number, rooms in enumerate(FLOORS) for room in rooms}
 
 
 def where(source: Source, line: int) -> str:
     return f"{source.module}, line {line}"
 
 
-@pytest.mark.parametrize("module", LOWEST)
-def test_the_lowest_layers_import_only_those_below(module: str) -> None:
-    (source,) = (source for source in sources("scope_core") if source.module == module)
-    assert {name for name, _, _ in source.imports() if name.startswith("scope_core")} <= LOWEST[module]
+def room_of(module: str) -> str:
+    """``"parts"`` for ``scope_core.parts.base``; "" for the root."""
+    return (module.split(".") + [""])[1]
 
 
-def test_core_has_no_import_cycle() -> None:
-    graph = {
-        source.module: {
-            name
-            for name, _, _ in source.imports(runtime=True, top_level=True)
-            if name.startswith("scope_core.") and name != source.module
-        }
-        for source in sources("scope_core")
-    }
-    assert len(list(TopologicalSorter(graph).static_order())) >= len(graph)
+def imported(source: Source) -> Iterator[tuple[str, int]]:
+    """``(module, line)`` of every import of one of our modules: at the top, in functions, and for types alone."""
+    known = {other.module for other in everything()}
+    for module, names, line in source.imports():
+        inner = [f"{module}.{name}" for name in names if f"{module}.{name}" in known]
+        yield from ((one, line) for one in inner or ([module] if module in known else []))
 
 
-def test_interfaces_load_without_the_machinery_above_them() -> None:
-    (source,) = (source for source in sources("scope_core") if source.module == "scope_core.interfaces")
-    loaded = {name for name, _, _ in source.imports(runtime=True, top_level=True) if name.startswith("scope_core")}
-    assert loaded <= {
-        "scope_core.errors",
-        "scope_core.structures.tokens",
-        "scope_core.registry.specs",
-        "scope_core.structures.layout",
-        "scope_core.structures.signals",
-    }
+def test_every_room_of_core_has_a_floor() -> None:
+    assert {room_of(source.module) for source in sources("scope_core")} == set(FLOOR_OF)
+
+
+def test_core_imports_downwards_only() -> None:
+    for source in sources("scope_core"):
+        floor = FLOOR_OF[room_of(source.module)]
+        for module, line in imported(source):
+            if module.split(".")[0] == "scope_core":
+                assert FLOOR_OF[room_of(module)] <= floor, f"{where(source, line)} imports {module}, from above"
+
+
+def test_no_circle_of_imports() -> None:
+    """Annotations and imports inside functions count: a circle is one wherever its arrows stand."""
+    arrows = {source.module: dict(imported(source)) for source in everything()}
+    graph = {module: set(found) - {module} for module, found in arrows.items()}
+    try:
+        TopologicalSorter(graph).prepare()
+    except CycleError as error:
+        circle = error.args[1][::-1]  # each is imported by the one after it, as graphlib tells it; turned round
+        lines = [f"{one}, line {arrows[one][other]} imports {other}" for one, other in pairwise(circle)]
+        pytest.fail("\n".join(["a circle of imports:", *lines]))
 
 
 @pytest.mark.parametrize("package", GUESTS)
