@@ -10,7 +10,7 @@ from scope_core.cli.packages import extra_packages, extras_within, installed, re
 from scope_core.registry.kinds import HOME
 from scope_core.version import __version__
 
-DEVELOPMENT = ("kit", "test", "dev", "all", "docs")
+DEVELOPMENT = ("kit", "test", "all")
 """Extras that nobody misses who only uses the package."""
 
 
