@@ -18,6 +18,7 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 from scope_core.registry.lookup import provide_default
+from scope_core.version import __version__
 
 if TYPE_CHECKING:
     from scope_core.engine.greedy import greedy, rank, take_turns
@@ -131,7 +132,6 @@ _HOMES = {
 }
 _HOME_OF = {name: home for home, names in _HOMES.items() for name in names.split()}
 
-__version__ = "0.1.0"
 __all__ = [
     "CONTRACT",
     "AdapterError",

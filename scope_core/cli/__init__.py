@@ -25,12 +25,12 @@ from typing import Annotated
 
 import typer
 
-import scope_core
 from scope_core.cli.commands import doctor, models, new, plan, run, select, show, spec
 from scope_core.cli.commands import list as listing
 from scope_core.cli.commands import photos as photographs
 from scope_core.cli.shell import MainGroup, examples
 from scope_core.cli.state import State
+from scope_core.version import __version__
 
 _EXIT = (
     "[bold]Exit codes[/bold]  0 ok, 1 a check failed, 2 wrong usage, 3 a spec, budget, signal or plugin is wrong, "
@@ -48,7 +48,7 @@ app = typer.Typer(
 
 def _version(wanted: bool) -> None:
     if wanted:
-        typer.echo(f"scope-core {scope_core.__version__}")
+        typer.echo(f"scope-core {__version__}")
         raise typer.Exit
 
 

@@ -5,12 +5,12 @@ from __future__ import annotations
 import platform
 from typing import Any
 
-import scope_core
 from scope_core.cli.advice import change, numbers
 from scope_core.cli.packages import extra_packages, extras_within, installed, requirement
 from scope_core.registry.kinds import HOME
+from scope_core.version import __version__
 
-DEVELOPMENT = ("kit", "test", "dev", "all", "docs")
+DEVELOPMENT = ("kit", "test", "all")
 """Extras that nobody misses who only uses the package."""
 
 
@@ -32,7 +32,7 @@ def package_rows() -> list[dict[str, Any]]:
         blocked = [_blocked(extra, old_for) for extra in row["for"]]
         if row["state"] == "missing" and all(blocked):  # it would come with a change that is not advised
             row["fix"] = blocked[0]
-    ours = {"python": platform.python_version(), HOME: scope_core.__version__}
+    ours = {"python": platform.python_version(), HOME: __version__}
     always = {"needs": "", "for": ["always"], "state": "ok", "fix": ""}
     return [*({"package": name, "version": version, **always} for name, version in ours.items()), *wanted.values()]
 

@@ -61,7 +61,7 @@ class TestEdges:
             (
                 {"saliency": None},
                 SignalError,
-                "saliency 'cls_attention' (scope-core 0.1.0) needs vision.cls_attention[-2]",
+                f"saliency 'cls_attention' (scope-core {scope.__version__}) needs vision.cls_attention[-2]",
             ),
             ({"saliency": None}, SignalError, "or use a saliency that needs none: feature_norm"),
             ({"saliency": None, "signals": {"projected": torch.rand(1, 6, 8)}}, SignalError, "(given: projected)"),

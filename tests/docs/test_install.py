@@ -14,7 +14,8 @@ try:
 except ModuleNotFoundError:  # Python 3.10, where pytest brings the same under this name
     import tomli as tomllib
 
-PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text("utf-8"))["project"]
+PYPROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text("utf-8"))
+PROJECT, GROUPS = PYPROJECT["project"], PYPROJECT["dependency-groups"]
 MATRIX = tomllib.loads((ROOT / "scripts" / "matrix.toml").read_text("utf-8"))
 LOCKED = [line for line in (ROOT / "constraints" / "locked.txt").read_text("utf-8").splitlines() if line[:1] != "#"]
 
@@ -32,6 +33,15 @@ def asked(extra: str) -> list[str]:
     return found
 
 
+def grouped(group: str) -> list[str]:
+    """What a dependency group asks for, those it includes too."""
+    return [
+        text
+        for item in GROUPS[group]
+        for text in (grouped(item["include-group"]) if isinstance(item, dict) else [item])
+    ]
+
+
 def test_the_lock_holds_exact_versions_and_nothing_of_the_machine_that_wrote_it() -> None:
     wrong = [line for line in LOCKED if not re.fullmatch(r"[a-z0-9.-]+==[^ /:@]+( ; [^/@]+)?", line)]
     assert not wrong
@@ -41,7 +51,7 @@ def test_the_lock_holds_everything_that_the_commands_ask_for() -> None:
     locked: dict[str, list[str]] = {}
     for line in LOCKED:
         locked.setdefault(name(line), []).append(re.search(r"==([^ ]+)", line)[1])
-    for requirement in [*PROJECT["dependencies"], *asked("dev")]:
+    for requirement in [*PROJECT["dependencies"], *asked("test"), *grouped("dev")]:
         versions = locked.get(name(requirement), [])
         assert versions, f"{requirement} is not locked; run scripts/lock"
         assert all(allows(requirement, version) for version in versions), f"{requirement}: locked {versions}"
@@ -51,6 +61,19 @@ def test_the_lock_holds_everything_that_the_commands_ask_for() -> None:
 def test_the_commands_install_the_locked_versions(mark: str) -> None:
     block = (ROOT / "README.md").read_text("utf-8").partition(f"<!-- command:{mark} -->")[2].partition("```\n")[0]
     assert "pip install -q -c constraints/locked.txt -e " in block
+
+
+def test_what_scripts_install_is_what_the_lock_is_made_of() -> None:
+    for script in ("install", "lock"):
+        text = (ROOT / "scripts" / script).read_text("utf-8")
+        assert re.search(r"(\[test\]\"|--extra test) --group dev\b", text), script
+
+
+def test_groups_are_for_checkouts_and_extras_for_users() -> None:
+    """What nobody needs who only uses the package is in no user's metadata; README's commands know extras alone."""
+    tools = {name(text) for group in GROUPS for text in grouped(group)}
+    assert not tools & {name(text) for extra in PROJECT["optional-dependencies"] for text in asked(extra)}
+    assert "--group" not in (ROOT / "README.md").read_text("utf-8")
 
 
 def test_the_lowest_row_of_the_matrix_is_what_the_package_asks_for() -> None:

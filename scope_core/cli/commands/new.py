@@ -21,6 +21,7 @@ from scope_core.cli.state import state_of
 from scope_core.errors import did_you_mean, listed
 from scope_core.registry.kinds import KINDS, Kind
 from scope_core.registry.registry import Registry
+from scope_core.version import __version__
 
 app = typer.Typer(
     cls=ScopeGroup,
@@ -120,7 +121,7 @@ def rendered(kind: Kind, name: str, vendor: str, part: str, registry: Registry) 
         "summary": summary,
         "summary_cap": summary.capitalize(),
         "about": f"A {kind.noun}",
-        "version": scope_core.__version__,
+        "version": __version__,
         "slots": "\n".join(f'        "{slot}": "{defaults[slot]}",' for slot in slots if slot in defaults),
         "usage": usage.format(name=name, selector=defaults.get("selector", "")),
     }

@@ -9,7 +9,6 @@ from typing import Annotated, Any
 import typer
 from rich.text import Text
 
-import scope_core
 from scope_core.cli.output import check_out, out, show_json, write_text
 from scope_core.cli.shell import Code
 from scope_core.cli.state import state_of
@@ -19,6 +18,7 @@ from scope_core.pruning.spec import PrunerSpec, written
 from scope_core.pruning.spec_reader import changes, label_of, read_spec
 from scope_core.registry.registry import Registry
 from scope_core.registry.specs import slots_of
+from scope_core.version import __version__
 
 
 def explain(
@@ -50,7 +50,7 @@ def commented(spec: PrunerSpec, given: str, registry: Registry) -> str:
     if changed:
         heads[0] = f"{label}: the recipe {spec.recipe}, changed: {', '.join(changed)}"
         heads[1:] = [f"{spec.recipe}: {recipe.summary}", *heads[1:]]
-    heads.append(f"scope-core {scope_core.__version__}; printed by `scope explain {given}`")
+    heads.append(f"scope-core {__version__}; printed by `scope explain {given}`")
     heads += [
         f"at {stage.at}, needs {', '.join(_needs(stage, registry)) or 'no signals'}" for stage in (spec, *spec.then)
     ]
