@@ -25,9 +25,9 @@ FLOORS = (
     ("parts",),
     ("engine",),
     ("pruning",),
+    ("",),  # the package's root, which names the public names and fills the registry's default in
     ("testing",),
     ("cli", "__main__"),
-    ("",),  # the package's root, which fills the registry's default in and names the public names
 )
 FLOOR_OF = {room: number for number, rooms in enumerate(FLOORS) for room in rooms}
 
@@ -38,7 +38,7 @@ def where(source: Source, line: int) -> str:
 
 def room_of(module: str) -> str:
     """``"parts"`` for ``scope_core.parts.base``; "" for the root."""
-    return (module.split(".") + [""])[1]
+    return [*module.split("."), ""][1]
 
 
 def imported(source: Source) -> Iterator[tuple[str, int]]:
