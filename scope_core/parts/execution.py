@@ -227,7 +227,9 @@ def _too_large(
     if no_blocks and (coverage.kernel is None or coverage.kernel.picks_in_blocks is None):
         advice = "use a coverage function that can be read in blocks, "
     advice += "cut the tokens into groups" + (f" of at most {most}" if most else "")
-    advice += f" (`partition: {{name: chunks, count: N}}`, or `tile` for an image of several), or {_more(allowed)}"
+    advice += (
+        f" (`partition: {{name: chunks, count: N}}`, or `tile` for an image of several tiles), or {_more(allowed)}"
+    )
     without = no_blocks or "the optimizer asks for it; one that is exact greedy, its path left open, need not"
     return (
         f"similarity {metric} and coverage {coverage} of {count} tokens take {said(need)} for matrices of "
