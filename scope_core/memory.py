@@ -7,27 +7,12 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import torch
-
-if TYPE_CHECKING:
-    from scope_core.structures.tokens import VisualTokens
 
 GIB = 2**30
 UNCHECKED_BYTES = GIB // 4
 """Bytes that are not asked after: looking up what is free takes longer than selecting 576 tokens."""
-
-
-def is_writable(matrix: torch.Tensor, tokens: VisualTokens) -> bool:
-    """True if a part's result may be modified in place: contiguous, no view, no alias of an input, no gradient."""
-    if matrix._base is not None or matrix.requires_grad or not matrix.is_contiguous():
-        return False
-    if matrix.is_inference() and not torch.is_inference_mode_enabled():
-        return False
-    given = [tokens.features, tokens.saliency, *(tensor for _, tensor in tokens.signals.computed())]
-    place = matrix.untyped_storage().data_ptr()
-    return all(one is None or one.untyped_storage().data_ptr() != place for one in given)
 
 
 def shortfall_message(need: int, allowed: int | None, free: int | None) -> str:

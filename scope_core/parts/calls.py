@@ -5,6 +5,7 @@ from __future__ import annotations
 from operator import attrgetter
 from typing import Any
 
+import torch
 from torch import Tensor
 
 from scope_core.errors import PluginOutputError, ScopeError
@@ -70,3 +71,14 @@ def expect(tensor: object, shape: tuple[int, ...], what: str, tokens: VisualToke
     else:
         return
     raise PluginOutputError(f"{what} on {_those(tokens)} returned {wrong}")
+
+
+def is_writable(matrix: Tensor, tokens: VisualTokens) -> bool:
+    """True if a part's result may be modified in place: contiguous, no view, no alias of an input, no gradient."""
+    if matrix._base is not None or matrix.requires_grad or not matrix.is_contiguous():
+        return False
+    if matrix.is_inference() and not torch.is_inference_mode_enabled():
+        return False
+    given = [tokens.features, tokens.saliency, *(tensor for _, tensor in tokens.signals.computed())]
+    place = matrix.untyped_storage().data_ptr()
+    return all(one is None or one.untyped_storage().data_ptr() != place for one in given)

@@ -11,8 +11,8 @@ import torch
 from torch import Tensor
 
 from scope_core.errors import PluginOutputError, SpecError
-from scope_core.memory import free_for, is_writable
-from scope_core.parts.calls import blamed, expect
+from scope_core.memory import free_for
+from scope_core.parts.calls import blamed, expect, is_writable
 from scope_core.parts.combiner import Combiner
 from scope_core.parts.coverage import CoverageFunction
 from scope_core.parts.execution import WAYS, Execution, Scoring, Way, matrix_bytes, plan_execution, reads_similarity

@@ -12,10 +12,10 @@ from torch import Tensor
 
 from scope_core import Kernel, Picks, VisualTokens
 from scope_plugins.coverage._fast import arithmetic, compiled
+from scope_plugins.coverage._fast.rounds import choose
 
 Group = tuple[np.ndarray, Callable[[int], None]]
 """(N,) float64 gains of one group, and what brings them up to date after a pick."""
-from scope_plugins.coverage._fast.rounds import choose
 
 
 class OnHost(Kernel):
