@@ -10,16 +10,36 @@ import torch
 from pydantic import create_model
 
 import scope_core as scope
+from scope_core.adapters import ModelAdapter
+from scope_core.parts import (
+    Budget,
+    Combiner,
+    ComponentSpec,
+    Constraint,
+    CoverageFunction,
+    Entry,
+    Merger,
+    Optimizer,
+    Part,
+    Partition,
+    PositionPolicy,
+    SaliencySource,
+    Selector,
+    SimilarityMetric,
+    Slot,
+    hookimpl,
+)
+from scope_core.tasks import Task
 
 
-def spec_named(name: str, **options: Any) -> type[scope.ComponentSpec]:
+def spec_named(name: str, **options: Any) -> type[ComponentSpec]:
     """A spec model with the given name; options as in `pydantic.create_model`."""
-    return create_model("FakeSpec", __base__=scope.ComponentSpec, name=(Literal[name], name), **options)  # type: ignore[valid-type]
+    return create_model("FakeSpec", __base__=ComponentSpec, name=(Literal[name], name), **options)  # type: ignore[valid-type]
 
 
-def entry(base: type[scope.Part], name: str, *, options: dict[str, Any] | None = None, **members: Any) -> scope.Entry:
+def entry(base: type[Part], name: str, *, options: dict[str, Any] | None = None, **members: Any) -> Entry:
     """An entry whose part has the given members, e.g. ``score=lambda self, tokens: ...``."""
-    return scope.Entry(spec_named(name, **(options or {})), type("Fake", (base,), members), "a fake part")
+    return Entry(spec_named(name, **(options or {})), type("Fake", (base,), members), "a fake part")
 
 
 def module(name: str = "acme_plugin", **hooks: Iterable[Any]) -> ModuleType:
@@ -35,29 +55,27 @@ def hook_function(owner: str, hook: str, items: Iterable[Any], *, marked: bool =
         return items
 
     function.__name__, function.__module__ = hook, owner
-    return scope.hookimpl(function) if marked else function
+    return hookimpl(function) if marked else function
 
 
 HOOKS = {
-    scope.SaliencySource: "scope_saliency_sources",
-    scope.SimilarityMetric: "scope_similarity_metrics",
-    scope.CoverageFunction: "scope_coverage_functions",
-    scope.Combiner: "scope_combiners",
-    scope.Optimizer: "scope_optimizers",
-    scope.Selector: "scope_selectors",
-    scope.Budget: "scope_budgets",
-    scope.Partition: "scope_partitions",
-    scope.Constraint: "scope_constraints",
-    scope.Merger: "scope_mergers",
-    scope.PositionPolicy: "scope_position_policies",
-    scope.Task: "scope_tasks",
-    scope.ModelAdapter: "scope_adapters",
+    SaliencySource: "scope_saliency_sources",
+    SimilarityMetric: "scope_similarity_metrics",
+    CoverageFunction: "scope_coverage_functions",
+    Combiner: "scope_combiners",
+    Optimizer: "scope_optimizers",
+    Selector: "scope_selectors",
+    Budget: "scope_budgets",
+    Partition: "scope_partitions",
+    Constraint: "scope_constraints",
+    Merger: "scope_mergers",
+    PositionPolicy: "scope_position_policies",
+    Task: "scope_tasks",
+    ModelAdapter: "scope_adapters",
 }
 
 
-def with_part(
-    registry: scope.Registry, base: type[scope.Part], name: str = "acme.fake", **members: Any
-) -> scope.Registry:
+def with_part(registry: scope.Registry, base: type[Part], name: str = "acme.fake", **members: Any) -> scope.Registry:
     """The registry with one more fake part."""
     return registry.with_module(module(**{HOOKS[base]: [entry(base, name, **members)]}))
 
@@ -78,7 +96,7 @@ def least(registry: scope.Registry, kind: str, name: str) -> dict[str, Any]:
     table: dict[str, Any] = {"name": name, **together.get((kind, name), {})}
     spec = registry.get(kind, name).spec
     for option, field in spec.model_fields.items():
-        slot = next((meta for meta in field.metadata if isinstance(meta, scope.Slot)), None)
+        slot = next((meta for meta in field.metadata if isinstance(meta, Slot)), None)
         if not field.is_required() or option == "name" or (slot and not slot.many):
             continue
         default = registry.default(slot.kind) if slot else None

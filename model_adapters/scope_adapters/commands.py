@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from scope_core import Command, hookimpl
+from scope_core.commands import Command
+from scope_core.parts import hookimpl
 
 
 @hookimpl

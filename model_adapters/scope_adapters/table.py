@@ -6,7 +6,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from scope_core import Declaration, Registry, default_registry
+from scope_core import Registry, default_registry
+from scope_core.adapters import Declaration
 
 HEAD = ("adapter", "models (`model_type`)", "CLS", "interception points", "signals", "geometry", "tested on")
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from torch import Tensor
 
-from scope_core import apportion
+from scope_core.parts import apportion
 
 
 def bands(rows: int, cols: int, count: int) -> list[int]:

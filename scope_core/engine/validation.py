@@ -148,7 +148,7 @@ def check_table(made: object, what: str, keep: Sequence[int]) -> None:
         PluginOutputError: says what was returned.
     """
     if not isinstance(made, Picks):
-        raise PluginOutputError(f"{what} returned {type(made).__name__}; expected scope_core.Picks")
+        raise PluginOutputError(f"{what} returned {type(made).__name__}; expected scope_core.parts.Picks")
     for column in ("picks", "gains", "scores"):
         value = getattr(made, column)
         shaped = isinstance(value, Tensor) and value.dim() == 2 and len(value) == len(keep)

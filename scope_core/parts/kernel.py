@@ -24,7 +24,7 @@ class Kernel(ABC):
     Attributes:
         picks_in_blocks: Optional method ``(coverage, blocks, tokens, scale, offset, keep) -> Picks``: the picks of one
             group whose matrix is never made. ``blocks`` are its similarities, computed when they are read
-            (`scope_core.Blocks`); ``keep`` is one number; the rest is as for `picks`, with (1, N) tensors.
+            (`scope_core.parts.Blocks`); ``keep`` is one number; the rest is as for `picks`, with (1, N) tensors.
     """
 
     picks_in_blocks: Callable[..., Picks] | None = None

@@ -5,7 +5,7 @@ A plugin is a module named by an entry point in the group ``scope_core``::
     [project.entry-points.scope_core]
     acme = "acme_pruning"
 
-and implements any of these functions, marked with ``@scope_core.hookimpl``. Registration hooks are called
+and implements any of these functions, marked with ``@scope_core.parts.hookimpl``. Registration hooks are called
 once, when the registry is built, and return an iterable. Built-in parts come in by the same door.
 """
 

@@ -95,6 +95,18 @@ KINDS: tuple[Kind, ...] = tuple(
 _BY_NAME = {kind.name: kind for kind in KINDS}
 
 
+def public_name(name: str) -> str:
+    """``"scope_core.parts.Budget"`` for ``"Budget"``: where users import a class that kinds name."""
+    faces = {
+        "ModelAdapter": "adapters",
+        "ZooEntry": "adapters",
+        "Task": "tasks",
+        "Command": "commands",
+        "Check": "commands",
+    }
+    return f"scope_core.{faces.get(name, 'parts')}.{name}"
+
+
 def kind_named(name: str) -> Kind:
     """The kind called ``name``.
 

@@ -12,7 +12,7 @@ import pluggy
 from scope_core.errors import PluginError, did_you_mean, listed
 from scope_core.registry import hookspecs
 from scope_core.registry.entries import Entry, import_target
-from scope_core.registry.kinds import HERE, HOME, KINDS, Kind
+from scope_core.registry.kinds import HERE, HOME, KINDS, Kind, public_name
 from scope_core.registry.records import NAME, Failure, Origin, Record
 
 Source = tuple[Origin, Callable[[], Any]]
@@ -112,7 +112,7 @@ def _check_hook_names(plugin: Any) -> None:
         mark = getattr(value, f"{hookspecs.PROJECT}_impl", None)
         own = not inspect.ismodule(plugin) or getattr(value, "__module__", "") == plugin.__name__
         if mark is None and name in hooks and inspect.isroutine(value) and own:
-            raise PluginError(f"{name} is not marked with @scope_core.hookimpl, so it would never be called")
+            raise PluginError(f"{name} is not marked with @scope_core.parts.hookimpl, so it would never be called")
         if mark is not None and name not in hooks and not mark.get("optionalhook"):
             raise PluginError(f"there is no hook called '{name}'{did_you_mean(name, hooks)}. Hooks: {listed(hooks)}")
 
@@ -120,7 +120,7 @@ def _check_hook_names(plugin: Any) -> None:
 def _record(item: Any, kind: Kind, origin: Origin) -> Record:
     wanted = import_target(kind.item, kind.hook)
     if not isinstance(item, wanted):
-        raise PluginError(f"{kind.hook} yielded {item!r}, which is no scope_core.{wanted.__name__}")
+        raise PluginError(f"{kind.hook} yielded {item!r}, which is no {public_name(wanted.__name__)}")
     name = item.name
     if not NAME.fullmatch(name.replace("-", "_") if kind.name == "zoo" else name):
         raise PluginError(f"{kind.name} name '{name}' may hold only a-z, 0-9, _ and dots")

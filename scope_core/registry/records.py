@@ -9,7 +9,7 @@ from typing import Any
 
 from scope_core.errors import PluginError
 from scope_core.registry.entries import import_target
-from scope_core.registry.kinds import Kind
+from scope_core.registry.kinds import Kind, public_name
 from scope_core.registry.specs import ComponentSpec, name_of, spec_of
 
 NAME = re.compile(r"[a-z0-9_]+(\.[a-z0-9_]+)*(@[a-z0-9_]+)?")
@@ -89,5 +89,5 @@ class Record:
             target = import_target(target, self.where, self.item.requires)
         base = import_target(self.kind.base, self.where)
         if not (isinstance(target, type) and issubclass(target, base)):
-            raise PluginError(f"{self.where}: target {target!r} is not a subclass of scope_core.{base.__name__}")
+            raise PluginError(f"{self.where}: target {target!r} is not a subclass of {public_name(base.__name__)}")
         return target

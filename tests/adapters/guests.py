@@ -9,7 +9,8 @@ from typing import Any, Literal
 from torch import Tensor
 
 import scope_core as scope
-from scope_core import Budget, ComponentSpec, Entry, Registry, SaliencySource, VisualTokens, hookimpl
+from scope_core import Registry, VisualTokens
+from scope_core.parts import Budget, ComponentSpec, Entry, SaliencySource, hookimpl
 
 
 class ListedSpec(ComponentSpec):

@@ -11,6 +11,7 @@ from torch import Tensor
 import scope_core as scope
 from adapters import models
 from adapters.test_conformance import CASES, MARKS, Case
+from scope_core.adapters import Asked
 
 LENGTH = 5
 ALONG = ("attention_mask", "token_type_ids", "mm_token_type_ids")
@@ -81,7 +82,7 @@ def test_answers_are_those_of_generate(adapter: str, kind: str) -> None:
             for mine in prompts:
                 encoding = pruning.encode(mine[0])
                 selection = pruner.prune(encoding.tokens, encoding.layout)
-                asked += [scope.Asked(inputs, encoding, selection) for inputs in mine]
+                asked += [Asked(inputs, encoding, selection) for inputs in mine]
             together = [ids.tolist() for ids in pruning.answer(asked, max_new_tokens=LENGTH)]
             mixed = [ids.tolist() for ids in pruning.answer(asked[::2], max_new_tokens=LENGTH)]
         assert together == wanted
@@ -94,9 +95,9 @@ def test_prompts_without_images_beside_others() -> None:
     one, bare = models.batch([3, "image", 4]).inputs, models.batch([6]).inputs
     with pruner.attach(model) as pruning:
         encoding = pruning.encode(one)
-        seen = scope.Asked(one, encoding, pruner.prune(encoding.tokens, encoding.layout))
-        both = [ids.tolist() for ids in pruning.answer([scope.Asked(bare), seen], max_new_tokens=LENGTH)]
-        alone = [ids.tolist() for ids in pruning.answer([scope.Asked(bare)], max_new_tokens=LENGTH)]
+        seen = Asked(one, encoding, pruner.prune(encoding.tokens, encoding.layout))
+        both = [ids.tolist() for ids in pruning.answer([Asked(bare), seen], max_new_tokens=LENGTH)]
+        alone = [ids.tolist() for ids in pruning.answer([Asked(bare)], max_new_tokens=LENGTH)]
         assert pruning.answer([], max_new_tokens=LENGTH) == []
     assert both == [plainly(model, pruner, bare), plainly(model, pruner, one)]
     assert alone == both[:1]
@@ -111,7 +112,7 @@ def test_one_encoding_serves_pruners_with_other_needs() -> None:
         encoding = pruning.encode(one)
     with other.attach(model) as pruning:
         selection = other.prune(encoding.tokens, encoding.layout)
-        (ids,) = pruning.answer([scope.Asked(one, encoding, selection)], max_new_tokens=LENGTH)
+        (ids,) = pruning.answer([Asked(one, encoding, selection)], max_new_tokens=LENGTH)
     assert ids.tolist() == plainly(model, other, one)
 
 
@@ -122,7 +123,7 @@ def test_answers_end_where_they_end() -> None:
     with pruner.attach(model) as pruning:
         encoding = pruning.encode(prompts[0])
         selection = pruner.prune(encoding.tokens, encoding.layout)
-        asked = [scope.Asked(inputs, encoding, selection) for inputs in prompts]
+        asked = [Asked(inputs, encoding, selection) for inputs in prompts]
         whole = [ids.tolist() for ids in pruning.answer(asked, max_new_tokens=LENGTH)]
         ends = [whole[0][1], whole[1][3]]
         found = [ids.tolist() for ids in pruning.answer(asked, max_new_tokens=LENGTH, eos_token_id=ends)]
@@ -140,7 +141,7 @@ def test_positions_and_budgets(position: str, keep: int) -> None:
     with pruner.attach(model) as pruning:
         encoding = pruning.encode(prompts[0])
         selection = pruner.prune(encoding.tokens, encoding.layout)
-        found = pruning.answer([scope.Asked(p, encoding, selection) for p in prompts], max_new_tokens=LENGTH)
+        found = pruning.answer([Asked(p, encoding, selection) for p in prompts], max_new_tokens=LENGTH)
     assert [ids.tolist() for ids in found] == [plainly(model, pruner, inputs) for inputs in prompts]
 
 
@@ -191,11 +192,11 @@ def test_what_does_not_fit_is_refused() -> None:
         encoding = pruning.encode(one)
         selection = pruner.prune(encoding.tokens, encoding.layout)
         with pytest.raises(scope.AttachError, match="placeholders"):
-            pruning.answer([scope.Asked(two, encoding, selection)])
+            pruning.answer([Asked(two, encoding, selection)])
         with pytest.raises(scope.AttachError, match="one prompt each"):
-            pruning.answer([scope.Asked({"input_ids": one["input_ids"][0]}, encoding, selection)])
+            pruning.answer([Asked({"input_ids": one["input_ids"][0]}, encoding, selection)])
         odd = {**one, "position_ids": torch.arange(one["input_ids"].shape[1])[None]}
         with pytest.raises(scope.AttachError, match="position_ids, which cannot be batched"):
-            pruning.answer([scope.Asked(odd, encoding, selection)])
+            pruning.answer([Asked(odd, encoding, selection)])
     with pytest.raises(scope.AttachError, match="detached"):
-        pruning.answer([scope.Asked(one, encoding, selection)])
+        pruning.answer([Asked(one, encoding, selection)])

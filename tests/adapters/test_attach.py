@@ -19,7 +19,7 @@ from adapters.installed import tower_layers
 from adapters.models import ONE, PATCHES, TWO, batch, llava, shared
 from adapters.snapshot import differences, snapshot
 from scope_adapters.adapters.llava import Llava
-from scope_core import ComponentSpec, Entry, hookimpl
+from scope_core.parts import ComponentSpec, Entry, hookimpl
 
 GREEDY = {"max_new_tokens": 5, "do_sample": False}
 

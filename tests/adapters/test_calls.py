@@ -15,7 +15,7 @@ from adapters.installed import cache_of, cached
 from adapters.models import MIXED, ONE, PATCHES, TWO, Batch, batch, llava, shared
 from adapters.snapshot import differences, snapshot
 from scope_adapters.compat.caches import plain_cache
-from scope_core import hookimpl
+from scope_core.parts import hookimpl
 
 GREEDY = {"max_new_tokens": 5, "do_sample": False}
 

@@ -13,6 +13,7 @@ from transformers import CLIPConfig, CLIPModel
 
 import scope_core as scope
 from scope_adapters.towers.clip_text import ClipTextSimilarity
+from scope_core.parts import SaliencySource
 
 from .models import PATCHES, PLACEHOLDER, batch, llava
 
@@ -87,7 +88,7 @@ def with_nearest() -> scope.Registry:
 
     return with_part(
         scope.default_registry(),
-        scope.SaliencySource,
+        SaliencySource,
         "acme.nearest",
         needs=property(lambda self: frozenset({NAME})),
         nonnegative=False,

@@ -19,7 +19,9 @@ from adapters.installed import attention_switch
 from adapters.models import MIXED, batch, shared
 from scope_adapters.adapters.llava import Llava
 from scope_adapters.compat.transformers import language_model
-from scope_core import ComponentSpec, Declaration, Entry, Layout, ModelAdapter, Offer
+from scope_core import Layout
+from scope_core.adapters import Declaration, ModelAdapter, Offer, replace_attribute
+from scope_core.parts import ComponentSpec, Entry
 from scope_core.testing import PROPERTIES, Conformance, ConformanceError, check_adapter
 
 SIZES = [[(28, 28)], [], [(28, 28), (28, 28)]]
@@ -111,7 +113,7 @@ class ForgetsTheMask(Llava):
                 kwargs["attention_mask"] = self.cut
             return inner(*args, **kwargs)
 
-        scope.replace_attribute(model.model, "forward", forward, undo)
+        replace_attribute(model.model, "forward", forward, undo)
 
 
 class LeavesAHook(Llava):
@@ -186,7 +188,7 @@ class MixesUpBeams(Llava):
 
     def install(self, model: Any, attachment: Any, undo: ExitStack) -> None:
         super().install(model, attachment, undo)
-        scope.replace_attribute(model, "generate", _mixing_up_beams(model.generate), undo)
+        replace_attribute(model, "generate", _mixing_up_beams(model.generate), undo)
 
 
 def _mixing_up_beams(inner: Any) -> Any:
@@ -269,7 +271,7 @@ class PrunesNothing(Llava):
                 attachment.prune(encoded.tokens, self.layout_of(encoded, [0] * len(encoded.rows)))
             return forward(*args, **kwargs)
 
-        scope.replace_attribute(model, "forward", unpruned, undo)
+        replace_attribute(model, "forward", unpruned, undo)
 
 
 class ProjectsSomethingElse(Llava):
@@ -292,7 +294,7 @@ class ShowsTheShortPrompt(Llava):
         def generate(*args: Any, **kwargs: Any) -> Any:
             return inner(*args, **kwargs)[:, attachment.prompt_length - attachment.positions.shape[1] :]
 
-        scope.replace_attribute(model, "generate", generate, undo)
+        replace_attribute(model, "generate", generate, undo)
 
 
 class SaysOtherPositions(Llava):
@@ -306,7 +308,7 @@ class SaysOtherPositions(Llava):
                 attachment.positions = attachment.positions + 1
             return made
 
-        scope.replace_attribute(model, "forward", forward, undo)
+        replace_attribute(model, "forward", forward, undo)
 
 
 class SeesNoModel(Llava):

@@ -13,6 +13,7 @@ import scope_core as scope
 from adapters import anyres, original_llava, tiled
 from adapters.models import LAYERS, MIXED, ONE, PATCHES, PLACEHOLDER, TWO, batch, eager, shared
 from scope_core import Pruner, SignalError, TokensError, VisualTokens
+from scope_core.parts import SaliencySource
 
 TEXT = "clip.text_similarity"
 
@@ -29,7 +30,7 @@ class Reading:
             self.seen.append({name: tokens.signal(name) for name in names for _ in range(times)})
             return tokens.valid.to(tokens.features)
 
-        part = entry(scope.SaliencySource, "acme.reading", needs=frozenset(names), score=score)
+        part = entry(SaliencySource, "acme.reading", needs=frozenset(names), score=score)
         registry = scope.default_registry().with_module(module(scope_saliency_sources=[part]))
         self.pruner = Pruner({"recipe": "scope", "saliency": "acme.reading", "budget": 3, **options}, registry=registry)
 

@@ -14,6 +14,7 @@ from adapters.llava_forks import PREPARE, bunny, next_like, tiny
 from adapters.original_llava import Prompts, prompts
 from adapters.snapshot import differences, snapshot
 from scope_adapters.adapters.llava_original import LlavaOriginal
+from scope_core.parts import ComponentSpec
 from scope_core.pruning.compatibility import find_adapter
 from scope_core.testing import check_adapter
 
@@ -150,7 +151,7 @@ def test_a_fork_declares_an_argument_in_a_line() -> None:
         ):
             return getattr(super(), PREPARE)(input_ids, position_ids, attention_mask, past_key_values, labels, images)
 
-    class ForkSpec(scope.ComponentSpec):
+    class ForkSpec(ComponentSpec):
         name: str = "acme.fork"
 
     class ForkAdapter(LlavaOriginal):

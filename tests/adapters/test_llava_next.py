@@ -22,6 +22,7 @@ from adapters.anyres import CANVASES, GRID, PATCHES, Prompts, canvas_of, next_mo
 from adapters.guests import registry
 from adapters.installed import features_of
 from adapters.models import PLACEHOLDER, eager
+from scope_core.parts import PositionPolicy
 from scope_core.testing import diff, snapshot
 
 GREEDY = {"max_new_tokens": 4, "do_sample": False}
@@ -483,7 +484,7 @@ def test_a_prompt_cut_short_is_refused() -> None:
 def test_positions_by_placeholder_are_refused_where_tokens_have_none() -> None:
     """In ``paper2880`` kept tokens take the first placeholders, whichever they are."""
     parts = with_part(
-        registry(), scope.PositionPolicy, "acme.own", position_ids=lambda _, full, index, kept: full.gather(1, index)
+        registry(), PositionPolicy, "acme.own", position_ids=lambda _, full, index, kept: full.gather(1, index)
     )
     model = next_model()
     given = prompts(model, [3, (40, 50), 4])

@@ -21,6 +21,7 @@ from adapters.anyres import GRID, PATCHES, VIDEO, Prompts, canvas_of, onevision_
 from adapters.guests import registry
 from adapters.installed import tower_layers
 from adapters.models import PLACEHOLDER, eager
+from scope_core.parts import SaliencySource
 from scope_core.testing import diff, snapshot
 
 GREEDY = {"max_new_tokens": 4, "do_sample": False}
@@ -179,7 +180,7 @@ def test_other_signals_of_interpolated_tokens_are_packed_like_their_features() -
     orders = reading_order(model, given)
     needs = ("vision.hidden[-1]", "vision.hidden[1]", "vision.keys[-2]", "projected")
 
-    class Reads(scope.SaliencySource[Any]):
+    class Reads(SaliencySource[Any]):
         @property
         def needs(self) -> frozenset[str]:
             return frozenset(needs)
@@ -189,7 +190,7 @@ def test_other_signals_of_interpolated_tokens_are_packed_like_their_features() -
 
     from fakes import with_part
 
-    reads = with_part(registry(), scope.SaliencySource, "acme.reads", **dict(vars(Reads)))
+    reads = with_part(registry(), SaliencySource, "acme.reads", **dict(vars(Reads)))
     spec = {"recipe": "scope", "saliency": "acme.reads", "budget": {"name": "ratio", "keep_ratio": 0.5}}
     with scope.Pruner(spec, registry=reads).attach(model) as pruning:
         logits(model, given.inputs)

@@ -32,6 +32,7 @@ from adapters.original_llava import (
     shared,
 )
 from adapters.snapshot import differences, snapshot
+from scope_core.parts import Merger, PositionPolicy
 from scope_core.pruning.compatibility import find_adapter
 from scope_core.testing import check_adapter
 
@@ -529,7 +530,7 @@ def test_merging_reaches_the_language_model() -> None:
         mean = selection.tokens.valid / selection.tokens.valid.sum(1, keepdim=True)
         return selection.gather(own / 2 + mean[:, None] / 2)
 
-    registry = with_part(scope.default_registry(), scope.Merger, "acme.mean", weights=weights)
+    registry = with_part(scope.default_registry(), Merger, "acme.mean", weights=weights)
     model, given = shared("1.6"), prompts("1.6", *MIXED)
     call = (given.ids, None, given.mask, None, None, given.images, given.sizes)
     with torch.no_grad():
@@ -554,7 +555,7 @@ def test_positions_with_gaps(masked: bool) -> None:
     def position_ids(_: Any, full: Tensor, index: Tensor, kept: Tensor) -> Tensor:
         return full.gather(1, index).masked_fill(~kept, 0)
 
-    registry = with_part(scope.default_registry(), scope.PositionPolicy, "acme.old", position_ids=position_ids)
+    registry = with_part(scope.default_registry(), PositionPolicy, "acme.old", position_ids=position_ids)
     spec = {"recipe": "scope", "budget": 5, "positions": "acme.old"}
     model, given = shared("1.6"), prompts("1.6", MIXED[2])
     inputs = by_hand(model, "1.6", given, [5, 5])

@@ -22,6 +22,7 @@ from adapters.models import MIXED, ONE, PATCHES, TWO, Batch, batch, eager, llava
 from adapters.reference import embeddings, scope_kept, tower_pass
 from adapters.test_llava_next import picked, sources, whole
 from scope_core import AdapterError, AttachError, Pruner, SignalError, TokensError
+from scope_core.parts import Merger, SaliencySource
 
 LAYER = -2
 CLS = f"vision.cls[{LAYER}]"
@@ -60,7 +61,7 @@ def by_place(features: Tensor, kept: Sequence[int], before: int = 0, after: int 
 @pytest.fixture(scope="module")
 def registry() -> scope.Registry:
     mixing = entry(
-        scope.Merger,
+        Merger,
         "mixing",
         options={"before": (int, 0), "after": (int, 0), "cls": (bool, False)},
         extra=lambda self, tokens, rows: (self.spec.before, self.spec.after),
@@ -69,7 +70,7 @@ def registry() -> scope.Registry:
         weights=weigh,
     )
     same = entry(
-        scope.Merger,
+        Merger,
         "same",
         weights=lambda self, s: (
             torch.nn.functional.one_hot(s.arranged.clamp(min=0), s.tokens.shape[1]).float()
@@ -78,7 +79,7 @@ def registry() -> scope.Registry:
     )
     # a second reader of CLS, at another layer: the merger must get its own
     other = entry(
-        scope.SaliencySource,
+        SaliencySource,
         "other_cls",
         needs=frozenset({"vision.cls[-1]", "vision.cls_attention[-2]"}),
         score=lambda self, tokens: (

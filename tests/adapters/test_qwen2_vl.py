@@ -32,7 +32,8 @@ from adapters.models import VOCABULARY
 from adapters.qwen import END, LAYER, MIXED, MODELS, ONE, PATCH, PLACEHOLDER, Prompts, prompts, qwen, shared, watch
 from adapters.snapshot import differences, snapshot
 from scope_adapters.compat.transformers import takes_encoder_outputs
-from scope_core import ComponentSpec, Entry, SaliencySource, VisualTokens, hookimpl
+from scope_core import VisualTokens
+from scope_core.parts import ComponentSpec, Entry, SaliencySource, hookimpl
 
 told_token_types = pytest.mark.skipif(
     not takes_token_types(hf.Qwen2VLForConditionalGeneration),

@@ -8,6 +8,7 @@ import pytest
 import scope_core as scope
 from adapters.test_conformance import CASES
 from scope_adapters.table import HEAD, Row, declaration, markdown, rows
+from scope_core.adapters import ZooEntry
 
 pytestmark = offers.default_models
 TESTED = {name: tuple(kinds) for name, kinds in CASES.items()}
@@ -53,7 +54,7 @@ def test_markdown() -> None:
     [record.item for record in scope.default_registry().records("zoo") if record.item.kind == "model"],
     ids=lambda entry: entry.name,
 )
-def test_specs_that_the_zoo_begins_with_fit_their_models(entry: scope.ZooEntry) -> None:
+def test_specs_that_the_zoo_begins_with_fit_their_models(entry: ZooEntry) -> None:
     registry = scope.default_registry()
     found = declaration(registry, entry.adapter, entry.adapter)
     pruner = scope.Pruner(entry.recipe)

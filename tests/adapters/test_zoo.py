@@ -26,6 +26,7 @@ from adapters import anyres, models
 from adapters.installed import image_processor
 from scope_adapters.zoo.asking import RETRIES, asking
 from scope_adapters.zoo.hub import load_model
+from scope_core.adapters import ZooEntry
 
 IMAGE_TOKEN = "<image>"
 TEMPLATE = (
@@ -34,12 +35,12 @@ TEMPLATE = (
 )
 
 
-def entries() -> list[scope.ZooEntry]:
+def entries() -> list[ZooEntry]:
     return [record.item for record in scope.default_registry().records("zoo") if record.item.kind == "model"]
 
 
 @pytest.mark.parametrize("entry", entries(), ids=lambda entry: entry.name)
-def test_entries_are_complete(entry: scope.ZooEntry) -> None:
+def test_entries_are_complete(entry: ZooEntry) -> None:
     registry = scope.default_registry()
     assert entry.adapter in registry.names("adapter")
     assert scope.Pruner(entry.recipe).spec.recipe in registry.names("recipe")

@@ -15,6 +15,7 @@ import scope_core as scope
 from bench import tiny
 from scope_bench.accuracy.examples import Scene
 from scope_bench.accuracy.methods import KeepsAll, enter, oracle_picks
+from scope_core.tasks import Box, Example, Question
 
 GRID = 6
 CELLS = torch.stack(torch.meshgrid(torch.arange(GRID), torch.arange(GRID), indexing="ij"), -1).view(-1, 2)
@@ -77,10 +78,10 @@ def brute_force(scene: Scene, grid: int) -> np.ndarray:
 @pytest.mark.parametrize("size", [(28, 28), (56, 28), (28, 84)])
 def test_boxes_on_the_grid_follow_the_towers_crop(size: tuple[int, int]) -> None:
     boxes = tuple(
-        scope.Box("x", x, y, x + w, y + h)
+        Box("x", x, y, x + w, y + h)
         for x, y, w, h in ((0, 0, 10, 7), (7, 7, 14, 14), (20, 5, 3, 20), (0, 0, 28, 28), (26, 26, 2, 2))
     )
-    example = scope.Example("one", lambda: Image.new("RGB", size), (scope.Question("q", "?", "x"),), boxes)
+    example = Example("one", lambda: Image.new("RGB", size), (Question("q", "?", "x"),), boxes)
     scene = Scene(example, tiny.view)
     tokens = scope.VisualTokens.of(torch.zeros(1, 16, 4), grid=(4, 4))
     found = scene.shares(tokens)

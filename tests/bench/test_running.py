@@ -15,6 +15,7 @@ from bench import tiny
 from scope_bench.accuracy.asking import Answering, reusable
 from scope_bench.accuracy.methods import BLIND, FULL, ORACLE, SHUFFLED, Contestant, enter
 from scope_bench.accuracy.runner import Run, Settings, bounds, run, scenes_of
+from scope_core.tasks import Example, Question, Task
 
 SPECS = ("scope", "top_k_attention", "random")
 KEEPS = (5, 2)
@@ -23,7 +24,7 @@ KEEPS = (5, 2)
 def bench(
     specs: Sequence[str] = SPECS,
     keeps: Sequence[int] = KEEPS,
-    task: type[scope.Task] = tiny.Squares,
+    task: type[Task] = tiny.Squares,
     kind: str = "clip",
     with_bounds: bool = True,
     progress: Any = lambda made, total: None,
@@ -226,11 +227,11 @@ def test_two_specs_of_one_name(tmp_path: Path) -> None:
         bench(specs=("scope", str(tmp_path / "scope.yaml")))
 
 
-def odd(**changes: Any) -> type[scope.Task]:
+def odd(**changes: Any) -> type[Task]:
     """The task with its first example changed."""
 
     class Odd(tiny.Squares):
-        def examples(self, split: str, limit: int | None = None, seed: int = 0) -> list[scope.Example]:
+        def examples(self, split: str, limit: int | None = None, seed: int = 0) -> list[Example]:
             from dataclasses import replace
 
             first, *rest = super().examples(split, limit, seed)
@@ -276,7 +277,7 @@ def test_a_picture_that_cannot_be_opened_is_named(tmp_path: Path) -> None:
     [
         ({"questions": ()}, r"'picture 0' of task .* has no question"),
         ({"id": "picture 1"}, "two examples .* have the id 'picture 1'"),
-        ({"questions": (scope.Question("1-0", "?", "x"),)}, "two questions .* have the id '1-0'"),
+        ({"questions": (Question("1-0", "?", "x"),)}, "two questions .* have the id '1-0'"),
     ],
 )
 def test_tasks_that_are_not_right(changes: dict[str, Any], message: str) -> None:

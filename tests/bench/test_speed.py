@@ -15,6 +15,7 @@ from bench import tiny
 from scope_bench.speed import baselines, capture, generate, growth, inputs, machine, plot, select, timing
 from scope_bench.speed.probes import Watched
 from scope_bench.speed.tables import head, markdown, tables
+from scope_core.adapters import Declaration
 
 CPU = torch.device("cpu")
 EFFORT = timing.Effort(rounds=3, seconds=1.0, least=1)
@@ -194,7 +195,7 @@ def test_material_of_photographs_goes_on_with_crops() -> None:
     class Tower:
         def __init__(self) -> None:
             self.sizes: list[tuple[int, int]] = []
-            self.declaration = scope.Declaration("tower", {"vision": "x"}, ())
+            self.declaration = Declaration("tower", {"vision": "x"}, ())
 
         def encode(self, images: list, *, at: str, needs: frozenset[str]) -> scope.VisualTokens:
             self.sizes += [image.size for image in images]

@@ -12,6 +12,9 @@ from fakes import module
 from PIL import Image, ImageDraw, ImageOps
 
 import scope_core as scope
+from scope_core.adapters import LoadedModel
+from scope_core.parts import ComponentSpec, Entry
+from scope_core.tasks import Box, Example, Question, Task
 
 SIDE = 28
 
@@ -32,9 +35,9 @@ def inputs(images: Sequence[Image.Image], question: str) -> dict[str, Any]:
 
 
 @functools.cache
-def loaded(kind: str = "clip") -> scope.LoadedModel:
+def loaded(kind: str = "clip") -> LoadedModel:
     """Says numbers; which ones depends on the picture, on the question, and on what is kept."""
-    return scope.LoadedModel(
+    return LoadedModel(
         model=models.shared(kind),
         inputs=inputs,
         decode=lambda ids: " ".join(map(str, ids.tolist())),
@@ -43,7 +46,7 @@ def loaded(kind: str = "clip") -> scope.LoadedModel:
     )
 
 
-class SquareSpec(scope.ComponentSpec):
+class SquareSpec(ComponentSpec):
     """Pictures with a square."""
 
     name: Literal["acme.squares"] = "acme.squares"
@@ -51,30 +54,28 @@ class SquareSpec(scope.ComponentSpec):
     """Of each picture."""
 
 
-class Squares(scope.Task[SquareSpec]):
+class Squares(Task[SquareSpec]):
     """Replies are right where their first number is even: as good as a coin."""
 
     max_new_tokens = 3
     splits = ("test", "validation")
 
-    def examples(self, split: str, limit: int | None = None, seed: int = 0) -> list[scope.Example]:
+    def examples(self, split: str, limit: int | None = None, seed: int = 0) -> list[Example]:
         self.check_split(split)
         return [self.example(k, seed) for k in range(8 if limit is None else limit)]
 
-    def example(self, number: int, seed: int) -> scope.Example:
+    def example(self, number: int, seed: int) -> Example:
         corner = 7 * (number % 3)
-        box = scope.Box("square", corner, corner, corner + 10, corner + 10)
+        box = Box("square", corner, corner, corner + 10, corner + 10)
         questions = tuple(
-            scope.Question(
-                f"{number}-{k}", f"q{k} of {number % 2}?", "even", ("one", "two")[k % 2], size=(20, 60)[k % 2]
-            )
+            Question(f"{number}-{k}", f"q{k} of {number % 2}?", "even", ("one", "two")[k % 2], size=(20, 60)[k % 2])
             for k in range(self.spec.questions)
         )
-        return scope.Example(
+        return Example(
             f"picture {number}", functools.partial(picture, number, seed), questions, (box,), f"pair {number // 2}"
         )
 
-    def correct(self, question: scope.Question, reply: str) -> bool:
+    def correct(self, question: Question, reply: str) -> bool:
         return int(reply.split()[0]) % 2 == 0
 
 
@@ -87,5 +88,5 @@ def picture(number: int, seed: int) -> Image.Image:
     return image
 
 
-def registry(task: type[scope.Task] = Squares) -> scope.Registry:
-    return scope.default_registry().with_module(module(scope_tasks=[scope.Entry(SquareSpec, task, "squares")]))
+def registry(task: type[Task] = Squares) -> scope.Registry:
+    return scope.default_registry().with_module(module(scope_tasks=[Entry(SquareSpec, task, "squares")]))

@@ -11,6 +11,7 @@ import torch
 import scope_core as scope
 from scope_adapters.zoo import shapes
 from scope_bench.speed import timing
+from scope_core.adapters import LoadedModel
 
 Benchmark = Callable[..., Any]
 
@@ -22,12 +23,12 @@ def _one_thread():
 
 
 @pytest.fixture(scope="module")
-def loaded() -> scope.LoadedModel:
+def loaded() -> LoadedModel:
     return shapes.load("llava", scale=8)
 
 
 @pytest.fixture(scope="module")
-def inputs(loaded: scope.LoadedModel) -> dict[str, Any]:
+def inputs(loaded: LoadedModel) -> dict[str, Any]:
     from PIL import Image
 
     return loaded.inputs([Image.linear_gradient("L").resize((336, 336))], "What is this?")
@@ -38,17 +39,17 @@ def first_token(model: Any, inputs: dict[str, Any]) -> Any:
     return model.generate(**inputs, max_new_tokens=1, do_sample=False)
 
 
-def test_unpruned(benchmark: Benchmark, loaded: scope.LoadedModel, inputs: dict[str, Any]) -> None:
+def test_unpruned(benchmark: Benchmark, loaded: LoadedModel, inputs: dict[str, Any]) -> None:
     benchmark(first_token, loaded.model, inputs)
 
 
 @pytest.mark.parametrize("spec", ["scope@64", "random@64", "fastv@64"])
-def test_pruned(benchmark: Benchmark, loaded: scope.LoadedModel, inputs: dict[str, Any], spec: str) -> None:
+def test_pruned(benchmark: Benchmark, loaded: LoadedModel, inputs: dict[str, Any], spec: str) -> None:
     with scope.Pruner(spec).attach(loaded.model):
         benchmark(first_token, loaded.model, inputs)
 
 
-def test_attach_and_detach(benchmark: Benchmark, loaded: scope.LoadedModel) -> None:
+def test_attach_and_detach(benchmark: Benchmark, loaded: LoadedModel) -> None:
     pruner = scope.Pruner("scope@64")
 
     def both() -> None:

@@ -10,6 +10,8 @@ from collections.abc import Iterable, Sequence
 from typing import Any, Literal
 
 import scope_core as scope
+from scope_core.adapters import Declaration, LoadedModel, Offer, ZooEntry
+from scope_core.parts import ComponentSpec, Entry, SaliencySource, hookimpl
 
 GRID, PATCH = 12, 14
 SIDE = GRID * PATCH
@@ -21,11 +23,9 @@ class FakeTower:
         self.calls: list[tuple[str, frozenset[str]]] = []
 
     @property
-    def declaration(self) -> scope.Declaration:
-        offers = (
-            (scope.Offer("vision.cls_attention", 4),) if self.cls else (scope.Offer("vision.received_attention", 4),)
-        )
-        return scope.Declaration(
+    def declaration(self) -> Declaration:
+        offers = (Offer("vision.cls_attention", 4),) if self.cls else (Offer("vision.received_attention", 4),)
+        return Declaration(
             model="FakeTower",
             points=dict.fromkeys(self.points, "patch pixels"),
             offers=offers,
@@ -58,7 +58,7 @@ def tower(source: str, **options: Any) -> FakeTower:
     return FakeTower(**options)
 
 
-def model(source: str, *, with_view: bool = True) -> scope.LoadedModel:
+def model(source: str, *, with_view: bool = True) -> LoadedModel:
     import torch
     from adapters.models import PATCHES, PLACEHOLDER, llava
     from PIL import ImageOps
@@ -74,7 +74,7 @@ def model(source: str, *, with_view: bool = True) -> scope.LoadedModel:
         pixels = raw.view(-1, 28, 28, 3).permute(0, 3, 1, 2).float() / 255
         return {"input_ids": torch.tensor([ids]), "attention_mask": torch.ones(1, len(ids)), "pixel_values": pixels}
 
-    return scope.LoadedModel(
+    return LoadedModel(
         model=network,
         inputs=inputs,
         decode=lambda ids: " ".join(map(str, ids.tolist())),
@@ -108,7 +108,7 @@ def has_weights(source: str, **options: Any) -> bool:
     return source == "memory"
 
 
-class HalfSpec(scope.ComponentSpec):
+class HalfSpec(ComponentSpec):
     """Every second token."""
 
     name: Literal["acme.half"] = "acme.half"
@@ -116,7 +116,7 @@ class HalfSpec(scope.ComponentSpec):
     """Which half, [0] or [1]."""
 
 
-class Half(scope.SaliencySource[HalfSpec]):
+class Half(SaliencySource[HalfSpec]):
     """``a_j = j mod 2``."""
 
     def score(self, tokens: scope.VisualTokens) -> Any:
@@ -125,15 +125,15 @@ class Half(scope.SaliencySource[HalfSpec]):
         return (torch.arange(tokens.shape[1]) % 2).float().expand(tokens.shape[:2])
 
 
-@scope.hookimpl
-def scope_saliency_sources() -> Iterable[scope.Entry]:
-    yield scope.Entry(HalfSpec, Half, "every second token [odd ones]", paper="Acme 2026")
+@hookimpl
+def scope_saliency_sources() -> Iterable[Entry]:
+    yield Entry(HalfSpec, Half, "every second token [odd ones]", paper="Acme 2026")
 
 
-@scope.hookimpl
-def scope_zoo() -> Iterable[scope.ZooEntry]:
-    def entry(name: str, kind: str, function: str, source: str = "memory", **more: Any) -> scope.ZooEntry:
-        return scope.ZooEntry(name, kind, f"{__name__}:{function}", source, f"a fake {kind}", **more)
+@hookimpl
+def scope_zoo() -> Iterable[ZooEntry]:
+    def entry(name: str, kind: str, function: str, source: str = "memory", **more: Any) -> ZooEntry:
+        return ZooEntry(name, kind, f"{__name__}:{function}", source, f"a fake {kind}", **more)
 
     yield entry("fake-tower", "tower", "tower", recipe="scope@9", cached=f"{__name__}:has_weights")
     yield entry("fake-bare", "tower", "tower", options={"cls": False})
@@ -146,5 +146,5 @@ def scope_zoo() -> Iterable[scope.ZooEntry]:
     yield entry("fake-model", "model", "model", recipe="scope@4", adapter="llava")
     yield entry("fake-gone", "model", "broken", "far away", recipe="scope@4", adapter="llava")
     yield entry("fake-chatty", "tower", "chatty", recipe="scope@9")
-    yield scope.ZooEntry("fake-random", "tower", f"{__name__}:broken", "", "a tower that fetches nothing")
+    yield ZooEntry("fake-random", "tower", f"{__name__}:broken", "", "a tower that fetches nothing")
     yield entry("fake-blind", "model", "model", recipe="scope@4", adapter="llava", options={"with_view": False})

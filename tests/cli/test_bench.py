@@ -33,15 +33,15 @@ def unreachable(source):
     raise scope.ZooError("'far' is out of reach; run `scope models fetch far` elsewhere")
 
 
-@scope.hookimpl
+@scope.parts.hookimpl
 def scope_tasks():
-    yield scope.Entry(SquareSpec, Squares, "pictures with a square")
+    yield scope.parts.Entry(SquareSpec, Squares, "pictures with a square")
 
 
-@scope.hookimpl
+@scope.parts.hookimpl
 def scope_zoo():
-    yield scope.ZooEntry("tiny", "model", f"{__name__}:load", "memory", "tiny", recipe="scope@4", adapter="llava")
-    yield scope.ZooEntry("far", "model", f"{__name__}:unreachable", "far", "far away", recipe="scope@4")
+    yield scope.adapters.ZooEntry("tiny", "model", f"{__name__}:load", "memory", "tiny", recipe="scope@4", adapter="llava")
+    yield scope.adapters.ZooEntry("far", "model", f"{__name__}:unreachable", "far", "far away", recipe="scope@4")
 """
 
 Bench = Callable[..., Ran]

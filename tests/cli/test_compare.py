@@ -22,6 +22,7 @@ from scope_bench.compare.measure import Judge, measure
 from scope_bench.compare.methods import enter
 from scope_bench.compare.report import Comparison, comparison
 from scope_bench.compare.tables import runs_of, tables
+from scope_core.adapters import Declaration
 from scope_core.cli.output import plain_text
 from scope_core.cli.overlay import wrapped
 from scope_core.cli.photos import open_pictures
@@ -35,30 +36,30 @@ READS_MORE = '''
 from typing import Literal
 import scope_core as scope
 
-class TextSpec(scope.ComponentSpec):
+class TextSpec(scope.parts.ComponentSpec):
     """Similarity to the question."""
     name: Literal["acme.text"] = "acme.text"
 
-class Text(scope.SaliencySource[TextSpec]):
+class Text(scope.parts.SaliencySource[TextSpec]):
     """t"""
     needs = frozenset({"clip.text_similarity"})
     def score(self, tokens):
         return tokens.features.sum(2)
 
-class LateSpec(scope.ComponentSpec):
+class LateSpec(scope.parts.ComponentSpec):
     """Attention of the language model."""
     name: Literal["acme.late"] = "acme.late"
 
-class Late(scope.SaliencySource[LateSpec]):
+class Late(scope.parts.SaliencySource[LateSpec]):
     """a"""
     needs = frozenset({"decoder.last_query_attention[2]"})
     def score(self, tokens):
         return tokens.features.sum(2)
 
-@scope.hookimpl
+@scope.parts.hookimpl
 def scope_saliency_sources():
-    yield scope.Entry(TextSpec, Text, "similarity to the question")
-    yield scope.Entry(LateSpec, Late, "attention of the language model")
+    yield scope.parts.Entry(TextSpec, Text, "similarity to the question")
+    yield scope.parts.Entry(LateSpec, Late, "attention of the language model")
 '''
 
 
@@ -341,7 +342,7 @@ def test_one_point_judges_all(fake: Callable[..., Ran]) -> None:
 class TwoGrids:
     """A tower with 8 x 8 tokens at one point and 4 x 4, means of four, at another."""
 
-    declaration = scope.Declaration(model="TwoGrids", points={"fine": "8 x 8", "coarse": "4 x 4"}, offers=())
+    declaration = Declaration(model="TwoGrids", points={"fine": "8 x 8", "coarse": "4 x 4"}, offers=())
 
     def view(self, image: Image.Image) -> Image.Image:
         return image.resize((112, 112))

@@ -43,17 +43,17 @@ def test_quick_tries_nothing(scope_: Callable[..., Ran]) -> None:
 CHECKS = """
 import scope_core as scope
 
-@scope.hookimpl
+@scope.parts.hookimpl
 def scope_checks():
     for name in ("looks", "notes", "breaks", "empty", "wrong", "absent"):
-        yield scope.Check(name, f"{__name__}:{name}", f"it {name}", tries=name != "looks")
-    yield scope.Check("needy", f"{__name__}:looks", "it needs", requires=("acme-extra",))
+        yield scope.commands.Check(name, f"{__name__}:{name}", f"it {name}", tries=name != "looks")
+    yield scope.commands.Check("needy", f"{__name__}:looks", "it needs", requires=("acme-extra",))
 
 def looks(registry):
-    yield scope.Finding(f"saw {len(registry.names('check')) > 6}")
+    yield scope.commands.Finding(f"saw {len(registry.names('check')) > 6}")
 
 def notes(registry):
-    return [scope.Finding("odd", well=False, fix="look", versions={"acme-lib": ("1.0", "2.0")})]
+    return [scope.commands.Finding("odd", well=False, fix="look", versions={"acme-lib": ("1.0", "2.0")})]
 
 def breaks(registry):
     raise KeyError("past_key_values")
@@ -215,17 +215,17 @@ def test_recipes_and_targets_are_tried(scope_: Callable[..., Ran], tmp_path: Pat
     plugin.write_text(
         "import scope_core\n"
         "from typing import Literal\n"
-        "class Spec(scope_core.ComponentSpec):\n"
+        "class Spec(scope_core.parts.ComponentSpec):\n"
         "    name: Literal['shaky'] = 'shaky'\n"
-        "class Needy(scope_core.ComponentSpec):\n"
+        "class Needy(scope_core.parts.ComponentSpec):\n"
         "    name: Literal['needy'] = 'needy'\n"
-        "@scope_core.hookimpl\n"
+        "@scope_core.parts.hookimpl\n"
         "def scope_recipes():\n"
-        "    yield scope_core.Recipe('torn', {'saliency': 'no_such_part', 'budget': 3}, 'does not validate')\n"
-        "@scope_core.hookimpl\n"
+        "    yield scope_core.parts.Recipe('torn', {'saliency': 'no_such_part', 'budget': 3}, 'does not validate')\n"
+        "@scope_core.parts.hookimpl\n"
         "def scope_saliency_sources():\n"
-        "    yield scope_core.Entry(Spec, 'scope_core:NoSuchClass', 'points nowhere')\n"
-        "    yield scope_core.Entry(Needy, 'no_such_module:Part', 'needs a package', requires=('acme-extra',))\n"
+        "    yield scope_core.parts.Entry(Spec, 'scope_core:NoSuchClass', 'points nowhere')\n"
+        "    yield scope_core.parts.Entry(Needy, 'no_such_module:Part', 'needs a package', requires=('acme-extra',))\n"
     )
     ran = scope_("doctor", "--quick", "--json", "--plugin", plugin)
     assert ran.code == 1

@@ -50,8 +50,8 @@ def test_two_distributions_with_one_name_are_mentioned(scope_: Callable[..., Ran
         (info / "METADATA").write_text(f"Metadata-Version: 2.1\nName: acme{number}\nVersion: 1.0\n")
         (info / "entry_points.txt").write_text(f"[scope_core]\nacme{number} = acme_{number}\n")
         (site / f"acme_{number}.py").write_text(
-            "import scope_core\n@scope_core.hookimpl\ndef scope_recipes():\n"
-            "    return [scope_core.Recipe('acme.mine', {}, 'twice')]\n"
+            "import scope_core\n@scope_core.parts.hookimpl\ndef scope_recipes():\n"
+            "    return [scope_core.parts.Recipe('acme.mine', {}, 'twice')]\n"
         )
     monkeypatch.syspath_prepend(site)
     ran = scope_("list", "recipe")

@@ -9,7 +9,8 @@ from pathlib import Path
 import pytest
 
 from cli.conftest import Ran
-from scope_core import MissingDependencyError, Registry, ZooEntry
+from scope_core import MissingDependencyError, Registry
+from scope_core.adapters import ZooEntry
 from scope_core.cli.packages import extra_packages
 
 EXTRAS = ("hf", "timm", "demo", "fast", "bench", "vllm")
@@ -111,8 +112,8 @@ def test_imports_of_a_plugins_command(
     plugin.write_text(
         "import importlib\n\nimport scope_core as scope\n\n\n"
         "def need(module: str) -> None:\n    importlib.import_module(module)\n\n\n"
-        "@scope.hookimpl\ndef scope_commands():\n"
-        "    yield scope.Command('acme.need', __name__ + ':need', 'imports')\n"
+        "@scope.parts.hookimpl\ndef scope_commands():\n"
+        "    yield scope.commands.Command('acme.need', __name__ + ':need', 'imports')\n"
     )
     absent(monkeypatch, "transformers")
     for module, code, words in (

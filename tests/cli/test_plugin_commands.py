@@ -27,14 +27,15 @@ def fail() -> None:
     raise RuntimeError("the author's mistake")
 '''
 PLUGIN = """
-import scope_core as scope
+from scope_core.commands import Command
+from scope_core.parts import hookimpl
 
-@scope.hookimpl
+@hookimpl
 def scope_commands():
-    yield scope.Command("acme.greet", "acme_commands:greet", "greet somebody", examples=("scope acme.greet you",))
-    yield scope.Command("acme.fail", "acme_commands:fail", "raise")
-    yield scope.Command("acme.gone", "acme_commands_gone:nothing", "cannot be imported", requires=("acme-needs-this",))
-    yield scope.Command("acme.typo", "acme_commands:gret", "names nothing")
+    yield Command("acme.greet", "acme_commands:greet", "greet somebody", examples=("scope acme.greet you",))
+    yield Command("acme.fail", "acme_commands:fail", "raise")
+    yield Command("acme.gone", "acme_commands_gone:nothing", "cannot be imported", requires=("acme-needs-this",))
+    yield Command("acme.typo", "acme_commands:gret", "names nothing")
 """
 
 
@@ -119,16 +120,19 @@ def test_list_show_and_doctor_know_them(scope_: Callable[..., Ran], installed: P
 @pytest.mark.parametrize(
     ("written", "wanted"),
     [
-        ("scope.Command('greet', 'a:b', 'bare')", "bare names are kept for scope-core's own parts; call it 'acme_cli"),
-        ("('greet', 'a:b')", "scope_commands yielded ('greet', 'a:b'), which is no scope_core.Command"),
-        ("scope.Command('Acme.greet', 'a:b', 'upper')", "may hold only a-z, 0-9, _ and dots"),
+        (
+            "scope.commands.Command('greet', 'a:b', 'bare')",
+            "bare names are kept for scope-core's own parts; call it 'acme_cli",
+        ),
+        ("('greet', 'a:b')", "scope_commands yielded ('greet', 'a:b'), which is no scope_core.commands.Command"),
+        ("scope.commands.Command('Acme.greet', 'a:b', 'upper')", "may hold only a-z, 0-9, _ and dots"),
     ],
 )
 def test_a_wrong_registration_is_one_warning(
     scope_: Callable[..., Ran], installed: Path, written: str, wanted: str
 ) -> None:
     (installed / "acme_cli.py").write_text(
-        f"import scope_core as scope\n@scope.hookimpl\ndef scope_commands():\n    yield {written}\n"
+        f"import scope_core as scope\n@scope.parts.hookimpl\ndef scope_commands():\n    yield {written}\n"
     )
     ran = scope_("list", "recipe")
     assert ran.code == 0

@@ -169,7 +169,7 @@ def test_a_broken_plugin_file_is_an_error_that_names_it(scope_: Callable[..., Ra
 
 def test_a_plugin_file_with_a_misspelt_hook_is_an_error(scope_: Callable[..., Ran], tmp_path: Path) -> None:
     path = tmp_path / "mine.py"
-    path.write_text("import scope_core\n@scope_core.hookimpl\ndef scope_saliency_source():\n    return []\n")
+    path.write_text("import scope_core\n@scope_core.parts.hookimpl\ndef scope_saliency_source():\n    return []\n")
     ran = scope_("list", "--plugin", path)
     assert ran.code == 3
     assert "did you mean 'scope_saliency_sources'?" in ran.stderr

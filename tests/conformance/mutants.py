@@ -11,11 +11,31 @@ import torch
 from pydantic import BeforeValidator, Field, PlainSerializer
 
 import scope_core as scope
+from scope_core.parts import (
+    Budget,
+    Combiner,
+    ComponentSpec,
+    Constraint,
+    CoverageFunction,
+    Kernel,
+    Merger,
+    Optimizer,
+    Partition,
+    Picks,
+    PositionPolicy,
+    Problem,
+    SaliencySource,
+    Selector,
+    SimilarityMetric,
+    Span,
+    fill,
+    greedy,
+)
 
 STORE: dict[str, Any] = {}
 
 
-class SourceSpec(scope.ComponentSpec):
+class SourceSpec(ComponentSpec):
     """Made for tests."""
 
     name: Literal["acme.source"] = "acme.source"
@@ -23,7 +43,7 @@ class SourceSpec(scope.ComponentSpec):
     """Factor."""
 
 
-class Source(scope.SaliencySource[SourceSpec]):
+class Source(SaliencySource[SourceSpec]):
     """Absolute sum; correct."""
 
     def score(self, tokens: scope.VisualTokens) -> torch.Tensor:
@@ -263,13 +283,13 @@ class SchemalessSpec(SourceSpec):
     """A number that is written as text."""
 
 
-class MetricSpec(scope.ComponentSpec):
+class MetricSpec(ComponentSpec):
     """Made for tests."""
 
     name: Literal["acme.metric"] = "acme.metric"
 
 
-class Metric(scope.SimilarityMetric[MetricSpec]):
+class Metric(SimilarityMetric[MetricSpec]):
     """Correct."""
 
     bounds = (-1.0, 1.0)
@@ -301,13 +321,13 @@ class OtherVectors(Metric):
         return tokens.features
 
 
-class CoverSpec(scope.ComponentSpec):
+class CoverSpec(ComponentSpec):
     """Made for tests."""
 
     name: Literal["acme.cover"] = "acme.cover"
 
 
-class Cover(scope.CoverageFunction[CoverSpec]):
+class Cover(CoverageFunction[CoverSpec]):
     """Facility location; correct."""
 
     monotone = True
@@ -375,12 +395,12 @@ class ChangesSimilarity(Cover):
         return super().start(similarity.fill_diagonal_(1) if similarity.dim() == 2 else similarity.mul_(0.5), tokens)
 
 
-class ByScale(scope.Kernel):
+class ByScale(Kernel):
     """Does something else than the loop."""
 
     def picks(self, coverage: Any, similarity: Any, tokens: Any, scale: Any, offset: Any, keep: Any) -> Any:
         order = scale.masked_fill(~tokens.valid, -1).sort(1).indices[:, : max(keep)]
-        return scope.Picks(order, order * 0.0, order * 0.0)
+        return Picks(order, order * 0.0, order * 0.0)
 
 
 class OtherPicks(Cover):
@@ -389,7 +409,7 @@ class OtherPicks(Cover):
     kernel = ByScale()
 
 
-class Once(scope.Kernel):
+class Once(Kernel):
     """`picks_in_blocks` takes the highest gains of the empty set."""
 
     def picks(self, *given: Any) -> Any:
@@ -403,7 +423,7 @@ class Once(scope.Kernel):
                 gain[rows] += block.clamp(min=0).sum(1)
         score = (gain * scale[0] + offset[0]).masked_fill(~tokens.valid[0], -torch.inf)
         order = score.masked_fill(tokens.required[0], torch.inf).sort(descending=True, stable=True).indices[None, :keep]
-        return scope.Picks(order, order * 0.0, order * 0.0)
+        return Picks(order, order * 0.0, order * 0.0)
 
 
 class RanksInBlocks(Cover):
@@ -412,13 +432,13 @@ class RanksInBlocks(Cover):
     kernel = Once()
 
 
-class MixSpec(scope.ComponentSpec):
+class MixSpec(ComponentSpec):
     """Made for tests."""
 
     name: Literal["acme.mix"] = "acme.mix"
 
 
-class Mix(scope.Combiner[MixSpec]):
+class Mix(Combiner[MixSpec]):
     """Correct."""
 
     def combine(self, gain: torch.Tensor, saliency: torch.Tensor) -> torch.Tensor:
@@ -446,20 +466,20 @@ class ChangesSaliency(Mix):
         return saliency.pow_(2)
 
 
-class BestSpec(scope.ComponentSpec):
+class BestSpec(ComponentSpec):
     """Made for tests."""
 
     name: Literal["acme.best"] = "acme.best"
 
 
-class Best(scope.Optimizer[BestSpec]):
+class Best(Optimizer[BestSpec]):
     """Greedy; correct."""
 
     exact = True
 
-    def optimize(self, problem: scope.Problem, keep: Any) -> scope.Picks:
+    def optimize(self, problem: Problem, keep: Any) -> Picks:
         """Picks."""
-        return scope.greedy(problem, keep)
+        return greedy(problem, keep)
 
 
 class Repeats(Best):
@@ -507,13 +527,13 @@ class LastOfTies(Best):
         return replace(made, picks=torch.where(made.picks >= 0, count - 1 - made.picks, -1))
 
 
-class ChooseSpec(scope.ComponentSpec):
+class ChooseSpec(ComponentSpec):
     """Made for tests."""
 
     name: Literal["acme.choose"] = "acme.choose"
 
 
-class Choose(scope.Selector[ChooseSpec]):
+class Choose(Selector[ChooseSpec]):
     """The longest vectors; correct."""
 
     def select(self, tokens: scope.VisualTokens, keep: Any) -> scope.Selection:
@@ -539,20 +559,20 @@ class WrongHomes(Choose):
         return replace(super().select(tokens, keep), assigned=torch.zeros_like(tokens.row))
 
 
-class FewSpec(scope.ComponentSpec):
+class FewSpec(ComponentSpec):
     """Made for tests."""
 
     name: Literal["acme.few"] = "acme.few"
 
 
-class Few(scope.Budget[FewSpec]):
+class Few(Budget[FewSpec]):
     """Half of every image, exactly; correct."""
 
     additive = True
 
     def plan(self, layout: scope.Layout, groups: Any) -> tuple[int, ...]:
         """Counts."""
-        return scope.fill(layout, groups, "image", [image.tokens // 2 for image in layout.images if image.tokens])
+        return fill(layout, groups, "image", [image.tokens // 2 for image in layout.images if image.tokens])
 
 
 class WrongSum(Few):
@@ -591,34 +611,34 @@ class Wanders(Few):
         return tuple(int(STORE["turn"]) for _ in groups)
 
 
-class CutSpec(scope.ComponentSpec):
+class CutSpec(ComponentSpec):
     """Made for tests."""
 
     name: Literal["acme.cut"] = "acme.cut"
 
 
-class Cut(scope.Partition[CutSpec]):
+class Cut(Partition[CutSpec]):
     """By image; correct."""
 
     def split(self, layout: scope.Layout) -> Any:
         """Groups."""
-        return tuple((scope.Span(number, 0, image.tokens),) for number, image in enumerate(layout.images))
+        return tuple((Span(number, 0, image.tokens),) for number, image in enumerate(layout.images))
 
 
 class LosesOne(Cut):
     """The last token."""
 
     def split(self, layout: Any) -> Any:
-        return tuple((scope.Span(n, 0, max(0, image.tokens - 1)),) for n, image in enumerate(layout.images))
+        return tuple((Span(n, 0, max(0, image.tokens - 1)),) for n, image in enumerate(layout.images))
 
 
-class MustSpec(scope.ComponentSpec):
+class MustSpec(ComponentSpec):
     """Made for tests."""
 
     name: Literal["acme.must"] = "acme.must"
 
 
-class Must(scope.Constraint[MustSpec]):
+class Must(Constraint[MustSpec]):
     """The first row; correct."""
 
     def must_keep(self, tokens: scope.VisualTokens) -> torch.Tensor:
@@ -640,13 +660,13 @@ class ByIndex(Must):
         return (torch.arange(tokens.shape[1]) < 2).expand(tokens.shape[:2])
 
 
-class MergeSpec(scope.ComponentSpec):
+class MergeSpec(ComponentSpec):
     """Made for tests."""
 
     name: Literal["acme.merge"] = "acme.merge"
 
 
-class Merge(scope.Merger[MergeSpec]):
+class Merge(Merger[MergeSpec]):
     """Kept rows as they are, and the mean of all behind them; correct."""
 
     def extra(self, tokens: int, rows: int) -> tuple[int, int]:
@@ -706,13 +726,13 @@ class Changing(Merge):
         return None
 
 
-class PlaceSpec(scope.ComponentSpec):
+class PlaceSpec(ComponentSpec):
     """Made for tests."""
 
     name: Literal["acme.place"] = "acme.place"
 
 
-class Place(scope.PositionPolicy[PlaceSpec]):
+class Place(PositionPolicy[PlaceSpec]):
     """Numbers from 0; correct."""
 
     def position_ids(self, full: torch.Tensor, index: torch.Tensor, kept: torch.Tensor) -> Any:

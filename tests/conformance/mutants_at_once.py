@@ -7,13 +7,13 @@ from typing import Any
 
 import torch
 
-import scope_core as scope
 from conformance.mutants import Cover, Metric, Mix
+from scope_core.parts import Kernel, Picks
 
 BOTH = ("picks", "picks_in_blocks")
 
 
-class Rows(scope.Kernel):
+class Rows(Kernel):
     """Both ways; correct."""
 
     def picks(self, coverage: Any, similarity: Any, tokens: Any, scale: Any, offset: Any, keep: Any) -> Any:
@@ -25,12 +25,12 @@ class Rows(scope.Kernel):
             row = self.row(coverage, similarity[group], alone, scale[group], offset[group], count)
             short = most - count
             rows.append([torch.cat([one, one.new_full((short,), fill)]) for one, fill in zip(row, FILL, strict=True)])
-        return scope.Picks(*(torch.stack(column) for column in zip(*rows, strict=True)))
+        return Picks(*(torch.stack(column) for column in zip(*rows, strict=True)))
 
     def picks_in_blocks(self, coverage: Any, blocks: Any, tokens: Any, scale: Any, offset: Any, keep: int) -> Any:
         """The same."""
         row = self.row(coverage, self.matrix(blocks), tokens, scale[0], offset[0], keep)
-        return scope.Picks(*(one[None] for one in row))
+        return Picks(*(one[None] for one in row))
 
     def matrix(self, blocks: Any) -> Any:
         """(N, N)."""
@@ -151,7 +151,7 @@ class GoesOn(Rows):
 
     def picks(self, coverage: Any, similarity: Any, tokens: Any, scale: Any, offset: Any, keep: Any) -> Any:
         made = super().picks(coverage, similarity, tokens, scale, offset, keep)
-        return scope.Picks(made.picks.clamp(min=0), made.gains, made.scores)
+        return Picks(made.picks.clamp(min=0), made.gains, made.scores)
 
 
 def with_kernel(kernel: type[Rows]) -> type:

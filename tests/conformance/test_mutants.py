@@ -11,6 +11,7 @@ from pydantic import ConfigDict
 
 import scope_core as scope
 from conformance import mutants, mutants_at_once
+from scope_core.parts import Budget, ComponentSpec, Entry, SaliencySource
 from scope_core.testing import (
     ConformanceError,
     check_coverage,
@@ -26,21 +27,21 @@ CORRECT = [*mutants.CORRECT, *mutants_at_once.CORRECT]
 BROKEN = [*mutants.BROKEN, *mutants_at_once.BROKEN]
 
 
-def spec_of(target: type) -> type[scope.ComponentSpec]:
+def spec_of(target: type) -> type[ComponentSpec]:
     """The spec model in ``Saliency[Spec]`` of the class, or of the one it inherits from."""
     for cls in target.__mro__:
         for base in getattr(cls, "__orig_bases__", ()):
             for argument in getattr(base, "__args__", ()):
-                if isinstance(argument, type) and issubclass(argument, scope.ComponentSpec):
+                if isinstance(argument, type) and issubclass(argument, ComponentSpec):
                     return argument
     raise LookupError(target)
 
 
-def entry(target: type, spec: type[scope.ComponentSpec] | None = None) -> scope.Entry:
-    return scope.Entry(spec or spec_of(target), target, "made for tests")
+def entry(target: type, spec: type[ComponentSpec] | None = None) -> Entry:
+    return Entry(spec or spec_of(target), target, "made for tests")
 
 
-def check(made: scope.Entry, only: tuple[str, ...] = ()) -> Any:
+def check(made: Entry, only: tuple[str, ...] = ()) -> Any:
     return check_subject(subject_of(None, made, registry=EMPTY, examples=6), only)
 
 
@@ -64,7 +65,7 @@ def check_kind(target: type) -> str:
 
 
 @pytest.mark.parametrize(("spec", "prop"), mutants.BROKEN_SPECS, ids=lambda value: getattr(value, "__name__", value))
-def test_broken_specs_are_caught(spec: type[scope.ComponentSpec], prop: str) -> None:
+def test_broken_specs_are_caught(spec: type[ComponentSpec], prop: str) -> None:
     with pytest.raises(ConformanceError) as caught:
         check(entry(mutants.Source, spec), ("documented", "round_trip", "schema"))
     assert prop in caught.value.failures
@@ -95,7 +96,7 @@ def test_a_budget_that_falls_when_its_number_rises(registry: scope.Registry) -> 
         keep: int = 3
         """How many."""
 
-    class Falling(scope.Budget[Spec]):
+    class Falling(Budget[Spec]):
         """Less for more."""
 
         def plan(self, layout: Any, groups: Any) -> Any:
@@ -211,7 +212,7 @@ class TestWhatAPartIsGiven:
 
     def test_a_module_that_is_not_installed(self) -> None:
         made = ModuleType("acme_module")
-        hook = HOOKS[scope.SaliencySource]
+        hook = HOOKS[SaliencySource]
         setattr(made, hook, hook_function("acme_module", hook, [entry(mutants.Source)]))
         assert check_saliency("acme.source", registry=EMPTY.with_module(made)).part.startswith("saliency 'acme.source'")
 

@@ -9,7 +9,20 @@ import torch
 from fakes import entry, module, with_part
 
 import scope_core as scope
-from scope_core import Picks, PluginOutputError, Selection, Span
+from scope_core import PluginOutputError, Selection
+from scope_core.parts import (
+    Budget,
+    Combiner,
+    Constraint,
+    Merger,
+    Optimizer,
+    Partition,
+    Picks,
+    SaliencySource,
+    Selector,
+    SimilarityMetric,
+    Span,
+)
 
 FEATURES = torch.eye(6)[None] + 0.1
 NAN = float("nan")
@@ -37,12 +50,12 @@ class TestPartition:
         ],
     )
     def test_tokens_lost_or_doubled(self, groups: Any, text: str, registry: scope.Registry) -> None:
-        wider = with_part(registry, scope.Partition, split=lambda self, layout: groups)
+        wider = with_part(registry, Partition, split=lambda self, layout: groups)
         refuse(wider, {"partition": "acme.fake"}, "partition ", text)
 
     def test_groups_may_come_in_any_order_and_form(self, registry: scope.Registry) -> None:
         wider = with_part(
-            registry, scope.Partition, split=lambda self, layout: [[Span(0, 4, 6), Span(0, 0, 2)], [Span(0, 2, 4)]]
+            registry, Partition, split=lambda self, layout: [[Span(0, 4, 6), Span(0, 0, 2)], [Span(0, 2, 4)]]
         )
         spec = {"recipe": "coverage_only", "budget": 3, "partition": "acme.fake"}
         assert scope.select(FEATURES, spec=spec, registry=wider).counts == (3,)
@@ -51,7 +64,7 @@ class TestPartition:
 class TestBudget:
     @pytest.mark.parametrize("counts", [(), (1, 1), (7,), (-1,), (2.0,), (None,)])
     def test_counts_that_cannot_be(self, counts: Any, registry: scope.Registry) -> None:
-        wider = with_part(registry, scope.Budget, plan=lambda self, layout, groups: counts)
+        wider = with_part(registry, Budget, plan=lambda self, layout, groups: counts)
         refuse(
             wider,
             {"budget": "acme.fake"},
@@ -62,7 +75,7 @@ class TestBudget:
     def test_an_adaptive_budget_may_only_lower_its_plan(self, registry: scope.Registry) -> None:
         def refined(count: int) -> scope.Registry:
             members = {"plan": lambda self, layout, groups: (3,), "refine": lambda self, counts, tokens: (count,)}
-            return with_part(registry, scope.Budget, adaptive=True, **members)
+            return with_part(registry, Budget, adaptive=True, **members)
 
         refuse(refined(4), {"budget": "acme.fake"}, "refine() returned (4,)", "between 0 and (3,)")
         pruner = scope.Pruner({"recipe": "coverage_only", "budget": "acme.fake"}, registry=refined(2))
@@ -81,7 +94,7 @@ class TestConstraint:
         ],
     )
     def test_masks(self, method: str, mask: Any, text: str, registry: scope.Registry) -> None:
-        wider = with_part(registry, scope.Constraint, **{method: lambda self, tokens: mask})
+        wider = with_part(registry, Constraint, **{method: lambda self, tokens: mask})
         refuse(
             wider,
             {"constraints": ["acme.fake"]},
@@ -100,7 +113,7 @@ class TestOptimizer:
     @pytest.mark.parametrize(
         ("made", "text"),
         [
-            (None, "optimize() returned NoneType; expected scope_core.Picks"),
+            (None, "optimize() returned NoneType; expected scope_core.parts.Picks"),
             (picks([[1]]), "kept 1 distinct tokens (1 picks) of image 0; 2 were asked for"),
             (picks([[1, 1]]), "kept 1 distinct tokens (2 picks) of image 0; 2 were asked for"),
             (picks([[0, 1, 2]]), "kept 3 distinct tokens (3 picks) of image 0; 2 were asked for"),
@@ -116,11 +129,11 @@ class TestOptimizer:
         ],
     )
     def test_picks_that_cannot_be(self, made: Any, text: str, registry: scope.Registry) -> None:
-        wider = with_part(registry, scope.Optimizer, optimize=lambda self, problem, keep: made)
+        wider = with_part(registry, Optimizer, optimize=lambda self, problem, keep: made)
         refuse(wider, {"optimizer": "acme.fake"}, "optimizer ", text)
 
     def test_tokens_that_may_not_be_picked_or_must_be(self, registry: scope.Registry) -> None:
-        wider = with_part(registry, scope.Optimizer, optimize=lambda self, problem, keep: picks([[0, 1]]))
+        wider = with_part(registry, Optimizer, optimize=lambda self, problem, keep: picks([[0, 1]]))
         drop = {"constraints": [{"name": "cells", "drop": [[0, 1]]}]}
         refuse(wider, {"optimizer": "acme.fake", **drop}, "picked padding or tokens that a constraint forbids")
         keep = {"constraints": [{"name": "cells", "keep": [[1, 1]]}]}
@@ -129,7 +142,7 @@ class TestOptimizer:
 
 class TestSelector:
     def test_something_else_than_a_selection(self, registry: scope.Registry) -> None:
-        wider = with_part(registry, scope.Selector, select=lambda self, tokens, keep: picks([[0, 1]]))
+        wider = with_part(registry, Selector, select=lambda self, tokens, keep: picks([[0, 1]]))
         refuse(wider, {"selector": "acme.fake"}, "selector ", "returned Picks; expected a scope_core.Selection")
 
     def test_a_good_one(self, registry: scope.Registry) -> None:
@@ -137,7 +150,7 @@ class TestSelector:
             made = picks([[5, 0]])
             return Selection(made.picks, made.gains, made.scores, tokens)
 
-        wider = with_part(registry, scope.Selector, select=select)
+        wider = with_part(registry, Selector, select=select)
         got = scope.select(FEATURES, spec={"selector": "acme.fake", "budget": 2}, registry=wider)
         assert got.kept.tolist() == [[0, 5]]
 
@@ -152,11 +165,11 @@ class TestMerger:
         ],
     )
     def test_weights(self, weights: Any, text: str, registry: scope.Registry) -> None:
-        wider = with_part(registry, scope.Merger, weights=lambda self, selection: weights)
+        wider = with_part(registry, Merger, weights=lambda self, selection: weights)
         refuse(wider, {"merger": "acme.fake"}, "merger ", "weights()", text)
 
     def test_good_weights_come_with_the_selection(self, registry: scope.Registry) -> None:
-        wider = with_part(registry, scope.Merger, weights=lambda self, selection: torch.full((1, 2, 6), 1 / 6))
+        wider = with_part(registry, Merger, weights=lambda self, selection: torch.full((1, 2, 6), 1 / 6))
         spec = {"recipe": "coverage_only", "budget": 2, "merger": "acme.fake"}
         weights = scope.select(FEATURES, spec=spec, registry=wider).weights
         assert weights is not None
@@ -175,7 +188,7 @@ class TestInPlace:
             tensor.copy_(tensor.clone())
             return tokens.features.abs().sum(-1)
 
-        wider = with_part(registry, scope.SaliencySource, score=score)
+        wider = with_part(registry, SaliencySource, score=score)
         text = rf"{plane} of image 0 were changed in place by score\(\) of saliency 'acme.fake' \(this process\)"
         with pytest.raises(PluginOutputError, match=text):
             scope.select(FEATURES.clone(), spec=self.SPEC, registry=wider)
@@ -188,7 +201,7 @@ class TestInPlace:
         def combine(self: Any, gain: torch.Tensor, saliency: torch.Tensor) -> torch.Tensor:
             return gain * (saliency.mul_(0.5) if method == "combine" else saliency)
 
-        wider = with_part(registry, scope.Combiner, prepare=prepare, combine=combine)
+        wider = with_part(registry, Combiner, prepare=prepare, combine=combine)
         spec = {"recipe": "scope", "combiner": "acme.fake", "budget": 2}
         with pytest.raises(
             PluginOutputError, match=r"saliency .*changed in place.*combiner acme.fake|combiner 'acme.fake'"
@@ -202,9 +215,7 @@ class TestInPlace:
             tokens.signal(name).mul_(2)
             return tokens.features @ tokens.features.mT
 
-        wider = with_part(
-            registry, scope.SimilarityMetric, pairwise=pairwise, needs=property(lambda self: frozenset({name}))
-        )
+        wider = with_part(registry, SimilarityMetric, pairwise=pairwise, needs=property(lambda self: frozenset({name})))
         spec = {"recipe": "scope", "similarity": "acme.fake", "budget": 2}
         attention = torch.rand(2, 3, 6) / 6
         with pytest.raises(PluginOutputError, match=r"signal '.*' of 2 groups were changed in place by pairwise\(\)"):
@@ -214,25 +225,25 @@ class TestInPlace:
         def must_keep(self: Any, tokens: scope.VisualTokens) -> torch.Tensor:
             return tokens.valid.logical_and_(tokens.row == 0)
 
-        wider = with_part(registry, scope.Constraint, must_keep=must_keep)
+        wider = with_part(registry, Constraint, must_keep=must_keep)
         refuse(wider, {"constraints": ["acme.fake"]}, "valid of image 0 were changed in place by must_keep()")
 
 
 class TestNoIterables:
     def test_groups(self, registry: scope.Registry) -> None:
-        wider = with_part(registry, scope.Partition, split=lambda self, layout: 3)
+        wider = with_part(registry, Partition, split=lambda self, layout: 3)
         refuse(wider, {"partition": "acme.fake"}, "split() returned 3; expected groups of Span")
 
     def test_counts(self, registry: scope.Registry) -> None:
-        wider = with_part(registry, scope.Budget, plan=lambda self, layout, groups: 3)
+        wider = with_part(registry, Budget, plan=lambda self, layout, groups: 3)
         refuse(wider, {"budget": "acme.fake"}, "plan() returned 3; expected 1 whole numbers")
 
     @pytest.mark.parametrize(
         ("base", "method", "spec"),
         [
-            (scope.Partition, "split", {"partition": "acme.fake"}),
-            (scope.Budget, "plan", {"budget": "acme.fake"}),
-            (scope.Constraint, "must_drop", {"constraints": ["acme.fake"]}),
+            (Partition, "split", {"partition": "acme.fake"}),
+            (Budget, "plan", {"budget": "acme.fake"}),
+            (Constraint, "must_drop", {"constraints": ["acme.fake"]}),
         ],
     )
     def test_an_exception_is_noted(self, base: type, method: str, spec: dict[str, Any], registry: Any) -> None:
@@ -247,17 +258,15 @@ class TestNoIterables:
 
 class TestSaliency:
     def test_bad_numbers_name_the_source(self, registry: scope.Registry) -> None:
-        wider = with_part(
-            registry, scope.SaliencySource, score=lambda self, tokens: tokens.features[..., 0].log() * NAN
-        )
+        wider = with_part(registry, SaliencySource, score=lambda self, tokens: tokens.features[..., 0].log() * NAN)
         with pytest.raises(
             scope.TokensError, match=r"saliency 'acme.fake' \(this process\) of image 0, token 0 is nan"
         ):
             scope.select(FEATURES, spec={"recipe": "scope", "saliency": "acme.fake", "budget": 2}, registry=wider)
 
     def test_a_source_that_cannot_be_built_alone_does_not_spoil_the_advice(self, registry: scope.Registry) -> None:
-        needy = entry(scope.SaliencySource, "acme.needy", options={"path": (str, ...)}, score=None)
-        abstract = entry(scope.SaliencySource, "acme.abstract")
+        needy = entry(SaliencySource, "acme.needy", options={"path": (str, ...)}, score=None)
+        abstract = entry(SaliencySource, "acme.abstract")
         wider = registry.with_module(module(scope_saliency_sources=[needy, abstract]))
         with pytest.raises(scope.SignalError, match=r"needs none: .*feature_norm.*uniform") as raised:
             scope.select(FEATURES, spec="scope@2", registry=wider)
@@ -271,7 +280,7 @@ class TestBlame:
         def score(self: Any, tokens: scope.VisualTokens) -> torch.Tensor:
             return tokens.features[:, 99]
 
-        wider = with_part(registry, scope.SaliencySource, score=score)
+        wider = with_part(registry, SaliencySource, score=score)
         with pytest.raises(IndexError) as caught:
             scope.select(FEATURES, spec={"saliency": "acme.fake", "budget": 2}, registry=wider)
         assert caught.value.__notes__[0].startswith("raised by score() of saliency 'acme.fake'")
@@ -280,6 +289,6 @@ class TestBlame:
         def score(self: Any, tokens: scope.VisualTokens) -> torch.Tensor:
             return tokens.features.abs_().sum(-1)
 
-        wider = with_part(registry, scope.SaliencySource, score=score)
+        wider = with_part(registry, SaliencySource, score=score)
         with pytest.raises(PluginOutputError, match=r"changed in place.*saliency 'acme.fake'"):
             scope.select(FEATURES.clone(), spec={"saliency": "acme.fake", "budget": 2}, registry=wider)

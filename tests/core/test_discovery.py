@@ -18,16 +18,16 @@ GOOD = """
     from typing import Literal
     import scope_core as scope
 
-    class {cls}Spec(scope.ComponentSpec):
+    class {cls}Spec(scope.parts.ComponentSpec):
         name: Literal["{name}"] = "{name}"
 
-    class {cls}(scope.SaliencySource):
+    class {cls}(scope.parts.SaliencySource):
         def score(self, tokens):
             return tokens.features.abs().sum(-1)
 
-    @scope.hookimpl
+    @scope.parts.hookimpl
     def scope_saliency_sources():
-        yield scope.Entry({cls}Spec, {cls}, "a stranger's source")
+        yield scope.parts.Entry({cls}Spec, {cls}, "a stranger's source")
 """
 
 
@@ -114,7 +114,7 @@ CASES = {
     "exits": ("import sys\nsys.exit('bye')", "SystemExit: bye"),
     "returns the wrong type": (
         "import scope_core as s\n@s.hookimpl\ndef scope_saliency_sources():\n    return [1]",
-        "scope_saliency_sources yielded 1, which is no scope_core.Entry",
+        "scope_saliency_sources yielded 1, which is no scope_core.parts.Entry",
     ),
     "returns nothing": (
         "import scope_core as s\n@s.hookimpl\ndef scope_saliency_sources():\n    []",
@@ -125,7 +125,10 @@ CASES = {
         "import scope_core as s\n@s.hookimpl\ndef scope_saliency_source():\n    return []",
         "there is no hook called 'scope_saliency_source' (did you mean 'scope_saliency_sources'?)",
     ),
-    "forgets the mark": ("def scope_saliency_sources():\n    return []", "is not marked with @scope_core.hookimpl"),
+    "forgets the mark": (
+        "def scope_saliency_sources():\n    return []",
+        "is not marked with @scope_core.parts.hookimpl",
+    ),
     "takes a bare name": (
         GOOD.format(cls="Bare", name="depth"),
         "saliency 'depth': bare names are kept for scope-core's own parts; call it 'acme_broken.depth'",
@@ -258,11 +261,11 @@ class TestContract:
             import scope_core as scope
             scope_contract = "0"
             called = []
-            @scope.hookimpl
+            @scope.parts.hookimpl
             def scope_saliency_sources():
                 called.append(1)
                 return []
-            @scope.hookimpl
+            @scope.parts.hookimpl
             def scope_gone_since():
                 return []
         """
@@ -311,7 +314,7 @@ class TestObservers:
     CODE = """
         import scope_core as scope
         seen = []
-        @scope.hookimpl
+        @scope.parts.hookimpl
         def scope_selected(receipt):
             seen.append(receipt)
             if receipt.kept == 3:

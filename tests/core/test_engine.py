@@ -14,8 +14,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import scope_core as scope
-from scope_core import BudgetError, PluginOutputError, Problem, SpecError, VisualTokens, greedy, rank
+from scope_core import BudgetError, PluginOutputError, SpecError, VisualTokens
 from scope_core.engine.validation import check_keep
+from scope_core.parts import Combiner, CoverageFunction, Part, Problem, SaliencySource, SimilarityMetric, greedy, rank
 
 HAND = torch.tensor(
     [
@@ -27,7 +28,7 @@ HAND = torch.tensor(
 )
 
 
-def made(base: type[scope.Part], **members: object) -> scope.Part:
+def made(base: type[Part], **members: object) -> Part:
     """A live fake part named 'acme.fake' of acme 1.0."""
     record = entry(base, "acme.fake", **members)
     part = record.target(record.model())  # type: ignore[operator]
@@ -43,7 +44,7 @@ def problem(
     required: torch.Tensor | None = None,
     coverage: object = "facility_location",
     combiner: object = "product",
-    **parts: scope.Part,
+    **parts: Part,
 ) -> Problem:
     registry = scope.default_registry()
     similarity = similarity[None] if similarity.dim() == 2 else similarity
@@ -51,10 +52,10 @@ def problem(
     saliency = torch.ones(batch, count) if saliency is None else saliency.reshape(batch, count)
     return Problem(
         VisualTokens.of(torch.ones(batch, count, 2, dtype=similarity.dtype), valid=valid, required=required),
-        parts.get("source") or made(scope.SaliencySource, score=lambda self, tokens: saliency),  # type: ignore[arg-type]
-        parts.get("metric") or made(scope.SimilarityMetric, pairwise=lambda self, tokens: similarity),  # type: ignore[arg-type]
+        parts.get("source") or made(SaliencySource, score=lambda self, tokens: saliency),  # type: ignore[arg-type]
+        parts.get("metric") or made(SimilarityMetric, pairwise=lambda self, tokens: similarity),  # type: ignore[arg-type]
         built(registry, "coverage", coverage) if isinstance(coverage, str) else coverage,  # type: ignore[arg-type]
-        combiner if isinstance(combiner, scope.Part) else built(registry, "combiner", combiner),  # type: ignore[arg-type]
+        combiner if isinstance(combiner, Part) else built(registry, "combiner", combiner),  # type: ignore[arg-type]
     )
 
 
@@ -148,7 +149,7 @@ class TestSkippedWork:
         def never(self: object, tokens: object) -> torch.Tensor:
             raise AssertionError("similarity was computed")
 
-        metric = made(scope.SimilarityMetric, pairwise=never)
+        metric = made(SimilarityMetric, pairwise=never)
         saliency = torch.tensor([[1.0, 3.0, 2.0, 0.0]])
         for options in ({"coverage": "modular"}, {"combiner": "saliency_only"}):
             case = problem(HAND, saliency, metric=metric, **options)  # type: ignore[arg-type]
@@ -158,7 +159,7 @@ class TestSkippedWork:
         def never(self: object, tokens: object) -> torch.Tensor:
             raise AssertionError("saliency was computed")
 
-        source = made(scope.SaliencySource, score=never)
+        source = made(SaliencySource, score=never)
         assert greedy(problem(HAND, combiner="coverage_only", source=source), [2]).picks.tolist() == [[0, 3]]
 
 
@@ -186,7 +187,7 @@ class TestWrongOutputs:
         assert text in str(caught.value)
 
     def test_saliency(self, value: object, text: str) -> None:
-        source = made(scope.SaliencySource, score=lambda self, tokens: value)
+        source = made(SaliencySource, score=lambda self, tokens: value)
         self.check(problem(HAND, source=source), "score()", text)
 
     def test_coverage(self, value: object, text: str) -> None:
@@ -195,15 +196,15 @@ class TestWrongOutputs:
             "gain": lambda self, state: value,
             "add": lambda self, state, pick: state,
         }
-        self.check(problem(HAND, coverage=made(scope.CoverageFunction, **members)), "gain()", text)
+        self.check(problem(HAND, coverage=made(CoverageFunction, **members)), "gain()", text)
 
     def test_combiner(self, value: object, text: str) -> None:
-        fake = made(scope.Combiner, combine=lambda self, gain, saliency: value)
+        fake = made(Combiner, combine=lambda self, gain, saliency: value)
         self.check(problem(HAND, combiner=fake), "combine()", text)
 
     def test_prepared_saliency(self, value: object, text: str) -> None:
         members = {"prepare": lambda self, saliency, tokens: value, "combine": lambda self, gain, saliency: gain}
-        self.check(problem(HAND, combiner=made(scope.Combiner, **members)), "prepare()", text)
+        self.check(problem(HAND, combiner=made(Combiner, **members)), "prepare()", text)
 
 
 class TestBadNumbers:
@@ -221,10 +222,10 @@ class TestBadNumbers:
             "combine": lambda self, gain, saliency: gain,
         }
         with pytest.raises(PluginOutputError, match=r"condition\(\) on image 0 returned shape \(1, 2, 4\)"):
-            greedy(problem(HAND, combiner=made(scope.Combiner, **members)), [2])
+            greedy(problem(HAND, combiner=made(Combiner, **members)), [2])
 
     def test_score_that_is_not_finite_names_both_parts(self) -> None:
-        fake = made(scope.Combiner, combine=lambda self, gain, saliency: gain.log() - torch.inf)
+        fake = made(Combiner, combine=lambda self, gain, saliency: gain.log() - torch.inf)
         with pytest.raises(PluginOutputError) as caught:
             greedy(problem(HAND, combiner=fake), [2])
         for text in ("pick 0 of image 0 has score -inf", "'facility_location'", "'acme.fake' (acme 1.0)"):
@@ -232,7 +233,7 @@ class TestBadNumbers:
 
     def test_saliency_that_is_not_finite_names_the_source_and_its_signal(self) -> None:
         source = made(
-            scope.SaliencySource,
+            SaliencySource,
             score=lambda self, tokens: torch.tensor([[1.0, float("nan"), 1.0, 1.0]]),
             needs=property(lambda self: frozenset({"vision.keys[-2]"})),
         )
@@ -242,7 +243,7 @@ class TestBadNumbers:
     def test_negative_similarity_where_the_coverage_forbids_it(self) -> None:
         coverage = replace(problem(HAND)).coverage
         strict = made(
-            scope.CoverageFunction,
+            CoverageFunction,
             nonnegative_similarity=True,
             start=lambda self, similarity, tokens: coverage.start(similarity, tokens),
             gain=lambda self, state: coverage.gain(state),

@@ -8,7 +8,7 @@ import pytest
 from fakes import built
 
 import scope_core as scope
-from scope_core import Execution, Scoring, plan_execution
+from scope_core.parts import Execution, Scoring, plan_execution
 
 COUNT = 20_000
 MATRIX = COUNT**2 * 4

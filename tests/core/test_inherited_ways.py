@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 import scope_core as scope
+from scope_core.parts import Kernel, Picks, Problem, greedy
 from scope_plugins.combiner.product import Product, ProductSpec
 from scope_plugins.coverage.facility_location import FacilityLocation, FacilityLocationSpec
 from scope_plugins.similarity.cosine import Cosine, CosineSpec
@@ -42,12 +43,12 @@ class Mixed:
         return super().add(state, pick)  # type: ignore[misc]
 
 
-class Counting(scope.Kernel):
+class Counting(Kernel):
     """The first tokens."""
 
-    def picks(self, *args: Any) -> scope.Picks:
+    def picks(self, *args: Any) -> Picks:
         count = max(args[-1])
-        return scope.Picks(torch.arange(count)[None], torch.ones(1, count), torch.ones(1, count))
+        return Picks(torch.arange(count)[None], torch.ones(1, count), torch.ones(1, count))
 
 
 class Quick(Lazy):
@@ -56,14 +57,14 @@ class Quick(Lazy):
     kernel = Counting()
 
 
-def problem(memory: int | None = None, **changed: Any) -> scope.Problem:
+def problem(memory: int | None = None, **changed: Any) -> Problem:
     generator = torch.Generator().manual_seed(0)
     tokens = scope.VisualTokens.of(
         torch.randn(1, 40, 6, generator=generator), saliency=torch.rand(1, 40, generator=generator)
     )
     plain = scope.Pruner("scope@4").parts["selector"].parts
     parts = {name: plain[name] for name in ("saliency", "similarity", "coverage", "combiner")} | changed
-    return scope.Problem(tokens, *parts.values(), memory=memory)
+    return Problem(tokens, *parts.values(), memory=memory)
 
 
 CHANGED = {
@@ -76,9 +77,9 @@ CHANGED = {
 @pytest.mark.parametrize("kind", CHANGED)
 def test_the_steps_decide(kind: str) -> None:
     given = {kind: CHANGED[kind]}
-    steps = scope.greedy(problem(**given), [6], ways=("dense",))
-    assert torch.equal(scope.greedy(problem(**given), [6]).picks, steps.picks)
-    assert not torch.equal(scope.greedy(problem(), [6]).picks, steps.picks)
+    steps = greedy(problem(**given), [6], ways=("dense",))
+    assert torch.equal(greedy(problem(**given), [6]).picks, steps.picks)
+    assert not torch.equal(greedy(problem(), [6]).picks, steps.picks)
 
 
 @pytest.mark.parametrize("kind", CHANGED)
@@ -87,13 +88,13 @@ def test_nothing_is_picked_in_blocks(kind: str) -> None:
     changed = problem(**{kind: CHANGED[kind]})
     assert changed.execution(("blocks",)).way == "refuse"
     with pytest.raises(scope.SpecError, match="image 0: path 'blocks' was asked for, and there is no such way"):
-        scope.greedy(changed, [3], ways=("blocks",))
+        greedy(changed, [3], ways=("blocks",))
 
 
 @pytest.mark.parametrize("kind", ["coverage", "combiner"])
 def test_it_says_why(kind: str) -> None:
     with pytest.raises(scope.SpecError, match=f"{kind} .* has no `?(kernel|affine)"):
-        scope.greedy(problem(**{kind: CHANGED[kind]}), [3], ways=("kernel",))
+        greedy(problem(**{kind: CHANGED[kind]}), [3], ways=("kernel",))
 
 
 def test_a_mixin_that_changes_a_step_counts() -> None:
@@ -102,19 +103,19 @@ def test_a_mixin_that_changes_a_step_counts() -> None:
 
 
 def test_a_way_of_its_own_counts() -> None:
-    assert scope.greedy(problem(coverage=Quick(FacilityLocationSpec())), [3]).picks.tolist() == [[0, 1, 2]]
+    assert greedy(problem(coverage=Quick(FacilityLocationSpec())), [3]).picks.tolist() == [[0, 1, 2]]
 
 
 @pytest.mark.parametrize(
     ("returned", "said"),
     [
-        (torch.zeros(1, 3), "returned Tensor; expected scope_core.Picks"),
-        (scope.Picks(torch.zeros(3), torch.zeros(3), torch.zeros(3)), r"returned picks of shape \(3,\)"),
-        (scope.Picks(torch.zeros(1, 3), None, torch.zeros(1, 3)), "returned gains of shape NoneType"),
+        (torch.zeros(1, 3), "returned Tensor; expected scope_core.parts.Picks"),
+        (Picks(torch.zeros(3), torch.zeros(3), torch.zeros(3)), r"returned picks of shape \(3,\)"),
+        (Picks(torch.zeros(1, 3), None, torch.zeros(1, 3)), "returned gains of shape NoneType"),
     ],
 )
 def test_what_picks_returns_is_looked_at(returned: Any, said: str) -> None:
-    class Odd(scope.Kernel):
+    class Odd(Kernel):
         def picks(self, *args: Any) -> Any:
             return returned
 
@@ -122,4 +123,4 @@ def test_what_picks_returns_is_looked_at(returned: Any, said: str) -> None:
         kernel = Odd()
 
     with pytest.raises(scope.PluginOutputError, match=said):
-        scope.greedy(problem(coverage=Wrong(FacilityLocationSpec())), [3])
+        greedy(problem(coverage=Wrong(FacilityLocationSpec())), [3])

@@ -10,7 +10,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from scope_core import BudgetError, ImageLayout, Layout, Plan, Span, TokensError, apportion, fill, units
+from scope_core import BudgetError, Layout, Plan, TokensError
+from scope_core.parts import ImageLayout, Span, apportion, fill, units
 from scope_core.structures.layout import cells
 
 SIZES = st.lists(st.integers(0, 700), min_size=1, max_size=8)

@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 import scope_core as scope
 from core.test_engine import made, problem
 from scope_core import memory
+from scope_core.parts import Optimizer, Picks, Problem, by_group
 
 LOOP = {"name": "greedy", "path": "loop"}
 SMALL = 2 * 40 * 40 * 4 / 2**30
@@ -147,25 +148,25 @@ class TestOneGroupAtATime:
 
     def test_no_matrix_of_all_groups_is_made(self, monkeypatch: pytest.MonkeyPatch) -> None:
         shapes = []
-        real = scope.Problem._real_pairs
+        real = Problem._real_pairs
 
-        def looked_at(self: scope.Problem, matrix: torch.Tensor, what: str) -> torch.Tensor:
+        def looked_at(self: Problem, matrix: torch.Tensor, what: str) -> torch.Tensor:
             shapes.append(tuple(matrix.shape))
             return real(self, matrix, what)
 
-        monkeypatch.setattr(scope.Problem, "_real_pairs", looked_at)
+        monkeypatch.setattr(Problem, "_real_pairs", looked_at)
         valid = torch.arange(40)[None] < torch.tensor([40, 11, 0])[:, None]
         budget = {"name": "ratio", "keep_ratio": 0.5}
         scope.select(**tokens(3), valid=valid, spec={"recipe": "scope", "budget": budget})
         assert shapes == [(1, 40, 40), (1, 11, 11), (1, 1, 1)]
 
     @pytest.mark.parametrize(
-        ("returned", "said"), [(None, "NoneType"), (scope.Picks(*[torch.zeros(2, 3)] * 3), "picks of shape (2, 3)")]
+        ("returned", "said"), [(None, "NoneType"), (Picks(*[torch.zeros(2, 3)] * 3), "picks of shape (2, 3)")]
     )
     def test_an_optimizer_that_returns_something_else_is_named(self, returned: Any, said: str) -> None:
-        odd = made(scope.Optimizer, optimize=lambda self, problem, keep: returned)
+        odd = made(Optimizer, optimize=lambda self, problem, keep: returned)
         with pytest.raises(scope.PluginOutputError, match=re.escape(said)):
-            scope.by_group(problem(torch.ones(3, 4, 4)), odd, [1, 1, 1])
+            by_group(problem(torch.ones(3, 4, 4)), odd, [1, 1, 1])
 
 
 @example(100.0, 3)

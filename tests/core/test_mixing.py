@@ -18,7 +18,8 @@ from hypothesis import strategies as st
 from torch import Tensor
 
 import scope_core as scope
-from scope_core import BudgetError, Constraint, PluginOutputError, Pruner, SpecError, TokensError, VisualTokens
+from scope_core import BudgetError, PluginOutputError, Pruner, SpecError, TokensError, VisualTokens
+from scope_core.parts import Budget, Constraint, Merger, Selector
 
 CLS = "vision.cls[-2]"
 
@@ -68,7 +69,7 @@ def fake_weights(self: Any, selection: scope.Selection) -> Tensor:
 
 
 MERGER = entry(
-    scope.Merger,
+    Merger,
     "fake",
     options={"before": (int, 0), "after": (int, 0), "cls": (bool, False)},
     extra=lambda self, tokens, rows: extra(self.spec.before, self.spec.after, rows),
@@ -77,7 +78,7 @@ MERGER = entry(
     weights=fake_weights,
 )
 COUNTS = entry(
-    scope.Budget, "counts", options={"keep": (tuple[int, ...], ())}, plan=lambda self, layout, groups: self.spec.keep
+    Budget, "counts", options={"keep": (tuple[int, ...], ())}, plan=lambda self, layout, groups: self.spec.keep
 )
 DROPPING = entry(
     Constraint,
@@ -277,7 +278,7 @@ class TestCls:
         with pytest.raises(BudgetError):
             scope.select(features, saliency=saliency, signals={CLS: cls}, spec=spec, registry=parts)
         always = entry(
-            scope.Merger,
+            Merger,
             "always",
             needs=frozenset({CLS}),
             uses_cls=True,
@@ -305,7 +306,7 @@ class TestCls:
     @pytest.mark.parametrize("needs", [(), ("vision.cls[-1]", "vision.cls[-2]"), ("vision.hidden[-1]",)])
     def test_a_merger_that_does_not_say_which_layer_is_named(self, needs: tuple[str, ...]) -> None:
         vague = entry(
-            scope.Merger,
+            Merger,
             "vague",
             needs=frozenset(needs),
             uses_cls=True,
@@ -327,7 +328,7 @@ class TestCls:
 class TestBudget:
     def spec(self, keep: Sequence[int], before: int = 1, **options: Any) -> dict[str, Any]:
         added = entry(
-            scope.Merger,
+            Merger,
             "adding",
             extra=lambda self, tokens, rows: (before, 0),
             weights=lambda self, s: torch.zeros(
@@ -360,7 +361,7 @@ class TestBudget:
         assert bool((selection.merge(features)[0] == 0).all())
 
     def test_nothing_kept_anywhere(self) -> None:
-        nothing = entry(scope.Merger, "nothing", weights=lambda self, s: s.tokens.features.new_zeros(1, 0, 6))
+        nothing = entry(Merger, "nothing", weights=lambda self, s: s.tokens.features.new_zeros(1, 0, 6))
         registry = scope.default_registry().with_module(module(scope_mergers=[nothing], scope_budgets=[COUNTS]))
         features, saliency, _, _ = photo([[6]])
         selection = scope.select(features, saliency=saliency, spec=spec_of([0], merger="nothing"), registry=registry)
@@ -376,7 +377,7 @@ class TestBudget:
     def test_nor_where_only_single_images_would(self) -> None:
         """A merger that adds rows to small groups alone: the prompt's group is not small, its images are."""
         small = entry(
-            scope.Merger,
+            Merger,
             "small",
             extra=lambda self, tokens, rows: (int(tokens < 10), 0),
             weights=lambda self, s: torch.zeros(2, 3, 6, dtype=torch.float64),
@@ -401,7 +402,7 @@ class TestBudget:
     ],
 )
 def test_weights_that_break_the_contract_name_the_merger(made: Any, complaint: str) -> None:
-    bad = entry(scope.Merger, "acme.bad", weights=lambda self, selection: made(selection))
+    bad = entry(Merger, "acme.bad", weights=lambda self, selection: made(selection))
     fakes = module(scope_mergers=[bad], scope_budgets=[COUNTS], scope_constraints=[DROPPING])
     registry = scope.default_registry().with_module(fakes)
     features, saliency, _, _ = photo([[6]])
@@ -412,14 +413,14 @@ def test_weights_that_break_the_contract_name_the_merger(made: Any, complaint: s
 
 @pytest.mark.parametrize("extra", [1, (1,), (1, 2, 3), [0, 1], (-1, 0), (0.5, 0), None])
 def test_extra_that_is_no_pair_of_counts_names_the_merger(extra: Any) -> None:
-    bad = entry(scope.Merger, "acme.bad", extra=lambda self, tokens, rows: extra, weights=lambda self, s: None)
+    bad = entry(Merger, "acme.bad", extra=lambda self, tokens, rows: extra, weights=lambda self, s: None)
     registry = scope.default_registry().with_module(module(scope_mergers=[bad], scope_budgets=[COUNTS]))
     with pytest.raises(PluginOutputError, match=r"merger 'acme\.bad'.*extra\(6, 2\) returned"):
         Pruner(spec_of([2], merger="acme.bad"), registry=registry).plan([6])
 
 
 def test_promised_rows_that_do_not_come_are_named() -> None:
-    bad = entry(scope.Merger, "acme.bad", extra=lambda self, tokens, rows: (1, 0), weights=lambda self, s: None)
+    bad = entry(Merger, "acme.bad", extra=lambda self, tokens, rows: (1, 0), weights=lambda self, s: None)
     registry = scope.default_registry().with_module(module(scope_mergers=[bad], scope_budgets=[COUNTS]))
     features, saliency, _, _ = photo([[6]])
     with pytest.raises(PluginOutputError, match=r"merger 'acme\.bad'.*returned None, and extra\(\) promised rows"):
@@ -427,7 +428,7 @@ def test_promised_rows_that_do_not_come_are_named() -> None:
 
 
 def test_an_exception_of_its_own_says_where_it_came_from() -> None:
-    bad = entry(scope.Merger, "acme.bad", weights=lambda self, s: 1 / 0)
+    bad = entry(Merger, "acme.bad", weights=lambda self, s: 1 / 0)
     registry = scope.default_registry().with_module(module(scope_mergers=[bad], scope_budgets=[COUNTS]))
     features, saliency, _, _ = photo([[6]])
     with pytest.raises(ZeroDivisionError) as caught:
@@ -438,7 +439,7 @@ def test_an_exception_of_its_own_says_where_it_came_from() -> None:
 class TestWhatAMergerSees:
     def seen(self, tiles: Any, keep: Sequence[int], **options: Any) -> tuple[scope.Selection, scope.Selection]:
         found: list[scope.Selection] = []
-        looking = entry(scope.Merger, "looking", weights=lambda self, selection: found.append(selection))
+        looking = entry(Merger, "looking", weights=lambda self, selection: found.append(selection))
         fakes = module(scope_mergers=[looking], scope_budgets=[COUNTS], scope_constraints=[DROPPING])
         features, saliency, valid, _ = photo(tiles)
         made = scope.select(
@@ -481,7 +482,7 @@ class TestWhatAMergerSees:
             none = torch.where(picks < 0, math.nan, 0.0)
             return scope.Selection(picks, none, none, tokens, assigned=home, stage=torch.tensor([[0, 1], [0, 0]]))
 
-        folding = entry(scope.Selector, "folding", select=select)
+        folding = entry(Selector, "folding", select=select)
         fakes = module(scope_selectors=[folding], scope_budgets=[COUNTS])
         registry = scope.default_registry().with_module(fakes)
         features, _, _, _ = photo([[4, 4]])
@@ -498,7 +499,7 @@ class TestWhatAMergerSees:
             picks = torch.tensor([[0, 4]])
             return scope.Selection(picks, picks * 0.0, picks * 0.0, tokens, assigned=torch.tensor([[0, 4, 0, 0, 4, 4]]))
 
-        folding = entry(scope.Selector, "folding", select=select)
+        folding = entry(Selector, "folding", select=select)
         registry = scope.default_registry().with_module(module(scope_selectors=[folding], scope_budgets=[COUNTS]))
         features, _, _, _ = photo([[3], [3]])
         spec = {"selector": "folding", "budget": {"name": "counts", "keep": [2]}, "partition": "prompt"}
@@ -519,7 +520,7 @@ class TestWhatAMergerSees:
             picks = torch.tensor([[0, 1]])
             return scope.Selection(picks, picks * 0.0, picks * 0.0, tokens, **more)
 
-        wrong = entry(scope.Selector, "acme.wrong", select=select)
+        wrong = entry(Selector, "acme.wrong", select=select)
         registry = scope.default_registry().with_module(module(scope_selectors=[wrong], scope_budgets=[COUNTS]))
         features, _, _, _ = photo([[4]])
         spec = {"selector": "acme.wrong", "budget": {"name": "counts", "keep": [2]}}
@@ -548,7 +549,7 @@ class TestOrderWithoutMerging:
     def test_a_merger_that_changes_nothing_changes_nothing(self, parts: scope.Registry) -> None:
         """Rows of several tiles lie in the same order with and without weights."""
         same = entry(
-            scope.Merger,
+            Merger,
             "same",
             weights=lambda self, s: torch.nn.functional.one_hot(s.arranged.clamp(min=0), s.tokens.shape[1]).double(),
         )

@@ -17,17 +17,18 @@ from fakes import with_part
 from torch import Tensor
 
 import scope_core as scope
+from scope_core.parts import SaliencySource, Signals
 
 PART = """
 import threading
 from typing import Literal
 import scope_core as scope
 
-class PeakSpec(scope.ComponentSpec):
+class PeakSpec(scope.parts.ComponentSpec):
     name: Literal["acme.peak"] = "acme.peak"
     power: float = 1.0
 
-class Peak(scope.SaliencySource[PeakSpec]):
+class Peak(scope.parts.SaliencySource[PeakSpec]):
     def __init__(self, spec, parts):
         super().__init__(spec, parts)
         self.lock = threading.Lock()  # what cannot be pickled
@@ -35,9 +36,9 @@ class Peak(scope.SaliencySource[PeakSpec]):
     def score(self, tokens):
         return tokens.features.abs().amax(-1).pow(self.spec.power)
 
-@scope.hookimpl
+@scope.parts.hookimpl
 def scope_saliency_sources():
-    yield scope.Entry(PeakSpec, Peak, "the largest value")
+    yield scope.parts.Entry(PeakSpec, Peak, "the largest value")
 """
 SPEC = {"recipe": "scope", "budget": 9, "saliency": {"name": "acme.peak", "power": 2.0}}
 WAYS: dict[str, Callable[[Any], Any]] = {
@@ -99,7 +100,7 @@ def test_results_are_copied(way: str) -> None:
 
 def test_signals_that_nobody_read_stay_behind_when_pickled_and_not_when_copied() -> None:
     read, keys = torch.rand(1, 2, 9), torch.zeros(1)
-    signals = scope.Signals({"vision.cls_attention[-2]": read, "vision.keys[-2]": lambda: keys})
+    signals = Signals({"vision.cls_attention[-2]": read, "vision.keys[-2]": lambda: keys})
     assert list(pickle.loads(pickle.dumps(signals))) == ["vision.cls_attention[-2]"]
     for way in (copy.copy, copy.deepcopy):
         twin = way(signals)
@@ -136,7 +137,7 @@ class TestThirdPartyParts:
         assert picks(copy.deepcopy(pruner)) == picks(pruner)
 
     def test_of_a_module_that_another_process_could_not_import(self, registry: scope.Registry) -> None:
-        wider = with_part(registry, scope.SaliencySource, score=lambda self, tokens: tokens.features.amax(-1))
+        wider = with_part(registry, SaliencySource, score=lambda self, tokens: tokens.features.amax(-1))
         pruner = scope.Pruner({**SPEC, "saliency": "acme.fake"}, registry=wider)
         assert picks(copy.deepcopy(pruner)) == picks(pruner)
         with pytest.raises(pickle.PicklingError, match=r"module 'acme_plugin' gives cannot be pickled.*PYTHONPATH"):

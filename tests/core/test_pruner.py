@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 
 import scope_core as scope
 from scope_core import BudgetError, Layout, Pruner, TokensError
+from scope_core.parts import Recipe
 
 
 class TestPlan:
@@ -139,7 +140,7 @@ class TestLabel:
         assert repr(Pruner(spec)) == f"Pruner('{label}')"
 
     def test_a_recipe_need_not_hold_a_budget(self, registry: scope.Registry) -> None:
-        bare = scope.Recipe("acme.bare", {"combiner": "coverage_only"}, "no budget")
+        bare = Recipe("acme.bare", {"combiner": "coverage_only"}, "no budget")
         wider = registry.with_module(module(scope_recipes=[bare]))
         assert Pruner("acme.bare@2", registry=wider).label == "acme.bare@2"
         assert scope.select(torch.eye(4), spec="acme.bare@2", registry=wider).counts == (2,)

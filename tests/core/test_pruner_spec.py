@@ -11,7 +11,8 @@ import yaml
 from fakes import module, with_part
 
 import scope_core as scope
-from scope_core import Pruner, PrunerSpec, Recipe, SpecError
+from scope_core import Pruner, PrunerSpec, SpecError
+from scope_core.parts import Budget, Recipe
 
 
 def read(spec: Any, registry: scope.Registry, **overrides: Any) -> Any:
@@ -157,7 +158,7 @@ class TestRoundTrips:
     def test_labels(self, registry: scope.Registry) -> None:
         assert read("scope@25%", registry).label == "scope@25%"
         assert read({"budget": 4}, registry).label == "custom@4"
-        wider = with_part(registry, scope.Budget, plan=lambda self, layout, groups: (0,))
+        wider = with_part(registry, Budget, plan=lambda self, layout, groups: (0,))
         assert read({"budget": "acme.fake"}, wider).label == "custom@acme.fake"
 
 

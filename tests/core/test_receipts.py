@@ -7,7 +7,8 @@ import json
 import torch
 
 import scope_core as scope
-from scope_core import ImageLayout, ImageReceipt, Layout
+from scope_core import ImageReceipt, Layout
+from scope_core.parts import ImageLayout
 
 LAYOUT = Layout((ImageLayout((4, 2), 0, separators=3, patches=8), ImageLayout((6,), 1)))
 

@@ -10,13 +10,14 @@ import pytest
 from fakes import entry, hook_function, module, spec_named, with_part
 
 import scope_core as scope
-from scope_core import Entry, MissingDependencyError, PluginConflictError, PluginError, Registry, UnknownNameError
+from scope_core import MissingDependencyError, PluginConflictError, PluginError, Registry, UnknownNameError
+from scope_core.parts import Entry, Recipe, SaliencySource, hookimpl
 from scope_core.registry.kinds import KINDS, kind_named
 from scope_core.registry.records import Failure, Origin, Record
 
 
 def record(name: str, distribution: str, kind: str = "saliency") -> Record:
-    item = entry(scope.SaliencySource, name, score=lambda self, tokens: None)
+    item = entry(SaliencySource, name, score=lambda self, tokens: None)
     return Record(kind_named(kind), item, Origin(distribution, "1.0", "point", "acme"))
 
 
@@ -112,8 +113,8 @@ class TestTargets:
             ("scope_core:Nothing", PluginError, "there is nothing at 'scope_core:Nothing'"),
             ("scope_core", PluginError, "there is nothing at 'scope_core'"),
             (":x", PluginError, "there is nothing at ':x'"),
-            ("scope_core:Budget", PluginError, "is not a subclass of scope_core.SaliencySource"),
-            (dict, PluginError, "is not a subclass of scope_core.SaliencySource"),
+            ("scope_core:Budget", PluginError, "is not a subclass of scope_core.parts.SaliencySource"),
+            (dict, PluginError, "is not a subclass of scope_core.parts.SaliencySource"),
         ],
     )
     def test_wrong_targets_are_named(
@@ -135,7 +136,7 @@ class TestTargets:
     def test_a_lazy_target_is_imported_when_it_is_built(
         self, registry: scope.Registry, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     ) -> None:
-        code = "import scope_core\nclass Part(scope_core.SaliencySource):\n    def score(self, tokens): ...\n"
+        code = "import scope_core\nclass Part(scope_core.parts.SaliencySource):\n    def score(self, tokens): ...\n"
         (tmp_path / "acme_late.py").write_text(code)
         monkeypatch.syspath_prepend(tmp_path)
         item = Entry(spec_named("acme.lazy"), "acme_late:Part", "lazy")
@@ -150,10 +151,11 @@ class TestTargets:
     ) -> None:
         code = (
             "import scope_core\nfrom typing import Literal\n"
-            "class Spec(scope_core.ComponentSpec):\n    name: Literal['acme.late'] = 'acme.late'\n    power: int = 1\n"
-            "class Base(scope_core.SaliencySource[Spec]):\n    def score(self, tokens): ...\n"
+            "class Spec(scope_core.parts.ComponentSpec):\n"
+            "    name: Literal['acme.late'] = 'acme.late'\n    power: int = 1\n"
+            "class Base(scope_core.parts.SaliencySource[Spec]):\n    def score(self, tokens): ...\n"
             "class Part(Base): ...\n"
-            "class Loose(scope_core.SaliencySource):\n    def score(self, tokens): ...\n"
+            "class Loose(scope_core.parts.SaliencySource):\n    def score(self, tokens): ...\n"
         )
         (tmp_path / "acme_text.py").write_text(code)
         monkeypatch.syspath_prepend(tmp_path)
@@ -179,7 +181,7 @@ class TestTargets:
             Entry(*given, "about")
 
     def test_a_part_with_an_abstract_method_left_is_named(self, registry: scope.Registry) -> None:
-        wider = with_part(registry, scope.SaliencySource)
+        wider = with_part(registry, SaliencySource)
         with pytest.raises(PluginError, match=r"saliency 'acme.fake' .* cannot be built: TypeError: .*abstract.*score"):
             scope.Pruner({"recipe": "scope", "saliency": "acme.fake"}, registry=wider)
 
@@ -187,7 +189,7 @@ class TestTargets:
         def fails(self: object, spec: object, parts: object) -> None:
             raise KeyError("weights")
 
-        wider = with_part(registry, scope.SaliencySource, score=lambda self, tokens: None, __init__=fails)
+        wider = with_part(registry, SaliencySource, score=lambda self, tokens: None, __init__=fails)
         with pytest.raises(PluginError, match=r"saliency 'acme.fake' .* cannot be built: KeyError: 'weights'"):
             scope.Pruner({"recipe": "scope", "saliency": "acme.fake"}, registry=wider)
 
@@ -195,27 +197,27 @@ class TestTargets:
 class TestWithModule:
     def test_the_given_registry_is_left_alone(self, registry: scope.Registry) -> None:
         before = registry.names("saliency")
-        wider = with_part(registry, scope.SaliencySource, score=lambda self, tokens: None)
+        wider = with_part(registry, SaliencySource, score=lambda self, tokens: None)
         assert wider.names("saliency") == sorted([*before, "acme.fake"])
         assert registry.names("saliency") == before
 
     def test_modules_can_be_added_one_after_another(self, registry: scope.Registry) -> None:
-        first = entry(scope.SaliencySource, "acme.one", score=None)
-        second = entry(scope.SaliencySource, "acme.two", score=None)
+        first = entry(SaliencySource, "acme.one", score=None)
+        second = entry(SaliencySource, "acme.two", score=None)
         wider = registry.with_module(module("one", scope_saliency_sources=[first]))
         wider = wider.with_module(module("two", scope_saliency_sources=[second]))
         assert {"acme.one", "acme.two"} <= set(wider.names("saliency"))
 
     def test_an_object_may_be_the_plugin(self, registry: scope.Registry) -> None:
         class Plugin:
-            @scope.hookimpl
+            @hookimpl
             def scope_saliency_sources(self) -> list[Entry]:
-                return [entry(scope.SaliencySource, "acme.object", score=None)]
+                return [entry(SaliencySource, "acme.object", score=None)]
 
         assert registry.with_module(Plugin()).has("saliency", "acme.object")
 
     def test_a_name_that_is_taken_is_a_conflict(self, registry: scope.Registry) -> None:
-        taken = entry(scope.SaliencySource, "uniform", score=None)
+        taken = entry(SaliencySource, "uniform", score=None)
         wider = registry.with_module(module(scope_saliency_sources=[taken]))
         with pytest.raises(PluginConflictError, match=r"'uniform' is given by scope-core .* and this process"):
             wider.get("saliency", "uniform")
@@ -224,15 +226,20 @@ class TestWithModule:
         ("hook", "items", "marked", "text"),
         [
             ("scope_salience_sources", [], True, "no hook called 'scope_salience_sources' (did you mean 'scope_sal"),
-            ("scope_saliency_sources", [], False, "is not marked with @scope_core.hookimpl"),
-            ("scope_saliency_sources", ["x"], True, "scope_saliency_sources yielded 'x', which is no scope_core.Entry"),
+            ("scope_saliency_sources", [], False, "is not marked with @scope_core.parts.hookimpl"),
+            (
+                "scope_saliency_sources",
+                ["x"],
+                True,
+                "scope_saliency_sources yielded 'x', which is no scope_core.parts.Entry",
+            ),
             (
                 "scope_saliency_sources",
                 None,
                 True,
                 "scope_saliency_sources returned None; return or yield Entry objects",
             ),
-            ("scope_recipes", [scope.Recipe("Über", {}, "")], True, "recipe name 'Über' may hold only a-z"),
+            ("scope_recipes", [Recipe("Über", {}, "")], True, "recipe name 'Über' may hold only a-z"),
         ],
     )
     def test_what_a_hook_may_not_do(
@@ -246,7 +253,7 @@ class TestWithModule:
 
     def test_a_misspelt_or_unmarked_method_of_an_object_is_found_too(self, registry: scope.Registry) -> None:
         class Misspelt:
-            @scope.hookimpl
+            @hookimpl
             def scope_salience_sources(self) -> list[Entry]:
                 return []
 

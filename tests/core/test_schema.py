@@ -11,6 +11,7 @@ from fakes import entry, module
 
 import scope_core as scope
 from scope_core import Pruner, SpecError
+from scope_core.parts import SaliencySource
 from scope_core.pruning.spec_schema import json_schema
 from scope_core.registry.kinds import kind_named
 
@@ -94,8 +95,8 @@ def mode(*values: str) -> type[Enum]:
 
 def test_two_plugins_may_define_types_of_one_name(registry: scope.Registry) -> None:
     entries = [
-        entry(scope.SaliencySource, "acme.left", options={"mode": (mode("a", "b"), "a")}, score=None),
-        entry(scope.SaliencySource, "acme.right", options={"mode": (mode("c", "d"), "c")}, score=None),
+        entry(SaliencySource, "acme.left", options={"mode": (mode("a", "b"), "a")}, score=None),
+        entry(SaliencySource, "acme.right", options={"mode": (mode("c", "d"), "c")}, score=None),
     ]
     wider = registry.with_module(module(scope_saliency_sources=entries))
     check = jsonschema.Draft202012Validator(json_schema(wider)).is_valid
@@ -107,7 +108,7 @@ def test_two_plugins_may_define_types_of_one_name(registry: scope.Registry) -> N
 def test_a_plugin_whose_types_have_no_schema_spoils_nothing(registry: scope.Registry) -> None:
     from collections.abc import Callable as Anything
 
-    odd = entry(scope.SaliencySource, "acme.odd", options={"hook": (Anything[[int], int] | None, None)}, score=None)
+    odd = entry(SaliencySource, "acme.odd", options={"hook": (Anything[[int], int] | None, None)}, score=None)
     wider = registry.with_module(module(scope_saliency_sources=[odd]))
     check = jsonschema.Draft202012Validator(json_schema(wider)).is_valid
     assert check({"budget": 4, "saliency": "acme.odd"})

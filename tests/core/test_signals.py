@@ -5,7 +5,9 @@ from __future__ import annotations
 import pytest
 import torch
 
-from scope_core import Offer, SignalError, Signals, TokensError
+from scope_core import SignalError, TokensError
+from scope_core.adapters import Offer
+from scope_core.parts import Signals
 from scope_core.structures.signals import FAMILIES, batched, parse_signal, token_axis
 
 

@@ -9,7 +9,8 @@ from fakes import entry, module, spec_named, with_part
 from pydantic import BaseModel, Field, ValidationError, model_validator
 
 import scope_core as scope
-from scope_core import ComponentSpec, Pruner, PrunerSpec, Slot, SpecError
+from scope_core import Pruner, PrunerSpec, SpecError
+from scope_core.parts import ComponentSpec, Entry, SaliencySource, Slot
 
 
 def parse(model: type[BaseModel], data: Any, registry: scope.Registry) -> Any:
@@ -112,7 +113,7 @@ class TestErrors:
             def _check(self) -> BrokenSpec:
                 raise KeyError("oops")
 
-        record = scope.Entry(BrokenSpec, "acme:Nothing", "broken")
+        record = Entry(BrokenSpec, "acme:Nothing", "broken")
         wider = registry.with_module(module(scope_saliency_sources=[record]))
         message = complaint({"recipe": "scope", "saliency": "acme.broken"}, wider)
         assert "saliency: the spec of saliency 'acme.broken' (this process) raised KeyError('oops')" in message
@@ -159,7 +160,7 @@ class TestSlotsOfPlugins:
             "extra": (Annotated[ComponentSpec | None, Slot("saliency", optional=True)], None),
         }
         members = {"score": lambda self, tokens: self.parts["inner"].score(tokens)}
-        wider = with_part(registry, scope.SaliencySource, options=options, **members)
+        wider = with_part(registry, SaliencySource, options=options, **members)
         pruner = Pruner({"recipe": "scope", "saliency": "acme.fake", "budget": 2}, registry=wider)
         source = pruner.spec.selector.saliency  # type: ignore[attr-defined]
         assert source.inner.name == "feature_norm"
@@ -168,7 +169,7 @@ class TestSlotsOfPlugins:
 
     def test_a_required_slot_left_out_gets_the_default_of_its_kind(self, registry: scope.Registry) -> None:
         options = {"inner": (Annotated[ComponentSpec, Slot("similarity")], Field())}
-        wider = with_part(registry, scope.SaliencySource, options=options, score=lambda self, tokens: None)
+        wider = with_part(registry, SaliencySource, options=options, score=lambda self, tokens: None)
         spec = parse(wider.get("saliency", "acme.fake").spec, {"name": "acme.fake"}, wider)
         assert spec.inner.name == registry.default("similarity").name  # type: ignore[union-attr]
 
@@ -179,7 +180,7 @@ class TestSlotsOfPlugins:
 
     def test_an_option_set_to_none_survives_a_round_trip(self, registry: scope.Registry) -> None:
         options = {"window": (int | None, 5)}
-        wider = with_part(registry, scope.SaliencySource, options=options, score=lambda self, tokens: None)
+        wider = with_part(registry, SaliencySource, options=options, score=lambda self, tokens: None)
         pruner = Pruner({"saliency": {"name": "acme.fake", "window": None}, "budget": 2}, registry=wider)
         again = Pruner(pruner.spec.to_dict(wider), registry=wider)
         assert again.spec == pruner.spec
@@ -188,7 +189,7 @@ class TestSlotsOfPlugins:
 
 class TestIsolation:
     def test_names_come_from_the_registry_in_the_context(self, registry: scope.Registry) -> None:
-        wider = with_part(registry, scope.SaliencySource, score=lambda self, tokens: None)
+        wider = with_part(registry, SaliencySource, score=lambda self, tokens: None)
         assert parse(PrunerSpec, {"saliency": "acme.fake", "budget": 4}, wider).selector.saliency.name == "acme.fake"
         with pytest.raises(ValidationError, match=r"no saliency source is called 'acme\.fake'"):
             parse(PrunerSpec, {"saliency": "acme.fake", "budget": 4}, registry)
@@ -208,7 +209,7 @@ class TestSpecModels:
 
         model = create_model("LooseSpec", __base__=ComponentSpec, name=annotation)
         with pytest.raises(TypeError, match='name: Literal\\["my_part"\\] = "my_part"'):
-            scope.Entry(model, "acme:Nothing", "loose")
+            Entry(model, "acme:Nothing", "loose")
 
     def test_a_fake_part_has_the_name_it_was_given(self) -> None:
-        assert entry(scope.SaliencySource, "acme.fake").name == "acme.fake"
+        assert entry(SaliencySource, "acme.fake").name == "acme.fake"

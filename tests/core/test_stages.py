@@ -14,7 +14,8 @@ import yaml
 from fakes import entry, module, random_case
 
 import scope_core as scope
-from scope_core import Budget, Layout, Pruner, Recipe, SpecError
+from scope_core import Layout, Pruner, SpecError
+from scope_core.parts import Budget, Merger, Recipe
 from scope_core.pruning.spec_schema import json_schema
 from scope_core.pruning.spec_short import decoder_layer
 
@@ -404,7 +405,7 @@ class TestPlans:
             Pruner({"recipe": "scope", "budget": 64, "then": [{"at": "decoder[2]", "budget": 65}]}).plan([576])
 
     def test_rows_of_a_merger_are_tokens_of_the_next_stage(self, registry: scope.Registry) -> None:
-        adding = entry(scope.Merger, "acme.adding", extra=lambda self, tokens, rows: (1, 1), weights=lambda s, i: None)
+        adding = entry(Merger, "acme.adding", extra=lambda self, tokens, rows: (1, 1), weights=lambda s, i: None)
         wider = registry.with_module(module(scope_mergers=[adding]))
         spec = {"recipe": "scope", "budget": 8, "merger": "acme.adding"}
         plan = Pruner({**spec, "then": [{"at": "decoder[2]", "merger": "none", "budget": 8}]}, registry=wider).plan(

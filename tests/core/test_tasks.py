@@ -8,26 +8,28 @@ import pytest
 from PIL import Image
 
 import scope_core as scope
+from scope_core.parts import ComponentSpec, Entry, SaliencySource
 from scope_core.parts.task import plain
+from scope_core.tasks import Example, Outcome, Question, Task
 
 
-class TwoSpec(scope.ComponentSpec):
+class TwoSpec(ComponentSpec):
     """Two examples."""
 
     name: Literal["acme.two"] = "acme.two"
 
 
-class Two(scope.Task[TwoSpec]):
+class Two(Task[TwoSpec]):
     """As little as a task can be."""
 
-    def examples(self, split: str, limit: int | None = None, seed: int = 0) -> list[scope.Example]:
+    def examples(self, split: str, limit: int | None = None, seed: int = 0) -> list[Example]:
         self.check_split(split)
-        questions = tuple(scope.Question(f"{k}", "what?", "A dog.") for k in range(2))
-        return [scope.Example("one", lambda: Image.new("RGB", (8, 8)), questions)][:limit]
+        questions = tuple(Question(f"{k}", "what?", "A dog.") for k in range(2))
+        return [Example("one", lambda: Image.new("RGB", (8, 8)), questions)][:limit]
 
 
-def outcome(correct: bool) -> scope.Outcome:
-    return scope.Outcome("one", "one", scope.Question("0", "what?", "a dog"), "a dog", correct)
+def outcome(correct: bool) -> Outcome:
+    return Outcome("one", "one", Question("0", "what?", "a dog"), "a dog", correct)
 
 
 @pytest.mark.parametrize(
@@ -51,11 +53,11 @@ def test_a_split_that_is_not_there() -> None:
 def test_a_task_is_a_part_like_others(registry: scope.Registry) -> None:
     from fakes import module
 
-    more = registry.with_module(module(scope_tasks=[scope.Entry(TwoSpec, Two, "two examples")]))
+    more = registry.with_module(module(scope_tasks=[Entry(TwoSpec, Two, "two examples")]))
     record = more.get("task", "acme.two")
     assert record.target is Two
-    assert isinstance(more.build("task", TwoSpec()), scope.Task)
-    wrong = registry.with_module(module(scope_tasks=[scope.Entry(TwoSpec, scope.SaliencySource, "no task")]))
+    assert isinstance(more.build("task", TwoSpec()), Task)
+    wrong = registry.with_module(module(scope_tasks=[Entry(TwoSpec, SaliencySource, "no task")]))
     with pytest.raises(scope.PluginError, match=r"not a subclass of scope_core\.Task"):
         _ = wrong.get("task", "acme.two").target
 

@@ -11,7 +11,9 @@ import torch
 from torch import Tensor, nn
 
 import scope_core as scope
-from scope_core import ComponentSpec, Declaration, Entry, Layout, ModelAdapter, Offer, VisualTokens
+from scope_core import Layout, VisualTokens
+from scope_core.adapters import Declaration, ModelAdapter, Offer, replace_attribute
+from scope_core.parts import ComponentSpec, Entry
 from scope_core.testing import PROPERTIES, ConformanceError, check_adapter, diff, snapshot
 
 
@@ -61,7 +63,7 @@ class VlmAdapter(ModelAdapter[VlmSpec]):
             tokens = VisualTokens.of(projected, grid=(rows, cols), signals={"projected": projected})
             return attachment.prune(tokens, Layout.of([rows * cols] * len(pixels))).gather(projected)
 
-        scope.replace_attribute(model, "encode_images", pruned, undo)
+        replace_attribute(model, "encode_images", pruned, undo)
 
 
 def make_inputs(rows: Sequence[int]) -> dict[str, Any]:

@@ -10,6 +10,7 @@ import torch
 from PIL import Image
 
 import scope_core as scope
+from scope_core.adapters import Tower
 
 SKIMAGE = ("astronaut.png", "chelsea.png", "coffee.png", "rocket.jpg", "motorcycle_left.png", "hubble_deep_field.jpg")
 SKLEARN = ("china.jpg", "flower.jpg")
@@ -34,7 +35,7 @@ def photographs() -> dict[str, Image.Image]:
 
 
 @pytest.fixture(scope="session")
-def tower() -> scope.Tower:
+def tower() -> Tower:
     """The real dinov2-small; skipped with the reason where it cannot be had (CI counts a skip as a failure)."""
     try:
         return scope.load("dinov2-small")
@@ -43,7 +44,7 @@ def tower() -> scope.Tower:
 
 
 @pytest.fixture(scope="session")
-def encoded(tower: scope.Tower) -> Encoded:
+def encoded(tower: Tower) -> Encoded:
     photos = photographs()
     needs = frozenset({"vision.cls_attention[-2]", "vision.received_attention[-2]"})
     tokens = tower.encode(list(photos.values()), at="vision", needs=needs)

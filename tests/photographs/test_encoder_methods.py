@@ -9,9 +9,9 @@ import oracles_encoder as oracle
 import pytest
 import torch
 
-import scope_core as scope
 from photographs.conftest import photographs
 from scope_core import Layout, Pruner, VisualTokens
+from scope_core.adapters import Tower
 
 pytestmark = pytest.mark.tower
 
@@ -20,7 +20,7 @@ PHOTOS = (1, 3, 5)
 
 
 @pytest.fixture(scope="module")
-def tokens(tower: scope.Tower) -> VisualTokens:
+def tokens(tower: Tower) -> VisualTokens:
     """Some photographs with all that these methods read, in float64."""
     needs = {f"vision.{family}[-2]" for family in ("cls_attention", "received_attention", "keys", "cls")}
     needs |= {"vision.cls_attention[-1]", "vision.keys[-1]", "vision.received_attention[9]"}

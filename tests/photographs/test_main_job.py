@@ -8,6 +8,7 @@ from PIL import Image
 
 import scope_core as scope
 from photographs.conftest import Encoded, photographs
+from scope_core.adapters import LoadedModel, Tower
 
 pytestmark = pytest.mark.tower
 
@@ -15,7 +16,7 @@ QUESTION = "What is in the picture?"
 
 
 @pytest.fixture(scope="module")
-def loaded(tower: scope.Tower) -> scope.LoadedModel:
+def loaded(tower: Tower) -> LoadedModel:
     return scope.load("llava-dinov2-random")
 
 
@@ -24,7 +25,7 @@ def astronaut() -> Image.Image:
     return photographs()["astronaut"]
 
 
-def test_generate_with_scope(loaded: scope.LoadedModel, astronaut: Image.Image) -> None:
+def test_generate_with_scope(loaded: LoadedModel, astronaut: Image.Image) -> None:
     inputs = loaded.inputs([astronaut], QUESTION)
     length = inputs["input_ids"].shape[1]
     plain = loaded.model.generate(**inputs, max_new_tokens=4, do_sample=False)
@@ -37,7 +38,7 @@ def test_generate_with_scope(loaded: scope.LoadedModel, astronaut: Image.Image) 
     assert "vision.cls_attention[-2]" in str(pruning.receipt)
 
 
-def test_keeping_everything_changes_nothing(loaded: scope.LoadedModel, astronaut: Image.Image) -> None:
+def test_keeping_everything_changes_nothing(loaded: LoadedModel, astronaut: Image.Image) -> None:
     inputs = loaded.inputs([astronaut], QUESTION)
     plain = loaded.model(**inputs).logits
     with scope.Pruner("scope@576").attach(loaded.model):
@@ -45,7 +46,7 @@ def test_keeping_everything_changes_nothing(loaded: scope.LoadedModel, astronaut
     assert torch.equal(plain, pruned)
 
 
-def test_attached_model_picks_what_the_tower_alone_picks(loaded: scope.LoadedModel, encoded: Encoded) -> None:
+def test_attached_model_picks_what_the_tower_alone_picks(loaded: LoadedModel, encoded: Encoded) -> None:
     photos = photographs()
     images = [photos[name] for name in encoded.names[:3]]
     with scope.Pruner("scope@64").attach(loaded.model) as pruning:
@@ -54,7 +55,7 @@ def test_attached_model_picks_what_the_tower_alone_picks(loaded: scope.LoadedMod
     assert torch.equal(pruning.receipt.selection.picks, alone.picks[:3])
 
 
-def test_answers_depend_on_the_photograph(loaded: scope.LoadedModel) -> None:
+def test_answers_depend_on_the_photograph(loaded: LoadedModel) -> None:
     """Otherwise the tests above would prove nothing."""
     photos = photographs()
     logits = [loaded.model(**loaded.inputs([photos[name]], QUESTION)).logits[:, -1] for name in ("astronaut", "flower")]

@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 from torch import Tensor
 
 import scope_core as scope
+from scope_core.parts import Problem, greedy
 from scope_plugins.coverage._fast import arithmetic, compiled, rounds
 
 KINDS = ("noise", "ties", "duplicates", "zero rows", "tiny", "negative", "huge")
@@ -164,7 +165,7 @@ def test_problems_that_carry_gradients() -> None:
     parts = scope.Pruner("scope@3").parts["selector"].parts
     names = ("saliency", "similarity", "coverage", "combiner")
     tokens = scope.VisualTokens.of(x, saliency=torch.rand(1, 12).requires_grad_())
-    made = scope.greedy(scope.Problem(tokens, *(parts[name] for name in names)), [3])
+    made = greedy(Problem(tokens, *(parts[name] for name in names)), [3])
     assert made.picks.shape == (1, 3)
 
 

@@ -21,6 +21,7 @@ import scope_core as scope
 from plugins.test_compiled import COMBINERS, KINDS, both, features
 from plugins.test_large import BESIDE, LOOP, PROGRAM, STATUS
 from scope_core import VisualTokens
+from scope_core.parts import Problem, SimilarityMetric, greedy
 from scope_plugins.coverage import log_det
 from scope_plugins.coverage._fast import compiled, rounds, saturated, theta_cover
 from scope_plugins.coverage._fast.facility_location import rounder
@@ -196,7 +197,7 @@ class TestLogDet:
         def indefinite(self: Any, tokens: VisualTokens) -> Tensor:
             return torch.ones(*tokens.shape[:2], tokens.shape[1]) * 2 - torch.eye(tokens.shape[1])
 
-        registry = with_part(registry, scope.SimilarityMetric, "acme.indefinite", pairwise=indefinite)
+        registry = with_part(registry, SimilarityMetric, "acme.indefinite", pairwise=indefinite)
         for similarity, what in (("row_softmax", "symmetric"), ({"name": "acme.indefinite"}, "positive semi-definite")):
             spec = {"recipe": "coverage_only", "coverage": "log_det", "similarity": similarity, "budget": 3}
             for path in ("compiled", "loop"):
@@ -309,8 +310,8 @@ def test_a_problem_that_carries_gradients() -> None:
     for coverage in ("log_det", "theta_cover"):
         parts = scope.Pruner({"recipe": "scope", "coverage": coverage, "budget": 3}).parts["selector"].parts
         tokens = VisualTokens.of(x, saliency=torch.rand(1, 12).requires_grad_())
-        problem = scope.Problem(tokens, *(parts[name] for name in ("saliency", "similarity", "coverage", "combiner")))
-        assert torch.equal(scope.greedy(problem, [3]).picks, scope.greedy(problem, [3], ways=("dense",)).picks)
+        problem = Problem(tokens, *(parts[name] for name in ("saliency", "similarity", "coverage", "combiner")))
+        assert torch.equal(greedy(problem, [3]).picks, greedy(problem, [3], ways=("dense",)).picks)
 
 
 @pytest.mark.parametrize("seed", range(3))

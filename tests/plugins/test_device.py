@@ -20,6 +20,7 @@ from torch.overrides import TorchFunctionMode
 from torch.utils._python_dispatch import TorchDispatchMode
 
 import scope_core as scope
+from scope_core.parts import SimilarityMetric
 from scope_plugins.coverage._fast import arithmetic, on_triton
 from scope_plugins.coverage._fast.facility_location import grid
 
@@ -152,7 +153,7 @@ def test_a_matrix_that_is_no_kernel_is_refused_when_all_is_picked(registry: scop
     def indefinite(self: Any, tokens: scope.VisualTokens) -> Tensor:
         return torch.ones(*tokens.shape[:2], tokens.shape[1]) * 2 - torch.eye(tokens.shape[1])
 
-    registry = with_part(registry, scope.SimilarityMetric, "acme.indefinite", pairwise=indefinite)
+    registry = with_part(registry, SimilarityMetric, "acme.indefinite", pairwise=indefinite)
     spec = {"recipe": "coverage_only", "coverage": "log_det", "similarity": "acme.indefinite", "budget": 3}
     with pytest.raises(scope.PluginOutputError, match=r"'log_det'.* gave gain nan"):
         scope.select(torch.randn(6, 4, generator=torch.Generator().manual_seed(0)), spec=spec, registry=registry)

@@ -9,7 +9,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import scope_core as scope
-from scope_core import Layout, Span, VisualTokens
+from scope_core import Layout, VisualTokens
+from scope_core.parts import Span
 
 LAYOUT = Layout.of([[2, 0, 3], 4, 0], prompts=[0, 1, 0])
 

@@ -13,6 +13,7 @@ from PIL import Image
 
 import scope_core as scope
 from scope_bench.accuracy.task_choice import read_task
+from scope_core.tasks import Outcome, Question, Task
 
 ROWS = [
     {"question_id": 1, "image": "a.jpg", "text": "Is there a snowboard in the image?", "label": "yes"},
@@ -32,15 +33,15 @@ def folder(tmp_path: Path) -> Path:
     return tmp_path
 
 
-def pope(questions: Path, images: Path, **more: Any) -> scope.Task:
+def pope(questions: Path, images: Path, **more: Any) -> Task:
     table = json.dumps({"name": "pope", "questions": str(questions), "images": str(images), **more})
     return read_task(table, scope.default_registry())
 
 
-def outcomes(task: scope.Task, replies: list[str]) -> list[scope.Outcome]:
+def outcomes(task: Task, replies: list[str]) -> list[Outcome]:
     questions = [question for example in task.examples(task.splits[0]) for question in example.questions]
     return [
-        scope.Outcome("x", "x", question, reply, task.correct(question, reply))
+        Outcome("x", "x", question, reply, task.correct(question, reply))
         for question, reply in zip(questions, replies, strict=True)
     ]
 
@@ -50,7 +51,7 @@ def test_a_file_of_questions(folder: Path) -> None:
     assert task.splits == ("coco_pope_random",)
     examples = task.examples("coco_pope_random")
     assert [(example.id, len(example.questions)) for example in examples] == [("a.jpg", 2), ("b.jpg", 2)]
-    assert examples[0].questions[1] == scope.Question(
+    assert examples[0].questions[1] == Question(
         "2", "Is there a dining table in the image?", "no", "existence", ("yes", "no")
     )
     assert examples[1].image().size == (40, 30)
@@ -81,8 +82,8 @@ def test_a_folder_of_files_is_splits(folder: Path) -> None:
 )
 def test_how_replies_are_read(folder: Path, reply: str, yes: bool) -> None:
     task = pope(folder, folder)
-    assert task.correct(scope.Question("1", "?", "yes"), reply) is yes
-    assert task.correct(scope.Question("1", "?", "no"), reply) is not yes
+    assert task.correct(Question("1", "?", "yes"), reply) is yes
+    assert task.correct(Question("1", "?", "no"), reply) is not yes
 
 
 def test_the_scores_by_hand(folder: Path) -> None:
@@ -112,7 +113,7 @@ def test_who_always_says_the_same(folder: Path, reply: str, ratio: float) -> Non
 def test_the_scores_against_counting(pairs: list[tuple[bool, bool]]) -> None:
     task = read_task("{name: pope, questions: q.json, images: .}", scope.default_registry())
     made = [
-        scope.Outcome("x", "x", scope.Question("1", "?", "yes" if truth else "no"), "yes" if said else "no", False)
+        Outcome("x", "x", Question("1", "?", "yes" if truth else "no"), "yes" if said else "no", False)
         for truth, said in pairs
     ]
     tp = sum(1 for truth, said in pairs if truth and said)

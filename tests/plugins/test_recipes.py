@@ -14,7 +14,8 @@ from conftest import Photos
 from fakes import built
 
 import scope_core as scope
-from scope_core import Pruner, parse_signal
+from scope_core import Pruner
+from scope_core.parts import parse_signal
 from scope_core.structures.signals import FAMILIES
 
 BUDGETS = (16, 32, 64, 128, 192)

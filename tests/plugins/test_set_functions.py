@@ -16,6 +16,7 @@ from hypothesis import strategies as st
 import scope_core as scope
 from plugins.test_coverage import gains_along
 from scope_core import VisualTokens
+from scope_core.parts import SimilarityMetric
 
 TOKENS = 8
 
@@ -197,7 +198,7 @@ class TestLogDet:
         def indefinite(self: Any, tokens: VisualTokens) -> torch.Tensor:
             return torch.ones(*tokens.shape[:2], tokens.shape[1]) * 2 - torch.eye(tokens.shape[1])
 
-        registry = with_part(registry, scope.SimilarityMetric, "acme.indefinite", pairwise=indefinite)
+        registry = with_part(registry, SimilarityMetric, "acme.indefinite", pairwise=indefinite)
         spec = {"recipe": "coverage_only", "coverage": "log_det", "similarity": similarity, "budget": 3}
         with pytest.raises(scope.SpecError, match=what):
             scope.select(torch.randn(6, 4, generator=torch.Generator().manual_seed(0)), spec=spec, registry=registry)

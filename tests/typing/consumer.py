@@ -12,7 +12,22 @@ from torch import Tensor
 from typing_extensions import reveal_type
 
 import scope_core as scope
-from scope_core import ComponentSpec, CoverageFunction, Entry, Recipe, SaliencySource, VisualTokens, hookimpl
+from scope_core import VisualTokens
+from scope_core.adapters import Tower
+from scope_core.parts import (
+    Budget,
+    ComponentSpec,
+    CoverageFunction,
+    Entry,
+    Group,
+    Recipe,
+    SaliencySource,
+    apportion,
+    fill,
+    hookimpl,
+    parse_signal,
+    units,
+)
 from scope_core.testing import ConformanceError, check_coverage, check_saliency, parametrize
 
 
@@ -54,11 +69,11 @@ class HalfSpec(ComponentSpec):
     name: Literal["acme.half"] = "acme.half"
 
 
-class Half(scope.Budget[HalfSpec]):
-    def plan(self, layout: scope.Layout, groups: Sequence[scope.Group]) -> tuple[int, ...]:
-        counts = [size // 2 for _, size in scope.units(layout, groups, "image")]
-        reveal_type(scope.fill(layout, groups, "image", counts))
-        return scope.fill(layout, groups, "image", counts)
+class Half(Budget[HalfSpec]):
+    def plan(self, layout: scope.Layout, groups: Sequence[Group]) -> tuple[int, ...]:
+        counts = [size // 2 for _, size in units(layout, groups, "image")]
+        reveal_type(fill(layout, groups, "image", counts))
+        return fill(layout, groups, "image", counts)
 
 
 @hookimpl
@@ -96,14 +111,14 @@ def attached(model: torch.nn.Module, path: Path) -> str:
     return pruning.receipt.to_json()
 
 
-def looked_up(tower: scope.Tower) -> scope.Registry:
+def looked_up(tower: Tower) -> scope.Registry:
     registry = scope.default_registry()
     reveal_type(registry.names("saliency"))
     reveal_type(registry.get("saliency", "cls_attention").name)
     reveal_type(registry.failures)
     reveal_type(tower.encode([], at="vision", needs=frozenset()))
-    reveal_type(scope.parse_signal("vision.keys[-2]"))
-    reveal_type(scope.apportion(640, [576, 576, 576]))
+    reveal_type(parse_signal("vision.keys[-2]"))
+    reveal_type(apportion(640, [576, 576, 576]))
     return registry
 
 

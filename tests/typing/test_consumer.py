@@ -18,7 +18,7 @@ WRONG = {
     'scope.select("features", spec="scope@64")': "arg-type",
     'scope.Pruner("scope@64").plann([576])': "attr-defined",
     'scope.select(torch.rand(2, 4), spec="scope@64").counts + "x"': "operator",
-    'scope.Entry(scope.Pruner, scope.Pruner, "no part")': "arg-type",
+    'scope.parts.Entry(scope.Pruner, scope.Pruner, "no part")': "arg-type",
     "scope.no_such_name": "attr-defined",
 }
 """Mistakes, each with the code of the error it has to be."""

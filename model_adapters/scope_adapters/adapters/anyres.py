@@ -22,17 +22,9 @@ from scope_adapters.adapters.projected import ProjectedTower, S, Seen
 from scope_adapters.compat.transformers import base_of
 from scope_adapters.hosts.huggingface.image_rows import Encoded
 from scope_adapters.hosts.methods import unwrap
-from scope_core import (
-    AdapterError,
-    Declaration,
-    ImageLayout,
-    Layout,
-    Schedule,
-    Session,
-    VisualTokens,
-    replace_attribute,
-    resolve,
-)
+from scope_core import AdapterError, Layout, VisualTokens
+from scope_core.adapters import Declaration, Schedule, Session, replace_attribute, resolve
+from scope_core.parts import ImageLayout
 
 
 @dataclass(frozen=True)

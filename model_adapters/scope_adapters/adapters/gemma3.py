@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from scope_adapters.adapters.shuffled import Patches, Shuffled
-from scope_core import ComponentSpec
+from scope_core.parts import ComponentSpec
 
 
 class Gemma3Spec(ComponentSpec):

@@ -13,7 +13,9 @@ from torch import Tensor
 from scope_adapters.adapters.shuffled import Patches, Shuffled
 from scope_adapters.compat.transformers import tiles_of
 from scope_adapters.hosts.huggingface.image_rows import Encoded
-from scope_core import AttachError, ComponentSpec, Session
+from scope_core import AttachError
+from scope_core.adapters import Session
+from scope_core.parts import ComponentSpec
 
 
 class Idefics3Spec(ComponentSpec):

@@ -10,7 +10,9 @@ from pydantic import Field
 from scope_adapters.adapters.shuffled import Patches, Shuffled
 from scope_adapters.compat.transformers import base_of, installed_version, reads_layer, tiles_of
 from scope_adapters.hosts.methods import unwrap
-from scope_core import AdapterError, ComponentSpec, Declaration
+from scope_core import AdapterError
+from scope_core.adapters import Declaration
+from scope_core.parts import ComponentSpec
 
 
 class InternVLSpec(ComponentSpec):

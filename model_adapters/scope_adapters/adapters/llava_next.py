@@ -12,7 +12,8 @@ from torch import Tensor
 
 from scope_adapters.adapters.anyres import AnyRes, Packing, own_function
 from scope_adapters.adapters.projected import Seen
-from scope_core import ComponentSpec, Declaration
+from scope_core.adapters import Declaration
+from scope_core.parts import ComponentSpec
 
 
 class LlavaNextSpec(ComponentSpec):

@@ -11,7 +11,9 @@ from torch import Tensor
 
 from scope_adapters.adapters.anyres import AnyRes, Packing
 from scope_adapters.adapters.mixed import mixed_tokens
-from scope_core import ComponentSpec, Declaration, Session, VisualTokens
+from scope_core import VisualTokens
+from scope_core.adapters import Declaration, Session
+from scope_core.parts import ComponentSpec
 
 
 class LlavaOnevisionSpec(ComponentSpec):

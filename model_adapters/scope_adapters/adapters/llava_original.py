@@ -9,7 +9,7 @@ from __future__ import annotations
 from typing import Literal
 
 from scope_adapters.adapters.spliced import Spliced
-from scope_core import ComponentSpec
+from scope_core.parts import ComponentSpec
 
 
 class LlavaOriginalSpec(ComponentSpec):

@@ -16,7 +16,9 @@ from scope_adapters.hosts.huggingface.adapter import HuggingFaceAdapter
 from scope_adapters.hosts.huggingface.decoder.offers import with_decoder
 from scope_adapters.hosts.huggingface.image_rows import Encoded
 from scope_adapters.hosts.methods import check_host, unwrap
-from scope_core import ComponentSpec, Declaration, Layout, Offer, Session, TokensError, VisualTokens, resolve
+from scope_core import Layout, TokensError, VisualTokens
+from scope_core.adapters import Declaration, Offer, Session, resolve
+from scope_core.parts import ComponentSpec
 
 _PACKED = "its Pixtral tower attends with rotary positions over all images packed together, which no probe reads yet"
 

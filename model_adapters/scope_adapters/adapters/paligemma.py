@@ -10,7 +10,8 @@ from torch import Tensor
 
 from scope_adapters.adapters.projected import ProjectedTower
 from scope_adapters.compat.transformers import base_of, scales_embeddings
-from scope_core import ComponentSpec, Session
+from scope_core.adapters import Session
+from scope_core.parts import ComponentSpec
 
 
 class PaliGemmaSpec(ComponentSpec):

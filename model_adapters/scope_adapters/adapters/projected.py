@@ -18,7 +18,9 @@ from scope_adapters.hosts.huggingface.image_rows import Encoded
 from scope_adapters.hosts.methods import check_host, unwrap
 from scope_adapters.towers.layouts import ResolvedTower, resolve_tower
 from scope_adapters.towers.probe import Capture, offers, probe, reasons
-from scope_core import ComponentSpec, Declaration, Layout, Offer, Session, VisualTokens, resolve
+from scope_core import Layout, VisualTokens
+from scope_core.adapters import Declaration, Offer, Session, resolve
+from scope_core.parts import ComponentSpec
 
 
 @dataclass(frozen=True)

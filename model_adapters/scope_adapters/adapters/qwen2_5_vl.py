@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Literal
 
 from scope_adapters.adapters.qwen2_vl import MergedPatches
-from scope_core import ComponentSpec
+from scope_core.parts import ComponentSpec
 
 
 class Qwen25VLSpec(ComponentSpec):

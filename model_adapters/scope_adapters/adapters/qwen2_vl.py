@@ -23,17 +23,9 @@ from scope_adapters.hosts.huggingface.image_rows import Encoded
 from scope_adapters.hosts.huggingface.prompt import Shortened, compact_positions
 from scope_adapters.hosts.methods import check_host, unwrap
 from scope_adapters.towers.packed import PackedTower, padded, probe_packed, resolve_packed
-from scope_core import (
-    AttachError,
-    ComponentSpec,
-    Declaration,
-    Layout,
-    Offer,
-    Session,
-    TokensError,
-    VisualTokens,
-    resolve,
-)
+from scope_core import AttachError, Layout, TokensError, VisualTokens
+from scope_core.adapters import Declaration, Offer, Session, resolve
+from scope_core.parts import ComponentSpec
 
 S = TypeVar("S", bound=ComponentSpec)
 

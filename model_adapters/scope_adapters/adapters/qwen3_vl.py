@@ -9,7 +9,7 @@ from torch import Tensor
 
 from scope_adapters.adapters.qwen2_vl import MergedPatches
 from scope_adapters.hosts.huggingface.image_rows import Encoded
-from scope_core import ComponentSpec
+from scope_core.parts import ComponentSpec
 
 
 class Qwen3VLSpec(ComponentSpec):

@@ -24,7 +24,9 @@ from scope_adapters.hosts.huggingface.image_rows import Encoded
 from scope_adapters.hosts.huggingface.prompt import runs
 from scope_adapters.hosts.methods import unwrap
 from scope_adapters.towers.probe import Capture
-from scope_core import AttachError, Layout, Session, parse_signal
+from scope_core import AttachError, Layout
+from scope_core.adapters import Session
+from scope_core.parts import parse_signal
 
 _AXES = {
     "vision.cls_attention": 2,

@@ -35,7 +35,8 @@ from scope_adapters.hosts.splicing import (
 from scope_adapters.towers.layouts import ResolvedTower, resolve_tower
 from scope_adapters.towers.probe import offers, probe, reasons
 from scope_adapters.towers.trial import try_once
-from scope_core import AdapterError, AttachError, Declaration, Layout, Offer, Session, VisualTokens, resolve
+from scope_core import AdapterError, AttachError, Layout, VisualTokens
+from scope_core.adapters import Declaration, Offer, Session, resolve
 
 PAGE = "docs/write-an-adapter.md"
 

@@ -9,7 +9,7 @@ from typing import Literal
 
 from scope_adapters.adapters.spliced import Spliced
 from scope_adapters.hosts.splicing import PREPARE
-from scope_core import ComponentSpec
+from scope_core.parts import ComponentSpec
 
 
 class TinyLlavaSpec(ComponentSpec):

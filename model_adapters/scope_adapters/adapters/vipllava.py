@@ -7,7 +7,7 @@ from typing import Any, Literal
 
 from scope_adapters.adapters.projected import ProjectedTower
 from scope_adapters.compat.transformers import FEATURE_LAYER_NAMES
-from scope_core import ComponentSpec
+from scope_core.parts import ComponentSpec
 
 
 class VipLlavaSpec(ComponentSpec):

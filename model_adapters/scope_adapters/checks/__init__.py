@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from scope_core import Check, hookimpl
+from scope_core.commands import Check
+from scope_core.parts import hookimpl
 
 
 @hookimpl

@@ -7,7 +7,8 @@ from collections.abc import Iterator
 from typing import Any
 
 from scope_adapters.checks.ways import KEPT, try_on
-from scope_core import Finding, MissingDependencyError, Registry
+from scope_core import MissingDependencyError, Registry
+from scope_core.commands import Finding
 
 
 def pruned(registry: Registry) -> Iterator[Finding]:

@@ -13,7 +13,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from scope_core import Finding
+from scope_core.commands import Finding
 
 PACKAGES = ("torch", "transformers", "timm")
 

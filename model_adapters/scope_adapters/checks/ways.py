@@ -7,7 +7,8 @@ from collections.abc import Iterator
 from typing import Any
 
 from scope_adapters.compat.transformers import SERVED, installed_version, lacks
-from scope_core import Finding, MissingDependencyError, Pruner, Registry, ScopeError
+from scope_core import MissingDependencyError, Pruner, Registry, ScopeError
+from scope_core.commands import Finding
 
 PATCHES, KEPT, PLACEHOLDER = 16, 4, 150
 """A grid of 4 x 4 patches of 7 pixels, of which this many are kept; the image token's id."""

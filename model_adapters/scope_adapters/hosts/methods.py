@@ -7,7 +7,8 @@ from collections.abc import Callable
 from typing import Any
 
 from scope_adapters.compat.transformers import SERVED, installed_version, lacks
-from scope_core import AdapterError, AttachError, Session
+from scope_core import AdapterError, AttachError
+from scope_core.adapters import Session
 
 
 def unwrap(model: Any) -> Any:

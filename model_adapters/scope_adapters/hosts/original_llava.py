@@ -32,7 +32,9 @@ from scope_adapters.hosts.splicing import (
     tiles_of,
     trace,
 )
-from scope_core import AttachError, ComponentSpec, Layout, ModelAdapter, Session, replace_attribute
+from scope_core import AttachError, Layout
+from scope_core.adapters import ModelAdapter, Session, replace_attribute
+from scope_core.parts import ComponentSpec
 
 S = TypeVar("S", bound=ComponentSpec)
 

@@ -11,7 +11,8 @@ from scope_adapters.adapters.anyres import numbered, separators
 from scope_adapters.hosts.huggingface.image_rows import raster
 from scope_adapters.hosts.huggingface.in_decoder import everything
 from scope_adapters.serving.receipts import Call, wait
-from scope_core import PluginOutputError, Pruner, Selection, VisualTokens, parse_signal
+from scope_core import PluginOutputError, Pruner, Selection, VisualTokens
+from scope_core.parts import parse_signal
 
 if TYPE_CHECKING:
     from torch import Tensor

@@ -11,7 +11,8 @@ from typing import TYPE_CHECKING, Any
 
 from scope_adapters.adapters.anyres import check_order
 from scope_adapters.towers.probe import offers, reasons
-from scope_core import BudgetError, Declaration, Offer, Pruner, ScopeError, SpecError, check_fit
+from scope_core import BudgetError, Pruner, ScopeError, SpecError
+from scope_core.adapters import Declaration, Offer, check_fit
 
 if TYPE_CHECKING:
     from scope_adapters.serving.geometry import Geometry

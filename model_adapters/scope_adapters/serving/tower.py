@@ -14,7 +14,9 @@ from typing import TYPE_CHECKING, Any
 
 from scope_adapters.towers.layouts import ResolvedTower
 from scope_adapters.towers.probe import Capture, layer_index
-from scope_core import AttachError, parse_signal, resolve
+from scope_core import AttachError
+from scope_core.adapters import resolve
+from scope_core.parts import parse_signal
 
 if TYPE_CHECKING:
     from torch import Tensor

@@ -5,7 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
-from scope_core import AdapterError, resolve
+from scope_core import AdapterError
+from scope_core.adapters import resolve
 
 
 @dataclass(frozen=True)

@@ -12,7 +12,7 @@ from weakref import WeakKeyDictionary
 import torch
 from torch import Tensor, nn
 
-from scope_core import Memo, replace_attribute
+from scope_core.adapters import Memo, replace_attribute
 
 _current: ContextVar[Memo | None] = ContextVar("scope_memo", default=None)
 

@@ -19,7 +19,9 @@ from torch.nn.utils.rnn import pad_sequence
 
 from scope_adapters.compat.transformers import telling_order, window_method
 from scope_adapters.towers.probe import layer_index
-from scope_core import AdapterError, AttachError, Offer, parse_signal, replace_attribute, resolve
+from scope_core import AdapterError, AttachError
+from scope_core.adapters import Offer, replace_attribute, resolve
+from scope_core.parts import parse_signal
 
 _HIDDEN, _RECEIVED = "vision.hidden", "vision.received_attention"
 _ROTATE = "apply_rotary_pos_emb_vision"

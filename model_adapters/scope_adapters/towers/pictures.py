@@ -11,11 +11,12 @@ from torch import Tensor
 
 from scope_adapters.towers.layouts import ResolvedTower
 from scope_adapters.towers.probe import offers, probe, reasons
-from scope_core import AdapterError, Declaration, VisualTokens
+from scope_core import AdapterError, VisualTokens
+from scope_core.adapters import Declaration
 
 
 class PictureTower(ABC):
-    """A tower with its preprocessing; satisfies `scope_core.Tower`.
+    """A tower with its preprocessing; satisfies `scope_core.adapters.Tower`.
 
     Args:
         tower: Where its layers and its attention are.

@@ -19,7 +19,9 @@ from torch import Tensor
 from scope_adapters.compat.features import own_forwards
 from scope_adapters.towers.layouts import ResolvedTower
 from scope_adapters.towers.memo import beside, passed_on, resume
-from scope_core import AttachError, Offer, SignalError, parse_signal, replace_attribute
+from scope_core import AttachError, SignalError
+from scope_core.adapters import Offer, replace_attribute
+from scope_core.parts import parse_signal
 
 _FAMILIES = ("vision.cls_attention", "vision.received_attention", "vision.keys", "vision.hidden", "vision.cls")
 _OF_CLS = ("vision.cls_attention", "vision.cls")

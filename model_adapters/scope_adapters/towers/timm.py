@@ -20,7 +20,8 @@ from scope_adapters.compat import timm
 from scope_adapters.towers.layouts import ResolvedTower, TowerLayout, has_path
 from scope_adapters.towers.pictures import PictureTower
 from scope_adapters.towers.probe import Capture, layer_index, offers, probe, reasons
-from scope_core import AdapterError, AttachError, SignalError, VisualTokens, parse_signal
+from scope_core import AdapterError, AttachError, SignalError, VisualTokens
+from scope_core.parts import parse_signal
 
 _BY_FEATURES = "Selecting by features alone works with any tower: scope_core.select(features, spec='divprune@64')"
 

@@ -10,7 +10,8 @@ from scope_adapters.training.features import Features
 from scope_adapters.training.prompts import Asked, Words
 from scope_adapters.training.stages import Data
 from scope_adapters.training.vocabulary import SPECIAL, UNKNOWN, tokenizer
-from scope_core import Question, Task, ZooError, default_registry
+from scope_core import ZooError, default_registry
+from scope_core.tasks import Question, Task
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerFast

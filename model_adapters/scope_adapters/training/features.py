@@ -9,7 +9,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 from scope_adapters.training.settings import TOKENS, WIDTH
-from scope_core import Box, Example, ZooError
+from scope_core import ZooError
+from scope_core.tasks import Box, Example
 
 if TYPE_CHECKING:
     import numpy as np

@@ -23,7 +23,7 @@ class Asked:
     """A question as token ids, without ``<s>``.
 
     Attributes:
-        kind: As in `scope_core.Question`.
+        kind: As in `scope_core.tasks.Question`.
         ids: Of the question.
         answer: Id of the answer, one word.
         labels: Ids of the object classes in the question.

@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 from scope_adapters.zoo import checkpoints
-from scope_core import ZooEntry, hookimpl
+from scope_core.adapters import ZooEntry
+from scope_core.parts import hookimpl
 
 _CLIP = {
     "model_class": "CLIPVisionModel",

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from scope_core import ZooEntry
+from scope_core.adapters import ZooEntry
 
 
 @dataclass(frozen=True)

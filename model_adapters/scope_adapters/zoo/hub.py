@@ -6,7 +6,8 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 from scope_adapters.zoo.asking import asking
-from scope_core import LoadedModel, MissingDependencyError, TokensError, ZooError
+from scope_core import MissingDependencyError, TokensError, ZooError
+from scope_core.adapters import LoadedModel
 
 if TYPE_CHECKING:
     from PIL.Image import Image

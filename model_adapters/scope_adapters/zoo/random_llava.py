@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 from scope_adapters.zoo.hub import one_prompt
-from scope_core import LoadedModel
+from scope_core.adapters import LoadedModel
 
 if TYPE_CHECKING:
     from PIL.Image import Image

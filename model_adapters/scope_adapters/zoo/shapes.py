@@ -10,7 +10,9 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 from scope_adapters.zoo.hub import one_prompt
-from scope_core import LoadedModel, ZooError, free_memory
+from scope_core import ZooError
+from scope_core.adapters import LoadedModel
+from scope_core.parts import free_memory
 
 if TYPE_CHECKING:
     import torch

@@ -55,7 +55,7 @@ def replacing(path: Path) -> Iterator[Path]:
 
 
 class TensorCache:
-    """A `scope_core.Memo` on disk, with the latest tensors in memory; the oldest files go where it grows too large.
+    """A `scope_core.adapters.Memo` on disk, with the latest tensors in memory; the oldest files go where it grows too large.
 
     Args:
         folder: Where files go; made when the first is written. None keeps tensors in memory only.

@@ -9,7 +9,8 @@ from typing import Annotated, Literal
 import torch
 from pydantic import Field
 
-from scope_core import Budget, ComponentSpec, Group, Layout, VisualTokens
+from scope_core import Layout, VisualTokens
+from scope_core.parts import Budget, ComponentSpec, Group
 from scope_plugins.saliency.rater_attention import raters
 
 

@@ -7,7 +7,8 @@ from typing import Annotated, Literal
 
 from pydantic import Field
 
-from scope_core import Budget, ComponentSpec, Group, Layout, Slot, VisualTokens, scores
+from scope_core import Layout, VisualTokens
+from scope_core.parts import Budget, ComponentSpec, Group, Slot, scores
 from scope_plugins._outliers import grid_points, outliers
 
 

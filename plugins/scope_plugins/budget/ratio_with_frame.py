@@ -8,7 +8,8 @@ from typing import Annotated, Literal
 
 from pydantic import Field
 
-from scope_core import Budget, ComponentSpec, Group, Layout
+from scope_core import Layout
+from scope_core.parts import Budget, ComponentSpec, Group
 
 
 class RatioWithFrameSpec(ComponentSpec):

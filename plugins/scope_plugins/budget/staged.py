@@ -9,7 +9,8 @@ from typing import Annotated, Literal
 from pydantic import ConfigDict, Field, model_validator
 from typing_extensions import Self
 
-from scope_core import Budget, BudgetError, ComponentSpec, Group, Layout, fill
+from scope_core import BudgetError, Layout
+from scope_core.parts import Budget, ComponentSpec, Group, fill
 from scope_plugins.budget._images import images_in
 
 

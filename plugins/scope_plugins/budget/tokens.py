@@ -7,7 +7,8 @@ from typing import Annotated, Literal
 
 from pydantic import Field
 
-from scope_core import Budget, BudgetError, ComponentSpec, Group, Layout, fill, units
+from scope_core import BudgetError, Layout
+from scope_core.parts import Budget, ComponentSpec, Group, fill, units
 
 
 class TokensSpec(ComponentSpec):

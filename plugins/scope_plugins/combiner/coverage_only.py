@@ -7,7 +7,7 @@ from typing import Literal
 import torch
 from torch import Tensor
 
-from scope_core import Combiner, ComponentSpec
+from scope_core.parts import Combiner, ComponentSpec
 
 
 class CoverageOnlySpec(ComponentSpec):

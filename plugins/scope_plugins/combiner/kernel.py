@@ -8,7 +8,8 @@ import torch
 from pydantic import Field
 from torch import Tensor
 
-from scope_core import Combiner, ComponentSpec, VisualTokens
+from scope_core import VisualTokens
+from scope_core.parts import Combiner, ComponentSpec
 from scope_plugins.combiner._power import power
 
 

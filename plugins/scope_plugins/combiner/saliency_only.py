@@ -6,7 +6,7 @@ from typing import Literal
 
 from torch import Tensor
 
-from scope_core import Combiner, ComponentSpec
+from scope_core.parts import Combiner, ComponentSpec
 
 
 class SaliencyOnlySpec(ComponentSpec):

@@ -7,7 +7,8 @@ from typing import Annotated, Literal
 from pydantic import Field
 from torch import Tensor
 
-from scope_core import ComponentSpec, Constraint, TokensError, VisualTokens
+from scope_core import TokensError, VisualTokens
+from scope_core.parts import ComponentSpec, Constraint
 
 Cell = tuple[Annotated[int, Field(ge=0)], Annotated[int, Field(ge=0)]]
 

@@ -8,7 +8,8 @@ from typing import Literal
 import torch
 from torch import Tensor
 
-from scope_core import ComponentSpec, CoverageFunction, VisualTokens
+from scope_core import VisualTokens
+from scope_core.parts import ComponentSpec, CoverageFunction
 from scope_plugins.coverage._fast import arithmetic
 from scope_plugins.coverage._fast.facility_location import FacilityLocationKernel
 

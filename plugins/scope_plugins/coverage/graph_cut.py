@@ -9,7 +9,8 @@ import torch
 from pydantic import Field
 from torch import Tensor
 
-from scope_core import ComponentSpec, CoverageFunction, VisualTokens
+from scope_core import VisualTokens
+from scope_core.parts import ComponentSpec, CoverageFunction
 from scope_plugins.coverage._fast import arithmetic
 from scope_plugins.coverage._fast.graph_cut import GraphCutKernel
 

@@ -9,7 +9,8 @@ import torch
 from pydantic import Field
 from torch import Tensor
 
-from scope_core import ComponentSpec, CoverageFunction, SpecError, VisualTokens
+from scope_core import SpecError, VisualTokens
+from scope_core.parts import ComponentSpec, CoverageFunction
 from scope_plugins.coverage._fast import arithmetic
 from scope_plugins.coverage._fast.log_det import LogDetKernel
 

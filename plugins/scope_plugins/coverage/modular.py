@@ -6,7 +6,8 @@ from typing import Literal
 
 from torch import Tensor
 
-from scope_core import ComponentSpec, CoverageFunction, VisualTokens
+from scope_core import VisualTokens
+from scope_core.parts import ComponentSpec, CoverageFunction
 
 
 class ModularSpec(ComponentSpec):

@@ -7,7 +7,8 @@ from typing import Literal
 
 from torch import Tensor
 
-from scope_core import ComponentSpec, CoverageFunction, VisualTokens
+from scope_core import VisualTokens
+from scope_core.parts import ComponentSpec, CoverageFunction
 from scope_plugins.coverage._fast.ranked import Ranked
 
 

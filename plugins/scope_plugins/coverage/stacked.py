@@ -8,7 +8,8 @@ from pydantic import Field, model_validator
 from torch import Tensor
 from typing_extensions import Self
 
-from scope_core import ComponentSpec, CoverageFunction, Slot, VisualTokens
+from scope_core import VisualTokens
+from scope_core.parts import ComponentSpec, CoverageFunction, Slot
 from scope_plugins.coverage._fast.stacked import StackedKernel
 
 

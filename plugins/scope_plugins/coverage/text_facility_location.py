@@ -9,7 +9,8 @@ import torch
 from pydantic import Field
 from torch import Tensor
 
-from scope_core import ComponentSpec, CoverageFunction, TokensError, VisualTokens
+from scope_core import TokensError, VisualTokens
+from scope_core.parts import ComponentSpec, CoverageFunction
 from scope_plugins.coverage._fast import arithmetic
 from scope_plugins.coverage._fast.text_facility_location import TextFacilityLocationKernel
 

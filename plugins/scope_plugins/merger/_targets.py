@@ -8,7 +8,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from scope_core import Selection, SimilarityMetric, SpecError
+from scope_core import Selection, SpecError
+from scope_core.parts import SimilarityMetric
 
 
 def kept_rows(selection: Selection) -> Tensor:

@@ -8,7 +8,8 @@ import torch
 from pydantic import Field
 from torch import Tensor
 
-from scope_core import ComponentSpec, Merger, Selection, Slot, scores
+from scope_core import Selection
+from scope_core.parts import ComponentSpec, Merger, Slot, scores
 from scope_plugins.merger._targets import kept_rows
 
 

@@ -7,7 +7,8 @@ from typing import Annotated, Literal
 import torch
 from torch import Tensor
 
-from scope_core import ComponentSpec, Merger, Selection, Slot
+from scope_core import Selection
+from scope_core.parts import ComponentSpec, Merger, Slot
 from scope_plugins.merger._targets import keeps_nothing, kept_rows, one_less
 
 

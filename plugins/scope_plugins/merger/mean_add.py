@@ -7,7 +7,8 @@ from typing import Annotated, Literal
 from pydantic import Field
 from torch import Tensor
 
-from scope_core import ComponentSpec, Merger, Selection, Slot
+from scope_core import Selection
+from scope_core.parts import ComponentSpec, Merger, Slot
 from scope_plugins.merger._targets import kept_rows, members
 
 

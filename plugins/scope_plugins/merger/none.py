@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from typing import ClassVar, Literal
 
-from scope_core import ComponentSpec, Merger, Selection
+from scope_core import Selection
+from scope_core.parts import ComponentSpec, Merger
 
 
 class NoMergerSpec(ComponentSpec):

@@ -7,7 +7,8 @@ from typing import Literal
 import torch
 from torch import Tensor
 
-from scope_core import ComponentSpec, Merger, Selection
+from scope_core import Selection
+from scope_core.parts import ComponentSpec, Merger
 from scope_plugins._bands import bands, extent
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Literal
 
-from scope_core import ComponentSpec, Optimizer, Picks, Problem, rank
+from scope_core.parts import ComponentSpec, Optimizer, Picks, Problem, rank
 
 
 class StrideSpec(ComponentSpec):

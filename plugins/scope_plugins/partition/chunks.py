@@ -7,7 +7,8 @@ from typing import Annotated, Literal
 
 from pydantic import Field
 
-from scope_core import ComponentSpec, Group, Layout, Partition, Span
+from scope_core import Layout
+from scope_core.parts import ComponentSpec, Group, Partition, Span
 
 
 class ChunksSpec(ComponentSpec):

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from typing import Literal
 
-from scope_core import ComponentSpec, Group, Layout, Partition, Span
+from scope_core import Layout
+from scope_core.parts import ComponentSpec, Group, Partition, Span
 
 
 class ByPromptSpec(ComponentSpec):

@@ -5,7 +5,8 @@ from __future__ import annotations
 from itertools import accumulate, pairwise
 from typing import Literal
 
-from scope_core import ComponentSpec, Group, Layout, Partition, Span
+from scope_core import Layout
+from scope_core.parts import ComponentSpec, Group, Partition, Span
 
 
 class ByTileSpec(ComponentSpec):

@@ -6,7 +6,7 @@ from typing import Literal
 
 from torch import Tensor
 
-from scope_core import ComponentSpec, PositionPolicy
+from scope_core.parts import ComponentSpec, PositionPolicy
 
 
 class CompactSpec(ComponentSpec):

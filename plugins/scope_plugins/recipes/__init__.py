@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from scope_core import Recipe, hookimpl
+from scope_core.parts import Recipe, hookimpl
 from scope_plugins.recipes import (
     cdpruner,
     controls,

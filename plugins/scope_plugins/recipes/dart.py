@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from scope_core import Recipe
+from scope_core.parts import Recipe
 
 PAPER = "DART, EMNLP 2025, arXiv 2502.11494"
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from scope_core import Recipe
+from scope_core.parts import Recipe
 
 PAPER = "EVS, NVIDIA, arXiv 2510.14624"
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from scope_core import Recipe
+from scope_core.parts import Recipe
 from scope_plugins.recipes._parts import PER_IMAGE, PER_TILE
 
 PAPER = "FasterVLM, arXiv 2412.01818v1"

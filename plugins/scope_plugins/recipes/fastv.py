@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from scope_core import Recipe
+from scope_core.parts import Recipe
 
 PAPER = "FastV, ECCV 2024, arXiv 2403.06764"
 

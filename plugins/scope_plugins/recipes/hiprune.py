@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from scope_core import Recipe
+from scope_core.parts import Recipe
 from scope_plugins.recipes._parts import FLOORED, PER_IMAGE, top_k
 
 PAPER = "HiPrune, arXiv 2508.00553"

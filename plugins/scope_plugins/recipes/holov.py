@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from scope_core import Recipe
+from scope_core.parts import Recipe
 from scope_plugins.recipes._parts import PER_IMAGE, top_k
 
 PAPER = "HoloV, NeurIPS 2025, arXiv 2510.02912"

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from scope_core import Recipe
+from scope_core.parts import Recipe
 from scope_plugins.recipes.scope import SCOPE
 
 TEXT = {"name": "text_facility_location", "against": "projected", "temperature": 0.02, "rows": "mean"}

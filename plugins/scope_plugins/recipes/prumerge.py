@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from scope_core import Recipe
+from scope_core.parts import Recipe
 from scope_plugins.recipes._parts import STRIDE, top_k
 
 PAPER = "PruMerge, ICCV 2025, arXiv 2403.15388"

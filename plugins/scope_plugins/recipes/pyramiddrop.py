@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from scope_core import Recipe
+from scope_core.parts import Recipe
 
 PAPER = "PyramidDrop, CVPR 2025, arXiv 2410.17247"
 LAYERS = (8, 16, 24)

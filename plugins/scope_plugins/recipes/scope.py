@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from scope_core import Recipe
+from scope_core.parts import Recipe
 
 BUDGET = {"name": "tokens", "keep": 64, "per": "image"}
 

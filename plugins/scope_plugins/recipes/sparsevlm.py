@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from scope_core import Recipe
+from scope_core.parts import Recipe
 
 PAPER = "SparseVLM, ICML 2025, arXiv 2410.04417"
 LAYERS = (2, 6, 15)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from scope_core import Recipe
+from scope_core.parts import Recipe
 from scope_plugins.recipes._parts import FLOORED, PER_IMAGE, STRIDE, top_k
 
 PAPER = "VisionZip, CVPR 2025, arXiv 2412.04467"

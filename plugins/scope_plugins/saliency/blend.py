@@ -8,7 +8,8 @@ from pydantic import Field, model_validator
 from torch import Tensor
 from typing_extensions import Self
 
-from scope_core import ComponentSpec, SaliencySource, Slot, TokensError, VisualTokens, scores
+from scope_core import TokensError, VisualTokens
+from scope_core.parts import ComponentSpec, SaliencySource, Slot, scores
 from scope_plugins.saliency._scaling import Scale, scaled
 
 

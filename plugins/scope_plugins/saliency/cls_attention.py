@@ -6,7 +6,8 @@ from typing import Literal
 
 from torch import Tensor
 
-from scope_core import ComponentSpec, SaliencySource, VisualTokens
+from scope_core import VisualTokens
+from scope_core.parts import ComponentSpec, SaliencySource
 
 
 class ClsAttentionSpec(ComponentSpec):

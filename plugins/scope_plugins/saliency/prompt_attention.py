@@ -7,7 +7,8 @@ from typing import Annotated, Literal
 from pydantic import Field
 from torch import Tensor
 
-from scope_core import ComponentSpec, SaliencySource, VisualTokens
+from scope_core import VisualTokens
+from scope_core.parts import ComponentSpec, SaliencySource
 
 
 class PromptAttentionSpec(ComponentSpec):

@@ -8,7 +8,8 @@ import torch
 from pydantic import Field
 from torch import Tensor
 
-from scope_core import ComponentSpec, SaliencySource, VisualTokens
+from scope_core import VisualTokens
+from scope_core.parts import ComponentSpec, SaliencySource
 
 
 class RaterAttentionSpec(ComponentSpec):

@@ -8,7 +8,8 @@ import torch
 from pydantic import Field
 from torch import Tensor
 
-from scope_core import ComponentSpec, SaliencySource, Slot, VisualTokens, scores
+from scope_core import VisualTokens
+from scope_core.parts import ComponentSpec, SaliencySource, Slot, scores
 
 
 class SimilarityVarianceSpec(ComponentSpec):

@@ -7,7 +7,8 @@ from typing import Literal
 import torch
 from torch import Tensor
 
-from scope_core import ComponentSpec, SaliencySource, VisualTokens
+from scope_core import VisualTokens
+from scope_core.parts import ComponentSpec, SaliencySource
 
 
 class TextRelevanceSpec(ComponentSpec):

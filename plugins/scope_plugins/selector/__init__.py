@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from scope_core import Entry, hookimpl
+from scope_core.parts import Entry, hookimpl
 
 
 @hookimpl

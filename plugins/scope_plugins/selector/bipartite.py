@@ -9,7 +9,8 @@ import torch
 from pydantic import Field
 from torch import Tensor
 
-from scope_core import ComponentSpec, Execution, Selection, Selector, Slot, VisualTokens, scores
+from scope_core import Selection, VisualTokens
+from scope_core.parts import ComponentSpec, Execution, Selector, Slot, scores
 
 
 class BipartiteSpec(ComponentSpec):

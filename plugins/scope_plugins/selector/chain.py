@@ -13,7 +13,8 @@ from pydantic import Field, model_validator
 from torch import Tensor
 from typing_extensions import Self
 
-from scope_core import ComponentSpec, Selection, Selector, Slot, VisualTokens, apportion
+from scope_core import Selection, VisualTokens
+from scope_core.parts import ComponentSpec, Selector, Slot, apportion
 
 
 class ChainSpec(ComponentSpec):

@@ -10,7 +10,8 @@ import torch
 from pydantic import Field
 from torch import Tensor
 
-from scope_core import ComponentSpec, Selection, Selector, Slot, VisualTokens
+from scope_core import Selection, VisualTokens
+from scope_core.parts import ComponentSpec, Selector, Slot
 
 SIDES = ((0, -1), (0, 1), (-1, 0), (1, 0))
 

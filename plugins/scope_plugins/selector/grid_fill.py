@@ -8,7 +8,8 @@ from typing import Annotated, Literal
 import torch
 from pydantic import Field
 
-from scope_core import ComponentSpec, Selection, Selector, Slot, VisualTokens, scores
+from scope_core import Selection, VisualTokens
+from scope_core.parts import ComponentSpec, Selector, Slot, scores
 from scope_plugins._outliers import grid_points, outliers
 
 

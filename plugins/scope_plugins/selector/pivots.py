@@ -11,7 +11,8 @@ from torch import Tensor
 from torch.nn.utils.rnn import pad_sequence
 from typing_extensions import Self
 
-from scope_core import ComponentSpec, Selection, Selector, Slot, TokensError, VisualTokens, apportion, scores
+from scope_core import Selection, TokensError, VisualTokens
+from scope_core.parts import ComponentSpec, Selector, Slot, apportion, scores
 
 
 class PivotsSpec(ComponentSpec):

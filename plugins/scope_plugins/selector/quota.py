@@ -11,7 +11,8 @@ import torch
 from pydantic import Field
 from torch import Tensor
 
-from scope_core import ComponentSpec, Execution, Layout, Selection, Selector, Slot, SpecError, VisualTokens, scores
+from scope_core import Layout, Selection, SpecError, VisualTokens
+from scope_core.parts import ComponentSpec, Execution, Selector, Slot, scores
 
 
 class QuotaSpec(ComponentSpec):

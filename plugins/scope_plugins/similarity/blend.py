@@ -8,7 +8,8 @@ from pydantic import Field, model_validator
 from torch import Tensor
 from typing_extensions import Self
 
-from scope_core import ComponentSpec, SimilarityMetric, Slot, VisualTokens
+from scope_core import VisualTokens
+from scope_core.parts import ComponentSpec, SimilarityMetric, Slot
 
 ROWS = 64
 """Rows that are added up together, so that no weighted matrix is made."""

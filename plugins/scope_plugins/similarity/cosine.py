@@ -6,7 +6,8 @@ from typing import Literal
 
 from torch import Tensor
 
-from scope_core import ComponentSpec, SimilarityMetric, VisualTokens
+from scope_core import VisualTokens
+from scope_core.parts import ComponentSpec, SimilarityMetric
 from scope_plugins.similarity._cosines import cosines
 
 

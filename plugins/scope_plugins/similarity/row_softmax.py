@@ -8,7 +8,8 @@ import torch
 from pydantic import Field
 from torch import Tensor
 
-from scope_core import ComponentSpec, SimilarityMetric, Slot, VisualTokens
+from scope_core import VisualTokens
+from scope_core.parts import ComponentSpec, SimilarityMetric, Slot
 from scope_plugins.similarity._rows import by_rows
 
 

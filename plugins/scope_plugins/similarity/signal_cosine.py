@@ -6,7 +6,8 @@ from typing import Literal
 
 from torch import Tensor
 
-from scope_core import ComponentSpec, SignalName, SimilarityMetric, TokensError, VisualTokens
+from scope_core import TokensError, VisualTokens
+from scope_core.parts import ComponentSpec, SignalName, SimilarityMetric
 from scope_plugins.similarity._cosines import cosines, unit
 
 

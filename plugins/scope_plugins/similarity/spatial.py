@@ -7,7 +7,8 @@ from typing import Annotated, Literal
 from pydantic import Field
 from torch import Tensor
 
-from scope_core import ComponentSpec, SimilarityMetric, TokensError, VisualTokens
+from scope_core import TokensError, VisualTokens
+from scope_core.parts import ComponentSpec, SimilarityMetric
 from scope_plugins.similarity._rows import by_rows
 
 

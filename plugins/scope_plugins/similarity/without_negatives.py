@@ -6,7 +6,8 @@ from typing import Annotated, Literal
 
 from torch import Tensor
 
-from scope_core import ComponentSpec, SimilarityMetric, Slot, VisualTokens
+from scope_core import VisualTokens
+from scope_core.parts import ComponentSpec, SimilarityMetric, Slot
 from scope_plugins.similarity._rows import by_rows
 
 

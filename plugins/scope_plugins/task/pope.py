@@ -12,7 +12,9 @@ from typing import Any, Literal
 
 from PIL.Image import Image
 
-from scope_core import ComponentSpec, Example, Outcome, Question, Task, TaskError
+from scope_core import TaskError
+from scope_core.parts import ComponentSpec
+from scope_core.tasks import Example, Outcome, Question, Task
 
 
 class PopeSpec(ComponentSpec):

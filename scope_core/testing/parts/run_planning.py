@@ -66,7 +66,7 @@ def partition(part: Any, scene: Scene) -> dict[str, Plane]:
     for number, group in enumerate(groups):
         for span in group:
             if not isinstance(span, Span):
-                raise Broken(f"split() returned {span!r} in group {number}; expected groups of scope_core.Span")
+                raise Broken(f"split() returned {span!r} in group {number}; expected groups of scope_core.parts.Span")
             rows.append([number, span.image, span.start, span.stop])
     return {"split()": Plane(torch.tensor(rows).reshape(-1, 4), "-")}
 

@@ -47,7 +47,7 @@ def attributes(subject: Subject, case: Case) -> None:
         if name == "matrices" and subject.kind in HOLDERS and not _is_count(value):
             raise Broken(f"`matrices` is {value!r}; expected a number of N x N matrices, 0 or more")
         if name == "kernel" and not isinstance(value, Kernel | None):
-            raise Broken(f"`kernel` is {value!r}; expected a scope_core.Kernel, or None for none")
+            raise Broken(f"`kernel` is {value!r}; expected a scope_core.parts.Kernel, or None for none")
         if name == "bounds" and not (isinstance(value, tuple) and len(value) == 2):
             raise Broken(f"`bounds` is {value!r}; expected (lowest, highest), None where there is none")
 

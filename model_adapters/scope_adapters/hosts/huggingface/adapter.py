@@ -24,7 +24,8 @@ from scope_adapters.hosts.huggingface.call import Call
 from scope_adapters.hosts.huggingface.in_decoder import inside, refuse_reuse
 from scope_adapters.hosts.methods import Method, check_free, unwrap
 from scope_adapters.towers.memo import remembering
-from scope_core import Asked, ComponentSpec, Encoding, Memo, Session, replace_attribute
+from scope_core.adapters import Asked, Encoding, Memo, Session, replace_attribute
+from scope_core.parts import ComponentSpec
 
 S = TypeVar("S", bound=ComponentSpec)
 

@@ -14,7 +14,8 @@ from scope_adapters.hosts.huggingface.call import Call, generating
 from scope_adapters.hosts.huggingface.generation import arguments
 from scope_adapters.hosts.huggingface.prompt import FILLS, owners
 from scope_adapters.hosts.methods import Method
-from scope_core import Asked, AttachError
+from scope_core import AttachError
+from scope_core.adapters import Asked
 
 _SERVED = {"input_ids", "attention_mask", *FILLS} - {"labels"}
 

@@ -11,7 +11,9 @@ from torch import Tensor
 from scope_adapters.compat.features import image_features
 from scope_adapters.hosts.huggingface.image_rows import Encoded
 from scope_adapters.hosts.huggingface.prompt import Shortened
-from scope_core import ComponentSpec, Layout, ModelAdapter, Session
+from scope_core import Layout
+from scope_core.adapters import ModelAdapter, Session
+from scope_core.parts import ComponentSpec
 
 S = TypeVar("S", bound=ComponentSpec)
 

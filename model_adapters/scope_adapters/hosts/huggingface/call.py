@@ -25,7 +25,8 @@ from scope_adapters.hosts.huggingface.image_rows import Encoded, in_place, rows_
 from scope_adapters.hosts.huggingface.in_decoder import Inside, everything
 from scope_adapters.hosts.huggingface.prompt import FILLS, Shortened, compact_positions, owners, shorten
 from scope_adapters.hosts.huggingface.text import text_embeddings
-from scope_core import AttachError, Layout, Selection, Session
+from scope_core import AttachError, Layout, Selection
+from scope_core.adapters import Session
 
 _generating: ContextVar[bool] = ContextVar("scope_generating", default=False)
 """True inside a wrapped generate, whose own forward calls bring features that were pruned already."""

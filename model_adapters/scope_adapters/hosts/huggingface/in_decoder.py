@@ -16,7 +16,8 @@ from scope_adapters.hosts.huggingface.decoder.run import Run, entry
 from scope_adapters.hosts.huggingface.decoder.steps import OWN, SEPARATOR
 from scope_adapters.hosts.huggingface.generation import Rewritten
 from scope_adapters.hosts.huggingface.image_rows import Encoded, raster
-from scope_core import AttachError, Layout, Selection, Session, VisualTokens
+from scope_core import AttachError, Layout, Selection, VisualTokens
+from scope_core.adapters import Session
 
 
 class Inside:

@@ -8,7 +8,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from scope_adapters.zoo.hub import one_prompt
-from scope_core import LoadedModel, ZooError
+from scope_core import ZooError
+from scope_core.adapters import LoadedModel
 
 if TYPE_CHECKING:
     from PIL.Image import Image

@@ -15,7 +15,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from scope_core import Blocks, Picks, VisualTokens
+from scope_core import VisualTokens
+from scope_core.parts import Blocks, Picks
 from scope_plugins.coverage._fast import arithmetic, on_triton, rounds
 from scope_plugins.coverage._fast.in_blocks import greedy, rises
 from scope_plugins.coverage._fast.incremental import Group, Incremental, arrays

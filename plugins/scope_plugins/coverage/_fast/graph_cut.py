@@ -6,7 +6,8 @@ from typing import Any
 
 from torch import Tensor
 
-from scope_core import Blocks, VisualTokens
+from scope_core import VisualTokens
+from scope_core.parts import Blocks
 from scope_plugins.coverage._fast.ranked import Ranked
 
 

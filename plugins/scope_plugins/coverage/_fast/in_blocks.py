@@ -6,7 +6,8 @@ from collections.abc import Callable
 
 from torch import Tensor
 
-from scope_core import Blocks, Picks, VisualTokens, take_turns
+from scope_core import VisualTokens
+from scope_core.parts import Blocks, Picks, take_turns
 
 
 def greedy(

@@ -10,7 +10,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from scope_core import Kernel, Picks, VisualTokens
+from scope_core import VisualTokens
+from scope_core.parts import Kernel, Picks
 from scope_plugins.coverage._fast import arithmetic, compiled
 from scope_plugins.coverage._fast.rounds import choose
 

@@ -12,7 +12,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from scope_core import Picks, VisualTokens
+from scope_core import VisualTokens
+from scope_core.parts import Picks
 from scope_plugins.coverage._fast import triton_kernel as kernels
 from scope_plugins.coverage._fast.arithmetic import magic
 

@@ -9,7 +9,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from scope_core import Blocks, Picks, VisualTokens
+from scope_core import VisualTokens
+from scope_core.parts import Blocks, Picks
 from scope_plugins.coverage._fast import rounds
 from scope_plugins.coverage._fast.in_blocks import greedy
 from scope_plugins.coverage._fast.incremental import OnHost, arrays

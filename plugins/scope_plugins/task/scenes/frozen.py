@@ -12,7 +12,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from zipfile import ZipFile
 
-from scope_core import Box, Example, Question, TaskError
+from scope_core import TaskError
+from scope_core.tasks import Box, Example, Question
 
 if TYPE_CHECKING:
     from PIL.Image import Image

@@ -6,7 +6,8 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 from pydantic import Field
 
-from scope_core import ComponentSpec, SaliencySource, TokensError
+from scope_core import TokensError
+from scope_core.parts import ComponentSpec, SaliencySource
 
 if TYPE_CHECKING:
     from torch import Tensor

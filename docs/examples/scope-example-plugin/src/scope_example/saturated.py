@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 from pydantic import Field
 
-from scope_core import ComponentSpec, CoverageFunction
+from scope_core.parts import ComponentSpec, CoverageFunction
 
 if TYPE_CHECKING:
     from torch import Tensor

@@ -23,7 +23,9 @@ from scope_adapters.compat.caches import cache_of, cached_length
 from scope_adapters.hosts.huggingface.decoder.offers import check_cache, check_whole, decoder_of
 from scope_adapters.hosts.huggingface.decoder.run import Run
 from scope_adapters.hosts.huggingface.decoder.steps import OWN, Step, along, mask_of, seen_by, spread
-from scope_core import AttachError, Session, SignalError, parse_signal
+from scope_core import AttachError, SignalError
+from scope_core.adapters import Session
+from scope_core.parts import parse_signal
 
 _running: ContextVar[Run | None] = ContextVar("scope_running", default=None)
 """The call that is at work in the language model of an attached model."""

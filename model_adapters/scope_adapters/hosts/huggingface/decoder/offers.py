@@ -7,7 +7,8 @@ from typing import Any
 
 from scope_adapters.compat.caches import layer_lengths, odd_layers
 from scope_adapters.compat.transformers import installed_version, language_model, rotary_options, unknown_convention
-from scope_core import AttachError, Declaration, Offer
+from scope_core import AttachError
+from scope_core.adapters import Declaration, Offer
 
 FAMILIES = (
     "decoder.last_query_attention",

@@ -13,7 +13,9 @@ from torch import Tensor
 from scope_adapters.hosts.huggingface.decoder.signals import TOKEN_AXES, Reading, View, stacked
 from scope_adapters.hosts.huggingface.decoder.steps import OWN, TEXT, Step, Table, carried, rearranged
 from scope_adapters.hosts.huggingface.prompt import Shortened
-from scope_core import AttachError, Layout, Selection, Session, VisualTokens, parse_signal
+from scope_core import AttachError, Layout, Selection, VisualTokens
+from scope_core.adapters import Session
+from scope_core.parts import parse_signal
 
 
 class Run:

@@ -1,0 +1,28 @@
+"""Writing tasks to measure accuracy with: examples, questions, outcomes.
+
+from scope_core.tasks import Example, Question, Task
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from scope_core.faces import lazy
+
+if TYPE_CHECKING:
+    from scope_core.parts.task import Box, Example, Outcome, Question, Task
+
+_HOMES = {
+    "parts.task": "Box Example Outcome Question Task",
+}
+
+__all__ = [
+    "Box",
+    "Example",
+    "Outcome",
+    "Question",
+    "Task",
+]
+
+if not TYPE_CHECKING:  # type checkers know the imports above, and report names that are not there
+    __getattr__, __dir__ = lazy(__name__, _HOMES)
