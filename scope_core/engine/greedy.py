@@ -129,9 +129,8 @@ def take_turns(
         every: Picks before ``scored`` is asked again.
         among: As for `greedy`.
     """
-    counts = torch.tensor(keep, device=tokens.device)
     left = tokens.valid.clone()
-    rows = torch.arange(len(counts), device=tokens.device)
+    rows = torch.arange(len(left), device=tokens.device)
     columns: list[tuple[Tensor, Tensor, Tensor]] = []
     for step in range(max(keep, default=0)):
         if step % every == 0:
@@ -139,15 +138,15 @@ def take_turns(
         candidates = allowed(left, tokens.required)
         some = score.masked_fill(~(candidates if among is None else among(candidates)), -torch.inf)
         pick = some.argmax(1)
-        over = step >= counts
-        made = gain[rows, pick].masked_fill(over, torch.nan), some[rows, pick].masked_fill(over, torch.nan)
-        columns.append((pick.masked_fill(over, -1), *made))
+        columns.append((pick, gain[rows, pick], some[rows, pick]))
         left[rows, pick] = False
         add(pick)
     if not columns:
         empty = tokens.features.new_zeros((tokens.shape[0], 0))
         return Picks(empty.to(torch.int64), empty, empty)
-    return Picks(*(torch.stack(column, 1) for column in zip(*columns, strict=True)))
+    picks, gains, scores = (torch.stack(column, 1) for column in zip(*columns, strict=True))
+    over = torch.arange(len(columns), device=tokens.device) >= torch.tensor(keep, device=tokens.device)[:, None]
+    return Picks(picks.masked_fill(over, -1), gains.masked_fill(over, torch.nan), scores.masked_fill(over, torch.nan))
 
 
 def rank(score: Tensor, gain: Tensor, problem: Problem, keep: Sequence[int]) -> Picks:
