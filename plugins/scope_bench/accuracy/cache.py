@@ -125,7 +125,7 @@ class TensorCache:
 
 
 class Journal:
-    """One contestant's rows, one line of JSON for each example; survives an interruption.
+    """One method's rows, one line of JSON for each example; survives an interruption.
 
     Args:
         path: The file; None keeps rows in memory only.

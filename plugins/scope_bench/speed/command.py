@@ -11,7 +11,8 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
-from scope_core.cli.output import bar, done, loading, note, out, show_json, warn, working, writing
+from scope_core.cli.methods import HELP, written_out
+from scope_core.cli.output import done, loading, note, out, progress, show_json, warn, working, writing
 from scope_core.cli.photos import open_pictures
 from scope_core.cli.shell import numbers, split_commas
 from scope_core.cli.state import State, state_of
@@ -47,7 +48,11 @@ def speed(
     ] = None,
     specs: Annotated[
         Strings,
-        typer.Option(metavar="SPEC,...", help="Recipes and spec files.", show_default="what the zoo recommends"),
+        typer.Option(
+            metavar="SPEC,...",
+            help=f"Methods: {HELP}. Their budgets are replaced by --keep.",
+            show_default="what the zoo recommends",
+        ),
     ] = None,
     tokens: Annotated[Strings, typer.Option(metavar="N,...", help="Tokens to select from.", show_default="576")] = None,
     keep: Annotated[
@@ -135,7 +140,7 @@ def speed(
             grown = sorted({*grown, max(sizes)}) if "growth" in chosen else []
             plan = plan if "select" in chosen else []
             most = max(*(size for size, _ in plan), *grown, 0)
-            names = split_commas(specs) or _recommended("tower", None, state)
+            names = _methods(specs, "tower", None, state)
             check_size(most, settings, pruners(names, min(*keeps, most), state.registry).values())
             if grown and len(names) > 1:
                 note(f"growth measures only the first of --specs: {names[0]}")
@@ -144,7 +149,7 @@ def speed(
             report |= _bare(material, plan, grown, keeps, names, settings, state)
         if set(NEED_MODEL) & set(chosen):
             wanted = keeps if keep else [64]
-            names = split_commas(specs) or _recommended("model", model, state)
+            names = _methods(specs, "model", model, state)
             asked = question, batch, photos
             report |= _modelled(chosen, state, model, names, wanted, asked, dtype, settings, steps)
     made = tables(report)
@@ -178,11 +183,11 @@ def _bare(
         missing = missing_peers()
         if settings.peers and settings.device.type == "cpu" and missing:
             note(f"not installed, so not compared with: {', '.join(missing)}. pip install {' '.join(missing)}")
-        with bar("selecting") as progress:
-            found["select"] = select(material, plan, names, state.registry, settings, progress)
+        with progress("selecting") as tell:
+            found["select"] = select(material, plan, names, state.registry, settings, tell)
     if grown:
-        with bar("growth") as progress:
-            found["growth"] = grow(material, grown, keeps, names[0], state.registry, settings, progress)
+        with progress("growth") as tell:
+            found["growth"] = grow(material, grown, keeps, names[0], state.registry, settings, tell)
     return found
 
 
@@ -217,13 +222,13 @@ def _modelled(
         warn(f"{entry.name}: {loaded.notes}")
     found: dict[str, Any] = {}
     if "capture" in chosen:
-        with bar("capture") as progress:
-            found["capture"] = capture(watched, names, state.registry, settings.effort, settings.clock, progress)
+        with progress("capture") as tell:
+            found["capture"] = capture(watched, names, state.registry, settings.effort, settings.clock, tell)
     if "generate" in chosen:
         runs = [(name, keep) for name in names for keep in keeps]
-        with bar("first token") as progress:
+        with progress("first token") as tell:
             found["generate"] = generate(
-                watched, runs, state.registry, settings.effort, progress, clock=settings.clock, steps=steps
+                watched, runs, state.registry, settings.effort, tell, clock=settings.clock, steps=steps
             )
     return found
 
@@ -252,12 +257,15 @@ def _dtype(name: str) -> torch.dtype:
     return getattr(torch, name)  # type: ignore[no-any-return]
 
 
-def _recommended(kind: str, name: str | None, state: State) -> list[str]:
-    """The recipe that a zoo entry begins with, without its budget."""
-    entry = state.zoo(kind, name).item
-    if not entry.recipe:
-        raise typer.BadParameter(f"'{entry.name}' recommends no recipe; name one", param_hint="'--specs'")
-    return [entry.recipe.rpartition("@")[0]]
+def _methods(given: Strings, kind: str, name: str | None, state: State) -> list[str]:
+    """Methods as typed, each once; else the recipe that a zoo entry recommends, without its budget."""
+    texts = split_commas(given)
+    if not texts:
+        entry = state.zoo(kind, name).item
+        if not entry.recipe:
+            raise typer.BadParameter(f"'{entry.name}' recommends no recipe; name one", param_hint="'--specs'")
+        texts = [entry.recipe.rpartition("@")[0]]
+    return list(dict.fromkeys(text for text, _ in written_out(texts, state.registry)))
 
 
 def _material(tokens: int, width: int, photos: Strings, state: State) -> Material:
