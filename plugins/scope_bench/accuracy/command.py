@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from scope_core.cli.methods import CONTROLS, HELP, naming
+from scope_core.cli.methods import CONTROLS, HELP
 from scope_core.cli.output import done, loading, note, out, progress, show_json, warn, working, writing
 from scope_core.cli.shell import split_commas
 from scope_core.cli.state import State, state_of
@@ -91,7 +91,7 @@ def accuracy(
     # the model's own recipe, and everything that is there to be beaten
     texts = split_commas(specs) or [*([entry.recipe.partition("@")[0]] if entry.recipe else []), CONTROLS]
     with working("reading specs"):
-        from scope_bench.accuracy.methods import methods_of
+        from scope_bench.accuracy.methods import check, methods_of
 
         methods = methods_of(texts, keeps, state.registry)
     with loading(entry):
@@ -100,9 +100,7 @@ def accuracy(
         from scope_bench.accuracy.runner import Settings, bounds, run, scenes_of
 
         loaded = entry.load()
-        for one in methods:
-            with naming(one.given):
-                one.pruner.check(loaded.model)
+        check(methods, loaded.model)
         settings = Settings(
             split or chosen.splits[0],
             limit=min(limit or QUICK_LIMIT, QUICK_LIMIT) if quick else limit,

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import Tensor
 
-from scope_core.cli.methods import read_methods
+from scope_core.cli.methods import naming, read_methods
 from scope_core.errors import TaskError
 from scope_core.pruner import Pruner
 from scope_core.structures.selection import Selection
@@ -149,3 +149,15 @@ def methods_of(specs: Sequence[str], keeps: Sequence[int], registry: Registry) -
                 )
             found.append(Method(name, keep, one.pruner, "control" if one.control else "spec", one.given))
     return found
+
+
+def check(methods: Sequence[Method], model: Any) -> None:
+    """Check methods against the model before any work is done.
+
+    Raises:
+        ScopeError: one cannot run on it; the message begins with it.
+    """
+    for one in methods:
+        if one.pruner is not None:
+            with naming(one.given or one.name):
+                one.pruner.check(model)
