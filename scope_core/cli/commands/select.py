@@ -11,7 +11,7 @@ from rich.console import Group
 from rich.text import Text
 
 from scope_core.cli.methods import HELP, Method, left_out_note, load_tower, read_methods
-from scope_core.cli.output import check_out, done, note, out, percent, show_json, table, working
+from scope_core.cli.output import check_out, done, note, out, percent, progress, show_json, table, working
 from scope_core.cli.overlay import SUFFIXES, save
 from scope_core.cli.panels import picture_of
 from scope_core.cli.photos import Picture, open_pictures
@@ -68,9 +68,13 @@ def select(
     loaded = load_tower(entry, methods, at=at)
     main = methods.run[0]
     judge = Judge(main.at, THETAS, source_of(main.pruner))
-    with working("selecting"):
+    with progress("selecting") as tell:
         trial = Trial(loaded, [picture.image for picture in pictures], methods.run, judge)
-        shown = trial.shown([trial.kept(one) for one in methods.run])
+        kept = []
+        for one in methods.run:
+            kept.append(trial.kept(one))
+            tell(len(kept), len(methods.run))
+        shown = trial.shown(kept)
     notes = [*methods.notes, *(left_out_note(one) for one in methods.left_out if one.method.named)]
     if out_file is not None:
         with working("drawing"):
@@ -91,10 +95,10 @@ def select(
                         "label": one.label,
                         "spec": one.pruner.spec.to_dict(state.registry),
                         "at": one.at,
-                        "select_ms": kept.ms,
-                        "notes": notes,
+                        "select_ms": column[0].ms,
+                        "notes": texts,
                     }
-                    for one, kept, notes in zip(methods.run, shown[0].kept, about, strict=True)
+                    for one, column, texts in zip(methods.run, kept, about, strict=True)
                 ],
                 "images": [_image_facts(*pair, methods.run) for pair in zip(pictures, shown, strict=True)],
                 "notes": notes,
@@ -144,10 +148,7 @@ def _print(
 ) -> None:
     right: dict[str, Any] = {"justify": "right", "no_wrap": True}
     thetas: list[Any] = [(f"θ {theta:g}", right) for theta in judge.thetas]
-    numbers = table(
-        ["method", ("kept", right), *thetas, ("saliency", right), ("overlap", right), ("ms", right)],
-        [],
-    )
+    numbers = table(["method", ("kept", right), *thetas, ("saliency", right), ("overlap", right), ("ms", right)], [])
     for picture, row in zip(pictures, shown, strict=True):
         if len(pictures) > 1:
             numbers.add_row(Text(picture.title, style="bold cyan"))
