@@ -94,8 +94,8 @@ def speed(
         typer.Option(metavar="S", min=0, help="Once an entry has taken this long, it stops after three rounds."),
     ] = 10.0,
     steps: Annotated[bool, typer.Option("--steps/--no-steps", help="Also time further tokens of generate.")] = True,
-    peers: Annotated[
-        bool, typer.Option("--peers/--no-peers", help="Also time other libraries, where installed.")
+    libraries: Annotated[
+        bool, typer.Option("--libraries/--no-libraries", help="Also time other libraries, where installed.")
     ] = True,
     loop: Annotated[bool, typer.Option("--loop/--no-loop", help="Also time SCOPE's formula as a plain loop.")] = True,
     reference: Annotated[
@@ -127,7 +127,7 @@ def speed(
         from scope_bench.speed.tables import head, lacks_numba, markdown, tables
     where = check_device(device)
     effort = timing.Effort(min(rounds, 5), min(seconds, 2.0)) if quick else timing.Effort(rounds, seconds)
-    settings = Settings(clock, effort, where, _dtype(dtype or "float32"), loop, peers, reference)
+    settings = Settings(clock, effort, where, _dtype(dtype or "float32"), loop, libraries, reference)
     report: dict[str, Any] = {}
     with timing.threads(threads), timing.allocator(allocator):
         report |= {"clock": clock, "allocator": allocator, "machine": machine(where), "effort": vars(effort)}
@@ -174,14 +174,14 @@ def _bare(
     state: State,
 ) -> dict[str, Any]:
     """The sections that need no model."""
-    from scope_bench.speed.baselines import missing_peers
+    from scope_bench.speed.baselines import missing_libraries
     from scope_bench.speed.growth import grow
     from scope_bench.speed.select import select
 
     found: dict[str, Any] = {}
     if plan:
-        missing = missing_peers()
-        if settings.peers and settings.device.type == "cpu" and missing:
+        missing = missing_libraries()
+        if settings.libraries and settings.device.type == "cpu" and missing:
             note(f"not installed, so not compared with: {', '.join(missing)}. pip install {' '.join(missing)}")
         with progress("selecting") as tell:
             found["select"] = select(material, plan, names, state.registry, settings, tell)

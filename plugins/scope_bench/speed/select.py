@@ -41,7 +41,7 @@ class Settings:
         device: Where tensors are.
         dtype: What features and saliency are given in.
         loop: Whether the plain loop takes part.
-        peers: Whether other libraries do, on the CPU.
+        libraries: Whether other libraries do, on the CPU.
         reference: Whether the cosine matrix alone does.
     """
 
@@ -50,13 +50,13 @@ class Settings:
     device: torch.device
     dtype: torch.dtype = torch.float32
     loop: bool = True
-    peers: bool = True
+    libraries: bool = True
     reference: bool = True
 
     @property
     def matrices(self) -> int:
         """N x N matrices in float32 that are held at once at most, beside those of specs."""
-        if self.loop or (self.peers and self.device.type == "cpu"):
+        if self.loop or (self.libraries and self.device.type == "cpu"):
             return MATRICES
         return 1 if self.reference else 0
 
@@ -90,7 +90,7 @@ def check_size(tokens: int, settings: Settings, made: Iterable[Pruner] = ()) -> 
         TaskError: says what is needed, and what is free.
     """
     where, count = settings.device, settings.matrices
-    advice = "lower --tokens" + ", or give --no-loop, --no-peers and --no-reference" * (count > 0)
+    advice = "lower --tokens" + ", or give --no-loop, --no-libraries and --no-reference" * (count > 0)
     what = f"N = {tokens}, {count} {'matrix' if count == 1 else 'matrices'} of {tokens} x {tokens} in float32,"
     check_memory(4 * count * tokens**2, what, advice, where)
     for pruner in made:
@@ -167,14 +167,14 @@ def timed_runs(
         runs[name] = Timed(run, "spec", lambda run=run: run().picks[0])  # type: ignore[misc]
         if engine is None and "coverage" in getattr(pruner.parts["selector"], "parts", {}):
             engine = name, pruner
-    if settings.peers and settings.device.type == "cpu":
+    if settings.libraries and settings.device.type == "cpu":
         matrix = baselines.cosine(row.float())
-        matrix = ((matrix + matrix.T) / 2).clamp(min=0).contiguous()  # below 0 nothing counts, and peers refuse it
+        matrix = ((matrix + matrix.T) / 2).clamp(min=0).contiguous()  # below 0 nothing counts, and libraries refuse it
         if engine is not None:
             alone = partial(on_matrix, engine[1], features.float(), matrix, keep)
             runs[f"{engine[0]}, matrix given"] = Timed(alone, "engine", alone)
-        for name, peer in baselines.peers().items():
-            picks = partial(peer, matrix, keep)
+        for name, library in baselines.libraries().items():
+            picks = partial(library, matrix, keep)
             runs[f"{name} lazy, matrix given"] = Timed(picks, "peer", lambda picks=picks: torch.tensor(picks()))  # type: ignore[misc]
     return runs
 
