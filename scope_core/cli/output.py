@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import importlib.util
 import io
 import json
 import logging
@@ -192,6 +193,22 @@ def check_out(path: Path | None, suffixes: Sequence[str] = (), *, option: str = 
         raise typer.BadParameter(
             f"folder '{path.parent}' does not exist{near}; make it first", param_hint=f"'{option}'"
         )
+
+
+def make_folder(folder: Path | None, plot: str) -> None:
+    """Make a folder for results before any work is done; warn if ``plot`` cannot be drawn.
+
+    Raises:
+        ZooError: it cannot be made.
+    """
+    if folder is None:
+        return
+    if importlib.util.find_spec("matplotlib") is None:
+        warn(f"matplotlib is not installed, so no {plot} is drawn: pip install matplotlib")
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise ZooError(f"folder '{folder}' cannot be made: {error.strerror or error}") from error
 
 
 def write_text(path: Path, text: str) -> None:

@@ -8,13 +8,12 @@ from typing import TYPE_CHECKING
 
 from scope_core.cli.output import percent
 from scope_core.cli.overlay import Panel, Strip, draw
-from scope_core.cli.selections import Judge, Shown, by_note, notes_on
+from scope_core.cli.selections import Selected, Shown
 from scope_core.errors import TokensError
 
 if TYPE_CHECKING:
     from PIL.Image import Image
 
-    from scope_core.cli.methods import Method
     from scope_core.cli.photos import Picture
 
 
@@ -45,9 +44,7 @@ def strip_of(view: Image, shown: Shown, first: Panel | None = None, others: Sequ
 def picture_of(
     pictures: Sequence[Picture],
     view: Callable[[Image], Image],
-    methods: Sequence[Method],
-    shown: Sequence[Shown],
-    judge: Judge,
+    selected: Selected,
     *,
     heading: str,
     viewer: str,
@@ -59,9 +56,7 @@ def picture_of(
     Args:
         pictures: The pictures.
         view: What the tower sees of a picture.
-        methods: Who selected.
-        shown: What they kept of each picture.
-        judge: How they were judged.
+        selected: What was kept of them.
         heading: A line above everything.
         viewer: ``"tower"`` or ``"model"``, for the caption of the picture itself.
         notes: Lines below everything.
@@ -70,30 +65,19 @@ def picture_of(
     Raises:
         TokensError: the tokens carry no positions on one tile.
     """
-    about = [notes_on(one, [row.kept[n] for row in shown], judge) for n, one in enumerate(methods)]
-    low, middle, high = (f"{theta:g}" for theta in judge.thetas)
+    low, middle, high = (f"{theta:g}" for theta in selected.judge.thetas)
     strips = []
-    for picture, row in zip(pictures, shown, strict=True):
+    for picture, image in zip(pictures, selected.images, strict=True):
         texts = []
-        for number, kept in enumerate(row.kept):
+        for number, (label, kept) in enumerate(zip(selected.labels, image.kept, strict=True)):
             below, share, above = kept.coverage
             small = f"coverage {percent(below)} at {low}, {percent(above)} at {high}"
-            small += f";  overlap {percent(row.overlap(number, 0))}" if number else ""
-            title, aside = (
-                methods[number].label + (" *" if about[number] else ""),
-                f"{len(kept.picks)} of {kept.tokens}",
-            )
+            small += f";  overlap {percent(image.overlap(number, 0))}" if number else ""
             bars = ((f"coverage at {middle}", share), ("share of saliency", kept.share))
-            texts.append(Panel(title, f"{aside} kept", bars=bars, small=small))
-        patches = " x ".join(map(str, row.grid or ()))
-        first = Panel(picture.title, f"{row.tokens} tokens", small=f"as the {viewer} sees it: {patches} patches")
-        strips.append(strip_of(view(picture.image), row, first, texts))
-    labels = [one.label for one in methods]
+            texts.append(Panel(label, f"{len(kept.picks)} of {kept.tokens} kept", bars=bars, small=small))
+        patches = " x ".join(map(str, image.grid or ()))
+        first = Panel(picture.title, f"{image.tokens} tokens", small=f"as the {viewer} sees it: {patches} patches")
+        strips.append(strip_of(view(picture.image), image, first, texts))
     lines = [f"coverage at {middle}: share of all tokens whose best cosine to a kept token is {middle} or more"]
-    if judge.source is not None and shown[0].kept[0].share is not None:
-        lines.append(f"share of saliency: of all '{judge.source.spec.name}', the part on kept tokens")
-    if len(methods) > 1:
-        lines.append(f"overlap: tokens kept by both it and {labels[0]}, of those kept by either")
-    lines += [f"* {', '.join(labels[n - 1] for n in numbers)}: {text}" for text, numbers in by_note(about).items()]
-    lines += [f"{one.label} is {one.file}" for one in methods if one.file]
-    return draw(strips, heading=heading, footnotes=[*lines, *(f"note: {text}" for text in notes)], order=order)
+    lines += [*selected.legend, *(f"note: {text}" for text in notes)]
+    return draw(strips, heading=heading, footnotes=lines, order=order)

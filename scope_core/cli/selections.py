@@ -121,10 +121,6 @@ class Trial:
         selection, ms = timed(method.pruner, self.tokens[method.at], self.judge.repeats)
         return kept_of(selection, ms, self.tokens[self.judge.at], self.judge.thetas, self.saliency)
 
-    def shown(self, columns: Sequence[Sequence[Kept]]) -> list[Shown]:
-        """The images; ``columns`` holds what each method kept of each."""
-        return shown_of(self.tokens[self.judge.at], columns)
-
 
 def shown_of(tokens: VisualTokens, columns: Sequence[Sequence[Kept]]) -> list[Shown]:
     """Images with ``tokens``; ``columns`` holds what each method kept of each."""
@@ -176,18 +172,53 @@ def kept_of(
     return found
 
 
-def notes_on(method: Method, kept: Sequence[Kept], judge: Judge) -> list[str]:
-    """What a reader of a method's numbers has to know; ``kept`` holds what it kept of each image."""
-    notes = []
-    if method.moved:
-        notes.append(f"tokens taken at '{method.at}', not at '{method.moved}' as the method does")
-    if any(one.merged for one in kept):
-        notes.append("merges dropped tokens into kept ones; coverage and saliency count the kept ones alone")
-    if added := max(one.rows - len(one.picks) for one in kept):
-        notes.append(f"sends {added} token{'s' if added > 1 else ''} of its own besides the kept ones")
-    if not all(one.alike for one in kept):
-        notes.append(f"its tokens are not those at '{judge.at}', so coverage is measured on its own features")
-    return notes
+@dataclass(frozen=True)
+class Selected:
+    """Selections of several methods from the same images.
+
+    Attributes:
+        methods: Who selected.
+        judge: How they were judged.
+        images: What they kept of each image.
+    """
+
+    methods: Sequence[Method]
+    judge: Judge
+    images: Sequence[Shown]
+
+    @cached_property
+    def notes(self) -> list[list[str]]:
+        """What a reader of each method's numbers has to know."""
+        return [self._notes(one, [image.kept[n] for image in self.images]) for n, one in enumerate(self.methods)]
+
+    def _notes(self, method: Method, kept: Sequence[Kept]) -> list[str]:
+        notes = []
+        if method.moved:
+            notes.append(f"tokens taken at '{method.at}', not at '{method.moved}' as the method does")
+        if any(one.merged for one in kept):
+            notes.append("merges dropped tokens into kept ones; coverage and saliency count the kept ones alone")
+        if added := max(one.rows - len(one.picks) for one in kept):
+            notes.append(f"sends {added} token{'s' if added > 1 else ''} of its own besides the kept ones")
+        if not all(one.alike for one in kept):
+            notes.append(f"its tokens are not those at '{self.judge.at}', so coverage is measured on its own features")
+        return notes
+
+    @property
+    def labels(self) -> list[str]:
+        """Labels of the methods, with a star for notes."""
+        return [one.label + (" *" if notes else "") for one, notes in zip(self.methods, self.notes, strict=True)]
+
+    @property
+    def legend(self) -> list[str]:
+        """Lines that say what saliency and overlap are, the notes, and the files that specs are from."""
+        lines = []
+        if self.judge.source is not None and self.images[0].kept[0].share is not None:
+            lines.append(f"saliency: share of all '{self.judge.source.spec.name}' that the kept tokens hold")
+        if len(self.methods) > 1:
+            lines.append(f"overlap: tokens kept by both it and {self.methods[0].label}, of those kept by either")
+        for text, numbers in by_note(self.notes).items():
+            lines.append(f"* {', '.join(self.methods[number - 1].label for number in numbers)}: {text}")
+        return [*lines, *(f"{one.label} is {one.file}" for one in self.methods if one.file)]
 
 
 def by_note(notes: Sequence[Sequence[str]]) -> dict[str, list[int]]:

@@ -383,8 +383,8 @@ def test_tokens_that_are_not_alike_are_not_compared(tmp_path: Path) -> None:
     methods.narrow("two-grids", tower.declaration.points, tower.declaration)
     judge = Judge("fine", (0.9,), None, 1)
     steps: list[tuple[int, int]] = []
-    shown = measure(tower, methods, [("coffee", picture.image)], judge, progress=lambda *step: steps.append(step))
-    result = comparison("two-grids", judge, methods, [picture], shown, registry=registry)
+    selected = measure(tower, methods, [("coffee", picture.image)], judge, progress=lambda *step: steps.append(step))
+    result = comparison("two-grids", selected, methods, [picture], registry=registry)
     assert steps == [(1, 2), (2, 2)]
     fine, coarse = result.methods
     assert fine.notes == []
@@ -395,7 +395,7 @@ def test_tokens_that_are_not_alike_are_not_compared(tmp_path: Path) -> None:
     assert result.photographs[0].overlap == [[1, None], [None, 1]]
     assert result.overlap[0][1] is None
     assert "n/a" in plain_text(tables(result))
-    assert draw(result, [tower.view(picture.image)], shown).width > 2 * SIDE
+    assert draw(result, [tower.view(picture.image)], selected.images).width > 2 * SIDE
 
 
 # -- the table -----------------------------------------------------------------------------------------------------

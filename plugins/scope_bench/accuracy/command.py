@@ -10,10 +10,10 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from scope_core.cli.methods import CONTROLS, HELP
-from scope_core.cli.output import done, loading, note, out, progress, show_json, warn, working, writing
-from scope_core.cli.shell import split_commas
+from scope_core.cli.output import done, loading, make_folder, note, out, progress, show_json, warn, working, write_text
+from scope_core.cli.shell import numbers, split_commas
 from scope_core.cli.state import State, state_of
-from scope_core.errors import TaskError, ZooError, listed
+from scope_core.errors import TaskError, listed
 
 if TYPE_CHECKING:
     from scope_bench.accuracy.report import Results
@@ -83,8 +83,8 @@ def accuracy(
     json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
 ) -> None:
     """Accuracy of methods on a task at several budgets, beside controls and bounds, with intervals."""
-    _check_dir(out_dir)
-    keeps = _budgets(keep, QUICK_KEEPS if quick else KEEPS)
+    make_folder(out_dir, "plot.png")
+    keeps = sorted(numbers(keep, "--keep", QUICK_KEEPS if quick else KEEPS), reverse=True)
     state = state_of(ctx)
     chosen = _task(task, state)
     entry = state.zoo("model", model).item
@@ -115,8 +115,6 @@ def accuracy(
         warn(f"{entry.name}: {loaded.notes}")
     if not any(one.role == "control" for one in methods):
         note(f"no control takes part; add '{CONTROLS}' to --specs to make the comparison meaningful")
-    if out_dir is not None and importlib.util.find_spec("matplotlib") is None:
-        warn("matplotlib is not installed, so no plot.png is drawn: pip install matplotlib")
     with progress(f"{len(scenes)} images x {len(methods)} methods", log=True) as tell:
         results = results_of(run(loaded, chosen, methods, scenes, settings, state.registry, tell))
     if json:
@@ -125,14 +123,6 @@ def accuracy(
         _print(results)
     if out_dir is not None:
         _write(results, out_dir)
-
-
-def _budgets(given: list[str] | None, default: tuple[int, ...]) -> list[int]:
-    keeps = split_commas(given)
-    for text in keeps:
-        if not text.isdecimal() or int(text) < 1:
-            raise typer.BadParameter(f"'{text}' is no number of tokens; give e.g. 64,16", param_hint="'--keep'")
-    return list(dict.fromkeys(map(int, keeps))) or list(default)
 
 
 def _task(text: str | None, state: State) -> Task[Any]:
@@ -169,26 +159,8 @@ def _write(results: Results, folder: Path) -> None:
     from scope_bench.accuracy.plot import plot
     from scope_bench.accuracy.tables import tables
 
-    path = folder / "results.json"
-    with writing(path):
-        path.write_text(json_module.dumps(results, indent=1, allow_nan=False) + "\n", encoding="utf-8")
-    path = folder / "table.md"
-    with writing(path):
-        path.write_text("\n\n".join(table.markdown() for table in tables(results)) + "\n", encoding="utf-8")
+    write_text(folder / "results.json", json_module.dumps(results, indent=1, allow_nan=False) + "\n")
+    write_text(folder / "table.md", "\n\n".join(table.markdown() for table in tables(results)) + "\n")
     if importlib.util.find_spec("matplotlib") is not None:
         plot(results, folder / "plot.png")
         done(f"wrote {folder / 'plot.png'}")
-
-
-def _check_dir(folder: Path | None) -> None:
-    """Make the folder before any work is done.
-
-    Raises:
-        ZooError: it cannot be made.
-    """
-    if folder is None:
-        return
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise ZooError(f"folder '{folder}' cannot be made: {error.strerror or error}") from error

@@ -87,15 +87,15 @@ def compare(
     judge = Judge(at if at is not None else next(iter(found.points)), levels, source, repeats)
     with progress("comparing") as tell:
         named = [(picture.name, picture.image) for picture in pictures]
-        shown = measure(loaded, methods, named, judge, skip=skip, progress=tell)
+        selected = measure(loaded, methods, named, judge, skip=skip, progress=tell)
     methods.check(entry.name, skip=True)
-    result = comparison(entry.name, judge, methods, pictures, shown, registry=state.registry, out=list(map(str, files)))
+    result = comparison(entry.name, selected, methods, pictures, registry=state.registry, out=list(map(str, files)))
     if json:
         show_json(result.model_dump(mode="json"))
     else:
         console = out()
         console.print(tables(result, width=console.width))
-    _write(files, result, pictures, loaded, shown)
+    _write(files, result, pictures, loaded, selected.images)
     if not files and not json:
         note("add --out FILE.png for a picture, --out FOLDER for picture, table and JSON")
 

@@ -7,7 +7,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from scope_core.cli.methods import LeftOut, Methods
-from scope_core.cli.selections import Judge, Kept, Shown, Trial
+from scope_core.cli.selections import Judge, Kept, Selected, Shown, Trial, shown_of
 from scope_core.errors import ScopeError, SignalError, UnknownNameError, did_you_mean, listed
 
 if TYPE_CHECKING:
@@ -25,7 +25,7 @@ def measure(
     *,
     skip: bool = False,
     progress: Callable[[int, int], None] = lambda done, total: None,
-) -> list[Shown]:
+) -> Selected:
     """Run every method on every photograph, each photograph by itself; methods that fail are left out.
 
     Args:
@@ -37,35 +37,30 @@ def measure(
         progress: Called with (selections that are done, selections in all).
 
     Returns:
-        One for each photograph, with the methods that ran on all of them.
+        Selections of the methods that ran on all photographs.
 
     Raises:
         ScopeError: a method that was typed by itself failed; names it and the photograph.
     """
-    everyone, failed = list(methods.run), set[int]()
-    rows: list[list[list[Kept]]] = []
-    trials: list[Shown] = []
+    count, kept = len(methods.run), {one: list[Kept]() for one in methods.run}
+    bare: list[Shown] = []
     for number, (name, image) in enumerate(images):
-        trial = Trial(tower, [image], everyone, judge)
-        row: list[list[Kept]] = [[] for _ in everyone]
-        for place, one in enumerate(everyone):
-            if place not in failed:
-                try:
-                    row[place] = trial.kept(one)
-                except ScopeError as error:
-                    why = f"fails on '{name}': {error}"
-                    if one.named and not skip:
-                        raise type(error)(f"{one.label} {why}\nOmit it, or list it as not run with --skip.") from error
-                    failed.add(place)
-                    methods.left_out.append(LeftOut(one, f"it {why}"))
-            progress(number * len(everyone) + place + 1, len(images) * len(everyone))
-        rows.append(row)
-        trials += trial.shown([])
-    methods.run = [one for place, one in enumerate(everyone) if place not in failed]
-    return [
-        replace(shown, kept=tuple(kept for place, column in enumerate(row) if place not in failed for kept in column))
-        for shown, row in zip(trials, rows, strict=True)
-    ]
+        trial = Trial(tower, [image], list(kept), judge)
+        bare += shown_of(trial.tokens[judge.at], [])
+        for place, one in enumerate(list(kept), 1):
+            try:
+                kept[one] += trial.kept(one)
+            except ScopeError as error:
+                why = f"fails on '{name}': {error}"
+                if one.named and not skip:
+                    raise type(error)(f"{one.label} {why}\nOmit it, or list it as not run with --skip.") from error
+                del kept[one]
+                methods.left_out.append(LeftOut(one, f"it {why}"))
+            progress(number * count + place, len(images) * count)
+    methods.run = list(kept)
+    columns = kept.values()
+    shown = [replace(one, kept=tuple(column[number] for column in columns)) for number, one in enumerate(bare)]
+    return Selected(methods.run, judge, shown)
 
 
 def saliency_source(name: str | None, *, registry: Registry, declaration: Declaration) -> SaliencySource[Any] | None:

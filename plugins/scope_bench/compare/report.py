@@ -9,12 +9,11 @@ from typing import TYPE_CHECKING, Any, Literal
 from pydantic import BaseModel, ConfigDict
 
 import scope_core
-from scope_core.cli.selections import notes_on
 
 if TYPE_CHECKING:
     from scope_core.cli import methods
     from scope_core.cli.photos import Picture
-    from scope_core.cli.selections import Judge, Kept, Shown
+    from scope_core.cli.selections import Judge, Kept, Selected, Shown
     from scope_core.registry.registry import Registry
 
 
@@ -172,10 +171,9 @@ def spread(values: Iterable[float]) -> Spread:
 
 def comparison(
     tower: str,
-    judge: Judge,
+    selected: Selected,
     asked: methods.Methods,
     pictures: Sequence[Picture],
-    shown: Sequence[Shown],
     *,
     registry: Registry,
     out: Sequence[str] = (),
@@ -183,7 +181,7 @@ def comparison(
     """Everything that was measured, and its means over the photographs."""
     import torch
 
-    run = asked.run
+    run, judge, shown = selected.methods, selected.judge, selected.images
     pairs = [[[one.overlap(a, b) for one in shown] for b in range(len(run))] for a in range(len(run))]
     return Comparison(
         scope_core=scope_core.__version__,
@@ -192,7 +190,7 @@ def comparison(
         saliency=None if judge.source is None else judge.source.spec.name,
         thetas=list(judge.thetas),
         timing=Timing(repeats=judge.repeats, threads=torch.get_num_threads(), device=shown[0].device),
-        methods=[_method(one, [row.kept[number] for row in shown], judge, registry) for number, one in enumerate(run)],
+        methods=[_method(selected, number, registry) for number in range(len(run))],
         not_run=[
             NotRun(label=one.method.label, given=one.method.given, reason=one.reason, signals=list(one.signals))
             for one in asked.left_out
@@ -207,7 +205,9 @@ def comparison(
     )
 
 
-def _method(one: methods.Method, kept: Sequence[Kept], judge: Judge, registry: Registry) -> Method:
+def _method(selected: Selected, number: int, registry: Registry) -> Method:
+    one, thetas = selected.methods[number], selected.judge.thetas
+    kept = [image.kept[number] for image in selected.images]
     return Method(
         label=one.label,
         given=one.given,
@@ -216,10 +216,10 @@ def _method(one: methods.Method, kept: Sequence[Kept], judge: Judge, registry: R
         needs=sorted(one.pruner.needs),
         kept=spread(len(row.picks) for row in kept),
         rows=spread(row.rows for row in kept),
-        theta_coverage={f"{theta:g}": spread(row.coverage[n] for row in kept) for n, theta in enumerate(judge.thetas)},
+        theta_coverage={f"{theta:g}": spread(row.coverage[n] for row in kept) for n, theta in enumerate(thetas)},
         saliency_share=_known_spread([row.share for row in kept]),
         select_ms=spread(row.ms for row in kept),
-        notes=notes_on(one, kept, judge),
+        notes=selected.notes[number],
     )
 
 

@@ -12,11 +12,11 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 import typer
 
 from scope_core.cli.methods import HELP, written_out
-from scope_core.cli.output import done, loading, note, out, progress, show_json, warn, working, writing
+from scope_core.cli.output import done, loading, make_folder, note, out, progress, show_json, warn, working, write_text
 from scope_core.cli.photos import open_pictures
 from scope_core.cli.shell import numbers, split_commas
 from scope_core.cli.state import State, state_of
-from scope_core.errors import ZooError, did_you_mean
+from scope_core.errors import did_you_mean
 from scope_core.registry.entries import import_target
 
 if TYPE_CHECKING:
@@ -118,7 +118,7 @@ def speed(
         raise typer.BadParameter(
             "processor time adds up over threads; give --threads 1 as well", param_hint="'--clock'"
         )
-    _check_dir(out_dir)
+    make_folder(out_dir, "speed.png")
     state = state_of(ctx)
     with working("loading torch"):
         from scope_bench.speed import timing
@@ -279,24 +279,9 @@ def _material(tokens: int, width: int, photos: Strings, state: State) -> Materia
         return of_photographs(images, entry.load(), tokens, entry.name)
 
 
-def _check_dir(folder: Path | None) -> None:
-    if folder is None:
-        return
-    if importlib.util.find_spec("matplotlib") is None:
-        warn("matplotlib is not installed, so no speed.png is drawn: pip install matplotlib")
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise ZooError(f"folder '{folder}' cannot be made: {error.strerror or error}") from error
-
-
 def _write(report: dict[str, Any], text: str, folder: Path) -> None:
-    path = folder / "speed.json"
-    with writing(path):
-        path.write_text(json_module.dumps(report, indent=1) + "\n", encoding="utf-8")
-    path = folder / "speed.md"
-    with writing(path):
-        path.write_text(text, encoding="utf-8")
+    write_text(folder / "speed.json", json_module.dumps(report, indent=1) + "\n")
+    write_text(folder / "speed.md", text)
     if importlib.util.find_spec("matplotlib") is not None:
         from scope_bench.speed.plot import plot
 

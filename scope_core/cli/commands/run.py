@@ -18,7 +18,7 @@ from scope_core.cli.output import check_out, loading, note, out, percent, show_j
 from scope_core.cli.overlay import SUFFIXES, save
 from scope_core.cli.panels import picture_of
 from scope_core.cli.photos import open_pictures
-from scope_core.cli.selections import Judge, kept_of, scores_of, shown_of, source_of
+from scope_core.cli.selections import Judge, Selected, kept_of, scores_of, shown_of, source_of
 from scope_core.cli.state import starting_spec, state_of
 from scope_core.errors import AdapterError
 from scope_core.structures.receipt import THETAS
@@ -117,11 +117,9 @@ def run(
         judge, tokens = Judge(pruner.spec.at, THETAS, source_of(pruner)), receipt.selection.tokens
         saliency = None if judge.source is None else scores_of(judge.source, tokens)
         shown = shown_of(tokens, [kept_of(receipt.selection, receipt.select_ms, tokens, THETAS, saliency)])
-        methods = [Method(given, pruner.label, pruner)]
+        selected = Selected([Method(given, pruner.label, pruner)], judge, shown)
         heading, notes = f"What {entry.name} keeps", [loaded.notes] if loaded.notes else []
-        page = picture_of(
-            pictures, loaded.view, methods, shown, judge, heading=heading, viewer="model", notes=notes, order=order
-        )
+        page = picture_of(pictures, loaded.view, selected, heading=heading, viewer="model", notes=notes, order=order)
         save(page, out_file)
 
 

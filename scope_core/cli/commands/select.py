@@ -15,7 +15,7 @@ from scope_core.cli.output import check_out, done, note, out, percent, progress,
 from scope_core.cli.overlay import SUFFIXES, save
 from scope_core.cli.panels import picture_of
 from scope_core.cli.photos import Picture, open_pictures
-from scope_core.cli.selections import Judge, Shown, Trial, by_note, notes_on, source_of
+from scope_core.cli.selections import Judge, Selected, Shown, Trial, shown_of, source_of
 from scope_core.cli.shell import split_commas
 from scope_core.cli.state import starting_spec, state_of
 from scope_core.structures.receipt import THETAS
@@ -74,17 +74,15 @@ def select(
         for one in methods.run:
             kept.append(trial.kept(one))
             tell(len(kept), len(methods.run))
-        shown = trial.shown(kept)
+        selected = Selected(methods.run, judge, shown_of(trial.tokens[judge.at], kept))
     notes = [*methods.notes, *(left_out_note(one) for one in methods.left_out if one.method.named)]
     if out_file is not None:
         with working("drawing"):
             heading = f"What is kept of {entry.name}'s visual tokens"
             page = picture_of(
-                pictures, loaded.view, methods.run, shown, judge, heading=heading, viewer="tower", notes=notes,
-                order=order,
-            )  # fmt: skip
+                pictures, loaded.view, selected, heading=heading, viewer="tower", notes=notes, order=order
+            )
         save(page, out_file)
-    about = [notes_on(one, [row.kept[n] for row in shown], judge) for n, one in enumerate(methods.run)]
     if json:
         show_json(
             {
@@ -98,15 +96,15 @@ def select(
                         "select_ms": column[0].ms,
                         "notes": texts,
                     }
-                    for one, column, texts in zip(methods.run, kept, about, strict=True)
+                    for one, column, texts in zip(methods.run, kept, selected.notes, strict=True)
                 ],
-                "images": [_image_facts(*pair, methods.run) for pair in zip(pictures, shown, strict=True)],
+                "images": [_image_facts(*pair, methods.run) for pair in zip(pictures, selected.images, strict=True)],
                 "notes": notes,
                 "out": None if out_file is None else str(out_file),
             }
         )
     else:
-        _print(entry.name, pictures, methods.run, shown, judge, about)
+        _print(entry.name, pictures, selected)
     for text in methods.notes:
         note(text)
     if out_file is None and not json:
@@ -138,37 +136,24 @@ def _image_facts(picture: Picture, shown: Shown, methods: Sequence[Method]) -> d
     }
 
 
-def _print(
-    tower: str,
-    pictures: Sequence[Picture],
-    methods: Sequence[Method],
-    shown: Sequence[Shown],
-    judge: Judge,
-    about: Sequence[Sequence[str]],
-) -> None:
+def _print(tower: str, pictures: Sequence[Picture], selected: Selected) -> None:
     right: dict[str, Any] = {"justify": "right", "no_wrap": True}
-    thetas: list[Any] = [(f"θ {theta:g}", right) for theta in judge.thetas]
+    thetas: list[Any] = [(f"θ {theta:g}", right) for theta in selected.judge.thetas]
     numbers = table(["method", ("kept", right), *thetas, ("saliency", right), ("overlap", right), ("ms", right)], [])
-    for picture, row in zip(pictures, shown, strict=True):
+    for picture, image in zip(pictures, selected.images, strict=True):
         if len(pictures) > 1:
             numbers.add_row(Text(picture.title, style="bold cyan"))
-        for number, (one, kept) in enumerate(zip(methods, row.kept, strict=True)):
+        for number, (label, kept) in enumerate(zip(selected.labels, image.kept, strict=True)):
             numbers.add_row(
-                Text(("  " if len(pictures) > 1 else "") + one.label + (" *" if about[number] else "")),
+                Text(("  " if len(pictures) > 1 else "") + label),
                 f"{len(kept.picks)}/{kept.tokens}",
                 *map(percent, kept.coverage),
                 "n/a" if kept.share is None else percent(kept.share),
-                percent(row.overlap(number, 0)) if number else "",
+                percent(image.overlap(number, 0)) if number else "",
                 f"{kept.ms / len(pictures):.1f}",
-                end_section=number == len(methods) - 1,
+                end_section=kept is image.kept[-1],
             )
     title = Text(f"{tower}: {', '.join(picture.name for picture in pictures)}", style="bold cyan")
-    labels = [one.label for one in methods]
-    legend = ["θ: share of all tokens whose best cosine to a kept token is at least that"]
-    if judge.source is not None and shown[0].kept[0].share is not None:
-        legend.append(f"saliency: share of all '{judge.source.spec.name}' that the kept tokens hold")
-    legend += [f"overlap: Jaccard index with {labels[0]}"] if len(labels) > 1 else []
-    legend += ["ms: selection alone, per image"]
-    legend += [f"* {', '.join(labels[n - 1] for n in found)}: {text}" for text, found in by_note(about).items()]
-    legend += [f"{one.label} is {one.file}" for one in methods if one.file]
+    legend = ["θ: share of all tokens whose best cosine to a kept token is at least that", *selected.legend]
+    legend.append("ms: selection alone, per image")
     out().print(Group(title, numbers, Text("\n".join(legend), style="dim")))
