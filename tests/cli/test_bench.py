@@ -123,6 +123,15 @@ def test_a_note_where_no_control_takes_part(bench: Bench) -> None:
     assert "no control takes part" in bench("--specs", "scope", "--keep", "4").stderr
 
 
+def test_patterns_and_the_same_method_twice(bench: Bench, tmp_path: Path) -> None:
+    (tmp_path / "same.yaml").write_text("recipe: scope\nbudget: 9\n")
+    specs = f"scope,top_k_*,scope@3,{tmp_path / 'same.yaml'}"
+    ran = bench("--specs", specs, "--keep", "4", "--json")
+    assert [run["name"] for run in ran.json["runs"] if run["role"] == "spec"] == ["scope", "top_k_attention"]
+    assert "'scope@3' is the same as 'scope' and runs once" in ran.stderr
+    assert "same.yaml' is the same as 'scope' and runs once" in ran.stderr
+
+
 @pytest.mark.parametrize(
     ("args", "code", "message"),
     [

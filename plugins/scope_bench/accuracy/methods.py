@@ -11,6 +11,7 @@ import torch
 from torch import Tensor
 
 from scope_core.cli.methods import naming, read_methods
+from scope_core.cli.output import note
 from scope_core.errors import TaskError
 from scope_core.pruner import Pruner
 from scope_core.structures.selection import Selection
@@ -140,7 +141,10 @@ def methods_of(specs: Sequence[str], keeps: Sequence[int], registry: Registry) -
     """
     found: list[Method] = []
     names: dict[str, str] = {}
-    for group in zip(*(read_methods(specs, registry, keep=keep).run for keep in keeps), strict=True):
+    read = [read_methods(specs, registry, keep=keep) for keep in keeps]
+    for text in read[0].notes:
+        note(text)
+    for group in zip(*(methods.run for methods in read), strict=True):
         for one, keep in zip(group, keeps, strict=True):
             name = Path(one.file).stem if one.file else one.pruner.label.rpartition("@")[0]
             if names.setdefault(name, one.given) != one.given:

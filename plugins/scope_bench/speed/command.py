@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
-from scope_core.cli.methods import HELP, written_out
+from scope_core.cli.methods import HELP, read_methods
 from scope_core.cli.output import done, loading, make_folder, note, out, progress, show_json, warn, working, write_text
 from scope_core.cli.photos import open_pictures
 from scope_core.cli.shell import numbers, split_commas
@@ -265,7 +265,10 @@ def _methods(given: Strings, kind: str, name: str | None, state: State) -> list[
         if not entry.recipe:
             raise typer.BadParameter(f"'{entry.name}' recommends no recipe; name one", param_hint="'--specs'")
         texts = [entry.recipe.rpartition("@")[0]]
-    return list(dict.fromkeys(text for text, _ in written_out(texts, state.registry)))
+    methods = read_methods(texts, state.registry, keep=1)
+    for text in methods.notes:
+        note(text)
+    return [one.given for one in methods.run]
 
 
 def _material(tokens: int, width: int, photos: Strings, state: State) -> Material:
