@@ -9,9 +9,9 @@
 
     selection = scope.select(features, saliency=a, spec="scope@64")     # bare tensors, no model
 
-Here is what runs pruners, and all errors. What writes them is in `scope_core.parts` (parts), `scope_core.adapters`,
-`scope_core.tasks`, `scope_core.commands` and `scope_core.testing`. Names are imported on first use, so that listing parts
-does not load torch.
+Here is what runs pruners, and all errors. What authors use is in `scope_core.parts`, `scope_core.adapters`,
+`scope_core.tasks`, `scope_core.commands` and `scope_core.testing`. Names are imported on first use, so that
+listing parts does not load torch.
 """
 
 from __future__ import annotations

@@ -1,9 +1,9 @@
-"""Does the ranking of strategies come from the patterns of dropped tokens that training used?
+"""Does the ranking of methods come from the patterns of dropped tokens that training used?
 
     python docs/evidence/augmentation.py --work FOLDER --sprites emoji --photographs photos
 
 goes on from the shipped weights several times, each time with another pattern alone (or none: all tokens in every
-step), and lets each outcome answer the test scenes with the tokens that the strategies keep. FOLDER holds features as
+step), and lets each outcome answer the test scenes with the tokens that the methods keep. FOLDER holds features as
 ``python -m scope_adapters.training --work FOLDER`` leaves them, for the same scenes, sprites and photographs. Finished
 variants are not trained again. Writes docs/evidence/augmentation.json; ``docs/evidence/run.py --write`` puts it on the
 page.
@@ -72,7 +72,7 @@ def trained(data: Any, patterns: tuple[str, ...], steps: int) -> Any:
 
 
 def scored(folder: Path, limit: int | None) -> dict[str, Any]:
-    """Accuracy of each strategy at each budget, on the test split; the features are cached between variants."""
+    """Accuracy of each method at each budget, on the test split; the features are cached between variants."""
     from dataclasses import replace
 
     from scope_adapters.zoo.scenes_llava.loading import assemble, load

@@ -151,7 +151,7 @@ def facts(results: dict[str, Any]) -> str:
 
 
 def sound(results: dict[str, Any]) -> str:
-    """Accuracy over the kinds that the model is good at, a row for each strategy."""
+    """Accuracy over the kinds that the model is good at, a row for each method."""
     first = results["strategies"]
     at = {(run["name"], run["keep"]): run["kinds"] for run in first["runs"]}
 

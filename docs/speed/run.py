@@ -30,9 +30,9 @@ FIRST = ("capture,generate", *ONE, "--specs", "scope", "--no-steps", "--seconds"
 RUNS = {
     "select-warm": (*SELECT, "--tokens", "576", "--keep", "16,64,192"),
     "select-fresh": (*SELECT, "--tokens", "576", "--keep", "16,64,192", "--allocator", "fresh"),
-    "select-2880": (*SELECT, "--tokens", "2880", "--keep", "160,640", "--rounds", "9", "--no-peers", "--no-loop"),
+    "select-2880": (*SELECT, "--tokens", "2880", "--keep", "160,640", "--rounds", "9", "--no-libraries", "--no-loop"),
     "recipes": (
-        *("select", *ONE, *PHOTOS, "--tokens", "576", "--keep", "64", "--no-peers", "--no-loop"),
+        *("select", *ONE, *PHOTOS, "--tokens", "576", "--keep", "64", "--no-libraries", "--no-loop"),
         *("--specs", "scope,coverage_only,divprune,top_k_attention,random,uniform_grid,downsample"),
     ),
     "growth": ("growth", *ONE, *PHOTOS, "--specs", "scope", "--tokens", "2880", "--keep", "16,64,256,640"),

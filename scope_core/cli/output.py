@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import importlib.util
 import io
 import json
 import logging
@@ -15,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 import typer
 from rich import box
 from rich.console import Console, RenderableType
-from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 from rich.table import Table
 from rich.text import Text
 
@@ -140,19 +141,30 @@ class _Notes(logging.Handler):
 
 
 @contextlib.contextmanager
-def progress(total: int, text: str) -> Iterator[Callable[[], None]]:
-    """A bar on stderr, where that is a terminal; gives a function that is to be called after each of ``total`` steps.
+def progress(text: str, *, log: bool = False) -> Iterator[Callable[[int, int], None]]:
+    """A progress bar on stderr, if that is a terminal; what code inside prints goes to stderr too.
 
-    What code inside prints goes to stderr too.
+    Args:
+        text: What is being done.
+        log: Without a terminal, write a line at every tenth: for what takes hours.
+
+    Yields:
+        To be called with (steps done, steps in all).
     """
-    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+    console, tenths = err(), -1
+    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
+    bar = Progress(*columns, TimeRemainingColumn(), console=console, transient=True, disable=not console.is_terminal)
+    task = bar.add_task(text, total=None)
 
-    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
-    console = err()
-    bar = Progress(*columns, console=console, transient=True, disable=not console.is_terminal)
-    task = bar.add_task(text, total=total)
+    def tell(made: int, total: int) -> None:
+        nonlocal tenths
+        bar.update(task, completed=made, total=total)
+        if log and bar.disable and 10 * made // total > tenths:
+            tenths = 10 * made // total
+            note(f"{text}: {made} of {total}")
+
     with contextlib.redirect_stdout(sys.stderr), bar:
-        yield lambda: bar.advance(task)
+        yield tell
 
 
 def plain_text(shown: RenderableType, *, width: int = 80) -> str:
@@ -183,6 +195,22 @@ def check_out(path: Path | None, suffixes: Sequence[str] = (), *, option: str = 
         )
 
 
+def make_folder(folder: Path | None, plot: str) -> None:
+    """Make a folder for results before any work is done; warn if ``plot`` cannot be drawn.
+
+    Raises:
+        ZooError: it cannot be made.
+    """
+    if folder is None:
+        return
+    if importlib.util.find_spec("matplotlib") is None:
+        warn(f"matplotlib is not installed, so no {plot} is drawn: pip install matplotlib")
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise ZooError(f"folder '{folder}' cannot be made: {error.strerror or error}") from error
+
+
 def write_text(path: Path, text: str) -> None:
     """Write a result to a file.
 
@@ -191,19 +219,6 @@ def write_text(path: Path, text: str) -> None:
     """
     with writing(path):
         path.write_text(text, encoding="utf-8")
-
-
-@contextlib.contextmanager
-def bar(text: str) -> Iterator[Callable[[int, int], None]]:
-    """A progress bar on stderr, where that is a terminal; call what it gives with (done, in all)."""
-    console = err()
-    if not console.is_terminal:
-        yield lambda made, total: None
-        return
-    columns = (TextColumn("{task.description}"), BarColumn(), TimeElapsedColumn(), TimeRemainingColumn())
-    with Progress(*columns, console=console, transient=True) as progress:
-        shown = progress.add_task(text)
-        yield lambda made, total: progress.update(shown, completed=made, total=total)
 
 
 @contextlib.contextmanager

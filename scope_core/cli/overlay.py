@@ -42,6 +42,7 @@ class Panel:
         bars: ``(label, share)``: a bar each; a dash where the share is None.
         small: The last line.
         stages: Which stage of the selection, from 0, made each of ``picks``; None where there was one stage.
+        grid: Rows and columns of its patches; None for those of its strip.
     """
 
     title: str
@@ -50,6 +51,7 @@ class Panel:
     bars: tuple[tuple[str, float | None], ...] = ()
     small: str = ""
     stages: Sequence[int] | None = None
+    grid: tuple[int, int] | None = None
 
 
 @dataclass(frozen=True)
@@ -159,7 +161,8 @@ def painted(strip: Strip, panel: Panel, size: tuple[int, int], order: bool = Fal
     if panel.picks is None:
         return bright
     dark = ImageEnhance.Brightness(bright.convert("L").convert("RGB")).enhance(LIGHT)
-    across, down = size[0] // strip.grid[1], size[1] // strip.grid[0]
+    rows, columns = panel.grid or strip.grid
+    across, down = size[0] // columns, size[1] // rows
     boxes = [(c * across, r * down, (c + 1) * across, (r + 1) * down) for r, c in panel.picks]
     for box in boxes:
         dark.paste(bright.crop(box), box[:2])
@@ -182,18 +185,49 @@ def _caption(pen: ImageDraw, panel: Panel, at: tuple[int, int], width: int) -> N
     x, y = at
     aside = put_text(pen, (x + width, y + 5), panel.aside, TEXT, FAINT, width // 2, right=True)
     put_text(pen, (x, y), panel.title, TITLE, INK, width - aside - 12)
-    y += TITLE + 14
-    start, number = x + 150, 56
-    for label, share in panel.bars:
-        put_text(pen, (x, y), label, TEXT, FAINT, start - x - 8)
-        room = width - (start - x) - number
-        pen.rectangle((start, y + 6, start + room, y + 16), fill=TRACK)
-        if share is not None and share > 0:
-            pen.rectangle((start, y + 6, start + round(room * min(share, 1)), y + 16), fill=BAR)
-        put_text(pen, (x + width, y), "n/a" if share is None else percent(share), TEXT, INK, number, right=True)
-        y += 28
+    y = put_bars(pen, (x, y + TITLE + 14), panel.bars, width)
     if panel.small:
         put_text(pen, (x, y + 2), panel.small, SMALL, FAINT, width)
+
+
+def put_bars(
+    pen: ImageDraw,
+    at: tuple[int, int],
+    bars: Sequence[tuple[str, float | None]],
+    width: int,
+    *,
+    names: int = 150,
+    numbers: int = 56,
+    size: int = TEXT,
+    line: int = 28,
+) -> int:
+    """Draw bars below one another.
+
+    Args:
+        pen: Draws.
+        at: Upper left corner.
+        bars: ``(label, share)`` each; a share of None is not applicable.
+        width: Of everything, in pixels.
+        names: Width of the labels.
+        numbers: Width of the percentages.
+        size: Of the letters.
+        line: Height of each.
+
+    Returns:
+        Where the next thing may begin.
+    """
+    x, y = at
+    start, end = x + names, x + width - numbers
+    for label, share in bars:
+        put_text(pen, (x, y), label, size, FAINT, names - 8)
+        top = y + line // 4 - 1
+        pen.rectangle((start, top, end, top + 10), fill=TRACK)
+        if share:
+            pen.rectangle((start, top, start + round((end - start) * min(share, 1)), top + 10), fill=BAR)
+        text = "n/a" if share is None else percent(share)
+        put_text(pen, (x + width, y), text, size, INK, numbers, right=True)
+        y += line
+    return y
 
 
 def _legend(pen: ImageDraw, at: tuple[int, int]) -> None:

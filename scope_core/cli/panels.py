@@ -1,14 +1,15 @@
-"""A comparison as a picture: what stands on and under the panels."""
+"""Selections as panels, and the pictures of ``scope select`` and ``scope run`` made of them."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from scope_core.cli.output import percent
 from scope_core.cli.overlay import Panel, Strip, draw
-from scope_core.cli.selections import Outcome, by_note, places, saliency_name
-from scope_core.structures.receipt import THETAS
+from scope_core.cli.selections import Selected, Shown
+from scope_core.errors import TokensError
 
 if TYPE_CHECKING:
     from PIL.Image import Image
@@ -16,10 +17,34 @@ if TYPE_CHECKING:
     from scope_core.cli.photos import Picture
 
 
+def strip_of(view: Image, shown: Shown, first: Panel | None = None, others: Sequence[Panel] = ()) -> Strip:
+    """The panels of one image: the image itself, then what each method keeps of it.
+
+    Args:
+        view: The image as the tower sees it.
+        shown: What each method keeps.
+        first: Texts of the first panel.
+        others: Texts of the panels of the methods.
+
+    Raises:
+        TokensError: the tokens carry no positions on one tile.
+    """
+    if shown.grid is None:
+        raise TokensError(
+            "these tokens carry no grid positions, or lie on several tiles, so no picture can be drawn; omit --out"
+        )
+    texts = others or [Panel("")] * len(shown.kept)
+    panels = [
+        replace(text, picks=kept.cells, grid=kept.grid, stages=None if others else kept.stages)
+        for text, kept in zip(texts, shown.kept, strict=True)
+    ]
+    return Strip(view, shown.grid, (first or Panel(""), *panels))
+
+
 def picture_of(
     pictures: Sequence[Picture],
     view: Callable[[Image], Image],
-    outcomes: Sequence[Outcome],
+    selected: Selected,
     *,
     heading: str,
     viewer: str,
@@ -29,9 +54,9 @@ def picture_of(
     """One row of panels per picture.
 
     Args:
-        pictures: The pictures, in the order of the selections' rows.
+        pictures: The pictures.
         view: What the tower sees of a picture.
-        outcomes: Who kept what.
+        selected: What was kept of them.
         heading: A line above everything.
         viewer: ``"tower"`` or ``"model"``, for the caption of the picture itself.
         notes: Lines below everything.
@@ -40,47 +65,19 @@ def picture_of(
     Raises:
         TokensError: the tokens carry no positions on one tile.
     """
-    strips = [_strip(view(p.image), p.title, viewer, outcomes, number) for number, p in enumerate(pictures)]
-    return draw(strips, heading=heading, footnotes=_footnotes(outcomes, notes), order=order)
-
-
-def _strip(view: Image, title: str, viewer: str, outcomes: Sequence[Outcome], image: int) -> Strip:
-    """The panels of one picture: the picture itself, then one per contestant."""
-    tokens = outcomes[0].selection.tokens
-    grid, _ = places(tokens, image)
-    total = int(tokens.valid[image].sum())
-    panels = [Panel(title, f"{total} tokens", small=f"as the {viewer} sees it: {grid[0]} x {grid[1]} patches")]
-    low, middle, high = (f"{theta:g}" for theta in THETAS)
-    for one in outcomes:
-        here, where = places(one.selection.tokens, image)
-        picks = [where[pick] for pick in one.selection.picks[image].tolist() if pick >= 0]
-        below, share, above = one.coverage[image]
-        small = f"coverage {percent(below)} at {low}, {percent(above)} at {high}"
-        if one is not outcomes[0]:
-            small += f";  overlap {percent(one.overlap[image])}"
-        panels.append(
-            Panel(
-                one.contestant.label + (" *" if one.notes else ""),
-                f"{len(picks)} of {int(one.selection.tokens.valid[image].sum())} kept",
-                picks if here == grid else [],
-                (
-                    (f"coverage at {middle}", share),
-                    ("share of saliency", one.saliency[image] if one.saliency else None),
-                ),
-                small,
-            )
-        )
-    return Strip(view, grid, tuple(panels))
-
-
-def _footnotes(outcomes: Sequence[Outcome], notes: Sequence[str]) -> list[str]:
-    """What the numbers under the panels mean, and the notes."""
-    main, theta = outcomes[0].contestant, f"{THETAS[1]:g}"
-    lines = [f"coverage at {theta}: share of all tokens whose best cosine to a kept token is {theta} or more"]
-    if outcomes[0].saliency is not None:
-        lines.append(f"share of saliency: of all '{saliency_name(main.pruner)}', the part on kept tokens")
-    if len(outcomes) > 1:
-        lines.append(f"overlap: tokens kept by both it and {main.label}, of those kept by either")
-    lines += [f"* {', '.join(labels)}: {text}" for text, labels in by_note(outcomes).items()]
-    lines += [f"{one.contestant.label} is {one.contestant.file}" for one in outcomes if one.contestant.file]
-    return [*lines, *(f"note: {text}" for text in notes)]
+    low, middle, high = (f"{theta:g}" for theta in selected.judge.thetas)
+    strips = []
+    for picture, image in zip(pictures, selected.images, strict=True):
+        texts = []
+        for number, (label, kept) in enumerate(zip(selected.labels, image.kept, strict=True)):
+            below, share, above = kept.coverage
+            small = f"coverage {percent(below)} at {low}, {percent(above)} at {high}"
+            small += f";  overlap {percent(image.overlap(number, 0))}" if number else ""
+            bars = ((f"coverage at {middle}", share), ("share of saliency", kept.share))
+            texts.append(Panel(label, f"{len(kept.picks)} of {kept.tokens} kept", bars=bars, small=small))
+        patches = " x ".join(map(str, image.grid or ()))
+        first = Panel(picture.title, f"{image.tokens} tokens", small=f"as the {viewer} sees it: {patches} patches")
+        strips.append(strip_of(view(picture.image), image, first, texts))
+    lines = [f"coverage at {middle}: share of all tokens whose best cosine to a kept token is {middle} or more"]
+    lines += [*selected.legend, *(f"note: {text}" for text in notes)]
+    return draw(strips, heading=heading, footnotes=lines, order=order)

@@ -1,4 +1,4 @@
-"""Several pruners on the same tokens: who keeps what, and what that is worth."""
+"""Selections of several methods from the same images, judged alike: what each keeps, covers, and takes."""
 
 from __future__ import annotations
 
@@ -6,178 +6,238 @@ import statistics
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from pathlib import Path
+from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
-from scope_core.errors import TokensError
 from scope_core.parts.saliency import SaliencySource
-from scope_core.pruning.compatibility import check_fit
-from scope_core.pruning.spec_reader import read_spec
-from scope_core.structures.receipt import THETAS
 
 if TYPE_CHECKING:
     from PIL.Image import Image
     from torch import Tensor
 
+    from scope_core.cli.methods import Method
     from scope_core.parts.zoo import Tower
     from scope_core.pruning.pruner import Pruner
-    from scope_core.registry.registry import Registry
-    from scope_core.structures.declaration import Declaration
     from scope_core.structures.selection import Selection
     from scope_core.structures.tokens import VisualTokens
 
 
 @dataclass(frozen=True)
-class Contestant:
-    """One pruner of a comparison; ``notes`` say where it is not what was asked for, ``file`` where it was read from."""
+class Judge:
+    """How all methods are judged alike.
 
-    label: str
-    pruner: Pruner
-    notes: tuple[str, ...] = ()
-    file: str = ""
+    Attributes:
+        at: Interception point on whose features coverage is measured.
+        thetas: Thresholds of coverage.
+        source: Saliency whose share is measured; None for no share.
+        repeats: Timed runs of each selection, at most.
+    """
+
+    at: str
+    thetas: tuple[float, ...]
+    source: SaliencySource[Any] | None
+    repeats: int = 5
 
 
 @dataclass(frozen=True)
-class Outcome:
-    """What one contestant kept, one entry per image.
+class Kept:
+    """What one method kept of one image; plain data, so that many images fit into memory.
 
     Attributes:
-        contestant: Who.
-        selection: What it kept.
-        ms: Median wall time of selecting from all images together.
-        coverage: theta-coverage at each of `THETAS`.
-        saliency: Share of the main contestant's saliency; None where it has no meaning.
-        overlap: Jaccard index of its kept tokens and the main contestant's.
+        tokens: Candidates.
+        picks: Kept tokens in the order they were picked.
+        gains: Gain of each pick.
+        scores: Score of each pick.
+        stages: Stage of the selection, from 0, that made each pick; None if there was one.
+        rows: Tokens that a language model would get.
+        merged: True if dropped tokens were merged into kept ones.
+        grid: Rows and columns of the tokens; None if they lie on no single grid.
+        cells: (row, column) of each pick; empty likewise.
+        ms: Median wall time of the selection, from all images that were selected together.
+        coverage: theta-coverage at each of the judge's thresholds.
+        share: Share of the judge's saliency; None if it means nothing.
+        alike: True if its tokens are, one for one, those that the judge looks at. If not, coverage is on its own.
     """
 
-    contestant: Contestant
-    selection: Selection
+    tokens: int
+    picks: tuple[int, ...]
+    gains: tuple[float, ...]
+    scores: tuple[float, ...]
+    stages: tuple[int, ...] | None
+    rows: int
+    merged: bool
+    grid: tuple[int, int] | None
+    cells: tuple[tuple[int, int], ...]
     ms: float
-    coverage: list[list[float]]
-    saliency: list[float] | None
-    overlap: list[float]
-
-    @property
-    def notes(self) -> list[str]:
-        """What to know of its kept tokens."""
-        rows, kept = self.selection.row_counts, self.selection.counts
-        return row_notes(self.selection.mixed is not None, max(r - k for r, k in zip(rows, kept, strict=True)))
+    coverage: tuple[float, ...]
+    share: float | None
+    alike: bool
 
 
-def row_notes(merged: bool, added: int) -> list[str]:
-    """What to know of a method whose rows are not just its kept tokens: it merges, or adds some of its own."""
-    notes = []
-    if merged:
-        notes.append("merges dropped tokens into kept ones; coverage and saliency count the kept ones alone")
-    if added:
-        notes.append(f"sends {added} token{'s' if added > 1 else ''} of its own besides the kept ones")
-    return notes
+@dataclass(frozen=True)
+class Shown:
+    """One image: how many tokens it has for the judge, on which grid and device, and what each method kept."""
+
+    tokens: int
+    grid: tuple[int, int] | None
+    device: str
+    kept: tuple[Kept, ...]
+
+    def overlap(self, one: int, other: int) -> float | None:
+        """Jaccard index of two methods' kept tokens, 1 if both keep none; None if their tokens are not alike."""
+        mine, theirs = self.kept[one], self.kept[other]
+        if mine.tokens != theirs.tokens:
+            return None
+        both, either = {*mine.picks} & {*theirs.picks}, {*mine.picks} | {*theirs.picks}
+        return len(both) / len(either) if either else 1.0
 
 
-def by_note(outcomes: Sequence[Outcome]) -> dict[str, list[str]]:
-    """What to know of single contestants, each text once, with the labels of those it is about."""
-    found: dict[str, list[str]] = {}
-    for one in outcomes:
-        for text in one.notes:
-            found.setdefault(text, []).append(one.contestant.label)
+class Trial:
+    """Images that are selected from together, encoded once for all methods.
+
+    Args:
+        tower: Makes the tokens, once per interception point in use.
+        images: All of one prompt.
+        methods: Who will select.
+        judge: How they are judged.
+    """
+
+    def __init__(self, tower: Tower, images: Sequence[Image], methods: Sequence[Method], judge: Judge) -> None:
+        source = judge.source
+        needs = {judge.at: frozenset().union(*(part.needs for part in source.walk())) if source else frozenset()}
+        for one in methods:
+            needs[one.at] = needs.get(one.at, frozenset()) | one.pruner.needs
+        self.judge = judge
+        self.tokens = {at: tower.encode(images, at=at, needs=signals) for at, signals in needs.items()}
+
+    @cached_property
+    def saliency(self) -> Tensor | None:
+        """(B, N) scores of the judge's saliency."""
+        source = self.judge.source
+        return None if source is None else scores_of(source, self.tokens[self.judge.at])
+
+    def kept(self, method: Method) -> list[Kept]:
+        """What a method keeps of each image."""
+        selection, ms = timed(method.pruner, self.tokens[method.at], self.judge.repeats)
+        return kept_of(selection, ms, self.tokens[self.judge.at], self.judge.thetas, self.saliency)
+
+
+def shown_of(tokens: VisualTokens, columns: Sequence[Sequence[Kept]]) -> list[Shown]:
+    """Images with ``tokens``; ``columns`` holds what each method kept of each."""
+    return [
+        Shown(
+            int(valid.sum()), grid_of(tokens, number), str(tokens.device), tuple(column[number] for column in columns)
+        )
+        for number, valid in enumerate(tokens.valid)
+    ]
+
+
+def kept_of(
+    selection: Selection, ms: float, judged: VisualTokens, thetas: tuple[float, ...], saliency: Tensor | None
+) -> list[Kept]:
+    """A selection as plain data, one entry per image.
+
+    Args:
+        selection: What was kept.
+        ms: How long it took.
+        judged: Tokens that coverage is measured on, if they are as many.
+        thetas: Thresholds of coverage.
+        saliency: (B, N) scores of ``judged`` whose share is measured; None for no share.
+    """
+    alike = bool(selection.tokens.valid.shape == judged.valid.shape)
+    seen = replace(selection, tokens=judged) if alike else selection
+    coverage = seen.coverage(thetas).tolist()
+    shares = seen.share_of(saliency).tolist() if alike and saliency is not None else [None] * len(coverage)
+    found = []
+    for number, row in enumerate(selection.to_dict()["rows"]):
+        picks, grid = row["picks"], grid_of(selection.tokens, number)
+        places = [] if grid is None else _places(selection.tokens, number)
+        found.append(
+            Kept(
+                tokens=row["tokens"],
+                picks=tuple(picks),
+                gains=tuple(row["gains"]),
+                scores=tuple(row["scores"]),
+                stages=None if selection.stage is None else tuple(selection.stage[number].tolist()[: len(picks)]),
+                rows=selection.row_counts[number],
+                merged=selection.mixed is not None,
+                grid=grid,
+                cells=tuple(places[pick] for pick in picks) if places else (),
+                ms=ms,
+                coverage=tuple(coverage[number]),
+                share=shares[number],
+                alike=alike,
+            )
+        )
     return found
 
 
-def enter(
-    main: str, others: Sequence[str], *, keep: int | None, registry: Registry, declaration: Declaration
-) -> list[Contestant]:
-    """The contestants, ready to run on a tower; the first is the main one.
+@dataclass(frozen=True)
+class Selected:
+    """Selections of several methods from the same images.
 
-    Args:
-        main: Spec of the main one.
-        others: Specs to compare with; recipes without a budget of their own take the main one's.
-        keep: Tokens per image, instead of the main spec's budget.
-        registry: Where names are looked up.
-        declaration: What the tower offers.
-
-    Raises:
-        SpecError: a spec is wrong.
-        SignalError: the tower cannot give a signal that a part needs.
-        AdapterError: a spec takes tokens at a point that the tower does not have, and it has several.
+    Attributes:
+        methods: Who selected.
+        judge: How they were judged.
+        images: What they kept of each image.
     """
-    from scope_core.pruning.pruner import Pruner
 
-    budget = {} if keep is None else {"budget": keep}
-    first = read_spec(main, registry, **budget)
-    specs = [first]
-    for other in others:
-        bare = registry.has("recipe", other)
-        specs.append(read_spec(other, registry, **({"budget": first.budget} if bare else {})))
-    # on a tower alone nothing is handed on to a projector, so whatever is merged may be merged anywhere
-    declaration = replace(declaration, merges=frozenset(declaration.points))
-    entered: list[Contestant] = []
-    for text, spec in zip([main, *others], specs, strict=True):
-        label = named(text, Pruner(spec, registry=registry).label, [one.label for one in entered])
-        notes: tuple[str, ...] = ()
-        points = list(declaration.points)
-        if spec.at not in points and len(points) == 1:
-            notes = (
-                f"{label} takes tokens at '{spec.at}', which {declaration.model} does not have; "
-                f"'{points[0]}' is used instead",
-            )
-            spec = spec.model_copy(update={"at": points[0]})
-        pruner = Pruner(spec, registry=registry)
-        check_fit(pruner, declaration)
-        entered.append(Contestant(label, pruner, notes, text if is_file(text) else ""))
-    return entered
+    methods: Sequence[Method]
+    judge: Judge
+    images: Sequence[Shown]
 
+    @cached_property
+    def notes(self) -> list[list[str]]:
+        """What a reader of each method's numbers has to know."""
+        return [self._notes(one, [image.kept[n] for image in self.images]) for n, one in enumerate(self.methods)]
 
-def is_file(text: str) -> bool:
-    """Whether a spec as written names a file."""
-    return text.endswith((".yaml", ".yml", ".json"))
+    def _notes(self, method: Method, kept: Sequence[Kept]) -> list[str]:
+        notes = []
+        if method.moved:
+            notes.append(f"tokens taken at '{method.at}', not at '{method.moved}' as the method does")
+        if any(one.merged for one in kept):
+            notes.append("merges dropped tokens into kept ones; coverage and saliency count the kept ones alone")
+        if added := max(one.rows - len(one.picks) for one in kept):
+            notes.append(f"sends {added} token{'s' if added > 1 else ''} of its own besides the kept ones")
+        if not all(one.alike for one in kept):
+            notes.append(f"its tokens are not those at '{self.judge.at}', so coverage is measured on its own features")
+        return notes
 
+    @property
+    def labels(self) -> list[str]:
+        """Labels of the methods, with a star for notes."""
+        return [one.label + (" *" if notes else "") for one, notes in zip(self.methods, self.notes, strict=True)]
 
-def named(text: str, label: str, taken: Sequence[str]) -> str:
-    """What to call a spec in tables: its label, and where that is taken the file it is in, or a number, behind it."""
-    file = [f"{label} ({Path(text).name})"] if is_file(text) else []
-    numbers = (f"{label} ({number})" for number in range(2, len(taken) + 3))
-    return next(name for name in (label, *file, *numbers) if name not in taken)
-
-
-def encode(tower: Tower, images: Sequence[Image], contestants: Sequence[Contestant]) -> dict[str, VisualTokens]:
-    """Tokens at every interception point in use, each encoded once with all signals that are needed there."""
-    needs: dict[str, frozenset[str]] = {}
-    for one in contestants:
-        needs[one.pruner.spec.at] = needs.get(one.pruner.spec.at, frozenset()) | one.pruner.needs
-    return {at: tower.encode(images, at=at, needs=signals) for at, signals in needs.items()}
+    @property
+    def legend(self) -> list[str]:
+        """Lines that say what saliency and overlap are, the notes, and the files that specs are from."""
+        lines = []
+        if self.judge.source is not None and self.images[0].kept[0].share is not None:
+            lines.append(f"saliency: share of all '{self.judge.source.spec.name}' that the kept tokens hold")
+        if len(self.methods) > 1:
+            lines.append(f"overlap: tokens kept by both it and {self.methods[0].label}, of those kept by either")
+        for text, numbers in by_note(self.notes).items():
+            lines.append(f"* {', '.join(self.methods[number - 1].label for number in numbers)}: {text}")
+        return [*lines, *(f"{one.label} is {one.file}" for one in self.methods if one.file)]
 
 
-def compare_all(contestants: Sequence[Contestant], tokens: dict[str, VisualTokens]) -> list[Outcome]:
-    """Run every contestant; all are judged on the main one's tokens, where they have the same number of them."""
-    reference = tokens[contestants[0].pruner.spec.at]
-    values = saliency_of(contestants[0].pruner, reference)
-    outcomes: list[Outcome] = []
-    for one in contestants:
-        selection, ms = timed(one.pruner, tokens[one.pruner.spec.at])
-        same = bool(selection.tokens.valid.shape == reference.valid.shape)
-        judged = replace(selection, tokens=reference) if same else selection
-        main = outcomes[0].selection.mask if outcomes else selection.mask
-        outcomes.append(
-            Outcome(
-                one,
-                selection,
-                ms,
-                judged.coverage(THETAS).tolist(),
-                judged.share_of(values).tolist() if values is not None and same else None,
-                jaccard(selection.mask, main) if same else [float("nan")] * len(main),
-            )
-        )
-    return outcomes
+def by_note(notes: Sequence[Sequence[str]]) -> dict[str, list[int]]:
+    """Notes on each method, each text once, with the numbers (from 1) of the methods it is about."""
+    found: dict[str, list[int]] = {}
+    for number, texts in enumerate(notes, 1):
+        for text in texts:
+            found.setdefault(text, []).append(number)
+    return found
 
 
-def saliency_of(pruner: Pruner, tokens: VisualTokens) -> Tensor | None:
-    """(B, N) scores of the pruner's saliency source; None where a share of them would say nothing."""
-    source = next((part for part in pruner.walk() if part.kind == "saliency"), None)
-    return scores_of(source, tokens) if isinstance(source, SaliencySource) else None
+def source_of(pruner: Pruner) -> SaliencySource[Any] | None:
+    """The pruner's saliency source, if it has one."""
+    part = next((part for part in pruner.walk() if part.kind == "saliency"), None)
+    return part if isinstance(part, SaliencySource) else None
 
 
 def scores_of(source: SaliencySource[Any], tokens: VisualTokens) -> Tensor | None:
-    """(B, N) scores in float32; None where a share of them would say nothing: some below 0, or all the same."""
+    """(B, N) scores in float32; None if a share of them would mean nothing: some below 0, or all the same."""
     import torch
 
     from scope_core.parts.problem import scores
@@ -190,41 +250,18 @@ def scores_of(source: SaliencySource[Any], tokens: VisualTokens) -> Tensor | Non
     return values if bool(low >= 0) and bool(high > low) else None
 
 
-def saliency_name(pruner: Pruner) -> str:
-    """The name of the pruner's saliency source; empty where it has none."""
-    return next((part.spec.name for part in pruner.walk() if part.kind == "saliency"), "")
-
-
-def places(tokens: VisualTokens, image: int) -> tuple[tuple[int, int], list[tuple[int, int]]]:
-    """The grid (rows, columns) of an image's tokens, and the (row, column) of each token.
-
-    Raises:
-        TokensError: the tokens carry no positions, or lie on several tiles.
-    """
+def grid_of(tokens: VisualTokens, image: int) -> tuple[int, int] | None:
+    """Rows and columns of an image's tokens; None if they carry no positions, or lie on several tiles."""
     valid = tokens.valid[image]
-    rows, columns = tokens.row[image], tokens.col[image]
-    if int(rows[valid].min()) < 0 or int(columns[valid].min()) < 0:
-        raise TokensError("these tokens carry no grid positions, so no picture can be drawn; leave --out away")
-    if int(tokens.tile[image][valid].max()) > 0:
-        raise TokensError("these tokens lie on several tiles, and only pictures of one can be drawn; leave --out away")
-    grid = (int(rows[valid].max()) + 1, int(columns[valid].max()) + 1)
-    return grid, list(zip(rows.tolist(), columns.tolist(), strict=True))
+    rows, columns = tokens.row[image][valid], tokens.col[image][valid]
+    if int(rows.min()) < 0 or int(columns.min()) < 0 or int(tokens.tile[image][valid].max()) > 0:
+        return None
+    return int(rows.max()) + 1, int(columns.max()) + 1
 
 
-def image_facts(outcome: Outcome, image: int) -> dict[str, Any]:
-    """What one contestant kept of one image, as plain data."""
-    row = outcome.selection.to_dict()["rows"][image]
-    cover = dict(zip(map(str, THETAS), outcome.coverage[image], strict=True))
-    return {
-        "label": outcome.contestant.label,
-        "tokens": row["tokens"],
-        "kept_count": row["count"],
-        "rows": outcome.selection.row_counts[image],
-        "theta_coverage": cover,
-        "saliency_share": None if outcome.saliency is None else outcome.saliency[image],
-        "overlap": outcome.overlap[image],
-        **{key: row[key] for key in ("picks", "kept", "gains", "scores")},
-    }
+def _places(tokens: VisualTokens, image: int) -> list[tuple[int, int]]:
+    """(row, column) of each token of an image."""
+    return list(zip(tokens.row[image].tolist(), tokens.col[image].tolist(), strict=True))
 
 
 def timed(pruner: Pruner, tokens: VisualTokens, repeats: int = 5, *, most_ms: float = 1000) -> tuple[Selection, float]:
@@ -239,9 +276,3 @@ def timed(pruner: Pruner, tokens: VisualTokens, repeats: int = 5, *, most_ms: fl
         selection = pruner.prune(tokens)
         times.append((time.perf_counter() - start) * 1e3)
     return selection, statistics.median(times)
-
-
-def jaccard(mine: Tensor, main: Tensor) -> list[float]:
-    """Of the tokens in either mask (B, N), the share in both, for each row; 1 where both are empty."""
-    both, either = (mine & main).sum(1), (mine | main).sum(1)
-    return [b / e if e else 1.0 for b, e in zip(both.tolist(), either.tolist(), strict=True)]

@@ -16,21 +16,22 @@ from scope_core.registry.records import Record
 from scope_core.registry.registry import Registry
 
 
-def run_checks(registry: Registry, *, quick: bool, done: Callable[[], None]) -> list[dict[str, Any]]:
+def run_checks(registry: Registry, *, quick: bool, progress: Callable[[int, int], None]) -> list[dict[str, Any]]:
     """One row per finding: ``check``, ``about``, ``state`` (ok, note, failed or left out), ``text``, ``fix``, ``ms``.
 
     Args:
         registry: Where the checks are; handed to them.
         quick: Leave out those that try something.
-        done: Called after each of `those_to_run`.
+        progress: Called with (checks done, checks in all).
     """
     rows = []
-    for record in those_to_run(registry, quick=quick):
+    records = those_to_run(registry, quick=quick)
+    for number, record in enumerate(records, 1):
         begin = time.perf_counter()
         found = _run(record, registry)
         ms = round((time.perf_counter() - begin) * 1000)
         rows += [{"check": record.name, "about": record.item.summary, **row, "ms": ms} for row in found]
-        done()
+        progress(number, len(records))
     return rows
 
 

@@ -189,6 +189,8 @@ class ZooEntry:
         default: Command lines that name no tower (or model) use this one.
         cached: ``"package.module:function"``; called as ``target`` is, says without any network whether loading
             would need one. Empty where nobody can say.
+        points: Interception points of a tower, so that commands know before loading it which methods cannot run on it;
+            empty if only the loaded tower says.
     """
 
     name: str
@@ -205,6 +207,7 @@ class ZooEntry:
     options: Mapping[str, Any] = field(default_factory=dict)
     default: bool = False
     cached: str = ""
+    points: tuple[str, ...] = ()
 
     def load(self, **options: Any) -> Any:
         """Call the target: a `Tower` for towers, a `LoadedModel` for models.

@@ -96,7 +96,7 @@ def test_each_name_is_defined_where_the_table_says() -> None:
 def test_a_name_that_moved_says_where_it_is() -> None:
     moved = {name: face for face, names in scope._MOVED.items() for name in names.split()}
     assert set(moved) <= {name for face, name in NAMES if face != "scope_core"}
-    with pytest.raises(ImportError, match="from scope_core.parts import SaliencySource"):
+    with pytest.raises(ImportError, match=r"from scope_core\.parts import SaliencySource"):
         from scope_core import SaliencySource  # noqa: F401
     for name, face in moved.items():
         with pytest.raises(

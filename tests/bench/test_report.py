@@ -13,7 +13,7 @@ from PIL import Image
 import scope_core as scope
 from bench import tiny
 from scope_bench.accuracy.examples import Scene
-from scope_bench.accuracy.methods import BLIND, FULL, ORACLE, SHUFFLED, Contestant
+from scope_bench.accuracy.methods import BLIND, FULL, ORACLE, SHUFFLED, Method
 from scope_bench.accuracy.plot import BOUND, draw, plot
 from scope_bench.accuracy.report import results_of
 from scope_bench.accuracy.runner import THETAS, Run, Settings
@@ -23,11 +23,11 @@ SCENES = 40
 
 
 def made_up(chances: dict[str, list[int]], keeps: tuple[int, ...] = (64,), questions: int = 4) -> Run:
-    """A run in which contestant ``name`` answers the first ``chances[name][k % len]`` questions of scene k right."""
+    """A run in which method ``name`` answers the first ``chances[name][k % len]`` questions of scene k right."""
     task = tiny.Squares(tiny.SquareSpec(questions=questions))
     scenes = [Scene(task.example(k, 0)) for k in range(SCENES)]
     registry = tiny.registry()
-    contestants: list[Contestant] = []
+    methods: list[Method] = []
     rows: dict[str, list[dict[str, Any]]] = {}
     for name, counts in chances.items():
         bound = name in (FULL, SHUFFLED, BLIND, ORACLE)
@@ -36,8 +36,8 @@ def made_up(chances: dict[str, list[int]], keeps: tuple[int, ...] = (64,), quest
             pruner = (
                 None if bound else scope.Pruner(name if name == "random" else "scope", registry=registry, budget=keep)
             )
-            one = Contestant(name, keep, pruner, role)
-            contestants.append(one)
+            one = Method(name, keep, pruner, role)
+            methods.append(one)
             rows[one.label] = [
                 {
                     "example": scene.example.id,
@@ -56,7 +56,7 @@ def made_up(chances: dict[str, list[int]], keeps: tuple[int, ...] = (64,), quest
                 }
                 for n, scene in enumerate(scenes)
             ]
-    return Run("tiny", task, Settings("test"), scenes, contestants, rows)
+    return Run("tiny", task, Settings("test"), scenes, methods, rows)
 
 
 def found(results: dict[str, Any], name: str, keep: int | None = 64) -> dict[str, Any]:
@@ -113,7 +113,7 @@ def test_a_model_that_knows_nothing() -> None:
     json.dumps(results, allow_nan=False)
 
 
-def test_one_contestant_alone_is_ranked() -> None:
+def test_one_method_alone_is_ranked() -> None:
     assert results_of(made_up({"good": [1]}))["ranking"] == {"64": [["good"]]}
 
 

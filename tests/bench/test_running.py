@@ -13,9 +13,9 @@ from PIL import Image
 import scope_core as scope
 from bench import tiny
 from scope_bench.accuracy.asking import Answering, reusable
-from scope_bench.accuracy.methods import BLIND, FULL, ORACLE, SHUFFLED, Contestant, enter
+from scope_bench.accuracy.methods import BLIND, FULL, ORACLE, SHUFFLED, Method, check, methods_of
 from scope_bench.accuracy.runner import Run, Settings, bounds, run, scenes_of
-from scope_core.tasks import Example, Question, Task
+from scope_core.parts.task import Example, Question, Task
 
 SPECS = ("scope", "top_k_attention", "random")
 KEEPS = (5, 2)
@@ -35,9 +35,10 @@ def bench(
     made = registry.build("task", options or tiny.SquareSpec())
     asked = Settings(**{"split": "test", "limit": 4, "batch": 7, **settings})
     scenes = scenes_of(loaded, made, asked)
-    entered = enter(specs, keeps, registry, loaded.model) if specs else []
-    entered += bounds(scenes, keeps, registry) if with_bounds else []
-    return run(loaded, made, entered, scenes, asked, registry, progress)
+    methods = methods_of(specs, keeps, registry)
+    check(methods, loaded.model)
+    methods += bounds(scenes, keeps, registry) if with_bounds else []
+    return run(loaded, made, methods, scenes, asked, registry, progress)
 
 
 def replies(found: Run) -> dict[str, list[list[str]]]:
@@ -136,7 +137,7 @@ def test_an_interrupted_run_goes_on_where_it_was(tmp_path: Path, monkeypatch: py
     asked: list[int] = []
     ask = Answering.ask
 
-    def counting(self: Answering, one: Contestant, scenes: Any, donors: Any) -> Any:
+    def counting(self: Answering, one: Method, scenes: Any, donors: Any) -> Any:
         asked.append(len(scenes))
         return ask(self, one, scenes, donors)
 
@@ -154,12 +155,12 @@ def test_an_interrupted_run_goes_on_where_it_was(tmp_path: Path, monkeypatch: py
     asked.clear()
     resumed = bench(folder=tmp_path)
     assert replies(resumed) == replies(whole)
-    assert 0 < sum(asked) == len(whole.contestants) * 4 - before
+    assert 0 < sum(asked) == len(whole.methods) * 4 - before
     asked.clear()
     assert replies(bench(folder=tmp_path)) == replies(whole)
     assert asked == []
     bench(folder=tmp_path, fresh=True)
-    assert sum(asked) == len(whole.contestants) * 4
+    assert sum(asked) == len(whole.methods) * 4
 
 
 def test_rows_are_not_used_for_anything_else(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -167,7 +168,7 @@ def test_rows_are_not_used_for_anything_else(tmp_path: Path, monkeypatch: pytest
     asked: list[str] = []
     ask = Answering.ask
 
-    def noting(self: Answering, one: Contestant, scenes: Any, donors: Any) -> Any:
+    def noting(self: Answering, one: Method, scenes: Any, donors: Any) -> Any:
         asked.append(one.label)
         return ask(self, one, scenes, donors)
 
@@ -204,7 +205,7 @@ def test_one_spec_under_two_names_is_asked_once(tmp_path: Path, monkeypatch: pyt
 def test_progress_ends_at_the_total() -> None:
     steps: list[tuple[int, int]] = []
     found = bench(progress=lambda made, total: steps.append((made, total)))
-    assert steps[-1] == (len(found.contestants) * 4, len(found.contestants) * 4)
+    assert steps[-1] == (len(found.methods) * 4, len(found.methods) * 4)
     assert steps == sorted(steps)
 
 
@@ -217,7 +218,7 @@ def test_a_budget_beyond_the_tokens_is_refused_before_anything_runs(monkeypatch:
 def test_a_spec_that_cannot_run_on_the_model_is_named() -> None:
     with pytest.raises(scope.SignalError, match=r"top_k_attention: saliency 'cls_attention'.*no CLS token"):
         bench(("random", "top_k_attention"), kind="siglip")
-    with pytest.raises(scope.SpecError, match=r"scpoe: .*did you mean 'scope'"):
+    with pytest.raises(scope.SpecError, match=r"'scpoe': .*did you mean 'scope'"):
         bench(specs=("scpoe",))
 
 

@@ -19,7 +19,7 @@ from scope_core.adapters import Declaration
 
 CPU = torch.device("cpu")
 EFFORT = timing.Effort(rounds=3, seconds=1.0, least=1)
-SETTINGS = select.Settings("wall", EFFORT, CPU, peers=False)
+SETTINGS = select.Settings("wall", EFFORT, CPU, libraries=False)
 
 
 @pytest.fixture(scope="module")
@@ -105,14 +105,14 @@ def test_selecting_reports_ratios_of_medians() -> None:
         assert rows["scope"]["coverage"] == pytest.approx(rows[select.LOOP]["coverage"])
 
 
-def test_peers_meet_the_engine_on_one_matrix(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_libraries_meet_the_engine_on_one_matrix(monkeypatch: pytest.MonkeyPatch) -> None:
     seen: list[torch.Tensor] = []
 
-    def peer(similarity: torch.Tensor, keep: int) -> list[int]:
+    def library(similarity: torch.Tensor, keep: int) -> list[int]:
         seen.append(similarity)
         return brute_force(similarity, torch.ones(len(similarity)), 1) + list(range(1, keep))
 
-    monkeypatch.setattr(baselines, "peers", lambda: {"acme": peer})
+    monkeypatch.setattr(baselines, "libraries", lambda: {"acme": library})
     settings = select.Settings("cpu", EFFORT, CPU, loop=False)
     (case,) = select.select(inputs.smooth(30, 8), [(30, 4)], ["scope"], scope.default_registry(), settings)
     rows = {row["name"]: row for row in case["rows"]}
@@ -156,9 +156,9 @@ def test_too_large_a_size_is_refused_before_anything_is_allocated() -> None:
 def test_only_matrices_that_will_be_made_are_counted(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("scope_bench.speed.machine.free_memory", lambda device: 10**9)  # a matrix takes 1.6e9
     alone = replace(SETTINGS, loop=False)
-    for settings, count in ((SETTINGS, 4), (replace(alone, peers=True), 4), (alone, 1)):
+    for settings, count in ((SETTINGS, 4), (replace(alone, libraries=True), 4), (alone, 1)):
         with pytest.raises(
-            scope.TaskError, match=f"N = 20000, {count} matri.*--no-loop, --no-peers and --no-reference"
+            scope.TaskError, match=f"N = 20000, {count} matri.*--no-loop, --no-libraries and --no-reference"
         ):
             select.check_size(20_000, settings)
     nobody = replace(alone, reference=False)

@@ -13,7 +13,7 @@ from scope_bench.speed.tables import fitted, head, made_of, number, tables
 
 CPU = torch.device("cpu")
 EFFORT = timing.Effort(rounds=3, seconds=1.0, least=1)
-SETTINGS = select.Settings("wall", EFFORT, CPU, peers=False)
+SETTINGS = select.Settings("wall", EFFORT, CPU, libraries=False)
 
 
 @pytest.fixture(scope="module")
@@ -43,19 +43,19 @@ def test_columns_without_anything_are_left_out_with_their_legends() -> None:
     assert table.columns == ("", "ms", "quartiles", "of ref")
     assert table.rows[1] == ("scope", "3.00", "3.00-3.00", "1.50x")
     assert table.note.startswith("of ref: time over that of the reference")
-    assert not any(name in table.note for name in ("loop", "peer", "same"))
+    assert not any(name in table.note for name in ("loop", "library", "same"))
     peer = timed("acme lazy", "peer", 9.0, engine_is_faster=4.5, same_picks=3)
     (table,) = tables(selecting_report([*alone, peer]))
-    assert table.columns[3:] == ("of ref", "vs peer", "same")
+    assert table.columns[3:] == ("of ref", "vs library", "same")
     assert "settles ties its own way" in table.note
     assert "loop" not in table.note
-    assert "matrix given" not in table.note.partition("vs peer")[0]
+    assert "matrix given" not in table.note.partition("vs library")[0]
     (table,) = tables(selecting_report([*alone, timed("scope, matrix given", "engine", 1.0)]))
     assert "matrix given: the engine, greedy by coverage alone on a ready matrix, without saliency" in table.note
     loop = timed(select.LOOP, "loop", 9.0, faster_than_loop=1.0)
     (table,) = tables(selecting_report([*alone, loop, peer]))
-    assert table.columns[3:] == ("of ref", "vs loop", "vs peer", "same")
-    assert "plain loop (peers: with the engine)" in table.note
+    assert table.columns[3:] == ("of ref", "vs loop", "vs library", "same")
+    assert "plain loop (libraries: with the engine)" in table.note
 
 
 def test_further_tokens_that_nobody_timed_have_no_column(watched: Watched) -> None:

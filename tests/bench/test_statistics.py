@@ -71,7 +71,7 @@ def test_clusters_widen_intervals() -> None:
 
 
 def test_differences_are_paired() -> None:
-    """Two contestants that differ in one scene alone: the interval of the difference is narrow, theirs are wide."""
+    """Two methods that differ in one scene alone: the interval of the difference is narrow, theirs are wide."""
     clusters, correct = answers(1, groups=60, difficulty=3)
     better = correct.copy()
     worse_at = int(np.flatnonzero(correct == 0)[0])

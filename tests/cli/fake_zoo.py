@@ -135,11 +135,12 @@ def scope_zoo() -> Iterable[ZooEntry]:
     def entry(name: str, kind: str, function: str, source: str = "memory", **more: Any) -> ZooEntry:
         return ZooEntry(name, kind, f"{__name__}:{function}", source, f"a fake {kind}", **more)
 
-    yield entry("fake-tower", "tower", "tower", recipe="scope@9", cached=f"{__name__}:has_weights")
+    yield entry("fake-tower", "tower", "tower", recipe="scope@9", cached=f"{__name__}:has_weights", points=("vision",))
     yield entry("fake-bare", "tower", "tower", options={"cls": False})
     yield entry("fake-two-points", "tower", "tower", options={"points": ("vision", "deep")}, recipe="scope@9")
     yield entry("fake-no-grid", "tower", "tower", options={"grid": False}, recipe="scope@9")
-    yield entry("fake-broken", "tower", "broken", "far away", recipe="scope@9", cached=f"{__name__}:has_weights")
+    yield entry("fake-broken", "tower", "broken", "far away", recipe="scope@9", cached=f"{__name__}:has_weights",
+                points=("vision",))  # fmt: skip
     yield entry("fake-buggy", "tower", "buggy", recipe="scope@9")
     yield entry("fake-interrupted", "tower", "interrupted", recipe="scope@9")
     yield entry("fake-needy", "tower", "tower", recipe="scope@9", requires=("no-such-package-anywhere",))

@@ -40,8 +40,9 @@ def scope_tasks():
 
 @scope.parts.hookimpl
 def scope_zoo():
-    yield scope.adapters.ZooEntry("tiny", "model", f"{__name__}:load", "memory", "tiny", recipe="scope@4", adapter="llava")
-    yield scope.adapters.ZooEntry("far", "model", f"{__name__}:unreachable", "far", "far away", recipe="scope@4")
+    ZooEntry = scope.adapters.ZooEntry
+    yield ZooEntry("tiny", "model", f"{__name__}:load", "memory", "tiny", recipe="scope@4", adapter="llava")
+    yield ZooEntry("far", "model", f"{__name__}:unreachable", "far", "far away", recipe="scope@4")
 """
 
 Bench = Callable[..., Ran]
@@ -121,6 +122,15 @@ def test_the_models_own_recipe_and_every_control_by_default(bench: Bench) -> Non
 
 def test_a_note_where_no_control_takes_part(bench: Bench) -> None:
     assert "no control takes part" in bench("--specs", "scope", "--keep", "4").stderr
+
+
+def test_patterns_and_the_same_method_twice(bench: Bench, tmp_path: Path) -> None:
+    (tmp_path / "same.yaml").write_text("recipe: scope\nbudget: 9\n")
+    specs = f"scope,top_k_*,scope@3,{tmp_path / 'same.yaml'}"
+    ran = bench("--specs", specs, "--keep", "4", "--json")
+    assert [run["name"] for run in ran.json["runs"] if run["role"] == "spec"] == ["scope", "top_k_attention"]
+    assert "'scope@3' is the same as 'scope' and runs once" in ran.stderr
+    assert "same.yaml' is the same as 'scope' and runs once" in ran.stderr
 
 
 @pytest.mark.parametrize(

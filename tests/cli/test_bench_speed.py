@@ -23,7 +23,7 @@ def bench(monkeypatch: pytest.MonkeyPatch) -> Iterator[Bench]:
 
 
 def test_tables_of_both_bare_sections(bench: Bench) -> None:
-    ran = bench(*SMALL, "--specs", "scope,random", "--no-peers")
+    ran = bench(*SMALL, "--specs", "scope,random", "--no-libraries")
     assert ran.code == 0, ran.stderr
     for title in (
         "Selecting 4 of 30 tokens of width 8",
@@ -38,7 +38,7 @@ def test_tables_of_both_bare_sections(bench: Bench) -> None:
 
 def test_json_and_files(bench: Bench, tmp_path: Path) -> None:
     ran = bench(
-        "select", *SMALL, "--specs", "scope", "--no-peers", "--json", "--threads", "1", "--out", tmp_path / "new"
+        "select", *SMALL, "--specs", "scope", "--no-libraries", "--json", "--threads", "1", "--out", tmp_path / "new"
     )
     assert ran.code == 0, ran.stderr
     assert json.loads((tmp_path / "new" / "speed.json").read_text("utf-8")) == ran.json
@@ -51,7 +51,7 @@ def test_json_and_files(bench: Bench, tmp_path: Path) -> None:
 
 
 def test_a_model_brings_its_own_sections(bench: Bench) -> None:
-    few = ("--tokens", "20", "--keep", "4", "--width", "8", "--rounds", "1", "--no-peers", "--specs", "scope")
+    few = ("--tokens", "20", "--keep", "4", "--width", "8", "--rounds", "1", "--no-libraries", "--specs", "scope")
     ran = bench("--model", "fake-model", *few, "--json")
     assert ran.code == 0, ran.stderr
     assert {"select", "growth", "capture", "generate"} <= set(ran.json)
@@ -59,7 +59,7 @@ def test_a_model_brings_its_own_sections(bench: Bench) -> None:
     assert "its weights are random" in ran.stderr
 
 
-def test_absent_peers_are_named_with_the_command(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_absent_libraries_are_named_with_the_command(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("scope_bench.speed.baselines._found", lambda module: None)
     ran = bench("select", *SMALL, "--specs", "scope")
     assert "pip install submodlib-py apricot-select" in ran.stderr
@@ -68,7 +68,20 @@ def test_absent_peers_are_named_with_the_command(bench: Bench, monkeypatch: pyte
 
 def test_without_numba_it_is_said_with_the_command(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
     told = "numba is not installed, so greedy runs in torch, several times slower: pip install numba"
-    few = ("select", "--tokens", "30", "--keep", "4", "--width", "8", "--rounds", "1", "--no-peers", "--specs", "scope")
+    few = (
+        "select",
+        "--tokens",
+        "30",
+        "--keep",
+        "4",
+        "--width",
+        "8",
+        "--rounds",
+        "1",
+        "--no-libraries",
+        "--specs",
+        "scope",
+    )
     from scope_bench.speed import machine
 
     monkeypatch.setattr(machine, "version", lambda package: "1.0")
@@ -80,12 +93,12 @@ def test_without_numba_it_is_said_with_the_command(bench: Bench, monkeypatch: py
 
 
 def test_the_zoo_recommends_where_no_spec_is_given(bench: Bench) -> None:
-    ran = bench("select", "--tokens", "30", "--keep", "4", "--rounds", "1", "--no-peers", "--json")
+    ran = bench("select", "--tokens", "30", "--keep", "4", "--rounds", "1", "--no-libraries", "--json")
     assert [row["name"] for row in ran.json["select"][0]["rows"] if row["role"] == "spec"] == ["scope"]
 
 
 def test_the_reference_can_be_left_out(bench: Bench, tmp_path: Path) -> None:
-    few = ("--specs", "scope,random", "--no-peers", "--no-loop", "--no-reference", "--json", "--out", tmp_path)
+    few = ("--specs", "scope,random", "--no-libraries", "--no-loop", "--no-reference", "--json", "--out", tmp_path)
     ran = bench(*SMALL, *few)
     assert ran.code == 0, ran.stderr
     assert [row["name"] for row in ran.json["select"][0]["rows"]] == ["scope", "random"]
@@ -111,14 +124,14 @@ def test_the_reference_can_be_left_out(bench: Bench, tmp_path: Path) -> None:
     ],
 )
 def test_what_is_refused(bench: Bench, args: tuple[str, ...], code: int, message: str) -> None:
-    ran = bench(*args, "--no-peers", "--rounds", "1")
+    ran = bench(*args, "--no-libraries", "--rounds", "1")
     assert (ran.code, ran.stdout) == (code, "")
     assert message in " ".join(ran.stderr.split())
 
 
 def test_without_matplotlib_all_but_the_plot(bench: Bench, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("scope_bench.speed.command.importlib.util.find_spec", lambda name: None)
-    ran = bench("select", *SMALL, "--specs", "scope", "--no-peers", "--out", tmp_path)
+    ran = bench("select", *SMALL, "--specs", "scope", "--no-libraries", "--out", tmp_path)
     assert ran.code == 0
     assert "pip install matplotlib" in ran.stderr
     assert sorted(file.name for file in tmp_path.iterdir()) == ["speed.json", "speed.md"]

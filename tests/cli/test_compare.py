@@ -18,14 +18,15 @@ from PIL import Image
 import scope_core as scope
 from cli.conftest import Ran
 from scope_bench.compare.figure import MARGIN, SIDE, columns_of, draw, footnotes
-from scope_bench.compare.measure import Judge, measure
-from scope_bench.compare.methods import enter
+from scope_bench.compare.measure import measure
 from scope_bench.compare.report import Comparison, comparison
 from scope_bench.compare.tables import runs_of, tables
 from scope_core.adapters import Declaration
+from scope_core.cli.methods import read_methods
 from scope_core.cli.output import plain_text
 from scope_core.cli.overlay import wrapped
 from scope_core.cli.photos import open_pictures
+from scope_core.cli.selections import Judge
 
 TOWER = ("--tower", "fake-tower")
 GRID, N = 12, 144
@@ -201,19 +202,20 @@ def test_the_same_spec_twice_runs_once_and_other_specs_get_other_labels(
         "scope@5", "scope+combiner@5", "scope+combiner@5 (mine.yaml)",
     ]  # fmt: skip
     assert facts["methods"][2]["given"].endswith("b/mine.yaml")
-    assert facts["notes"] == ["'scope@5' says the same as 'scope@5', so it was run once"]
+    assert facts["notes"] == ["'scope@5' is the same as 'scope@5' and runs once"]
     shown = fake("compare", "demo:coffee", *TOWER, "--specs", specs).stdout.replace(" ", "").replace("\n", "")
     assert f"scope+combiner@5(mine.yaml)is{tmp_path / 'b' / 'mine.yaml'}" in shown
 
 
-def test_a_point_that_the_tower_lacks_is_an_error_and_at_moves_it(fake: Callable[..., Ran]) -> None:
+def test_a_point_that_the_tower_lacks_is_noted_and_at_moves_the_method(fake: Callable[..., Ran]) -> None:
     args = ("compare", "demo:coffee", *TOWER, "--specs", "random@9,divprune@9")
     ran = fake(*args)
-    assert ran.code == 3
-    assert "divprune@9: it takes tokens at 'projected'" in ran.stderr
-    assert "--at vision" in ran.stderr
-    assert "--skip" in ran.stderr
-    assert "random@9" not in ran.stderr
+    assert ran.code == 0
+    assert "note: divprune@9 is left out: it takes tokens at 'projected'" in ran.stderr
+    assert "--at vision runs it there instead" in ran.stderr
+    assert "not run why" in ran.words
+    facts = fake(*args, "--json").json
+    assert ([one["label"] for one in facts["methods"]], facts["not_run"][0]["label"]) == (["random@9"], "divprune@9")
     moved = fake(*args, "--at", "vision")
     assert moved.code == 0
     assert "* 2 tokens taken at 'vision', not at 'projected' as the method does" in moved.words
@@ -229,10 +231,13 @@ def test_signals_of_text_and_decoder_are_named(fake: Callable[..., Ran], needy: 
     ran = fake(*args)
     assert ran.code == 3
     assert f"top_k_attention+saliency@16, {text}: its saliency 'acme.text'" in ran.stderr
-    assert "needs clip.text_similarity, which FakeTower alone cannot give: there is no question" in ran.stderr
-    assert f"top_k_attention+saliency@16 (late.yaml), {late}: its saliency 'acme.late'" in ran.stderr
-    assert "decoder.last_query_attention[2]" in ran.stderr
+    assert "needs clip.text_similarity, which fake-tower alone cannot give: there is no question" in ran.stderr
+    assert "name another one first, or list it as not run with --skip" in ran.stderr
     assert ran.stdout == ""
+    later = fake(*args[:-1], f"scope@16,{late}")
+    assert later.code == 0
+    assert "note: top_k_attention+saliency@16 is left out: its saliency 'acme.late'" in later.stderr
+    assert "decoder.last_query_attention[2]" in later.stderr
     facts = fake(*args, "--skip", "--json").json
     assert [one["label"] for one in facts["methods"]] == ["scope@16"]
     assert [(one["label"], one["signals"]) for one in facts["not_run"]] == [
@@ -246,10 +251,10 @@ def test_stages_inside_a_language_model_cannot_run(fake: Callable[..., Ran], tmp
     staged, inside = tmp_path / "staged.yaml", tmp_path / "inside.yaml"
     staged.write_text('recipe: scope\nbudget: 32\nthen: [{at: "decoder[2]", budget: 16}]\n')
     inside.write_text('recipe: random\nbudget: 16\nat: "decoder[2]"\n')
-    ran = fake("compare", "demo:coffee", *TOWER, "--specs", f"{staged},{inside},scope@16")
-    assert ran.code == 3
+    ran = fake("compare", "demo:coffee", *TOWER, "--specs", f"{staged},{inside},scope@16", "--skip")
+    assert ran.code == 0
     assert "it prunes at decoder[2] too, inside a language model" in ran.stderr
-    assert "it takes tokens at 'decoder[2]', and FakeTower alone has them only at: vision" in ran.stderr
+    assert "it takes tokens at 'decoder[2]', and fake-tower alone has them only at: vision" in ran.stderr
     assert "--at vision" not in ran.stderr
 
 
@@ -282,8 +287,23 @@ def test_every_recipe_that_can_run_is_the_default(fake: Callable[..., Ran]) -> N
     assert "divprune" in not_run
     assert ran | not_run == set(scope.default_registry().names("recipe"))
     more = fake("compare", "demo:coffee", *TOWER, "--specs", "all,divprune", "--keep", 32)
-    assert more.code == 3  # named by itself, it must run
-    assert "divprune@32" in more.stderr
+    assert more.code == 0
+    assert "note: divprune@32 is left out" in more.stderr  # named by itself
+    assert more.stderr.count("is left out") == 1  # those of 'all' are in the table
+
+
+def test_words_and_patterns_stand_for_several_methods(fake: Callable[..., Ran]) -> None:
+    def given(specs: str) -> list[str]:
+        facts = fake("compare", "demo:coffee", *TOWER, "--specs", specs, "--at", "vision", "--json").json
+        return sorted(one["given"] for one in (*facts["methods"], *facts["not_run"]))
+
+    records = scope.default_registry().records("recipe")
+    assert given("controls@9") == sorted(f"{one.name}@9" for one in records if one.item.control)
+    assert given("visi*@9,scope@9") == sorted(
+        ["scope@9", *(f"{one.name}@9" for one in records if one.name.startswith("visi"))]
+    )
+    ran = fake("compare", "demo:coffee", *TOWER, "--specs", "nothing*@9")
+    assert (ran.code, "no recipe fits 'nothing*'" in ran.stderr) == (3, True)
 
 
 @pytest.mark.parametrize(
@@ -360,14 +380,13 @@ def test_tokens_that_are_not_alike_are_not_compared(tmp_path: Path) -> None:
         files[at] = tmp_path / f"{at}.yaml"
         files[at].write_text(f"recipe: coverage_only\nbudget: 5\nat: {at}\n")
     tower, picture = TwoGrids(), open_pictures(["demo:coffee"])[0]
-    field = enter(
-        list(map(str, files.values())), keep=None, at=None, skip=False, registry=registry, declaration=tower.declaration
-    )
+    methods = read_methods(list(map(str, files.values())), registry)
+    methods.narrow("two-grids", tower.declaration.points, tower.declaration)
     judge = Judge("fine", (0.9,), None, 1)
-    steps: list[int] = []
-    _, _, shown = measure(tower, field.entrants, [("coffee", picture.image)], judge, advance=lambda: steps.append(1))
-    result = comparison("two-grids", judge, field, [picture], shown, registry=registry)
-    assert len(steps) == 2
+    steps: list[tuple[int, int]] = []
+    selected = measure(tower, methods, [("coffee", picture.image)], judge, progress=lambda *step: steps.append(step))
+    result = comparison("two-grids", selected, methods, [picture], registry=registry)
+    assert steps == [(1, 2), (2, 2)]
     fine, coarse = result.methods
     assert fine.notes == []
     assert coarse.notes == ["its tokens are not those at 'fine', so coverage is measured on its own features"]
@@ -377,7 +396,7 @@ def test_tokens_that_are_not_alike_are_not_compared(tmp_path: Path) -> None:
     assert result.photographs[0].overlap == [[1, None], [None, 1]]
     assert result.overlap[0][1] is None
     assert "n/a" in plain_text(tables(result))
-    assert draw(result, [tower.view(picture.image)], shown).width > 2 * SIDE
+    assert draw(result, [tower.view(picture.image)], selected.images).width > 2 * SIDE
 
 
 # -- the table -----------------------------------------------------------------------------------------------------

@@ -66,4 +66,4 @@ def test_errors(fake: Callable[..., Ran], args: list[str], code: int, wanted: st
 def test_a_model_that_cannot_say_what_it_sees_is_not_drawn(fake: Callable[..., Ran], tmp_path: Path) -> None:
     ran = fake("run", "demo:coffee", "--model", "fake-blind", "-q", "?", "--out", tmp_path / "kept.png")
     assert ran.code == 3
-    assert "leave --out away" in ran.stderr
+    assert "omit --out" in ran.stderr

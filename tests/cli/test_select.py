@@ -74,23 +74,28 @@ def test_budgets(fake: Callable[..., Ran], tmp_path: Path) -> None:
     assert counts == {"scope@7": 7, "random@7": 7, "random@3": 3, "scope@5": 5}
 
 
-def test_the_same_label_twice_is_told_apart(fake: Callable[..., Ran]) -> None:
-    facts = fake("select", "demo:coffee", *TOWER, "--compare", "scope@9,scope", "--json").json
-    assert [one["label"] for one in facts["specs"]] == ["scope@9", "scope@9 (2)", "scope@9 (3)"]
+def test_the_same_method_twice_runs_once(fake: Callable[..., Ran]) -> None:
+    facts = fake("select", "demo:coffee", *TOWER, "--compare", "scope@9,random,scope", "--json").json
+    assert [one["label"] for one in facts["specs"]] == ["scope@9", "random@9"]
+    assert facts["notes"] == [
+        "'scope@9' is the same as 'scope@9' and runs once",
+        "'scope' is the same as 'scope@9' and runs once",
+    ]
 
 
 def test_spec_files_go_by_their_label_and_the_file_stands_below(fake: Callable[..., Ran], tmp_path: Path) -> None:
     """As `scope plan`, `validate` and `run` call them."""
-    files = [tmp_path / f"{name}.yaml" for name in ("soft", "hard")]
-    for file, alpha in zip(files, (0.5, 2.0), strict=True):
+    files = [tmp_path / name for name in ("soft.yaml", "hard.yaml", "more/hard.yaml")]
+    (tmp_path / "more").mkdir()
+    for file, alpha in zip(files, (0.5, 2.0, 3.0), strict=True):
         file.write_text(f"recipe: scope\nbudget: 5\ncombiner: {{alpha: {alpha}}}\n")
     out = tmp_path / "kept.png"
-    args = ("select", "demo:coffee", *TOWER, "--spec", files[0], "--compare", f"{files[1]},{files[1]}", "--out", out)
+    args = ("select", "demo:coffee", *TOWER, "--spec", files[0], "--compare", f"{files[1]},{files[2]}", "--out", out)
     labels = [one["label"] for one in fake(*args, "--json").json["specs"]]
     assert labels == ["scope+combiner@5", "scope+combiner@5 (hard.yaml)", "scope+combiner@5 (2)"]
     assert fake("plan", files[0], "--tokens", "9", "--json").json["spec"] == labels[0]
     shown = fake(*args).stdout.replace("\n", "").replace(" ", "")
-    for label, file in zip(labels, (files[0], files[1], files[1]), strict=True):
+    for label, file in zip(labels, files, strict=True):
         assert f"{label}is{file}".replace(" ", "") in shown
 
 
@@ -124,26 +129,50 @@ def test_defaults_come_from_the_zoo(fake: Callable[..., Ran]) -> None:
 def test_the_table(fake: Callable[..., Ran]) -> None:
     ran = fake("select", "demo:coffee", "demo:chelsea", *TOWER, "--compare", "random")
     assert ran.code == 0
-    for wanted in ("recipe", "θ 0.8", "saliency", "overlap", "coffee", "chelsea", "9/144", "random@9"):
+    for wanted in ("method", "θ 0.8", "saliency", "overlap", "coffee", "chelsea", "9/144", "random@9"):
         assert wanted in ran.words
     assert "--out kept.png" in ran.stderr
 
 
-def test_a_missing_point_is_replaced_with_a_note(fake: Callable[..., Ran], tmp_path: Path) -> None:
-    out = tmp_path / "kept.png"
-    ran = fake("select", "demo:coffee", *TOWER, "--compare", "divprune", "--json", "--out", out)
-    note = "divprune@9 takes tokens at 'projected', which FakeTower does not have; 'vision' is used instead"
+def test_a_missing_point_is_noted_and_at_moves_the_method(fake: Callable[..., Ran], tmp_path: Path) -> None:
+    args = ("select", "demo:coffee", *TOWER, "--compare", "divprune,random", "--out", tmp_path / "kept.png")
+    ran = fake(*args, "--json")
+    note = (
+        "divprune@9 is left out: it takes tokens at 'projected', and fake-tower alone has them only at: vision; "
+        "--at vision runs it there instead"
+    )
     assert ran.json["notes"] == [note]
-    assert ran.json["specs"][1]["at"] == "vision"
-    assert ran.json["specs"][1]["notes"] == [note]
-    assert note in ran.stderr
+    assert [one["label"] for one in ran.json["specs"]] == ["scope@9", "random@9"]
+    assert ran.stderr.count(note) == 1
+    moved = fake(*args, "--at", "vision", "--json").json
+    assert [one["at"] for one in moved["specs"]] == ["vision"] * 3
+    assert [one["notes"] for one in moved["specs"]] == [
+        [], ["tokens taken at 'vision', not at 'projected' as the method does"], [],
+    ]  # fmt: skip
+    assert moved["notes"] == []
 
 
-def test_a_missing_point_among_several_is_an_error(fake: Callable[..., Ran]) -> None:
+def test_what_cannot_run_is_known_before_anything_is_loaded(fake: Callable[..., Ran]) -> None:
+    """This tower cannot be loaded at all, and says its points."""
+    broken = ("select", "demo:coffee", "--tower", "fake-broken")
+    first = fake(*broken, "--spec", "divprune@9", "--compare", "random")
+    assert first.code == 3
+    assert "divprune@9: it takes tokens at 'projected'" in first.stderr
+    assert "The first method must be able to run: name another one first." in first.stderr
+    assert "Nothing is left" in fake(*broken, "--spec", "divprune@9").stderr
+    assert "did you mean 'vision'?" in fake(*broken, "--at", "visoin").stderr
+    assert fake(*broken, "--compare", "scpoe").code == 3
+    later = fake(*broken, "--compare", "divprune")
+    assert later.code == 4
+    assert "divprune@9 is left out" in later.stderr
+
+
+def test_a_missing_point_among_several(fake: Callable[..., Ran]) -> None:
+    """This tower says its points only when it is loaded."""
     ran = fake("select", "demo:coffee", "--tower", "fake-two-points", "--compare", "divprune")
-    assert ran.code == 3
-    assert "no interception point 'projected'" in ran.stderr
-    assert "vision, deep" in ran.stderr
+    assert ran.code == 0
+    assert "fake-two-points alone has them only at: vision, deep; --at vision" in ran.stderr
+    assert fake("select", "demo:coffee", "--tower", "fake-two-points", "--spec", "divprune@9").code == 3
 
 
 def test_a_saliency_that_says_nothing_has_no_share(fake: Callable[..., Ran]) -> None:
@@ -221,7 +250,7 @@ def test_several_pictures_are_rows_and_many_recipes_are_wrapped(fake: Callable[.
         "demo:coffee",
         *TOWER,
         "--compare",
-        "random,uniform_grid,top_k_attention,random@3,divprune",
+        "random,uniform_grid,top_k_attention,random@3,coverage_only",
         "--out",
         many,
     )

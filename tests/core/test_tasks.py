@@ -9,8 +9,7 @@ from PIL import Image
 
 import scope_core as scope
 from scope_core.parts import ComponentSpec, Entry, SaliencySource
-from scope_core.parts.task import plain
-from scope_core.tasks import Example, Outcome, Question, Task
+from scope_core.parts.task import Example, Outcome, Question, Task, plain
 
 
 class TwoSpec(ComponentSpec):

@@ -39,7 +39,7 @@ def test_every_spec_of_the_runs_is_there(evidence: ModuleType) -> None:
     assert files == {path.split("/")[-1].removesuffix(".yaml") for path in evidence.ABLATION.split(",")}
 
 
-def test_every_claim_is_about_two_contestants_of_its_run(evidence: ModuleType) -> None:
+def test_every_claim_is_about_two_methods_of_its_run(evidence: ModuleType) -> None:
     for claim, run, *names in evidence.CLAIMS:
         entered = [text.split("/")[-1].removesuffix(".yaml") for text in evidence.RUNS[run][1].split(",")]
         assert set(names) <= set(entered), claim

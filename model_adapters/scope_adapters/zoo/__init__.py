@@ -36,6 +36,7 @@ def scope_zoo() -> Iterable[ZooEntry]:
         requires=_HF,
         default=True,
         cached=_INDEX_CACHE,
+        points=("vision",),
     )
     yield ZooEntry(
         "clip-vit-large-patch14-336",
@@ -50,6 +51,7 @@ def scope_zoo() -> Iterable[ZooEntry]:
         requires=_HF,
         options={**_CLIP, "size": 336},
         cached=_HUB_CACHE,
+        points=("vision",),
     )
     yield ZooEntry(
         "siglip-so400m-patch14-384",
@@ -63,6 +65,7 @@ def scope_zoo() -> Iterable[ZooEntry]:
         requires=_HF,
         options={"model_class": "SiglipVisionModel", "mean": (0.5, 0.5, 0.5), "std": (0.5, 0.5, 0.5), "size": 384},
         cached=_HUB_CACHE,
+        points=("vision",),
     )
     yield ZooEntry(
         "vit_large_patch14_clip_336",
@@ -77,6 +80,7 @@ def scope_zoo() -> Iterable[ZooEntry]:
         requires=_TIMM,
         options={"act_layer": "quick_gelu"},
         cached=_TIMM_CACHE,
+        points=("vision",),
     )
     yield ZooEntry(
         "vit_so400m_patch14_siglip_384",
@@ -89,6 +93,7 @@ def scope_zoo() -> Iterable[ZooEntry]:
         paper="SigLIP, arXiv 2303.15343",
         requires=_TIMM,
         cached=_TIMM_CACHE,
+        points=("vision",),
     )
     yield ZooEntry(
         "vit_base_patch14_reg4_dinov2",
@@ -102,6 +107,7 @@ def scope_zoo() -> Iterable[ZooEntry]:
         paper="DINOv2 with registers, arXiv 2309.16588",
         requires=_TIMM,
         cached=_TIMM_CACHE,
+        points=("vision",),
     )
     yield ZooEntry(
         "scenes-llava",

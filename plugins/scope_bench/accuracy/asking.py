@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from scope_bench.accuracy.methods import ORACLE, SHUFFLED, Contestant, Oracle
+from scope_bench.accuracy.methods import ORACLE, SHUFFLED, Method, Oracle
 from scope_core.pruning.compatibility import find_adapter
 from scope_core.pruning.pruner import Pruner
 from scope_core.structures.encoding import Asked, Encoding, Memo
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, eq=False)
 class Answers:
-    """What one contestant said about one scene.
+    """What one method said about one scene.
 
     Attributes:
         replies: One to each question.
@@ -117,46 +117,46 @@ class Answering:
                 self.encoded[key] = pruning.encode(self.inputs(scene, 1)[0], memo=self.memo)
         return self.encoded[key]
 
-    def ask(self, contestant: Contestant, scenes: Sequence[Scene], donors: Sequence[Scene]) -> list[Answers]:
-        """What the contestant says about each scene; ``donors`` are whose images the shuffled run shows instead."""
-        if contestant.pruner is None:
+    def ask(self, method: Method, scenes: Sequence[Scene], donors: Sequence[Scene]) -> list[Answers]:
+        """What the method says about each scene; ``donors`` are whose images the shuffled run shows instead."""
+        if method.pruner is None:
             return self._unseeing(scenes)
-        seen = donors if contestant.name == SHUFFLED else scenes
-        if id(contestant.pruner) not in self.reusing:
-            return [self._plainly(contestant.pruner, scene, shown) for scene, shown in zip(scenes, seen, strict=True)]
+        seen = donors if method.name == SHUFFLED else scenes
+        if id(method.pruner) not in self.reusing:
+            return [self._plainly(method.pruner, scene, shown) for scene, shown in zip(scenes, seen, strict=True)]
         chosen: list[tuple[Encoding, Selection, float]] = []
         asked: list[Asked] = []
         for scene, shown in zip(scenes, seen, strict=True):
-            encoding = self.encode(shown, contestant.pruner)
-            pruner = self.specialised(contestant, scene, encoding)
+            encoding = self.encode(shown, method.pruner)
+            pruner = self.specialised(method, scene, encoding)
             start = time.perf_counter()
             selection = pruner.prune(encoding.tokens, encoding.layout)
             chosen.append((encoding, selection, (time.perf_counter() - start) * 1e3))
             asked += [Asked(inputs, encoding, selection) for inputs in self.inputs(scene)]
-        replies = iter(self._answers(contestant.pruner, asked))
+        replies = iter(self._answers(method.pruner, asked))
         return [
             Answers([next(replies) for _ in scene.example.questions], selection, elapsed)
             for scene, (_, selection, elapsed) in zip(scenes, chosen, strict=True)
         ]
 
-    def specialised(self, contestant: Contestant, scene: Scene, encoding: Encoding) -> Pruner:
-        """The contestant's pruner; the label oracle's is told where this scene's objects are."""
+    def specialised(self, method: Method, scene: Scene, encoding: Encoding) -> Pruner:
+        """The method's pruner; the label oracle's is told where this scene's objects are."""
         import torch
 
-        if contestant.name != ORACLE:
-            return contestant.pruner  # type: ignore[return-value]
+        if method.name != ORACLE:
+            return method.pruner  # type: ignore[return-value]
         shares = scene.shares(encoding.tokens)
         nowhere = torch.zeros(1, encoding.tokens.shape[1])
-        return Oracle(contestant.keep or 0, nowhere if shares is None else shares, self.registry)
+        return Oracle(method.keep or 0, nowhere if shares is None else shares, self.registry)
 
-    def first_token_ms(self, contestant: Contestant, scene: Scene) -> float | None:
+    def first_token_ms(self, method: Method, scene: Scene) -> float | None:
         """Milliseconds from encoded and selected tokens to the first new one, for one prompt; None where not reused."""
-        if contestant.pruner is None or id(contestant.pruner) not in self.reusing or contestant.name == ORACLE:
+        if method.pruner is None or id(method.pruner) not in self.reusing or method.name == ORACLE:
             return None
-        encoding = self.encode(scene, contestant.pruner)
-        selection = contestant.pruner.prune(encoding.tokens, encoding.layout)
+        encoding = self.encode(scene, method.pruner)
+        selection = method.pruner.prune(encoding.tokens, encoding.layout)
         asked = [Asked(self.inputs(scene, 1)[0], encoding, selection)]
-        with contestant.pruner.attach(self.loaded.model) as pruning:
+        with method.pruner.attach(self.loaded.model) as pruning:
             start = time.perf_counter()
             pruning.answer(asked, max_new_tokens=1)
             return (time.perf_counter() - start) * 1e3

@@ -55,7 +55,7 @@ def replacing(path: Path) -> Iterator[Path]:
 
 
 class TensorCache:
-    """A `scope_core.adapters.Memo` on disk, with the latest tensors in memory; the oldest files go where it grows too large.
+    """A `Memo` on disk, with the latest tensors in memory; the oldest files go where it grows too large.
 
     Args:
         folder: Where files go; made when the first is written. None keeps tensors in memory only.
@@ -125,7 +125,7 @@ class TensorCache:
 
 
 class Journal:
-    """One contestant's rows, one line of JSON for each example; survives an interruption.
+    """One method's rows, one line of JSON for each example; survives an interruption.
 
     Args:
         path: The file; None keeps rows in memory only.

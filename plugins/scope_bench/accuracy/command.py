@@ -4,18 +4,16 @@ from __future__ import annotations
 
 import importlib.util
 import json as json_module
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
-from scope_core.cli.output import done, err, loading, note, out, show_json, warn, writing
-from scope_core.cli.shell import split_commas
+from scope_core.cli.methods import CONTROLS, HELP
+from scope_core.cli.output import done, loading, make_folder, note, out, progress, show_json, warn, working, write_text
+from scope_core.cli.shell import numbers, split_commas
 from scope_core.cli.state import State, state_of
-from scope_core.errors import TaskError, ZooError, listed
+from scope_core.errors import TaskError, listed
 
 if TYPE_CHECKING:
     from scope_bench.accuracy.report import Results
@@ -37,7 +35,7 @@ def accuracy(
         list[str] | None,
         typer.Option(
             metavar="SPEC,...",
-            help="Recipes and spec files; their budgets are replaced by --keep.",
+            help=f"Methods: {HELP}. Their budgets are replaced by --keep.",
             show_default="the model's own recipe and every control",
         ),
     ] = None,
@@ -84,21 +82,25 @@ def accuracy(
     ] = True,
     json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
 ) -> None:
-    """Accuracy of strategies on a task at several budgets, beside controls and bounds, with intervals."""
-    _check_dir(out_dir)
-    keeps = _budgets(keep, QUICK_KEEPS if quick else KEEPS)
+    """Accuracy of methods on a task at several budgets, beside controls and bounds, with intervals."""
+    make_folder(out_dir, "plot.png")
+    keeps = sorted(numbers(keep, "--keep", QUICK_KEEPS if quick else KEEPS), reverse=True)
     state = state_of(ctx)
     chosen = _task(task, state)
     entry = state.zoo("model", model).item
-    names = split_commas(specs) or _default_specs(entry.recipe, state)
+    # the model's own recipe, and everything that is there to be beaten
+    texts = split_commas(specs) or [*([entry.recipe.partition("@")[0]] if entry.recipe else []), CONTROLS]
+    with working("reading specs"):
+        from scope_bench.accuracy.methods import check, methods_of
+
+        methods = methods_of(texts, keeps, state.registry)
     with loading(entry):
-        from scope_bench.accuracy import methods as entrants
         from scope_bench.accuracy.cache import default_cache_dir
         from scope_bench.accuracy.report import results_of
         from scope_bench.accuracy.runner import Settings, bounds, run, scenes_of
 
         loaded = entry.load()
-        entered = entrants.enter(names, keeps, state.registry, loaded.model)
+        check(methods, loaded.model)
         settings = Settings(
             split or chosen.splits[0],
             limit=min(limit or QUICK_LIMIT, QUICK_LIMIT) if quick else limit,
@@ -108,35 +110,19 @@ def accuracy(
             fresh=not resume,
         )
         scenes = scenes_of(loaded, chosen, settings)
-        entered += bounds(scenes, keeps, state.registry)
+        methods += bounds(scenes, keeps, state.registry)
     if loaded.notes:
         warn(f"{entry.name}: {loaded.notes}")
-    if not any(one.role == "control" for one in entered):
-        note("no control takes part; a strategy that does not beat them is not yet worth a name: scope list recipe")
-    if out_dir is not None and importlib.util.find_spec("matplotlib") is None:
-        warn("matplotlib is not installed, so no plot.png is drawn: pip install matplotlib")
-    with _bar(f"{len(scenes)} images x {len(entered)} contestants") as progress:
-        results = results_of(run(loaded, chosen, entered, scenes, settings, state.registry, progress))
+    if not any(one.role == "control" for one in methods):
+        note(f"no control takes part; add '{CONTROLS}' to --specs to make the comparison meaningful")
+    with progress(f"{len(scenes)} images x {len(methods)} methods", log=True) as tell:
+        results = results_of(run(loaded, chosen, methods, scenes, settings, state.registry, tell))
     if json:
         show_json(results)
     else:
         _print(results)
     if out_dir is not None:
         _write(results, out_dir)
-
-
-def _budgets(given: list[str] | None, default: tuple[int, ...]) -> list[int]:
-    keeps = split_commas(given)
-    for text in keeps:
-        if not text.isdecimal() or int(text) < 1:
-            raise typer.BadParameter(f"'{text}' is no number of tokens; give e.g. 64,16", param_hint="'--keep'")
-    return list(dict.fromkeys(map(int, keeps))) or list(default)
-
-
-def _default_specs(recipe: str, state: State) -> list[str]:
-    """The model's own recipe, and everything that is there to be beaten."""
-    controls = [record.name for record in state.registry.records("recipe") if record.item.control]
-    return [*([recipe.partition("@")[0]] if recipe else []), *controls]
 
 
 def _task(text: str | None, state: State) -> Task[Any]:
@@ -156,27 +142,6 @@ def _task(text: str | None, state: State) -> Task[Any]:
     return read_task(text, state.registry)
 
 
-@contextmanager
-def _bar(text: str) -> Iterator[Callable[[int, int], None]]:
-    """A progress bar on stderr; a line at every tenth where that is no terminal."""
-    console = err()
-    if not console.is_terminal:
-        tenths = -1
-
-        def tell(made: int, total: int) -> None:
-            nonlocal tenths
-            if 10 * made // total > tenths:
-                tenths = 10 * made // total
-                note(f"{text}: {made} of {total}")
-
-        yield tell
-        return
-    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
-    with Progress(*columns, TimeRemainingColumn(), console=console, transient=True) as progress:
-        bar = progress.add_task(text)
-        yield lambda made, total: progress.update(bar, completed=made, total=total)
-
-
 def _print(results: Results) -> None:
     from scope_bench.accuracy.tables import tables
 
@@ -194,26 +159,8 @@ def _write(results: Results, folder: Path) -> None:
     from scope_bench.accuracy.plot import plot
     from scope_bench.accuracy.tables import tables
 
-    path = folder / "results.json"
-    with writing(path):
-        path.write_text(json_module.dumps(results, indent=1, allow_nan=False) + "\n", encoding="utf-8")
-    path = folder / "table.md"
-    with writing(path):
-        path.write_text("\n\n".join(table.markdown() for table in tables(results)) + "\n", encoding="utf-8")
+    write_text(folder / "results.json", json_module.dumps(results, indent=1, allow_nan=False) + "\n")
+    write_text(folder / "table.md", "\n\n".join(table.markdown() for table in tables(results)) + "\n")
     if importlib.util.find_spec("matplotlib") is not None:
         plot(results, folder / "plot.png")
         done(f"wrote {folder / 'plot.png'}")
-
-
-def _check_dir(folder: Path | None) -> None:
-    """Make the folder before any work is done.
-
-    Raises:
-        ZooError: it cannot be made.
-    """
-    if folder is None:
-        return
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise ZooError(f"folder '{folder}' cannot be made: {error.strerror or error}") from error

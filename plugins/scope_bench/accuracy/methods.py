@@ -1,4 +1,4 @@
-"""Who takes part in a benchmark: pruners at several budgets, and what bounds them from both sides."""
+"""Methods of a benchmark at several budgets, and what bounds them from both sides."""
 
 from __future__ import annotations
 
@@ -10,9 +10,10 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import Tensor
 
-from scope_core.errors import ScopeError, TaskError
+from scope_core.cli.methods import naming, read_methods
+from scope_core.cli.output import note
+from scope_core.errors import TaskError
 from scope_core.pruning.pruner import Pruner
-from scope_core.pruning.spec_reader import read_spec
 from scope_core.structures.selection import Selection
 
 if TYPE_CHECKING:
@@ -24,20 +25,22 @@ FULL, ORACLE, SHUFFLED, BLIND = "all tokens", "label oracle", "shuffled images",
 
 
 @dataclass(frozen=True, eq=False)
-class Contestant:
-    """One row of the report at one budget.
+class Method:
+    """A method at one budget, or a bound: one row of the report.
 
     Attributes:
-        name: Of the strategy, without its budget.
+        name: Of the method, without its budget.
         keep: Tokens per image; None where all are kept, or none.
         pruner: What selects; None where nothing is seen.
         role: ``"spec"``, ``"control"`` or ``"bound"``.
+        given: As it was typed; empty for bounds.
     """
 
     name: str
     keep: int | None
     pruner: Pruner | None
     role: str = "spec"
+    given: str = ""
 
     @property
     def label(self) -> str:
@@ -124,32 +127,41 @@ def selected(tokens: VisualTokens, picks: Tensor) -> Selection:
     )
 
 
-def enter(specs: Sequence[str], keeps: Sequence[int], registry: Registry, model: Any) -> list[Contestant]:
-    """The contestants of ``specs`` at each budget, checked against the model before any work is done.
+def methods_of(specs: Sequence[str], keeps: Sequence[int], registry: Registry) -> list[Method]:
+    """The methods of ``specs`` at each budget; no model is needed.
 
     Args:
-        specs: Recipes or spec files.
+        specs: See `scope_core.cli.methods`.
         keeps: Tokens per image.
         registry: Where names are looked up.
-        model: What they will run on.
 
     Raises:
-        ScopeError: a spec is wrong, or cannot run on the model; the message begins with the spec.
+        ScopeError: a spec is wrong; names it.
         TaskError: two specs have one name.
     """
-    entered: list[Contestant] = []
+    found: list[Method] = []
     names: dict[str, str] = {}
-    for text in specs:
-        for keep in keeps:
-            try:
-                pruner = Pruner(read_spec(text, registry, budget=keep), registry=registry)
-                pruner.check(model)
-            except ScopeError as error:
-                raise type(error)(f"{text}: {error}") from error
-            is_file = text.endswith((".yaml", ".yml", ".json"))
-            name = Path(text).stem if is_file else pruner.label.rpartition("@")[0]
-            if names.setdefault(name, text) != text:
-                raise TaskError(f"specs '{names[name]}' and '{text}' would both be called '{name}'; rename one file")
-            control = not is_file and registry.get("recipe", pruner.spec.recipe or text).item.control
-            entered.append(Contestant(name, keep, pruner, "control" if control else "spec"))
-    return entered
+    read = [read_methods(specs, registry, keep=keep) for keep in keeps]
+    for text in read[0].notes:
+        note(text)
+    for group in zip(*(methods.run for methods in read), strict=True):
+        for one, keep in zip(group, keeps, strict=True):
+            name = Path(one.file).stem if one.file else one.pruner.label.rpartition("@")[0]
+            if names.setdefault(name, one.given) != one.given:
+                raise TaskError(
+                    f"specs '{names[name]}' and '{one.given}' would both be called '{name}'; rename one file"
+                )
+            found.append(Method(name, keep, one.pruner, "control" if one.control else "spec", one.given))
+    return found
+
+
+def check(methods: Sequence[Method], model: Any) -> None:
+    """Check methods against the model before any work is done.
+
+    Raises:
+        ScopeError: one cannot run on it; the message begins with it.
+    """
+    for one in methods:
+        if one.pruner is not None:
+            with naming(one.given or one.name):
+                one.pruner.check(model)

@@ -11,19 +11,19 @@ from scope_bench.accuracy.report import Results
 from scope_core.errors import MissingDependencyError
 
 BOUND = "0.35"
-"""The grey of what bounds strategies, in every picture."""
+"""The grey of what bounds methods, in every picture."""
 
 
 def plot(
     results: Results, path: Path, *, colours: Mapping[str, Any] | None = None, without: Collection[str] = ()
 ) -> None:
-    """Write a picture: one line for each strategy with its intervals, bounds dashed.
+    """Write a picture: one line for each method with its intervals, bounds dashed.
 
     Args:
         results: From `scope_bench.accuracy.report.results_of`.
         path: Where to.
-        colours: Matplotlib colours of some strategies; the others get colours of their own.
-        without: Strategies that are left out.
+        colours: Matplotlib colours of some methods; the others get colours of their own.
+        without: Methods that are left out.
 
     Raises:
         MissingDependencyError: matplotlib is not installed.

@@ -10,7 +10,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from scope_bench.accuracy.methods import FULL, Contestant
+from scope_bench.accuracy.methods import FULL, Method
 from scope_bench.accuracy.runner import THETAS, Run
 from scope_bench.accuracy.statistics import (
     DRAWS,
@@ -86,8 +86,8 @@ class Scores:
 def results_of(run: Run) -> Results:
     """Everything that is reported, as plain data for JSON."""
     scores = Scores(run)
-    controls = list(dict.fromkeys(one.name for one in run.contestants if one.role == "control"))
-    keeps = sorted({one.keep for one in run.contestants if one.keep is not None}, reverse=True)
+    controls = list(dict.fromkeys(one.name for one in run.methods if one.role == "control"))
+    keeps = sorted({one.keep for one in run.methods if one.keep is not None}, reverse=True)
     settings = run.settings
     return {
         "model": run.model,
@@ -104,14 +104,14 @@ def results_of(run: Run) -> Results:
         "controls": controls,
         "kinds": list(scores.subsets["kinds"]),
         "sizes": list(scores.subsets["sizes"]),
-        "specs": {one.name: one.facts["spec"] for one in run.contestants if one.role != "bound"},
-        "runs": [_result(run, one, scores) for one in run.contestants],
+        "specs": {one.name: one.facts["spec"] for one in run.methods if one.role != "bound"},
+        "runs": [_result(run, one, scores) for one in run.methods],
         "pairs": {str(keep): _pairs(run, keep, scores) for keep in keeps},
         "ranking": {str(keep): _ranking(run, keep, scores) for keep in keeps},
     }
 
 
-def _result(run: Run, one: Contestant, scores: Scores) -> dict[str, Any]:
+def _result(run: Run, one: Method, scores: Scores) -> dict[str, Any]:
     rows, label = run.rows[one.label], one.label
     full = scores.draws.get(FULL)
     return {
@@ -135,26 +135,26 @@ def _result(run: Run, one: Contestant, scores: Scores) -> dict[str, Any]:
 
 def _pairs(run: Run, keep: int, scores: Scores) -> dict[str, dict[str, Any]]:
     """``{one: {other: difference}}`` of everybody with everybody at one budget."""
-    names = _strategies(run, keep)
+    names = _methods(run, keep)
     pairs = len(names) * (len(names) - 1) // 2
     return {
-        name: {other: scores.difference(label, rival, pairs) for rival, other in names.items() if rival != label}
+        name: {other: scores.difference(label, rest, pairs) for rest, other in names.items() if rest != label}
         for label, name in names.items()
     }
 
 
 def _ranking(run: Run, keep: int, scores: Scores) -> list[list[str]]:
-    """Strategies at one budget, best first, those that are not separated together."""
-    names = _strategies(run, keep)
+    """Methods at one budget, best first, those that are not separated together."""
+    names = _methods(run, keep)
     pairs = max(len(names) * (len(names) - 1) // 2, 1)
     order = sorted(names, key=lambda label: -float(scores.correct[label].mean()))
     found = tiers(order, lambda a, b: scores.separated(a, b, pairs))
     return [[names[label] for label in tier] for tier in found]
 
 
-def _strategies(run: Run, keep: int) -> dict[str, str]:
+def _methods(run: Run, keep: int) -> dict[str, str]:
     """``{label: name}`` of all but the bounds."""
-    return {one.label: one.name for one in run.contestants if one.keep == keep and one.role != "bound"}
+    return {one.label: one.name for one in run.methods if one.keep == keep and one.role != "bound"}
 
 
 def _ratio(scores: Scores, label: str) -> dict[str, Any] | None:

@@ -1,4 +1,4 @@
-"""The loop of a benchmark: scene by scene, contestant by contestant, each row kept as soon as it is there."""
+"""The loop of a benchmark: scene by scene, method by method, each row kept as soon as it is there."""
 
 from __future__ import annotations
 
@@ -10,8 +10,9 @@ from typing import TYPE_CHECKING, Any
 from scope_bench.accuracy.asking import Answering, Answers
 from scope_bench.accuracy.cache import Journal, TensorCache, code_of, file_name, weights_of
 from scope_bench.accuracy.examples import Scene
-from scope_bench.accuracy.methods import BLIND, FULL, ORACLE, SHUFFLED, Contestant, KeepsAll
-from scope_core.errors import ScopeError, TaskError
+from scope_bench.accuracy.methods import BLIND, FULL, ORACLE, SHUFFLED, KeepsAll, Method
+from scope_core.cli.methods import naming
+from scope_core.errors import TaskError
 
 if TYPE_CHECKING:
     from scope_core.parts.task import Task
@@ -47,13 +48,13 @@ class Settings:
 
 @dataclass(frozen=True, eq=False)
 class Run:
-    """What came out: ``rows[label][number]`` is the row of a contestant and a scene."""
+    """What came out: ``rows[label][number]`` is the row of a method and a scene."""
 
     model: str
     task: Task[Any]
     settings: Settings
     scenes: list[Scene]
-    contestants: list[Contestant]
+    methods: list[Method]
     rows: dict[str, list[dict[str, Any]]]
 
 
@@ -80,19 +81,19 @@ def scenes_of(loaded: LoadedModel, task: Task[Any], settings: Settings) -> list[
     return scenes
 
 
-def bounds(scenes: Sequence[Scene], keeps: Sequence[int], registry: Registry) -> list[Contestant]:
+def bounds(scenes: Sequence[Scene], keeps: Sequence[int], registry: Registry) -> list[Method]:
     """What bounds everybody from both sides: all tokens and, where objects are known, an oracle; nothing, or wrong."""
-    everything = Contestant(FULL, None, KeepsAll(registry), "bound")
-    oracles = [Contestant(ORACLE, keep, KeepsAll(registry), "bound") for keep in keeps]
+    everything = Method(FULL, None, KeepsAll(registry), "bound")
+    oracles = [Method(ORACLE, keep, KeepsAll(registry), "bound") for keep in keeps]
     known = all(scene.view is not None for scene in scenes) and any(scene.example.objects for scene in scenes)
-    wrong = [Contestant(SHUFFLED, None, KeepsAll(registry), "bound")] if _donors(scenes) else []
-    return [everything, *(oracles if known else []), *wrong, Contestant(BLIND, None, None, "bound")]
+    wrong = [Method(SHUFFLED, None, KeepsAll(registry), "bound")] if _donors(scenes) else []
+    return [everything, *(oracles if known else []), *wrong, Method(BLIND, None, None, "bound")]
 
 
 def run(
     loaded: LoadedModel,
     task: Task[Any],
-    contestants: Sequence[Contestant],
+    methods: Sequence[Method],
     scenes: Sequence[Scene],
     settings: Settings,
     registry: Registry,
@@ -103,14 +104,14 @@ def run(
     Args:
         loaded: The model.
         task: Whose questions they are.
-        contestants: From `scope_bench.accuracy.methods.enter`, and `bounds`.
+        methods: From `scope_bench.accuracy.methods.methods_of`, and `bounds`.
         scenes: From `scenes_of`.
         settings: How.
         registry: Where names are looked up.
         progress: Called with (rows that are there, rows in all) after every step.
 
     Raises:
-        ScopeError: a contestant cannot do it; names it and the example.
+        ScopeError: a method cannot do it; names it and the example.
     """
     base = {
         "model": loaded.name,
@@ -121,57 +122,52 @@ def run(
         "seed": settings.seed,
         "length": task.max_new_tokens,
     }
-    journals = {one.label: _journal(one, base, task, settings) for one in contestants}
-    pruners = [one.pruner for one in contestants if one.pruner is not None]
+    journals = {one.label: _journal(one, base, task, settings) for one in methods}
+    pruners = [one.pruner for one in methods if one.pruner is not None]
     memo = TensorCache(None if settings.folder is None else settings.folder / "features")
     answering = Answering(loaded, pruners, registry, memo=memo, batch=settings.batch, length=task.max_new_tokens)
     donors = _donors(scenes) or list(scenes)
-    _check_budgets(answering, contestants, scenes[0])
-    total, done = len(scenes) * len(contestants), 0
+    _check_budgets(answering, methods, scenes[0])
+    total, done = len(scenes) * len(methods), 0
     number = 0
     for chunk in _chunks(scenes, settings.batch):
-        for one in contestants:
+        for one in methods:
             journal = journals[one.label]
             due = [k for k in range(number, number + len(chunk)) if not _known(journal, one, scenes[k], donors[k])]
-            try:
+            with naming(f"{one.label}, example {', '.join(scenes[k].example.id for k in due[:3])}"):
                 answers = answering.ask(one, [scenes[k] for k in due], [donors[k] for k in due]) if due else []
                 for k, said in zip(due, answers, strict=True):
                     row = _row(task, one, scenes[k], donors[k], said)
                     row["first_token_ms"] = answering.first_token_ms(one, scenes[k]) if k < TIMED else None
                     journal.add(row)
-            except ScopeError as error:
-                names = ", ".join(scenes[k].example.id for k in due[:3])
-                raise type(error)(f"{one.label}, example {names}: {error}") from error
             done += len(chunk)
             progress(done, total)
         answering.forget()
         for scene in (*chunk, *donors[number : number + len(chunk)]):
             vars(scene).pop("image", None)  # an opened image is not kept beyond its turn
         number += len(chunk)
-    rows = {one.label: [journals[one.label].rows[scene.example.id] for scene in scenes] for one in contestants}
-    return Run(loaded.name, task, settings, list(scenes), list(contestants), rows)
+    rows = {one.label: [journals[one.label].rows[scene.example.id] for scene in scenes] for one in methods}
+    return Run(loaded.name, task, settings, list(scenes), list(methods), rows)
 
 
-def _journal(one: Contestant, base: dict[str, Any], task: Task[Any], settings: Settings) -> Journal:
+def _journal(one: Method, base: dict[str, Any], task: Task[Any], settings: Settings) -> Journal:
     code = code_of([task, *([] if one.pruner is None else one.pruner.walk())])
     facts = {**base, **one.facts, "code": code}
     path = None if settings.folder is None else settings.folder / "bench" / file_name(facts)
     return Journal(path, fresh=settings.fresh)
 
 
-def _known(journal: Journal, one: Contestant, scene: Scene, donor: Scene) -> bool:
+def _known(journal: Journal, one: Method, scene: Scene, donor: Scene) -> bool:
     row = journal.get(scene.example.id, scene.asked)
     return row is not None and (one.name != SHUFFLED or row["donor"] == donor.example.id)
 
 
-def _check_budgets(answering: Answering, contestants: Sequence[Contestant], scene: Scene) -> None:
+def _check_budgets(answering: Answering, methods: Sequence[Method], scene: Scene) -> None:
     """Refuse budgets beyond the first image's tokens before anything is run."""
-    for one in contestants:
+    for one in methods:
         if one.role != "bound" and one.pruner is not None and id(one.pruner) in answering.reusing:
-            try:
+            with naming(one.label):
                 one.pruner.plan(answering.encode(scene, one.pruner).layout)
-            except ScopeError as error:
-                raise type(error)(f"{one.label}: {error}") from error
 
 
 def _chunks(scenes: Sequence[Scene], batch: int) -> Iterator[list[Scene]]:
@@ -198,7 +194,7 @@ def _donors(scenes: Sequence[Scene]) -> list[Scene]:
     ]
 
 
-def _row(task: Task[Any], one: Contestant, scene: Scene, donor: Scene, said: Answers) -> dict[str, Any]:
+def _row(task: Task[Any], one: Method, scene: Scene, donor: Scene, said: Answers) -> dict[str, Any]:
     questions = scene.example.questions
     row: dict[str, Any] = {
         "example": scene.example.id,

@@ -1,6 +1,6 @@
 """Intervals and comparisons for answers that come in clusters (several questions about one scene).
 
-Questions about one scene stand or fall together, so scenes are drawn, not questions. All contestants answered the same
+Questions about one scene stand or fall together, so scenes are drawn, not questions. All methods answered the same
 questions: differences are paired, in every draw.
 """
 

@@ -71,7 +71,7 @@ def tables(results: Results, *, details: Sequence[int] | None = None) -> list[Ta
 
 
 def accuracy(results: Results) -> Table:
-    """Strategies by budget: percent right, half of the interval, and the group at that budget."""
+    """Methods by budget: percent right, half of the interval, and the group at that budget."""
     keeps = results["budgets"]
     names = list(dict.fromkeys(run["name"] for run in results["runs"] if run["role"] != "bound"))
     groups = {
@@ -92,13 +92,13 @@ def accuracy(results: Results) -> Table:
         f"about {results['examples']} images",
         ("tokens kept", *map(str, keeps)),
         tuple(rows),
-        f"± is half of the {results['level']:.0%} interval. At one budget, strategies of one letter are not separated "
+        f"± is half of the {results['level']:.0%} interval. At one budget, methods of one letter are not separated "
         f"from the first of them.{_few(results)}",
     )
 
 
 def against(results: Results, keep: int) -> Table:
-    """Each strategy against each control: difference, wins, ties and losses by group of scenes."""
+    """Each method against each control: difference, wins, ties and losses by group of scenes."""
     rows = [
         (
             run["name"],
@@ -115,7 +115,7 @@ def against(results: Results, keep: int) -> Table:
     ]
     return Table(
         f"Against the controls at {keep} tokens, points",
-        ("strategy", "control", "more", "interval", "win/tie/loss", "separated"),
+        ("method", "control", "more", "interval", "win/tie/loss", "separated"),
         tuple(rows),
         f"interval: {results['level']:.0%}, of this pair alone. separated: after correction for comparing all pairs, "
         f"which is stricter.{_few(results)}",
@@ -138,7 +138,7 @@ def kept(results: Results, keep: int) -> Table:
     ]
     return Table(
         f"What is kept at {keep} tokens",
-        ("strategy", "% of full", *thetas, "objects", "select ms", "first ms"),
+        ("method", "% of full", *thetas, "objects", "select ms", "first ms"),
         tuple(rows),
         "Numbers at the head: theta-coverage in percent. objects: share with a kept patch. first ms: from encoded and "
         "selected tokens to the first new one, one prompt.",
@@ -160,7 +160,7 @@ def _parts(results: Results, keep: int, group: str, about: str) -> list[Table]:
         rows = [(run["name"], *(points(run[group][name]) for name in names[first:last])) for run in runs]
         rows.append(("(questions)", *(str(runs[0][group][name]["questions"]) for name in names[first:last])))
         title = f"By {about} at {keep} tokens, % right"
-        made.append(Table(title, ("strategy", *names[first:last]), tuple(rows)))
+        made.append(Table(title, ("method", *names[first:last]), tuple(rows)))
     return made
 
 

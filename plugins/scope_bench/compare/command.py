@@ -8,21 +8,21 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from scope_bench.compare.measure import Judge, Shown, measure
-from scope_bench.compare.methods import EVERY, Field, enter, saliency_source
+from scope_bench.compare.measure import measure, saliency_source
 from scope_bench.compare.report import Comparison, comparison
 from scope_bench.compare.tables import tables
-from scope_core.cli.commands.select import IMAGES, KEEP
-from scope_core.cli.output import check_out, loading, note, out, plain_text, progress, show_json, working, write_text
+from scope_core.cli.commands.select import AT, IMAGES, KEEP
+from scope_core.cli.methods import EVERY, HELP, load_tower, read_methods
+from scope_core.cli.output import check_out, note, out, plain_text, progress, show_json, working, write_text
 from scope_core.cli.overlay import SUFFIXES, save
 from scope_core.cli.photos import Picture, open_pictures
-from scope_core.cli.selections import is_file
+from scope_core.cli.selections import Judge
 from scope_core.cli.shell import split_commas
 from scope_core.cli.state import state_of
-from scope_core.errors import SignalError
 from scope_core.structures.receipt import THETAS
 
 if TYPE_CHECKING:
+    from scope_core.cli.selections import Shown
     from scope_core.parts.zoo import Tower
 
 DEFAULT_THETAS = ",".join(map(str, THETAS))
@@ -35,8 +35,7 @@ def compare(
         list[str] | None,
         typer.Option(
             metavar="SPEC,SPEC",
-            help=f"What to compare, with commas: recipes, RECIPE@64, spec files. '{EVERY}' stands for every recipe "
-            f"that the tower can run.",
+            help=f"What to compare, with commas: {HELP}.",
             show_default=EVERY,
         ),
     ] = None,
@@ -44,14 +43,7 @@ def compare(
     tower: Annotated[
         str | None, typer.Option(metavar="NAME", help="A zoo tower.", show_default="see `scope models`")
     ] = None,
-    at: Annotated[
-        str | None,
-        typer.Option(
-            metavar="POINT",
-            help="Take all tokens at this interception point, whatever the specs say.",
-            show_default="each spec's own",
-        ),
-    ] = None,
+    at: Annotated[str | None, AT] = None,
     thetas: Annotated[
         str, typer.Option(metavar="T,T", help="Thresholds of theta-coverage, from -1 to 1.")
     ] = DEFAULT_THETAS,
@@ -62,7 +54,10 @@ def compare(
         ),
     ] = None,
     repeats: Annotated[int, typer.Option(metavar="N", min=1, help="Timed runs of each selection.")] = 5,
-    skip: Annotated[bool, typer.Option("--skip", help="List specs that cannot run, instead of stopping.")] = False,
+    skip: Annotated[
+        bool,
+        typer.Option("--skip", help="List methods that fail, or the first one if it cannot run, instead of stopping."),
+    ] = False,
     out_file: Annotated[
         Path | None,
         typer.Option(
@@ -83,25 +78,24 @@ def compare(
     state = state_of(ctx)
     pictures = open_pictures(images)
     entry = state.zoo("tower", tower).item
-    with loading(entry):
-        loaded: Tower = entry.load()
-        found = loaded.declaration
-        field = enter(wanted, keep=keep, at=at, skip=skip, registry=state.registry, declaration=found)
-        source = saliency_source(saliency, registry=state.registry, declaration=found)
-    _check(field, entry.name)
+    with working("reading specs"):
+        methods = read_methods(wanted, state.registry, keep=keep, at=at)
+    hint = ", or list it as not run with --skip"
+    loaded = load_tower(entry, methods, at=at, skip=skip, hint=hint)
+    found = loaded.declaration
+    source = saliency_source(saliency, registry=state.registry, declaration=found)
     judge = Judge(at if at is not None else next(iter(found.points)), levels, source, repeats)
-    with progress(len(field.entrants) * len(pictures), "comparing") as advance:
+    with progress("comparing") as tell:
         named = [(picture.name, picture.image) for picture in pictures]
-        field.entrants, failed, shown = measure(loaded, field.entrants, named, judge, advance=advance)
-    field.absent += failed
-    _check(field, entry.name)
-    result = comparison(entry.name, judge, field, pictures, shown, registry=state.registry, out=list(map(str, files)))
+        selected = measure(loaded, methods, named, judge, skip=skip, progress=tell)
+    methods.check(entry.name, skip=True)
+    result = comparison(entry.name, selected, methods, pictures, registry=state.registry, out=list(map(str, files)))
     if json:
         show_json(result.model_dump(mode="json"))
     else:
         console = out()
         console.print(tables(result, width=console.width))
-    _write(files, result, pictures, loaded, shown)
+    _write(files, result, pictures, loaded, selected.images)
     if not files and not json:
         note("add --out FILE.png for a picture, --out FOLDER for picture, table and JSON")
 
@@ -128,22 +122,6 @@ def _thetas(text: str) -> tuple[float, ...]:
             f"'{text}' is no list of cosines; write numbers from -1 to 1, e.g. 0.7,0.8,0.9", param_hint="'--thetas'"
         )
     return tuple(found)
-
-
-def _check(field: Field, tower: str) -> None:
-    """Refuse a comparison without specs that must run, and one with nothing left.
-
-    Raises:
-        SignalError: names each spec, and what it lacks.
-    """
-    missing = [one for one in field.absent if one.must or not field.entrants]
-    if missing:
-        files = [f", {one.given}" if is_file(one.given) else "" for one in missing]
-        lines = "".join(f"\n  {one.label}{file}: {one.reason}" for one, file in zip(missing, files, strict=True))
-        hint = "Leave them out, or list them as not run with --skip." if field.entrants else "Nothing is left to run."
-        raise SignalError(f"specs that cannot run on {tower} alone:{lines}\n{hint}")
-    if not field.entrants:
-        raise SignalError("there is nothing to compare: no recipe is installed; `scope doctor` says why")
 
 
 def _write(

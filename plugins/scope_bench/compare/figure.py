@@ -8,31 +8,31 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from scope_bench.compare.report import Comparison, Photograph, Row, by_note
+from scope_bench.compare.report import Comparison, Photograph
 from scope_bench.compare.tables import runs_of
 from scope_core.cli.output import percent
 from scope_core.cli.overlay import (
-    BAR,
     FAINT,
     INK,
     LIGHT,
     PAGE,
     STAGES,
     TRACK,
-    Panel,
     Strip,
     painted,
     panel_size,
+    put_bars,
     put_text,
     wrapped,
 )
-from scope_core.errors import TokensError
+from scope_core.cli.panels import strip_of
+from scope_core.cli.selections import by_note
 
 if TYPE_CHECKING:
     from PIL.Image import Image
     from PIL.ImageDraw import ImageDraw
 
-    from scope_bench.compare.measure import Shown
+    from scope_core.cli.selections import Shown
 
 SIDE = 288
 """About the shorter side of a panel, in pixels."""
@@ -59,8 +59,8 @@ def draw(result: Comparison, views: Sequence[Image], shown: Sequence[Shown]) -> 
 
     blocks = columns_of(len(result.methods), ACROSS)
     drawn = min(len(views), max(1, DOWN // len(blocks)))
-    strips = [_strips(view, one) for view, one in zip(views[:drawn], shown[:drawn], strict=True)]
-    size = panel_size(strips[0][0], SIDE)
+    strips = [strip_of(view, one) for view, one in zip(views[:drawn], shown[:drawn], strict=True)]
+    size = panel_size(strips[0], SIDE)
     summary = LINE if len(result.photographs) > 1 else 0
     row_height = size[1] + 2 * LINE + 12 + GAP
     block_height = HEAD + 14 + summary + len(strips) * row_height + GAP
@@ -104,7 +104,9 @@ def footnotes(result: Comparison, drawn: int) -> list[str]:
         lines.append(f"saliency: share of the picture's whole '{result.saliency}' that lies on kept patches")
     if len(result.photographs) > drawn:
         lines.append(f"shown: the first {drawn} of {len(result.photographs)} photographs; means are over all")
-    lines += [f"* {runs_of(numbers)}: {note}" for note, numbers in by_note(result).items()]
+    lines += [
+        f"* {runs_of(numbers)}: {note}" for note, numbers in by_note([one.notes for one in result.methods]).items()
+    ]
     if result.not_run:
         lines.append(f"not run: {', '.join(one.label for one in result.not_run)}")
     return [*lines, *result.notes]
@@ -123,24 +125,9 @@ def _theta(result: Comparison) -> str:
     return f"{result.thetas[len(result.thetas) // 2]:g}"
 
 
-def _strips(view: Image, shown: Shown) -> list[Strip]:
-    """The photograph as it is, and what each method keeps of it."""
-    if shown.grid is None:
-        raise TokensError(
-            "these tokens carry no grid positions, or lie on several tiles, so no picture can be drawn; "
-            "leave --out away"
-        )
-    strips = [Strip(view, shown.grid, (Panel(""),))]
-    for kept in shown.kept:
-        strips.append(Strip(view, kept.grid or shown.grid, (Panel("", picks=kept.cells, stages=kept.stages),)))
-    return strips
-
-
-def _block(
-    page: Image, pen: ImageDraw, result: Comparison, strips: Sequence[Sequence[Strip]], block: range, y: int
-) -> int:
+def _block(page: Image, pen: ImageDraw, result: Comparison, strips: Sequence[Strip], block: range, y: int) -> int:
     """Some methods, on every photograph; returns where the next thing may begin."""
-    several, size = len(result.photographs) > 1, panel_size(strips[0][0], SIDE)
+    several, size = len(result.photographs) > 1, panel_size(strips[0], SIDE)
     for place, number in enumerate(block, 1):
         one, x = result.methods[number], MARGIN + place * (size[0] + GAP)
         star = " *" if one.notes else ""
@@ -151,32 +138,22 @@ def _block(
             put_text(pen, (x, y + HEAD + 6), text, SMALL, FAINT, size[0])
     y += HEAD + 14 + (LINE if several else 0)
     for strip, photograph in zip(strips, result.photographs, strict=False):
-        page.paste(painted(strip[0], strip[0].panels[0], size), (MARGIN, y))
+        page.paste(painted(strip, strip.panels[0], size), (MARGIN, y))
         below = y + size[1] + 8
         put_text(pen, (MARGIN, below), photograph.image.rpartition("/")[2].rpartition(":")[2], TEXT, INK, size[0])
         put_text(pen, (MARGIN, below + LINE), _grid(photograph), SMALL, FAINT, size[0])
         for place, number in enumerate(block, 1):
             x = MARGIN + place * (size[0] + GAP)
-            page.paste(painted(strip[number + 1], strip[number + 1].panels[0], size), (x, y))
-            _bars(pen, (x, below), photograph.methods[number], _theta(result), size[0])
+            page.paste(painted(strip, strip.panels[number + 1], size), (x, y))
+            row = photograph.methods[number]
+            bars = (("coverage", row.theta_coverage[_theta(result)]), ("saliency", row.saliency_share))
+            put_bars(pen, (x, below), bars, size[0], names=84, numbers=54, size=SMALL, line=LINE)
         y += size[1] + 2 * LINE + 12 + GAP
     return y + GAP
 
 
 def _grid(photograph: Photograph) -> str:
     return " x ".join(map(str, photograph.grid or ())) + f" = {photograph.tokens} patches"
-
-
-def _bars(pen: ImageDraw, at: tuple[int, int], row: Row, theta: str, width: int) -> None:
-    for step, (label, share) in enumerate((("coverage", row.theta_coverage[theta]), ("saliency", row.saliency_share))):
-        x, y = at[0], at[1] + step * LINE
-        put_text(pen, (x, y), label, SMALL, FAINT, 84)
-        start, end = x + 84, x + width - 54
-        pen.rectangle((start, y + 5, end, y + 15), fill=TRACK)
-        if share:
-            pen.rectangle((start, y + 5, start + round((end - start) * min(share, 1)), y + 15), fill=BAR)
-        text = "n/a" if share is None else percent(share)
-        put_text(pen, (x + width, y), text, SMALL, INK, 54, right=True)
 
 
 def _legend(pen: ImageDraw, at: tuple[int, int], stages: int) -> None:

@@ -1,171 +1,100 @@
-"""What is measured: every entrant on every photograph, one photograph at a time."""
+"""What is measured: every method on every photograph, one photograph at a time."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
-from scope_bench.compare.methods import Absentee, Entrant
-from scope_core.cli.selections import places, scores_of, timed
-from scope_core.errors import ScopeError, TokensError
+from scope_core.cli.methods import LeftOut, Methods
+from scope_core.cli.selections import Judge, Kept, Selected, Shown, Trial, shown_of
+from scope_core.errors import ScopeError, SignalError, UnknownNameError, did_you_mean, listed
 
 if TYPE_CHECKING:
     from PIL.Image import Image
-    from torch import Tensor
 
     from scope_core.parts.saliency import SaliencySource
     from scope_core.parts.zoo import Tower
-    from scope_core.structures.tokens import VisualTokens
-
-
-@dataclass(frozen=True)
-class Judge:
-    """How all entrants are judged alike.
-
-    Attributes:
-        at: The interception point on whose features coverage is measured.
-        thetas: Thresholds of coverage.
-        source: The saliency whose share is measured; None for no share.
-        repeats: Timed runs of each selection, at most.
-    """
-
-    at: str
-    thetas: tuple[float, ...]
-    source: SaliencySource[Any] | None
-    repeats: int
-
-
-@dataclass(frozen=True)
-class Kept:
-    """What one entrant kept of one photograph; plain data, so that many photographs find room.
-
-    Attributes:
-        tokens: Candidates.
-        picks: Kept tokens in the order they were picked.
-        stages: Which stage of the selection, from 0, made each pick; None where there was one.
-        rows: Tokens that a language model would get.
-        merged: Whether dropped tokens were merged into kept ones.
-        grid: Rows and columns of the tokens; None where they lie on no single grid.
-        cells: (row, column) of each pick; empty likewise.
-        ms: Median wall time of the selection.
-        coverage: theta-coverage at each of the judge's thresholds.
-        share: Share of the judge's saliency; None where it says nothing.
-        alike: Whether its tokens are, one for one, those that the judge looks at. If not, coverage is on its own.
-    """
-
-    tokens: int
-    picks: tuple[int, ...]
-    stages: tuple[int, ...] | None
-    rows: int
-    merged: bool
-    grid: tuple[int, int] | None
-    cells: tuple[tuple[int, int], ...]
-    ms: float
-    coverage: tuple[float, ...]
-    share: float | None
-    alike: bool
-
-
-@dataclass(frozen=True)
-class Shown:
-    """One photograph: how many tokens it has for the judge, on which grid and device, and what each entrant kept."""
-
-    tokens: int
-    grid: tuple[int, int] | None
-    device: str
-    kept: tuple[Kept, ...]
-
-    def overlap(self, one: int, other: int) -> float | None:
-        """Jaccard index of two entrants' kept tokens, 1 where both keep none; None where their tokens are not alike."""
-        mine, theirs = self.kept[one], self.kept[other]
-        if mine.tokens != theirs.tokens:
-            return None
-        both, either = {*mine.picks} & {*theirs.picks}, {*mine.picks} | {*theirs.picks}
-        return len(both) / len(either) if either else 1.0
+    from scope_core.registry.registry import Registry
+    from scope_core.structures.declaration import Declaration
 
 
 def measure(
     tower: Tower,
-    entrants: Sequence[Entrant],
+    methods: Methods,
     images: Sequence[tuple[str, Image]],
     judge: Judge,
     *,
-    advance: Callable[[], None],
-) -> tuple[list[Entrant], list[Absentee], list[Shown]]:
-    """Run every entrant on every photograph, each photograph by itself.
+    skip: bool = False,
+    progress: Callable[[int, int], None] = lambda done, total: None,
+) -> Selected:
+    """Run every method on every photograph, each photograph by itself; methods that fail are left out.
 
     Args:
         tower: Makes the tokens, once per photograph and interception point.
-        entrants: Who runs.
+        methods: Who runs.
         images: ``(name, picture)``.
         judge: How they are judged.
-        advance: Called after each entrant on each photograph.
+        skip: Leave out methods that fail even if they were typed by themselves.
+        progress: Called with (selections that are done, selections in all).
 
     Returns:
-        The entrants that ran on all photographs, those that failed on one, and one `Shown` per photograph.
+        Selections of the methods that ran on all photographs.
 
     Raises:
-        ScopeError: an entrant that must run failed; names it and the photograph.
+        ScopeError: a method that was typed by itself failed; names it and the photograph.
     """
-    failed: dict[str, Absentee] = {}
-    rows: list[tuple[Shown, dict[str, Kept]]] = []
-    for name, image in images:
-        tokens = _encode(tower, image, entrants, judge)
-        judged = tokens[judge.at]
-        scores = None if judge.source is None else scores_of(judge.source, judged)
-        row: dict[str, Kept] = {}
-        for one in entrants:
-            if one.label not in failed:
-                try:
-                    row[one.label] = _keep(one, tokens[one.at], judged, scores, judge)
-                except ScopeError as error:
-                    if one.must:
-                        raise type(error)(
-                            f"{one.label} fails on '{name}': {error}\nLeave it out, or list it as not run with --skip."
-                        ) from error
-                    failed[one.label] = Absentee(one.given, one.label, False, f"it fails on '{name}': {error}")
-            advance()
-        rows.append((Shown(int(judged.valid.sum()), _grid(judged), str(judged.device), ()), row))
-    ran = [one for one in entrants if one.label not in failed]
-    shown = [replace(photograph, kept=tuple(row[one.label] for one in ran)) for photograph, row in rows]
-    return ran, list(failed.values()), shown
+    count, kept = len(methods.run), {one: list[Kept]() for one in methods.run}
+    bare: list[Shown] = []
+    for number, (name, image) in enumerate(images):
+        trial = Trial(tower, [image], list(kept), judge)
+        bare += shown_of(trial.tokens[judge.at], [])
+        for place, one in enumerate(list(kept), 1):
+            try:
+                kept[one] += trial.kept(one)
+            except ScopeError as error:
+                why = f"fails on '{name}': {error}"
+                if one.named and not skip:
+                    raise type(error)(f"{one.label} {why}\nOmit it, or list it as not run with --skip.") from error
+                del kept[one]
+                methods.left_out.append(LeftOut(one, f"it {why}"))
+            progress(number * count + place, len(images) * count)
+    methods.run = list(kept)
+    columns = kept.values()
+    shown = [replace(one, kept=tuple(column[number] for column in columns)) for number, one in enumerate(bare)]
+    return Selected(methods.run, judge, shown)
 
 
-def _encode(tower: Tower, image: Image, entrants: Sequence[Entrant], judge: Judge) -> dict[str, VisualTokens]:
-    """Tokens at every interception point in use, with all signals that are read there."""
-    source = judge.source
-    needs = {judge.at: frozenset().union(*(part.needs for part in source.walk())) if source else frozenset()}
-    for one in entrants:
-        needs[one.at] = needs.get(one.at, frozenset()) | one.pruner.needs
-    return {at: tower.encode([image], at=at, needs=signals) for at, signals in needs.items()}
+def saliency_source(name: str | None, *, registry: Registry, declaration: Declaration) -> SaliencySource[Any] | None:
+    """The source whose share is measured: the one named, else the default one, else the first that reads a signal.
 
+    Returns:
+        A source that the tower can feed and whose scores are never below 0; None if no name is given and none is.
 
-def _keep(one: Entrant, tokens: VisualTokens, judged: VisualTokens, scores: Tensor | None, judge: Judge) -> Kept:
-    selection, ms = timed(one.pruner, tokens, judge.repeats)
-    alike = bool(selection.tokens.valid.shape == judged.valid.shape)
-    cover = (replace(selection, tokens=judged) if alike else selection).coverage(judge.thetas)[0].tolist()
-    picks = tuple(pick for pick in selection.picks[0].tolist() if pick >= 0)
-    stages = None if selection.stage is None else tuple(selection.stage[0].tolist()[: len(picks)])
-    grid = _grid(selection.tokens)
-    where = [] if grid is None else places(selection.tokens, 0)[1]
-    return Kept(
-        tokens=int(selection.tokens.valid.sum()),
-        picks=picks,
-        stages=stages,
-        rows=selection.row_counts[0],
-        merged=selection.mixed is not None,
-        grid=grid,
-        cells=tuple(where[pick] for pick in picks) if where else (),
-        ms=ms,
-        coverage=tuple(cover),
-        share=float(selection.share_of(scores)[0]) if alike and scores is not None else None,
-        alike=alike,
-    )
-
-
-def _grid(tokens: VisualTokens) -> tuple[int, int] | None:
-    try:
-        return places(tokens, 0)[0]
-    except TokensError:
-        return None
+    Raises:
+        UnknownNameError: nothing of that name is installed.
+        SignalError: the tower lacks its signals, or it gives scores below 0.
+    """
+    default = registry.default("saliency")
+    records = sorted(registry.records("saliency"), key=lambda record: record != default)
+    fitting: dict[str, SaliencySource[Any]] = {}
+    for record in records:
+        try:
+            spec = record.spec.model_validate({"name": record.name}, context={"registry": registry})
+            source = registry.build("saliency", spec)
+        except (ScopeError, ValueError):  # it has options without a default
+            continue
+        needs = frozenset().union(*(part.needs for part in source.walk()))
+        if source.nonnegative and needs and not declaration.lacks(needs):
+            fitting[record.name] = source
+    if name is None:
+        return next(iter(fitting.values()), None)
+    if name not in fitting:
+        if not registry.has("saliency", name):
+            known = registry.names("saliency")
+            raise UnknownNameError(f"no saliency is called '{name}'{did_you_mean(name, known)}. Known: {listed(known)}")
+        raise SignalError(
+            f"a share of saliency '{name}' cannot be measured on {declaration.model}: it needs signals that are not "
+            f"there, reads none, or gives scores below 0. Those that can: {listed(fitting)}"
+        )
+    return fitting[name]

@@ -9,12 +9,11 @@ from typing import TYPE_CHECKING, Any, Literal
 from pydantic import BaseModel, ConfigDict
 
 import scope_core
-from scope_core.cli.selections import row_notes
 
 if TYPE_CHECKING:
-    from scope_bench.compare.measure import Judge, Kept, Shown
-    from scope_bench.compare.methods import Entrant, Field
+    from scope_core.cli import methods
     from scope_core.cli.photos import Picture
+    from scope_core.cli.selections import Judge, Kept, Selected, Shown
     from scope_core.registry.registry import Registry
 
 
@@ -163,15 +162,6 @@ class Comparison(Data):
     """Files that were written."""
 
 
-def by_note(result: Comparison) -> dict[str, list[int]]:
-    """What to know about single methods, each text once, with the numbers (from 1) of the methods it is about."""
-    found: dict[str, list[int]] = {}
-    for number, one in enumerate(result.methods, 1):
-        for note in one.notes:
-            found.setdefault(note, []).append(number)
-    return found
-
-
 def spread(values: Iterable[float]) -> Spread:
     """Mean, sample standard deviation, smallest and largest."""
     known = list(values)
@@ -181,10 +171,9 @@ def spread(values: Iterable[float]) -> Spread:
 
 def comparison(
     tower: str,
-    judge: Judge,
-    field: Field,
+    selected: Selected,
+    asked: methods.Methods,
     pictures: Sequence[Picture],
-    shown: Sequence[Shown],
     *,
     registry: Registry,
     out: Sequence[str] = (),
@@ -192,8 +181,8 @@ def comparison(
     """Everything that was measured, and its means over the photographs."""
     import torch
 
-    entrants = field.entrants
-    pairs = [[[one.overlap(a, b) for one in shown] for b in range(len(entrants))] for a in range(len(entrants))]
+    run, judge, shown = selected.methods, selected.judge, selected.images
+    pairs = [[[one.overlap(a, b) for one in shown] for b in range(len(run))] for a in range(len(run))]
     return Comparison(
         scope_core=scope_core.__version__,
         tower=tower,
@@ -201,21 +190,24 @@ def comparison(
         saliency=None if judge.source is None else judge.source.spec.name,
         thetas=list(judge.thetas),
         timing=Timing(repeats=judge.repeats, threads=torch.get_num_threads(), device=shown[0].device),
-        methods=[
-            _method(one, [row.kept[number] for row in shown], judge, registry) for number, one in enumerate(entrants)
+        methods=[_method(selected, number, registry) for number in range(len(run))],
+        not_run=[
+            NotRun(label=one.method.label, given=one.method.given, reason=one.reason, signals=list(one.signals))
+            for one in asked.left_out
         ],
-        not_run=[NotRun(label=o.label, given=o.given, reason=o.reason, signals=list(o.signals)) for o in field.absent],
         overlap=[[_known_spread(pair) for pair in row] for row in pairs],
         photographs=[
-            _photograph(picture, one, [e.label for e in entrants], judge)
+            _photograph(picture, one, [method.label for method in run], judge)
             for picture, one in zip(pictures, shown, strict=True)
         ],
-        notes=[*field.notes, *_notes(judge, [row for one in shown for row in one.kept], entrants)],
+        notes=[*asked.notes, *_notes(judge, [row for one in shown for row in one.kept], run)],
         out=list(out),
     )
 
 
-def _method(one: Entrant, kept: Sequence[Kept], judge: Judge, registry: Registry) -> Method:
+def _method(selected: Selected, number: int, registry: Registry) -> Method:
+    one, thetas = selected.methods[number], selected.judge.thetas
+    kept = [image.kept[number] for image in selected.images]
     return Method(
         label=one.label,
         given=one.given,
@@ -224,22 +216,11 @@ def _method(one: Entrant, kept: Sequence[Kept], judge: Judge, registry: Registry
         needs=sorted(one.pruner.needs),
         kept=spread(len(row.picks) for row in kept),
         rows=spread(row.rows for row in kept),
-        theta_coverage={f"{theta:g}": spread(row.coverage[n] for row in kept) for n, theta in enumerate(judge.thetas)},
+        theta_coverage={f"{theta:g}": spread(row.coverage[n] for row in kept) for n, theta in enumerate(thetas)},
         saliency_share=_known_spread([row.share for row in kept]),
         select_ms=spread(row.ms for row in kept),
-        notes=_about(one, kept, judge),
+        notes=selected.notes[number],
     )
-
-
-def _about(one: Entrant, kept: Sequence[Kept], judge: Judge) -> list[str]:
-    """What a reader of a method's numbers has to know."""
-    notes = []
-    if one.moved:
-        notes.append(f"tokens taken at '{one.at}', not at '{one.moved}' as the method does")
-    notes += row_notes(any(row.merged for row in kept), max(row.rows - len(row.picks) for row in kept))
-    if not all(row.alike for row in kept):
-        notes.append(f"its tokens are not those at '{judge.at}', so coverage is measured on its own features")
-    return notes
 
 
 def _known_spread(values: Sequence[float | None]) -> Spread | None:
@@ -273,11 +254,11 @@ def _row(label: str, kept: Kept, judge: Judge) -> Row:
     )
 
 
-def _notes(judge: Judge, kept: Sequence[Kept], entrants: Sequence[Entrant]) -> list[str]:
+def _notes(judge: Judge, kept: Sequence[Kept], run: Sequence[methods.Method]) -> list[str]:
     notes = []
     if len({row.rows for row in kept}) > 1:
         notes.append("the methods do not all keep the same number of tokens; --keep K sets one budget for all")
-    odd = sorted({one.at for one in entrants if one.at != judge.at})
+    odd = sorted({one.at for one in run if one.at != judge.at})
     if odd:
         notes.append(f"some tokens are taken at {', '.join(odd)}; coverage is measured at '{judge.at}' all the same")
     return notes

@@ -8,9 +8,10 @@ from typing import Any
 from rich.console import Group, RenderableType
 from rich.text import Text
 
-from scope_bench.compare.report import Comparison, Spread, by_note
+from scope_bench.compare.report import Comparison, Spread
+from scope_core.cli.methods import is_file
 from scope_core.cli.output import percent, table
-from scope_core.cli.selections import is_file
+from scope_core.cli.selections import by_note
 
 NAME = 26
 """Widest label before it is cut short in the overlaps."""
@@ -52,7 +53,9 @@ def legend(result: Comparison) -> list[tuple[str, str]]:
     lines.append(("ms", f"selection alone, per photograph: {runs} {where}"))
     if len(result.photographs) > 1:
         lines.append(("a ±b", f"mean and standard deviation over {len(result.photographs)} photographs"))
-    lines += [(f"* {runs_of(numbers)}", note) for note, numbers in by_note(result).items()]
+    lines += [
+        (f"* {runs_of(numbers)}", note) for note, numbers in by_note([one.notes for one in result.methods]).items()
+    ]
     given = [*((m.label, m.given) for m in result.methods), *((n.label, n.given) for n in result.not_run)]
     lines += [("file", f"{label} is {text}") for label, text in given if is_file(text)]
     return [*lines, *(("note", text) for text in result.notes)]

@@ -9,7 +9,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-PEERS = {"submodlib": "submodlib-py", "apricot": "apricot-select"}
+LIBRARIES = {"submodlib": "submodlib-py", "apricot": "apricot-select"}
 """``{module: package}`` of libraries that maximise the same set function and install from the package index."""
 
 
@@ -49,15 +49,15 @@ def coverage_of(features: Tensor, picks: Tensor) -> float:
     return float((unit @ unit[picks].T).double().amax(1).clamp(min=0).sum())
 
 
-def peers() -> dict[str, Callable[[Tensor, int], list[int]]]:
+def libraries() -> dict[str, Callable[[Tensor, int], list[int]]]:
     """Those libraries that are installed: ``(similarity (N, N), keep) -> picks``, all by exact lazy greedy."""
     makers = {"submodlib": _submodlib, "apricot": _apricot}
-    return {module: makers[module](found) for module in PEERS if (found := _found(module)) is not None}
+    return {module: makers[module](found) for module in LIBRARIES if (found := _found(module)) is not None}
 
 
-def missing_peers() -> list[str]:
+def missing_libraries() -> list[str]:
     """Packages of the libraries that are not installed."""
-    return [package for module, package in PEERS.items() if _found(module) is None]
+    return [package for module, package in LIBRARIES.items() if _found(module) is None]
 
 
 def _found(module: str) -> Any:

@@ -8,10 +8,11 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 
+from scope_bench.speed.select import pruners
 from scope_bench.speed.timing import Effort, Progress, finish, in_turns
-from scope_core.errors import AttachError, ScopeError
+from scope_core.cli.methods import naming
+from scope_core.errors import AttachError
 from scope_core.pruning.pruner import Pruner
-from scope_core.pruning.spec_reader import read_spec
 
 if TYPE_CHECKING:
     from scope_bench.speed.probes import Watched
@@ -74,15 +75,11 @@ def capture(
     runs[PLAIN] = plain
     reading = _nothing_read(registry)
     runs[NOTHING] = _pruned(watched, reading)
-    for text in specs:
-        try:
-            pruner = Pruner(read_spec(text, registry, budget=1), registry=registry)
-            if pruner.decoder_layer is not None:
-                continue
+    for text, pruner in pruners(specs, 1, registry).items():
+        if pruner.decoder_layer is None:
             runs[f"{text} reads {_short(pruner.needs)}"] = run = _pruned(watched, pruner)
-            run()
-        except ScopeError as error:
-            raise type(error)(f"{text}: {error}") from error
+            with naming(text):
+                run()
     if hasattr(tower, "set_attn_implementation"):
         runs[EAGER] = eager
     laps = {name: lap.facts() for name, lap in in_turns(runs, effort, watched.device, progress).items()}

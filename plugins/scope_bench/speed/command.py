@@ -11,11 +11,12 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
-from scope_core.cli.output import bar, done, loading, note, out, show_json, warn, working, writing
+from scope_core.cli.methods import HELP, read_methods
+from scope_core.cli.output import done, loading, make_folder, note, out, progress, show_json, warn, working, write_text
 from scope_core.cli.photos import open_pictures
 from scope_core.cli.shell import numbers, split_commas
 from scope_core.cli.state import State, state_of
-from scope_core.errors import ZooError, did_you_mean
+from scope_core.errors import did_you_mean
 from scope_core.registry.entries import import_target
 
 if TYPE_CHECKING:
@@ -47,7 +48,11 @@ def speed(
     ] = None,
     specs: Annotated[
         Strings,
-        typer.Option(metavar="SPEC,...", help="Recipes and spec files.", show_default="what the zoo recommends"),
+        typer.Option(
+            metavar="SPEC,...",
+            help=f"Methods: {HELP}. Their budgets are replaced by --keep.",
+            show_default="what the zoo recommends",
+        ),
     ] = None,
     tokens: Annotated[Strings, typer.Option(metavar="N,...", help="Tokens to select from.", show_default="576")] = None,
     keep: Annotated[
@@ -89,8 +94,8 @@ def speed(
         typer.Option(metavar="S", min=0, help="Once an entry has taken this long, it stops after three rounds."),
     ] = 10.0,
     steps: Annotated[bool, typer.Option("--steps/--no-steps", help="Also time further tokens of generate.")] = True,
-    peers: Annotated[
-        bool, typer.Option("--peers/--no-peers", help="Also time other libraries, where installed.")
+    libraries: Annotated[
+        bool, typer.Option("--libraries/--no-libraries", help="Also time other libraries, where installed.")
     ] = True,
     loop: Annotated[bool, typer.Option("--loop/--no-loop", help="Also time SCOPE's formula as a plain loop.")] = True,
     reference: Annotated[
@@ -113,7 +118,7 @@ def speed(
         raise typer.BadParameter(
             "processor time adds up over threads; give --threads 1 as well", param_hint="'--clock'"
         )
-    _check_dir(out_dir)
+    make_folder(out_dir, "speed.png")
     state = state_of(ctx)
     with working("loading torch"):
         from scope_bench.speed import timing
@@ -122,7 +127,7 @@ def speed(
         from scope_bench.speed.tables import head, lacks_numba, markdown, tables
     where = check_device(device)
     effort = timing.Effort(min(rounds, 5), min(seconds, 2.0)) if quick else timing.Effort(rounds, seconds)
-    settings = Settings(clock, effort, where, _dtype(dtype or "float32"), loop, peers, reference)
+    settings = Settings(clock, effort, where, _dtype(dtype or "float32"), loop, libraries, reference)
     report: dict[str, Any] = {}
     with timing.threads(threads), timing.allocator(allocator):
         report |= {"clock": clock, "allocator": allocator, "machine": machine(where), "effort": vars(effort)}
@@ -135,7 +140,7 @@ def speed(
             grown = sorted({*grown, max(sizes)}) if "growth" in chosen else []
             plan = plan if "select" in chosen else []
             most = max(*(size for size, _ in plan), *grown, 0)
-            names = split_commas(specs) or _recommended("tower", None, state)
+            names = _methods(specs, "tower", None, state)
             check_size(most, settings, pruners(names, min(*keeps, most), state.registry).values())
             if grown and len(names) > 1:
                 note(f"growth measures only the first of --specs: {names[0]}")
@@ -144,7 +149,7 @@ def speed(
             report |= _bare(material, plan, grown, keeps, names, settings, state)
         if set(NEED_MODEL) & set(chosen):
             wanted = keeps if keep else [64]
-            names = split_commas(specs) or _recommended("model", model, state)
+            names = _methods(specs, "model", model, state)
             asked = question, batch, photos
             report |= _modelled(chosen, state, model, names, wanted, asked, dtype, settings, steps)
     made = tables(report)
@@ -169,20 +174,20 @@ def _bare(
     state: State,
 ) -> dict[str, Any]:
     """The sections that need no model."""
-    from scope_bench.speed.baselines import missing_peers
+    from scope_bench.speed.baselines import missing_libraries
     from scope_bench.speed.growth import grow
     from scope_bench.speed.select import select
 
     found: dict[str, Any] = {}
     if plan:
-        missing = missing_peers()
-        if settings.peers and settings.device.type == "cpu" and missing:
+        missing = missing_libraries()
+        if settings.libraries and settings.device.type == "cpu" and missing:
             note(f"not installed, so not compared with: {', '.join(missing)}. pip install {' '.join(missing)}")
-        with bar("selecting") as progress:
-            found["select"] = select(material, plan, names, state.registry, settings, progress)
+        with progress("selecting") as tell:
+            found["select"] = select(material, plan, names, state.registry, settings, tell)
     if grown:
-        with bar("growth") as progress:
-            found["growth"] = grow(material, grown, keeps, names[0], state.registry, settings, progress)
+        with progress("growth") as tell:
+            found["growth"] = grow(material, grown, keeps, names[0], state.registry, settings, tell)
     return found
 
 
@@ -217,13 +222,13 @@ def _modelled(
         warn(f"{entry.name}: {loaded.notes}")
     found: dict[str, Any] = {}
     if "capture" in chosen:
-        with bar("capture") as progress:
-            found["capture"] = capture(watched, names, state.registry, settings.effort, settings.clock, progress)
+        with progress("capture") as tell:
+            found["capture"] = capture(watched, names, state.registry, settings.effort, settings.clock, tell)
     if "generate" in chosen:
         runs = [(name, keep) for name in names for keep in keeps]
-        with bar("first token") as progress:
+        with progress("first token") as tell:
             found["generate"] = generate(
-                watched, runs, state.registry, settings.effort, progress, clock=settings.clock, steps=steps
+                watched, runs, state.registry, settings.effort, tell, clock=settings.clock, steps=steps
             )
     return found
 
@@ -252,12 +257,18 @@ def _dtype(name: str) -> torch.dtype:
     return getattr(torch, name)  # type: ignore[no-any-return]
 
 
-def _recommended(kind: str, name: str | None, state: State) -> list[str]:
-    """The recipe that a zoo entry begins with, without its budget."""
-    entry = state.zoo(kind, name).item
-    if not entry.recipe:
-        raise typer.BadParameter(f"'{entry.name}' recommends no recipe; name one", param_hint="'--specs'")
-    return [entry.recipe.rpartition("@")[0]]
+def _methods(given: Strings, kind: str, name: str | None, state: State) -> list[str]:
+    """Methods as typed, each once; else the recipe that a zoo entry recommends, without its budget."""
+    texts = split_commas(given)
+    if not texts:
+        entry = state.zoo(kind, name).item
+        if not entry.recipe:
+            raise typer.BadParameter(f"'{entry.name}' recommends no recipe; name one", param_hint="'--specs'")
+        texts = [entry.recipe.rpartition("@")[0]]
+    methods = read_methods(texts, state.registry, keep=1)
+    for text in methods.notes:
+        note(text)
+    return [one.given for one in methods.run]
 
 
 def _material(tokens: int, width: int, photos: Strings, state: State) -> Material:
@@ -271,24 +282,9 @@ def _material(tokens: int, width: int, photos: Strings, state: State) -> Materia
         return of_photographs(images, entry.load(), tokens, entry.name)
 
 
-def _check_dir(folder: Path | None) -> None:
-    if folder is None:
-        return
-    if importlib.util.find_spec("matplotlib") is None:
-        warn("matplotlib is not installed, so no speed.png is drawn: pip install matplotlib")
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise ZooError(f"folder '{folder}' cannot be made: {error.strerror or error}") from error
-
-
 def _write(report: dict[str, Any], text: str, folder: Path) -> None:
-    path = folder / "speed.json"
-    with writing(path):
-        path.write_text(json_module.dumps(report, indent=1) + "\n", encoding="utf-8")
-    path = folder / "speed.md"
-    with writing(path):
-        path.write_text(text, encoding="utf-8")
+    write_text(folder / "speed.json", json_module.dumps(report, indent=1) + "\n")
+    write_text(folder / "speed.md", text)
     if importlib.util.find_spec("matplotlib") is not None:
         from scope_bench.speed.plot import plot
 

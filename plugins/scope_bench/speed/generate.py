@@ -15,13 +15,13 @@ import torch
 from torch import Tensor
 
 from scope_bench.speed.probes import PARTS, Watched
+from scope_bench.speed.select import pruners
 from scope_bench.speed.timing import Effort, Laps, Progress, finish, in_turns, spread
-from scope_core.errors import ScopeError
-from scope_core.pruning.pruner import Pruner
-from scope_core.pruning.spec_reader import read_spec
+from scope_core.cli.methods import naming
 
 if TYPE_CHECKING:
     from scope_core.pruning.attachment import Attachment
+    from scope_core.pruning.pruner import Pruner
     from scope_core.registry.registry import Registry
 
 UNPRUNED = "unpruned"
@@ -68,13 +68,10 @@ def generate(
     kept: dict[str, Any] = {UNPRUNED: _cache_bytes(watched)}
     for text, keep in specs:
         name = f"{text}@{keep}"
-        try:
-            pruner = Pruner(read_spec(text, registry, budget=keep), registry=registry)
-            with pruner.attach(watched.model) as pruning:
-                kept[name] = _cache_bytes(watched)
-                lengths = _lengths(pruning, watched)
-        except ScopeError as error:
-            raise type(error)(f"{name}: {error}") from error
+        pruner = pruners([text], keep, registry)[text]
+        with naming(name), pruner.attach(watched.model) as pruning:
+            kept[name] = _cache_bytes(watched)
+            lengths = _lengths(pruning, watched)
         names[name] = pruner, lengths
         runs[name] = partial(_pruned, watched, pruner, 1)
         runs |= {_words(length): partial(_text, watched, length, 1) for _, length in lengths}

@@ -15,12 +15,12 @@ from scope_bench.speed import baselines
 from scope_bench.speed.inputs import Material
 from scope_bench.speed.machine import check_memory
 from scope_bench.speed.timing import Effort, Progress, in_turns, ratio
-from scope_core.errors import BudgetError, ScopeError, TaskError
+from scope_core.cli.methods import naming, read_methods
+from scope_core.errors import BudgetError, TaskError
 from scope_core.parts.combiner import Combiner
 from scope_core.parts.problem import Problem
 from scope_core.parts.similarity import SimilarityMetric
 from scope_core.pruning.pruner import Pruner
-from scope_core.pruning.spec_reader import read_spec
 from scope_core.registry.specs import ComponentSpec
 from scope_core.structures.tokens import VisualTokens
 
@@ -42,7 +42,7 @@ class Settings:
         device: Where tensors are.
         dtype: What features and saliency are given in.
         loop: Whether the plain loop takes part.
-        peers: Whether other libraries do, on the CPU.
+        libraries: Whether other libraries do, on the CPU.
         reference: Whether the cosine matrix alone does.
     """
 
@@ -51,31 +51,20 @@ class Settings:
     device: torch.device
     dtype: torch.dtype = torch.float32
     loop: bool = True
-    peers: bool = True
+    libraries: bool = True
     reference: bool = True
 
     @property
     def matrices(self) -> int:
         """N x N matrices in float32 that are held at once at most, beside those of specs."""
-        if self.loop or (self.peers and self.device.type == "cpu"):
+        if self.loop or (self.libraries and self.device.type == "cpu"):
             return MATRICES
         return 1 if self.reference else 0
 
 
 def pruners(specs: Sequence[str], keep: int, registry: Registry) -> dict[str, Pruner]:
-    """Pruners of ``specs`` at a budget, by their names in tables.
-
-    Raises:
-        ScopeError: a spec is wrong; the message begins with it.
-    """
-    made: dict[str, Pruner] = {}
-    for text in specs:
-        try:
-            pruner = Pruner(read_spec(text, registry, budget=keep), registry=registry)
-        except ScopeError as error:
-            raise type(error)(f"{text}: {error}") from error
-        made[text] = pruner
-    return made
+    """Pruners of ``specs`` at a budget, by their names in tables; see `scope_core.cli.methods`."""
+    return {one.given: one.pruner for one in read_methods(specs, registry, keep=keep).run}
 
 
 def cases(tokens: Sequence[int], keeps: Sequence[int]) -> list[tuple[int, int]]:
@@ -102,7 +91,7 @@ def check_size(tokens: int, settings: Settings, made: Iterable[Pruner] = ()) -> 
         TaskError: says what is needed, and what is free.
     """
     where, count = settings.device, settings.matrices
-    advice = "lower --tokens" + ", or give --no-loop, --no-peers and --no-reference" * (count > 0)
+    advice = "lower --tokens" + ", or give --no-loop, --no-libraries and --no-reference" * (count > 0)
     what = f"N = {tokens}, {count} {'matrix' if count == 1 else 'matrices'} of {tokens} x {tokens} in float32,"
     check_memory(4 * count * tokens**2, what, advice, where)
     for pruner in made:
@@ -119,7 +108,7 @@ def select(
     settings: Settings,
     progress: Progress = lambda done, total: None,
 ) -> list[dict[str, Any]]:
-    """One entry per ``(N, K)``, with everybody's times and ratios; see `report`.
+    """One entry per ``(N, K)``, with all times and ratios; see `report`.
 
     Args:
         material: Features.
@@ -137,7 +126,7 @@ def select(
     for number, (tokens, keep) in enumerate(sizes):
         check_size(tokens, settings, pruners(specs, keep, registry).values())
         features, saliency = material.cut(tokens, settings.device, settings.dtype)
-        runs = entrants(features, saliency, keep, specs, registry, settings)
+        runs = timed_runs(features, saliency, keep, specs, registry, settings)
         at = partial(_step, progress, number, len(sizes))
         laps = in_turns({name: one.run for name, one in runs.items()}, settings.effort, settings.device, at)
         rows = [{"name": name, "role": one.role, **laps[name].facts()} for name, one in runs.items()]
@@ -147,7 +136,7 @@ def select(
 
 
 @dataclass(frozen=True, eq=False)
-class Entrant:
+class Timed:
     """Something that is timed.
 
     Attributes:
@@ -162,34 +151,32 @@ class Entrant:
     picks: Callable[[], Tensor] | None = None
 
 
-def entrants(
+def timed_runs(
     features: Tensor, saliency: Tensor, keep: int, specs: Sequence[str], registry: Registry, settings: Settings
-) -> dict[str, Entrant]:
-    """Everybody at one size and budget, by name."""
+) -> dict[str, Timed]:
+    """What is timed at one size and budget, by name."""
     row, column = features[0], saliency[0]
-    runs = {FLOOR: Entrant(partial(baselines.cosine, row), "floor")} if settings.reference else {}
+    runs = {FLOOR: Timed(partial(baselines.cosine, row), "floor")} if settings.reference else {}
     if settings.loop:
         loop = partial(baselines.plain_loop, row, column, keep)
-        runs[LOOP] = Entrant(loop, "loop", loop)
+        runs[LOOP] = Timed(loop, "loop", loop)
     engine: tuple[str, Pruner] | None = None
     for name, pruner in pruners(specs, keep, registry).items():
         run = partial(pruner.select, features, saliency=saliency, grid=square(features.shape[1]))
-        try:
+        with naming(name):
             run()
-        except ScopeError as error:
-            raise type(error)(f"{name}: {error}") from error
-        runs[name] = Entrant(run, "spec", lambda run=run: run().picks[0])  # type: ignore[misc]
+        runs[name] = Timed(run, "spec", lambda run=run: run().picks[0])  # type: ignore[misc]
         if engine is None and "coverage" in getattr(pruner.parts["selector"], "parts", {}):
             engine = name, pruner
-    if settings.peers and settings.device.type == "cpu":
+    if settings.libraries and settings.device.type == "cpu":
         matrix = baselines.cosine(row.float())
-        matrix = ((matrix + matrix.T) / 2).clamp(min=0).contiguous()  # below 0 nothing counts, and peers refuse it
+        matrix = ((matrix + matrix.T) / 2).clamp(min=0).contiguous()  # below 0 nothing counts, and libraries refuse it
         if engine is not None:
             alone = partial(on_matrix, engine[1], features.float(), matrix, keep)
-            runs[f"{engine[0]}, matrix given"] = Entrant(alone, "engine", alone)
-        for name, peer in baselines.peers().items():
-            picks = partial(peer, matrix, keep)
-            runs[f"{name} lazy, matrix given"] = Entrant(picks, "peer", lambda picks=picks: torch.tensor(picks()))  # type: ignore[misc]
+            runs[f"{engine[0]}, matrix given"] = Timed(alone, "engine", alone)
+        for name, library in baselines.libraries().items():
+            picks = partial(library, matrix, keep)
+            runs[f"{name} lazy, matrix given"] = Timed(picks, "peer", lambda picks=picks: torch.tensor(picks()))  # type: ignore[misc]
     return runs
 
 
@@ -240,8 +227,8 @@ class _Alone(Combiner[_AloneSpec]):
         return gain
 
 
-def _judge(rows: list[dict[str, Any]], runs: dict[str, Entrant], features: Tensor, clock: str) -> None:
-    """Ratios of medians, and whether rivals of one objective picked the same or as well."""
+def _judge(rows: list[dict[str, Any]], runs: dict[str, Timed], features: Tensor, clock: str) -> None:
+    """Ratios of medians, and whether those that maximise the same objective picked the same, or as well."""
     by_role: dict[str, list[dict[str, Any]]] = {}
     for row in rows:
         by_role.setdefault(row["role"], []).append(row)
@@ -253,8 +240,8 @@ def _judge(rows: list[dict[str, Any]], runs: dict[str, Entrant], features: Tenso
         row["faster_than_loop"] = None if loop is None else ratio(loop, row, clock)
         row["engine_is_faster"] = None if engine is None or row["role"] != "peer" else ratio(row, engine, clock)
         row["coverage"] = covers.get(row["name"])
-        rival = {"spec": loop, "peer": engine}.get(row["role"])
-        same = None if rival is None else picked[row["name"]] == picked[rival["name"]]
+        other = {"spec": loop, "peer": engine}.get(row["role"])
+        same = None if other is None else picked[row["name"]] == picked[other["name"]]
         row["same_picks"] = None if same is None else int(same.sum())
 
 

@@ -64,11 +64,11 @@ def selected(case: Mapping[str, Any], clock: str) -> Table:
         for row in case["rows"]
     ]
     title = f"Selecting {case['keep']} of {case['tokens']} tokens of width {case['width']}"
-    return _filled(title, ("", "ms", "quartiles", "of ref", "vs loop", "vs peer", "same"), rows)
+    return _filled(title, ("", "ms", "quartiles", "of ref", "vs loop", "vs library", "same"), rows)
 
 
 def _selected_legend(columns: set[str], given: bool) -> str:
-    peers, loop = "vs peer" in columns, "vs loop" in columns
+    libraries, loop = "vs library" in columns, "vs loop" in columns
     told = []
     if "of ref" in columns:
         told.append(
@@ -82,14 +82,16 @@ def _selected_legend(columns: set[str], given: bool) -> str:
         )
     if loop:
         told.append("vs loop: how many times faster than the plain loop.")
-    if peers:
-        told.append("vs peer: how many times faster the engine is than this library, both with the matrix given.")
+    if libraries:
+        told.append("vs library: how many times faster the engine is than this library, both with the matrix given.")
     if "same" in columns and loop:
-        told.append(f"same: picks in common with the plain loop{' (peers: with the engine)' * peers}, in order.")
+        told.append(
+            f"same: picks in common with the plain loop{' (libraries: with the engine)' * libraries}, in order."
+        )
     elif "same" in columns:
-        told.append("same: picks that a peer has in common with the engine, in order.")
-    if "same" in columns and peers:
-        told.append("A peer may have fewer: it settles ties its own way and adds float32 numbers in its own order.")
+        told.append("same: picks that a library has in common with the engine, in order.")
+    if "same" in columns and libraries:
+        told.append("A library may have fewer: it settles ties its own way and adds float32 numbers in its own order.")
     return " ".join(told)
 
 

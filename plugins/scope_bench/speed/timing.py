@@ -39,12 +39,12 @@ class Effort:
 
 @dataclass
 class Laps:
-    """What one contestant took, turn by turn, in milliseconds.
+    """What one run took, turn by turn, in milliseconds.
 
     Attributes:
         wall: Wall time.
         cpu: Processor time of the whole process.
-        parts: Further times that the contestant told of itself, by name.
+        parts: Further times that the run told of itself, by name.
     """
 
     wall: list[float] = field(default_factory=list)
@@ -69,7 +69,7 @@ def in_turns(
     device: torch.device,
     progress: Progress = lambda done, total: None,
 ) -> dict[str, Laps]:
-    """Run everybody once untimed, then in turns, each turn beginning with another one.
+    """Run everything once untimed, then in turns, each turn beginning with another one.
 
     Args:
         runs: What to time, by name. One that returns a mapping of names to milliseconds tells of its parts.

@@ -15,7 +15,7 @@ from scope_core.cli.commands.list import origin_of
 from scope_core.cli.output import out, progress, show_json, table, working
 from scope_core.cli.package_rows import judge, package_rows
 from scope_core.cli.packages import missing_packages
-from scope_core.cli.self_checks import run_checks, those_to_run
+from scope_core.cli.self_checks import run_checks
 from scope_core.cli.shell import Code
 from scope_core.cli.state import State, state_of
 from scope_core.errors import MissingDependencyError, PluginError, ScopeError
@@ -35,8 +35,8 @@ def doctor(
     with working("examining"):
         facts = examine(state_of(ctx))
     registry = facts.pop("registry")
-    with progress(len(those_to_run(registry, quick=quick)), "trying") as done:
-        facts["checks"] = run_checks(registry, quick=quick, done=done)
+    with progress("trying") as tell:
+        facts["checks"] = run_checks(registry, quick=quick, progress=tell)
     for row in facts["checks"]:
         if row["state"] == "failed":
             facts["problems"].append({"what": f"{row['about']}: {row['text']}", "fix": row["fix"]})

@@ -13,11 +13,12 @@ from rich.console import Group
 from rich.text import Text
 
 from scope_core.cli.commands.select import IMAGES, KEEP, ORDER, OUT, SPEC
+from scope_core.cli.methods import Method
 from scope_core.cli.output import check_out, loading, note, out, percent, show_json, table, warn, working
 from scope_core.cli.overlay import SUFFIXES, save
 from scope_core.cli.panels import picture_of
 from scope_core.cli.photos import open_pictures
-from scope_core.cli.selections import Contestant, Outcome, saliency_of
+from scope_core.cli.selections import Judge, Selected, kept_of, scores_of, shown_of, source_of
 from scope_core.cli.state import starting_spec, state_of
 from scope_core.errors import AdapterError
 from scope_core.structures.receipt import THETAS
@@ -26,7 +27,6 @@ if TYPE_CHECKING:
     from scope_core.parts.zoo import LoadedModel
     from scope_core.pruning.pruner import Pruner
     from scope_core.structures.receipt import Receipt
-    from scope_core.structures.selection import Selection
 
 RUNS, SECONDS = 3, 5.0
 """Each way of answering is timed this often, unless that takes longer."""
@@ -88,13 +88,12 @@ def run(
     with loading(entry):
         from scope_core.pruning.pruner import Pruner
 
-        pruner = Pruner(
-            starting_spec(spec, entry), registry=state.registry, **({} if keep is None else {"budget": keep})
-        )
+        given = starting_spec(spec, entry)
+        pruner = Pruner(given, registry=state.registry, **({} if keep is None else {"budget": keep}))
         loaded = entry.load()
         inputs = loaded.inputs([picture.image for picture in pictures], question)
     if out_file is not None and loaded.view is None:
-        raise AdapterError(f"'{entry.name}' does not say how it crops pictures, so none can be drawn; leave --out away")
+        raise AdapterError(f"'{entry.name}' does not say how it crops pictures, so none can be drawn; omit --out")
     if loaded.notes:
         warn(f"{entry.name}: {loaded.notes}")
     baseline, pruned, receipt = _both(loaded, pruner, inputs, max_new_tokens, warm_up=warm_up)
@@ -115,9 +114,12 @@ def run(
     else:
         _print(entry.name, pruner.label, baseline, pruned, receipt)
     if out_file is not None and loaded.view is not None and receipt.selection is not None:
-        outcome = _outcome(pruner, receipt, receipt.selection)
+        judge, tokens = Judge(pruner.spec.at, THETAS, source_of(pruner)), receipt.selection.tokens
+        saliency = None if judge.source is None else scores_of(judge.source, tokens)
+        shown = shown_of(tokens, [kept_of(receipt.selection, receipt.select_ms, tokens, THETAS, saliency)])
+        selected = Selected([Method(given, pruner.label, pruner)], judge, shown)
         heading, notes = f"What {entry.name} keeps", [loaded.notes] if loaded.notes else []
-        page = picture_of(pictures, loaded.view, [outcome], heading=heading, viewer="model", notes=notes, order=order)
+        page = picture_of(pictures, loaded.view, selected, heading=heading, viewer="model", notes=notes, order=order)
         save(page, out_file)
 
 
@@ -162,19 +164,6 @@ def _answer(
     ids = made[0, prompt:]
     first, total = (statistics.median(column) for column in zip(*times, strict=True))
     return Answer(loaded.decode(ids), len(ids), shown, visual, first, total, len(times))
-
-
-def _outcome(pruner: Pruner, receipt: Receipt, selection: Selection) -> Outcome:
-    """The selection of the last call, as ``scope select`` has them."""
-    values = saliency_of(pruner, selection.tokens)
-    return Outcome(
-        Contestant(pruner.label, pruner),
-        selection,
-        receipt.select_ms,
-        selection.coverage(THETAS).tolist(),
-        None if values is None else selection.share_of(values).tolist(),
-        [1.0] * len(selection.counts),
-    )
 
 
 def _print(model: str, label: str, baseline: Answer, pruned: Answer, receipt: Receipt) -> None:

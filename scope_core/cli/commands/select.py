@@ -1,4 +1,4 @@
-"""``scope select``: a vision tower alone, several recipes side by side, as a table and as a picture."""
+"""``scope select``: a vision tower alone, several methods side by side, as a table and as a picture."""
 
 from __future__ import annotations
 
@@ -10,14 +10,14 @@ import typer
 from rich.console import Group
 from rich.text import Text
 
-from scope_core.cli.output import check_out, done, loading, note, out, percent, show_json, table, working
+from scope_core.cli.methods import HELP, Method, left_out_note, load_tower, read_methods
+from scope_core.cli.output import check_out, done, note, out, percent, progress, show_json, table, working
 from scope_core.cli.overlay import SUFFIXES, save
 from scope_core.cli.panels import picture_of
 from scope_core.cli.photos import Picture, open_pictures
-from scope_core.cli.selections import Outcome, by_note, compare_all, encode, enter, image_facts, saliency_name
+from scope_core.cli.selections import Judge, Selected, Shown, Trial, shown_of, source_of
 from scope_core.cli.shell import split_commas
 from scope_core.cli.state import starting_spec, state_of
-from scope_core.registry.registry import Registry
 from scope_core.structures.receipt import THETAS
 
 IMAGES = typer.Argument(metavar="IMAGE", help="Pictures: files, or demo:NAME (see `scope photos`).", show_default=False)
@@ -28,6 +28,11 @@ KEEP = typer.Option(
     metavar="K", min=0, help="Tokens to keep per image, instead of the spec's budget.", show_default=False
 )
 OUT = typer.Option("--out", metavar="FILE", help="Write a picture: .png, .jpg or .webp.", show_default=False)
+AT = typer.Option(
+    metavar="POINT",
+    help="Take all tokens at this interception point, whatever the specs say.",
+    show_default="each spec's own",
+)
 ORDER = typer.Option("--order", help="Colour the kept patches by the order of the picks.")
 
 
@@ -42,11 +47,12 @@ def select(
         list[str] | None,
         typer.Option(
             metavar="SPEC,SPEC",
-            help="More specs, with commas; recipes without @K take the main one's budget.",
+            help=f"More methods, with commas: {HELP}. Recipes without @K take the first one's budget.",
             show_default=False,
         ),
     ] = None,
     keep: Annotated[int | None, KEEP] = None,
+    at: Annotated[str | None, AT] = None,
     out_file: Annotated[Path | None, OUT] = None,
     order: Annotated[bool, ORDER] = False,
     json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
@@ -56,97 +62,98 @@ def select(
     state = state_of(ctx)
     pictures = open_pictures(images)
     entry = state.zoo("tower", tower).item
-    with loading(entry):
-        loaded = entry.load()
-    with working("selecting"):
-        contestants = enter(
-            starting_spec(spec, entry), split_commas(compare), keep=keep, registry=state.registry,
-            declaration=loaded.declaration,
-        )  # fmt: skip
-        outcomes = compare_all(contestants, encode(loaded, [picture.image for picture in pictures], contestants))
-    notes = [text for one in contestants for text in one.notes]
+    with working("reading specs"):
+        texts = [starting_spec(spec, entry), *split_commas(compare)]
+        methods = read_methods(texts, state.registry, keep=keep, lead_keeps=True, at=at)
+    loaded = load_tower(entry, methods, at=at)
+    main = methods.run[0]
+    judge = Judge(main.at, THETAS, source_of(main.pruner))
+    with progress("selecting") as tell:
+        trial = Trial(loaded, [picture.image for picture in pictures], methods.run, judge)
+        kept = []
+        for one in methods.run:
+            kept.append(trial.kept(one))
+            tell(len(kept), len(methods.run))
+        selected = Selected(methods.run, judge, shown_of(trial.tokens[judge.at], kept))
+    notes = [*methods.notes, *(left_out_note(one) for one in methods.left_out if one.method.named)]
     if out_file is not None:
         with working("drawing"):
             heading = f"What is kept of {entry.name}'s visual tokens"
             page = picture_of(
-                pictures, loaded.view, outcomes, heading=heading, viewer="tower", notes=notes, order=order
+                pictures, loaded.view, selected, heading=heading, viewer="tower", notes=notes, order=order
             )
         save(page, out_file)
     if json:
-        show_json(facts_of(entry.name, pictures, outcomes, notes, out_file, state.registry))
+        show_json(
+            {
+                "tower": entry.name,
+                "saliency": "" if judge.source is None else judge.source.spec.name,
+                "specs": [
+                    {
+                        "label": one.label,
+                        "spec": one.pruner.spec.to_dict(state.registry),
+                        "at": one.at,
+                        "select_ms": column[0].ms,
+                        "notes": texts,
+                    }
+                    for one, column, texts in zip(methods.run, kept, selected.notes, strict=True)
+                ],
+                "images": [_image_facts(*pair, methods.run) for pair in zip(pictures, selected.images, strict=True)],
+                "notes": notes,
+                "out": None if out_file is None else str(out_file),
+            }
+        )
     else:
-        _print(entry.name, pictures, outcomes)
-    for text in notes:
+        _print(entry.name, pictures, selected)
+    for text in methods.notes:
         note(text)
     if out_file is None and not json:
         done("add --out kept.png for a picture")
 
 
-def facts_of(
-    tower: str,
-    pictures: Sequence[Picture],
-    outcomes: Sequence[Outcome],
-    notes: list[str],
-    path: Path | None,
-    registry: Registry,
-) -> dict[str, Any]:
-    """A comparison as plain data."""
-    main = outcomes[0].contestant.pruner
+def _image_facts(picture: Picture, shown: Shown, methods: Sequence[Method]) -> dict[str, Any]:
+    """What was kept of one image, as plain data."""
     return {
-        "tower": tower,
-        "saliency": saliency_name(main),
-        "specs": [
+        "image": picture.name,
+        "width": picture.image.width,
+        "height": picture.image.height,
+        "selections": [
             {
-                "label": one.contestant.label,
-                "spec": one.contestant.pruner.spec.to_dict(registry),
-                "at": one.contestant.pruner.spec.at,
-                "select_ms": one.ms,
-                "notes": [*one.contestant.notes, *one.notes],
+                "label": one.label,
+                "tokens": kept.tokens,
+                "kept_count": len(kept.picks),
+                "rows": kept.rows,
+                "theta_coverage": dict(zip(map(str, THETAS), kept.coverage, strict=True)),
+                "saliency_share": kept.share,
+                "overlap": shown.overlap(number, 0),
+                "picks": kept.picks,
+                "kept": sorted(kept.picks),
+                "gains": kept.gains,
+                "scores": kept.scores,
             }
-            for one in outcomes
+            for number, (one, kept) in enumerate(zip(methods, shown.kept, strict=True))
         ],
-        "images": [
-            {
-                "image": picture.name,
-                "width": picture.image.width,
-                "height": picture.image.height,
-                "selections": [image_facts(one, number) for one in outcomes],
-            }
-            for number, picture in enumerate(pictures)
-        ],
-        "notes": notes,
-        "out": None if path is None else str(path),
     }
 
 
-def _print(tower: str, pictures: Sequence[Picture], outcomes: Sequence[Outcome]) -> None:
+def _print(tower: str, pictures: Sequence[Picture], selected: Selected) -> None:
     right: dict[str, Any] = {"justify": "right", "no_wrap": True}
-    columns: list[Any] = [
-        "recipe",
-        ("kept", right),
-        *((f"θ {theta:g}", right) for theta in THETAS),
-    ]
-    made = table([*columns, ("saliency", right), ("overlap", right), ("ms", right)], [])
-    for number, picture in enumerate(pictures):
+    thetas: list[Any] = [(f"θ {theta:g}", right) for theta in selected.judge.thetas]
+    numbers = table(["method", ("kept", right), *thetas, ("saliency", right), ("overlap", right), ("ms", right)], [])
+    for picture, image in zip(pictures, selected.images, strict=True):
         if len(pictures) > 1:
-            made.add_row(Text(picture.title, style="bold cyan"))
-        for one in outcomes:
-            total = int(one.selection.tokens.valid[number].sum())
-            made.add_row(
-                Text(("  " if len(pictures) > 1 else "") + one.contestant.label + (" *" if one.notes else "")),
-                f"{one.selection.counts[number]}/{total}",
-                *(percent(share) for share in one.coverage[number]),
-                percent(one.saliency[number]) if one.saliency else "n/a",
-                "" if one is outcomes[0] else percent(one.overlap[number]),
-                f"{one.ms / len(pictures):.1f}",
-                end_section=one is outcomes[-1],
+            numbers.add_row(Text(picture.title, style="bold cyan"))
+        for number, (label, kept) in enumerate(zip(selected.labels, image.kept, strict=True)):
+            numbers.add_row(
+                Text(("  " if len(pictures) > 1 else "") + label),
+                f"{len(kept.picks)}/{kept.tokens}",
+                *map(percent, kept.coverage),
+                "n/a" if kept.share is None else percent(kept.share),
+                percent(image.overlap(number, 0)) if number else "",
+                f"{kept.ms / len(pictures):.1f}",
+                end_section=kept is image.kept[-1],
             )
     title = Text(f"{tower}: {', '.join(picture.name for picture in pictures)}", style="bold cyan")
-    source = saliency_name(outcomes[0].contestant.pruner)
-    legend = ["θ: share of all tokens whose best cosine to a kept token is at least that"]
-    legend += [f"saliency: share of all '{source}' that the kept tokens hold"] if outcomes[0].saliency else []
-    legend += [f"overlap: Jaccard index with {outcomes[0].contestant.label}"] if len(outcomes) > 1 else []
-    legend += ["ms: selection alone, per image"]
-    legend += [f"* {', '.join(labels)}: {text}" for text, labels in by_note(outcomes).items()]
-    legend += [f"{one.contestant.label} is {one.contestant.file}" for one in outcomes if one.contestant.file]
-    out().print(Group(title, made, Text("\n".join(legend), style="dim")))
+    legend = ["θ: share of all tokens whose best cosine to a kept token is at least that", *selected.legend]
+    legend.append("ms: selection alone, per image")
+    out().print(Group(title, numbers, Text("\n".join(legend), style="dim")))

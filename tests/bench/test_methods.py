@@ -14,8 +14,8 @@ from PIL import Image
 import scope_core as scope
 from bench import tiny
 from scope_bench.accuracy.examples import Scene
-from scope_bench.accuracy.methods import KeepsAll, enter, oracle_picks
-from scope_core.tasks import Box, Example, Question
+from scope_bench.accuracy.methods import KeepsAll, methods_of, oracle_picks
+from scope_core.parts.task import Box, Example, Question
 
 GRID = 6
 CELLS = torch.stack(torch.meshgrid(torch.arange(GRID), torch.arange(GRID), indexing="ij"), -1).view(-1, 2)
@@ -108,7 +108,7 @@ def test_keeping_all_keeps_padding_out(registry: scope.Registry) -> None:
 def test_names_and_roles(tmp_path: Path) -> None:
     path = tmp_path / "mine.yaml"
     path.write_text("recipe: scope\nbudget: 3\ncombiner: {name: product, alpha: 0.5}\n", encoding="utf-8")
-    made = enter(["scope@99", str(path), "random"], [4, 2], tiny.registry(), tiny.loaded().model)
+    made = methods_of(["scope@99", str(path), "random"], [4, 2], tiny.registry())
     assert [(one.label, one.role) for one in made] == [
         ("scope@4", "spec"),
         ("scope@2", "spec"),

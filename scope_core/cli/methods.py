@@ -1,0 +1,299 @@
+"""Methods that take part in a comparison or a benchmark: what was typed, read into pruners, and why one is left out."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from fnmatch import fnmatchcase
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from scope_core.cli.output import loading, note
+from scope_core.errors import AdapterError, ScopeError, SignalError, SpecError, did_you_mean, listed
+from scope_core.pruning.spec import PrunerSpec
+from scope_core.pruning.spec_reader import label_of, read_spec
+from scope_core.structures.signals import parse_signal
+
+if TYPE_CHECKING:
+    from scope_core.parts.zoo import Tower
+    from scope_core.pruning.pruner import Pruner
+    from scope_core.registry.entries import ZooEntry
+    from scope_core.registry.registry import Registry
+    from scope_core.structures.declaration import Declaration
+
+EVERY, CONTROLS = "all", "controls"
+"""Words that stand for every installed recipe, and for those that are controls."""
+HELP = f"recipes, RECIPE@64, RECIPE@25%, spec files, patterns such as 'vis*', '{EVERY}', '{CONTROLS}'"
+"""What may be typed, for the help of options."""
+
+
+@dataclass(frozen=True, eq=False)
+class Method:
+    """One method.
+
+    Attributes:
+        given: As it was typed; the recipe (and budget) where a word or a pattern stood for several.
+        label: What tables call it.
+        pruner: Ready to run.
+        named: True if it was typed by itself.
+        moved: Interception point of its spec, where it runs at another one; else empty.
+    """
+
+    given: str
+    label: str
+    pruner: Pruner
+    named: bool = True
+    moved: str = ""
+
+    @property
+    def at(self) -> str:
+        """Interception point where its tokens are taken."""
+        return self.pruner.spec.at
+
+    @property
+    def file(self) -> str:
+        """The spec file it was read from; empty for recipes."""
+        return self.given if is_file(self.given) else ""
+
+    @property
+    def control(self) -> bool:
+        """True for recipes that are there to be beaten."""
+        recipe = self.pruner.spec.recipe
+        return not self.file and recipe is not None and self.pruner.registry.get("recipe", recipe).item.control
+
+
+@dataclass(frozen=True)
+class LeftOut:
+    """A method that does not take part: why, and the signals that are missing."""
+
+    method: Method
+    reason: str
+    signals: tuple[str, ...] = ()
+
+
+@dataclass
+class Methods:
+    """All methods that were asked for.
+
+    Attributes:
+        run: Methods that take part, in the order typed.
+        left_out: The others.
+        notes: What the user should know about the list.
+    """
+
+    run: list[Method]
+    left_out: list[LeftOut] = field(default_factory=list)
+    notes: list[str] = field(default_factory=list)
+
+    def __post_init__(self) -> None:
+        self.asked = list(self.run)
+
+    def narrow(self, tower: str, points: Collection[str], declaration: Declaration | None = None) -> list[LeftOut]:
+        """Leave out what a tower alone cannot run; methods left out before are judged anew.
+
+        Args:
+            tower: Its name, for messages.
+            points: Its interception points.
+            declaration: What it offers; None before it is loaded, when signals are not looked at.
+
+        Returns:
+            Methods that took part until now.
+        """
+        before = set(self.run)
+        found = {one: _obstacle(one.pruner, tower, points, declaration) for one in self.asked}
+        self.run = [one for one in self.asked if not found[one][0]]
+        self.left_out = [LeftOut(one, *found[one]) for one in self.asked if found[one][0]]
+        return [one for one in self.left_out if one.method in before]
+
+    def check(self, tower: str, *, skip: bool = False, hint: str = "") -> None:
+        """Refuse to go on if nothing is left, or the first method cannot run.
+
+        Args:
+            tower: Its name, for messages.
+            skip: Accept that the first method is left out.
+            hint: What else the user can do about the first method.
+
+        Raises:
+            SignalError: names each method, and what it lacks.
+        """
+        if not self.asked:
+            raise SignalError("there is no method to run: no recipe is installed; `scope doctor` says why")
+        first = self.asked[0]
+        lost = [one for one in self.left_out if not self.run or (one.method is first and first.named and not skip)]
+        if lost:
+            lines = "".join(
+                f"\n  {one.method.label}{one.method.file and f', {one.method.file}'}: {one.reason}" for one in lost
+            )
+            end = f"The first method must be able to run: name another one first{hint}." if self.run else ""
+            raise SignalError(f"methods that cannot run on {tower} alone:{lines}\n{end or 'Nothing is left to run.'}")
+
+
+def read_methods(
+    texts: Sequence[str],
+    registry: Registry,
+    *,
+    keep: int | None = None,
+    lead_keeps: bool = False,
+    at: str | None = None,
+) -> Methods:
+    """Read every method, once each; no model is needed.
+
+    Args:
+        texts: As typed: see `HELP`.
+        registry: Where names are looked up.
+        keep: Tokens per image, instead of each spec's own budget.
+        lead_keeps: ``keep`` is for the first one alone, and recipes without a budget take the first one's.
+        at: Interception point for all, instead of each spec's own.
+
+    Raises:
+        SpecError: a spec is wrong, or a pattern fits no recipe.
+    """
+    from scope_core.pruning.pruner import Pruner
+
+    found: list[Method] = []
+    notes: list[str] = []
+    seen: dict[PrunerSpec, str] = {}
+    budget: dict[str, object] = {} if keep is None else {"budget": keep}
+    for text, named in written_out(texts, registry):
+        own = lead_keeps and len(seen) > 0 and not registry.has("recipe", text)
+        spec = read_spec(text, registry, **({} if own else budget))
+        if lead_keeps and not seen:
+            budget = {"budget": spec.budget}
+        if spec in seen:
+            if named:
+                notes.append(f"'{text}' is the same as '{seen[spec]}' and runs once")
+            continue
+        seen[spec] = text
+        label = _label(text, label_of(spec, registry), [one.label for one in found])
+        moved = spec.at if at is not None and spec.at != at else ""
+        with naming(text):
+            pruner = Pruner(spec.model_copy(update={"at": at}) if moved else spec, registry=registry)
+        found.append(Method(text, label, pruner, named, moved))
+    return Methods(found, notes=notes)
+
+
+def load_tower(
+    entry: ZooEntry, methods: Methods, *, at: str | None = None, skip: bool = False, hint: str = ""
+) -> Tower:
+    """Load a tower; methods that cannot run on it are left out with a note, before it is loaded where possible.
+
+    Args:
+        entry: The tower.
+        methods: Who takes part; narrowed.
+        at: The interception point asked for.
+        skip: Accept that the first method is left out.
+        hint: See `Methods.check`.
+
+    Raises:
+        SignalError: see `Methods.check`.
+        AdapterError: the tower has no point ``at``.
+    """
+
+    def narrow(points: Collection[str], declaration: Declaration | None = None) -> None:
+        if at is not None and at not in points:
+            raise AdapterError(
+                f"{entry.name} has no interception point '{at}'{did_you_mean(at, points)}. Points: {listed(points)}"
+            )
+        new = methods.narrow(entry.name, points, declaration)
+        methods.check(entry.name, skip=skip, hint=hint)
+        for one in new:
+            if one.method.named:
+                note(left_out_note(one))
+
+    if entry.points:
+        narrow(entry.points)
+    with loading(entry):
+        tower: Tower = entry.load()
+    narrow(tower.declaration.points, tower.declaration)
+    return tower
+
+
+def left_out_note(one: LeftOut) -> str:
+    """One line about a method that does not take part."""
+    return f"{one.method.label} is left out: {one.reason}"
+
+
+def written_out(texts: Sequence[str], registry: Registry) -> list[tuple[str, bool]]:
+    """Specs that ``texts`` stand for, and whether each was typed by itself; in a group, controls come last.
+
+    Raises:
+        SpecError: a pattern fits no recipe.
+    """
+    recipes = sorted(registry.records("recipe"), key=lambda record: (record.item.control, record.name))
+    names = {
+        EVERY: [record.name for record in recipes],
+        CONTROLS: [record.name for record in recipes if record.item.control],
+    }
+    found: list[tuple[str, bool]] = []
+    for text in texts:
+        group, _, amount = text.partition("@")
+        if is_file(text) or registry.has("recipe", group) or not (group in names or {*"*?["} & {*group}):
+            found.append((text, True))
+            continue
+        fitting = names.get(group) or [record.name for record in recipes if fnmatchcase(record.name, group)]
+        if not fitting:
+            raise SpecError(f"no recipe fits '{group}'. Recipes: {listed(registry.names('recipe'))}")
+        whole = [f"{name}@{amount}" if amount else name for name in fitting]
+        found += [(one, False) for one in whole if one not in texts]
+    return found
+
+
+def is_file(text: str) -> bool:
+    """True if a spec as typed names a file."""
+    return text.endswith((".yaml", ".yml", ".json"))
+
+
+@contextmanager
+def naming(method: str) -> Iterator[None]:
+    """Errors inside begin with the method they are about."""
+    try:
+        yield
+    except ScopeError as error:
+        raise type(error)(f"{method}: {error}") from error
+
+
+def _label(text: str, label: str, taken: Sequence[str]) -> str:
+    """The label, and where that is taken the file, or a number, behind it."""
+    file = [f"{label} ({Path(text).name})"] if is_file(text) else []
+    numbers = (f"{label} ({number})" for number in range(2, len(taken) + 3))
+    return next(name for name in (label, *file, *numbers) if name not in taken)
+
+
+def _obstacle(
+    pruner: Pruner, tower: str, points: Collection[str], declaration: Declaration | None
+) -> tuple[str, tuple[str, ...]]:
+    """Why a tower alone cannot run it, and the signals that it lacks; empty if it can.
+
+    Merging is no obstacle: nothing is handed on to a projector here.
+    """
+    spec, first = pruner.spec, next(iter(points), "")
+    signals = () if declaration is None else tuple(declaration.lacks(pruner.needs))
+    if spec.at not in points:
+        text = f"it takes tokens at '{spec.at}', and {tower} alone has them only at: {', '.join(points)}"
+        if signals:
+            text += f"; it also needs {', '.join(signals)}"
+        elif pruner.decoder_layer is None:
+            text += f"; --at {first} runs it there instead"
+        return text, signals
+    if spec.then:
+        return f"it prunes at {', '.join(stage.at for stage in spec.then)} too, inside a language model", signals
+    for part in pruner.walk() if declaration is not None else ():
+        if declaration is not None and (missing := declaration.lacks(part.needs)):
+            text = f"its {part.kind} {part} needs {', '.join(missing)}, which {tower} alone cannot give"
+            return text + _why(missing[0], part.kind, pruner, declaration), signals
+    return "", ()
+
+
+def _why(signal: str, kind: str, pruner: Pruner, declaration: Declaration) -> str:
+    from scope_core.pruning.compatibility import compatible_parts
+
+    family = parse_signal(signal)[0]
+    if family in declaration.reasons:
+        why = f": {declaration.reasons[family]}"
+    elif any(offer.family == family for offer in declaration.offers):
+        why = f": it offers {', '.join(map(str, declaration.offers))}"
+    else:
+        why = "" if family.startswith("vision.") else ": there is no question and no language model here"
+    instead = compatible_parts(pruner.registry, kind, declaration)
+    return why + (f"; {kind} parts that would work: {', '.join(instead)}" if instead else "")
