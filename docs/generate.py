@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import difflib
 import functools
+import importlib
 import inspect
 import re
 import subprocess
@@ -462,35 +463,54 @@ def compatibility() -> str:
     )
 
 
-GROUPS: dict[str, str] = {
-    "Configure and run": "Pruner select load PrunerSpec Selection Receipt ImageReceipt Attachment VisualTokens Signals",
-    "Plan": "Layout ImageLayout Plan Span Group apportion fill units",
-    "Find plugins": "CONTRACT default_registry discover Registry Entry Recipe ZooEntry Command Check Finding hookimpl "
-    "PluginWarning",
-    "Write parts": "ComponentSpec Slot SignalName Part SaliencySource SimilarityMetric CoverageFunction Combiner "
-    "Optimizer Selector Budget Partition Constraint Merger PositionPolicy",
-    "Write optimizers and selectors": "Problem Picks greedy rank take_turns scores by_group Way Execution Scoring "
-    "plan_execution matrix_bytes Kernel Blocks",
-    "Write adapters": "ModelAdapter Declaration Offer parse_signal check_fit resolve replace_attribute Tower "
-    "LoadedModel free_memory",
-    "Measure": "Task Example Question Box Outcome Encoding Asked Memo",
-    "Errors": "ScopeError SpecError BudgetError UnknownNameError SignalError TokensError TooLargeError PluginError "
-    "PluginConflictError PluginOutputError AdapterError AttachError ZooError TaskError MissingDependencyError",
+GROUPS: dict[str, dict[str, str]] = {
+    "scope_core": {
+        "Configure and run": "Pruner select load PrunerSpec Selection Receipt ImageReceipt Attachment VisualTokens",
+        "Plan": "Layout Plan",
+        "Find plugins": "default_registry discover Registry PluginWarning",
+        "Errors": "ScopeError SpecError BudgetError UnknownNameError SignalError TokensError TooLargeError PluginError "
+        "PluginConflictError PluginOutputError AdapterError AttachError ZooError TaskError MissingDependencyError",
+    },
+    "scope_core.parts": {
+        "Register": "hookimpl CONTRACT Entry Recipe",
+        "Write parts": "ComponentSpec Slot Spec SignalName parse_signal Signals Part SaliencySource SimilarityMetric "
+        "CoverageFunction Combiner Optimizer Selector Budget Partition Constraint Merger PositionPolicy",
+        "Count tokens": "ImageLayout Span Group apportion fill units",
+        "Write optimizers and selectors": "Problem Picks greedy rank take_turns scores by_group Way Execution Scoring "
+        "plan_execution matrix_bytes free_memory Kernel Blocks",
+    },
+    "scope_core.adapters": {
+        "Write adapters": "ModelAdapter Declaration Offer Session Schedule check_fit compatible_parts find_adapter "
+        "resolve replace_attribute",
+        "Encode once": "Encoding Asked Memo",
+        "The zoo": "ZooEntry Tower LoadedModel",
+    },
+    "scope_core.tasks": {"Write tasks": "Task Example Question Box Outcome"},
+    "scope_core.commands": {
+        "Register": "Command Check Finding import_target",
+        "Options": "ScopeGroup State state_of examples numbers split_commas check_out",
+        "Output": "note warn done out show_json table percent plain_text working loading progress make_folder "
+        "write_text did_you_mean listed explain THETAS",
+        "Images": "Picture open_pictures upright_rgb",
+    },
 }
+"""Public names by face and use."""
 
 
 def api() -> str:
     """The reference of every public name, from the docstrings."""
-    grouped = [name for names in GROUPS.values() for name in names.split()]
-    left = sorted(set(scope.__all__) - set(grouped) - {"__version__"})
     text = (
         "<!-- written by docs/generate.py; do not edit -->\n\n# API reference\n\n"
-        "Every public name of `scope_core`, from its docstring; also `scope_core.__version__`. Shapes: B groups "
+        "Every public name, from its docstring, by the module it is imported from; also `scope_core.__version__`. "
+        "`scope_core.testing` has [a page of its own](test-your-plugin.md). Shapes: B groups "
         "selected together, N candidate tokens, K kept, D feature width, H heads, L prompt length.\n\n"
     )
-    for group, names in {**GROUPS, **({"Others": " ".join(left)} if left else {})}.items():
-        shown = [name for name in names.split() if name in scope.__all__]
-        text += f"## {group}\n\n" + "".join(member(name, getattr(scope, name)) for name in shown)
+    for face, groups in GROUPS.items():
+        module = importlib.import_module(face)
+        left = sorted(set(module.__all__) - set(" ".join(groups.values()).split()) - {"__version__"})
+        text += f"## `{face}`\n\n{(inspect.getdoc(module) or '').splitlines()[0]}\n\n"
+        for group, names in {**groups, **({"Others": " ".join(left)} if left else {})}.items():
+            text += f"*{group}*\n\n" + "".join(member(name, getattr(module, name)) for name in names.split())
     return text.rstrip() + "\n"
 
 
@@ -517,6 +537,7 @@ def member(name: str, item: Any) -> str:
     if inspect.isroutine(item):
         return f"{text}{signature(name, item)}{prose(item)}\n\n"
     about = {
+        "THETAS": "Thresholds of theta-coverage that receipts and reports give.",
         "Way": '`Literal["dense", "kernel", "blocks"]`: how exact greedy is run; the picks are the same. By the loop '
         "over the whole matrix, by the coverage function's `Kernel`, or without the matrix, from blocks of it.",
         "Group": "`tuple[Span, ...]`: tokens that are selected together, in order.",

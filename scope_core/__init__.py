@@ -25,7 +25,6 @@ from scope_core.version import __version__
 
 if TYPE_CHECKING:
     from scope_core import adapters as adapters
-    from scope_core import commands as commands
     from scope_core import parts as parts
     from scope_core import tasks as tasks
     from scope_core.errors import (

@@ -29,7 +29,7 @@ from scope_core.parts import (
     Slot,
     hookimpl,
 )
-from scope_core.parts.task import Task
+from scope_core.tasks import Task
 
 
 def spec_named(name: str, **options: Any) -> type[ComponentSpec]:

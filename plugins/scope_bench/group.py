@@ -6,7 +6,7 @@ import typer
 
 from scope_bench.accuracy import command as accuracy
 from scope_bench.speed import command as speed
-from scope_core.cli.shell import ScopeGroup, examples
+from scope_core.commands import ScopeGroup, examples
 
 app = typer.Typer(
     cls=ScopeGroup,

@@ -32,7 +32,7 @@ if TYPE_CHECKING:
     from scope_core.parts.similarity import SimilarityMetric
     from scope_core.registry.entries import Entry, Recipe
     from scope_core.registry.hookspecs import CONTRACT, hookimpl
-    from scope_core.registry.specs import ComponentSpec, Slot
+    from scope_core.registry.specs import ComponentSpec, Slot, Spec
     from scope_core.structures.blocks import Blocks
     from scope_core.structures.layout import Group, ImageLayout, Span, apportion, fill, units
     from scope_core.structures.picks import Picks
@@ -59,7 +59,7 @@ _HOMES = {
     "parts.similarity": "SimilarityMetric",
     "registry.entries": "Entry Recipe",
     "registry.hookspecs": "CONTRACT hookimpl",
-    "registry.specs": "ComponentSpec Slot",
+    "registry.specs": "ComponentSpec Slot Spec",
     "structures.blocks": "Blocks",
     "structures.layout": "Group ImageLayout Span apportion fill units",
     "structures.picks": "Picks",
@@ -95,6 +95,7 @@ __all__ = [
     "SimilarityMetric",
     "Slot",
     "Span",
+    "Spec",
     "Way",
     "apportion",
     "by_group",

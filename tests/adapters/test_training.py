@@ -19,7 +19,7 @@ from scope_adapters.training.subsets import PATTERNS, owners, seen, subset
 from scope_adapters.training.training import train
 from scope_adapters.training.vocabulary import BOS, EOS, UNK, plurals, tokenizer
 from scope_core import ZooError
-from scope_core.parts.task import Box, Question
+from scope_core.tasks import Box, Question
 
 WORDS = Words(yes=10, no=11, unknown=12, numbers=tuple(range(20, 30)))
 SMALL = Settings(

@@ -23,7 +23,7 @@ discover load select
     "scope_core.parts": """
 Blocks Budget CONTRACT Combiner ComponentSpec Constraint CoverageFunction Entry Execution Group ImageLayout Kernel
 Merger Optimizer Part Partition Picks PositionPolicy Problem Recipe SaliencySource Scoring Selector SignalName Signals
-SimilarityMetric Slot Span Way apportion by_group fill free_memory greedy hookimpl matrix_bytes parse_signal
+SimilarityMetric Slot Span Spec Way apportion by_group fill free_memory greedy hookimpl matrix_bytes parse_signal
 plan_execution rank scores take_turns units
 """,
     "scope_core.adapters": """
@@ -34,7 +34,9 @@ compatible_parts find_adapter replace_attribute resolve
 Box Example Outcome Question Task
 """,
     "scope_core.commands": """
-Check Command Finding
+Check Command Finding Picture ScopeGroup State THETAS check_out did_you_mean done examples explain import_target
+listed loading make_folder note numbers open_pictures out percent plain_text progress show_json split_commas state_of
+table upright_rgb warn working write_text
 """,
 }
 """What each face names."""

@@ -15,7 +15,7 @@ import scope_core as scope
 from bench import tiny
 from scope_bench.accuracy.examples import Scene
 from scope_bench.accuracy.methods import KeepsAll, methods_of, oracle_picks
-from scope_core.parts.task import Box, Example, Question
+from scope_core.tasks import Box, Example, Question
 
 GRID = 6
 CELLS = torch.stack(torch.meshgrid(torch.arange(GRID), torch.arange(GRID), indexing="ij"), -1).view(-1, 2)

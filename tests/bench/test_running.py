@@ -15,7 +15,7 @@ from bench import tiny
 from scope_bench.accuracy.asking import Answering, reusable
 from scope_bench.accuracy.methods import BLIND, FULL, ORACLE, SHUFFLED, Method, check, methods_of
 from scope_bench.accuracy.runner import Run, Settings, bounds, run, scenes_of
-from scope_core.parts.task import Example, Question, Task
+from scope_core.tasks import Example, Question, Task
 
 SPECS = ("scope", "top_k_attention", "random")
 KEEPS = (5, 2)

@@ -14,7 +14,7 @@ from PIL import Image, ImageDraw, ImageOps
 import scope_core as scope
 from scope_core.adapters import LoadedModel
 from scope_core.parts import ComponentSpec, Entry
-from scope_core.parts.task import Box, Example, Question, Task
+from scope_core.tasks import Box, Example, Question, Task
 
 SIDE = 28
 

@@ -9,7 +9,8 @@ from PIL import Image
 
 import scope_core as scope
 from scope_core.parts import ComponentSpec, Entry, SaliencySource
-from scope_core.parts.task import Example, Outcome, Question, Task, plain
+from scope_core.parts.task import plain
+from scope_core.tasks import Example, Outcome, Question, Task
 
 
 class TwoSpec(ComponentSpec):

@@ -13,7 +13,7 @@ from PIL import Image
 
 import scope_core as scope
 from scope_bench.accuracy.task_choice import read_task
-from scope_core.parts.task import Outcome, Question, Task
+from scope_core.tasks import Outcome, Question, Task
 
 ROWS = [
     {"question_id": 1, "image": "a.jpg", "text": "Is there a snowboard in the image?", "label": "yes"},

@@ -13,7 +13,7 @@ import pytest
 from PIL import Image
 
 from scope_core import MissingDependencyError, TaskError, default_registry
-from scope_core.parts.task import Box
+from scope_core.tasks import Box
 from scope_plugins.task.scenes import families, frozen, photographs
 from scope_plugins.task.scenes.classes import GROUP_OF, NAMES, PLURALS, WEIGHTS
 from scope_plugins.task.scenes.compose import SIZE, plan

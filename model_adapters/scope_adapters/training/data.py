@@ -11,7 +11,7 @@ from scope_adapters.training.prompts import Asked, Words
 from scope_adapters.training.stages import Data
 from scope_adapters.training.vocabulary import SPECIAL, UNKNOWN, tokenizer
 from scope_core import ZooError, default_registry
-from scope_core.parts.task import Question, Task
+from scope_core.tasks import Question, Task
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerFast

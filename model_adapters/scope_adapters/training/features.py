@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 
 from scope_adapters.training.settings import TOKENS, WIDTH
 from scope_core import ZooError
-from scope_core.parts.task import Box, Example
+from scope_core.tasks import Box, Example
 
 if TYPE_CHECKING:
     import numpy as np

@@ -10,7 +10,7 @@ from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, TypeAlias
 
 from scope_adapters.training.settings import PATCH, SIDE, TOKENS
-from scope_core.parts.task import Box
+from scope_core.tasks import Box
 
 if TYPE_CHECKING:
     import numpy as np

@@ -9,15 +9,13 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from scope_bench.accuracy.methods import ORACLE, SHUFFLED, Method, Oracle
-from scope_core.pruning.compatibility import find_adapter
-from scope_core.pruning.pruner import Pruner
-from scope_core.structures.encoding import Asked, Encoding, Memo
+from scope_core import Pruner
+from scope_core.adapters import Asked, Encoding, Memo, find_adapter
 
 if TYPE_CHECKING:
     from scope_bench.accuracy.examples import Scene
-    from scope_core.parts.zoo import LoadedModel
-    from scope_core.registry.registry import Registry
-    from scope_core.structures.selection import Selection
+    from scope_core import Registry, Selection
+    from scope_core.adapters import LoadedModel
 
 
 @dataclass(frozen=True, eq=False)

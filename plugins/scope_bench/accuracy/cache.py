@@ -18,7 +18,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from scope_core.errors import TaskError
+from scope_core import TaskError
 
 logger = logging.getLogger(__name__)
 

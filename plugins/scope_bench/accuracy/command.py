@@ -9,15 +9,29 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from scope_core import TaskError
 from scope_core.cli.methods import CONTROLS, HELP
-from scope_core.cli.output import done, loading, make_folder, note, out, progress, show_json, warn, working, write_text
-from scope_core.cli.shell import numbers, split_commas
-from scope_core.cli.state import State, state_of
-from scope_core.errors import TaskError, listed
+from scope_core.commands import (
+    State,
+    done,
+    listed,
+    loading,
+    make_folder,
+    note,
+    numbers,
+    out,
+    progress,
+    show_json,
+    split_commas,
+    state_of,
+    warn,
+    working,
+    write_text,
+)
 
 if TYPE_CHECKING:
     from scope_bench.accuracy.report import Results
-    from scope_core.parts.task import Task
+    from scope_core.tasks import Task
 
 EXAMPLES = (
     "scope bench accuracy --quick",

@@ -8,15 +8,15 @@ from functools import cached_property
 from typing import TYPE_CHECKING
 
 from scope_bench.accuracy.cache import digest
-from scope_core.errors import ScopeError, TaskError
-from scope_core.images import upright_rgb
+from scope_core import ScopeError, TaskError
+from scope_core.commands import upright_rgb
 
 if TYPE_CHECKING:
     from PIL.Image import Image
     from torch import Tensor
 
-    from scope_core.parts.task import Example
-    from scope_core.structures.tokens import VisualTokens
+    from scope_core import VisualTokens
+    from scope_core.tasks import Example
 
 
 @dataclass(frozen=True)

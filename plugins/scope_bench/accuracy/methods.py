@@ -10,16 +10,12 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import Tensor
 
+from scope_core import Pruner, Selection, TaskError
 from scope_core.cli.methods import naming, read_methods
-from scope_core.cli.output import note
-from scope_core.errors import TaskError
-from scope_core.pruning.pruner import Pruner
-from scope_core.structures.selection import Selection
+from scope_core.commands import note
 
 if TYPE_CHECKING:
-    from scope_core.registry.registry import Registry
-    from scope_core.structures.layout import Layout
-    from scope_core.structures.tokens import VisualTokens
+    from scope_core import Layout, Registry, VisualTokens
 
 FULL, ORACLE, SHUFFLED, BLIND = "all tokens", "label oracle", "shuffled images", "blind"
 

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from scope_bench.accuracy.report import Results
-from scope_core.errors import MissingDependencyError
+from scope_core import MissingDependencyError
 
 BOUND = "0.35"
 """The grey of what bounds methods, in every picture."""

@@ -22,7 +22,7 @@ from scope_bench.accuracy.statistics import (
     sign_test,
     tiers,
 )
-from scope_core.parts.task import Outcome, Question
+from scope_core.tasks import Outcome, Question
 
 SIZES = ((0.0, 40.0, "< 40 px"), (40.0, 80.0, "40-80 px"), (80.0, math.inf, ">= 80 px"))
 """Buckets of `Question.size`."""

@@ -11,13 +11,13 @@ from scope_bench.accuracy.asking import Answering, Answers
 from scope_bench.accuracy.cache import Journal, TensorCache, code_of, file_name, weights_of
 from scope_bench.accuracy.examples import Scene
 from scope_bench.accuracy.methods import BLIND, FULL, ORACLE, SHUFFLED, KeepsAll, Method
+from scope_core import TaskError
 from scope_core.cli.methods import naming
-from scope_core.errors import TaskError
 
 if TYPE_CHECKING:
-    from scope_core.parts.task import Task
-    from scope_core.parts.zoo import LoadedModel
-    from scope_core.registry.registry import Registry
+    from scope_core import Registry
+    from scope_core.adapters import LoadedModel
+    from scope_core.tasks import Task
 
 THETAS = (0.5, 0.6, 0.7, 0.8, 0.9)
 """Thresholds of theta-coverage; one alone saturates on some features."""

@@ -8,13 +8,13 @@ from typing import TYPE_CHECKING, Annotated, Any
 import yaml
 from pydantic import ValidationError
 
-from scope_core.errors import SpecError
-from scope_core.pruning.spec_reader import explain
-from scope_core.registry.specs import ComponentSpec, Slot, Spec
+from scope_core import SpecError
+from scope_core.commands import explain
+from scope_core.parts import ComponentSpec, Slot, Spec
 
 if TYPE_CHECKING:
-    from scope_core.parts.task import Task
-    from scope_core.registry.registry import Registry
+    from scope_core import Registry
+    from scope_core.tasks import Task
 
 
 class _Choice(Spec):

@@ -13,17 +13,27 @@ from scope_bench.compare.report import Comparison, comparison
 from scope_bench.compare.tables import tables
 from scope_core.cli.commands.select import AT, IMAGES, KEEP
 from scope_core.cli.methods import EVERY, HELP, load_tower, read_methods
-from scope_core.cli.output import check_out, note, out, plain_text, progress, show_json, working, write_text
 from scope_core.cli.overlay import SUFFIXES, save
-from scope_core.cli.photos import Picture, open_pictures
 from scope_core.cli.selections import Judge
-from scope_core.cli.shell import split_commas
-from scope_core.cli.state import state_of
-from scope_core.structures.receipt import THETAS
+from scope_core.commands import (
+    THETAS,
+    Picture,
+    check_out,
+    note,
+    open_pictures,
+    out,
+    plain_text,
+    progress,
+    show_json,
+    split_commas,
+    state_of,
+    working,
+    write_text,
+)
 
 if TYPE_CHECKING:
+    from scope_core.adapters import Tower
     from scope_core.cli.selections import Shown
-    from scope_core.parts.zoo import Tower
 
 DEFAULT_THETAS = ",".join(map(str, THETAS))
 

@@ -10,7 +10,6 @@ from typing import TYPE_CHECKING
 
 from scope_bench.compare.report import Comparison, Photograph
 from scope_bench.compare.tables import runs_of
-from scope_core.cli.output import percent
 from scope_core.cli.overlay import (
     FAINT,
     INK,
@@ -27,6 +26,7 @@ from scope_core.cli.overlay import (
 )
 from scope_core.cli.panels import strip_of
 from scope_core.cli.selections import by_note
+from scope_core.commands import percent
 
 if TYPE_CHECKING:
     from PIL.Image import Image

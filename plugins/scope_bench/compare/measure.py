@@ -6,17 +6,17 @@ from collections.abc import Callable, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
+from scope_core import ScopeError, SignalError, UnknownNameError
 from scope_core.cli.methods import LeftOut, Methods
 from scope_core.cli.selections import Judge, Kept, Selected, Shown, Trial, shown_of
-from scope_core.errors import ScopeError, SignalError, UnknownNameError, did_you_mean, listed
+from scope_core.commands import did_you_mean, listed
 
 if TYPE_CHECKING:
     from PIL.Image import Image
 
-    from scope_core.parts.saliency import SaliencySource
-    from scope_core.parts.zoo import Tower
-    from scope_core.registry.registry import Registry
-    from scope_core.structures.declaration import Declaration
+    from scope_core import Registry
+    from scope_core.adapters import Declaration, Tower
+    from scope_core.parts import SaliencySource
 
 
 def measure(

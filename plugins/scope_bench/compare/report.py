@@ -11,10 +11,11 @@ from pydantic import BaseModel, ConfigDict
 import scope_core
 
 if TYPE_CHECKING:
-    from scope_core.cli import methods
-    from scope_core.cli.photos import Picture
+    from scope_core import Registry
+    from scope_core.cli.methods import Method as Entered
+    from scope_core.cli.methods import Methods
     from scope_core.cli.selections import Judge, Kept, Selected, Shown
-    from scope_core.registry.registry import Registry
+    from scope_core.commands import Picture
 
 
 class Data(BaseModel):
@@ -172,7 +173,7 @@ def spread(values: Iterable[float]) -> Spread:
 def comparison(
     tower: str,
     selected: Selected,
-    asked: methods.Methods,
+    asked: Methods,
     pictures: Sequence[Picture],
     *,
     registry: Registry,
@@ -254,7 +255,7 @@ def _row(label: str, kept: Kept, judge: Judge) -> Row:
     )
 
 
-def _notes(judge: Judge, kept: Sequence[Kept], run: Sequence[methods.Method]) -> list[str]:
+def _notes(judge: Judge, kept: Sequence[Kept], run: Sequence[Entered]) -> list[str]:
     notes = []
     if len({row.rows for row in kept}) > 1:
         notes.append("the methods do not all keep the same number of tokens; --keep K sets one budget for all")

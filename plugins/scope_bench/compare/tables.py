@@ -10,8 +10,8 @@ from rich.text import Text
 
 from scope_bench.compare.report import Comparison, Spread
 from scope_core.cli.methods import is_file
-from scope_core.cli.output import percent, table
 from scope_core.cli.selections import by_note
+from scope_core.commands import percent, table
 
 NAME = 26
 """Widest label before it is cut short in the overlaps."""

@@ -10,13 +10,12 @@ import torch
 
 from scope_bench.speed.select import pruners
 from scope_bench.speed.timing import Effort, Progress, finish, in_turns
+from scope_core import AttachError, Pruner
 from scope_core.cli.methods import naming
-from scope_core.errors import AttachError
-from scope_core.pruning.pruner import Pruner
 
 if TYPE_CHECKING:
     from scope_bench.speed.probes import Watched
-    from scope_core.registry.registry import Registry
+    from scope_core import Registry
 
 PLAIN, EAGER = "tower, as the model calls it", "tower, every attention map returned (eager)"
 NOTHING = "tower in a pruned call, nothing read"

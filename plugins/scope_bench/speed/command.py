@@ -12,19 +12,32 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 import typer
 
 from scope_core.cli.methods import HELP, read_methods
-from scope_core.cli.output import done, loading, make_folder, note, out, progress, show_json, warn, working, write_text
-from scope_core.cli.photos import open_pictures
-from scope_core.cli.shell import numbers, split_commas
-from scope_core.cli.state import State, state_of
-from scope_core.errors import did_you_mean
-from scope_core.registry.entries import import_target
+from scope_core.commands import (
+    State,
+    did_you_mean,
+    done,
+    import_target,
+    loading,
+    make_folder,
+    note,
+    numbers,
+    open_pictures,
+    out,
+    progress,
+    show_json,
+    split_commas,
+    state_of,
+    warn,
+    working,
+    write_text,
+)
 
 if TYPE_CHECKING:
     import torch
 
     from scope_bench.speed.inputs import Material
     from scope_bench.speed.select import Settings
-    from scope_core.registry.entries import ZooEntry
+    from scope_core.adapters import ZooEntry
 
 SECTIONS = ("select", "growth", "capture", "generate")
 NEED_MODEL = ("capture", "generate")

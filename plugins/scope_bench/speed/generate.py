@@ -20,9 +20,7 @@ from scope_bench.speed.timing import Effort, Laps, Progress, finish, in_turns, s
 from scope_core.cli.methods import naming
 
 if TYPE_CHECKING:
-    from scope_core.pruning.attachment import Attachment
-    from scope_core.pruning.pruner import Pruner
-    from scope_core.registry.registry import Registry
+    from scope_core import Attachment, Pruner, Registry
 
 UNPRUNED = "unpruned"
 MORE = 8

@@ -14,7 +14,7 @@ from scope_bench.speed.timing import Progress, in_turns
 
 if TYPE_CHECKING:
     from scope_bench.speed.inputs import Material
-    from scope_core.registry.registry import Registry
+    from scope_core import Registry
 
 
 def grow(

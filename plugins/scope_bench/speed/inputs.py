@@ -10,12 +10,12 @@ from typing import TYPE_CHECKING
 import torch
 from torch import Tensor
 
-from scope_core.errors import TokensError
+from scope_core import TokensError
 
 if TYPE_CHECKING:
     from PIL.Image import Image
 
-    from scope_core.parts.zoo import Tower
+    from scope_core.adapters import Tower
 
 
 @dataclass(frozen=True, eq=False)

@@ -10,8 +10,8 @@ from typing import Any
 
 import torch
 
-from scope_core.errors import TaskError
-from scope_core.memory import free_memory
+from scope_core import TaskError
+from scope_core.parts import free_memory
 
 PACKAGES = ("scope-core", "torch", "transformers", "numba", "triton", "numpy", "submodlib-py", "apricot-select")
 

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from scope_bench.speed.tables import CLOCKS, Report, fitted, head, made_of, number
-from scope_core.errors import MissingDependencyError
+from scope_core import MissingDependencyError
 
 SPEC, BESIDE = "C0", "0.7"
 """Colours of the user's own specs, and of what they are compared with."""

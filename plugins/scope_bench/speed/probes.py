@@ -12,17 +12,14 @@ from typing import TYPE_CHECKING, Any
 import torch
 
 from scope_bench.speed.timing import finish
-from scope_core.errors import AdapterError, TaskError
-from scope_core.pruning.compatibility import find_adapter
-from scope_core.pruning.patching import replace_attribute, resolve
-from scope_core.pruning.pruner import Pruner
+from scope_core import AdapterError, Pruner, TaskError
+from scope_core.adapters import find_adapter, replace_attribute, resolve
 
 if TYPE_CHECKING:
     from PIL.Image import Image
 
-    from scope_core.parts.zoo import LoadedModel
-    from scope_core.registry.registry import Registry
-    from scope_core.structures.declaration import Declaration
+    from scope_core import Registry
+    from scope_core.adapters import Declaration, LoadedModel
 
 PARTS = ("tower", "projector")
 

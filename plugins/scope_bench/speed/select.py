@@ -15,17 +15,12 @@ from scope_bench.speed import baselines
 from scope_bench.speed.inputs import Material
 from scope_bench.speed.machine import check_memory
 from scope_bench.speed.timing import Effort, Progress, in_turns, ratio
+from scope_core import BudgetError, Pruner, TaskError, VisualTokens
 from scope_core.cli.methods import naming, read_methods
-from scope_core.errors import BudgetError, TaskError
-from scope_core.parts.combiner import Combiner
-from scope_core.parts.problem import Problem
-from scope_core.parts.similarity import SimilarityMetric
-from scope_core.pruning.pruner import Pruner
-from scope_core.registry.specs import ComponentSpec
-from scope_core.structures.tokens import VisualTokens
+from scope_core.parts import Combiner, ComponentSpec, Problem, SimilarityMetric
 
 if TYPE_CHECKING:
-    from scope_core.registry.registry import Registry
+    from scope_core import Registry
 
 FLOOR, LOOP = "cosine matrix alone", "plain loop, as published"
 MATRICES = 4

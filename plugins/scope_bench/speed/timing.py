@@ -14,7 +14,7 @@ from typing import Any
 
 import torch
 
-from scope_core.errors import TaskError
+from scope_core import TaskError
 
 CLOCKS = ("wall", "cpu")
 """Wall time; or processor time of this process, which neighbours on the machine disturb less (one thread only)."""

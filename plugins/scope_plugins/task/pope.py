@@ -14,7 +14,7 @@ from PIL.Image import Image
 
 from scope_core import TaskError
 from scope_core.parts import ComponentSpec
-from scope_core.parts.task import Example, Outcome, Question, Task
+from scope_core.tasks import Example, Outcome, Question, Task
 
 
 class PopeSpec(ComponentSpec):

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from random import Random
 from typing import TYPE_CHECKING
 
-from scope_core.parts.task import Box
+from scope_core.tasks import Box
 from scope_plugins.task.scenes.classes import GROUPS, NAMES, WEIGHTS
 from scope_plugins.task.scenes.photographs import Photograph
 from scope_plugins.task.scenes.sprites import Sprites

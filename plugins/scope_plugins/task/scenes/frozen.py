@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 from zipfile import ZipFile
 
 from scope_core import TaskError
-from scope_core.parts.task import Box, Example, Question
+from scope_core.tasks import Box, Example, Question
 
 if TYPE_CHECKING:
     from PIL.Image import Image

@@ -9,7 +9,7 @@ from itertools import combinations, permutations
 from pathlib import Path
 from random import Random
 
-from scope_core.parts.task import Box, Question
+from scope_core.tasks import Box, Question
 from scope_plugins.task.scenes.classes import NAMES, PLURALS
 from scope_plugins.task.scenes.compose import SIZE, plan
 from scope_plugins.task.scenes.photographs import KINDS, Photograph

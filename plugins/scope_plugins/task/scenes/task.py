@@ -10,7 +10,7 @@ from typing import Annotated, Literal, overload
 from pydantic import Field
 
 from scope_core.parts import ComponentSpec
-from scope_core.parts.task import Example, Task
+from scope_core.tasks import Example, Task
 from scope_plugins.task.scenes import frozen
 from scope_plugins.task.scenes.compose import plan
 from scope_plugins.task.scenes.photographs import Photograph, photographs, read_photographs
