@@ -100,7 +100,7 @@ def test_wins_ties_and_losses_are_counted_by_group() -> None:
 
 
 def test_of_a_few_groups_nobody_is_separated(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("bench.test_report.SCENES", 38)  # 19 pairs
+    monkeypatch.setattr("bench.accuracy.test_report.SCENES", 38)  # 19 pairs
     results = results_of(made_up(RUN))
     assert len(results["ranking"]["64"]) == 1
     assert not results["pairs"]["64"]["good"]["bad"]["separated"]

@@ -8,11 +8,11 @@ from typing import Any
 
 import pytest
 import torch
+from engine.test_greedy import made, problem
 from hypothesis import example, given
 from hypothesis import strategies as st
 
 import scope_core as scope
-from core.test_engine import made, problem
 from scope_core import memory
 from scope_core.parts import Optimizer, Picks, Problem, by_group
 
