@@ -1,4 +1,7 @@
-"""Selection without the matrix: the picks of the ways that make it, and a choice by itself where it does not fit."""
+"""Selection without the matrix: the picks of the ways that make it, and a choice by itself where it does not fit.
+
+Tests parts together: parts by themselves are tested in the folders of their kinds.
+"""
 
 from __future__ import annotations
 

@@ -2,6 +2,8 @@
 
 Nothing here lists a part. The parts come from the registry, their options from their specs, the signals from what they
 declare to need; every part has to be called, and to come through, in several combinations.
+
+Tests parts together: parts by themselves are tested in the folders of their kinds.
 """
 
 from __future__ import annotations

@@ -1,4 +1,7 @@
-"""Greedy's compiled way is the loop's, to the last bit: picks, gains and scores, ties included."""
+"""Greedy's compiled way is the loop's, to the last bit: picks, gains and scores, ties included.
+
+Tests parts together: parts by themselves are tested in the folders of their kinds.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,7 @@
-"""Coverage whose gains compiled code updates: the loop's picks, gains and scores, to the last bit; and an oracle's."""
+"""Coverage whose gains compiled code updates: the loop's picks, gains and scores, to the last bit; and an oracle's.
+
+Tests parts together: parts by themselves are tested in the folders of their kinds.
+"""
 
 from __future__ import annotations
 
