@@ -231,8 +231,8 @@ def by_note(notes: Sequence[Sequence[str]]) -> dict[str, list[int]]:
 
 def source_of(pruner: Pruner) -> SaliencySource[Any] | None:
     """The pruner's saliency source, if it has one."""
-    part = next((part for part in pruner.walk() if part.kind == "saliency"), None)
-    return part if getattr(part, "kind", "") == "saliency" else None
+    found: Any = next((part for part in pruner.walk() if part.kind == "saliency"), None)
+    return found
 
 
 def scores_of(source: SaliencySource[Any], tokens: VisualTokens) -> Tensor | None:
