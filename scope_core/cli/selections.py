@@ -231,7 +231,8 @@ def by_note(notes: Sequence[Sequence[str]]) -> dict[str, list[int]]:
 
 def source_of(pruner: Pruner) -> SaliencySource[Any] | None:
     """The pruner's saliency source, if it has one."""
-    found: Any = next((part for part in pruner.walk() if part.kind == "saliency"), None)
+    found: SaliencySource[Any] | None
+    found = next((part for part in pruner.walk() if part.kind == "saliency"), None)  # type: ignore[assignment]
     return found
 
 
