@@ -17,14 +17,14 @@ FACES = {
     "scope_core": """
 AdapterError AttachError Attachment BudgetError ImageReceipt Layout MissingDependencyError Plan PluginConflictError
 PluginError PluginOutputError PluginWarning Pruner PrunerSpec Receipt Registry ScopeError Selection SignalError
-SpecError TaskError TokensError TooLargeError UnknownNameError VisualTokens ZooError __version__ default_registry
-discover load select
+SpecError TaskError TokensError TooLargeError UnknownNameError VisualTokens ZooError __version__ by_group
+default_registry discover greedy load rank select take_turns
 """,
     "scope_core.parts": """
 Blocks Budget CONTRACT Combiner ComponentSpec Constraint CoverageFunction Entry Execution Group ImageLayout Kernel
 Merger Optimizer Part Partition Picks PositionPolicy Problem Recipe SaliencySource Scoring Selector SignalName Signals
-SimilarityMetric Slot Span Spec Way apportion by_group fill free_memory greedy hookimpl matrix_bytes parse_signal
-plan_execution rank scores take_turns units
+SimilarityMetric Slot Span Spec Way apportion fill free_memory hookimpl matrix_bytes parse_signal plan_execution
+scores units
 """,
     "scope_core.adapters": """
 Asked Declaration Encoding LoadedModel Memo ModelAdapter Offer Schedule Session Tower ZooEntry check_fit

@@ -30,7 +30,7 @@ def greedy(
         offset: (1, N) float64.
         keep: How many to pick.
     """
-    from scope_core.parts import take_turns
+    from scope_core import take_turns
 
     pending: list[Tensor] = []
 
