@@ -17,6 +17,7 @@ import inspect
 import re
 import subprocess
 import sys
+import textwrap
 from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any, Literal, get_args, get_origin
@@ -123,6 +124,30 @@ def signal_families() -> str:
         ("signal", "shape", "meaning"),
         ((f"`{name}`", f"`({', '.join(axes.split())})`", text) for name, axes, text in rows),
     )
+
+
+def methods() -> str:
+    """A list for the README: every method with its variants, source file, paper, and a clause."""
+    from scope_plugins import recipes
+
+    modules = [module for module in vars(recipes).values() if hasattr(module, "RECIPES")]
+    module_of = {recipe.name: module.__name__ for module in modules for recipe in module.RECIPES}
+    text = ""
+    for recipe in recipes.scope_recipes():
+        if "@" in recipe.name:
+            continue
+        variants = [f"@{name.partition('@')[2]}" for name in module_of if name.startswith(f"{recipe.name}@")]
+        links = [f"[source](plugins/{module_of[recipe.name].replace('.', '/')}.py)", *paper_links(recipe.paper)]
+        item = f"- {', '.join(f'`{name}`' for name in [recipe.name, *variants])} ({', '.join(links)}): {recipe.summary}"
+        text += "\n".join(textwrap.wrap(item, 120, subsequent_indent="  ", break_on_hyphens=False)) + "\n"
+    return text
+
+
+def paper_links(paper: str) -> list[str]:
+    """A paper as a link to arXiv: "SCOPE, arXiv 2510.24214" as "[SCOPE](https://arxiv.org/abs/2510.24214)"."""
+    about = re.split("[:;]", paper)[0]
+    number = re.search(r", arXiv ([\w.]+)", about)
+    return [f"[{about.replace(number[0], '')}](https://arxiv.org/abs/{number[1]})"] if number else [about] * bool(about)
 
 
 def recipes() -> str:
@@ -628,6 +653,7 @@ def heading_of(lines: list[str]) -> str:
 SECTIONS: dict[str, Callable[[], str]] = {
     "kinds": kinds,
     "signals": signal_families,
+    "methods": methods,
     "recipes": recipes,
     "parts": parts,
     "zoo": zoo,

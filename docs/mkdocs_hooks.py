@@ -34,6 +34,7 @@ def on_page_markdown(markdown: str, *, page: Any, config: Any, **_: Any) -> str:
         target = (here / link["path"]).resolve()
         if target.is_relative_to(docs):
             return link[0]
-        return f"{link['text']} (`{target.relative_to(docs.parent).as_posix()}` in the repository)"
+        path = target.relative_to(docs.parent).as_posix()
+        return link["text"] if link["text"] == f"`{path}`" else f"{link['text']} (`{path}` in the repository)"
 
     return OUTWARD.sub(named, FLAGS.sub(r"\1", markdown))
