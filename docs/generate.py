@@ -1,11 +1,11 @@
 """Writes the generated parts of the documentation from the code.
 
     python docs/generate.py            # bring them up to date
-    python docs/generate.py --check    # exit with 1, naming the pages, where they are stale
+    python docs/generate.py --check    # exit with 1 and the names of the pages, if any is stale
     python docs/generate.py --pictures # draw docs/pictures anew (needs the dinov2-small tower)
 
-A page holds ``<!-- generated: NAME -->`` and ``<!-- end -->``; what stands between them is written by the function of
-that name in `SECTIONS`. ``docs/api.md`` is generated as a whole.
+The function of that name in `SECTIONS` writes the text between ``<!-- generated: NAME -->`` and ``<!-- end -->``.
+``docs/api.md`` is generated as a whole.
 """
 
 from __future__ import annotations
@@ -57,7 +57,7 @@ def main() -> int:
 
 
 def draw() -> int:
-    """The kept-token pictures, by the command line, with few enough colours to be small; the exit status."""
+    """Draw the figures of kept tokens by the command line, with 256 colours; the exit status."""
     from PIL import Image
 
     select = ("--tower", "dinov2-small", "--spec", "scope@64", "--compare", "top_k_attention,random")
@@ -79,12 +79,12 @@ def draw() -> int:
 
 def pages() -> dict[Path, str]:
     """Every page with generated parts, as it should be."""
-    made = {DOCS / "api.md": api()}
+    texts = {DOCS / "api.md": api()}
     for page in [ROOT / "README.md", *sorted(DOCS.rglob("*.md"))]:
         text = page.read_text(encoding="utf-8")
         if page.name != "api.md" and MARK.search(text):
-            made[page] = MARK.sub(lambda m: f"{m['open']}{SECTIONS[m['name']]().strip()}\n{m['end']}", text)
-    return made
+            texts[page] = MARK.sub(lambda m: f"{m['open']}{SECTIONS[m['name']]().strip()}\n{m['end']}", text)
+    return texts
 
 
 def table(head: Iterable[str], rows: Iterable[Iterable[object]]) -> str:
@@ -95,7 +95,7 @@ def table(head: Iterable[str], rows: Iterable[Iterable[object]]) -> str:
 
 
 def records(kind: str) -> list[Any]:
-    """What scope-core itself ships of a kind: other plugins of this environment do not belong in its documentation."""
+    """The records of a kind that scope-core itself ships; other installed plugins are left out."""
     return [record for record in scope.default_registry().records(kind) if record.origin.distribution == HOME]
 
 
@@ -151,7 +151,7 @@ def paper_links(paper: str) -> list[str]:
 
 
 def recipes() -> str:
-    """Table of the built-in recipes, the first in its long form, and what the others have in its place."""
+    """Table of the built-in recipes; the long form of `scope`, and where the others differ from it."""
     text = table(
         ("recipe", "keeps", "needs", "at", "source"),
         (
@@ -227,7 +227,7 @@ def option_rows(record: Any) -> Iterable[tuple[str, ...]]:
 
 
 def values(field: Any, slot: Any) -> str:
-    """What an option may hold, in words."""
+    """The allowed values of an option, in words."""
     if slot is not None:
         return f"{'a list of ' if slot.many else 'any '}{slot.kind}{' parts' if slot.many else ''}"
     if get_origin(field.annotation) is Literal:
@@ -256,14 +256,14 @@ def big(value: Any) -> str:
 
 
 def plain(value: Any) -> str:
-    """A default as YAML would have it."""
+    """A default as YAML writes it."""
     if isinstance(value, tuple):
         return str(list(value))
     return str(value).lower() if isinstance(value, bool) else str(value)
 
 
 def tested() -> dict[str, tuple[str, ...]]:
-    """Kinds of model that the tests run the conformance kit on, by adapter."""
+    """Kinds of model on which the tests run the conformance kit, by adapter."""
     sys.path.insert(0, str(ROOT / "tests"))
     try:
         from adapters.test_conformance import CASES
@@ -278,7 +278,7 @@ def tested() -> dict[str, tuple[str, ...]]:
 
 @functools.cache
 def adapter_rows() -> list[Any]:
-    """What every adapter declares of its model's default configuration."""
+    """The declarations of all adapters for their model's default configuration."""
     from scope_adapters.table import rows
 
     return rows(tested=tested())
@@ -292,7 +292,7 @@ def adapters() -> str:
 
 
 def adapters_short() -> str:
-    """The same for the README: three columns."""
+    """Table of the built-in adapters for the README."""
     return table(
         ("adapter", "serves", "CLS", "tested on tiny models with"),
         ((row.cells()[0], row.serves, row.cells()[2], row.cells()[6]) for row in adapter_rows()),
@@ -333,7 +333,7 @@ def zoo() -> str:
 
 
 def served_recipes() -> str:
-    """Recipes that vLLM can serve, and why it cannot serve the others."""
+    """Table of the recipes that vLLM can serve, and of reasons why it cannot serve the others."""
     from transformers import LlavaConfig
 
     from scope_adapters.serving.geometry import geometry_of
@@ -407,7 +407,7 @@ def command_tree(command: Any, path: str) -> str:
 
 
 def is_option(param: Any) -> bool:
-    """Whether a parameter is written with dashes."""
+    """True if a parameter is written with dashes."""
     return bool(param.opts[0].startswith("-"))
 
 
@@ -438,7 +438,7 @@ def plain_markup(text: str) -> str:
 
 
 def compare_json() -> str:
-    """Tables of what ``scope compare --json`` prints, from the classes that make it."""
+    """Tables of the fields that ``scope compare --json`` prints, from their classes."""
     from scope_bench.compare import report
 
     text = ""
@@ -474,7 +474,7 @@ def error_tree() -> str:
 
 
 def compatibility() -> str:
-    """Table of the environments in which the tests were run, from what `scripts/matrix` wrote."""
+    """Table of the tested environments, from the results of `scripts/matrix`."""
     from scope_adapters.checks import tested
 
     packages = ("python", *tested.PACKAGES, "numpy")

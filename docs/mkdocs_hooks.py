@@ -1,4 +1,4 @@
-"""What the site's generator is told beyond mkdocs.yml: flags of code blocks, links to the code, all decisions.
+"""Hooks of the site's generator: flags of code blocks, links to the code, the list of decisions.
 
 Code blocks carry flags for the tests (```` ```python no-run ````, ```` ```text about ````; see tests/docs/pages.py)
 that mean nothing to a reader. ``NAV`` of mkdocs.yml is checked by ``mkdocs build --strict``; decisions are added here
