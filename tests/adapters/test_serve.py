@@ -187,7 +187,7 @@ class TestRefused:
         (tmp_path / "config.json").write_text(json.dumps(config))
         ran = scope_("serve", tmp_path, "--spec", "scope@9", "--print")
         assert ran.code == 3
-        assert "vision towers of type 'pixtral' are not served" in ran.stderr
+        assert "vision towers of type 'pixtral' cannot be served" in ran.stderr
 
     def test_models(self, tmp_path: Path, scope_: Callable[..., Ran]) -> None:
         LlamaConfig().save_pretrained(tmp_path)

@@ -69,7 +69,7 @@ REFUSED: dict[str, tuple[Any, str]] = {
     "one selection for all": ({"recipe": "scope", "budget": 64, "partition": "prompt"}, "must not share a budget"),
     "another model's adapter": (
         {"recipe": "scope", "budget": 64, "adapter": "qwen2_vl"},
-        "adapter 'qwen2_vl' is not that of this model, which is 'llava'",
+        "adapter 'qwen2_vl' does not fit this model; use adapter 'llava'",
     ),
     "more than there is": ("scope@577", "keeps 577 per image, but image 0 has 576"),
 }
@@ -106,7 +106,7 @@ def test_tiles_have_reasons_of_their_own(pruner: Any, message: str) -> None:
     [
         ({"vision_feature_layer": [-2, -3]}, "features of several layers"),
         ({"vision_feature_select_strategy": "class"}, "'default' .* and 'full'"),
-        ({"model_type": "mistral3"}, "'mistral3' are not served .* these are: llava, llava_next"),
+        ({"model_type": "mistral3"}, "'mistral3' cannot be served .* supported: llava, llava_next"),
     ],
 )
 def test_models_that_are_not_served_are_refused(changes: dict[str, Any], message: str) -> None:
@@ -124,7 +124,7 @@ def test_a_tower_of_another_family_is_refused() -> None:
     made = config("llava")
     made.vision_config = PixtralVisionConfig()
     with pytest.raises(
-        scope.AdapterError, match="'pixtral' are not served with pruning; these are: clip_vision_model, sig"
+        scope.AdapterError, match="'pixtral' cannot be served with pruning; supported: clip_vision_model, sig"
     ):
         Served(made)
 
