@@ -416,7 +416,7 @@ def test_a_missing_signal_is_refused_before_anything_is_hooked(name: str) -> Non
         "vision.received_attention[",
     ):
         assert part in message
-    with pytest.raises(scope.SignalError, match=r"keys are those of patches"):
+    with pytest.raises(scope.SignalError, match=r"keys belong to patches"):
         reading(["vision.keys[-1]"]).attach(model)
 
 
@@ -573,7 +573,8 @@ def test_what_moved_in_another_release_is_named(name: str, monkeypatch: pytest.M
     with monkeypatch.context() as patch:
         patch.delattr(home, "apply_rotary_pos_emb_vision")
         with pytest.raises(
-            scope.AdapterError, match=r"has no apply_rotary_pos_emb_vision\(\), .*functions of similar names: .*rotary"
+            scope.AdapterError,
+            match=r"has no apply_rotary_pos_emb_vision\(\), .*functions with similar names: .*rotary",
         ):
             pruner(name, 4).attach(model)
     model.model.visual.layers = model.model.visual._modules.pop("blocks")
