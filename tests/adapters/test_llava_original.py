@@ -658,7 +658,7 @@ def test_models_of_other_shapes_are_refused() -> None:
         scales: r"get_vision_tower\(\).s2_scales.*S2.*docs/write-an-adapter.md",
         joined: r"the input of get_model\(\).mm_projector is not one hidden state.*docs/write-an-adapter.md",
         shrinking: r"mm_projector turns \(1, 16\) \(images, tokens\) into \(1, 8\).*docs/write-an-adapter.md",
-        scaled: "encode_images changes what.*docs/write-an-adapter.md",
+        scaled: "encode_images changes the output.*docs/write-an-adapter.md",
         replaced: "replaced on this instance",
         unloaded: r"call model.get_vision_tower\(\).load_model\(\) first",
         towerless: r"get_vision_tower\(\) is None",

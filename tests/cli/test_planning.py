@@ -55,7 +55,7 @@ def test_what_similarities_take_is_said(scope_: Callable[..., Ran], tmp_path: Pa
     assert "in blocks, without their matrix. On the CPU that takes 17 MB, and 240 MB for each 1000" in words.stderr
     assert "`memory: 0.5` allows 537 MB" in words.stderr
     words = scope_("plan", write(tmp_path, "memory: 2\noptimizer: stochastic"), "--tokens", "20000")
-    assert "similarities take 1.6 GB while selecting; `memory: 2` allows 2.1 GB" in words.stderr
+    assert "similarities take 1.6 GB during selection; `memory: 2` allows 2.1 GB" in words.stderr
     assert "blocks" not in words.stderr
 
 
