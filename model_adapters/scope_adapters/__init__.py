@@ -1,9 +1,9 @@
-"""Adapters for models that scope-core does not own, and the zoo of models and towers that load by name.
+"""Adapters for models of other libraries, and the zoo of models and towers that load by name.
 
     from scope_adapters import HuggingFaceAdapter, Spliced, timm_probe
 
-This is the face for who writes further adapters and towers; names are imported on first use. The only code of this
-project that imports transformers or timm, and only inside functions.
+The names here are for authors of further adapters and towers; they are imported on first use. No other code of this
+project imports transformers or timm.
 """
 
 from __future__ import annotations

@@ -10,7 +10,7 @@ from scope_core.parts import hookimpl
 
 @hookimpl
 def scope_commands() -> Iterator[Command]:
-    """Those that need a model or a server."""
+    """The command `scope serve`."""
     yield Command(
         "serve",
         "scope_adapters.serving.command:serve",

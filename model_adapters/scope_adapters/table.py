@@ -1,4 +1,4 @@
-"""The table of adapters: what each declares of its model at that model's own default size. No weights are made."""
+"""The table of adapters, with their declarations for the default config of their models, built without weights."""
 
 from __future__ import annotations
 
@@ -17,11 +17,11 @@ class Row:
     """One adapter.
 
     Attributes:
-        name: Its name.
-        serves: What it is for, in a line.
-        model_type: Of the models it matches; empty where it goes by something else.
-        declaration: For the default config of that type; None where there is none.
-        tested: Kinds of model that the conformance kit is run on.
+        name: Name of the adapter.
+        serves: Its models, in a line.
+        model_type: ``config.model_type`` of its models; empty if it does not go by that.
+        declaration: Declaration for the default config of that type; None without a type.
+        tested: Models that the conformance kit is run on.
     """
 
     name: str
@@ -31,7 +31,7 @@ class Row:
     tested: tuple[str, ...] = ()
 
     def cells(self) -> tuple[str, ...]:
-        """One line of the table, as `HEAD` has it."""
+        """The cells of one line, in the order of `HEAD`."""
         found, kinds = self.declaration, ", ".join(self.tested)
         models = f"{self.serves} (`{self.model_type}`)" if self.model_type else self.serves
         if found is None:
@@ -46,17 +46,17 @@ def rows(registry: Registry | None = None, *, tested: Mapping[str, Sequence[str]
     """One row per registered adapter, sorted by name.
 
     Args:
-        registry: Whose adapters; the process' default registry if left out.
-        tested: Kinds of model by adapter, for the last column.
+        registry: Registry of the adapters; by default that of the process.
+        tested: Tested models by adapter, for the last column.
     """
     registry = registry or default_registry()
-    made = []
+    table = []
     for record in registry.records("adapter"):
         model_type = str(getattr(record.target, "model_type", ""))
         found = declaration(registry, record.name, model_type) if model_type else None
         kinds = tuple((tested or {}).get(record.name, ()))
-        made.append(Row(record.name, record.item.summary, model_type, found, kinds))
-    return made
+        table.append(Row(record.name, record.item.summary, model_type, found, kinds))
+    return table
 
 
 def markdown(registry: Registry | None = None, *, tested: Mapping[str, Sequence[str]] | None = None) -> str:
@@ -66,11 +66,11 @@ def markdown(registry: Registry | None = None, *, tested: Mapping[str, Sequence[
 
 
 def declaration(registry: Registry, name: str, model_type: str) -> Declaration:
-    """What an adapter declares of a model of the type's default config, which is built without weights.
+    """An adapter's declaration of a model with the default config of a type, built without weights.
 
     Args:
-        registry: Where the adapter is looked up.
-        name: Of the adapter.
+        registry: Registry of the adapter.
+        name: Name of the adapter.
         model_type: A type that transformers knows.
     """
     import torch

@@ -7,13 +7,13 @@ Results go to stdout (tables, or pure JSON with ``--json``), everything else to 
 1     a check found something wrong (``validate``, ``doctor``)
 2     wrong usage: an unknown command or option, a missing argument
 3     a spec, budget, signal, plugin or adapter is wrong; nothing was done
-4     weights or a picture could not be fetched, opened or written
+4     weights or an image could not be fetched, opened or written
 70    an unexpected error: a bug here or in a plugin (``--debug`` shows where)
 130   interrupted
 ====  =======================================================================
 
-Nothing here names a part, a recipe or a model: all of them come from the registry. Torch and transformers
-are imported by the commands that need them, when they need them.
+Parts, recipes and models come from the registry; none is named here. Torch and transformers are imported only by the
+commands that need them.
 """
 
 from __future__ import annotations
@@ -78,7 +78,7 @@ def entry(
         bool, typer.Option("--version", help="Print the version.", is_eager=True, callback=_version)
     ] = False,
 ) -> None:
-    """Prune the visual tokens of multimodal LLMs with swappable strategies."""
+    """Prune the visual tokens of multimodal LLMs with swappable methods."""
     ctx.obj = ctx.obj or State(tuple(plugin or ()), debug)
 
 
@@ -98,7 +98,7 @@ _COMMANDS = (
         "scope select *.jpg --spec pruner.yaml --compare scope@64 --keep 32 --order --json",
     )),
     ("run", run.run, (
-        'scope run photo.jpg -q "What is in the picture?" --model llava-1.5-7b --spec scope@64',
+        'scope run photo.jpg -q "What is in the image?" --model llava-1.5-7b --spec scope@64',
         'scope run demo:coffee -q "What is this?" --keep 128 --json',
     )),
     ("photos", photographs.photos, ("scope photos",)),
@@ -115,5 +115,5 @@ def main() -> None:
     """The entry point of ``scope``."""
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):
-            stream.reconfigure(errors="replace")  # a terminal that knows no Greek letters must not end in an error
+            stream.reconfigure(errors="replace")  # terminals without Greek letters show a placeholder
     app(prog_name="scope")

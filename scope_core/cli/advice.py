@@ -1,4 +1,4 @@
-"""Advice on versions: which package could be changed in this environment without breaking another one."""
+"""Advice on versions: commands that change a package without breaking another one in this environment."""
 
 from __future__ import annotations
 
@@ -43,9 +43,9 @@ def _holds(sign: str, bound: str, have: tuple[int, ...]) -> bool:
 
 
 def holders(package: str) -> list[tuple[str, str]]:
-    """Installed distributions that ask for certain versions of ``package``: ``[("llava 1.2.2", "package==4.37.2")]``.
+    """Installed distributions that require certain versions of ``package``: ``[("llava 1.2.2", "package==4.37.2")]``.
 
-    What they ask for only in an extra does not count, nor what scope-core asks for.
+    Requirements of extras and of scope-core do not count.
     """
     found = set()
     for distribution in importlib.metadata.distributions():
@@ -59,30 +59,32 @@ def holders(package: str) -> list[tuple[str, str]]:
 
 
 def change(package: str, versions: Sequence[str], *, extra: str = "", least: bool = False) -> str:
-    """The command that brings ``package`` to one of ``versions``, or how to do without.
+    """The command that changes ``package`` to one of ``versions``, or advice if that would break another package.
 
     Args:
-        package: What is to be changed.
-        versions: Those that would do, the best last.
-        extra: scope-core's extra that needs it, installed apart where nothing can be done here.
-        least: Whether later versions than the one chosen would do too.
+        package: Package to change.
+        versions: Suitable versions, the best last.
+        extra: Extra of scope-core that needs it, for the advice.
+        least: True if later versions than the chosen one are suitable, too.
     """
     holding = holders(package)
     fitting = [version for version in versions if all(allows(text, version) for _, text in holding)]
     apart = f"{APART} '{HOME}[{extra}]'" if extra else f"{APART} {HOME}"
     if not fitting:
-        first = next((one for one in holding if not any(allows(one[1], version) for version in versions)), holding[0])
-        return f"do not change {package} here: {first[0]} needs {first[1]}. Use an environment of its own: {apart}"
+        name, text = next((h for h in holding if not any(allows(h[1], version) for version in versions)), holding[0])
+        return f"do not change {package} here: {name} needs {text}. Use an environment of its own: {apart}"
     clauses = [f"{sign}{bound}" for _, text in holding for sign, bound in _CLAUSE.findall(text) if sign[0] != ">"]
     wanted = ",".join([f"{'>=' if least else '=='}{fitting[-1]}", *(dict.fromkeys(clauses) if least else ())])
     command = f"pip install '{package}{wanted}'"
-    return f"{command}, or an environment of its own where your own code needs another: {apart}" if extra else command
+    return (
+        f"{command}, or an environment of its own if your own code needs another version: {apart}" if extra else command
+    )
 
 
 def install(package: str) -> str:
-    """The command that brings ``package`` (``"timm"``, ``"scope-core[hf]"``), or how to do without.
+    """The command that installs ``package`` (``"timm"``, ``"scope-core[hf]"``), or advice if it would break another.
 
-    An extra whose packages are here in older versions would change them, so `change` says whether that may be.
+    An extra may need later versions of installed packages; then the advice is that of `change`.
     """
     name, _, extra = package.rstrip("]").partition("[")
     for inner, least in extra_packages(name).get(extra, ()) if extra else ():
@@ -93,14 +95,16 @@ def install(package: str) -> str:
 
 
 def not_installed(error: Exception) -> str:
-    """What to install where ``error`` comes of importing a package that is not here; empty for any other error."""
+    """A message with the package to install, if ``error`` is about a missing one; empty for other errors."""
     package = (error.name or "").partition(".")[0] if isinstance(error, ModuleNotFoundError) else ""
     if not package or importlib.util.find_spec(package) is not None:
         return ""
     for extra, needed in extra_packages(HOME).items():
         if extra and _plain(package) in {_plain(name) for name, _ in needed}:
             return f"{package} is not installed: {install(f'{HOME}[{extra}]')}"
-    return f"the Python package {package} is not installed; `scope doctor` lists what is missing, and how to get it"
+    return (
+        f"the Python package {package} is not installed; `scope doctor` lists missing packages and how to install them"
+    )
 
 
 def _plain(name: str) -> str:

@@ -1,4 +1,4 @@
-"""Methods that take part in a comparison or a benchmark: what was typed, read into pruners, and why one is left out."""
+"""Methods that take part in a comparison or a benchmark, read from what the user typed."""
 
 from __future__ import annotations
 
@@ -23,9 +23,9 @@ if TYPE_CHECKING:
     from scope_core.structures.declaration import Declaration
 
 EVERY, CONTROLS = "all", "controls"
-"""Words that stand for every installed recipe, and for those that are controls."""
+"""Words for all installed recipes, and for those that are controls."""
 HELP = f"recipes, RECIPE@64, RECIPE@25%, spec files, patterns such as 'vis*', '{EVERY}', '{CONTROLS}'"
-"""What may be typed, for the help of options."""
+"""The texts that `read_methods` accepts, for the help of options."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -33,11 +33,11 @@ class Method:
     """One method.
 
     Attributes:
-        given: As it was typed; the recipe (and budget) where a word or a pattern stood for several.
-        label: What tables call it.
-        pruner: Ready to run.
+        given: Text that was typed; for a word or a pattern, the recipe (and budget) that it stands for.
+        label: Label in tables.
+        pruner: Its pruner.
         named: True if it was typed by itself.
-        moved: Interception point of its spec, where it runs at another one; else empty.
+        moved: Interception point of its spec if it runs at another one; else empty.
     """
 
     given: str
@@ -58,14 +58,14 @@ class Method:
 
     @property
     def control(self) -> bool:
-        """True for recipes that are there to be beaten."""
+        """True for recipes that are controls: baselines that a useful method must beat."""
         recipe = self.pruner.spec.recipe
         return not self.file and recipe is not None and self.pruner.registry.get("recipe", recipe).item.control
 
 
 @dataclass(frozen=True)
 class LeftOut:
-    """A method that does not take part: why, and the signals that are missing."""
+    """A method that does not take part, with the reason and the missing signals."""
 
     method: Method
     reason: str
@@ -74,12 +74,12 @@ class LeftOut:
 
 @dataclass
 class Methods:
-    """All methods that were asked for.
+    """All methods that the user typed.
 
     Attributes:
         run: Methods that take part, in the order typed.
         left_out: The others.
-        notes: What the user should know about the list.
+        notes: Notes for the user.
     """
 
     run: list[Method]
@@ -90,15 +90,15 @@ class Methods:
         self.asked = list(self.run)
 
     def narrow(self, tower: str, points: Collection[str], declaration: Declaration | None = None) -> list[LeftOut]:
-        """Leave out what a tower alone cannot run; methods left out before are judged anew.
+        """Leave out methods that cannot run on a tower alone; methods left out before are checked again.
 
         Args:
-            tower: Its name, for messages.
+            tower: Name of the tower, for messages.
             points: Its interception points.
-            declaration: What it offers; None before it is loaded, when signals are not looked at.
+            declaration: Its declaration; None before it is loaded, when signals are not checked.
 
         Returns:
-            Methods that took part until now.
+            Methods that are newly left out.
         """
         before = set(self.run)
         found = {one: _obstacle(one.pruner, tower, points, declaration) for one in self.asked}
@@ -107,26 +107,26 @@ class Methods:
         return [one for one in self.left_out if one.method in before]
 
     def check(self, tower: str, *, skip: bool = False, hint: str = "") -> None:
-        """Refuse to go on if nothing is left, or the first method cannot run.
+        """Refuse to continue if no method is left, or the first method cannot run.
 
         Args:
-            tower: Its name, for messages.
-            skip: Accept that the first method is left out.
-            hint: What else the user can do about the first method.
+            tower: Name of the tower, for messages.
+            skip: True to accept that the first method is left out.
+            hint: Another remedy for the first method.
 
         Raises:
-            SignalError: names each method, and what it lacks.
+            SignalError: names each method and the reason.
         """
         if not self.asked:
-            raise SignalError("there is no method to run: no recipe is installed; `scope doctor` says why")
+            raise SignalError("there is no method to run, since no recipe is installed; run `scope doctor`")
         first = self.asked[0]
         lost = [one for one in self.left_out if not self.run or (one.method is first and first.named and not skip)]
         if lost:
             lines = "".join(
                 f"\n  {one.method.label}{one.method.file and f', {one.method.file}'}: {one.reason}" for one in lost
             )
-            end = f"The first method must be able to run: name another one first{hint}." if self.run else ""
-            raise SignalError(f"methods that cannot run on {tower} alone:{lines}\n{end or 'Nothing is left to run.'}")
+            end = f"The first method must be able to run: put another one first{hint}." if self.run else ""
+            raise SignalError(f"methods that cannot run on {tower} alone:{lines}\n{end or 'No method is left.'}")
 
 
 def read_methods(
@@ -137,17 +137,17 @@ def read_methods(
     lead_keeps: bool = False,
     at: str | None = None,
 ) -> Methods:
-    """Read every method, once each; no model is needed.
+    """The methods, each once; no model is needed.
 
     Args:
-        texts: As typed: see `HELP`.
-        registry: Where names are looked up.
+        texts: Texts as typed: see `HELP`.
+        registry: Registry of names.
         keep: Tokens per image, instead of each spec's own budget.
-        lead_keeps: ``keep`` is for the first one alone, and recipes without a budget take the first one's.
-        at: Interception point for all, instead of each spec's own.
+        lead_keeps: True if ``keep`` is for the first method alone, and recipes without a budget take its budget.
+        at: Interception point of all methods, instead of each spec's own.
 
     Raises:
-        SpecError: a spec is wrong, or a pattern fits no recipe.
+        SpecError: a spec is wrong, or a pattern matches no recipe.
     """
     from scope_core.pruning.pruner import Pruner
 
@@ -156,8 +156,8 @@ def read_methods(
     seen: dict[PrunerSpec, str] = {}
     budget: dict[str, object] = {} if keep is None else {"budget": keep}
     for text, named in written_out(texts, registry):
-        own = lead_keeps and len(seen) > 0 and not registry.has("recipe", text)
-        spec = read_spec(text, registry, **({} if own else budget))
+        has_budget = lead_keeps and len(seen) > 0 and not registry.has("recipe", text)
+        spec = read_spec(text, registry, **({} if has_budget else budget))
         if lead_keeps and not seen:
             budget = {"budget": spec.budget}
         if spec in seen:
@@ -176,13 +176,13 @@ def read_methods(
 def load_tower(
     entry: ZooEntry, methods: Methods, *, at: str | None = None, skip: bool = False, hint: str = ""
 ) -> Tower:
-    """Load a tower; methods that cannot run on it are left out with a note, before it is loaded where possible.
+    """A loaded tower; methods that cannot run on it are left out with a note, before loading if possible.
 
     Args:
-        entry: The tower.
-        methods: Who takes part; narrowed.
-        at: The interception point asked for.
-        skip: Accept that the first method is left out.
+        entry: Zoo entry of the tower.
+        methods: Methods, narrowed to those that can run.
+        at: Interception point that the user typed.
+        skip: True to accept that the first method is left out.
         hint: See `Methods.check`.
 
     Raises:
@@ -215,10 +215,10 @@ def left_out_note(one: LeftOut) -> str:
 
 
 def written_out(texts: Sequence[str], registry: Registry) -> list[tuple[str, bool]]:
-    """Specs that ``texts`` stand for, and whether each was typed by itself; in a group, controls come last.
+    """The specs that ``texts`` stand for, each with True if typed by itself; in a group, controls come last.
 
     Raises:
-        SpecError: a pattern fits no recipe.
+        SpecError: a pattern matches no recipe.
     """
     recipes = sorted(registry.records("recipe"), key=lambda record: (record.item.control, record.name))
     names = {
@@ -233,20 +233,20 @@ def written_out(texts: Sequence[str], registry: Registry) -> list[tuple[str, boo
             continue
         fitting = names.get(group) or [record.name for record in recipes if fnmatchcase(record.name, group)]
         if not fitting:
-            raise SpecError(f"no recipe fits '{group}'. Recipes: {listed(registry.names('recipe'))}")
+            raise SpecError(f"no recipe matches '{group}'. Recipes: {listed(registry.names('recipe'))}")
         whole = [f"{name}@{amount}" if amount else name for name in fitting]
         found += [(one, False) for one in whole if one not in texts]
     return found
 
 
 def is_file(text: str) -> bool:
-    """True if a spec as typed names a file."""
+    """True if the text is the name of a spec file."""
     return text.endswith((".yaml", ".yml", ".json"))
 
 
 @contextmanager
 def naming(method: str) -> Iterator[None]:
-    """Errors inside begin with the method they are about."""
+    """Put the method in front of the message of errors inside."""
     try:
         yield
     except ScopeError as error:
@@ -254,7 +254,7 @@ def naming(method: str) -> Iterator[None]:
 
 
 def _label(text: str, label: str, taken: Sequence[str]) -> str:
-    """The label, and where that is taken the file, or a number, behind it."""
+    """A label that is not taken: if necessary with the file name or a number at the end."""
     file = [f"{label} ({Path(text).name})"] if is_file(text) else []
     numbers = (f"{label} ({number})" for number in range(2, len(taken) + 3))
     return next(name for name in (label, *file, *numbers) if name not in taken)
@@ -263,24 +263,24 @@ def _label(text: str, label: str, taken: Sequence[str]) -> str:
 def _obstacle(
     pruner: Pruner, tower: str, points: Collection[str], declaration: Declaration | None
 ) -> tuple[str, tuple[str, ...]]:
-    """Why a tower alone cannot run it, and the signals that it lacks; empty if it can.
+    """The reason why a pruner cannot run on a tower alone, and the missing signals; empty if it can.
 
-    Merging is no obstacle: nothing is handed on to a projector here.
+    Merging is allowed, since no projector follows.
     """
     spec, first = pruner.spec, next(iter(points), "")
     signals = () if declaration is None else tuple(declaration.lacks(pruner.needs))
     if spec.at not in points:
-        text = f"it takes tokens at '{spec.at}', and {tower} alone has them only at: {', '.join(points)}"
+        text = f"it takes tokens at '{spec.at}', but {tower} alone has tokens only at: {', '.join(points)}"
         if signals:
             text += f"; it also needs {', '.join(signals)}"
         elif pruner.decoder_layer is None:
             text += f"; --at {first} runs it there instead"
         return text, signals
     if spec.then:
-        return f"it prunes at {', '.join(stage.at for stage in spec.then)} too, inside a language model", signals
+        return f"it also prunes at {', '.join(stage.at for stage in spec.then)}, inside a language model", signals
     for part in pruner.walk() if declaration is not None else ():
         if declaration is not None and (missing := declaration.lacks(part.needs)):
-            text = f"its {part.kind} {part} needs {', '.join(missing)}, which {tower} alone cannot give"
+            text = f"its {part.kind} {part} needs {', '.join(missing)}, which {tower} alone does not have"
             return text + _why(missing[0], part.kind, pruner, declaration), signals
     return "", ()
 
@@ -292,8 +292,8 @@ def _why(signal: str, kind: str, pruner: Pruner, declaration: Declaration) -> st
     if family in declaration.reasons:
         why = f": {declaration.reasons[family]}"
     elif any(offer.family == family for offer in declaration.offers):
-        why = f": it offers {', '.join(map(str, declaration.offers))}"
+        why = f": it has {', '.join(map(str, declaration.offers))}"
     else:
-        why = "" if family.startswith("vision.") else ": there is no question and no language model here"
+        why = "" if family.startswith("vision.") else ": a tower alone has no question and no language model"
     instead = compatible_parts(pruner.registry, kind, declaration)
     return why + (f"; {kind} parts that would work: {', '.join(instead)}" if instead else "")

@@ -1,4 +1,4 @@
-"""What commands write: results on stdout (tables or JSON), everything else on stderr."""
+"""Output of commands: results on stdout (tables or JSON), messages on stderr."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 
 
 def out() -> Console:
-    """The console of results. Made anew each time, because tests and pipes replace ``sys.stdout``."""
+    """The console of results. New each time, since tests and pipes replace ``sys.stdout``."""
     return Console(highlight=False)
 
 
@@ -37,27 +37,27 @@ def err() -> Console:
 
 
 def complain(message: str) -> None:
-    """An error, in red, on stderr."""
+    """Print an error, in red, on stderr."""
     err().print(Text("error: ", style="bold red") + Text(message, style="red"), soft_wrap=True)
 
 
 def warn(message: str) -> None:
-    """A warning, in yellow, on stderr."""
+    """Print a warning, in yellow, on stderr."""
     err().print(Text("warning: ", style="bold yellow") + Text(message), soft_wrap=True)
 
 
 def note(message: str) -> None:
-    """Something worth knowing, on stderr."""
+    """Print a note, on stderr."""
     err().print(Text("note: ", style="bold cyan") + Text(message), soft_wrap=True)
 
 
 def done(message: str) -> None:
-    """What was written where, on stderr."""
+    """Print a success message, on stderr."""
     err().print(Text(message, style="green"), soft_wrap=True)
 
 
 def show_json(data: Any) -> None:
-    """``data`` as JSON on stdout, with nothing around it; NaN and infinity become null."""
+    """Print ``data`` as pure JSON on stdout; NaN and infinity become null."""
     unicode = (getattr(sys.stdout, "encoding", None) or "").lower().startswith("utf")
     typer.echo(json.dumps(_finite(data), indent=2, ensure_ascii=not unicode))
 
@@ -71,7 +71,7 @@ def _finite(data: Any) -> Any:
 
 
 def cell(value: Any, style: str = "") -> RenderableType:
-    """``value`` for a table; texts are shown as they are, brackets included."""
+    """``value`` for a table; brackets in texts are not markup."""
     return Text(value, style=style) if isinstance(value, str) else value
 
 
@@ -79,9 +79,9 @@ def table(columns: Sequence[str | tuple[str, dict[str, Any]]], rows: Sequence[Se
     """A plain table.
 
     Args:
-        columns: Headers, with rich's column options where they are needed.
+        columns: Headers, with options of the rich column if needed.
         rows: Texts or rich renderables.
-        options: Of the rich table.
+        options: Options of the rich table.
     """
     settings: dict[str, Any] = {
         "box": box.SIMPLE_HEAD,
@@ -90,17 +90,17 @@ def table(columns: Sequence[str | tuple[str, dict[str, Any]]], rows: Sequence[Se
         "header_style": "bold",
         **options,
     }
-    made = Table(**settings)
+    result = Table(**settings)
     for column in columns:
         name, how = (column, {}) if isinstance(column, str) else column
-        made.add_column(name, **{"overflow": "fold", **how})
+        result.add_column(name, **{"overflow": "fold", **how})
     for row in rows:
-        made.add_row(*map(cell, row))
-    return made
+        result.add_row(*map(cell, row))
+    return result
 
 
 def percent(share: float | None) -> str:
-    """``0.8534`` as ``85%``; a dash where there is no number. Only all is ``100%``, only nothing is ``0%``."""
+    """``0.8534`` as ``85%``; a dash for None. Only 1 is ``100%``, and only 0 is ``0%``."""
     if share is None or not math.isfinite(share):
         return "-"
     text = f"{share:.0%}"
@@ -111,7 +111,7 @@ def percent(share: float | None) -> str:
 
 @contextlib.contextmanager
 def working(text: str) -> Iterator[None]:
-    """A spinner on stderr, where that is a terminal; what code inside prints goes to stderr too."""
+    """Show a spinner on stderr, if that is a terminal; output of code inside goes to stderr, too."""
     console = err()
     status = console.status(Text(text)) if console.is_terminal else contextlib.nullcontext()
     with status, contextlib.redirect_stdout(sys.stderr):
@@ -120,7 +120,7 @@ def working(text: str) -> Iterator[None]:
 
 @contextlib.contextmanager
 def loading(entry: ZooEntry, text: str = "") -> Iterator[None]:
-    """`working` while a zoo entry is loaded; what its package logs meanwhile, such as a download, becomes notes."""
+    """`working` while a zoo entry is loaded; log lines of its package, such as downloads, become notes."""
     logger = logging.getLogger(entry.target.partition(":")[0].partition(".")[0])
     shower, before = _Notes(logging.INFO), logger.level
     logger.addHandler(shower)
@@ -142,14 +142,14 @@ class _Notes(logging.Handler):
 
 @contextlib.contextmanager
 def progress(text: str, *, log: bool = False) -> Iterator[Callable[[int, int], None]]:
-    """A progress bar on stderr, if that is a terminal; what code inside prints goes to stderr too.
+    """Show a progress bar on stderr, if that is a terminal; output of code inside goes to stderr, too.
 
     Args:
-        text: What is being done.
-        log: Without a terminal, write a line at every tenth: for what takes hours.
+        text: Name of the task.
+        log: True to write a line at every tenth without a terminal, for tasks that take hours.
 
     Yields:
-        To be called with (steps done, steps in all).
+        A function to call with (steps done, total steps).
     """
     console, tenths = err(), -1
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
@@ -168,7 +168,7 @@ def progress(text: str, *, log: bool = False) -> Iterator[Callable[[int, int], N
 
 
 def plain_text(shown: RenderableType, *, width: int = 80) -> str:
-    """What a terminal without colours and with ``width`` columns would show."""
+    """The text on a terminal without colours and with ``width`` columns."""
     console = Console(file=io.StringIO(), width=width, color_system=None, highlight=False)
     with console.capture() as capture:
         console.print(shown)
@@ -179,7 +179,7 @@ def check_out(path: Path | None, suffixes: Sequence[str] = (), *, option: str = 
     """Refuse a file that cannot be written, before any work is done.
 
     Raises:
-        typer.BadParameter: the folder is not there, or the ending is not one of ``suffixes``.
+        typer.BadParameter: the folder does not exist, or the ending is not one of ``suffixes``.
     """
     if path is None:
         return
@@ -191,15 +191,15 @@ def check_out(path: Path | None, suffixes: Sequence[str] = (), *, option: str = 
         beside = path.parent.parent
         near = did_you_mean(path.parent.name, [p.name for p in beside.iterdir()]) if beside.is_dir() else ""
         raise typer.BadParameter(
-            f"folder '{path.parent}' does not exist{near}; make it first", param_hint=f"'{option}'"
+            f"folder '{path.parent}' does not exist{near}; create it first", param_hint=f"'{option}'"
         )
 
 
 def make_folder(folder: Path | None, plot: str) -> None:
-    """Make a folder for results before any work is done; warn if ``plot`` cannot be drawn.
+    """Create a folder for results before any work is done; warn if ``plot`` cannot be drawn.
 
     Raises:
-        ZooError: it cannot be made.
+        ZooError: it cannot be created.
     """
     if folder is None:
         return
@@ -208,7 +208,7 @@ def make_folder(folder: Path | None, plot: str) -> None:
     try:
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:
-        raise ZooError(f"folder '{folder}' cannot be made: {error.strerror or error}") from error
+        raise ZooError(f"folder '{folder}' cannot be created: {error.strerror or error}") from error
 
 
 def write_text(path: Path, text: str) -> None:
@@ -223,7 +223,7 @@ def write_text(path: Path, text: str) -> None:
 
 @contextlib.contextmanager
 def writing(path: Path) -> Iterator[None]:
-    """Turns failures to write ``path`` into errors that name it."""
+    """Turn failures to write ``path`` into errors that name it."""
     try:
         yield
     except OSError as error:

@@ -1,6 +1,6 @@
-"""Pictures of selections: kept patches as they are, dropped ones dark and grey, one panel per recipe.
+"""Overlays of selections: kept patches in colour, dropped ones dark and grey, one panel per method.
 
-Drawn with Pillow alone. Its built-in font knows Latin letters only, so captions stay within those.
+Drawn with Pillow alone. Its built-in font has Latin letters only, so captions use only those.
 """
 
 from __future__ import annotations
@@ -20,13 +20,13 @@ SUFFIXES = (".png", ".jpg", ".jpeg", ".webp")
 
 PANEL = 480  # shorter sides are scaled up to about this many pixels, in whole pixels per patch
 GAP, MARGIN, BELOW = 28, 36, 24
-LIGHT = 0.38  # what dropped patches keep of their brightness
+LIGHT = 0.38  # brightness of dropped patches
 PAGE, INK, FAINT, TRACK, BAR = "#ffffff", "#1c2430", "#66707f", "#e6e9ee", "#2f6fde"
 OUTLINE = "#ffd23f"
 STAGES = (OUTLINE, "#35d0ff", "#ff7ad9")
-"""Outlines of what the first, the second and later stages of a selection picked."""
+"""Outlines of patches picked by the first, the second and later steps of a selection."""
 RAMP = ((255, 244, 120), (255, 158, 40), (233, 66, 92), (180, 62, 205), (108, 112, 255))
-"""First pick to last pick."""
+"""Colours from the first pick to the last."""
 TITLE, TEXT, SMALL = 26, 18, 17
 MOST_COLUMNS = 4
 
@@ -36,12 +36,12 @@ class Panel:
     """One panel.
 
     Attributes:
-        title: The first line under the picture, on the left.
-        aside: On the same line, on the right.
-        picks: (row, column) of the kept patches in the order they were picked; None shows the picture as it is.
-        bars: ``(label, share)``: a bar each; a dash where the share is None.
-        small: The last line.
-        stages: Which stage of the selection, from 0, made each of ``picks``; None where there was one stage.
+        title: First line below the image, on the left.
+        aside: Text on the same line, on the right.
+        picks: (row, column) of the kept patches in the order they were picked; None for the unchanged image.
+        bars: ``(label, share)`` of each bar; the share is None if not applicable.
+        small: Last line.
+        stages: Step of the selection, from 0, that made each of ``picks``; None if there was one step.
         grid: Rows and columns of its patches; None for those of its strip.
     """
 
@@ -56,12 +56,12 @@ class Panel:
 
 @dataclass(frozen=True)
 class Strip:
-    """The panels of one picture.
+    """The panels of one image.
 
     Attributes:
-        view: The picture as the tower sees it.
+        view: The image that the tower reads.
         grid: Rows and columns of its patches.
-        panels: What to draw of it.
+        panels: Its panels.
     """
 
     view: Image
@@ -70,13 +70,13 @@ class Strip:
 
 
 def draw(strips: Sequence[Strip], *, heading: str = "", footnotes: Sequence[str] = (), order: bool = False) -> Image:
-    """One row of panels per picture; a single picture with many panels is wrapped into several rows.
+    """The overlay: one row of panels per image; many panels of a single image are wrapped into several rows.
 
     Args:
-        strips: The pictures.
-        heading: A line above them.
+        strips: The panels of each image.
+        heading: Line above them.
         footnotes: Lines below them.
-        order: Colour the outlines by the order of the picks.
+        order: True to colour the outlines by the order of the picks.
     """
     import PIL.Image
     from PIL import ImageDraw
@@ -118,7 +118,7 @@ def draw(strips: Sequence[Strip], *, heading: str = "", footnotes: Sequence[str]
 
 
 def save(page: Image, path: Path) -> None:
-    """Write the picture; the ending says how.
+    """Write the overlay, in the format that the ending names.
 
     Raises:
         ZooError: it cannot be written.
@@ -131,7 +131,7 @@ def save(page: Image, path: Path) -> None:
 
 
 def _wrapped(strips: Sequence[Strip]) -> list[Strip]:
-    """Rows of panels, at most `MOST_COLUMNS` wide where there is one picture only."""
+    """Rows of panels; those of a single image are at most `MOST_COLUMNS` wide."""
     if len(strips) != 1 or len(strips[0].panels) <= MOST_COLUMNS:
         return list(strips)
     strip = strips[0]
@@ -153,7 +153,7 @@ def panel_size(strip: Strip, side: int = PANEL) -> tuple[int, int]:
 
 
 def painted(strip: Strip, panel: Panel, size: tuple[int, int], order: bool = False) -> Image:
-    """The picture in ``size``: kept patches as they are and outlined, the others dark and grey."""
+    """The image in ``size``: kept patches in colour and outlined, the others dark and grey."""
     import PIL.Image
     from PIL import ImageDraw, ImageEnhance
 
@@ -167,7 +167,7 @@ def painted(strip: Strip, panel: Panel, size: tuple[int, int], order: bool = Fal
     for box in boxes:
         dark.paste(bright.crop(box), box[:2])
     pen = ImageDraw.Draw(dark)
-    # the first picks last, so that their colours are not drawn over
+    # the first picks last, so that their outlines are on top
     for number, (left, upper, right, lower) in reversed(list(enumerate(boxes))):
         stage = STAGES[min(panel.stages[number], len(STAGES) - 1)] if panel.stages else OUTLINE
         colour = _ramp(number / max(1, len(boxes) - 1)) if order else stage
@@ -204,17 +204,17 @@ def put_bars(
     """Draw bars below one another.
 
     Args:
-        pen: Draws.
+        pen: Pen of the page.
         at: Upper left corner.
-        bars: ``(label, share)`` each; a share of None is not applicable.
-        width: Of everything, in pixels.
+        bars: ``(label, share)`` of each; the share is None if not applicable.
+        width: Total width in pixels.
         names: Width of the labels.
         numbers: Width of the percentages.
-        size: Of the letters.
-        line: Height of each.
+        size: Size of the letters.
+        line: Height of each bar.
 
     Returns:
-        Where the next thing may begin.
+        The y coordinate below the bars.
     """
     x, y = at
     start, end = x + names, x + width - numbers
@@ -241,14 +241,14 @@ def _legend(pen: ImageDraw, at: tuple[int, int]) -> None:
 def _ramp(share: float) -> tuple[int, int, int]:
     place = share * (len(RAMP) - 1)
     low = min(int(place), len(RAMP) - 2)
-    mixed = [round(a + (b - a) * (place - low)) for a, b in zip(RAMP[low], RAMP[low + 1], strict=True)]
-    return mixed[0], mixed[1], mixed[2]
+    red, green, blue = (round(a + (b - a) * (place - low)) for a, b in zip(RAMP[low], RAMP[low + 1], strict=True))
+    return red, green, blue
 
 
 def put_text(
     pen: ImageDraw, at: tuple[int, int], text: str, size: int, fill: str, room: int, *, right: bool = False
 ) -> int:
-    """Draw one line, cut with dots where it is too long; returns its width."""
+    """Draw one line, cut with dots if it is too long, and return its width."""
     from PIL import ImageFont
 
     font = ImageFont.load_default(size)
@@ -263,17 +263,17 @@ def put_text(
 
 
 def wrapped(lines: Sequence[str], room: int, size: int) -> list[str]:
-    """``lines`` broken between words so that none is longer than ``room`` pixels; what follows is indented."""
+    """``lines`` broken between words so that none is longer than ``room`` pixels; continuations are indented."""
     from PIL import ImageFont
 
     font = ImageFont.load_default(size)
-    made: list[str] = []
+    broken: list[str] = []
     for line in lines:
-        here = ""
+        current = ""
         for word in line.split():
-            if here and font.getlength(f"{here} {word}") > room:
-                made.append(here)
-                here = "    "
-            here += f" {word}" if here.strip() else word
-        made.append(here)
-    return made
+            if current and font.getlength(f"{current} {word}") > room:
+                broken.append(current)
+                current = "    "
+            current += f" {word}" if current.strip() else word
+        broken.append(current)
+    return broken

@@ -1,4 +1,4 @@
-"""The packages that scope-core can use: the version of each, what it is for, and how to get it or do without."""
+"""The packages that scope-core can use: version, purpose, and the command to install each."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from scope_core.registry.kinds import HOME
 from scope_core.version import __version__
 
 DEVELOPMENT = ("kit", "test", "all")
-"""Extras that nobody misses who only uses the package."""
+"""Extras that are not needed to use the package."""
 
 
 def package_rows() -> list[dict[str, Any]]:
@@ -30,7 +30,7 @@ def package_rows() -> list[dict[str, Any]]:
     old_for = {extra: row["fix"] for row in wanted.values() if row["state"] == "too old" for extra in row["for"]}
     for row in wanted.values():
         blocked = [_blocked(extra, old_for) for extra in row["for"]]
-        if row["state"] == "missing" and all(blocked):  # it would come with a change that is not advised
+        if row["state"] == "missing" and all(blocked):  # installing it would change another package
             row["fix"] = blocked[0]
     ours = {"python": platform.python_version(), HOME: __version__}
     always = {"needs": "", "for": ["always"], "state": "ok", "fix": ""}
@@ -38,7 +38,7 @@ def package_rows() -> list[dict[str, Any]]:
 
 
 def judge(rows: list[dict[str, Any]], problems: list[dict[str, str]], notes: list[str]) -> None:
-    """Add to the problems what is always needed, and to the notes what the host has in an older version."""
+    """Add missing required packages to the problems, and too old optional ones to the notes."""
     for row in rows:
         if row["state"] == "ok":
             continue
@@ -46,8 +46,8 @@ def judge(rows: list[dict[str, Any]], problems: list[dict[str, str]], notes: lis
         given = f"{row['package']}: " + (f"{row['version']} is older than {row['needs']}" if old else "not installed")
         if "always" in row["for"]:
             problems.append({"what": given, "fix": row["fix"]})
-        elif old:  # the host's own version: what needs a later one is left out
-            notes.append(f"{given}, which {', '.join(row['for'])} would need: {row['fix']}")
+        elif old:  # may be pinned by other code: only features that need a later version are missing
+            notes.append(f"{given}, which {', '.join(row['for'])} needs: {row['fix']}")
 
 
 def _fix(row: dict[str, Any]) -> str:
@@ -58,6 +58,6 @@ def _fix(row: dict[str, Any]) -> str:
 
 
 def _blocked(extra: str, old_for: dict[str, str]) -> str:
-    """What to do instead where an extra, or one that it is made of, needs a later version of what is here."""
+    """The fix to apply first if an extra, or one that it includes, needs a later version of an installed package."""
     inner = extras_within(HOME, extra) if extra != "always" else set()
     return next((fix for name, fix in old_for.items() if name in inner), "")

@@ -1,4 +1,4 @@
-"""Which packages are installed, and which are missing."""
+"""Installed and missing packages."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import re
 
 
 def missing_packages(requires: tuple[str, ...]) -> list[str]:
-    """Those of ``requires`` (pip names; ``name[extra]`` stands for what the extra asks for) that are not installed."""
+    """The packages in ``requires`` that are not installed; ``name[extra]`` stands for the packages of the extra."""
     missing = []
     for requirement in requires:
         name, extra = re.match(r"([A-Za-z0-9._-]+)(?:\[([^]]*)\])?", requirement).groups()  # type: ignore[union-attr]
@@ -26,7 +26,7 @@ def installed(package: str) -> str | None:
 
 
 def extra_packages(distribution: str) -> dict[str, list[tuple[str, str]]]:
-    """``{extra: [(package, lowest version)]}``; the key ``""`` holds what is always needed."""
+    """The packages of each extra: ``{extra: [(package, lowest version)]}``; the key ``""`` has those always needed."""
     found: dict[str, list[tuple[str, str]]] = {}
     for text in importlib.metadata.requires(distribution) or () if installed(distribution) else ():
         match = re.match(r"([A-Za-z0-9._-]+)(\[[^]]*\])?\s*(?:\(?>=\s*([0-9.]+))?[^;]*(;.*)?$", text)
@@ -38,7 +38,7 @@ def extra_packages(distribution: str) -> dict[str, list[tuple[str, str]]]:
 
 
 def extras_within(distribution: str, extra: str) -> set[str]:
-    """An extra and those that it is made of: ``{"demo", "hf", "fast"}``."""
+    """An extra and those that it includes: ``{"demo", "hf", "fast"}``."""
     found, todo = set[str](), [extra]
     while todo:
         outer = todo.pop()
@@ -50,6 +50,6 @@ def extras_within(distribution: str, extra: str) -> set[str]:
 
 
 def requirement(distribution: str, package: str) -> str:
-    """What ``distribution`` asks of ``package``, as pip takes it: ``"timm>=1.0"``."""
+    """The requirement of ``distribution`` for ``package``, in pip's form: ``"timm>=1.0"``."""
     found = (text.partition(";")[0].strip() for text in importlib.metadata.requires(distribution) or ())
     return next((text for text in found if re.match(rf"{re.escape(package)}(?![\w.-])", text)), package)

@@ -1,4 +1,4 @@
-"""Selections as panels, and the pictures of ``scope select`` and ``scope run`` made of them."""
+"""Selections as panels, and the overlays of ``scope select`` and ``scope run``."""
 
 from __future__ import annotations
 
@@ -18,20 +18,20 @@ if TYPE_CHECKING:
 
 
 def strip_of(view: Image, shown: Shown, first: Panel | None = None, others: Sequence[Panel] = ()) -> Strip:
-    """The panels of one image: the image itself, then what each method keeps of it.
+    """The panels of one image: the image itself, then the tokens that each method keeps.
 
     Args:
-        view: The image as the tower sees it.
-        shown: What each method keeps.
+        view: The image that the tower reads.
+        shown: The tokens that each method keeps.
         first: Texts of the first panel.
         others: Texts of the panels of the methods.
 
     Raises:
-        TokensError: the tokens carry no positions on one tile.
+        TokensError: the tokens have no positions on one tile.
     """
     if shown.grid is None:
         raise TokensError(
-            "these tokens carry no grid positions, or lie on several tiles, so no picture can be drawn; omit --out"
+            "these tokens have no grid positions, or are on several tiles, so no overlay can be drawn; omit --out"
         )
     texts = others or [Panel("")] * len(shown.kept)
     panels = [
@@ -51,19 +51,19 @@ def picture_of(
     notes: Sequence[str] = (),
     order: bool = False,
 ) -> Image:
-    """One row of panels per picture.
+    """The overlay, with one row of panels per image.
 
     Args:
-        pictures: The pictures.
-        view: What the tower sees of a picture.
-        selected: What was kept of them.
-        heading: A line above everything.
-        viewer: ``"tower"`` or ``"model"``, for the caption of the picture itself.
+        pictures: The images.
+        view: Function from an image to the one that the tower reads.
+        selected: The selections.
+        heading: Line above everything.
+        viewer: ``"tower"`` or ``"model"``, for the caption of the image itself.
         notes: Lines below everything.
-        order: Colour the kept patches by the order of the picks.
+        order: True to colour the kept patches by the order of the picks.
 
     Raises:
-        TokensError: the tokens carry no positions on one tile.
+        TokensError: the tokens have no positions on one tile.
     """
     low, middle, high = (f"{theta:g}" for theta in selected.judge.thetas)
     strips = []

@@ -1,4 +1,4 @@
-"""Pictures of the command line: files, and ``demo:NAME`` photographs that ship with other packages."""
+"""Input images of the command line: files, and ``demo:NAME`` photographs that ship with other packages."""
 
 from __future__ import annotations
 
@@ -16,9 +16,9 @@ if TYPE_CHECKING:
 
 DEMO = "demo:"
 MAX_PIXELS = 178_956_970
-"""Larger pictures are refused: decoding one takes half a gigabyte. Pillow's own limit."""
+"""Larger images are refused, since decoding one takes half a gigabyte. Pillow's own limit."""
 
-# name: (import package, pip package, file below the package, what it shows); only files inside the wheels
+# name: (import package, pip package, file below the package, content); only files inside the wheels
 PHOTOS = {
     "astronaut": ("skimage", "scikit-image", "data/astronaut.png", "portrait with flag and space shuttle"),
     "camera": ("skimage", "scikit-image", "data/camera.png", "cameraman, grey"),
@@ -35,7 +35,7 @@ PHOTOS = {
 
 @dataclass(frozen=True)
 class Picture:
-    """A picture as given: what it was called, and its pixels in RGB, upright."""
+    """An input image: its name as typed, and its pixels in RGB, upright."""
 
     name: str
     image: Image
@@ -47,7 +47,7 @@ class Picture:
 
 
 def open_pictures(names: list[str]) -> list[Picture]:
-    """All pictures, read.
+    """The images with these names.
 
     Raises:
         ZooError: one cannot be opened; names it.
@@ -71,7 +71,7 @@ def demo_path(name: str) -> Path:
             f"there is no photograph 'demo:{name}'{did_you_mean(name, PHOTOS)}. Photographs: {listed(PHOTOS)}"
         )
     module, package, file, _ = PHOTOS[name]
-    home = importlib.util.find_spec(module)  # finds, imports nothing
+    home = importlib.util.find_spec(module)  # imports nothing
     if home is None or not home.submodule_search_locations:
         raise MissingDependencyError(
             f"'demo:{name}' ships with {package}, which is not installed: pip install {package}"
@@ -85,9 +85,9 @@ def demo_path(name: str) -> Path:
 def _existing(name: str) -> Path:
     path = Path(name)
     if "://" in name:
-        raise ZooError(f"'{name}' is an address; pictures are not fetched, so download it first and give the file")
+        raise ZooError(f"'{name}' is an address; images are not downloaded, so download it first and give the file")
     if path.is_dir():
-        raise ZooError(f"'{name}' is a folder; give the pictures in it, e.g. {name.rstrip('/')}/*.jpg")
+        raise ZooError(f"'{name}' is a folder; give the images in it, e.g. {name.rstrip('/')}/*.jpg")
     if not path.is_file():
         if name in PHOTOS:
             raise ZooError(f"there is no file '{name}'; did you mean 'demo:{name}'?")
@@ -105,17 +105,17 @@ def _read(path: Path, name: str) -> Image:
 
     try:
         with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # Pillow warns of large pictures and of odd metadata
+            warnings.simplefilter("ignore")  # Pillow warns of large images and of odd metadata
             with PIL.Image.open(path) as opened:
                 if opened.width * opened.height > MAX_PIXELS:
                     raise PIL.Image.DecompressionBombError
                 opened.load()
                 return upright_rgb(ImageOps.exif_transpose(opened))
     except UnidentifiedImageError as error:
-        raise ZooError(f"'{name}' is no picture that Pillow can read; convert it to PNG or JPEG") from error
+        raise ZooError(f"'{name}' is not an image that Pillow can read; convert it to PNG or JPEG") from error
     except PIL.Image.DecompressionBombError as error:
         raise ZooError(f"'{name}' has more than {MAX_PIXELS:,} pixels; make it smaller first") from error
     except PermissionError as error:
-        raise ZooError(f"'{name}' may not be read: {error.strerror}") from error
+        raise ZooError(f"'{name}' cannot be read: {error.strerror}") from error
     except (OSError, SyntaxError, ValueError, EOFError) as error:  # Pillow raises these on damaged files
-        raise ZooError(f"'{name}' cannot be read: {error}; the file is damaged or cut short") from error
+        raise ZooError(f"'{name}' cannot be read: {error}; the file is damaged or truncated") from error

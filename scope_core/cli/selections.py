@@ -1,4 +1,4 @@
-"""Selections of several methods from the same images, judged alike: what each keeps, covers, and takes."""
+"""Selections of several methods from the same images, measured in the same way: tokens, coverage, time."""
 
 from __future__ import annotations
 
@@ -23,13 +23,13 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Judge:
-    """How all methods are judged alike.
+    """The measurement that all methods share.
 
     Attributes:
         at: Interception point on whose features coverage is measured.
         thetas: Thresholds of coverage.
-        source: Saliency whose share is measured; None for no share.
-        repeats: Timed runs of each selection, at most.
+        source: Saliency source whose share is measured; None for no share.
+        repeats: Maximum number of timed runs of each selection.
     """
 
     at: str
@@ -40,22 +40,22 @@ class Judge:
 
 @dataclass(frozen=True)
 class Kept:
-    """What one method kept of one image; plain data, so that many images fit into memory.
+    """The selection of one method from one image; plain data, so that many images fit into memory.
 
     Attributes:
-        tokens: Candidates.
+        tokens: Number of candidates.
         picks: Kept tokens in the order they were picked.
         gains: Gain of each pick.
         scores: Score of each pick.
-        stages: Stage of the selection, from 0, that made each pick; None if there was one.
-        rows: Tokens that a language model would get.
+        stages: Step of the selection, from 0, that made each pick; None if there was one step.
+        rows: Number of tokens that a language model would get.
         merged: True if dropped tokens were merged into kept ones.
-        grid: Rows and columns of the tokens; None if they lie on no single grid.
-        cells: (row, column) of each pick; empty likewise.
+        grid: Rows and columns of the tokens; None if they are not on one grid.
+        cells: (row, column) of each pick; empty without a grid.
         ms: Median wall time of the selection, from all images that were selected together.
         coverage: theta-coverage at each of the judge's thresholds.
-        share: Share of the judge's saliency; None if it means nothing.
-        alike: True if its tokens are, one for one, those that the judge looks at. If not, coverage is on its own.
+        share: Share of the judge's saliency; None if undefined.
+        alike: True if its tokens are those at the judge's point. If not, coverage is measured on its own features.
     """
 
     tokens: int
@@ -75,7 +75,7 @@ class Kept:
 
 @dataclass(frozen=True)
 class Shown:
-    """One image: how many tokens it has for the judge, on which grid and device, and what each method kept."""
+    """One image: its number of tokens at the judge's point, their grid and device, and each method's selection."""
 
     tokens: int
     grid: tuple[int, int] | None
@@ -83,11 +83,11 @@ class Shown:
     kept: tuple[Kept, ...]
 
     def overlap(self, one: int, other: int) -> float | None:
-        """Jaccard index of two methods' kept tokens, 1 if both keep none; None if their tokens are not alike."""
-        mine, theirs = self.kept[one], self.kept[other]
-        if mine.tokens != theirs.tokens:
+        """Jaccard index of two methods' kept tokens, 1 if both keep none; None if they have not the same tokens."""
+        first, second = self.kept[one], self.kept[other]
+        if first.tokens != second.tokens:
             return None
-        both, either = {*mine.picks} & {*theirs.picks}, {*mine.picks} | {*theirs.picks}
+        both, either = {*first.picks} & {*second.picks}, {*first.picks} | {*second.picks}
         return len(both) / len(either) if either else 1.0
 
 
@@ -95,10 +95,10 @@ class Trial:
     """Images that are selected from together, encoded once for all methods.
 
     Args:
-        tower: Makes the tokens, once per interception point in use.
-        images: All of one prompt.
-        methods: Who will select.
-        judge: How they are judged.
+        tower: Tower that encodes them, once per interception point.
+        images: All images of one prompt.
+        methods: The methods.
+        judge: The measurement.
     """
 
     def __init__(self, tower: Tower, images: Sequence[Image], methods: Sequence[Method], judge: Judge) -> None:
@@ -116,13 +116,13 @@ class Trial:
         return None if source is None else scores_of(source, self.tokens[self.judge.at])
 
     def kept(self, method: Method) -> list[Kept]:
-        """What a method keeps of each image."""
+        """A method's selection from each image."""
         selection, ms = timed(method.pruner, self.tokens[method.at], self.judge.repeats)
         return kept_of(selection, ms, self.tokens[self.judge.at], self.judge.thetas, self.saliency)
 
 
 def shown_of(tokens: VisualTokens, columns: Sequence[Sequence[Kept]]) -> list[Shown]:
-    """Images with ``tokens``; ``columns`` holds what each method kept of each."""
+    """The images of ``tokens``, from each method's selections in ``columns``."""
     return [
         Shown(
             int(valid.sum()), grid_of(tokens, number), str(tokens.device), tuple(column[number] for column in columns)
@@ -137,9 +137,9 @@ def kept_of(
     """A selection as plain data, one entry per image.
 
     Args:
-        selection: What was kept.
-        ms: How long it took.
-        judged: Tokens that coverage is measured on, if they are as many.
+        selection: The selection.
+        ms: Its time in milliseconds.
+        judged: Tokens on which coverage is measured, if there are equally many.
         thetas: Thresholds of coverage.
         saliency: (B, N) scores of ``judged`` whose share is measured; None for no share.
     """
@@ -176,9 +176,9 @@ class Selected:
     """Selections of several methods from the same images.
 
     Attributes:
-        methods: Who selected.
-        judge: How they were judged.
-        images: What they kept of each image.
+        methods: The methods.
+        judge: The measurement.
+        images: Their selections, by image.
     """
 
     methods: Sequence[Method]
@@ -187,7 +187,7 @@ class Selected:
 
     @cached_property
     def notes(self) -> list[list[str]]:
-        """What a reader of each method's numbers has to know."""
+        """Notes on the numbers of each method."""
         return [self._notes(one, [image.kept[n] for image in self.images]) for n, one in enumerate(self.methods)]
 
     def _notes(self, method: Method, kept: Sequence[Kept]) -> list[str]:
@@ -197,7 +197,7 @@ class Selected:
         if any(one.merged for one in kept):
             notes.append("merges dropped tokens into kept ones; coverage and saliency count the kept ones alone")
         if added := max(one.rows - len(one.picks) for one in kept):
-            notes.append(f"sends {added} token{'s' if added > 1 else ''} of its own besides the kept ones")
+            notes.append(f"adds {added} token{'s' if added > 1 else ''} to the kept ones")
         if not all(one.alike for one in kept):
             notes.append(f"its tokens are not those at '{self.judge.at}', so coverage is measured on its own features")
         return notes
@@ -209,19 +209,21 @@ class Selected:
 
     @property
     def legend(self) -> list[str]:
-        """Lines that say what saliency and overlap are, the notes, and the files that specs are from."""
+        """Lines that explain saliency and overlap, the notes, and the files of specs."""
         lines = []
         if self.judge.source is not None and self.images[0].kept[0].share is not None:
             lines.append(f"saliency: share of all '{self.judge.source.spec.name}' that the kept tokens hold")
         if len(self.methods) > 1:
-            lines.append(f"overlap: tokens kept by both it and {self.methods[0].label}, of those kept by either")
+            lines.append(
+                f"overlap: tokens kept by both the method and {self.methods[0].label}, of those kept by either"
+            )
         for text, numbers in by_note(self.notes).items():
             lines.append(f"* {', '.join(self.methods[number - 1].label for number in numbers)}: {text}")
         return [*lines, *(f"{one.label} is {one.file}" for one in self.methods if one.file)]
 
 
 def by_note(notes: Sequence[Sequence[str]]) -> dict[str, list[int]]:
-    """Notes on each method, each text once, with the numbers (from 1) of the methods it is about."""
+    """The notes, each text once, with the numbers (from 1) of its methods."""
     found: dict[str, list[int]] = {}
     for number, texts in enumerate(notes, 1):
         for text in texts:
@@ -237,7 +239,7 @@ def source_of(pruner: Pruner) -> SaliencySource[Any] | None:
 
 
 def scores_of(source: SaliencySource[Any], tokens: VisualTokens) -> Tensor | None:
-    """(B, N) scores in float32; None if a share of them would mean nothing: some below 0, or all the same."""
+    """(B, N) scores in float32; None if a share of them is undefined: some are below 0, or all are equal."""
     import torch
 
     from scope_core.parts.problem import scores
@@ -251,7 +253,7 @@ def scores_of(source: SaliencySource[Any], tokens: VisualTokens) -> Tensor | Non
 
 
 def grid_of(tokens: VisualTokens, image: int) -> tuple[int, int] | None:
-    """Rows and columns of an image's tokens; None if they carry no positions, or lie on several tiles."""
+    """Rows and columns of an image's tokens; None if they have no positions, or are on several tiles."""
     valid = tokens.valid[image]
     rows, columns = tokens.row[image][valid], tokens.col[image][valid]
     if int(rows.min()) < 0 or int(columns.min()) < 0 or int(tokens.tile[image][valid].max()) > 0:
@@ -267,7 +269,7 @@ def _places(tokens: VisualTokens, image: int) -> list[tuple[int, int]]:
 def timed(pruner: Pruner, tokens: VisualTokens, repeats: int = 5, *, most_ms: float = 1000) -> tuple[Selection, float]:
     """The selection, and the median wall time in ms of up to ``repeats`` runs.
 
-    A first run, which computes the signals and warms up, is not among them. No further one is begun after ``most_ms``.
+    The first run, which computes the signals, is not timed. No further run begins after ``most_ms``.
     """
     selection = pruner.prune(tokens)
     times: list[float] = []

@@ -1,4 +1,4 @@
-"""The self-checks of ``scope doctor``: run one after another, each with what it found, never with a traceback."""
+"""The self-checks of ``scope doctor``, run one after another; errors become findings."""
 
 from __future__ import annotations
 
@@ -20,9 +20,9 @@ def run_checks(registry: Registry, *, quick: bool, progress: Callable[[int, int]
     """One row per finding: ``check``, ``about``, ``state`` (ok, note, failed or left out), ``text``, ``fix``, ``ms``.
 
     Args:
-        registry: Where the checks are; handed to them.
-        quick: Leave out those that try something.
-        progress: Called with (checks done, checks in all).
+        registry: Registry of the checks, passed to them.
+        quick: True to skip checks that try something.
+        progress: Called with (checks done, total checks).
     """
     rows = []
     records = those_to_run(registry, quick=quick)
@@ -36,7 +36,7 @@ def run_checks(registry: Registry, *, quick: bool, progress: Callable[[int, int]
 
 
 def those_to_run(registry: Registry, *, quick: bool) -> list[Record]:
-    """The checks: first those that only look, then those that try something, unless it has to be ``quick``."""
+    """The checks: first those that only look, then those that try something, unless ``quick``."""
     found = [record for record in registry.records("check") if not (quick and record.item.tries)]
     return sorted(found, key=lambda record: record.item.tries)
 
@@ -50,14 +50,16 @@ def _run(record: Record, registry: Registry) -> list[dict[str, str]]:
         found = list(record.item.load(what)(registry))
         wrong = [item for item in found if not isinstance(item, Finding)]
         if wrong or not found:
-            raise PluginOutputError(f"{what} has to return Findings, at least one; it gave {(wrong or ['none'])[0]!r}")
+            raise PluginOutputError(
+                f"{what} has to return at least one Finding; it returned {(wrong or ['none'])[0]!r}"
+            )
         return [_row(finding) for finding in found]
     except MissingDependencyError as error:
         return [{"state": "left out", "text": str(error), "fix": ""}]
-    except Exception as error:  # third-party code, and whatever the installed libraries raise: that is what is tried
+    except Exception as error:  # third-party code and installed libraries may raise anything
         notes = " ".join(getattr(error, "__notes__", ()))
         text = f"{type(error).__name__}: {error} {notes}".strip()
-        fix = f"report it to the authors of {record.origin.distribution}, with what `scope doctor --json` prints"
+        fix = f"report it to the authors of {record.origin.distribution}, with the output of `scope doctor --json`"
         return [{"state": "failed", "text": text, "fix": fix}]
 
 
@@ -68,7 +70,7 @@ def _row(finding: Finding) -> dict[str, str]:
 
 
 def why_left_out(record: Record) -> str:
-    """Why a check cannot be run: a package is missing, or older than the check's own distribution asks for."""
+    """The reason why a check cannot run: a package is missing, or older than its distribution requires."""
     missing = missing_packages(record.item.requires)
     if missing:
         return f"not installed: {', '.join(missing)}"
@@ -80,5 +82,5 @@ def why_left_out(record: Record) -> str:
         version = installed(package) or ""
         for text in (text.partition(";")[0].strip() for text in asked):
             if re.match(rf"{re.escape(package)}(?![\w.\[-])", text) and not allows(text, version):
-                return f"{package} {version} is installed; this needs {text}"
+                return f"{package} {version} is installed, but this needs {text}"
     return ""

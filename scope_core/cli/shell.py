@@ -1,4 +1,4 @@
-"""What every command shares: groups that turn errors into messages and exit codes, and small helpers."""
+"""The shell of all commands: groups that turn errors into messages and exit codes, and small helpers."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
 
 class Code(IntEnum):
-    """Exit codes; the package's docstring and ``scope --help`` say what they mean."""
+    """Exit codes, explained in the package's docstring and in ``scope --help``."""
 
     OK = 0
     CHECK = 1
@@ -35,10 +35,10 @@ class Code(IntEnum):
 
 
 PLUGINS = "Commands of plugins"
-"""The panel of ``--help`` that they stand in."""
+"""The panel of ``--help`` for commands of plugins."""
 
 HOISTED = {"--plugin": 1, "--debug": 0}
-"""Options of the whole program that may also stand behind a command, with the number of their values."""
+"""Options of the whole program that may also come after a command, with the number of their values."""
 
 
 class ScopeGroup(TyperGroup):
@@ -53,24 +53,24 @@ class ScopeGroup(TyperGroup):
 
 
 class MainGroup(ScopeGroup):
-    """The whole program: its errors become short messages and exit codes, never tracebacks."""
+    """The whole program; errors become short messages and exit codes, never tracebacks."""
 
     def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
-        """The remaining arguments; options of the whole program may stand anywhere."""
+        """The remaining arguments; options of the whole program may come anywhere."""
         front, rest = hoisted(list(args))
         return super().parse_args(ctx, front + rest)
 
     def list_commands(self, ctx: Any) -> list[str]:
-        """Commands in the order they were added, which is the order one meets them in; then those of plugins."""
+        """Commands in the order they were added, then those of plugins."""
         try:
             added = [record.name for record in _state(ctx).registry.records("command")]
-        except ScopeError as error:  # a broken plugin must not take the help away
+        except ScopeError as error:  # --help has to work with a broken plugin
             complain(str(error))
             added = []
         return [*self.commands, *(name for name in added if name not in self.commands)]
 
     def get_command(self, ctx: Any, cmd_name: str) -> Any:
-        """A command of core, or what ``--help`` says of a plugin's; that one is imported only to be run."""
+        """A command of core, or a stub for ``--help`` of a plugin's, which is imported only to run."""
         registry = _state(ctx).registry if cmd_name not in self.commands else None
         if registry is None or not registry.has("command", cmd_name):
             return super().get_command(ctx, cmd_name)
@@ -81,7 +81,7 @@ class MainGroup(ScopeGroup):
     def resolve_command(self, ctx: Any, args: list[str]) -> Any:
         """The command that ``args`` begin with."""
         name = args[0] if args else ""
-        if name in self.commands:  # no plugin is looked at for these
+        if name in self.commands:  # without loading plugins
             return name, self.commands[name], args[1:]
         if _state(ctx).registry.has("command", name):
             return name, plugin_command(_state(ctx).registry.get("command", name)), args[1:]
@@ -117,7 +117,7 @@ class MainGroup(ScopeGroup):
 
 
 def plugin_command(record: Record) -> Any:
-    """What a plugin's command is when it is run, and for the documentation.
+    """The imported command of a plugin, to run or document it.
 
     Raises:
         ScopeError: it cannot be imported.
@@ -132,7 +132,7 @@ def plugin_command(record: Record) -> Any:
 
 
 def _state(ctx: Any) -> State:
-    """What this run knows; made here, because commands are looked up before the program's callback is called."""
+    """The state of this run; created here, since commands are looked up before the program's callback is called."""
     if ctx.obj is None:
         ctx.obj = State(tuple(ctx.params.get("plugin") or ()), bool(ctx.params.get("debug")))
     state: State = ctx.obj
@@ -144,15 +144,15 @@ def hoisted(args: list[str]) -> tuple[list[str], list[str]]:
     front: list[str] = []
     rest: list[str] = []
     while args:
-        here = args.pop(0)
-        name, equals, _ = here.partition("=")
-        if here == "--":
-            return front, [*rest, here, *args]
+        word = args.pop(0)
+        name, equals, _ = word.partition("=")
+        if word == "--":
+            return front, [*rest, word, *args]
         if name not in HOISTED:
-            rest.append(here)
+            rest.append(word)
         else:
             values = 0 if equals else HOISTED[name]
-            front += [here, *args[:values]]
+            front += [word, *args[:values]]
             del args[:values]
     return front, rest
 
@@ -168,24 +168,24 @@ def _show_warning(message: Warning | str, category: type[Warning], *where: Any, 
 
 
 def split_commas(values: list[str] | None) -> list[str]:
-    """``["a,b", "c"]`` as ``["a", "b", "c"]``: lists may be written with commas or by repeating the option."""
+    """``["a,b", "c"]`` as ``["a", "b", "c"]``: lists are typed with commas or by repeating the option."""
     return [part.strip() for value in values or () for part in value.split(",") if part.strip()]
 
 
 def examples(*lines: str) -> str:
-    """An epilog that shows one example a line."""
+    """An epilog with one example per line."""
     return "\n".join(["[bold]Examples[/bold]", *(f"  [cyan]$[/cyan] {line}" for line in lines)])
 
 
 def _notes(error: Exception) -> str:
-    """Which part it came from, where somebody noted that."""
+    """The notes on an error, such as the part that it came from."""
     return "".join(f" ({note})" for note in notes_beside(error))
 
 
 def numbers(given: list[str] | None, option: str, default: tuple[int, ...]) -> list[int]:
-    """Rising numbers of tokens, each given once."""
+    """Token counts in increasing order, without duplicates."""
     values = split_commas(given)
     for text in values:
         if not text.isdecimal() or int(text) < 1:
-            raise typer.BadParameter(f"'{text}' is no number of tokens; give e.g. 576,64", param_hint=f"'{option}'")
+            raise typer.BadParameter(f"'{text}' is not a token count; give e.g. 576,64", param_hint=f"'{option}'")
     return sorted(set(map(int, values))) or list(default)

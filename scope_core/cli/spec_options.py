@@ -12,10 +12,9 @@ _LENGTHS = {"string": "characters", "array": "items"}
 
 
 def options_of(model: type[ComponentSpec], registry: Registry) -> list[dict[str, Any]]:
-    """Every option of a spec but its name.
+    """Every option of a spec except its name, in the order of the class.
 
-    Returns:
-        One ``{"name", "type", "default", "required", "description"}`` each, in the order of the class.
+    Each is a dict of ``name``, ``type``, ``default``, ``required`` and ``description``.
     """
     schema = model.model_json_schema()
     slots = slots_of(model)

@@ -1,4 +1,4 @@
-"""What one run of the program knows: the registry, and the plugins named on the command line."""
+"""The state of one run of the program: the registry, and the plugin files of the command line."""
 
 from __future__ import annotations
 
@@ -25,12 +25,12 @@ if TYPE_CHECKING:
 
 @dataclass
 class State:
-    """What one run of the program knows.
+    """The state of one run of the program.
 
     Attributes:
-        plugins: Single-file plugins named on the command line.
-        debug: Whether tracebacks are wanted.
-        quiet_plugins: Broken plugins are not warned about (``doctor`` reports them itself).
+        plugins: Plugin files of the command line.
+        debug: True to show tracebacks.
+        quiet_plugins: True for no warnings about broken plugins (``doctor`` reports them itself).
     """
 
     plugins: tuple[Path, ...] = ()
@@ -39,7 +39,7 @@ class State:
 
     @cached_property
     def registry(self) -> Registry:
-        """Everything installed, and the plugins of the command line.
+        """Everything installed, and the plugin files of the command line.
 
         Raises:
             PluginError: a plugin file is broken.
@@ -57,7 +57,7 @@ class State:
         return registry
 
     def zoo(self, kind: str, name: str | None) -> Record:
-        """The zoo entry to use: the one named, else the one that is marked as default, else the first.
+        """The zoo entry with this name, else the default one, else the first.
 
         Raises:
             UnknownNameError: there is none, or it is of the other kind.
@@ -66,7 +66,9 @@ class State:
         if name is None:
             marked = [record for record in fitting if record.item.default]
             if not fitting:
-                raise UnknownNameError(f"no {kind} is installed; `scope models` lists what is, `scope doctor` why not")
+                raise UnknownNameError(
+                    f"no {kind} is installed; `scope models` lists installed ones, `scope doctor` shows problems"
+                )
             return (marked or fitting)[0]
         if not self.registry.has("zoo", name):
             names = [record.name for record in fitting]
@@ -89,7 +91,7 @@ def state_of(ctx: typer.Context) -> State:
 
 
 def load_file(path: Path) -> ModuleType:
-    """A Python file as a module; only ever a file that the command line names.
+    """A Python file as a module; only for files named on the command line.
 
     Raises:
         PluginError: running it raised.
@@ -97,9 +99,9 @@ def load_file(path: Path) -> ModuleType:
     name = f"scope_plugin_file_{path.stem}"
     spec = importlib.util.spec_from_file_location(name, path)
     if spec is None or spec.loader is None:
-        raise PluginError(f"plugin file '{path}' is no Python file; give a file that ends in .py")
+        raise PluginError(f"plugin file '{path}' is not a Python file; give a file that ends in .py")
     module = importlib.util.module_from_spec(spec)
-    sys.modules[name] = module  # pydantic looks a class's module up by name
+    sys.modules[name] = module  # pydantic looks up a class's module by name
     try:
         spec.loader.exec_module(module)
     except (Exception, SystemExit) as error:
@@ -109,13 +111,11 @@ def load_file(path: Path) -> ModuleType:
 
 
 def starting_spec(spec: str | None, entry: ZooEntry) -> str:
-    """The spec that was given, else the one the zoo entry recommends.
+    """The given spec, else the one that the zoo entry suggests.
 
     Raises:
-        SpecError: neither exists.
+        SpecError: there is neither.
     """
     if spec is None and not entry.recipe:
-        raise SpecError(
-            f"'{entry.name}' recommends no recipe of its own; give one, e.g. --spec RECIPE@64 (see `scope list recipe`)"
-        )
+        raise SpecError(f"'{entry.name}' suggests no spec; give one, e.g. --spec RECIPE@64 (see `scope list recipe`)")
     return spec or entry.recipe

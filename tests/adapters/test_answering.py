@@ -193,7 +193,7 @@ def test_what_does_not_fit_is_refused() -> None:
         selection = pruner.prune(encoding.tokens, encoding.layout)
         with pytest.raises(scope.AttachError, match="placeholders"):
             pruning.answer([Asked(two, encoding, selection)])
-        with pytest.raises(scope.AttachError, match="one prompt each"):
+        with pytest.raises(scope.AttachError, match="one prompt at a time"):
             pruning.answer([Asked({"input_ids": one["input_ids"][0]}, encoding, selection)])
         odd = {**one, "position_ids": torch.arange(one["input_ids"].shape[1])[None]}
         with pytest.raises(scope.AttachError, match="position_ids, which cannot be batched"):

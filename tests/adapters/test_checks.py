@@ -35,7 +35,7 @@ def test_outside_the_range(installed: dict[str, str], version: str, word: str) -
     installed["transformers"] = version
     outside, inside = tested.versions(None)
     assert not outside.well
-    assert f"transformers {version} is {word} than what was tested, 4.52.4 to 5.24.0" in outside.text
+    assert f"transformers {version} is {word} than the tested versions, 4.52.4 to 5.24.0" in outside.text
     assert outside.versions == {"transformers": ("4.52.4", "5.24.0")}  # never the row that failed
     assert "torch 2.14.1" in inside.text
 
@@ -49,7 +49,7 @@ def test_the_last_number_of_python_does_not_count(installed: dict[str, str], ver
 def test_nothing_recorded(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(tested, "rows", dict)
     (finding,) = tested.versions(None)
-    assert (finding.well, finding.text) == (False, "no environment is recorded in which the tests passed")
+    assert (finding.well, finding.text) == (False, "no environment is recorded in which all tests passed")
 
 
 def test_the_record_holds_what_the_table_and_the_doctor_read() -> None:
@@ -59,7 +59,7 @@ def test_the_record_holds_what_the_table_and_the_doctor_read() -> None:
 
 def test_a_model_that_is_not_pruned_is_a_problem(registry: scope.Registry) -> None:
     model, inputs = ways.tiny()
-    with pytest.raises(scope.ScopeError, match="of 16 tokens 4 had to remain; the receipt says "):
+    with pytest.raises(scope.ScopeError, match="4 of 16 tokens should remain; the receipt says "):
         ways.try_on(model, inputs, {"recipe": "scope", "budget": 5}, registry)
 
 

@@ -163,7 +163,7 @@ def test_another_clip_or_too_few_questions_are_refused() -> None:
     wrong = ClipTextSimilarity(other, Letters(), lambda _: ["one", "two"])
     with (
         scope.Pruner(RECIPE, registry=registry).attach(model, signals={NAME: wrong}),
-        pytest.raises(scope.AttachError, match="width 32, the CLIP model given 24"),
+        pytest.raises(scope.AttachError, match="width 32, but the given CLIP model 24"),
     ):
         model.generate(**given.inputs, max_new_tokens=2)
 

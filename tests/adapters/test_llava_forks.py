@@ -118,7 +118,7 @@ def test_two_passes_of_different_lengths_are_refused() -> None:
             return getattr(super(), PREPARE)(ids, position_ids, mask, past_key_values, words, images)
 
     model.__class__ = Fickle
-    with keeping(4).attach(model), torch.no_grad(), pytest.raises(scope.AttachError, match="the same twice"):
+    with keeping(4).attach(model), torch.no_grad(), pytest.raises(scope.AttachError, match="deterministic"):
         model(input_ids=given.ids, **more)
 
 
@@ -136,7 +136,10 @@ def test_videos_are_refused() -> None:
 def test_connectors_that_change_the_number_of_tokens_are_refused() -> None:
     model = tiny(nn.Sequential(nn.MaxPool2d((4, 1)), nn.Linear(32, 64)))
     before = snapshot(model)
-    with pytest.raises(scope.AdapterError, match=r"connector makes \(1, 4\) of \(1, 16\).*docs/write-an-adapter.md"):
+    with pytest.raises(
+        scope.AdapterError,
+        match=r"connector turns \(1, 16\) \(images, tokens\) into \(1, 4\).*docs/write-an-adapter.md",
+    ):
         keeping(4).attach(model)
     assert differences(before, snapshot(model)) == []
 

@@ -495,7 +495,7 @@ def test_a_tower_that_fsdp_keeps_in_a_list_and_a_wrapper_like_peft() -> None:
     wrapped = Wrapper()
     with keeping([5, 3, 9]).attach(wrapped) as pruning:
         got = logits(wrapped, given)
-        with pytest.raises(scope.AttachError, match="at work in this LlavaForCausalLM already"):
+        with pytest.raises(scope.AttachError, match="already attached to this LlavaForCausalLM"):
             keeping(3).attach(model)
     assert pruning.receipt.kept == 17
     assert got.shape[1] < wanted.shape[1]
@@ -587,8 +587,8 @@ def test_images_as_lists_and_as_one_tensor() -> None:
 @pytest.mark.parametrize(
     ("change", "wanted"),
     [
-        ({"images": 2}, r"2 images were given, and the prompts take 4: they hold \[1, 0, 2\] placeholders"),
-        ({"images": 5}, "5 images were given, and the prompts take 4"),
+        ({"images": 2}, r"2 images were given, but the prompts take 4: they hold \[1, 0, 2\] placeholders"),
+        ({"images": 5}, "5 images were given, but the prompts take 4"),
         ({"max_length": 90}, "max_length counts the prompt.*give max_new_tokens"),
         ({"generation_config": hf.GenerationConfig(min_length=60)}, "min_length counts the prompt.*min_new_tokens"),
     ],
@@ -656,14 +656,14 @@ def test_models_of_other_shapes_are_refused() -> None:
     for change, wanted in {
         fork: "takes input_ids, attention_mask, images, cameras; labels, past_key_values, position_ids is missing",
         scales: r"get_vision_tower\(\).s2_scales.*S2.*docs/write-an-adapter.md",
-        joined: r"get_model\(\).mm_projector is given is not one hidden state.*docs/write-an-adapter.md",
-        shrinking: r"mm_projector makes \(1, 8\) of \(1, 16\).*docs/write-an-adapter.md",
-        scaled: "encode_images changes what.*docs/write-an-adapter.md",
+        joined: r"the input of get_model\(\).mm_projector is not one hidden state.*docs/write-an-adapter.md",
+        shrinking: r"mm_projector turns \(1, 16\) \(images, tokens\) into \(1, 8\).*docs/write-an-adapter.md",
+        scaled: "encode_images changes the output.*docs/write-an-adapter.md",
         replaced: "replaced on this instance",
         unloaded: r"call model.get_vision_tower\(\).load_model\(\) first",
         towerless: r"get_vision_tower\(\) is None",
         skipping: "config.use_pos_skipping.*docs/write-an-adapter.md",
-        feature: "select_feature = 'slicefour_patch' is not served.*docs/write-an-adapter.md",
+        feature: "select_feature = 'slicefour_patch' is not supported.*docs/write-an-adapter.md",
     }.items():
         model = copy.deepcopy(shared("1.5"))
         change(model)

@@ -230,7 +230,7 @@ class TestLlava:
         model, given = shared("clip"), batch(*ONE)
         with (
             pruner(registry, 5, positions="original", **spec).attach(model),
-            pytest.raises(AttachError, match=r"position 'original'.* goes by each token's own placeholder"),
+            pytest.raises(AttachError, match=r"position 'original'.* needs a placeholder for each token"),
         ):
             logits(model, given.inputs)
 
@@ -398,7 +398,7 @@ class TestOriginalLlava:
         model, given = original_llava.shared("1.5"), original_llava.prompts("1.5", [3, (28, 28), 4])
         with (
             pruner(registry, 5, positions="original", order="picks").attach(model),
-            pytest.raises(AttachError, match="`positions` goes by each token's own place"),
+            pytest.raises(AttachError, match="`positions` needs a place for each token"),
         ):
             model.prepare_inputs_labels_for_multimodal(given.ids, None, given.mask, None, None, given.images, None)
 

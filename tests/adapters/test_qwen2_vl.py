@@ -416,7 +416,7 @@ def test_a_missing_signal_is_refused_before_anything_is_hooked(name: str) -> Non
         "vision.received_attention[",
     ):
         assert part in message
-    with pytest.raises(scope.SignalError, match=r"keys are those of patches"):
+    with pytest.raises(scope.SignalError, match=r"keys belong to patches"):
         reading(["vision.keys[-1]"]).attach(model)
 
 
@@ -492,7 +492,7 @@ def test_positions_given_by_the_caller(name: str, axes: int) -> None:
         assert torch.equal(whole, generate(model, given.inputs, "greedy"))
     with pruner(name, KEEP).attach(model):
         few = logits(model, inputs), generate(model, inputs, "greedy")
-        with pytest.raises(scope.AttachError, match=r"position_ids is of shape \(2, 3, .*or 3 or 4 axes of that"):
+        with pytest.raises(scope.AttachError, match=r"position_ids has shape \(2, 3, .*or 3 or 4 axes of that"):
             logits(model, {**inputs, "position_ids": full[:2]})
     if axes > 1:
         torch.testing.assert_close(few[0], plain[0])
@@ -550,14 +550,14 @@ def test_calls_that_cannot_be_pruned_are_refused(name: str) -> None:
     with pruner(name, KEEP).attach(model) as pruning:
         for inputs in (video, only):
             with pytest.raises(
-                scope.AttachError, match=rf"pixel_values_videos was given, and adapter '{name}' prunes images"
+                scope.AttachError, match=rf"pixel_values_videos was given, but adapter '{name}' prunes images"
             ):
                 logits(model, inputs)
             with pytest.raises(scope.AttachError, match=r"pixel_values_videos"):
                 generate(model, inputs, "greedy")
-        with pytest.raises(scope.AttachError, match=r"116 patches, and image_grid_thw was not given"):
+        with pytest.raises(scope.AttachError, match=r"116 patches, but image_grid_thw was not given"):
             logits(model, {**given.inputs, "image_grid_thw": None})
-        with pytest.raises(scope.AttachError, match=r"116 patches, and image_grid_thw .* makes 92 patches"):
+        with pytest.raises(scope.AttachError, match=r"116 patches, but image_grid_thw .* makes 92 patches"):
             logits(model, {**given.inputs, "image_grid_thw": given.grids[:2]})
         with pytest.raises(
             scope.AttachError, match=r"prompt 0 has 9 image placeholders left for image 1, which has 15 tokens"
@@ -573,7 +573,8 @@ def test_what_moved_in_another_release_is_named(name: str, monkeypatch: pytest.M
     with monkeypatch.context() as patch:
         patch.delattr(home, "apply_rotary_pos_emb_vision")
         with pytest.raises(
-            scope.AdapterError, match=r"has no apply_rotary_pos_emb_vision\(\), .*functions of similar names: .*rotary"
+            scope.AdapterError,
+            match=r"has no apply_rotary_pos_emb_vision\(\), .*functions with similar names: .*rotary",
         ):
             pruner(name, 4).attach(model)
     model.model.visual.layers = model.model.visual._modules.pop("blocks")

@@ -24,7 +24,7 @@ from transformers import (
 
 import scope_core as scope
 from scope_adapters.serving import metrics
-from scope_adapters.serving.launch import command, given, taken
+from scope_adapters.serving.launch import command, given, user_overrides_in
 
 OURS = "visual_pruner"
 
@@ -97,8 +97,8 @@ class TestCommand:
         [
             ('{"architectures": ["Mine"]}', "holds architectures, which `scope serve` sets"),
             ('{"visual_pruner": "x", "a": 1}', "holds visual_pruner"),
-            ("rope", "is no JSON"),
-            ("[1]", "is no table"),
+            ("rope", "is not JSON"),
+            ("[1]", "is not a table"),
         ],
     )
     def test_overrides_that_cannot_be_merged(self, tmp_path: Path, overrides: str, wanted: str) -> None:
@@ -112,8 +112,8 @@ class TestCommand:
 
     @pytest.mark.parametrize("spelling", ["--hf-overrides", "--hf_overrides"])
     def test_options_in_both_spellings(self, spelling: str) -> None:
-        assert taken([spelling, '{"a": 1}', "--x"]) == ({"a": 1}, ["--x"])
-        assert taken(["--y", spelling + '={"a": 1}', "z"]) == ({"a": 1}, ["--y", "z"])
+        assert user_overrides_in([spelling, '{"a": 1}', "--x"]) == ({"a": 1}, ["--x"])
+        assert user_overrides_in(["--y", spelling + '={"a": 1}', "z"]) == ({"a": 1}, ["--y", "z"])
         assert given(["--revision", "main"], "--revision") == "main"
         assert given(["--revision=main"], "--revision") == "main"
         assert given(["--port", "1"], "--revision") is None
@@ -169,7 +169,7 @@ class TestRefused:
         [
             ("scop@9", "did you mean 'scope'?"),
             ("fastv@9", "cannot be served by vLLM"),
-            ("mmtok@9", "vLLM encodes a picture apart from its prompt"),
+            ("mmtok@9", "vLLM encodes an image apart from its prompt"),
             ("scope@17", "has 16 tokens"),
         ],
     )
@@ -187,13 +187,13 @@ class TestRefused:
         (tmp_path / "config.json").write_text(json.dumps(config))
         ran = scope_("serve", tmp_path, "--spec", "scope@9", "--print")
         assert ran.code == 3
-        assert "vision towers of type 'pixtral' are not served" in ran.stderr
+        assert "vision towers of type 'pixtral' cannot be served" in ran.stderr
 
     def test_models(self, tmp_path: Path, scope_: Callable[..., Ran]) -> None:
         LlamaConfig().save_pretrained(tmp_path)
         ran = scope_("serve", tmp_path, "--spec", "scope@9", "--print")
         assert ran.code == 3
-        assert "is a model of type 'llama'; vLLM can be given pruning for llava, llava_next" in ran.stderr
+        assert "is a model of type 'llama'; with vLLM, pruning supports llava, llava_next" in ran.stderr
 
     def test_no_checkpoint(self, tmp_path: Path, scope_: Callable[..., Ran]) -> None:
         ran = scope_("serve", tmp_path, "--spec", "scope@9", "--print")
@@ -255,7 +255,7 @@ class TestCounters:
     def test_what_cannot_be_written_is_a_warning(self, tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
         (tmp_path / "file").write_text("")
         metrics.record(str(tmp_path / "file" / "below"), images=1, tokens=1, kept=1, seconds=1)
-        assert "could not be added to the counters" in caplog.text
+        assert "could not be updated" in caplog.text
 
     def test_a_file_is_whole_at_any_time(self, tmp_path: Path) -> None:
         metrics.record(str(tmp_path), images=1, tokens=576, kept=64, seconds=0.5)

@@ -252,9 +252,9 @@ def known_or_skipped(name: str, *values: object) -> Any:
         ("vit_relpos_small_patch16_224", {}, "RelPosAttention"),
         ("vit_base_patch16_xp_224", {"depth": 2}, "ParallelScalingBlock has no '.attn'"),
         ("vit_small_patch16_18x2_224", {"depth": 2}, "ParallelThingsBlock has no '.attn'"),
-        ("resnet18", {}, "ResNet is no timm VisionTransformer: it has no 'blocks'"),
+        ("resnet18", {}, "ResNet is not a timm VisionTransformer: it has no 'blocks'"),
         pytest.param(
-            *("naflexvit_base_patch16_gap", {"depth": 2}, "no timm VisionTransformer"),
+            *("naflexvit_base_patch16_gap", {"depth": 2}, "not a timm VisionTransformer"),
             marks=offers.timm_model("naflexvit_base_patch16_gap"),
         ),
     ],
@@ -283,7 +283,7 @@ def test_signals_that_a_tower_lacks_are_refused_before_it_runs() -> None:
 
 
 def test_a_tower_of_an_older_timm_is_called_that(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Not "no timm VisionTransformer", which would be false."""
+    """Not "not a timm VisionTransformer", which would be false."""
     vit = copy.deepcopy(tower("clip"))
     monkeypatch.setattr(compat, "NEEDED", ("blocks", "forward_features", "not_made_yet"))
     with pytest.raises(scope.AdapterError, match=r"VisionTransformer of timm has no 'not_made_yet'.*timm 0\.9\.10"):
@@ -352,5 +352,5 @@ def test_zoo_entries_load_without_weights(name: str, patches: int, cls: bool) ->
 
 
 def test_names_that_timm_does_not_know() -> None:
-    with pytest.raises(scope.ZooError, match=r"near it are .*vit_base_patch14_reg4_dinov2"):
+    with pytest.raises(scope.ZooError, match=r"similar names: .*vit_base_patch14_reg4_dinov2"):
         from_timm("vit_base_patch14_reg4_dinov", pretrained=False)

@@ -13,10 +13,10 @@ from scope_adapters.training.data import gather
 from scope_adapters.training.export import export
 from scope_adapters.training.features import Features
 from scope_adapters.training.prompts import Asked, Words, ask, pack
+from scope_adapters.training.run import train
 from scope_adapters.training.settings import SIDE, TOKENS, WIDTH, Settings
 from scope_adapters.training.student import Student, full_mask
 from scope_adapters.training.subsets import PATTERNS, owners, seen, subset
-from scope_adapters.training.training import train
 from scope_adapters.training.vocabulary import BOS, EOS, UNK, plurals, tokenizer
 from scope_core import ZooError
 from scope_core.tasks import Box, Question
@@ -196,8 +196,8 @@ def test_an_interrupted_run_ends_as_an_uninterrupted_one(toy, tmp_path):
         resumed, _ = run(toy, tmp_path / "resumed", stop=stop)
     for name, tensor in straight.decoder.state_dict().items():
         assert torch.equal(tensor, resumed.decoder.state_dict()[name]), name
-    for name, tensor in straight.folded().items():
-        assert torch.equal(tensor, resumed.folded()[name]), name
+    for name, tensor in straight.exported_projector().items():
+        assert torch.equal(tensor, resumed.exported_projector()[name]), name
 
 
 def test_the_outcome_is_the_average_of_the_rounds_ends(toy, tmp_path):

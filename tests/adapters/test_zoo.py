@@ -24,8 +24,8 @@ from transformers import (
 import scope_core as scope
 from adapters import anyres, models
 from adapters.installed import image_processor
-from scope_adapters.zoo.asking import RETRIES, asking
 from scope_adapters.zoo.hub import load_model
+from scope_adapters.zoo.requests import RETRIES, requests_to
 from scope_core.adapters import ZooEntry
 
 IMAGE_TOKEN = "<image>"
@@ -201,23 +201,23 @@ class TestAskingTheHub:
         assert "Retrying" not in capfd.readouterr().err
 
     def test_options(self, nowhere: None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-        with asking("acme/tiny") as how:
+        with requests_to("acme/tiny") as how:
             assert how == {"local_files_only": True}
-        with asking(str(tmp_path)) as how:  # a folder is no hub's affair
+        with requests_to(str(tmp_path)) as how:  # a folder is no hub's affair
             assert how == {}
         monkeypatch.setenv("https_proxy", "http://proxy.example:1")
-        with asking("acme/tiny") as how:
+        with requests_to("acme/tiny") as how:
             assert how == {}
 
     def test_a_name_that_resolves(self, monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setattr(socket, "getaddrinfo", lambda *args, **options: [])
-        with asking("acme/tiny") as how:
+        with requests_to("acme/tiny") as how:
             assert how == {}
 
     def test_silence_ends(self, nowhere: None) -> None:
         logger = logging.getLogger("huggingface_hub.utils._http")
         before = logger.level
-        with asking("acme/tiny"):
+        with requests_to("acme/tiny"):
             assert not logger.isEnabledFor(logging.WARNING)
         assert logger.level == before
 

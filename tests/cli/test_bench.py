@@ -145,8 +145,8 @@ def test_patterns_and_the_same_method_twice(bench: Bench, tmp_path: Path) -> Non
         (("--specs", "scpoe"), 3, "did you mean 'scope'?"),
         (("--specs", "gone.yaml"), 3, "gone.yaml"),
         (("--keep", "17"), 3, "scope@17: "),
-        (("--keep", "0"), 2, "'0' is no number of tokens"),
-        (("--keep", "4,x"), 2, "'x' is no number of tokens"),
+        (("--keep", "0"), 2, "'0' is not a token count"),
+        (("--keep", "4,x"), 2, "'x' is not a token count"),
         (("--limit", "0"), 2, "than or equal to 1"),
     ],
 )

@@ -111,7 +111,7 @@ def test_the_reference_can_be_left_out(bench: Bench, tmp_path: Path) -> None:
     ("args", "code", "message"),
     [
         (("selct",), 2, "there is no section 'selct' (did you mean 'select'?). Sections: select, growth, capture"),
-        (("select", "--tokens", "x"), 2, "'x' is no number of tokens"),
+        (("select", "--tokens", "x"), 2, "'x' is not a token count"),
         (("select", "--tokens", "30", "--keep", "31"), 3, "cannot keep 31 of 30 tokens"),
         (("select", "--tokens", "10000000"), 3, "needs about 1490116.1 GiB"),
         (("select", "--specs", "scpoe"), 3, "did you mean 'scope'?"),

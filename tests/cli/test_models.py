@@ -42,13 +42,13 @@ def test_the_list_fits_and_breaks_no_name(registry, width: int) -> None:
         assert set(record.item.source.split()) <= words
         assert not record.item.recipe or record.item.recipe in words
     assert len(lines) < 3.5 * len(records)
-    assert lines[0] == "tower  below each: weights from; parameters; licence; a spec to begin with"
+    assert lines[0] == "tower  below each: weights from; parameters; licence; suggested spec"
 
 
 def test_random_weights_are_not_fetched(fake: Callable[..., Ran]) -> None:
     assert "a tower that fetches nothing; nothing to fetch" in fake("models").words
     ran = fake("models", "fetch", "fake-random")
-    assert (ran.code, ran.stderr) == (0, "fake-random: there is nothing to fetch")
+    assert (ran.code, ran.stderr) == (0, "fake-random: nothing to fetch")
 
 
 @pytest.mark.parametrize(

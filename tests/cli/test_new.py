@@ -127,7 +127,7 @@ def test_nothing_is_overwritten(scope_: Scope, tmp_path: Path) -> None:
     mine.write_text("# a week's work\n")
     again = scope_("new", "plugin", "acme.flat", "--out", tmp_path)
     assert (again.code, mine.read_text()) == (2, "# a week's work\n")
-    assert "is there already" in again.stderr
+    assert "already exists" in again.stderr
     assert not (mine.parent / "flat.py").exists()
 
 
@@ -146,7 +146,7 @@ def test_nothing_is_overwritten(scope_: Scope, tmp_path: Path) -> None:
         ("acme.class", "e.g. acme.my_class"),
         ("acme.selector", "e.g. acme.my_selector"),
         ("acme.tensor", "e.g. acme.my_tensor"),
-        ("core.peak", "'scope_core' is installed already"),
+        ("core.peak", "'scope_core' is already installed"),
         ("", "VENDOR.PART"),
     ],
 )

@@ -105,9 +105,9 @@ def broken_picture(kind: str, folder: Path) -> Path:
 @pytest.mark.parametrize(
     ("kind", "wanted"),
     [
-        ("truncated", "damaged or cut short"),
-        ("text", "no picture that Pillow can read"),
-        ("empty", "no picture that Pillow can read"),
+        ("truncated", "damaged or truncated"),
+        ("text", "not an image that Pillow can read"),
+        ("empty", "not an image that Pillow can read"),
         ("folder", "is a folder"),
         ("missing", "there is no file"),
     ],

@@ -47,15 +47,15 @@ def test_what_similarities_take_is_said(scope_: Callable[..., Ran], tmp_path: Pa
     assert (facts["memory"], facts["in_blocks"], facts["limit"]) == (1_600_000_000, True, None)
     assert facts["blocks"] == {"tokens": 20000, "fixed": 2**24, "per_width": 240_000}
     words = scope_("plan", "scope@64", "--tokens", "20000")
-    assert "similarities take 1.6 GB while selecting; where there is no room for that, in blocks" in words.stderr
+    assert "similarities take 1.6 GB during selection; with less memory, in blocks" in words.stderr
     assert "17 MB, and 240 MB for each 1000 numbers of a vector" in words.stderr
     facts = scope_("plan", write(tmp_path, "memory: 0.5"), "--tokens", "20000", "--json").json
     assert (facts["memory"], facts["in_blocks"], facts["limit"], facts["refused"]) == (0, True, 2**29, None)
     words = scope_("plan", write(tmp_path, "memory: 0.5"), "--tokens", "20000")
-    assert "their matrix is never made. On the CPU that takes 17 MB, and 240 MB for each 1000" in words.stderr
+    assert "in blocks, without their matrix. On the CPU that takes 17 MB, and 240 MB for each 1000" in words.stderr
     assert "`memory: 0.5` allows 537 MB" in words.stderr
     words = scope_("plan", write(tmp_path, "memory: 2\noptimizer: stochastic"), "--tokens", "20000")
-    assert "similarities take 1.6 GB while selecting; `memory: 2` allows 2.1 GB" in words.stderr
+    assert "similarities take 1.6 GB during selection; `memory: 2` allows 2.1 GB" in words.stderr
     assert "blocks" not in words.stderr
 
 
@@ -127,7 +127,7 @@ def test_what_this_machine_has_no_room_for_is_a_warning(
     ran = scope_("plan", spec, "--tokens", "20000")
     assert (ran.code, "total" in ran.stdout) == (0, True)
     said = "take 4.8 GB for matrices of 20000 x 20000, and 1.0 GB are free"
-    assert "warning: `select` will refuse this on this machine as it is now:" in ran.stderr
+    assert "warning: `select` would refuse this on this machine now:" in ran.stderr
     assert said in " ".join(ran.stderr.split())
     assert said in scope_("plan", spec, "--tokens", "20000", "--json").json["refused"]
     for fits in (("plan", spec, "--tokens", "2000"), ("plan", "scope@64", "--tokens", "20000")):
@@ -143,7 +143,7 @@ def test_a_model_says_how_many_tokens_pictures_become(fake: Callable[..., Ran]) 
 @pytest.mark.parametrize(
     ("args", "wanted"),
     [
-        (["--tokens", "many"], "'many' is no number of tokens"),
+        (["--tokens", "many"], "'many' is not a token count"),
         (["--tokens", "5", "--size", "3x4"], "give --tokens, or --model and --size, not both"),
         (["--tokens", "5", "--model", "fake-model"], "give --tokens, or --model and --size, not both"),
         (["--size", "3x4"], "'--size': also needs --model NAME; `scope models` lists them"),
@@ -168,4 +168,4 @@ def test_a_model_that_cannot_be_had_is_not_needed(fake: Callable[..., Ran]) -> N
     ran = fake("plan", "scope@4", "--model", "fake-gone", "--size", "28x28")
     assert ran.code == 4
     assert "'far away' is out of reach" in ran.stderr
-    assert "Counts of tokens need no model: give e.g. --tokens 576" in ran.stderr
+    assert "Or plan without a model, e.g. --tokens 576" in ran.stderr

@@ -107,7 +107,7 @@ def test_what_is_not_just_kept_is_said(fake: Callable[..., Ran], tmp_path: Path)
     args = ("select", "demo:coffee", *TOWER, "--spec", "scope@9", "--compare", f"downsample,{adding}", "--out", out)
     facts = fake(*args, "--json").json
     merging = "merges dropped tokens into kept ones; coverage and saliency count the kept ones alone"
-    sending = "sends 1 token of its own besides the kept ones"
+    sending = "adds 1 token to the kept ones"
     assert [one["notes"] for one in facts["specs"]] == [[], [merging], [merging, sending]]
     assert [(one["kept_count"], one["rows"]) for one in by_label(facts).values()] == [(9, 9), (9, 9), (8, 9)]
     words = fake(*args).words
@@ -138,7 +138,7 @@ def test_a_missing_point_is_noted_and_at_moves_the_method(fake: Callable[..., Ra
     args = ("select", "demo:coffee", *TOWER, "--compare", "divprune,random", "--out", tmp_path / "kept.png")
     ran = fake(*args, "--json")
     note = (
-        "divprune@9 is left out: it takes tokens at 'projected', and fake-tower alone has them only at: vision; "
+        "divprune@9 is left out: it takes tokens at 'projected', but fake-tower alone has tokens only at: vision; "
         "--at vision runs it there instead"
     )
     assert ran.json["notes"] == [note]
@@ -158,8 +158,8 @@ def test_what_cannot_run_is_known_before_anything_is_loaded(fake: Callable[..., 
     first = fake(*broken, "--spec", "divprune@9", "--compare", "random")
     assert first.code == 3
     assert "divprune@9: it takes tokens at 'projected'" in first.stderr
-    assert "The first method must be able to run: name another one first." in first.stderr
-    assert "Nothing is left" in fake(*broken, "--spec", "divprune@9").stderr
+    assert "The first method must be able to run: put another one first." in first.stderr
+    assert "No method is left" in fake(*broken, "--spec", "divprune@9").stderr
     assert "did you mean 'vision'?" in fake(*broken, "--at", "visoin").stderr
     assert fake(*broken, "--compare", "scpoe").code == 3
     later = fake(*broken, "--compare", "divprune")
@@ -171,7 +171,7 @@ def test_a_missing_point_among_several(fake: Callable[..., Ran]) -> None:
     """This tower says its points only when it is loaded."""
     ran = fake("select", "demo:coffee", "--tower", "fake-two-points", "--compare", "divprune")
     assert ran.code == 0
-    assert "fake-two-points alone has them only at: vision, deep; --at vision" in ran.stderr
+    assert "fake-two-points alone has tokens only at: vision, deep; --at vision" in ran.stderr
     assert fake("select", "demo:coffee", "--tower", "fake-two-points", "--spec", "divprune@9").code == 3
 
 

@@ -97,7 +97,7 @@ def test_wrong_usage_is_2(scope_: Callable[..., Ran], args: list[str], wanted: s
         (["select", "demo:coffee", "--tower", "fake-towr"], "did you mean 'fake-tower'?"),
         (["select", "demo:coffee", "--tower", "fake-model"], "'fake-model' is a model, not a tower"),
         (["select", "demo:coffee", "--tower", "fake-bare", "--spec", "scope@9"], "it has no CLS token"),
-        (["select", "demo:coffee", "--tower", "fake-bare"], "recommends no recipe"),
+        (["select", "demo:coffee", "--tower", "fake-bare"], "suggests no spec"),
         (["models", "fetch", "fake-towr"], "did you mean 'fake-tower'?"),
     ],
 )

@@ -61,7 +61,7 @@ def test_other_recipes_pass_the_checks(
     ("options", "said"),
     [
         (",pruner=scop@7", "starting: SpecError: .*did you mean 'scope'"),
-        (",prunner=scope@7", "there is no model argument 'prunner'; there are .*pruner"),
+        (",prunner=scope@7", "there is no model argument 'prunner'; choose from .*pruner"),
         (",pruner=scope(keep=7)", "starting: SpecError"),
         (',pruner={"recipe":"scope","budget":{"keep":"many"}}', "starting: SpecError: .*budget"),
         (",pruner=7", "SpecError: pruner=7: give a spec such as scope@64"),
@@ -81,7 +81,7 @@ def test_wrong_options_end_the_run_with_a_message(
     ("task", "said"),
     [
         ("local_no_image", "prompt 4: AttachError: the same input_ids came a second time"),
-        ("local_likelihood", "local_likelihood asks by loglikelihood, which is not served"),
+        ("local_likelihood", "local_likelihood uses loglikelihood, which is not supported"),
     ],
 )
 def test_what_is_not_served_is_refused_by_name(

@@ -141,7 +141,7 @@ def test_odd_pictures(full: Engine, image: Image.Image) -> None:
 
 BAD = {
     -1: "greater than or equal to 0",
-    0: "nothing would be kept",
+    0: "would keep no token",
     577: "keeps 577 per image, but image 0 has 576",
     10**12: "1000000000000",
     1.5: "less than or equal to 1",

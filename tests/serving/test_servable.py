@@ -21,7 +21,7 @@ from scope_adapters.serving import tower
 from scope_adapters.serving.geometry import geometry_of
 from scope_adapters.serving.register import ARCHITECTURES
 from scope_adapters.serving.served import KEY, Served, written
-from scope_adapters.serving.worker import Picture, batches
+from scope_adapters.serving.worker import ImageTiles, batches
 
 DROP = {"name": "llava_next", "newlines": "drop"}
 
@@ -43,33 +43,33 @@ TOP = {"name": "cells", "keep": [[0, column] for column in range(24)]}
 """The first row of patches stays."""
 
 REFUSED: dict[str, tuple[Any, str]] = {
-    "nothing": (None, "was given the architecture .* and no pruner"),
+    "nothing": (None, "was given the architecture .* but no pruner"),
     "a name that is not there": ("sope@64", "did you mean 'scope'"),
     "an option that is not there": ({"recipe": "scope", "buget": 64}, "did you mean 'budget'"),
     "text": (
         "mmtok@64",
-        r"text_facility_location' .* needs text.embeddings, .* vLLM encodes a picture apart .* would work",
+        r"text_facility_location' .* needs text.embeddings, .* vLLM encodes an image apart .* would work",
     ),
     "text of CLIP": ("cdpruner@64", "clip.text_similarity"),
-    "inside the language model": ("fastv", r"decoder\[2\]': vLLM has one length of prompt for all layers"),
+    "inside the language model": ("fastv", r"decoder\[2\]': in vLLM the prompt has the same length in all layers"),
     "several stages": ("pyramiddrop", r"decoder\[8\]"),
     "a budget that looks at the picture": (
         "prumerge",
-        "budget 'iqr' .* decides by the picture .* would work: .*tokens",
+        "budget 'iqr' .* depends on the image.* that would work: .*tokens",
     ),
     "a layer that vLLM does not build": (
         {"recipe": "scope", "budget": 64, "saliency": {"name": "cls_attention", "layer": -1}},
-        "builds the vision tower up to layer -2",
+        "builds the vision tower only up to layer -2",
     ),
-    "positions": ({"recipe": "scope", "budget": 64, "positions": "original"}, "'original' .* leave `positions` out"),
+    "positions": ({"recipe": "scope", "budget": 64, "positions": "original"}, "'original' .* omit `positions`"),
     "one budget for all": (
         {"recipe": "scope", "budget": {"name": "tokens", "keep": 64, "per": "total"}},
-        r"pictures must not share a budget: of two pictures .* \(32, 32\) .* alone \(64, 64\)",
+        r"images must not share a budget: two images .* \(32, 32\) .* alone \(64, 64\)",
     ),
     "one selection for all": ({"recipe": "scope", "budget": 64, "partition": "prompt"}, "must not share a budget"),
     "another model's adapter": (
         {"recipe": "scope", "budget": 64, "adapter": "qwen2_vl"},
-        "adapter 'qwen2_vl' is not that of this model, which is 'llava'",
+        "adapter 'qwen2_vl' does not fit this model; use adapter 'llava'",
     ),
     "more than there is": ("scope@577", "keeps 577 per image, but image 0 has 576"),
 }
@@ -106,7 +106,7 @@ def test_tiles_have_reasons_of_their_own(pruner: Any, message: str) -> None:
     [
         ({"vision_feature_layer": [-2, -3]}, "features of several layers"),
         ({"vision_feature_select_strategy": "class"}, "'default' .* and 'full'"),
-        ({"model_type": "mistral3"}, "'mistral3' are not served .* these are: llava, llava_next"),
+        ({"model_type": "mistral3"}, "'mistral3' cannot be served .* supported: llava, llava_next"),
     ],
 )
 def test_models_that_are_not_served_are_refused(changes: dict[str, Any], message: str) -> None:
@@ -124,7 +124,7 @@ def test_a_tower_of_another_family_is_refused() -> None:
     made = config("llava")
     made.vision_config = PixtralVisionConfig()
     with pytest.raises(
-        scope.AdapterError, match="'pixtral' are not served with pruning; these are: clip_vision_model, sig"
+        scope.AdapterError, match="'pixtral' cannot be served with pruning; supported: clip_vision_model, sig"
     ):
         Served(made)
 
@@ -207,7 +207,7 @@ def huggingface() -> Any:
 
 @given(tiles=st.lists(st.integers(1, 5), max_size=12), at_once=st.integers(1, 9))
 def test_batches_hold_all_pictures_in_order_and_no_more_tiles_than_allowed(tiles: list[int], at_once: int) -> None:
-    pictures = [Picture(torch.empty(count, 1), (number, 1), "") for number, count in enumerate(tiles)]
+    pictures = [ImageTiles(torch.empty(count, 1), (number, 1), "") for number, count in enumerate(tiles)]
     made = list(batches(pictures, at_once))
     assert [picture.size for batch in made for picture in batch] == [picture.size for picture in pictures]
     for batch in made:

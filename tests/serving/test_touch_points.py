@@ -50,7 +50,7 @@ def test_another_version_is_a_warning(monkeypatch: pytest.MonkeyPatch) -> None:
     assert seen == []
     monkeypatch.setattr(vllm, "__version__", "0.33.1")
     touch_points.check()
-    assert "and this is 0.33.1" in seen[0]
+    assert "but this is 0.33.1" in seen[0]
 
 
 def test_the_version_is_the_same_wherever_it_stands() -> None:

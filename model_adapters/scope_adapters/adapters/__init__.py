@@ -9,7 +9,7 @@ from scope_core.parts import Entry, hookimpl
 
 @hookimpl
 def scope_adapters() -> Iterable[Entry]:
-    """Models on Hugging Face transformers."""
+    """The adapters of this package: models of Hugging Face transformers and of the original LLaVA codebases."""
     yield Entry(
         "scope_adapters.adapters.llava:Llava",
         "llava",

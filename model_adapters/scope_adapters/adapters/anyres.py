@@ -1,7 +1,7 @@
 """Models that cut an image into tiles and pack their tokens with ``pack_image_features``.
 
-Which token came from which patch is learned by running the model's own packing on patch numbers, so no
-packing code is copied and a change of it in a new release is followed.
+The patch that a token came from is found by running the model's own packing on patch numbers. So no packing code is
+copied, and a new release may change it.
 """
 
 from __future__ import annotations
@@ -29,14 +29,14 @@ from scope_core.parts import ImageLayout
 
 @dataclass(frozen=True)
 class Packing:
-    """How one image's packed rows relate to its tiles.
+    """The packed rows of one image, and the patches that they came from.
 
     Attributes:
         newline: (R,) bool: rows that are newline tokens.
         places: (N,) int64 row of each candidate, tile by tile, the overview tile first.
-        source: (N,) int64 where each candidate is in its image: tile * n + patch; -1 where a row mixes patches.
-        tiles: Candidates of each tile. Rows that mix patches are one tile, however many they came from.
-        patches: Patches of all tiles, padding included.
+        source: (N,) int64 number of each candidate's patch, tile * n + patch; -1 where a row merges several patches.
+        tiles: Number of candidates of each tile. Rows that merge patches count as one tile.
+        patches: Number of patches of all tiles, padding included.
     """
 
     newline: Tensor
@@ -47,12 +47,12 @@ class Packing:
 
     @classmethod
     def of(cls, rows: Tensor, check: Tensor, tiles: int) -> Packing:
-        """What packing made of patch numbers.
+        """From patch numbers that went through the packing.
 
         Args:
             rows: (R, 2) packed patch numbers and packed ``check``, -1 for newlines.
-            check: (tiles * n,) random numbers of the patches; rows that hold neither number exactly mix patches.
-            tiles: How many there are, the overview first.
+            check: (tiles * n,) a random number for each patch; a row that does not hold both exactly merges patches.
+            tiles: Number of tiles, the overview first.
         """
         newline = rows[:, 0] < 0
         places = (~newline).nonzero().flatten()
@@ -66,18 +66,22 @@ class Packing:
         return cls(newline, places, source, (overview, len(places) - overview), len(check))
 
     @property
-    def mixed(self) -> bool:
-        """Whether rows mix patches."""
+    def merged(self) -> bool:
+        """True if some rows merge several patches."""
         return bool((self.source < 0).any())
 
     def among(self, patches: Tensor) -> Packing:
-        """The same rows with no other candidates than ``patches`` (M,), of all that there are."""
+        """The same rows, with only ``patches`` (M,) as candidates."""
         count = self.patches // len(self.tiles)
         tiles = tuple((patches // count).bincount(minlength=len(self.tiles)).tolist())
         return replace(self, places=self.places[patches], source=patches, tiles=tiles)
 
     def ended_by(self, kept: Tensor) -> Tensor:
-        """(R,) bool: newlines that end a row of which a token is in ``kept`` (R,); the overview tile has none."""
+        """(R,) bool: newlines at the end of a row with at least one kept token; the overview tile has no newlines.
+
+        Args:
+            kept: (R,) bool.
+        """
         row = self.newline.cumsum(0) - self.newline.long()
         overview = self.tiles[0] if len(self.tiles) > 1 else 0
         tiled = kept & ~self.newline & (torch.arange(len(kept)) >= overview)
@@ -89,17 +93,17 @@ class AnyRes(ProjectedTower[S]):
     """Candidates are the patches that reach the language model, tile by tile; newline tokens are separators."""
 
     functions: tuple[str, ...] = ("image_size_to_num_patches",)
-    """Functions of the model's own module that are called."""
+    """Functions that are called in the module that defines the model's class."""
     packing: tuple[str, ...] = ()
-    """Arguments of ``pack_image_features`` besides features, sizes and newline; each from the call or the config."""
+    """Further arguments of ``pack_image_features``, taken from the call or else from the config."""
 
     @property
     @abstractmethod
     def newlines(self) -> str:
-        """What becomes of newline tokens: "keep", "drop" or "keep_if_row_kept"."""
+        """The treatment of newline tokens: "keep", "drop" or "keep_if_row_kept"."""
 
     def check(self, model: Any) -> Declaration:
-        """Also the packing, and the functions beside it."""
+        """The declaration, once the packing and its functions were found, too."""
         declaration = super().check(model)
         base = base_of(unwrap(model))
         resolve(base, "pack_image_features", what=declaration.model)
@@ -108,18 +112,18 @@ class AnyRes(ProjectedTower[S]):
         return declaration
 
     def install(self, model: Any, attachment: Session, undo: ExitStack) -> None:
-        """Also refuse an order that newline tokens stand in the way of."""
+        """Refuse an order that does not go with newline tokens, then install."""
         if self.has_newlines:
             check_order(attachment.pruner, self.newlines, str(self.spec.name))
         super().install(model, attachment, undo)
 
     @property
     def has_newlines(self) -> bool:
-        """Whether newline tokens stand between candidates."""
+        """True if newline tokens stand between candidates."""
         return True
 
     def layout(self, model: Any, sizes: Sequence[tuple[int, int]]) -> Layout:
-        """Each image as if it were the only one of its prompt. No picture is needed."""
+        """The layout of images of these sizes, each the only one of its prompt. No pixels are needed."""
         if not sizes:
             return Layout(())
         model = unwrap(model)
@@ -127,14 +131,14 @@ class AnyRes(ProjectedTower[S]):
         tiles, side = own_function(base_of(model), self.functions[0]), config.vision_config.image_size
         counts = [tiles(list(size), config.image_grid_pinpoints, side) for size in sizes]
         packings = self.packings(base_of(model), counts, rows * cols, {"image_sizes": torch.tensor(list(sizes))})
-        return laid_out(packings, range(len(counts)), self.newlines)
+        return layout_from(packings, range(len(counts)), self.newlines)
 
     def layout_of(self, encoded: Encoded, prompts: Sequence[int]) -> Layout:
-        """Tiles as packed."""
-        return laid_out(encoded.geometry, prompts, self.newlines)
+        """The tiles as packed."""
+        return layout_from(encoded.geometry, prompts, self.newlines)
 
     def encode(self, model: Any, images: Mapping[str, Any], ids: Tensor, attachment: Session) -> Encoded:
-        """One pass over all tiles of all images; tokens are regrouped by image."""
+        """Encoded images, by one pass over all tiles; one group of tokens per image."""
         base = base_of(model)
         counts: list[int] = []
         with ExitStack() as undo:
@@ -155,7 +159,7 @@ class AnyRes(ProjectedTower[S]):
         return Encoded(seen.output, rows, tokens, places, stay, placeholders, packings, project)
 
     def features(self, base: Any, images: Mapping[str, Any]) -> Any:
-        """With every image packed, also where the model's forward does that behind ``get_image_features`` (4.52)."""
+        """The features, packed by image; transformers 4.52 packs them only after ``get_image_features``."""
         output = super().features(base, images)
         if output.pooler_output[0].dim() == 3:
             output.pooler_output = self.packed(base, output.pooler_output, images, base.image_newline)
@@ -164,13 +168,13 @@ class AnyRes(ProjectedTower[S]):
     def rows(
         self, base: Any, seen: Seen, counts: Sequence[int], images: Mapping[str, Any]
     ) -> tuple[list[Tensor], list[int] | None]:
-        """(R_i, D) per image, what the language model would read; and placeholders if they are not as many."""
+        """(R_i, D) per image that an unpruned model would read; and the placeholders, if their number differs."""
         return list(seen.output.pooler_output), None
 
     def packings(
         self, base: Any, counts: Sequence[int], patches: int, images: Mapping[str, Any], *, newline: bool = True
     ) -> list[Packing]:
-        """How the model packs ``counts[i]`` tiles of ``patches`` each: its packing, run on patch numbers."""
+        """The packing of each image, from ``counts[i]`` tiles of ``patches`` patches."""
         marks = []
         for count in counts:
             numbers = torch.arange(count * patches, dtype=torch.float64)
@@ -190,14 +194,14 @@ class AnyRes(ProjectedTower[S]):
     def tokens(
         self, base: Any, tiles: VisualTokens, packings: Sequence[Packing], images: Mapping[str, Any]
     ) -> VisualTokens:
-        """One group per image, of its candidates, from one group per tile."""
+        """The candidates, one group per image, from one group per tile."""
         starts = accumulate((packing.patches for packing in packings), initial=0)
         index = [p.source + start for p, start in zip(packings, starts, strict=False)]
         return tiles.regroup(pad_sequence(index, True, -1).to(tiles.device))
 
 
-def laid_out(packings: Sequence[Packing], prompts: Sequence[int], newlines: str) -> Layout:
-    """Tiles as packed, and how many newlines stay if every candidate does."""
+def layout_from(packings: Sequence[Packing], prompts: Sequence[int], newlines: str) -> Layout:
+    """The tiles as packed, and the number of newlines that stay if every candidate does."""
     kept = [0 if newlines == "drop" else int(packing.newline.sum()) for packing in packings]
     return Layout(
         tuple(
@@ -208,7 +212,7 @@ def laid_out(packings: Sequence[Packing], prompts: Sequence[int], newlines: str)
 
 
 def separators(packings: Sequence[Packing], newlines: str) -> Callable[[int, Tensor], Tensor]:
-    """``(image, kept) ->`` the newlines that stay: all ("keep"), none ("drop") or by row ("keep_if_row_kept")."""
+    """A function ``(image, kept) -> (R,) bool``: the newlines that stay, as ``newlines`` asks."""
 
     def stay(image: int, kept: Tensor) -> Tensor:
         packing = packings[image]
@@ -224,18 +228,18 @@ def check_order(pruner: Schedule, newlines: str, adapter: str) -> None:
     """Refuse an order in which kept tokens leave their rows while newline tokens between the rows stay.
 
     Raises:
-        AdapterError: names the order, and the two ways out.
+        AdapterError: names the order and the two remedies.
     """
     order = pruner.spec.order
     if order != "raster" and newlines != "drop":
         raise AdapterError(
-            f"{pruner.label}: with `order: {order}` kept tokens leave their rows, and newline tokens between the rows "
-            f"stay; drop them with `adapter: {{name: {adapter}, newlines: drop}}`, or set `order: raster`"
+            f"{pruner.label}: with `order: {order}` kept tokens leave their rows, but the newline tokens between the "
+            f"rows stay; drop them with `adapter: {{name: {adapter}, newlines: drop}}`, or set `order: raster`"
         )
 
 
 def numbered(tokens: VisualTokens, counts: Sequence[int]) -> VisualTokens:
-    """Tokens with one group per tile, each token knowing its image and its tile within it."""
+    """Tokens, one group per tile, with the numbers of their image and of their tile within the image."""
     image = torch.cat([torch.full((count,), number) for number, count in enumerate(counts)])
     tile = torch.cat([torch.arange(count) for count in counts])
     shape = tokens.shape[:2]
@@ -247,12 +251,16 @@ def numbered(tokens: VisualTokens, counts: Sequence[int]) -> VisualTokens:
 
 
 def own_function(base: Any, name: str) -> Any:
-    """A function of the module that defines ``base``'s class, or one of its parents."""
+    """A function of the module that defines the class of ``base`` or one of its parents.
+
+    Raises:
+        AdapterError: no module has it.
+    """
     modules = [sys.modules[cls.__module__] for cls in type(base).__mro__]
     found = next((module for module in modules if hasattr(module, name)), None)
     if found is None:
         raise AdapterError(
-            f"{type(base).__name__}: there is no function '{name}' in {modules[0].__name__}; this release of "
-            f"transformers may have moved it; see `scope doctor`"
+            f"{type(base).__name__}: {modules[0].__name__} has no function '{name}'; this release of transformers may "
+            f"have moved it; run `scope doctor`"
         )
     return getattr(found, name)

@@ -1,4 +1,4 @@
-"""Gemma 3 on Hugging Face: 4096 patches an image, averaged to 256 tokens in the projector."""
+"""Gemma 3 on Hugging Face: 4096 patches per image, averaged to 256 tokens in the projector."""
 
 from __future__ import annotations
 
@@ -13,13 +13,13 @@ from scope_core.parts import ComponentSpec
 
 
 class Gemma3Spec(ComponentSpec):
-    """Gemma 3 on Hugging Face. With pan and scan every crop is an image of its own, as it is in the prompt."""
+    """Gemma 3 on Hugging Face. With pan and scan, every crop is an image of its own."""
 
     name: Literal["gemma3"] = "gemma3"
 
 
 class Gemma3(Shuffled[Gemma3Spec]):
-    """SigLIP's last layer. An image is read in both directions by ``token_type_ids``, shortened with the ids."""
+    """SigLIP tower. Image tokens attend to each other in both directions: ``token_type_ids`` are shortened, too."""
 
     image_inputs = ("pixel_values",)
     pooler = "tensor"
@@ -31,25 +31,25 @@ class Gemma3(Shuffled[Gemma3Spec]):
     merging = "multi_modal_projector.avg_pool"
 
     def reads(self, model: Any, images: Mapping[str, Any]) -> tuple[int | Sequence[int], str]:
-        """The last layer, all of it."""
+        """The whole last layer."""
         return -1, "full"
 
     def patches(self, base: Any, grid: tuple[int, int]) -> Patches:
-        """By running the pooling backwards: the gradient of a token is its patches."""
+        """The patches of each token: those at which the gradient of the pooling is not zero."""
         with torch.inference_mode(False), torch.enable_grad():
             pixels = torch.zeros(1, 1, *grid, dtype=torch.float64, requires_grad=True)
             pooled = base.multi_modal_projector.avg_pool(pixels).flatten()
             number = torch.arange(1.0, len(pooled) + 1, dtype=torch.float64)
             (share,) = torch.autograd.grad(pooled, pixels, torch.ones_like(number), retain_graph=True)
             (token,) = torch.autograd.grad(pooled, pixels, number)
-        owner = (token / share).nan_to_num().round().long().flatten()  # 0 for patches that no token is made of
+        owner = (token / share).nan_to_num().round().long().flatten()  # 0: the patch is in no token
         used = (owner > 0).nonzero().flatten()
         return Patches(used[owner[used].argsort(stable=True)].view(len(number), -1), grid)
 
     def tiles(self, model: Any, size: tuple[int, int]) -> int:
-        """Without pan and scan."""
+        """1: sizes are planned without pan and scan."""
         return 1
 
     def dealt(self, ids: Tensor, placeholder: int, tokens: int, given: int) -> list[int]:
-        """Every picture is an image."""
+        """One tile per image."""
         return [1] * given

@@ -1,4 +1,4 @@
-"""Idefics3 on Hugging Face: crops in rows and columns, and one token for every square of patches."""
+"""Idefics3 on Hugging Face: crops in rows and columns, one token per square of patches."""
 
 from __future__ import annotations
 
@@ -21,24 +21,24 @@ from scope_core.parts import ComponentSpec
 class Idefics3Spec(ComponentSpec):
     """Idefics3 on Hugging Face.
 
-    Tiles are crops. Several make one image where the prompt frames them as the processor does: one
-    ``<fake_token_around_image>`` between crops, two between images. Without such frames every unbroken run of
+    Tiles are crops. Crops belong to one image if the prompt frames them as the processor does: one
+    ``<fake_token_around_image>`` between crops, two between images. Without such frames, every unbroken run of
     placeholders is an image.
     """
 
     name: Literal["idefics3"] = "idefics3"
     crops: int = Field(4, ge=0, le=8)
-    """Crops along an image's longest side (the processor's ``size["longest_edge"]`` over the side of a crop); 0 if
-    it does not split images. Only plans for image sizes look at it."""
+    """Crops along the longest side of an image: the processor's ``size["longest_edge"]`` over the side of a crop. 0 if
+    the processor does not split images. Only plans for image sizes use it."""
 
 
 S = TypeVar("S", bound=Idefics3Spec)
 
 
 class Crops(Shuffled[S]):
-    """SigLIP-like tower without CLS. Crops row by row, the overview last.
+    """SigLIP-like tower without CLS token; crops row by row, the overview last.
 
-    Padded patches are tokens, for the model reads them; nothing attends to them, so they receive no attention.
+    Padded patches are candidates, since the model reads them; they receive no attention.
     """
 
     image_inputs = ("pixel_values", "pixel_attention_mask")
@@ -48,42 +48,46 @@ class Crops(Shuffled[S]):
     projector = given = "connector.modality_projection"
     merging = "connector.pixel_shuffle"
     processor: str
-    """Class of the image processor that cuts the crops."""
+    """Name of the image processor's class."""
 
     def reads(self, model: Any, images: Mapping[str, Any]) -> tuple[int | Sequence[int], str]:
-        """The last layer, all of it."""
+        """The whole last layer."""
         return -1, "full"
 
     def patches(self, base: Any, grid: tuple[int, int]) -> Patches:
-        """By shuffling patch numbers."""
+        """The patches of each token, by shuffling patch numbers."""
         numbers = torch.arange(grid[0] * grid[1], dtype=torch.float64).view(1, -1, 1)
         return Patches(base.connector.pixel_shuffle(numbers, base.connector.scale_factor)[0].long(), grid)
 
     def encode(self, model: Any, images: Mapping[str, Any], ids: Tensor, attachment: Session) -> Encoded:
-        """Crops come grouped by prompt, so each prompt has to have placeholders for its own."""
+        """Encoded images.
+
+        Raises:
+            AttachError: a prompt has more or fewer placeholders than its own crops have tokens.
+        """
         encoded = super().encode(model, images, ids, attachment)
         pixels, tokens = images["pixel_values"], sum(map(len, encoded.rows))
-        crops = pixels.flatten(2).ne(0).any(-1).sum(1)  # others only fill up shorter rows
+        crops = pixels.flatten(2).ne(0).any(-1).sum(1)  # empty crops fill up shorter rows
         given = (crops * (tokens // max(int(crops.sum()), 1))).tolist()
         held = (ids == model.config.image_token_id).sum(1).tolist()
         if sum(given) == tokens and given != held:
             row = next(row for row, (tokens, places) in enumerate(zip(given, held, strict=True)) if tokens != places)
             raise AttachError(
-                f"prompt {row} has {held[row]} image placeholders, but pixel_values[{row}] fills {given[row]}; every "
-                f"prompt's own crops have to stand in its own row of pixel_values, filled up with zeros"
+                f"prompt {row} has {held[row]} image placeholders, but pixel_values[{row}] fills {given[row]}; put the "
+                f"crops of each prompt into its own row of pixel_values, and fill up shorter rows with zeros"
             )
         return encoded
 
     def grouped(self, ids: Tensor, found: Sequence[tuple[int, int, int]]) -> list[int]:
-        """Crops with one framing token between them are one image."""
+        """The image of each run; crops with one framing token between them are one image."""
         frames, prompts, images = _frames(ids, found), ids.tolist(), [0] * len(found)
         for place, ((row, _, stop), (below, start, _)) in enumerate(pairwise(found), 1):
-            one = row == below and row in frames and prompts[row][stop:start].count(frames[row]) == 1
-            images[place] = images[place - 1] + (not one)
+            same = row == below and row in frames and prompts[row][stop:start].count(frames[row]) == 1
+            images[place] = images[place - 1] + (not same)
         return images
 
     def tiles(self, model: Any, size: tuple[int, int]) -> int:
-        """By the model's own image processor."""
+        """The number of tiles, from the model's own image processor."""
         side, spec = int(model.config.vision_config.image_size), self.spec
         count = tiles_of(
             self.model_type,
@@ -97,7 +101,7 @@ class Crops(Shuffled[S]):
 
 
 def _frames(ids: Tensor, found: Sequence[tuple[int, int, int]]) -> dict[int, int]:
-    """The token that frames crops, by prompt: the one after the last crop, if it stands before the first as well."""
+    """The token that frames crops, by prompt: the one after the last crop, if it also stands before the first."""
     first, last = {row: start for row, start, _ in reversed(found)}, {row: stop for row, _, stop in found}
     closing = {row: int(ids[row, stop]) for row, stop in last.items() if stop < ids.shape[1]}
     return {row: token for row, token in closing.items() if bool((ids[row, : first[row]] == token).any())}

@@ -1,4 +1,4 @@
-"""InternVL (2.5, 3, 3.5) on Hugging Face: tiles, and one token for every 2 x 2 patches."""
+"""InternVL (2.5, 3, 3.5) on Hugging Face: tiles, one token per 2 x 2 patches."""
 
 from __future__ import annotations
 
@@ -20,13 +20,13 @@ class InternVLSpec(ComponentSpec):
 
     name: Literal["internvl"] = "internvl"
     min_tiles: int = Field(1, ge=1)
-    """The processor's ``min_patches``; only plans for image sizes look at it."""
+    """The processor's ``min_patches``; only plans for image sizes use it."""
     max_tiles: int = Field(12, ge=1)
-    """The processor's ``max_patches``, likewise; 1 if it does not cut images into tiles."""
+    """The processor's ``max_patches``, or 1 if it does not cut images into tiles; only plans for image sizes use it."""
 
 
 class InternVL(Shuffled[InternVLSpec]):
-    """Tower with CLS. Tiles row by row, the overview last. Frames of a video are images."""
+    """Tower with CLS token; tiles row by row, the overview last. Frames of a video are images."""
 
     image_inputs = ("pixel_values", "vision_feature_layer", "vision_feature_select_strategy")
     pooler = "tensor"
@@ -36,26 +36,26 @@ class InternVL(Shuffled[InternVLSpec]):
     merging = "pixel_shuffle"
 
     def check(self, model: Any) -> Declaration:
-        """Also the tower's layer that the model is configured to read, which some releases cannot."""
+        """The declaration, if this release of transformers reads the tower layer in the model's config."""
         declaration, inner = super().check(model), unwrap(model)
         layer = inner.config.vision_feature_layer
         if layer != -1 and not reads_layer(base_of(inner), layer):
             raise AdapterError(
-                f"{declaration.model} is configured with vision_feature_layer {layer}, and get_image_features() of "
-                f"transformers {installed_version()}, which is installed, reads only its tower's last layer (-1): "
-                f"images fail without a pruner, too. Use another release in an environment of its own; `scope doctor` "
-                f"says which were tested"
+                f"{declaration.model} is configured with vision_feature_layer {layer}, but get_image_features() of the "
+                f"installed transformers {installed_version()} reads only the tower's last layer (-1): images fail "
+                f"without a pruner, too. Use another release in an environment of its own; `scope doctor` lists those "
+                f"that were tested"
             )
         return declaration
 
     def patches(self, base: Any, grid: tuple[int, int]) -> Patches:
-        """By shuffling patch numbers."""
+        """The patches of each token, by shuffling patch numbers."""
         numbers = torch.arange(grid[0] * grid[1], dtype=torch.float64).view(1, *grid, 1)
         shuffled = base.pixel_shuffle(numbers, scale_factor=base.config.downsample_ratio)
         return Patches(shuffled.flatten(0, 2).long(), grid)
 
     def tiles(self, model: Any, size: tuple[int, int]) -> int:
-        """By the image processor that InternVL's checkpoints name."""
+        """The number of tiles, from the image processor that InternVL's checkpoints name."""
         height, width = model.config.vision_config.image_size
         return tiles_of(
             "got_ocr2",

@@ -15,6 +15,6 @@ class LlavaSpec(ComponentSpec):
 
 
 class Llava(ProjectedTower[LlavaSpec]):
-    """CLIP-like tower, two-layer projector."""
+    """CLIP-like tower and a two-layer projector."""
 
     model_type = "llava"

@@ -1,4 +1,4 @@
-"""LLaVA-NeXT (LLaVA-1.6) on Hugging Face: several tiles an image, unpadded, with newline tokens."""
+"""LLaVA-NeXT (LLaVA-1.6) on Hugging Face: several tiles per image, unpadded, with newline tokens."""
 
 from __future__ import annotations
 
@@ -17,22 +17,22 @@ from scope_core.parts import ComponentSpec
 
 
 class LlavaNextSpec(ComponentSpec):
-    """LLaVA-NeXT, in the layout of the model itself or in that of published tables.
+    """LLaVA-NeXT, in the model's own layout or in that of published tables.
 
-    ``faithful``: unpadded, a newline token at the end of every row of the tiles. ``paper2880``: neither unpadded
-    nor with newlines, so that five tiles of 576 patches are 2880 rows: the overview tile, then the picture put
-    together from the other tiles, row by row. The prompt keeps its own number of placeholders, which is that of
-    the faithful layout; kept tokens take the first of them.
+    ``faithful``: unpadded, a newline token at the end of every row of the tiles. ``paper2880``: with padding and
+    without newlines, so that five tiles of 576 patches are 2880 rows: the overview tile, then the image put together
+    from the other tiles, row by row. The prompt keeps the placeholders of the faithful layout; kept tokens take the
+    first of them.
     """
 
     name: Literal["llava_next"] = "llava_next"
     layout: Literal["faithful", "paper2880"] = "faithful"
-    """What the language model would read without a pruner, and what a pruned one reads a part of."""
+    """The rows that an unpruned language model would read."""
     newlines: Literal["keep", "drop", "keep_if_row_kept"] = "keep"
-    """What becomes of the faithful layout's newline tokens; they are no candidates and count against no budget."""
+    """The treatment of the faithful layout's newline tokens, which are no candidates and count against no budget."""
     padding: Literal["excluded", "competes"] = "excluded"
-    """Whether patches of the padded border may be kept. Published code lets them compete, so numbers in papers'
-    tables are reproduced by `layout: paper2880` with `padding: competes` only."""
+    """The treatment of patches of the padded border: never kept, or candidates like others. Published code lets them
+    compete, so only `layout: paper2880` with `padding: competes` reproduces the numbers in papers."""
 
     @model_validator(mode="after")
     def _no_contradiction(self) -> LlavaNextSpec:
@@ -56,16 +56,16 @@ class LlavaNext(AnyRes[LlavaNextSpec]):
 
     @property
     def newlines(self) -> str:
-        """The spec's."""
+        """The spec's option."""
         return str(self.spec.newlines)
 
     @property
     def has_newlines(self) -> bool:
-        """Not in ``paper2880``."""
+        """True for the faithful layout."""
         return bool(self.spec.layout == "faithful")
 
     def check(self, model: Any) -> Declaration:
-        """Not inside the language model where not all tokens could reach it."""
+        """The declaration; without the decoder where some tokens do not reach it."""
         declaration = super().check(model)
         if self.spec.padding != "competes":
             return declaration
@@ -76,7 +76,10 @@ class LlavaNext(AnyRes[LlavaNextSpec]):
     def packings(
         self, base: Any, counts: Sequence[int], patches: int, images: Mapping[str, Any], *, newline: bool = True
     ) -> list[Packing]:
-        """Without unpadding and newlines for ``paper2880``; padding is what the model's packing leaves out."""
+        """The packing of each image; for ``paper2880`` without unpadding and newlines.
+
+        Patches that the model's own packing leaves out are padding.
+        """
         packings = super().packings(base, counts, patches, images, newline=newline)
         if self.spec.layout == "faithful":
             return packings
@@ -88,7 +91,7 @@ class LlavaNext(AnyRes[LlavaNextSpec]):
     def rows(
         self, base: Any, seen: Seen, counts: Sequence[int], images: Mapping[str, Any]
     ) -> tuple[list[Tensor], list[int] | None]:
-        """All patches for ``paper2880``, packed by the model as if nothing were padding."""
+        """(R_i, D) per image; for ``paper2880`` all patches, packed by the model as if none were padding."""
         rows, placeholders = super().rows(base, seen, counts, images)
         if self.spec.layout == "faithful":
             return rows, placeholders
@@ -96,7 +99,7 @@ class LlavaNext(AnyRes[LlavaNextSpec]):
         return self.packed(base, tiles, self._whole(base, images), None), [len(row) for row in rows]
 
     def _whole(self, base: Any, images: Mapping[str, Any]) -> dict[str, Any]:
-        """The call as if every image filled its canvas of tiles exactly, so that there is nothing to unpad."""
+        """The call, with sizes of images that fill their tiles exactly, so that nothing is unpadded."""
         config, side = base.config, base.config.vision_config.image_size
         cut = own_function(base, self.functions[-1])
         grids = [cut(size, config.image_grid_pinpoints, side) for size in images["image_sizes"]]

@@ -1,7 +1,7 @@
-"""The original LLaVA codebase (haotian-liu/LLaVA, 1.5 and 1.6) and forks that kept its names; it is not imported.
+"""The original LLaVA codebase (haotian-liu/LLaVA, 1.5 and 1.6) and forks that kept its names. It is not imported.
 
-Run in the tests: the package ``llava-torch`` 1.2.2.post1 on its own pins, with tiny models of its classes for Llama and
-Mistral; see docs/embed.md. Not run: published checkpoints, FSDP, quantised loading.
+Tested: the package ``llava-torch`` 1.2.2.post1 with the versions it pins, on tiny models of its classes for Llama and
+Mistral; see docs/embed.md. Not tested: published checkpoints, FSDP, quantised loading.
 """
 
 from __future__ import annotations
@@ -17,13 +17,12 @@ class LlavaOriginalSpec(ComponentSpec):
 
     name: Literal["llava_original"] = "llava_original"
     newlines: Literal["keep", "drop", "keep_if_row_kept"] = "keep"
-    """What becomes of ``spatial_unpad``'s newline tokens; they are no candidates and count against no budget."""
+    """The treatment of ``spatial_unpad``'s newline tokens, which are no candidates and count against no budget."""
 
 
 class LlavaOriginal(Spliced[LlavaOriginalSpec]):
-    """CLIP or SigLIP tower in a wrapper, ``mm_projector``; also LLaVA-NeXT's repository and Bunny, for images.
+    """CLIP or SigLIP tower in a wrapper, and ``mm_projector``. Also LLaVA-NeXT's repository and Bunny, for images.
 
     `Session.positions` and ``expand`` count along the prompt with its images spliced in. Prompts are cut at
-    ``tokenizer_model_max_length`` after pruning, not before; a ``max_length`` in the model's own generation config
-    counts the shortened prompt.
+    ``tokenizer_model_max_length`` after pruning; ``max_length`` in the generation config counts the shortened prompt.
     """

@@ -1,4 +1,4 @@
-"""Mistral 3 (Small 3.1) on Hugging Face: images of any size packed into one tower pass, 2x2 patches a token."""
+"""Mistral 3 (Small 3.1) on Hugging Face: images of any size in one tower pass, one token per 2 x 2 patches."""
 
 from __future__ import annotations
 
@@ -20,30 +20,30 @@ from scope_core import Layout, TokensError, VisualTokens
 from scope_core.adapters import Declaration, Offer, Session, resolve
 from scope_core.parts import ComponentSpec
 
-_PACKED = "its Pixtral tower attends with rotary positions over all images packed together, which no probe reads yet"
+_PACKED = "its Pixtral tower packs all images into one sequence with rotary positions, which no probe can read yet"
 
 
 class Mistral3Spec(ComponentSpec):
-    """Mistral 3 on Hugging Face. Row breaks are text tokens between placeholders, and stay."""
+    """Mistral 3 on Hugging Face. Row breaks are text tokens between placeholders; they stay."""
 
     name: Literal["mistral3"] = "mistral3"
 
 
 class Mistral3(HuggingFaceAdapter[Mistral3Spec]):
-    """Tokens are taken after the patch merger (``vision``) or after the whole projector (``projected``)."""
+    """Candidates are taken after the patch merger (``vision``) or after the whole projector (``projected``)."""
 
     model_type = "mistral3"
     image_inputs = ("pixel_values", "image_sizes", "vision_feature_layer")
     given = "multi_modal_projector.linear_1"
-    """Path of the module whose first argument is one row per token, patches merged."""
+    """Path of the module whose first argument has one row per token."""
 
     def matches(self, model: Any) -> bool:
-        """By ``config.model_type``."""
+        """True if ``config.model_type`` is this adapter's."""
         config = getattr(model, "config", None)
         return getattr(config, "model_type", None) == self.model_type and hasattr(model, "generate")
 
     def check(self, model: Any) -> Declaration:
-        """Projector and features method resolved; the tower's attention is not offered."""
+        """The declaration, once projector and features method were found; without attention of the tower."""
         model = unwrap(model)
         name = type(model).__name__
         check_host(model, name)
@@ -71,10 +71,10 @@ class Mistral3(HuggingFaceAdapter[Mistral3Spec]):
         )
 
     def layout(self, model: Any, sizes: Sequence[tuple[int, int]]) -> Layout:
-        """Tokens of images of the given (height, width), as the processor resized them.
+        """The layout of images of these (height, width), as resized by the processor.
 
         Raises:
-            TokensError: a size is no multiple of a token's side.
+            TokensError: a size is not a multiple of a token's side.
         """
         grids = [self._grid(unwrap(model), size) for size in sizes]
         return Layout.of([rows * cols for rows, cols in grids])
@@ -84,7 +84,7 @@ class Mistral3(HuggingFaceAdapter[Mistral3Spec]):
         return Layout.of([len(row) for row in encoded.rows], prompts=prompts)
 
     def encode(self, model: Any, images: Mapping[str, Any], ids: Tensor, attachment: Session) -> Encoded:
-        """One pass over all images; shorter ones are padded with tokens that are not valid."""
+        """Encoded images, by one pass; shorter ones are padded with tokens that are not valid."""
         base, given = base_of(model), []
         with ExitStack() as undo:
             keep = base.get_submodule(self.given).register_forward_pre_hook(lambda _, args: given.append(args[0]))
@@ -108,7 +108,7 @@ class Mistral3(HuggingFaceAdapter[Mistral3Spec]):
         return Encoded(output, rows, tokens)
 
     def split(self, base: Any, images: Mapping[str, Any], rows: Tensor) -> Sequence[Tensor]:
-        """By the images' sizes."""
+        """The rows of each image, by image size."""
         sizes = torch.as_tensor(images["image_sizes"]).tolist()
         return torch.split(rows, [math.prod(self._grid(base, size)) for size in sizes])
 
@@ -116,7 +116,8 @@ class Mistral3(HuggingFaceAdapter[Mistral3Spec]):
         side = int(model.config.vision_config.patch_size) * int(model.config.spatial_merge_size)
         if any(length % side or length <= 0 for length in size):
             raise TokensError(
-                f"an image of (height, width) = {tuple(size)} is no multiple of {side} pixels a token; give the size "
-                f"after the processor's resize (its `image_sizes`), or plan by counts: Layout.of([tokens, ...])"
+                f"image size (height, width) = {tuple(size)} is not a multiple of {side} pixels, the side of a token; "
+                f"give the size after the processor's resize (its `image_sizes`), or plan by counts: "
+                f"Layout.of([tokens, ...])"
             )
         return int(size[0]) // side, int(size[1]) // side

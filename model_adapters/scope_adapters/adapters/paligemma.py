@@ -21,7 +21,7 @@ class PaliGemmaSpec(ComponentSpec):
 
 
 class PaliGemma(ProjectedTower[PaliGemmaSpec]):
-    """The prompt is read in both directions; ``token_type_ids``, which say so, are shortened with the ids."""
+    """SigLIP tower. Prompt tokens attend to each other in both directions: ``token_type_ids`` are shortened, too."""
 
     image_inputs = ("pixel_values",)
     pooler = "tensor"
@@ -29,15 +29,15 @@ class PaliGemma(ProjectedTower[PaliGemmaSpec]):
     model_type = "paligemma"
 
     def reads(self, model: Any, images: Mapping[str, Any]) -> tuple[int | Sequence[int], str]:
-        """The last layer, all of it."""
+        """The whole last layer."""
         return -1, "full"
 
     def read(self, output: Any, projected: Tensor) -> Tensor:
-        """The rows themselves: earlier releases divide what the projector returned."""
+        """The returned rows: earlier releases of transformers divide what the projector returned."""
         return torch.stack(list(output.pooler_output))
 
     def project(self, model: Any, attachment: Session) -> Callable[[Tensor], Tensor] | None:
-        """The projector, and that division."""
+        """The projector, followed by that division."""
         projector = super().project(model, attachment)
         if projector is None or scales_embeddings(base_of(model)):
             return projector

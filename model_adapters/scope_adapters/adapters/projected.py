@@ -1,4 +1,4 @@
-"""Models of one vision tower and one projector, every patch one token: LLaVA-1.5 and its relatives."""
+"""Models with one vision tower, one projector and one token per patch: LLaVA-1.5 and similar ones."""
 
 from __future__ import annotations
 
@@ -28,9 +28,9 @@ class Seen:
     """One pass of tower and projector.
 
     Attributes:
-        output: What ``get_image_features`` returned.
-        tokens: One group per picture that the tower was given.
-        projected: (B, N, D) what the projector returned for them.
+        output: Result of ``get_image_features``.
+        tokens: Tokens, one group per image or tile that the tower read.
+        projected: (B, N, D) output of the projector.
     """
 
     output: Any
@@ -42,10 +42,10 @@ S = TypeVar("S", bound=ComponentSpec)
 
 
 class ProjectedTower(HuggingFaceAdapter[S]):
-    """CLIP-like tower, two-layer projector, every patch one token of the language model.
+    """CLIP-like tower and a two-layer projector; every patch is one token of the language model.
 
-    Interception points: ``vision`` (what the projector is given) and ``projected`` (what it returns). Tokens
-    are taken after the projector either way; only the features that selection looks at differ.
+    Interception points: ``vision`` (input of the projector) and ``projected`` (its output). They differ only in the
+    features that selection uses: tokens are always taken after the projector.
     """
 
     image_inputs: tuple[str, ...] = (
@@ -57,24 +57,24 @@ class ProjectedTower(HuggingFaceAdapter[S]):
 
     shares_prefix = True
     model_type: str
-    """``config.model_type`` of the models it serves."""
+    """``config.model_type`` of the models."""
     geometry = "one token per patch"
 
     tower = "vision_tower"
     projector = "multi_modal_projector"
-    """Path of the module that returns what the language model reads."""
+    """Path of the module whose output the language model reads."""
     given = "multi_modal_projector"
-    """Path of the module whose first argument is what the projector is given, once patches were merged."""
+    """Path of the module whose first argument is the projector's input, one row per token."""
     merging = ""
-    """Path of what makes one token of several patches; empty where every patch is a token."""
+    """Path of the module or method that merges several patches into one token; empty where every patch is a token."""
 
     def matches(self, model: Any) -> bool:
-        """By ``config.model_type`` and the method that the sequence side calls."""
+        """True if ``config.model_type`` is this adapter's and the model has ``generate``."""
         config = getattr(model, "config", None)
         return getattr(config, "model_type", None) == self.model_type and hasattr(model, "generate")
 
     def check(self, model: Any) -> Declaration:
-        """Tower, projector and the features method, all resolved."""
+        """The declaration, once tower, projector and features method were found."""
         model = unwrap(model)
         name = type(model).__name__
         check_host(model, name)
@@ -98,7 +98,7 @@ class ProjectedTower(HuggingFaceAdapter[S]):
         )
 
     def layout(self, model: Any, sizes: Sequence[tuple[int, int]]) -> Layout:
-        """The processor makes every image the same size, so all have the same number of tokens."""
+        """The layout; the processor resizes all images to one size, so all have the same number of tokens."""
         model = unwrap(model)
         tower = self._tower(model)
         rows, cols = tower.grid()
@@ -111,26 +111,26 @@ class ProjectedTower(HuggingFaceAdapter[S]):
         return Layout.of([len(row) for row in encoded.rows], prompts=prompts)
 
     def encode(self, model: Any, images: Mapping[str, Any], ids: Tensor, attachment: Session) -> Encoded:
-        """One pass of tower and projector; the tower's unused last layers are skipped."""
+        """Encoded images, by one pass of tower and projector without the tower's unused last layers."""
         seen = self.seen(model, images, attachment)
         return Encoded(
             seen.output, list(seen.output.pooler_output), seen.tokens, project=self.project(model, attachment)
         )
 
     def project(self, model: Any, attachment: Session) -> Callable[[Tensor], Tensor] | None:
-        """The projector, where tokens are merged before it; None where they are merged after it."""
+        """The projector if tokens are merged before it; None if they are merged after it."""
         if attachment.at != "vision" or self.given != self.projector:
             return None
         projector: Callable[[Tensor], Tensor] = base_of(model).get_submodule(self.projector)
         return projector
 
     def reads(self, model: Any, images: Mapping[str, Any]) -> tuple[int | Sequence[int], str]:
-        """Which layers the projector is given, and "default" where their first token is cut off ("full" if not)."""
+        """The layers that the projector reads, and "default" if their first token is cut off, else "full"."""
         config, layer, strategy = model.config, "vision_feature_layer", "vision_feature_select_strategy"
         return images.get(layer, getattr(config, layer)), images.get(strategy, getattr(config, strategy))
 
     def seen(self, model: Any, images: Mapping[str, Any], attachment: Session) -> Seen:
-        """What went through tower and projector: one group of tokens per picture that the tower was given."""
+        """One pass of tower and projector, with the signals that the pruner needs."""
         base, needs = base_of(model), attachment.needs
         tower = self._tower(model)
         given: dict[str, Tensor] = {}
@@ -158,13 +158,18 @@ class ProjectedTower(HuggingFaceAdapter[S]):
         return Seen(output, VisualTokens.of(features, row=row, col=col, signals=signals), given["projected"])
 
     def read(self, output: Any, projected: Tensor) -> Tensor:
-        """(B, N, D) what the language model reads of each picture, given what the projector returned."""
+        """(B, N, D) rows that the language model reads.
+
+        Args:
+            output: Result of ``get_image_features``.
+            projected: (B, N, D) output of the projector.
+        """
         return projected
 
     def signals_of(
         self, base: Any, capture: Capture, needs: frozenset[str], features: Tensor, grid: tuple[int, int]
     ) -> dict[str, Callable[[], Tensor]]:
-        """The tower's signals, one entry per token."""
+        """The tower's signals by name, one entry per token."""
         return capture.signals(needs, features.shape[1])
 
     def cells_of(self, base: Any, features: Tensor, grid: tuple[int, int], before: int) -> tuple[Tensor, Tensor]:
@@ -179,12 +184,12 @@ class ProjectedTower(HuggingFaceAdapter[S]):
 
 @functools.lru_cache(maxsize=32)
 def _cells(count: int, cols: int, before: int, device: Any) -> tuple[Tensor, Tensor]:
-    """(N,) row and column of ``count`` tokens; the same for every picture, so made once."""
-    with torch.inference_mode(False):  # else they could not be used outside of one
+    """(N,) row and column of ``count`` tokens; cached, since they are the same for every image."""
+    with torch.inference_mode(False):  # inference tensors could not be used outside of inference mode
         index = torch.arange(count, device=device) - before
         return torch.where(index < 0, -1, index // cols), torch.where(index < 0, -1, index % cols)
 
 
 def _before(tower: ResolvedTower, strategy: str) -> int:
-    """Tokens before the patches that reach the language model: "default" cuts one off, whatever it is."""
+    """The number of tokens before the patches that reach the language model: "default" cuts one off."""
     return tower.layout.prefix - (strategy == "default")

@@ -1,4 +1,4 @@
-"""Qwen2.5-VL on Hugging Face: as Qwen2-VL, with attention in windows on most layers of the tower."""
+"""Qwen2.5-VL on Hugging Face: as Qwen2-VL, but most layers of the tower attend in windows."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ class Qwen25VLSpec(ComponentSpec):
 
 
 class Qwen25VL(MergedPatches[Qwen25VLSpec]):
-    """Received attention is offered for the layers that see whole images; the last one does, layer -2 does not."""
+    """Received attention is offered for layers that attend to whole images: the last one does, layer -2 does not."""
 
     model_type = "qwen2_5_vl"
     whole = "fullatt_block_indexes"

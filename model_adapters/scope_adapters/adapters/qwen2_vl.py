@@ -1,4 +1,4 @@
-"""Qwen2-VL on Hugging Face: packed patches, 2x2 blocks of them merged into tokens, positions of three axes."""
+"""Qwen2-VL on Hugging Face: packed patches, one token per block of 2 x 2, positions along three axes."""
 
 from __future__ import annotations
 
@@ -39,9 +39,9 @@ class Qwen2VLSpec(ComponentSpec):
 class MergedPatches(HuggingFaceAdapter[S]):
     """Models whose tower packs the patches of all images, and whose tokens are blocks of patches.
 
-    Interception points: ``vision`` (mean over a token's block of what the merger is given: hidden states after
-    the last layer) and ``projected`` (what the merger returns). Kept tokens keep the (time, row, column)
-    positions that they have in the full prompt, and so does the text behind them.
+    Interception points: ``vision`` (hidden states after the last layer, averaged over a token's block) and
+    ``projected`` (output of the merger). Kept tokens and the text after them keep the (time, row, column) positions
+    that they have in the full prompt.
     """
 
     image_inputs = ("pixel_values", "image_grid_thw")
@@ -51,15 +51,15 @@ class MergedPatches(HuggingFaceAdapter[S]):
     numbers_itself = False
     model_type: str
     whole = ""
-    """Attribute of a tower with window attention that lists the layers without; see `resolve_packed`."""
+    """Attribute of the tower that lists the layers without window attention; see `resolve_packed`."""
 
     def matches(self, model: Any) -> bool:
-        """By ``config.model_type`` and the method that the sequence side calls."""
+        """True if ``config.model_type`` is this adapter's and the model has ``generate``."""
         config = getattr(model, "config", None)
         return getattr(config, "model_type", None) == self.model_type and hasattr(model, "generate")
 
     def check(self, model: Any) -> Declaration:
-        """Tower, merger and the model's own numbering, all resolved."""
+        """The declaration, once tower, merger and the model's numbering of positions were found."""
         model = unwrap(model)
         name = type(model).__name__
         check_host(model, name)
@@ -84,10 +84,10 @@ class MergedPatches(HuggingFaceAdapter[S]):
         )
 
     def layout(self, model: Any, sizes: Sequence[tuple[int, int]]) -> Layout:
-        """Of images as the processor hands them on: it resizes by limits that the model does not know.
+        """The layout of images as the processor resized them, within limits that the model does not know.
 
         Raises:
-            TokensError: a side is no multiple of a token's, so this is no size after resizing.
+            TokensError: a side is not a multiple of a token's side, so the size is not one after resizing.
         """
         model = unwrap(model)
         side = self._tower(model).side * int(model.config.vision_config.patch_size)
@@ -95,9 +95,10 @@ class MergedPatches(HuggingFaceAdapter[S]):
             if height % side or width % side or min(height, width) < side:
                 near = " x ".join(str(max(round(length / side), 1) * side) for length in (height, width))
                 raise TokensError(
-                    f"image {number} is {height} x {width} pixels; the processor of {type(model).__name__} makes sides "
-                    f"multiples of {side}, by limits that the model does not know. Give sizes after resizing (likely "
-                    f"{near}), or counts by image_grid_thw: plan([t * h * w // {self._tower(model).side ** 2}, ...])"
+                    f"image {number} is {height} x {width} pixels; {type(model).__name__}'s processor resizes sides to "
+                    f"multiples of {side}, within limits that the model does not know. Give sizes after resizing "
+                    f"(likely {near}), or counts from image_grid_thw: "
+                    f"plan([t * h * w // {self._tower(model).side ** 2}, ...])"
                 )
         return Layout.of([(height // side) * (width // side) for height, width in sizes])
 
@@ -106,51 +107,52 @@ class MergedPatches(HuggingFaceAdapter[S]):
         return Layout.of([len(row) for row in encoded.rows], prompts=prompts)
 
     def encode(self, model: Any, images: Mapping[str, Any], ids: Tensor, attachment: Session) -> Encoded:
-        """One pass over the patches of all images; tokens are split by image."""
+        """Encoded images, by one pass over the patches of all images."""
         base, tower, pruner = base_of(model), self._tower(model), attachment.pruner
         pixels, grids = images["pixel_values"], images.get("image_grid_thw")
         patches = pixels.numel() // pixels.shape[-1]
         if grids is None or int(grids.prod(-1).sum()) != patches:
             given = "was not given" if grids is None else f"{grids.tolist()} makes {int(grids.prod(-1).sum())} patches"
             raise AttachError(
-                f"pixel_values holds {patches} patches, and image_grid_thw {given}; pass both as the processor made it"
+                f"pixel_values holds {patches} patches, but image_grid_thw {given}; pass both from one "
+                f"result of the processor"
             )
-        here = {"vision.hidden[-1]"} if attachment.at == "vision" else set()
-        with probe_packed(tower, attachment.needs | here, dtype=pruner.dtype) as capture:
+        hidden = {"vision.hidden[-1]"} if attachment.at == "vision" else set()
+        with probe_packed(tower, attachment.needs | hidden, dtype=pruner.dtype) as capture:
             output = self.features(base, images)
         rows = list(output.pooler_output)
         sizes = [len(row) for row in rows]
         signals = capture.signals(attachment.needs, sizes)
         if "projected" in attachment.needs:
             signals["projected"] = lambda: padded([row.detach() for row in rows])
-        features = capture.hidden(-1, sizes) if here else padded([row.detach() for row in rows])
+        features = capture.hidden(-1, sizes) if hidden else padded([row.detach() for row in rows])
         cells = [_cells(grid, tower.side) for grid in grids.tolist()]
         row, col = (padded(list(axis), -1).to(features.device) for axis in zip(*cells, strict=True))
         return Encoded(output, rows, VisualTokens.of(features, valid=row >= 0, row=row, col=col, signals=signals))
 
     def split(self, base: Any, images: Mapping[str, Any], rows: Tensor) -> Sequence[Tensor]:
-        """By the images' grids."""
+        """The rows of each image, by its grid."""
         side = base.visual.spatial_merge_size
         return torch.split(rows, (images["image_grid_thw"].prod(-1) // side**2).tolist())
 
     def positions(self, model: Any, kwargs: Mapping[str, Any], short: Shortened) -> Tensor | None:
-        """The full prompt's, by the model's own numbering; text positions, by which masks are made, without gaps."""
+        """Positions in the full prompt, as the model numbers them; text positions, used for masks, have no gaps."""
         base, full, text = base_of(model), kwargs.get("position_ids"), None
         ids, mask, kinds = kwargs["input_ids"], kwargs.get("attention_mask"), kwargs.get("mm_token_type_ids")
         asked = parameters(base.get_rope_index)
         if ("mm_token_type_ids" in asked and kinds is None) if full is None else full.dim() == 2:
             if full is None and not takes_encoder_outputs(model):
                 raise AttachError(
-                    f"mm_token_type_ids is missing, by which {type(model).__name__} numbers its positions: pass "
-                    f"everything that the processor made"
+                    f"mm_token_type_ids is missing, from which {type(model).__name__} numbers its positions: pass "
+                    f"everything that the processor returned"
                 )
-            return None  # one axis: the caller's own, or the model's numbering of everything as text
+            return None  # one axis: the caller's positions, or all numbered as text
         if full is None:
             grids = kwargs["image_grid_thw"]
             given = {"mm_token_type_ids": kinds, "image_grid_thw": grids, "attention_mask": mask}
-            full, deltas = base.get_rope_index(ids, **{name: one for name, one in given.items() if name in asked})
+            full, deltas = base.get_rope_index(ids, **{name: value for name, value in given.items() if name in asked})
             real = torch.ones_like(ids) if mask is None else mask.to(ids.device).ne(0).long()
-            # tokens after the prompt are numbered by their place in the cache, which is shorter now
+            # new tokens are numbered by their place in the cache, which is shorter now
             dropped = short.dropped.sum(1, keepdim=True)
             fewer = ids.shape[1] - short.index.shape[1] if counts_padding(base) else dropped
             base.rope_deltas = deltas + fewer
@@ -162,7 +164,7 @@ class MergedPatches(HuggingFaceAdapter[S]):
         return axes if text is None or not takes_text_positions(base.language_model) else torch.cat([text[None], axes])
 
     def install(self, model: Any, attachment: Session, undo: ExitStack) -> None:
-        """Calls leave `rope_deltas` on the model, pruned or not; detaching puts back what was there."""
+        """Install, and restore `rope_deltas` on detaching: every call of the model leaves its own."""
         base = base_of(unwrap(model))
         undo.callback(setattr, base, "rope_deltas", base.rope_deltas)
         super().install(model, attachment, undo)

@@ -19,13 +19,13 @@ class Qwen3VLSpec(ComponentSpec):
 
 
 class Qwen3VL(MergedPatches[Qwen3VLSpec]):
-    """DeepStack features go with their tokens. Mergers mix what the first layer reads; these stay each token's own."""
+    """DeepStack features go with their tokens. Part mergers do not merge them: each token keeps its own."""
 
     model_type = "qwen3_vl"
     has_token_fields = True
 
     def features(self, base: Any, images: Mapping[str, Any]) -> Any:
-        """DeepStack features by image, as rows are; 5.0 to 5.17 return those of all images together."""
+        """The features, DeepStack's split by image: transformers 5.0 to 5.17 return those of all images as one."""
         output = super().features(base, images)
         output.deepstack_features = [
             self.split(base, images, layer) if hasattr(layer, "dim") else layer for layer in output.deepstack_features
@@ -33,7 +33,7 @@ class Qwen3VL(MergedPatches[Qwen3VLSpec]):
         return output
 
     def with_rows(self, encoded: Encoded, rows: list[Tensor], flags: list[Tensor]) -> Any:
-        """The rows, and the same rows of every list of DeepStack features."""
+        """The output with these rows, and with the same rows of every list of DeepStack features."""
         output = super().with_rows(encoded, rows, flags)
         output.deepstack_features = [
             [image[flag.to(image.device)] for image, flag in zip(layer, flags, strict=True)]

@@ -1,8 +1,8 @@
-"""Models that make one token of several patches, and one image of several tiles.
+"""Models whose tokens are several patches each, and whose images are several tiles.
 
-Which patches make a token is learned by running the model's own merging on patch numbers. What lives on
-patches comes to tokens by it: attention as the sum over a token's patches (it is shared out among keys),
-hidden states and keys as their mean.
+The patches of each token are found by running the model's own merging on patch numbers. Signals of patches become
+signals of tokens: attention is summed over a token's patches (it is shared out among keys), hidden states and keys
+are averaged.
 """
 
 from __future__ import annotations
@@ -35,15 +35,15 @@ _AXES = {
     "vision.keys": 2,
     "vision.cls": 1,
 }
-"""The token axis of signals that live on patches."""
+"""The patch axis of each signal."""
 
 
 @dataclass(frozen=True)
 class Patches:
-    """Which patches make which token.
+    """The patches of each token.
 
     Attributes:
-        index: (N, P) int64: the patches of each token, numbered row by row; a token has P of them.
+        index: (N, P) int64: the P patches of each token, numbered row by row.
         grid: (rows, columns) of patches.
     """
 
@@ -51,27 +51,27 @@ class Patches:
     grid: tuple[int, int]
 
     def to_tokens(self, name: str, signal: Callable[[], Tensor]) -> Tensor:
-        """A signal with one entry per patch, with one per token."""
+        """A signal of tokens, from a signal of patches."""
         family, tensor = parse_signal(name)[0], signal()
         parts = tensor.movedim(_AXES[family], 0)[self.index.to(tensor.device)]
         merged = parts.sum(1) if "attention" in family else parts.mean(1)
         return merged.movedim(0, _AXES[family])
 
     def cells(self) -> tuple[Tensor, Tensor]:
-        """(N,) rows and columns of the token grid: places of the tokens' first patches, closed up."""
+        """(N,) rows and columns of the token grid, from the place of each token's first patch."""
         first = self.index.amin(1)
         row, col = first // self.grid[1], first % self.grid[1]
         return torch.unique(row, return_inverse=True)[1], torch.unique(col, return_inverse=True)[1]
 
 
 class Shuffled(ProjectedTower[S]):
-    """A tower whose patches are merged before or in the projector; tiles are dealt out to images by the prompt."""
+    """A tower whose patches are merged before or in the projector; the prompt tells which tiles make an image."""
 
     spec: Any
 
     @abstractmethod
     def patches(self, base: Any, grid: tuple[int, int]) -> Patches:
-        """From running the model's own merging on patch numbers.
+        """The patches of each token, found by running the model's own merging on patch numbers.
 
         Args:
             base: The model without its language modelling head.
@@ -80,20 +80,20 @@ class Shuffled(ProjectedTower[S]):
 
     @abstractmethod
     def tiles(self, model: Any, size: tuple[int, int]) -> int:
-        """How many tiles the processor makes of an image of ``size`` (height, width)."""
+        """The number of tiles that the processor cuts an image of ``size`` (height, width) into."""
 
     def layout(self, model: Any, sizes: Sequence[tuple[int, int]]) -> Layout:
-        """From the processor's own count of tiles, under the options in the adapter's spec."""
+        """The layout, by the processor's number of tiles under the options in the adapter's spec."""
         model = unwrap(model)
         tokens = len(self.patches(base_of(model), self._tower(model).grid()).index)
         return Layout.of([[tokens] * self.tiles(model, size) for size in sizes])
 
     def layout_of(self, encoded: Encoded, prompts: Sequence[int]) -> Layout:
-        """Tiles as the prompt deals them out."""
+        """The tiles of each image, as the prompt groups them."""
         return Layout.of(encoded.geometry, prompts=prompts)
 
     def encode(self, model: Any, images: Mapping[str, Any], ids: Tensor, attachment: Session) -> Encoded:
-        """One pass over all tiles of all images; tokens are regrouped by image."""
+        """Encoded images, by one pass over all tiles; one group of tokens per image."""
         seen = self.seen(model, images, attachment)
         given, tokens, _ = seen.tokens.shape
         counts = self.dealt(ids, int(model.config.image_token_id), tokens, given)
@@ -102,13 +102,13 @@ class Shuffled(ProjectedTower[S]):
         padded = torch.nn.utils.rnn.pad_sequence(index, batch_first=True, padding_value=-1).to(seen.tokens.device)
         flat = torch.cat([rows.reshape(-1, rows.shape[-1]) for rows in seen.output.pooler_output])
         rows = [flat[start:stop] for start, stop in pairwise(starts)]
-        made = numbered(seen.tokens, counts).regroup(padded)
-        return Encoded(seen.output, rows, made, geometry=[[tokens] * count for count in counts])
+        by_image = numbered(seen.tokens, counts).regroup(padded)
+        return Encoded(seen.output, rows, by_image, geometry=[[tokens] * count for count in counts])
 
     def signals_of(
         self, base: Any, capture: Capture, needs: frozenset[str], features: Tensor, grid: tuple[int, int]
     ) -> dict[str, Callable[[], Tensor]]:
-        """The tower's signals, brought from patches to tokens when they are read."""
+        """The tower's signals by name, computed for tokens when they are read."""
         patches, on_patches = self.patches(base, grid), capture.signals(needs, grid[0] * grid[1])
         return {name: partial(patches.to_tokens, name, signal) for name, signal in on_patches.items()}
 
@@ -118,11 +118,11 @@ class Shuffled(ProjectedTower[S]):
         return row, col
 
     def grouped(self, ids: Tensor, found: Sequence[tuple[int, int, int]]) -> list[int]:
-        """The image, counted from 0, of each run ``(row, start, stop)`` of placeholders in ``ids``: its own."""
+        """The image, counted from 0, of each run ``(row, start, stop)`` of placeholders: one per run."""
         return list(range(len(found)))
 
     def dealt(self, ids: Tensor, placeholder: int, tokens: int, given: int) -> list[int]:
-        """Tiles of each image, by the runs of placeholders in the prompts.
+        """The number of tiles of each image, by the runs of placeholders in the prompts.
 
         Args:
             ids: (B, L) the prompts.
@@ -131,7 +131,7 @@ class Shuffled(ProjectedTower[S]):
             given: Tiles in the call.
 
         Raises:
-            AttachError: a run is no whole number of tiles, or there are more or fewer tiles than given.
+            AttachError: a run is not a whole number of tiles, or the call has more or fewer tiles than the prompts.
         """
         found = runs(ids, placeholder)
         counts = [0] * len(found)
@@ -139,7 +139,8 @@ class Shuffled(ProjectedTower[S]):
             if (stop - start) % tokens:
                 raise AttachError(
                     f"prompt {row} has {stop - start} image placeholders (id {placeholder}) from position {start} on, "
-                    f"no whole number of tiles of {tokens} tokens; was the prompt cut, or processed for another model?"
+                    f"not a whole number of tiles of {tokens} tokens; was the prompt cut, or processed for another "
+                    f"model?"
                 )
             counts[number] += (stop - start) // tokens
         if sum(counts) != given:

@@ -1,4 +1,4 @@
-"""SmolVLM (1 and 2) on Hugging Face: Idefics3's layout at a small size."""
+"""SmolVLM (1 and 2) on Hugging Face: the layout of Idefics3 in smaller models."""
 
 from __future__ import annotations
 

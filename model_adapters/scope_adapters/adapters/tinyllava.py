@@ -1,6 +1,6 @@
-"""TinyLLaVA Factory: LLaVA's splicing, with the tower, the connector and the language model as attributes.
+"""TinyLLaVA Factory: LLaVA's splicing, with tower, connector and language model as attributes.
 
-Run in the tests: a stand-in with its names. Run by hand: the repository's own classes, see docs/embed.md.
+Tested: a stand-in with its names. Tried by hand: the repository's own classes, see docs/embed.md.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ class TinyLlavaSpec(ComponentSpec):
 
 
 class TinyLlava(Spliced[TinyLlavaSpec]):
-    """CLIP or SigLIP tower; connectors that take tokens one by one (linear, mlp)."""
+    """CLIP or SigLIP tower; connectors that map each token by itself (linear, mlp)."""
 
     methods = ("encode_images", PREPARE, "load_vision_tower", "load_connector")
     wrapper = "vision_tower"

@@ -1,4 +1,4 @@
-"""ViP-LLaVA on Hugging Face: LLaVA whose projector is given several layers side by side."""
+"""ViP-LLaVA on Hugging Face: LLaVA whose projector reads several layers side by side."""
 
 from __future__ import annotations
 
@@ -24,6 +24,6 @@ class VipLlava(ProjectedTower[VipLlavaSpec]):
     model_type = "vipllava"
 
     def reads(self, model: Any, images: Mapping[str, Any]) -> tuple[int | Sequence[int], str]:
-        """The layers of the call or the config."""
+        """The layers that the call or else the config names."""
         given = (images.get(name, getattr(model.config, name, None)) for name in FEATURE_LAYER_NAMES)
         return next(layers for layers in given if layers is not None), "default"

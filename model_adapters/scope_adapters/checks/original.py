@@ -1,4 +1,4 @@
-"""The original LLaVA codebase, where it can be imported: a tiny model of its own classes, pruned."""
+"""A trial of pruning in the original LLaVA codebase, if it is installed, on a tiny model of its own classes."""
 
 from __future__ import annotations
 
@@ -12,10 +12,10 @@ from scope_core.commands import Finding
 
 
 def pruned(registry: Registry) -> Iterator[Finding]:
-    """SCOPE before its projector.
+    """The result of SCOPE before the projector.
 
     Raises:
-        MissingDependencyError: the codebase is not here.
+        MissingDependencyError: the codebase is not installed.
     """
     if importlib.util.find_spec("llava") is None:
         raise MissingDependencyError("not installed: the package llava")
@@ -42,7 +42,7 @@ def tiny() -> tuple[Any, dict[str, Any]]:
     with torch.random.fork_rng():
         torch.manual_seed(0)
         model = LlavaLlamaForCausalLM(config)
-        tower = CLIPVisionTower.__new__(CLIPVisionTower)  # its own __init__ asks a hub for the tower's config
+        tower = CLIPVisionTower.__new__(CLIPVisionTower)  # __init__ would download the tower's config
         torch.nn.Module.__init__(tower)
         tower.vision_tower, tower.is_loaded = CLIPVisionModel(vision), True
         tower.select_layer, tower.select_feature, tower.vision_tower_name = -2, "patch", "tiny"

@@ -1,6 +1,6 @@
-"""The versions that scope-core was tested with, and whether those installed are among them.
+"""The versions that scope-core was tested with, compared to the installed ones.
 
-``tested.json`` is written by ``scripts/matrix``: a row for each environment in which the tests were run.
+``scripts/matrix`` writes ``tested.json``: one row for each environment in which the tests were run.
 """
 
 from __future__ import annotations
@@ -19,18 +19,18 @@ PACKAGES = ("torch", "transformers", "timm")
 
 
 def rows() -> dict[str, dict[str, Any]]:
-    """What came of each row of the matrix: versions, ``passed``, ``failed``, ``skipped``, ``date``."""
+    """The rows of the matrix by name, each with versions, ``passed``, ``failed``, ``skipped`` and ``date``."""
     found: dict[str, dict[str, Any]] = json.loads(Path(__file__).with_name("tested.json").read_text(encoding="utf-8"))
     return found
 
 
 def tested(what: str) -> tuple[str, ...]:
-    """Versions of a package, or of Python, in rows without a failure, oldest first."""
+    """The versions of a package, or of Python, in rows without failures, oldest first."""
     return tuple(sorted({row[what] for row in rows().values() if not row["failed"]}, key=_numbers))
 
 
 def versions(_registry: Any) -> Iterator[Finding]:
-    """One finding for all that lie inside the tested range, and one for each that does not."""
+    """One finding for each version outside the tested range, and one for all others together."""
     inside = []
     for what in ("python", *PACKAGES):
         have, known = _installed(what), tested(what)
@@ -38,12 +38,12 @@ def versions(_registry: Any) -> Iterator[Finding]:
             continue
         span = known[0] if len(known) == 1 else f"{known[0]} to {known[-1]}"
         older, newer = _numbers(have) < _numbers(known[0]), _numbers(have) > _numbers(known[-1])
-        if what == "python":  # its third number is not what breaks anything
+        if what == "python":  # its third number does not matter
             older, newer = older and not _same_minor(have, known[0]), newer and not _same_minor(have, known[-1])
         if not older and not newer:
             inside.append(f"{what} {have} (tested: {span})")
             continue
-        text = f"{what} {have} is {'older' if older else 'newer'} than what was tested, {span}; what follows was tried"
+        text = f"{what} {have} is {'older' if older else 'newer'} than the tested versions, {span}; see the trials"
         if what == "python":
             yield Finding(text, well=False, fix=f"an environment of its own with Python {_minor(known[-1])}")
         else:
@@ -51,7 +51,7 @@ def versions(_registry: Any) -> Iterator[Finding]:
     if inside:
         yield Finding(", ".join(inside))
     elif not tested("python"):
-        yield Finding("no environment is recorded in which the tests passed", well=False)
+        yield Finding("no environment is recorded in which all tests passed", well=False)
 
 
 def _installed(what: str) -> str:

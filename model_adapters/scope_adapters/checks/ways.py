@@ -1,4 +1,4 @@
-"""Each way of pruning, tried on a tiny LLaVA with random weights, made in memory."""
+"""Trials of each way of pruning, on a tiny LLaVA with random weights."""
 
 from __future__ import annotations
 
@@ -11,35 +11,36 @@ from scope_core import MissingDependencyError, Pruner, Registry, ScopeError
 from scope_core.commands import Finding
 
 PATCHES, KEPT, PLACEHOLDER = 16, 4, 150
-"""A grid of 4 x 4 patches of 7 pixels, of which this many are kept; the image token's id."""
+"""The number of patches (4 x 4, of 7 pixels each), how many are kept, and the id of image placeholders."""
 
 
 def before_projector(registry: Registry) -> Iterator[Finding]:
-    """SCOPE, where most methods prune."""
+    """The result of SCOPE, which prunes before the projector."""
     yield try_on(*tiny(), {"recipe": "scope", "budget": KEPT}, registry)
 
 
 def after_projector(registry: Registry) -> Iterator[Finding]:
-    """A method that compares what the language model reads."""
+    """The result of DivPrune, which prunes after the projector."""
     yield try_on(*tiny(), {"recipe": "divprune", "budget": KEPT}, registry)
 
 
 def with_merging(registry: Registry) -> Iterator[Finding]:
-    """Dropped tokens averaged into those that are kept."""
+    """The result of SCOPE with dropped tokens merged into kept ones."""
     spec = {"recipe": "scope", "budget": KEPT, "merger": "average"}
     yield try_on(*tiny(), spec, registry)
 
 
 def inside_llm(registry: Registry) -> Iterator[Finding]:
-    """A stage between two decoder layers, by the attention of the prompt."""
+    """The result of FastV, which prunes between two decoder layers."""
     yield try_on(*tiny(), {"recipe": "fastv", "at": "decoder[1]", "budget": KEPT}, registry)
 
 
 def try_on(model: Any, inputs: dict[str, Any], spec: dict[str, Any], registry: Registry) -> Finding:
-    """Prune, generate, detach, and compare: fewer tokens meanwhile, the same logits as before afterwards.
+    """The result of generating before, while and after a pruner is attached.
 
     Raises:
-        ScopeError: one of these is not so; or whatever attaching or the model itself raises.
+        ScopeError: the number of kept tokens is wrong, or the answer afterwards differs from the one before.
+        Exception: any error that attaching or the model raises.
     """
     import torch
 
@@ -51,27 +52,27 @@ def try_on(model: Any, inputs: dict[str, Any], spec: dict[str, Any], registry: R
             receipt = pruning.receipt
         after = model.generate(**inputs, max_new_tokens=3, do_sample=False)
     if not receipt or receipt.images[0].tokens != PATCHES or KEPT not in _counts(receipt):
-        raise ScopeError(f"of {PATCHES} tokens {KEPT} had to remain; the receipt says {receipt or 'nothing'}")
+        raise ScopeError(f"{KEPT} of {PATCHES} tokens should remain; the receipt says {receipt or 'nothing'}")
     if during.shape != before.shape:
         raise ScopeError(
-            f"generate returned {tuple(during.shape)} for {tuple(ids.shape)}; unpruned {tuple(before.shape)}"
+            f"generate returned {tuple(during.shape)} for {tuple(ids.shape)}; without a pruner {tuple(before.shape)}"
         )
     if not torch.equal(before, after):
         raise ScopeError("the model answers differently after detaching than before attaching")
-    return Finding(f"{PATCHES} tokens, {KEPT} kept, by adapter {receipt.adapter}; off again without a trace")
+    return Finding(f"{PATCHES} tokens, {KEPT} kept, by adapter {receipt.adapter}; detached without a trace")
 
 
 def _counts(receipt: Any) -> list[int]:
-    """Tokens that were kept, here and in later stages."""
+    """The numbers of kept tokens, by stage."""
     return [stage.images[0].kept for stage in (receipt, *receipt.later) if stage.images]
 
 
 @functools.cache
 def tiny() -> tuple[Any, dict[str, Any]]:
-    """The model, and a prompt for it: one image between a few words.
+    """The model, and a prompt with one image for it.
 
     Raises:
-        MissingDependencyError: the installed transformers is older than what is served.
+        MissingDependencyError: the installed transformers is too old.
     """
     import torch
     from transformers import CLIPVisionConfig, LlamaConfig, LlavaConfig, LlavaForConditionalGeneration

@@ -1,1 +1,1 @@
-"""What the installed versions of other libraries offer: asked of their signatures, never of their version numbers."""
+"""Features of the installed versions of other libraries, found from their code, never from version numbers."""

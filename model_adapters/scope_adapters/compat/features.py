@@ -1,4 +1,4 @@
-"""What ``get_image_features`` of the installed transformers takes and returns."""
+"""Calls of ``get_image_features``, whose arguments and results differ between releases of transformers."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from scope_adapters.compat.signatures import parameters
 
 
 class ImageFeatures(dict[str, Any]):
-    """What ``get_image_features`` returned, by the names that releases from 5.0 on give it."""
+    """The result of ``get_image_features``, with the field names of transformers 5.0 and later."""
 
     def __getattr__(self, name: str) -> Any:
         if name not in self:
@@ -24,43 +24,43 @@ class ImageFeatures(dict[str, Any]):
 
 
 def image_features(base: Any, images: Mapping[str, Any], split: Callable[[Any], Any]) -> Any:
-    """One pass of tower and projector; rows of each image are in ``pooler_output``.
+    """The result of one pass of tower and projector; ``pooler_output`` has the rows of each image.
 
     Args:
         base: The base model.
-        images: Arguments of its ``get_image_features``; what it asks for beside them comes from the config.
-        split: What makes one entry an image, or whatever the host counts, of (R, D) rows of all of them.
+        images: Arguments of its ``get_image_features``; other required ones come from the config.
+        split: Function that splits (R, D) rows of all images by image.
     """
     signature = inspect.signature(type(base).get_image_features)
     missing = {
         name: getattr(base.config, name)
-        for name, one in signature.parameters.items()
-        if name != "self" and one.default is one.empty and one.kind is one.POSITIONAL_OR_KEYWORD and name not in images
+        for name, p in signature.parameters.items()
+        if name != "self" and p.default is p.empty and p.kind is p.POSITIONAL_OR_KEYWORD and name not in images
     }
     with own_forwards(base):
         if "Output" in str(signature.return_annotation):
             output = base.get_image_features(**images, **missing, return_dict=True)
             if "pooler_output" in parameters(type(output)):
                 return output
-            return ImageFeatures({**output, "pooler_output": output.pooler_output})  # no field of some classes (5.0)
-        made = base.get_image_features(**images, **missing)
+            return ImageFeatures({**output, "pooler_output": output.pooler_output})  # some classes lack the field (5.0)
+        rows = base.get_image_features(**images, **missing)
     layers = {}
-    if isinstance(made, tuple) and len(made) == 2 and isinstance(made[1], list):  # Qwen3-VL's DeepStack
-        made, layers = made[0], {"deepstack_features": [split(layer) for layer in made[1]]}
-    if hasattr(made, "dim"):
-        made = split(made) if made.dim() == 2 else list(made)
-    return ImageFeatures(pooler_output=made, **layers)
+    if isinstance(rows, tuple) and len(rows) == 2 and isinstance(rows[1], list):  # Qwen3-VL's DeepStack
+        rows, layers = rows[0], {"deepstack_features": [split(layer) for layer in rows[1]]}
+    if hasattr(rows, "dim"):
+        rows = split(rows) if rows.dim() == 2 else list(rows)
+    return ImageFeatures(pooler_output=rows, **layers)
 
 
 @functools.cache
 def _records_by_hooks() -> bool:
-    """Whether outputs of layers are recorded by hooks, which are taken off again; reads folders, so asked once."""
+    """True if outputs of layers are recorded by hooks, which are removed even after an error. Cached: reads folders."""
     return find_spec("transformers.utils.output_capturing") is not None
 
 
 @contextmanager
 def own_forwards(module: Any) -> Iterator[None]:
-    """Take off what a failed pass leaves on layers: up to 5.0, wrappers of ``forward`` that record outputs."""
+    """Restore ``forward`` of all layers after an error: up to 5.0, a failed pass leaves recording wrappers on them."""
     if _records_by_hooks():
         yield
         return

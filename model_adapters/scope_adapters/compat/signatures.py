@@ -1,4 +1,4 @@
-"""What a function takes: how compatibility is asked for."""
+"""Parameters of functions."""
 
 from __future__ import annotations
 
@@ -8,11 +8,11 @@ from typing import Any
 
 
 def parameters(function: Callable[..., Any]) -> frozenset[str]:
-    """Names of the parameters of a function or method, decorators looked through."""
+    """The names of the parameters of a function or method, under its decorators."""
     return frozenset(inspect.signature(function).parameters)
 
 
 def named(method: Callable[..., Any], args: tuple[Any, ...]) -> dict[str, Any]:
-    """Positional arguments of a method of a class, by name; the instance is not among them."""
+    """Positional arguments of a method, without the instance, by name."""
     given = inspect.signature(method).bind_partial(None, *args).arguments if args else {}
     return dict(list(given.items())[1:])

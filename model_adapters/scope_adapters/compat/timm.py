@@ -1,4 +1,4 @@
-"""What the installed timm offers, 0.9.10 to the newest. Every name that moved between releases stands here, once."""
+"""Names that differ between releases of timm, 0.9.10 to the newest."""
 
 from __future__ import annotations
 
@@ -6,11 +6,11 @@ import math
 from typing import Any
 
 ATTENTION = ("timm.layers.attention.Attention", "timm.models.vision_transformer.Attention")
-"""The one attention whose scores are query and key alone, newest release first."""
+"""The supported attention class, newest release first: its scores depend on query and key alone."""
 NEEDED = ("blocks", "num_prefix_tokens", "patch_embed.patch_size", "forward_features")
-"""What is read of a tower, since timm 0.9.10."""
+"""Attributes of a tower that are used."""
 NEEDED_OF_ATTENTION = ("q_norm", "k_norm", "scale")
-"""What is read of a block's attention; modules that do nothing where query and key are not normed."""
+"""Attributes of a block's attention that are used; norms are identities where query and key are not normed."""
 
 
 def is_vision_transformer(module: Any) -> bool:
@@ -21,7 +21,7 @@ def is_vision_transformer(module: Any) -> bool:
 
 
 def grid_of(patch_embed: Any, height: int | None, width: int | None) -> tuple[int, int]:
-    """(rows, columns) of patches of an image in pixels; of the size that the tower was built for if left out."""
+    """(rows, columns) of patches of an image of this size in pixels; by default of the tower's own image size."""
     if height is None or width is None:
         rows, cols = patch_embed.grid_size
     elif hasattr(patch_embed, "dynamic_feat_size"):  # timm 1.0
@@ -34,7 +34,7 @@ def grid_of(patch_embed: Any, height: int | None, width: int | None) -> tuple[in
 
 
 def _reduction(patch_embed: Any) -> tuple[int, int]:
-    """By how much a convolutional stem before the patches makes an image smaller; 1 where there is none."""
+    """The (vertical, horizontal) factors by which a convolutional stem shrinks an image; 1 without a stem."""
     if not hasattr(patch_embed, "backbone"):
         return 1, 1
     size, grid, patch = patch_embed.img_size, patch_embed.grid_size, patch_embed.patch_size

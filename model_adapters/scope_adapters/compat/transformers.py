@@ -1,4 +1,4 @@
-"""What the installed transformers offers. Every name that moved between releases stands once, here or beside."""
+"""Features of the installed transformers. Names that differ between releases occur only in this package."""
 
 from __future__ import annotations
 
@@ -11,22 +11,22 @@ from scope_adapters.compat.features import ImageFeatures, own_forwards
 from scope_adapters.compat.signatures import parameters
 
 FEATURE_LAYER_NAMES = ("vision_feature_layer", "vision_feature_layers")
-"""Arguments and config entries of ViP-LLaVA that say which layers of the tower are read, newest first."""
+"""Arguments and config entries of ViP-LLaVA that name the tower layers to read, newest first."""
 
-SERVED = "Hugging Face models are served from transformers 4.52 on"
-"""For messages; see `lacks` for what is asked."""
+SERVED = "Hugging Face models need transformers 4.52 or later"
+"""For messages; `lacks` has the conditions."""
 
 WINDOW_METHODS = ("permute_input_for_window_attn", "get_window_index")
-"""Methods of a tower with window attention that tell the order of its blocks, newest first: it is given to the one, and
-is the first thing that the other returns (up to 5.0)."""
+"""Methods of a tower with window attention that know the order of its blocks, newest first: an argument of the first,
+the first result of the second (up to 5.0)."""
 
 
 class _EnoughError(Exception):
-    """Ends a pass that has shown what was asked."""
+    """Ends a trial pass early."""
 
 
 def _once_per_class(ask: Callable[[Any], bool]) -> Callable[[Any], bool]:
-    """``ask`` of a module, answered from memory for further modules of its class, whose code decides."""
+    """``ask``, cached by the module's class."""
     known: dict[type, bool] = {}
 
     @functools.wraps(ask)
@@ -40,10 +40,10 @@ def _once_per_class(ask: Callable[[Any], bool]) -> Callable[[Any], bool]:
 
 
 def times_asked(model: Any, beams: int, several: int) -> int:
-    """How many rows ``prefix_allowed_tokens_fn`` is told of for one prompt.
+    """The number of rows that ``prefix_allowed_tokens_fn`` gets for one prompt.
 
-    Several sequences sampled from one prompt count as rows of their own up to transformers 5.23, and as one prompt
-    from 5.24 on; found out by letting ``generate``'s own processor ask.
+    Several sequences sampled from one prompt count as one row each up to transformers 5.23, and as one prompt from
+    5.24 on; found by running ``generate``'s own processor.
     """
     import torch
     from transformers import GenerationConfig
@@ -55,7 +55,7 @@ def times_asked(model: Any, beams: int, several: int) -> int:
         return [0]
 
     config = GenerationConfig(num_beams=beams, num_return_sequences=several, do_sample=beams == 1)
-    config._eos_token_tensor = None  # which generate would set, and 4.x looks for
+    config._eos_token_tensor = None  # generate sets it, and 4.x reads it
     processors = model._get_logits_processor(config, 1, None, allowed, [])
     rows = max(beams, several)
     processors(torch.zeros(rows, 1, dtype=torch.long), torch.zeros(rows, 2))
@@ -64,10 +64,9 @@ def times_asked(model: Any, beams: int, several: int) -> int:
 
 @_once_per_class
 def takes_encoder_outputs(model: Any) -> bool:
-    """Whether a model's ``forward`` takes features that were encoded before, and ``generate`` deals them out rightly.
+    """True if ``forward`` takes ``mm_encoder_outputs`` (from 5.18 on) and ``generate`` assigns them to beams correctly.
 
-    ``mm_encoder_outputs`` exist from 5.18 on, whose beams mix up the images of a prompt that has several; found out by
-    letting it deal out two.
+    5.18 confuses the images of a prompt with several images; found by expanding two images.
     """
     if "mm_encoder_outputs" not in parameters(type(model).forward):
         return False
@@ -80,26 +79,26 @@ def takes_encoder_outputs(model: Any) -> bool:
     ids = torch.full((1, 2), int(model.config.image_token_id))
     try:
         dealt = deal(ids, {"image": output}, expand_size=2)["image"].pooler_output
-    except Exception:  # a private method that may change: embeddings are as exact a way
+    except Exception:  # a private method that may change; embeddings give the same result
         return False
     return [int(rows) for rows in dealt] == [0, 1, 0, 1]
 
 
 def counts_on(model: Any) -> bool:
-    """Whether ``generate`` counts on from position ids, which it does from the last column, padding or not."""
+    """True if ``generate`` continues the given position ids, from the last column, even if that is padding."""
     return hasattr(model, "_prepare_position_ids_for_generation")
 
 
 def takes_ids_beside_embeddings(base: Any) -> bool:
-    """Whether a base model's ``forward`` takes embeddings and ids at once: Idefics3 does, and once asked for both."""
+    """True if a base model's ``forward`` takes embeddings and ids together, as Idefics3 does."""
     return "image_hidden_states" in parameters(type(base).forward)
 
 
 @_once_per_class
 def takes_text_positions(language: Any) -> bool:
-    """Whether a language model with positions of three axes takes text positions, for masks, as a fourth (not in 4.52).
+    """True if a language model with positions of three axes takes text positions, for masks, as a fourth.
 
-    Found by giving it four and looking at what its rotary embedding gets.
+    Not in 4.52; found by passing four axes and counting those that the rotary embedding gets.
     """
     import torch
 
@@ -124,21 +123,21 @@ def takes_text_positions(language: Any) -> bool:
 
 @_once_per_class
 def counts_padding(base: Any) -> bool:
-    """Whether ``rope_deltas`` of a Qwen-VL model are counted from the whole row, padding included (up to 5.17)."""
+    """True if ``rope_deltas`` of a Qwen-VL model count padding (up to 5.17)."""
     import torch
 
     ids, mask = torch.zeros(1, 4, dtype=torch.long), torch.tensor([[0, 0, 0, 1]])
     given = {"attention_mask": mask, "mm_token_type_ids": torch.zeros_like(ids)}
     numbering = type(base).get_rope_index
     asked = parameters(numbering)
-    deltas = numbering(base, ids, **{name: one for name, one in given.items() if name in asked})[1]
+    deltas = numbering(base, ids, **{name: value for name, value in given.items() if name in asked})[1]
     return bool((deltas != 0).any())
 
 
 def reads_layer(base: Any, layer: Any) -> bool:
-    """Whether InternVL's ``get_image_features`` can read ``layer`` of its tower, which the config names.
+    """True if InternVL's ``get_image_features`` can read ``layer`` of its tower.
 
-    In 4.5x it looks for the tower under a wrong name unless that is the last; found out by letting it look.
+    4.5x uses a wrong name for the tower unless the layer is the last; found by a trial call.
     """
     import torch
 
@@ -160,29 +159,29 @@ def reads_layer(base: Any, layer: Any) -> bool:
 
 
 def scales_embeddings(base: Any) -> bool:
-    """Whether Gemma's embedding table scales words.
+    """True if Gemma's embedding table scales words.
 
-    Where it does not (up to 5.0), the language model scales all that it reads, and image features are divided before.
+    If not (up to 5.0), the language model scales all embeddings, and image features are divided before.
     """
     return hasattr(base.get_input_embeddings(), "embed_scale")
 
 
 def tiles_of(family: str, kind: str, image: tuple[int, int], **options: Any) -> int:
-    """How many tiles an image processor makes of one image; slow before processors could count (4.52).
+    """The number of tiles that an image processor cuts one image into; slow where processors cannot count (4.52).
 
     Args:
         family: Folder of the model in transformers.
-        kind: Class of its processor, without the suffix that releases differ by.
-        image: Its (height, width).
-        options: Of the processor.
+        kind: Class of its processor, without the suffix that differs between releases.
+        image: (height, width).
+        options: Options of the processor.
     """
     from importlib import import_module
     from importlib.util import find_spec
 
     home = f"transformers.models.{family}.image_processing"
-    newer = find_spec(f"{home}_pil_{family}") is not None  # the one that needs no torchvision
-    made = getattr(import_module(f"{home}_pil_{family}" if newer else f"{home}_{family}"), kind + "Pil" * newer)
-    processor = made(**options)
+    newer = find_spec(f"{home}_pil_{family}") is not None  # needs no torchvision
+    module = import_module(f"{home}_pil_{family}" if newer else f"{home}_{family}")
+    processor = getattr(module, kind + "Pil" * newer)(**options)
     if hasattr(processor, "get_number_of_image_patches"):
         count = processor.get_number_of_image_patches(*image, images_kwargs={})
         return int(count[0] if isinstance(count, tuple) else count)
@@ -194,34 +193,34 @@ def tiles_of(family: str, kind: str, image: tuple[int, int], **options: Any) -> 
 
 
 def window_method(tower: Any) -> str:
-    """The method of a tower that tells the order of its blocks; the newest name where it has none."""
+    """The method of `WINDOW_METHODS` that a tower has; the newest name if it has none."""
     return next((name for name in WINDOW_METHODS if hasattr(tower, name)), WINDOW_METHODS[0])
 
 
 def telling_order(name: str, method: Callable[..., Any], tell: Callable[[Any], None]) -> Callable[..., Any]:
-    """A method of `WINDOW_METHODS` that also tells the order of blocks, a tensor."""
+    """A method of `WINDOW_METHODS` that also passes the order of blocks, a tensor, to ``tell``."""
 
     def given(tensor: Any, order: Any, *args: Any, **kwargs: Any) -> Any:
         tell(order)
         return method(tensor, order, *args, **kwargs)
 
     def returned(*args: Any, **kwargs: Any) -> Any:
-        made = method(*args, **kwargs)
-        tell(made[0])
-        return made
+        result = method(*args, **kwargs)
+        tell(result[0])
+        return result
 
     return given if name == WINDOW_METHODS[0] else returned
 
 
 def installed_version() -> str:
-    """For messages only; nothing here is decided by it."""
+    """The version of transformers; for messages only."""
     from importlib.metadata import version
 
     return version("transformers")
 
 
 def base_path(model: Any) -> str:
-    """Where the model without its head is; up to 4.52 some classes do not say that it is ``model``."""
+    """The attribute that holds the model without its head; some classes do not report it (up to 4.52)."""
     return "model" if model.base_model is model and hasattr(model, "model") else "base_model"
 
 
@@ -231,9 +230,9 @@ def base_of(model: Any) -> Any:
 
 
 def language_model(model: Any) -> Any:
-    """The module that holds the layers of the language model, where there is one.
+    """The module that holds the layers of the language model.
 
-    Models of 4.52 have no ``get_decoder``, and those of some later releases stop at the body.
+    Models of 4.52 have no ``get_decoder``, and those of some later releases return the model without its head.
     """
     found = model.get_decoder() if hasattr(model, "get_decoder") else base_of(model)
     for name in ("language_model", "text_model"):
@@ -243,28 +242,27 @@ def language_model(model: Any) -> Any:
 
 
 def rotary_options(config: Any) -> Mapping[str, Any]:
-    """What a text config says of its rotary embedding: ``rope_type``, ``mrope_section``, ..., by today's names."""
+    """Options of the rotary embedding in a text config, by their newest names: ``rope_type``, ``mrope_section``, ..."""
     options = dict(getattr(config, "rope_parameters", None) or getattr(config, "rope_scaling", None) or {})
     return {"rope_type": options.get("type"), **options}
 
 
 def unknown_convention(module: Any) -> str:
-    """Why a model, its decoder or a layer is called in a way that is not known here, as a predicate; empty if not."""
+    """The reason why a model's, decoder's or layer's arguments are not supported, as a predicate; empty if they are."""
     forward = type(module).forward
     if cache_name(forward) is not None:
         return ""
     return (
-        f"takes its cache by none of the names {', '.join(CACHE_NAMES)}: a calling convention that scope-core does not "
-        f"know (it takes {', '.join(sorted(parameters(forward) - {'self'}))}; `scope doctor` says which versions were "
-        f"tested)"
+        f"has no cache argument named {', '.join(CACHE_NAMES)}: a calling convention that scope-core does not know "
+        f"(it takes {', '.join(sorted(parameters(forward) - {'self'}))}; `scope doctor` lists the tested versions)"
     )
 
 
 def lacks(model: Any) -> str:
-    """What a model has to have for kept rows to enter it; empty where nothing is missing."""
+    """The reason why kept rows cannot be passed to a model, as a predicate; empty if they can."""
     base = base_of(model)
     if base is model:
-        return "has no body apart from its head, through which kept rows could enter"
+        return "has no base model apart from its head, so kept rows cannot be passed to it"
     if not hasattr(base, "get_image_features"):
         return f"has no get_image_features() on its base model, {type(base).__name__}"
     if not takes_encoder_outputs(model) and "inputs_embeds" not in parameters(type(base).forward):

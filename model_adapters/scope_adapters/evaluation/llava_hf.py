@@ -9,30 +9,30 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from scope_adapters.evaluation.ending import EvaluationStopped, stopping
-from scope_adapters.evaluation.watching import Watched
+from scope_adapters.evaluation.errors import EvaluationStopped, stopping
+from scope_adapters.evaluation.watched import Watched
 from scope_core import MissingDependencyError, Pruner, ScopeError, SpecError
 
 BASES = {
     "ScopeLlavaHf": "lmms_eval.models.simple.llava_hf",
     "ScopeLlavaHfChat": "lmms_eval.models.chat.llava_hf",
 }
-"""Our class, and the module of lmms-eval whose ``LlavaHf`` it extends."""
+"""The modules of lmms-eval whose ``LlavaHf`` is extended, by the name of the new class."""
 
 
 def __getattr__(name: str) -> Any:
-    """The classes, made when lmms-eval asks for them: importing lmms-eval takes seconds."""
+    """The classes, created on first use: importing lmms-eval takes seconds."""
     if name not in BASES:
         raise AttributeError(f"module '{__name__}' has no attribute '{name}'")
-    return made(name)
+    return extended(name)
 
 
 @functools.cache
-def made(name: str) -> type:
+def extended(name: str) -> type:
     """One of the classes of `BASES`.
 
     Raises:
-        EvaluationStopped: lmms-eval, or what its model needs, is not installed.
+        EvaluationStopped: lmms-eval, or a package that its model needs, is not installed.
     """
     import importlib
 
@@ -47,17 +47,17 @@ def made(name: str) -> type:
 
 
 class ScopeLlava:
-    """What is added to lmms-eval's ``LlavaHf``.
+    """A pruner for lmms-eval's ``LlavaHf``.
 
     Args:
-        pruner: ``"scope@64"``, the path of a spec file, or a spec as JSON in braces; "none" for no pruner, which
-            answers as `llava_hf` does but ends the run on an error.
-        receipts: JSON file to write what was pruned in all to; None writes nothing.
-        batch_size: 1, as lmms-eval's ``llava_hf`` asks one prompt at a time.
-        options: Of lmms-eval's ``llava_hf``: ``pretrained``, ``dtype``, ``device_map``, ...
+        pruner: ``"scope@64"``, the path of a spec file, or a spec as JSON in braces; "none" for no pruner: answers
+            are those of `llava_hf`, but an error ends the run.
+        receipts: JSON file for the totals of what was pruned; None writes nothing.
+        batch_size: 1, since lmms-eval's ``llava_hf`` asks one prompt at a time.
+        options: Options of lmms-eval's ``llava_hf``: ``pretrained``, ``dtype``, ``device_map``, ...
 
     Raises:
-        EvaluationStopped: an option, the spec or the checkpoint is wrong; the spec does not fit the model.
+        EvaluationStopped: an option, the spec or the checkpoint is wrong, or the spec does not fit the model.
     """
 
     def __init__(
@@ -68,21 +68,21 @@ class ScopeLlava:
         with stopping("starting"):
             if str(batch_size) != "1":
                 raise ScopeError(
-                    f"--batch_size {batch_size}: lmms-eval's llava_hf asks one prompt at a time; leave it 1"
+                    f"--batch_size {batch_size}: lmms-eval's llava_hf asks one prompt at a time; use --batch_size 1"
                 )
             known = inspect.signature(super().__init__).parameters
             if unknown := sorted(set(options) - set(known)):
                 names = ", ".join(sorted({"pruner", "receipts", *known} - {"kwargs"}))
-                raise ScopeError(f"there is no model argument '{unknown[0]}'; there are {names}")
-            chosen = spec_of(pruner)
-            made = None if chosen is None else Pruner(chosen)  # before the weights: a wrong spec is told at once
+                raise ScopeError(f"there is no model argument '{unknown[0]}'; choose from {names}")
+            spec = spec_of(pruner)
+            parsed = None if spec is None else Pruner(spec)  # before the weights, so that a wrong spec fails early
             options.setdefault("device_map", place(options.get("device", "cuda")))
             super().__init__(batch_size=1, **options)  # type: ignore[call-arg]
-            self._watched = Watched(super().model, made)  # type: ignore[misc]
+            self._watched = Watched(super().model, parsed)  # type: ignore[misc]
 
     @property
     def model(self) -> Any:
-        """The model, watched once it is there."""
+        """The model; its calls are checked once it is loaded."""
         return self._watched or super().model  # type: ignore[misc]
 
     def generate_until(self, requests: list[Any]) -> list[Any]:
@@ -97,21 +97,21 @@ class ScopeLlava:
         return answers
 
     def loglikelihood(self, requests: list[Any]) -> list[Any]:
-        """Refused: lmms-eval reads the loss of the prompt's image tokens too, and a pruned prompt is shorter."""
+        """Refused: lmms-eval also reads the loss of image tokens, and a pruned prompt has fewer of them."""
         raise self._refused("loglikelihood", requests)
 
     def generate_until_multi_round(self, requests: list[Any]) -> list[Any]:
-        """Refused, as lmms-eval's ``llava_hf`` has none."""
+        """Refused, as by lmms-eval's ``llava_hf``."""
         raise self._refused("generate_until_multi_round", requests)
 
     def generate_visual_cot(self, requests: list[Any]) -> list[Any]:
-        """Refused, as lmms-eval's ``llava_hf`` has none."""
+        """Refused, as by lmms-eval's ``llava_hf``."""
         raise self._refused("generate_visual_cot", requests)
 
     def _refused(self, kind: str, requests: list[Any]) -> EvaluationStopped:
         names = ", ".join(sorted({str(getattr(request, "task_name", "?")) for request in requests}))
         return EvaluationStopped(
-            f"scope_llava_hf: {names} asks by {kind}, which is not served; tasks of output_type generate_until are"
+            f"scope_llava_hf: {names} uses {kind}, which is not supported; choose tasks of output_type generate_until"
         )
 
     def _report(self) -> None:
@@ -132,13 +132,13 @@ class ScopeLlava:
 
 
 def place(device: Any) -> str:
-    """``device_map`` where none was given: lmms-eval 0.7.3 hands transformers an empty one, which 5.x refuses.
+    """The default ``device_map``: lmms-eval 0.7.3 passes an empty one to transformers, which 5.x refuses.
 
     Args:
-        device: As lmms-eval was told it.
+        device: lmms-eval's option.
 
     Returns:
-        The device; for several processes on GPUs an empty text, for which lmms-eval puts each one's own.
+        The device; for several processes on GPUs an empty text, in place of which lmms-eval puts each process's device.
     """
     from accelerate import PartialState
 
@@ -147,13 +147,13 @@ def place(device: Any) -> str:
 
 
 def spec_of(given: Any) -> Any:
-    """A spec as `Pruner` takes it; None for no pruner.
+    """A spec for `Pruner`; None for no pruner.
 
     Args:
-        given: As lmms-eval's command line read it: JSON in braces is still a text there.
+        given: Option of lmms-eval's command line, which leaves JSON in braces a text.
 
     Raises:
-        SpecError: what stands in braces is no JSON.
+        SpecError: the text in braces is not JSON.
     """
     if given is None or (isinstance(given, str) and given.strip().lower() in ("none", "")):
         return None
@@ -170,7 +170,7 @@ def spec_of(given: Any) -> Any:
 
 
 def totals(watched: Watched) -> dict[str, Any]:
-    """What was pruned so far, as plain data."""
+    """Totals of what was pruned so far, as plain data."""
     pruning = watched.attachment
     return {
         "spec": None if pruning is None else pruning.pruner.label,

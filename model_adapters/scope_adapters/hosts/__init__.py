@@ -1,1 +1,1 @@
-"""Hosts: how a framework calls a model, and how a shortened prompt gets through it."""
+"""Hosts: the way a framework calls its models, and the way a shortened prompt passes through them."""

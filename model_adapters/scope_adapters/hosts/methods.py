@@ -1,4 +1,4 @@
-"""Wrapping a method of one model instance, and what a model has to be for that."""
+"""Wrapped methods of one model instance, and refusals of models that cannot be wrapped."""
 
 from __future__ import annotations
 
@@ -23,53 +23,53 @@ def unwrap(model: Any) -> Any:
 
 
 def check_free(inner: Any, method: str) -> None:
-    """Refuse a model inside a wrapper whose ``method`` a pruner replaced already.
+    """Refuse a model whose ``method`` another pruner wraps.
 
     Raises:
-        AttachError: names the pruner, and what it was attached through.
+        AttachError: names the pruner and the model that it was attached to.
     """
     other: Any = getattr(vars(inner).get(method), "attachment", None)
     if getattr(other, "active", False):
         raise AttachError(
-            f"{other.pruner!r} is at work in this {type(inner).__name__} already, attached through "
+            f"{other.pruner!r} is already attached to this {type(inner).__name__}, through "
             f"{type(other.model).__name__}; call its detach() or leave its `with` block first"
         )
 
 
 def check_host(model: Any, name: str) -> None:
-    """Refuse models that kept rows cannot enter.
+    """Refuse models that kept rows cannot be passed to.
 
     Raises:
         AdapterError: says what is missing, and what to do.
     """
     forward = getattr(type(model), "forward", None)
     if forward is None or not hasattr(model, "config"):
-        raise AdapterError(f"{name} is no Hugging Face transformers model: it has no forward() or no config")
+        raise AdapterError(f"{name} is not a Hugging Face transformers model: it has no forward() or no config")
     lacking = lacks(model)
     if lacking:
         raise AdapterError(
-            f"{name}: {type(model).__name__} of transformers {installed_version()}, which is installed, {lacking}. "
-            f"{SERVED}. If this host pins an older one, use an environment of its own, or select from bare tensors "
+            f"{name}: {type(model).__name__} of the installed transformers {installed_version()} {lacking}. {SERVED}. "
+            f"If your code needs an older one, use an environment of its own, or select from bare tensors "
             f"(docs/bare-tensors.md)"
         )
 
 
 class Method:
-    """Stands in for a method of a model. Copies and pickles of that model hold the method itself, not this."""
+    """A wrapped method of a model. Copies and pickles of the model hold the unwrapped method."""
 
     def __init__(self, inner: Callable[..., Any], change: Callable[..., Any], attachment: Session) -> None:
         functools.update_wrapper(self, inner)
         self.inner, self.change, self.attachment = inner, change, attachment
 
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
-        """The changed method while the pruner is attached, the method itself afterwards."""
+        """Call the changed method while the pruner is attached, the unwrapped one afterwards."""
         if not self.attachment.active:
             return self.inner(*args, **kwargs)
         return self.change(self.inner, *args, **kwargs)
 
     def __reduce__(self) -> tuple[Any, ...]:
-        return _itself, (self.inner,)
+        return _unchanged, (self.inner,)
 
 
-def _itself(method: Callable[..., Any]) -> Callable[..., Any]:
+def _unchanged(method: Callable[..., Any]) -> Callable[..., Any]:
     return method

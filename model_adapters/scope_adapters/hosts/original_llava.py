@@ -1,7 +1,7 @@
-"""The original LLaVA codebase's host: ``prepare_inputs_labels_for_multimodal`` splices images into embeddings.
+"""The host of the original LLaVA codebase: ``prepare_inputs_labels_for_multimodal`` splices images into embeddings.
 
-That method of one instance is wrapped. The first pass of splicing runs as it is, under a probe; the second one tells
-where every position came from: see `scope_adapters.hosts.splicing`.
+That method of one instance is wrapped. A first pass of splicing runs under a probe; a second one traces the origin of
+every position: see `scope_adapters.hosts.splicing`.
 """
 
 from __future__ import annotations
@@ -40,11 +40,11 @@ S = TypeVar("S", bound=ComponentSpec)
 
 
 class OriginalLlavaAdapter(ModelAdapter[S]):
-    """The sequence side of models that splice images by ``prepare_inputs_labels_for_multimodal``."""
+    """The part that all models with ``prepare_inputs_labels_for_multimodal`` share."""
 
     @abstractmethod
     def watch(self, model: Any, attachment: Session) -> AbstractContextManager[dict[str, Any]]:
-        """Watch one pass of tower and projector; what was seen is for `encode`."""
+        """The record of one pass of tower and projector, for `encode`."""
 
     @abstractmethod
     def encode(
@@ -59,12 +59,12 @@ class OriginalLlavaAdapter(ModelAdapter[S]):
         """Candidates and rows of the images that reached a prompt, in order.
 
         Args:
-            seen: From `watch`.
-            tiles: Pictures of each image of the call.
+            seen: Record of `watch`.
+            tiles: Number of tiles of each image of the call.
             embeds: (B, L, D) the spliced prompts.
-            placed: Where the images are in them.
-            repack: (T, n, C) values of patches -> (B, L, C), as the model's own packing places and mixes them.
-            attachment: Whose signals and interception point count.
+            placed: Places of the images in them.
+            repack: (T, n, C) values of patches -> (B, L, C), as the model's own packing places and merges them.
+            attachment: The session of the attached pruner.
         """
 
     @abstractmethod
@@ -85,33 +85,37 @@ class _Call:
 
     def __init__(self, adapter: OriginalLlavaAdapter[Any], model: Any, attachment: Session) -> None:
         self.adapter, self.model, self.attachment = adapter, model, attachment
-        self.lock = threading.Lock()  # hooks sit on shared modules: one capture at a time
-        self.here = threading.local()  # what belongs to the `generate` that runs in this thread
+        self.lock = threading.Lock()  # modules are shared, so one call at a time is recorded
+        self.thread = threading.local()  # state of the `generate` that runs in this thread
 
     def generate(self, inner: Callable[..., Any], /, *args: Any, **kwargs: Any) -> Any:
-        """Refuse limits that count a prompt which is about to get shorter; ids are a copy, which hosts may write to."""
+        """``generate`` of the model, on copies of the ids, which models may write to.
+
+        Raises:
+            AttachError: a limit counts the prompt, which gets shorter.
+        """
         images = kwargs.get("images", inspect.signature(inner).bind(*args, **kwargs).arguments.get("images"))
         config = kwargs.get("generation_config")
         for name, new in (("max_length", "max_new_tokens"), ("min_length", "min_new_tokens")):
             limit, instead = (kwargs.get(key) or getattr(config, key, None) for key in (name, new))
             if kwargs.get(name) is None and config is not None and limit == getattr(type(config)(), name, None):
-                continue  # what every config says that says nothing of it, up to transformers 4.x
+                continue  # the default of every config, up to transformers 4.x
             if images is not None and limit and not instead:
                 raise AttachError(f"{name} counts the prompt, which pruning shortens; give {new} to generate() instead")
         if args:
             args = (copied({"inputs": args[0]})["inputs"], *args[1:])
-        own = {name: copied({name: kwargs[name]})[name] for name in ("inputs", "input_ids") if name in kwargs}
-        self.here.generating, self.here.mask = True, None
+        ids = {name: copied({name: kwargs[name]})[name] for name in ("inputs", "input_ids") if name in kwargs}
+        self.thread.generating, self.thread.mask = True, None
         try:
-            return inner(*args, **(kwargs | own))
+            return inner(*args, **(kwargs | ids))
         finally:
-            self.here.generating = False
+            self.thread.generating = False
 
     def prepare(self, inner: Callable[..., Any], /, *args: Any, **kwargs: Any) -> Any:
-        """Splice, select, and drop the positions that go; calls without images pass."""
+        """The splicing method, followed by selection and removal of positions; calls without images pass."""
         try:
             call = dict(inspect.signature(inner).bind(*args, **kwargs).arguments)
-        except TypeError:  # the host's own mistake, as in LLaVA's MPT variant; its own words say it best
+        except TypeError:  # an error of the model's code, as in LLaVA's MPT variant: let it raise
             return inner(*args, **kwargs)
         if call.get("images") is None:
             return inner(**call)
@@ -120,29 +124,29 @@ class _Call:
         self.check(call)
         features: list[Tensor] = []
 
-        def encode_images(pictures: Any) -> Tensor:
-            features.append(self.model.encode_images(pictures))
+        def encode_images(images: Any) -> Tensor:
+            features.append(self.model.encode_images(images))
             return features[-1]
 
-        own = copied(call)
+        copies = copied(call)
         with self.lock:
             start = time.perf_counter()
             with self.adapter.watch(self.model, self.attachment) as seen:
-                spliced = splice(self.model, own, encode_images)
+                spliced = splice(self.model, copies, encode_images)
             encode_ms = (time.perf_counter() - start) * 1e3
         embeds = spliced[4]
         real, placed = trace(self.model, call, features[-1])
         if real.shape != embeds.shape[:2]:
             raise AttachError(
-                f"{type(self.model).__name__}.{PREPARE} gave prompts of {tuple(embeds.shape[:2])} and then, for the "
-                f"same call, of {tuple(real.shape)}; it has to do the same twice. See docs/write-an-adapter.md"
+                f"{type(self.model).__name__}.{PREPARE} returned prompts of {tuple(embeds.shape[:2])} and then, for "
+                f"the same call, of {tuple(real.shape)}; it has to be deterministic. See docs/write-an-adapter.md"
             )
         check_rows(embeds, placed, features[-1])
         keep = real.clone()
         if placed:
             embeds = self.select(seen, call, embeds, placed, keep, encode_ms)
-        if getattr(self.here, "generating", False):  # what the host wrote into the ids is for the rest of `generate`
-            call["input_ids"].copy_(own["input_ids"])
+        if getattr(self.thread, "generating", False):  # the rest of `generate` needs what the model wrote into the ids
+            call["input_ids"].copy_(copies["input_ids"])
         return self.shorten((*spliced[:4], embeds, spliced[5]), real, keep, self.truncated(keep, placed))
 
     def select(
@@ -154,7 +158,7 @@ class _Call:
         keep: Tensor,
         encode_ms: float,
     ) -> Tensor:
-        """(B, L, D) embeddings with the rows of what is kept; ``keep`` is changed to what stays."""
+        """(B, L, D) embeddings with the kept rows; dropped positions become False in ``keep``."""
 
         def repack(values: Tensor) -> Tensor:
             return repacked(self.model, call, values, embeds.shape[-1])
@@ -166,25 +170,25 @@ class _Call:
         selection = self.attachment.prune(
             encoded.tokens, layout, encode_ms=encode_ms, separators=encoded.separators and encoded.separators_kept
         )
-        own, embeds = in_place(selection), embeds.clone()
-        if not own and self.attachment.pruner.parts["positions"].gapped:
+        same_place, embeds = in_place(selection), embeds.clone()
+        if not same_place and self.attachment.pruner.parts["positions"].gapped:
             raise AttachError(
-                "`positions` goes by each token's own place, and here some have none: the merger adds rows, or "
-                "`order` is not raster; leave `positions` out, which numbers what remains"
+                "`positions` needs a place for each token, but some tokens have none: the merger adds rows, or `order` "
+                "is not raster; omit `positions` to number the remaining tokens"
             )
         for number, image in enumerate(placed):
             flags = encoded.rows_kept(number, selection.mask[number])
             rows = rows_for(encoded, selection, number, flags)
-            stay = encoded.places_kept(number, flags, len(rows), own)
+            stay = encoded.places_kept(number, flags, len(rows), same_place)
             keep[image.prompt, image.positions] = stay
             embeds[image.prompt, image.positions[stay]] = rows
         return embeds
 
     def check_next(self, result: tuple[Any, ...]) -> tuple[Any, ...]:
-        """Refuse steps of `generate` that attend by the mask of the ids where that is not the pruned prompt's."""
-        mask, before = result[2], getattr(self.here, "mask", None)
+        """Refuse steps of `generate` that use the mask of the ids if it differs from that of the pruned prompts."""
+        mask, before = result[2], getattr(self.thread, "mask", None)
         if (
-            not getattr(self.here, "generating", False)
+            not getattr(self.thread, "generating", False)
             or mask is None
             or before is None
             or len(mask) != len(before)
@@ -193,20 +197,20 @@ class _Call:
             return result
         if not torch.equal(mask[:, : before.shape[1]].bool(), before.bool()):
             raise AttachError(
-                f"{type(self.model).__name__}.generate goes on from the mask of the prompts' ids, and these prompts "
-                f"have different lengths once images are pruned; generate for one prompt at a time, or for prompts "
-                f"with as many images and one count of kept tokens for all"
+                f"{type(self.model).__name__}.generate continues from the mask of the prompts' ids, but these prompts "
+                f"differ in length once images are pruned; generate for one prompt at a time, or for prompts with "
+                f"the same number of images and of kept tokens"
             )
         return result
 
     def shorten(self, spliced: tuple[Any, ...], real: Tensor, keep: Tensor, stay: Tensor) -> tuple[Any, ...]:
-        """What the splicing method returned, along the positions that stay.
+        """The result of the splicing method, for the positions that stay.
 
         Args:
-            spliced: What it returned.
+            spliced: The result for all positions.
             real: (B, L) bool: False for padding.
-            keep: (B, L) bool: without dropped tokens.
-            stay: (B, L) bool: without what is beyond the model's limit, too.
+            keep: (B, L) bool: False also for dropped tokens.
+            stay: (B, L) bool: False also beyond the model's limit.
         """
         none, positions, mask, cache, embeds, labels = spliced
         short = shortened(stay, right=getattr(self.model.config, "tokenizer_padding_side", "right") != "left")
@@ -219,16 +223,16 @@ class _Call:
             positions = numbered
         elif positions is not None:
             positions = (short.kept.cumsum(1) - 1).masked_fill(~short.kept, 0).to(positions)
-        if labels is not None:  # nothing predicts the first token, even where it comes to stand behind padding
+        if labels is not None:  # the first token is not predicted, even after padding
             labels = short.take(labels, -100).masked_fill(short.index == 0, -100)
         index, kept = short.index[..., None].expand(-1, -1, embeds.shape[2]), short.kept[..., None]
         self.attachment.positions = short.index.masked_fill(~short.kept, -1)
         self.attachment.prompt_length = real.shape[1]
-        self.here.mask = short.kept & short.take(real.long(), 0).bool()
+        self.thread.mask = short.kept & short.take(real.long(), 0).bool()
         return none, positions, mask, cache, embeds.gather(1, index).masked_fill(~kept, 0), labels
 
     def check(self, call: Mapping[str, Any]) -> None:
-        """Refuse videos, calls whose images are not those of the prompts, and those that go on from a cache."""
+        """Refuse videos, images that do not match the prompts, and calls that continue from a cache."""
         if "video" in (modalities := call.get("modalities") or ()):
             raise AttachError(
                 f"modalities = {modalities!r}: frames of a video are pooled between encode_images and the prompt, and "
@@ -239,8 +243,8 @@ class _Call:
         wanted, given = sum(max(count, 1) for count in places), len(tiles_of(call["images"]))
         if wanted != given:
             raise AttachError(
-                f"{given} images were given, and the prompts take {wanted}: they hold {places} placeholders (id "
-                f"{PLACEHOLDER}) each, and a prompt without one takes one image that nobody looks at, as LLaVA's do"
+                f"{given} images were given, but the prompts take {wanted}: they hold {places} placeholders (id "
+                f"{PLACEHOLDER}) each, and in LLaVA a prompt without one takes one image, which is not used"
             )
         cache = call.get("past_key_values")
         if cache is not None and (cache.get_seq_length() if hasattr(cache, "get_seq_length") else len(cache)):
@@ -250,7 +254,11 @@ class _Call:
             )
 
     def truncated(self, keep: Tensor, placed: Sequence[Placed]) -> Tensor:
-        """(B, L) what stays once prompts are cut at the model's limit, which pruned ones may no longer reach."""
+        """(B, L) bool: the positions that stay once prompts are cut at the model's limit.
+
+        Raises:
+            AttachError: the limit would cut kept tokens.
+        """
         limit = getattr(self.model.config, "tokenizer_model_max_length", None)
         if limit is None:
             return keep
@@ -268,11 +276,11 @@ class _Call:
 
 
 def shortened(keep: Tensor, *, right: bool) -> Shortened:
-    """Which positions remain, in their old order; shorter rows are filled up on the right or on the left.
+    """The positions that remain, in their old order.
 
     Args:
         keep: (B, L) bool.
-        right: Whether padding comes after the prompt.
+        right: True if padding comes after the prompt.
     """
     length = int(keep.sum(1).max())
     order = torch.argsort((~keep if right else keep).int(), dim=1, stable=True)

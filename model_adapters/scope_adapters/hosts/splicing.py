@@ -1,8 +1,8 @@
-"""Splicing of images into embeddings, and where every position of a spliced prompt came from.
+"""Splicing of images into embeddings, and tracing of every position of a spliced prompt to its origin.
 
 The model's own method splices twice, on shallow copies of the model that share its modules: once as it is, and once
-with numbers in place of features and positions in place of labels. The second pass tells where every position came
-from, whatever was done to tiles on the way, so no packing code is copied.
+with numbers in place of features and positions in place of labels. The second pass shows the origin of every position,
+however tiles were packed, so no packing code is copied.
 """
 
 from __future__ import annotations
@@ -20,35 +20,35 @@ from scope_core import AdapterError, AttachError
 
 PREPARE = "prepare_inputs_labels_for_multimodal"
 ARGUMENTS = ("input_ids", "position_ids", "attention_mask", "past_key_values", "labels", "images")
-"""What every fork's splicing method takes."""
+"""Arguments that the splicing method of every fork has."""
 PLACEHOLDER = -200
-"""``IMAGE_TOKEN_INDEX``: one per image, however many tokens it becomes."""
-NEWLINE, MIXED = -1, -2
-"""Sources of rows that are no patch: newline tokens, and rows that the model mixes from several patches."""
+"""``IMAGE_TOKEN_INDEX``: one per image, whatever its number of tokens."""
+NEWLINE, MERGED = -1, -2
+"""Sources of rows that are not one patch: newline tokens, and rows that merge several patches."""
 _MARK, _BASE = -77, 128
-"""What the first channel of a numbered row holds, and how the next ones hold numbers: exact in bfloat16."""
+"""The first channel of a numbered row, and the base of the digits in the next ones: exact in bfloat16."""
 _DIGITS, _IMAGE_DIGITS, _CHECKS = 4, 2, 4
-"""Channels of a patch's number, of its image's number, and of random numbers that only unmixed rows hold: half of them
-are the others' complements, so that no maximum of several rows is one of them."""
+"""Number of channels for a patch's number, for its image's number, and for random numbers that merged rows do not
+keep: half of them are complements of the others, so that no maximum of several rows equals one of the rows."""
 _USED = 1 + _DIGITS + _IMAGE_DIGITS + _CHECKS
 _MOST_TILES = 65
 CHANGED = (
-    "features changed between encode_images and the prompt, so no position can be traced to a patch; served are "
-    "flat, spatial and spatial_unpad tiles, also shrunk ones after an overview. See docs/write-an-adapter.md"
+    "features changed between encode_images and the prompt, so no position can be traced to a patch; supported "
+    "are flat, spatial and spatial_unpad tiles, also shrunk ones after an overview. See docs/write-an-adapter.md"
 )
 
 
 @dataclass(frozen=True)
 class Placed:
-    """Where one image went.
+    """The place of one image in the prompts.
 
     Attributes:
-        image: Its number in the call.
+        image: Number of the image in the call.
         prompt: Row of the batch.
         positions: (R,) int64 positions in the spliced prompt, newlines included.
-        source: (R,) int64: tile * n + patch of each, `NEWLINE` or `MIXED`.
-        start: Row of its first patch among those of all pictures.
-        tiles: How many pictures it is made of.
+        source: (R,) int64: tile * n + patch of each, `NEWLINE` or `MERGED`.
+        start: Row of its first patch among the patches of all images.
+        tiles: Number of its tiles.
     """
 
     image: int
@@ -59,34 +59,34 @@ class Placed:
     tiles: int
 
     @property
-    def mixed(self) -> bool:
-        """Whether rows mix patches."""
-        return bool((self.source == MIXED).any())
+    def merged(self) -> bool:
+        """True if some rows merge several patches."""
+        return bool((self.source == MERGED).any())
 
 
 def arguments_of(model: Any) -> tuple[str, ...]:
-    """Names of the arguments of the model's splicing method, without self."""
+    """The names of the arguments of the model's splicing method, without self."""
     return tuple(inspect.signature(getattr(type(model), PREPARE)).parameters)[1:]
 
 
 def copied(call: Mapping[str, Any]) -> dict[str, Any]:
-    """The call with tensors and lists of its own, pictures shared: some hosts write into the ids they are given."""
-    made = {}
+    """The call with copies of tensors and lists, except images: some models write into the ids they get."""
+    copies = {}
     for name, value in call.items():
         if name == "images" or name == "past_key_values":
-            made[name] = list(value) if type(value) is list else value
+            copies[name] = list(value) if type(value) is list else value
         else:
-            made[name] = value.clone() if hasattr(value, "clone") else copy.copy(value)
-    return made
+            copies[name] = value.clone() if hasattr(value, "clone") else copy.copy(value)
+    return copies
 
 
 def splice(model: Any, call: Mapping[str, Any], encode_images: Callable[[Any], Tensor]) -> tuple[Any, ...]:
-    """The class' own splicing with another ``encode_images`` and without truncation; ``model`` is not touched.
+    """The result of the model's splicing with another ``encode_images`` and without truncation.
 
     Args:
         model: The model, unwrapped.
         call: Arguments of its splicing method, which may write into them: see `copied`.
-        encode_images: Stands in for the model's own.
+        encode_images: Replaces the model's own.
 
     Returns:
         ids (None), position ids, mask, cache, (B, L, D) embeddings, labels.
@@ -100,24 +100,24 @@ def splice(model: Any, call: Mapping[str, Any], encode_images: Callable[[Any], T
 
 
 def trace(model: Any, call: Mapping[str, Any], features: Tensor) -> tuple[Tensor, list[Placed]]:
-    """Splice numbers, and read off where every position came from.
+    """The origin of every position, found by splicing numbers.
 
     Args:
         model: The model, unwrapped.
         call: Arguments of its splicing method.
-        features: (T, n, D) what ``encode_images`` returns for the call's pictures; only shape and device count.
+        features: (T, n, D) result of ``encode_images`` for the call; only shape and device are used.
 
     Returns:
         (B, L) bool, False for padding; and the images that reached a prompt, in order.
 
     Raises:
-        AttachError: rows of an image are not its patches.
+        AttachError: a position cannot be traced to a patch.
     """
     tiles, count = tiles_of(call["images"]), features.shape[1]
     marks = _marked(features, tiles)
     real, embeds, labels = _spliced(model, call, marks)
     visual = real & (labels < 0)
-    mine = visual & ((embeds[..., 0] - _MARK).abs() < 2)  # a mix of equal marks is that mark, but for rounding
+    mine = visual & ((embeds[..., 0] - _MARK).abs() < 2)  # merging equal marks gives the mark, up to rounding
     source, owner = _read(embeds)
     known = marks.flatten(0, 1)[:, :_USED]
     pure = mine & (embeds[..., :_USED] == known[source.clamp(0, len(known) - 1)]).all(-1)
@@ -129,41 +129,41 @@ def trace(model: Any, call: Mapping[str, Any], features: Tensor) -> tuple[Tensor
         rows, positions = (owner == image).nonzero(as_tuple=True)
         if len(rows):
             inside = (source[rows, positions] - start).masked_fill(~mine[rows, positions], NEWLINE)
-            inside = torch.where(mine[rows, positions] & ~pure[rows, positions], MIXED, inside)
+            inside = torch.where(mine[rows, positions] & ~pure[rows, positions], MERGED, inside)
             placed.append(Placed(image, int(rows[0]), positions, inside, start, number))
-            if placed[-1].mixed and (number == 1 or inside[:count].tolist() != list(range(count))):
+            if placed[-1].merged and (number == 1 or inside[:count].tolist() != list(range(count))):
                 raise AttachError(f"{type(model).__name__}, image {image}: {CHANGED}")
         start += number * count
     return real, placed
 
 
 def repacked(model: Any, call: Mapping[str, Any], values: Tensor, width: int) -> Tensor:
-    """(B, L, C): spliced prompts whose image rows hold what the model's packing makes of ``values``.
+    """(B, L, C): spliced prompts whose image rows hold ``values`` after the model's packing.
 
     Args:
         model: The model, unwrapped.
         call: Arguments of its splicing method.
-        values: (T, n, C) of all pictures.
-        width: D of the model, whose own rows stand beside them.
+        values: (T, n, C) values of all patches.
+        width: D of the model.
     """
-    made = []
+    packed = []
     for part in torch.split(values, width, dim=-1):
-        filled = torch.nn.functional.pad(part, (0, width - part.shape[-1]))
-        made.append(_spliced(model, call, filled)[1][..., : part.shape[-1]])
-    return torch.cat(made, -1).to(values.dtype)
+        padded = torch.nn.functional.pad(part, (0, width - part.shape[-1]))
+        packed.append(_spliced(model, call, padded)[1][..., : part.shape[-1]])
+    return torch.cat(packed, -1).to(values.dtype)
 
 
 def planned(model: Any, size: tuple[int, int], patches: int) -> Placed:
-    """Where an image of ``size`` (height, width) goes; wrong numbers of tiles do not fit the splicing and fail there.
+    """The place of an image of ``size`` (height, width); its number of tiles is the first that splicing accepts.
 
     Raises:
-        AdapterError: the model does not say how many tiles an image has, or no number of tiles fits.
+        AdapterError: splicing accepts any number of tiles, or none.
     """
     config, name = model.config, type(model).__name__
     tiled = in_tiles(model)
     if tiled and not getattr(config, "mm_patch_merge_type", "flat").startswith("spatial"):
         raise AdapterError(
-            f"{name} puts tiles one after another ('flat'), so splicing does not tell how many an image of "
+            f"{name} puts tiles one after another ('flat'), so splicing does not show how many tiles an image of "
             f"{size[0]} x {size[1]} pixels has; plan by counts instead: plan(Layout.of([[{patches}] * tiles, ...]))"
         )
     failed: Exception | None = None
@@ -184,68 +184,68 @@ def one_image(model: Any, tiles: int, size: tuple[int, int]) -> dict[str, Any]:
     """Arguments of the splicing method for a prompt of one word and one image of ``size`` (height, width)."""
     call: dict[str, Any] = dict.fromkeys(ARGUMENTS)
     call["input_ids"] = torch.tensor([[0, PLACEHOLDER]], device=model.device)
-    pictures = torch.zeros(tiles, 3, 1, 1, device=model.device)
-    call["images"] = [pictures] if in_tiles(model) else pictures
+    pixels = torch.zeros(tiles, 3, 1, 1, device=model.device)
+    call["images"] = [pixels] if in_tiles(model) else pixels
     if "image_sizes" in arguments_of(model):
         call["image_sizes"] = [size[::-1]]
     return call
 
 
 def in_tiles(model: Any) -> bool:
-    """Whether the model cuts images into tiles."""
+    """True if the model cuts images into tiles."""
     return "anyres" in getattr(model.config, "image_aspect_ratio", "square")
 
 
 def tiles_of(images: Any) -> list[int]:
-    """Pictures that each image is made of: several in a list of (t, 3, H, W) or a (B, t, 3, H, W), else one."""
+    """The number of tiles of each image: t in a list of (t, 3, H, W) or in (B, t, 3, H, W), else 1."""
     if not isinstance(images, list | tuple) and images.ndim == 4:
         return [1] * len(images)
     return [len(image) if image.ndim == 4 else 1 for image in images]
 
 
 def check_rows(embeds: Tensor, placed: Sequence[Placed], features: Tensor) -> None:
-    """Refuse models that do more to image features than to move or mix them: rows would not be who they seem."""
+    """Refuse models that change image features while splicing, except by moving or merging them."""
     rows = features.flatten(0, 1)
     for image in placed:
         held = embeds[image.prompt, image.positions]
-        own, newline = image.source >= 0, held[image.source == NEWLINE]
-        number = (image.start + image.source[own]).clamp(max=len(rows) - 1)
-        if not _same(held[own], rows[number]) or not _same(newline, newline[:1].expand_as(newline)):
+        patch, newline = image.source >= 0, held[image.source == NEWLINE]
+        number = (image.start + image.source[patch]).clamp(max=len(rows) - 1)
+        if not _same(held[patch], rows[number]) or not _same(newline, newline[:1].expand_as(newline)):
             raise AttachError(f"image {image.image}: {CHANGED}")
 
 
 def _spliced(model: Any, call: Mapping[str, Any], features: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-    """(B, L) bool, (B, L, D) and (B, L): what is no padding, rows, and the position of each word, < 0 for images."""
-    own, ids = copied(call), call["input_ids"]
-    given = own.get("attention_mask")
-    own["position_ids"] = own["past_key_values"] = None
-    own["attention_mask"] = torch.ones_like(ids) if given is None else given
-    own["labels"] = torch.arange(ids.shape[1], device=ids.device).expand_as(ids).clone()
+    """(B, L) bool, False for padding; (B, L, D) rows; and (B, L) position of each word in the ids, < 0 for images."""
+    copies, ids = copied(call), call["input_ids"]
+    given = copies.get("attention_mask")
+    copies["position_ids"] = copies["past_key_values"] = None
+    copies["attention_mask"] = torch.ones_like(ids) if given is None else given
+    copies["labels"] = torch.arange(ids.shape[1], device=ids.device).expand_as(ids).clone()
     with torch.no_grad():
-        _, _, real, _, embeds, labels = splice(model, own, lambda _: features)
+        _, _, real, _, embeds, labels = splice(model, copies, lambda _: features)
     return real.bool(), embeds, labels
 
 
 def _marked(features: Tensor, tiles: Sequence[int]) -> Tensor:
-    """(T, n, D) rows that hold their own number and that of their image, digit by digit, and random numbers."""
+    """(T, n, D) rows that hold the number of their patch and of their image, digit by digit, and random numbers."""
     total, count = features.shape[:2]
     if features.shape[2] < _USED:
         raise AttachError(f"rows of {features.shape[2]} channels cannot be traced; {_USED} are needed")
-    made = torch.zeros_like(features)
-    number = torch.arange(total * count, device=made.device).view(total, count)
-    image = torch.arange(len(tiles), device=made.device).repeat_interleave(torch.tensor(tiles, device=made.device))
-    made[..., 0] = _MARK
+    rows = torch.zeros_like(features)
+    number = torch.arange(total * count, device=rows.device).view(total, count)
+    image = torch.arange(len(tiles), device=rows.device).repeat_interleave(torch.tensor(tiles, device=rows.device))
+    rows[..., 0] = _MARK
     for digit in range(_DIGITS):
-        made[..., 1 + digit] = (number // _BASE**digit % _BASE).to(made.dtype)
+        rows[..., 1 + digit] = (number // _BASE**digit % _BASE).to(rows.dtype)
     for digit in range(_IMAGE_DIGITS):
-        made[..., 1 + _DIGITS + digit] = (image // _BASE**digit % _BASE).to(made.dtype)[:, None]
+        rows[..., 1 + _DIGITS + digit] = (image // _BASE**digit % _BASE).to(rows.dtype)[:, None]
     checks = torch.randint(_BASE, (total, count, _CHECKS // 2), generator=torch.Generator().manual_seed(0))
-    made[..., _USED - _CHECKS : _USED] = torch.cat([checks, _BASE - 1 - checks], -1).to(made)
-    return made
+    rows[..., _USED - _CHECKS : _USED] = torch.cat([checks, _BASE - 1 - checks], -1).to(rows)
+    return rows
 
 
 def _read(rows: Tensor) -> tuple[Tensor, Tensor]:
-    """The number of the patch and that of its image, of marked rows; mixed rows have a number of no meaning."""
+    """The numbers of the patch and of its image in marked rows; those of merged rows have no meaning."""
     digits = rows[..., 1 : 1 + _DIGITS + _IMAGE_DIGITS].round().long()
     powers = _BASE ** torch.arange(_DIGITS, device=rows.device)
     number = (digits[..., :_DIGITS] * powers).sum(-1)

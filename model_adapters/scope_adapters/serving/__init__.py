@@ -1,5 +1,5 @@
-"""Pruning inside vLLM, by its plugin mechanism: nothing of vLLM is changed.
+"""Pruning inside vLLM, as a plugin: vLLM itself is not changed.
 
-`register` is the entry point that vLLM calls. `geometry`, `servable` and `served` work without vLLM and say what can be
-served and how many tokens a picture gets; `processing`, `model`, `worker` and `tower` run in vLLM's processes.
+vLLM calls `register`. `geometry`, `servable` and `served` work without vLLM: they decide which models can be served,
+and how many tokens an image gets. `processing`, `model`, `worker` and `tower` run in vLLM's processes.
 """

@@ -19,23 +19,23 @@ def serve(
     spec: Annotated[str, typer.Option(metavar="SPEC", help="What to keep: a recipe with its budget, or a file.")],
     options: Annotated[
         list[str] | None,
-        typer.Argument(metavar="-- OPTIONS", help="Options of vLLM, behind two dashes.", show_default=False),
+        typer.Argument(metavar="-- OPTIONS", help="Options of vLLM, after two dashes.", show_default=False),
     ] = None,
     per_request: Annotated[
         bool,
         typer.Option(
             "--per-request",
-            help="Let requests ask for smaller budgets, in mm_processor_kwargs; they may then set any option of the "
-            "image processor, so for clients that you trust.",
+            help="Let requests ask for smaller budgets, in mm_processor_kwargs. They may then set any option of the "
+            "image processor, so use it for trusted clients only.",
         ),
     ] = False,
-    show: Annotated[bool, typer.Option("--print", help="Print the command that would be run, and stop.")] = False,
+    show: Annotated[bool, typer.Option("--print", help="Print the command instead of running it.")] = False,
 ) -> None:
     """Serve a model over HTTP with vLLM, its visual tokens pruned. Checks the spec, then becomes vLLM's server."""
     if ctx.obj.plugins:
         raise PluginError(
-            f"--plugin {ctx.obj.plugins[0]}: the server's processes load installed plugins only; make a package of it "
-            f"(`scope new plugin`) and install that"
+            f"--plugin {ctx.obj.plugins[0]}: the server's processes load installed plugins only; make it a package "
+            f"(`scope new plugin`) and install it"
         )
     if not show and importlib.util.find_spec("vllm") is None:
         raise MissingDependencyError(
@@ -45,4 +45,4 @@ def serve(
     if show:
         typer.echo(shlex.join(words))
         return
-    os.execv(words[0], words)  # noqa: S606  (the server takes this process's place, so signals reach it)
+    os.execv(words[0], words)  # noqa: S606  (the server replaces this process, so signals reach it)

@@ -1,6 +1,6 @@
-"""From the size of a picture to its candidate tokens, by the model's configuration alone: no weights, no pictures.
+"""The candidate tokens of an image by its size, from the model's config alone: no weights, no pixels.
 
-The adapters for Hugging Face know it already; here they are asked without a model.
+The code is that of the adapters for Hugging Face, called without a model.
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
 
-from scope_adapters.adapters.anyres import Packing, laid_out
+from scope_adapters.adapters.anyres import Packing, layout_from
 from scope_adapters.adapters.llava import Llava, LlavaSpec
 from scope_adapters.adapters.llava_next import LlavaNext, LlavaNextSpec
 from scope_adapters.towers.layouts import LAYOUTS, ResolvedTower
@@ -20,15 +20,15 @@ if TYPE_CHECKING:
     from torch import Tensor
 
 Size = tuple[int, int]
-"""(height, width) of a picture in pixels."""
+"""(height, width) of an image in pixels."""
 
 
 class Geometry:
-    """LLaVA-1.5: every picture is one tile, every patch a candidate.
+    """LLaVA-1.5: every image is one tile, every patch a candidate.
 
     Args:
-        config: The model's configuration, as Hugging Face has it.
-        adapter: The adapter whose options the spec holds; that of the model under its default options if None.
+        config: The model's config on Hugging Face.
+        adapter: The adapter with its options; by default that of the model.
     """
 
     host = "llava"
@@ -41,29 +41,29 @@ class Geometry:
         rows, cols = self.tower.grid()
         self.before = self.tower.layout.prefix - (config.vision_feature_select_strategy == "default")
         self.patches = rows * cols + self.before
-        """Rows of features of one tile."""
+        """The number of feature rows of one tile."""
         self.packing = functools.lru_cache(256)(self._packing)
 
     def default(self) -> Any:
-        """The adapter under its default options."""
+        """The adapter with default options."""
         return Llava(LlavaSpec())
 
     @property
     def canvases(self) -> list[Size]:
-        """Sizes of pictures that are cut into tiles with nothing to pad; one of them has most tokens."""
+        """Sizes of images that need no padding; one of them has the most tokens."""
         side = int(self.config.vision_config.image_size)
         return [(side, side)]
 
     def seen(self, size: Size) -> Size:
-        """What of a picture's size decides anything: here nothing, since all become as large."""
+        """A size with the same tokens: that of the tile, since all images are resized to it."""
         return self.canvases[0]
 
     def tiles(self, size: Size) -> int:
-        """How many tiles the tower is given of a picture."""
+        """The number of tiles of an image."""
         return 1
 
     def layout(self, sizes: Sequence[Size], prompts: Sequence[int] | None = None) -> Layout:
-        """Candidates of some pictures; each in a prompt of its own if ``prompts`` does not say otherwise."""
+        """The layout of images of these sizes; each has a prompt of its own if ``prompts`` is None."""
         return Layout.of([self.patches] * len(sizes), prompts=prompts or range(len(sizes)))
 
     def cells(self, features: Tensor) -> tuple[Tensor, Tensor]:
@@ -79,35 +79,35 @@ class Geometry:
 
 
 class TiledGeometry(Geometry):
-    """LLaVA-NeXT: an overview tile and several more, unpadded, with newline tokens at the ends of rows."""
+    """LLaVA-NeXT: an overview tile and several others, unpadded, with newline tokens at the ends of rows."""
 
     host = "llava_next"
 
     def default(self) -> Any:
-        """The adapter under its default options."""
+        """The adapter with default options."""
         return LlavaNext(LlavaNextSpec())
 
     @property
     def newlines(self) -> str:  # type: ignore[override]
-        """What becomes of newline tokens."""
+        """The treatment of newline tokens: the adapter's option."""
         return str(self.adapter.newlines)
 
     @property
     def canvases(self) -> list[Size]:
-        """What a picture may be laid on."""
+        """Sizes of the canvases that the config allows."""
         return [(int(height), int(width)) for height, width in self.config.image_grid_pinpoints]
 
     def seen(self, size: Size) -> Size:
-        """All of it."""
+        """The size itself."""
         return size
 
     def tiles(self, size: Size) -> int:
-        """The overview tile counts."""
+        """The number of tiles, with the overview."""
         return len(self.packing(size).tiles)
 
     def layout(self, sizes: Sequence[Size], prompts: Sequence[int] | None = None) -> Layout:
-        """Tile by tile, the overview first."""
-        return laid_out([self.packing(size) for size in sizes], prompts or range(len(sizes)), self.newlines)
+        """The layout, tile by tile, the overview first."""
+        return layout_from([self.packing(size) for size in sizes], prompts or range(len(sizes)), self.newlines)
 
     def _packing(self, size: Size) -> Packing:
         import torch
@@ -122,53 +122,53 @@ class TiledGeometry(Geometry):
 
 
 def geometry_of(config: Any, adapter: Any = None) -> Geometry:
-    """The geometry for the configuration of a model.
+    """The geometry for the config of a model.
 
     Raises:
-        AdapterError: the model is of a type that is not served.
-        SpecError: the adapter is that of another.
+        AdapterError: models of this type are not supported.
+        SpecError: the adapter is that of another model.
     """
     served = {kind.host: kind for kind in (Geometry, TiledGeometry)}
     if config.model_type not in served:
         raise AdapterError(
-            f"models of model_type '{config.model_type}' are not served with pruning; these are: {', '.join(served)}"
+            f"models of model_type '{config.model_type}' cannot be served with pruning; supported: {', '.join(served)}"
         )
     if adapter is not None and adapter.spec.name != config.model_type:
         raise SpecError(
-            f"adapter '{adapter.spec.name}' is not that of this model, which is '{config.model_type}'; name that one, "
-            f"or leave `adapter` out"
+            f"adapter '{adapter.spec.name}' does not fit this model; use adapter '{config.model_type}', or omit "
+            f"`adapter`"
         )
     return served[config.model_type](config, adapter)
 
 
 def tower_of(config: Any) -> ResolvedTower:
-    """A tower without weights: its layout and how many layers it has.
+    """A tower without weights: its layout and its number of layers.
 
     Raises:
-        AdapterError: the tower is of another type, or features are taken of it in a way that is not served.
+        AdapterError: towers of this type, or features from several of its layers, are not supported.
     """
     vision, layer, strategy = config.vision_config, config.vision_feature_layer, config.vision_feature_select_strategy
     if vision.model_type not in _TOWERS:
         raise AdapterError(
-            f"vision towers of type '{vision.model_type}' are not served with pruning; these are: "
-            f"{', '.join(_TOWERS)}. On Hugging Face, attach() may serve it: see `scope models adapters`"
+            f"vision towers of type '{vision.model_type}' cannot be served with pruning; supported: "
+            f"{', '.join(_TOWERS)}. attach() supports more towers on Hugging Face: run `scope models adapters`"
         )
     if not isinstance(layer, int):
         raise AdapterError(
-            f"vision_feature_layer is {layer!r}: features of several layers side by side are not served with pruning, "
-            f"only those of one layer"
+            f"vision_feature_layer is {layer!r}: features of several layers side by side cannot be served with "
+            f"pruning; use those of one layer"
         )
     if strategy not in ("default", "full"):
         raise AdapterError(
-            f"vision_feature_select_strategy is {strategy!r}; served with pruning are 'default' (patches) and 'full' "
-            f"(CLS as well)"
+            f"vision_feature_select_strategy is {strategy!r}; serving with pruning supports 'default' (patches) and "
+            f"'full' (CLS, too)"
         )
     layers = range(int(vision.num_hidden_layers))
     return ResolvedTower(SimpleNamespace(config=vision), LAYOUTS[vision.model_type], layers, {})
 
 
 _TOWERS = ("clip_vision_model", "siglip_vision_model")
-"""Types of towers whose attention `scope_adapters.serving.tower` can read in vLLM."""
+"""Types of towers whose attention `scope_adapters.serving.tower` can read."""
 
 
 @functools.lru_cache(8)
@@ -177,7 +177,7 @@ def _bare_class() -> Any:
     from transformers.models.llava_next.modeling_llava_next import LlavaNextModel
 
     class Bare(LlavaNextModel):  # type: ignore[misc]
-        """Hugging Face's model for its packing, which reads nothing but the configuration."""
+        """Hugging Face's model without weights, for its packing, which reads only the config."""
 
         def __init__(self, config: Any) -> None:
             nn.Module.__init__(self)

@@ -1,4 +1,4 @@
-"""Pictures that are pruned together by one spec: from the features of their tiles to rows for the language model."""
+"""Images that one spec prunes together: from the features of their tiles to rows for the language model."""
 
 from __future__ import annotations
 
@@ -21,12 +21,12 @@ if TYPE_CHECKING:
 
 
 class Group:
-    """Pictures of one batch that are pruned by one spec.
+    """Images of one batch that are pruned by one spec.
 
     Args:
-        geometry: Where their candidates are.
-        pruner: The spec made live.
-        sizes: Theirs.
+        geometry: Geometry of their candidates.
+        pruner: Pruner of the spec.
+        sizes: Their sizes.
     """
 
     def __init__(self, geometry: Geometry, pruner: Pruner, sizes: Sequence[Size]) -> None:
@@ -37,7 +37,7 @@ class Group:
         self.promised = [count + image.separators for count, image in zip(self.counts, self.layout.images, strict=True)]
 
     def tokens(self, features: Tensor, found: Mapping[str, Tensor]) -> VisualTokens:
-        """The candidates, one group per picture, from the features of their tiles (T, n, D)."""
+        """The candidates, one group per image, from the features (T, n, D) of all tiles."""
         from torch.nn.utils.rnn import pad_sequence
 
         row, col = self.geometry.cells(features)
@@ -48,10 +48,10 @@ class Group:
         return numbered(tiles, counts).regroup(pad_sequence(index, True, -1).to(features.device))
 
     def select(self, tokens: VisualTokens, call: Call) -> tuple[Tensor, Tensor]:
-        """What the language model reads, before the projector if that is where the spec merges.
+        """The rows for the language model, before the projector if the spec merges there.
 
         Returns:
-            (M, D) rows of all pictures; and (R,) int64 which of them stand in which place, M for a newline.
+            (M, D) rows of all images; and (R,) int64 number of the row at each place, M for a newline.
         """
         import torch
 
@@ -60,8 +60,8 @@ class Group:
         selection = self._selection(tokens)
         wait(tokens.features)
         call.note(self.layout, selection, time.perf_counter() - start)
-        mixed = selection.mixed
-        cls = tokens.signal(mixed.cls_signal) if mixed is not None and mixed.cls_signal else None
+        merged = selection.mixed
+        cls = tokens.signal(merged.cls_signal) if merged is not None and merged.cls_signal else None
         rows = selection.merge(tokens.features, cls)
         counts = selection.row_counts
         flat = torch.cat([row[:count] for row, count in zip(rows, counts, strict=True)])
@@ -70,7 +70,7 @@ class Group:
     def _selection(self, tokens: VisualTokens) -> Selection:
         plain = self.pruner.spec.order == "raster" and not self.pruner.parts["merger"].mixes
         if plain and list(self.counts) == [image.tokens for image in self.layout.images]:
-            return everything(tokens)  # nothing to decide, so that a full budget costs nothing
+            return everything(tokens)  # a full budget needs no selection
         return self.pruner.prune(tokens, self.layout)
 
     def _orders(self, selection: Selection, newline: int) -> Iterator[Tensor]:
@@ -81,7 +81,7 @@ class Group:
             packing, device = self.packings[image], selection.picks.device
             numbers = torch.arange(start, start + count, device=device)
             apart = stay(image, packing.newline.to(device))
-            if selection.order == "raster":  # as they lie in the picture, which is not tile by tile
+            if selection.order == "raster":  # rows of the whole image, not tile by tile
                 source = selection.rows[image, :count]
                 order = raster(source, packing.places.to(device), apart)
                 numbers = torch.cat([numbers, numbers.new_full((int(apart.sum()),), newline)])[order]
@@ -90,10 +90,10 @@ class Group:
 
 
 def rehearse(pruner: Pruner, geometry: Geometry, size: Size) -> None:
-    """Prune made-up features of the right shapes, so that a part that cannot run is told before a picture comes.
+    """Prune random features of the right shapes, so that a part that cannot run fails before the first image.
 
     Raises:
-        ScopeError: a part broke its contract, or what must stay does not fit into the budget.
+        ScopeError: a part breaks its contract, or required tokens do not fit into the budget.
     """
     import torch
 
@@ -101,16 +101,16 @@ def rehearse(pruner: Pruner, geometry: Geometry, size: Size) -> None:
     heads, width, n = int(vision.num_attention_heads), int(vision.hidden_size), geometry.patches
     shapes = {"projected": (n, int(text.hidden_size)), "vision.keys": (heads, n, width // heads)}
     shapes |= dict.fromkeys(("vision.cls_attention", "vision.received_attention"), (heads, n))
-    made = torch.Generator(device="cpu").manual_seed(0)
+    generator = torch.Generator(device="cpu").manual_seed(0)
 
-    def some(family: str) -> Tensor:
+    def random(family: str) -> Tensor:
         shape = (geometry.tiles(size), *shapes.get(family, (n, width)))
-        return torch.rand(shape, generator=made, device="cpu", dtype=torch.float32)
+        return torch.rand(shape, generator=generator, device="cpu", dtype=torch.float32)
 
-    found = {name: some(parse_signal(name)[0]) for name in sorted(pruner.needs)}
+    found = {name: random(parse_signal(name)[0]) for name in sorted(pruner.needs)}
     group = Group(geometry, pruner, [size])
-    _, order = group.select(group.tokens(some(pruner.spec.at), found), Call())
+    _, order = group.select(group.tokens(random(pruner.spec.at), found), Call())
     if len(order) != group.promised[0]:
         raise PluginOutputError(
-            f"{pruner.label} gives {len(order)} rows of a picture for which {group.promised[0]} were planned"
+            f"{pruner.label} returns {len(order)} rows for an image, but {group.promised[0]} were planned"
         )

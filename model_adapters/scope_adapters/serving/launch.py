@@ -1,6 +1,6 @@
-"""From a checkpoint and a spec to the command that starts vLLM's OpenAI-compatible server with pruning.
+"""The command that starts vLLM's OpenAI-compatible server with pruning, for a checkpoint and a spec.
 
-Needs no vLLM: what cannot be served is refused before anything is started.
+Works without vLLM: a model or spec that cannot be served is refused before the server starts.
 """
 
 from __future__ import annotations
@@ -16,15 +16,14 @@ from typing import Any
 from scope_adapters.serving import metrics
 from scope_adapters.serving.register import ARCHITECTURES
 from scope_adapters.serving.served import KEY, Served, written
-from scope_adapters.zoo.asking import asking
+from scope_adapters.zoo.requests import requests_to
 from scope_core import AdapterError, MissingDependencyError, Pruner, Registry, SpecError, ZooError
 
 SERVER = "vllm.entrypoints.openai.api_server"
-"""The module to run. ``vllm serve`` does the same, but asks for the version of a package called vllm, which the build
-for CPUs is not."""
+"""The module to run. ``vllm serve`` does the same, but needs a package called vllm, unlike the build for CPUs."""
 
 TEMPLATES = {"llama": "vicuna", "mistral": "mistral"}
-"""The chat template for each type of language model, where the checkpoint has none."""
+"""The chat template for each type of language model, for checkpoints without one."""
 
 _TEMPLATE_FILES = ("chat_template.jinja", "chat_template.json")
 
@@ -32,31 +31,32 @@ _TEMPLATE_FILES = ("chat_template.jinja", "chat_template.json")
 def command(
     model: str, spec: str, options: Sequence[str] = (), *, per_request: bool = False, registry: Registry | None = None
 ) -> list[str]:
-    """The command, word by word.
+    """The words of the command.
 
     Args:
         model: A folder or a hub id.
-        spec: As users write it; a file is read here, so that the server's other machines need not have it.
-        options: vLLM's own, passed on; ``--hf-overrides`` is merged with ours.
+        spec: A spec as users write it; a file is read here, so that other machines of the server need not have it.
+        options: Options of vLLM, passed on; ``--hf-overrides`` is merged with those of pruning.
         per_request: Let requests ask for budgets (and any other option of the image processor).
-        registry: Where parts are looked up; everything installed if None.
+        registry: Registry of parts; by default everything installed.
 
     Raises:
-        AdapterError: models of this type are not served.
+        AdapterError: models of this type cannot be served.
         SpecError: the spec is wrong, or this model cannot be served with it.
-        ZooError: the model's configuration cannot be read.
+        ZooError: the model's config cannot be read.
         MissingDependencyError: transformers is not installed.
     """
     revision = given(options, "--revision")
     config = configuration(model, revision)
-    overrides = ours(config, model, spec, registry)
-    theirs, rest = taken(options)
-    if clash := sorted(set(overrides) & set(theirs)):
+    overrides = pruning_overrides(config, model, spec, registry)
+    user_overrides, rest = user_overrides_in(options)
+    if clash := sorted(set(overrides) & set(user_overrides)):
         raise SpecError(
-            f"--hf-overrides holds {', '.join(clash)}, which `scope serve` sets; say it with --spec, or use vLLM's "
-            f"own command, which `scope serve --print` shows"
+            f"--hf-overrides holds {', '.join(clash)}, which `scope serve` sets; use --spec, or vLLM's own command, "
+            f"which `scope serve --print` shows"
         )
-    words = [sys.executable, "-m", SERVER, "--model", model, "--hf-overrides", json.dumps({**theirs, **overrides})]
+    words = [sys.executable, "-m", SERVER, "--model", model, "--hf-overrides"]
+    words.append(json.dumps({**user_overrides, **overrides}))
     if per_request:
         words.append("--trust-request-mm-kwargs")
     if given(options, "--chat-template") is None and not has_template(model, revision):
@@ -64,32 +64,32 @@ def command(
     return [*words, *rest]
 
 
-def ours(config: Any, model: str, spec: str, registry: Registry | None = None) -> dict[str, Any]:
-    """What the engine is told beside the checkpoint's own configuration.
+def pruning_overrides(config: Any, model: str, spec: str, registry: Registry | None = None) -> dict[str, Any]:
+    """The overrides of the checkpoint's config that pruning needs.
 
     Raises:
-        AdapterError: models of this type are not served.
+        AdapterError: models of this type cannot be served.
         SpecError: the spec is wrong, or this model cannot be served with it.
     """
     if config.model_type not in ARCHITECTURES:
         raise AdapterError(
-            f"'{model}' is a model of type '{config.model_type}'; vLLM can be given pruning for "
-            f"{', '.join(ARCHITECTURES)}. On Hugging Face more are supported: see `scope models adapters`"
+            f"'{model}' is a model of type '{config.model_type}'; with vLLM, pruning supports "
+            f"{', '.join(ARCHITECTURES)}. On Hugging Face more are supported: run `scope models adapters`"
         )
     pruner = Pruner(spec, registry=registry)
     is_file = spec.endswith((".yaml", ".yml", ".json"))
     value = json.loads(written(pruner)) if is_file else spec
     setattr(config, KEY, value)
-    Served(config)  # the same checks that the engine makes when it starts
+    Served(config)  # the checks of the engine's start
     folder = Path(tempfile.gettempdir()) / f"scope-serve-{uuid.uuid4().hex[:12]}"
     return {"architectures": [ARCHITECTURES[config.model_type]], KEY: value, metrics.KEY: str(folder)}
 
 
 def configuration(model: str, revision: str | None = None) -> Any:
-    """The checkpoint's configuration.
+    """The checkpoint's config.
 
     Raises:
-        ZooError: there is none.
+        ZooError: it cannot be read.
         MissingDependencyError: transformers is not installed.
     """
     try:
@@ -99,17 +99,17 @@ def configuration(model: str, revision: str | None = None) -> Any:
             "serving needs transformers and vLLM. Try: pip install 'scope-core[vllm]'"
         ) from error
     try:
-        with asking(model) as how:
+        with requests_to(model) as how:
             return AutoConfig.from_pretrained(model, revision=revision, **how)
     except (OSError, ValueError) as error:
         text = " ".join(str(error).split())
         raise ZooError(
-            f"the configuration of '{model}' cannot be read; give a folder with a checkpoint, or a hub id: {text}"
+            f"the config of '{model}' cannot be read; give a folder with a checkpoint, or a hub id: {text}"
         ) from error
 
 
 def has_template(model: str, revision: str | None = None) -> bool:
-    """Whether the checkpoint brings a chat template."""
+    """True if the checkpoint has a chat template."""
     from transformers.utils import cached_file
 
     def found(name: str) -> str | None:
@@ -117,7 +117,7 @@ def has_template(model: str, revision: str | None = None) -> bool:
         path: str | None = cached_file(model, name, revision=revision, **quiet, **how)
         return path
 
-    with asking(model) as how:
+    with requests_to(model) as how:
         if any(found(name) for name in _TEMPLATE_FILES):
             return True
         settings = [found(name) for name in ("processor_config.json", "tokenizer_config.json")]
@@ -125,7 +125,7 @@ def has_template(model: str, revision: str | None = None) -> bool:
 
 
 def template_for(config: Any, model: str) -> Path:
-    """A chat template of ours.
+    """The file of a chat template of this package.
 
     Raises:
         AdapterError: there is none for this type of language model.
@@ -133,14 +133,14 @@ def template_for(config: Any, model: str) -> Path:
     kind = config.text_config.model_type
     if kind not in TEMPLATES:
         raise AdapterError(
-            f"'{model}' brings no chat template, and there is none here for language models of type '{kind}'; write "
-            f"one and pass it on: scope serve {model} ... -- --chat-template FILE"
+            f"'{model}' has no chat template, and scope-core has none for language models of type '{kind}'; write "
+            f"one and pass it: scope serve {model} ... -- --chat-template FILE"
         )
     return Path(__file__).parent / "templates" / f"{TEMPLATES[kind]}.jinja"
 
 
 def given(options: Sequence[str], name: str) -> str | None:
-    """The value of one of vLLM's options, if it is there; vLLM takes ``_`` for ``-``."""
+    """The value of one of vLLM's options; None if it is missing. vLLM accepts ``_`` for ``-``."""
     for number, word in enumerate(options):
         option, equals, value = word.partition("=")
         if option.replace("_", "-") == name:
@@ -148,11 +148,11 @@ def given(options: Sequence[str], name: str) -> str | None:
     return None
 
 
-def taken(options: Sequence[str]) -> tuple[dict[str, Any], list[str]]:
-    """The user's ``--hf-overrides`` as a table, and the options without it.
+def user_overrides_in(options: Sequence[str]) -> tuple[dict[str, Any], list[str]]:
+    """The user's ``--hf-overrides`` as a table, and the other options.
 
     Raises:
-        SpecError: it is no table in JSON.
+        SpecError: it is not a table in JSON.
     """
     text, rest, skip = given(options, "--hf-overrides"), [], False
     for word in options:
@@ -167,7 +167,7 @@ def taken(options: Sequence[str]) -> tuple[dict[str, Any], list[str]]:
     try:
         table = json.loads(text)
     except ValueError as error:
-        raise SpecError(f"--hf-overrides {text!r} is no JSON: {error}") from error
+        raise SpecError(f"--hf-overrides {text!r} is not JSON: {error}") from error
     if not isinstance(table, dict):
-        raise SpecError(f"--hf-overrides {text!r} is no table; write '{{\"key\": value}}'")
+        raise SpecError(f"--hf-overrides {text!r} is not a table; write '{{\"key\": value}}'")
     return table, rest

@@ -1,4 +1,4 @@
-"""LLaVA-1.5 in vLLM, pruned. Imported by vLLM alone, in its processes."""
+"""LLaVA-1.5 in vLLM with pruning. Imported by vLLM alone, in its processes."""
 
 from __future__ import annotations
 
@@ -15,13 +15,13 @@ from scope_adapters.serving.processing import PrunedInfo, PrunedProcessor
 
 
 class ScopeLlavaInfo(PrunedInfo, LlavaProcessingInfo):  # type: ignore[misc]
-    """One tile, every patch a candidate."""
+    """Processing info: one tile, every patch a candidate."""
 
 
 class ScopeLlavaProcessor(PrunedProcessor, LlavaMultiModalProcessor):  # type: ignore[misc]
-    """Placeholders by the spec."""
+    """Processor: the number of placeholders follows from the spec."""
 
 
 @MULTIMODAL_REGISTRY.register_processor(ScopeLlavaProcessor, info=ScopeLlavaInfo, dummy_inputs=LlavaDummyInputsBuilder)
 class ScopeLlavaForConditionalGeneration(PrunedModel, LlavaForConditionalGeneration):  # type: ignore[misc]
-    """vLLM's LLaVA-1.5, its pictures pruned before the projector or behind it."""
+    """vLLM's LLaVA-1.5, with images pruned before or after the projector."""

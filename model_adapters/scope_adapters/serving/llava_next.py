@@ -1,4 +1,4 @@
-"""LLaVA-NeXT in vLLM, pruned. Imported by vLLM alone, in its processes."""
+"""LLaVA-NeXT in vLLM with pruning. Imported by vLLM alone, in its processes."""
 
 from __future__ import annotations
 
@@ -15,23 +15,23 @@ from vllm.multimodal import MULTIMODAL_REGISTRY
 
 from scope_adapters.serving.model import PrunedModel
 from scope_adapters.serving.processing import PrunedInfo, PrunedProcessor
-from scope_adapters.serving.worker import Picture
+from scope_adapters.serving.worker import ImageTiles
 
 
 class ScopeLlavaNextInfo(PrunedInfo, LlavaNextProcessingInfo):  # type: ignore[misc]
-    """Several tiles, unpadded, newline tokens beside the candidates."""
+    """Processing info: several tiles, unpadded, newline tokens between the candidates."""
 
 
 class ScopeLlavaNextProcessor(PrunedProcessor, LlavaNextMultiModalProcessor):  # type: ignore[misc]
-    """Placeholders by the spec and the picture's size."""
+    """Processor: the number of placeholders follows from the spec and the image's size."""
 
 
 @MULTIMODAL_REGISTRY.register_processor(
     ScopeLlavaNextProcessor, info=ScopeLlavaNextInfo, dummy_inputs=LlavaDummyInputsBuilder
 )
 class ScopeLlavaNextForConditionalGeneration(PrunedModel, LlavaNextForConditionalGeneration):  # type: ignore[misc]
-    """vLLM's LLaVA-NeXT, its pictures pruned before the projector or behind it."""
+    """vLLM's LLaVA-NeXT, with images pruned before or after the projector."""
 
-    def pictures(self, inputs: Any, specs: Sequence[str]) -> list[Picture]:
-        """Several tiles each."""
-        return self.tiled_pictures(inputs, specs)
+    def images(self, inputs: Any, specs: Sequence[str]) -> list[ImageTiles]:
+        """The images, several tiles each."""
+        return self.tiled_images(inputs, specs)

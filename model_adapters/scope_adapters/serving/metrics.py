@@ -1,9 +1,8 @@
 """Counters for Prometheus, on the server's own ``/metrics``.
 
-vLLM encodes pictures in processes other than the one that serves ``/metrics``. Each of them keeps its sums in a file of
-its own, in a folder that the engine's configuration names (`KEY`; `scope serve` does); the server adds them up whenever
-it is asked. Without the folder nothing is counted. Pictures that vLLM answers from a cache are not encoded and not
-counted.
+vLLM encodes images in other processes than the one that serves ``/metrics``. Each of them keeps its sums in its own
+file, in a folder that the engine's config names (`KEY`; `scope serve` sets it); the server adds them up on request.
+Without the folder nothing is counted. Images that vLLM takes from its cache are not encoded and not counted.
 """
 
 from __future__ import annotations
@@ -20,7 +19,7 @@ from pathlib import Path
 from typing import Any
 
 KEY = "visual_pruner_metrics"
-"""What the folder is called in ``hf_overrides``."""
+"""The key of the folder in ``hf_overrides``."""
 
 COUNTERS = (
     ("scope_images", "Images that visual tokens were selected of"),
@@ -28,7 +27,7 @@ COUNTERS = (
     ("scope_visual_tokens_kept", "Visual tokens of these images that the language model reads"),
     ("scope_selection_seconds", "Time spent on selection, without the vision tower"),
 )
-"""(name, meaning), in the order of a file's numbers; Prometheus shows each with ``_total`` behind the name."""
+"""(name, meaning), in the order of a file's numbers; Prometheus appends ``_total`` to each name."""
 
 _NUMBERS = struct.Struct(f"<{len(COUNTERS)}d")
 _SUFFIX = ".counts"
@@ -39,7 +38,7 @@ log = logging.getLogger(f"vllm.{__package__}")
 def record(folder: str, *, images: int, tokens: int, kept: int, seconds: float) -> None:
     """Add one call of the encoder to this process's sums; does nothing for an empty ``folder``.
 
-    Never raises: a full disk must not end the engine. What could not be counted is a warning.
+    Never raises, since a full disk must not end the engine; logs a warning instead.
     """
     if not folder:
         return
@@ -49,9 +48,9 @@ def record(folder: str, *, images: int, tokens: int, kept: int, seconds: float) 
         sums = [old + new for old, new in zip(_read(path), (images, tokens, kept, seconds), strict=True)]
         fresh = path.with_suffix(".fresh")
         fresh.write_bytes(_NUMBERS.pack(*sums))
-        fresh.replace(path)  # whoever reads meanwhile sees the old sums or the new ones
+        fresh.replace(path)  # atomic: a reader gets the old sums or the new ones
     except OSError as error:
-        log.warning("what was pruned could not be added to the counters in %s: %s", folder, error)
+        log.warning("the counters in %s could not be updated: %s", folder, error)
 
 
 def expose(folder: str) -> None:
@@ -67,7 +66,7 @@ def expose(folder: str) -> None:
 
 
 def _remove(folder: Path) -> None:
-    with contextlib.suppress(OSError):  # somebody else's files, or nothing there
+    with contextlib.suppress(OSError):  # other files, or no folder
         for path in [*folder.glob(f"*{_SUFFIX}"), *folder.glob("*.fresh")]:
             path.unlink(missing_ok=True)
         folder.rmdir()
@@ -80,13 +79,13 @@ def totals(folders: list[Path]) -> tuple[float, ...]:
 
 
 class Collector:
-    """Reads the files when Prometheus asks."""
+    """The collector that reads the files when Prometheus asks."""
 
     def __init__(self) -> None:
         self.folders: list[Path] = []
 
     def describe(self) -> list[Any]:
-        """The counters without numbers: what is asked for when the collector is registered."""
+        """Nothing: counters are described by `collect`."""
         return []
 
     def collect(self) -> Iterator[Any]:
@@ -101,13 +100,13 @@ class Collector:
 def _collector() -> Collector:
     from prometheus_client import REGISTRY
 
-    made = Collector()
-    REGISTRY.register(made)
-    return made
+    collector = Collector()
+    REGISTRY.register(collector)
+    return collector
 
 
 def _read(path: Path) -> tuple[float, ...]:
-    """The numbers of one file; zeros where there is none."""
+    """The numbers in a file; zeros if it is missing."""
     try:
         return _NUMBERS.unpack(path.read_bytes())
     except FileNotFoundError:

@@ -1,4 +1,4 @@
-"""What our classes of vLLM's models share: a spec read at start, and pictures that go through `Encoder`."""
+"""The part that all pruned models of vLLM share: a spec read at start, and images encoded by `Encoder`."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 from scope_adapters.serving.processing import FIELD
 from scope_adapters.serving.served import Served
 from scope_adapters.serving.touch_points import check
-from scope_adapters.serving.worker import Encoder, Picture
+from scope_adapters.serving.worker import Encoder, ImageTiles
 from scope_core import AttachError
 
 if TYPE_CHECKING:
@@ -18,11 +18,11 @@ check()
 
 
 class PrunedModel:
-    """Mixed into vLLM's class of a model."""
+    """Mixin for vLLM's class of a model."""
 
     config: Any
     vision_tower: Any
-    supports_tower_connector_lora = False  # vLLM would size the adapters' batches by tokens that are pruned away
+    supports_tower_connector_lora = False  # vLLM would size LoRA batches by the number of tokens before pruning
 
     def __init__(self, *, vllm_config: Any, prefix: str = "") -> None:
         super().__init__(vllm_config=vllm_config, prefix=prefix)  # type: ignore[call-arg]
@@ -31,20 +31,20 @@ class PrunedModel:
         self.batched_tokens = int(vllm_config.scheduler_config.max_num_batched_tokens)
 
     def embed_multimodal(self, **kwargs: Any) -> Any:
-        """Rows for the language model, as many of each picture as its prompt has placeholders."""
+        """(R_i, D) per image: rows for the language model, one for each placeholder of its prompt."""
         specs = kwargs.pop(FIELD, None)
-        if kwargs.get("image_embeds") is not None:  # pruned or not, they are what the client wants read
+        if kwargs.get("image_embeds") is not None:  # the client's own embeddings are not pruned
             return list(kwargs["image_embeds"])
         inputs = self._parse_and_validate_image_input(**kwargs)  # type: ignore[attr-defined]
         if inputs is None:
             return []
         if specs is None:
-            raise AttachError(f"pictures came without '{FIELD}', so the prompt was not sized by the pruner's processor")
-        pictures = self.pictures(inputs, [bytes(spec.tolist()).decode() for spec in specs])
-        return self.encoder().encode(pictures)
+            raise AttachError(f"images came without '{FIELD}', so the prompt was not sized by the pruner's processor")
+        images = self.images(inputs, [bytes(spec.tolist()).decode() for spec in specs])
+        return self.encoder().encode(images)
 
     def encoder(self) -> Encoder:
-        """As much at once as the engine would encode without pruning."""
+        """The encoder, with batches of the size that the engine would use without pruning."""
         patches = self.served.geometry(self.served.default).patches
         return Encoder(
             self.served,
@@ -54,17 +54,17 @@ class PrunedModel:
             max(self.batched_tokens // patches, 1),
         )
 
-    def pictures(self, inputs: Any, specs: Sequence[str]) -> list[Picture]:
-        """Of what vLLM hands over; a picture is one tile."""
+    def images(self, inputs: Any, specs: Sequence[str]) -> list[ImageTiles]:
+        """The images in vLLM's input, one tile each."""
         (size,) = self.served.geometry(self.served.default).canvases
         pairs = zip(inputs["pixel_values"], specs, strict=True)
-        return [Picture(tile[None], size, spec) for tile, spec in pairs]
+        return [ImageTiles(tile[None], size, spec) for tile, spec in pairs]
 
-    def tiled_pictures(self, inputs: Any, specs: Sequence[str]) -> list[Picture]:
-        """Likewise; a picture is several tiles, and tiles that only fill up a batch follow them."""
-        geometry, made = self.served.geometry(self.served.default), []
+    def tiled_images(self, inputs: Any, specs: Sequence[str]) -> list[ImageTiles]:
+        """The images in vLLM's input, several tiles each, without tiles that only pad a batch."""
+        geometry, images = self.served.geometry(self.served.default), []
         for pixels, shape, spec in zip(inputs["pixel_values"], inputs["image_sizes"], specs, strict=True):
             height, width = shape.tolist()
             size: Size = (int(height), int(width))
-            made.append(Picture(pixels[: geometry.tiles(size)], size, spec))
-        return made
+            images.append(ImageTiles(pixels[: geometry.tiles(size)], size, spec))
+        return images

@@ -1,6 +1,6 @@
-"""The side that sizes prompts: how many placeholders a picture gets, and what may be asked for. No weights, no tower.
+"""Sizing of prompts: the number of placeholders of an image, and checks of requests. No weights, no tower.
 
-Everything that a client can get wrong is told here. Where pictures are encoded, an error ends the engine for everyone.
+All errors of clients are raised here: an error while encoding would end the engine for all clients.
 """
 
 from __future__ import annotations
@@ -23,11 +23,11 @@ if TYPE_CHECKING:
     from scope_adapters.serving.geometry import Size
 
 FIELD = "visual_pruner_spec"
-"""A tensor beside each picture's pixels: the spec it is to be pruned by, as bytes of JSON."""
+"""Name of a tensor beside the pixels of each image: its spec, as bytes of JSON."""
 
 
 class PrunedInfo:
-    """Mixed into vLLM's processing info of a model."""
+    """Mixin for vLLM's processing info of a model."""
 
     ctx: Any
 
@@ -36,10 +36,10 @@ class PrunedInfo:
         """The engine's spec.
 
         Raises:
-            ScopeError: it is wrong, or cannot be served.
+            ScopeError: the spec is wrong, or cannot be served.
         """
         if KEY in (self.ctx.get_mm_config().mm_processor_kwargs or {}):
-            raise SpecError(f"the engine's '{KEY}' belongs into hf_overrides; mm_processor_kwargs is for requests")
+            raise SpecError(f"set the engine's '{KEY}' in hf_overrides; mm_processor_kwargs is for requests")
         config = self.ctx.get_hf_config()
         served = Served(config)
         metrics.expose(str(getattr(config, metrics.KEY, "")))
@@ -47,21 +47,21 @@ class PrunedInfo:
 
     @property
     def model_id(self) -> str:
-        """The model and the engine's spec: part of the key of all that vLLM caches of a picture."""
+        """The model and the engine's spec: part of the key of everything that vLLM caches of an image."""
         return f"{super().model_id}|{self.served.identity(self.served.default)}"  # type: ignore[misc]
 
     def get_num_image_tokens(self, *, image_width: int, image_height: int) -> int:
-        """Placeholders of a picture under the engine's spec."""
+        """The number of placeholders of an image under the engine's spec."""
         return self.served.check_rows(self.served.default, (image_height, image_width))
 
     def get_image_size_with_most_features(self) -> Any:
-        """Of a picture that gets most placeholders; vLLM sizes its memory by one."""
+        """The size of an image with the most placeholders, by which vLLM sizes its memory."""
         height, width = self.served.largest
         return ImageSize(width=width, height=height)
 
 
 class PrunedProcessor:
-    """Mixed into vLLM's processor of a model."""
+    """Mixin for vLLM's processor of a model."""
 
     info: Any
 
@@ -79,10 +79,10 @@ class PrunedProcessor:
         return out
 
     def _check_pixels(self, out: Any, number: int, size: Size) -> None:
-        """Whether a picture became the tiles that its size says: options of the request may have made others of it.
+        """Refuse an image whose tiles do not follow from its size: options of the request may change them.
 
         Raises:
-            ValueError: it did not.
+            ValueError: names the shape.
         """
         config = self.info.get_hf_config().vision_config
         pixels, side = out["pixel_values"][number], int(config.image_size)
@@ -92,7 +92,7 @@ class PrunedProcessor:
         if whole.shape[0] < tiles or tuple(whole.shape[1:]) != (config.num_channels, side, side) or seen != size:
             raise ValueError(
                 f"image {number} of {size[1]} x {size[0]} pixels became {tuple(pixels.shape)}, not {tiles} tile(s) of "
-                f"{side} x {side}; leave out the request's options for the image processor"
+                f"{side} x {side}; omit the request's options for the image processor"
             )
 
     def _get_mm_fields_config(self, hf_inputs: Any, hf_processor_mm_kwargs: Mapping[str, object]) -> Any:
@@ -100,7 +100,7 @@ class PrunedProcessor:
         return {**fields, FIELD: MultiModalFieldConfig.batched("image", keep_on_cpu=True)}
 
     def _get_mm_hashes(self, inputs: Any) -> Any:
-        """With the spec in every hash: vLLM takes a client's own name for a picture as the whole key otherwise."""
+        """Hashes that include the spec: otherwise vLLM uses a client's own name for an image as the whole key."""
         served = self.info.served
         identity = served.identity(served.asked(inputs.hf_processor_mm_kwargs.get(KEY)))
         named = {**inputs.hf_processor_mm_kwargs, KEY: identity}

@@ -1,6 +1,6 @@
-"""What was pruned, for each call of the encoder: a line in the log, and counters.
+"""Receipts of each call of the encoder: a line in the log, and counters.
 
-Lines go to a child of vLLM's logger, so that vLLM's handlers and level hold for them in each of its processes.
+The logger is a child of vLLM's, so that vLLM's handlers and level apply in each of its processes.
 """
 
 from __future__ import annotations
@@ -24,18 +24,18 @@ class Call:
         self.seconds = 0.0
 
     def note(self, layout: Layout, selection: Selection, seconds: float) -> None:
-        """Add what was selected of some pictures."""
+        """Add the selection of some images."""
         self.images += len(layout.images)
         self.tokens += sum(image.tokens for image in layout.images)
         self.kept += sum(selection.row_counts)
         self.seconds += seconds
 
     def close(self, label: str, folder: str) -> None:
-        """Tell it, unless another rank did the selecting.
+        """Log and count the sums, unless another rank selected.
 
         Args:
             label: The engine's spec in short.
-            folder: Where counters are kept; see `scope_adapters.serving.metrics`.
+            folder: Folder of the counters; see `scope_adapters.serving.metrics`.
         """
         from scope_adapters.serving import metrics
 
@@ -54,7 +54,7 @@ class Call:
 
 
 def wait(tensor: Tensor) -> None:
-    """Until the device has finished, or the time of the tower would be counted as that of selecting."""
+    """Wait for the device, so that the time of the tower does not count as time of selection."""
     import torch
 
     if tensor.device.type != "cpu":

@@ -1,7 +1,7 @@
-"""What vLLM runs in each of its processes: our architectures are added beside its own, under names of our own.
+"""Registration in vLLM, in each of its processes, of architectures with names of their own.
 
-A name of our own makes a missing plugin an error when the engine starts. Under vLLM's own name it would be an engine
-that silently prunes nothing.
+With a name of its own, a missing plugin is an error when the engine starts. Under vLLM's name, the engine would
+silently prune nothing.
 """
 
 from __future__ import annotations
@@ -10,11 +10,11 @@ ARCHITECTURES = {
     "llava": "ScopeLlavaForConditionalGeneration",
     "llava_next": "ScopeLlavaNextForConditionalGeneration",
 }
-"""Our architecture for each ``model_type``; it lives in the module of this package that is called like the type."""
+"""The architecture for each ``model_type``; its module in this package has the name of the type."""
 
 
 def register() -> None:
-    """The entry point in ``vllm.general_plugins``. May run many times; imports neither torch nor any model."""
+    """Register the architectures: the entry point ``vllm.general_plugins``. May run often; imports no torch."""
     from vllm import ModelRegistry
 
     for module, name in ARCHITECTURES.items():

@@ -1,7 +1,7 @@
-"""Which specs can be served: told when the engine starts, not at the first picture.
+"""Refusal of specs that cannot be served, when the engine starts, not at the first image.
 
-A server sizes the prompt before it has seen the picture, encodes pictures apart from their prompts, and keeps what it
-made of one for other prompts. So the number of rows must follow from the picture's size, and the rows from the picture.
+A server sizes the prompt before it reads the image, encodes images apart from their prompts, and reuses the result for
+other prompts. So the number of rows must follow from the image's size, and the rows from the image alone.
 """
 
 from __future__ import annotations
@@ -17,19 +17,19 @@ from scope_core.adapters import Declaration, Offer, check_fit
 if TYPE_CHECKING:
     from scope_adapters.serving.geometry import Geometry
 
-_APART = "vLLM encodes a picture apart from its prompt and keeps the result for other prompts"
-_DECODER = "vLLM has one length of prompt for all layers of the language model"
+_APART = "vLLM encodes an image apart from its prompt and reuses the result for other prompts"
+_DECODER = "in vLLM the prompt has the same length in all layers of the language model"
 
 
 def declaration(geometry: Geometry) -> Declaration:
-    """What a model that vLLM serves offers to pruning, from its configuration."""
+    """The declaration of a model in vLLM, from its config."""
     config, tower = geometry.config, geometry.tower
     built, total = built_layers(config), len(tower.layers)
     found = offers(tower)
     why = reasons(tower)
     if built < total:
         found = tuple(replace(offer, only=tuple(range(1, built + 1))) for offer in found)
-        cut = f"vLLM builds the vision tower up to layer {built - total - 1}, which the projector reads, and no further"
+        cut = f"vLLM builds the vision tower only up to layer {built - total - 1}, which the projector reads"
         why = {**{offer.family: cut for offer in found}, **why}
     return Declaration(
         model=f"{geometry.host} on vLLM",
@@ -45,16 +45,16 @@ def declaration(geometry: Geometry) -> Declaration:
 
 
 def built_layers(config: Any) -> int:
-    """How many layers of the tower vLLM builds: those up to the one that the projector reads."""
+    """The number of tower layers that vLLM builds: those up to the one that the projector reads."""
     layer, total = config.vision_feature_layer, config.vision_config.num_hidden_layers
     return int(layer if layer >= 0 else total + 1 + layer)
 
 
 def check(pruner: Pruner, geometry: Geometry) -> None:
-    """Whether a server can keep what ``pruner`` promises.
+    """Refuse a pruner that cannot be served.
 
     Raises:
-        SpecError: it cannot; says why, and which recipes would do.
+        SpecError: says why.
     """
     try:
         _check(pruner, geometry)
@@ -63,7 +63,7 @@ def check(pruner: Pruner, geometry: Geometry) -> None:
 
 
 def refuse(pruner: Pruner, geometry: Geometry) -> None:
-    """`check`, whose message lists the recipes that can be served; for the engine's own spec."""
+    """`check` for the engine's own spec, with the recipes that can be served in the message."""
     try:
         check(pruner, geometry)
     except SpecError as error:
@@ -75,9 +75,9 @@ def recipes(pruner: Pruner, geometry: Geometry) -> list[str]:
     found = []
     for name in pruner.registry.names("recipe"):
         try:
-            own = {"recipe": name, "budget": pruner.registry.get("recipe", name).item.spec.get("budget", 16)}
-            check(Pruner(own, registry=pruner.registry), geometry)
-        except (ScopeError, ValueError):  # a stranger's recipe that cannot be built is no suggestion
+            spec = {"recipe": name, "budget": pruner.registry.get("recipe", name).item.spec.get("budget", 16)}
+            check(Pruner(spec, registry=pruner.registry), geometry)
+        except (ScopeError, ValueError):  # do not suggest third-party recipes that cannot be built
             continue
         found.append(name)
     return found
@@ -87,19 +87,18 @@ def _check(pruner: Pruner, geometry: Geometry) -> None:
     check_fit(pruner, declaration(geometry))
     if pruner.parts["budget"].adaptive:
         raise SpecError(
-            f"budget {pruner.parts['budget']} decides by the picture how many tokens stay, and vLLM sizes the prompt "
-            f"before it has seen the picture. Budgets that would work: {', '.join(_fixed_budgets(pruner))}"
+            f"budget {pruner.parts['budget']} keeps a number of tokens that depends on the image, but vLLM sizes the "
+            f"prompt before it reads the image. Budgets that would work: {', '.join(_fixed_budgets(pruner))}"
         )
     if geometry.newlines == "keep_if_row_kept":
         raise SpecError(
-            "adapter option `newlines: keep_if_row_kept` leaves as many newline tokens as the picture decides, and "
-            "vLLM sizes the prompt before it has seen the picture; say `newlines: keep` or `newlines: drop`"
+            "adapter option `newlines: keep_if_row_kept` keeps a number of newline tokens that depends on the image, "
+            "but vLLM sizes the prompt before it reads the image; use `newlines: keep` or `newlines: drop`"
         )
     check_order(pruner, geometry.newlines, geometry.host)
     if _numbers_itself(pruner):
         raise SpecError(
-            f"position {pruner.parts['positions']} gives tokens positions of its own, and vLLM numbers prompts without "
-            f"gaps; leave `positions` out"
+            f"position {pruner.parts['positions']} does not number tokens one by one, as vLLM does; omit `positions`"
         )
     _check_apart(pruner, geometry)
 
@@ -112,12 +111,12 @@ def _numbers_itself(pruner: Pruner) -> bool:
     import torch
 
     full, kept = torch.arange(4)[None], torch.tensor([[0, 3]])
-    made = pruner.parts["positions"].position_ids(full, kept, torch.ones_like(kept, dtype=torch.bool))
-    return made is not None and made.tolist() != [[0, 1]]
+    positions = pruner.parts["positions"].position_ids(full, kept, torch.ones_like(kept, dtype=torch.bool))
+    return positions is not None and positions.tolist() != [[0, 1]]
 
 
 def _check_apart(pruner: Pruner, geometry: Geometry) -> None:
-    """Whether a picture's share is the same whatever other pictures are in its prompt."""
+    """Refuse a budget under which an image's share depends on other images of its prompt."""
     sizes = sorted(geometry.canvases, key=lambda size: geometry.layout([size]).images[0].tokens)
     for pair in ([sizes[-1], sizes[-1]], [sizes[0], sizes[-1]]):
         try:
@@ -125,14 +124,14 @@ def _check_apart(pruner: Pruner, geometry: Geometry) -> None:
         except BudgetError:
             if pair[0] == pair[1]:
                 raise
-            continue  # a small picture that cannot meet the budget is refused when it comes
+            continue  # a request with such a small image is refused later
         try:
             together = pruner.plan(geometry.layout(pair, prompts=[0, 0])).images
         except BudgetError as error:
-            raise SpecError(f"{_APART}, so pictures must not share a budget: {error}") from error
+            raise SpecError(f"{_APART}, so images must not share a budget: {error}") from error
         if together != alone:
             raise SpecError(
-                f"{_APART}, so pictures must not share a budget: of two pictures in one prompt {together} tokens would "
-                f"stay, of the same pictures alone {alone}. Choose a budget for each image, e.g. `budget: "
+                f"{_APART}, so images must not share a budget: two images in one prompt would keep {together} tokens, "
+                f"but the same images alone {alone}. Choose a budget for each image, e.g. `budget: "
                 f"{{name: tokens, keep: 64, per: image}}`"
             )

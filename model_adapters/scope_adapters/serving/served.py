@@ -1,7 +1,7 @@
-"""The engine's spec on the model it serves: what a request may ask for, and how many rows a picture gets.
+"""The engine's spec for its model: specs of requests, and the number of rows of an image.
 
-The same object answers where prompts are sized and where pictures are encoded, from the model's configuration alone, so
-the two cannot disagree.
+The same code, from the model's config alone, runs where prompts are sized and where images are encoded, so the two
+cannot disagree.
 """
 
 from __future__ import annotations
@@ -16,26 +16,26 @@ from scope_adapters.serving.servable import check, refuse
 from scope_core import BudgetError, Pruner, ScopeError, SpecError, __version__, default_registry
 
 KEY = "visual_pruner"
-"""What the spec is called in ``hf_overrides`` and in ``mm_processor_kwargs``."""
+"""The key of the spec in ``hf_overrides`` and in ``mm_processor_kwargs``."""
 
 
 class Served:
     """The engine's spec.
 
     Args:
-        config: The model's configuration with the spec as its attribute `KEY`.
+        config: The model's config, with the spec as its attribute `KEY`.
 
     Raises:
-        ScopeError: there is no spec, it is wrong, or it cannot be served on this model.
+        ScopeError: the spec is missing or wrong, or cannot be served on this model.
     """
 
     def __init__(self, config: Any) -> None:
         value = getattr(config, KEY, None)
         if value is None:
             raise SpecError(
-                f"the engine was given the architecture {', '.join(config.architectures or ['?'])} and no pruner; say "
-                f'hf_overrides={{"architectures": [...], "{KEY}": "scope@64"}}, or leave the architecture as the '
-                f"checkpoint has it for no pruning"
+                f"the engine was given the architecture {', '.join(config.architectures or ['?'])} but no pruner; set "
+                f'hf_overrides={{"architectures": [...], "{KEY}": "scope@64"}}, or use the checkpoint\'s own '
+                f"architecture for no pruning"
             )
         self.config = config
         self.registry = default_registry()
@@ -46,27 +46,27 @@ class Served:
         default = Pruner(value, registry=self.registry)
         refuse(default, geometry_of(config, _adapter(default)))
         self.default = written(default)
-        """The engine's spec, written out; requests that name none get it."""
+        """The engine's spec, written out; used for requests without a spec."""
         self.largest = max(geometry_of(config).canvases, key=self._load)
-        """(height, width) of a picture that gets most rows, and of those one that is most work for the tower."""
+        """(height, width) of an image with the most rows and, among those, the most tiles."""
 
     def rehearse(self) -> None:
-        """Prune something by the engine's spec, so that a part that cannot run ends the start.
+        """Prune random features by the engine's spec, so that a part that cannot run fails at the start.
 
         Raises:
-            ScopeError: a part broke its contract; whatever it raises itself comes through.
+            ScopeError: a part breaks its contract. Errors that the part itself raises pass.
         """
         rehearse(self.pruner(self.default), self.geometry(self.default), self.largest)
 
     def asked(self, value: Any) -> str:
-        """The spec that a request asks for, written out.
+        """The spec of a request, written out.
 
         Args:
-            value: A number (of tokens, or a share between 0 and 1); ``"scope@32"``; a table: of options that take
-                precedence over the engine's, or of a whole spec if it names a recipe; None for the engine's spec.
+            value: A number (of tokens, or a share between 0 and 1); ``"scope@32"``; a table of options that override
+                the engine's, or of a whole spec if it names a recipe; None for the engine's spec.
 
         Raises:
-            ValueError: it is wrong, or cannot be served. Paths of files are refused: clients do not read files here.
+            ValueError: the spec is wrong, or cannot be served. Paths are refused: clients must not read files here.
         """
         if value is None:
             return self.default
@@ -85,10 +85,10 @@ class Served:
 
     def _read(self, value: Any) -> Pruner:
         if isinstance(value, bool) or not isinstance(value, (int, float, str, dict)):
-            raise SpecError(f"{value!r} is no spec; give a number of tokens, a recipe ('scope@32') or a table")
+            raise SpecError(f"{value!r} is not a spec; give a number of tokens, a recipe ('scope@32') or a table")
         if isinstance(value, str) and value.endswith((".yaml", ".yml", ".json")):
             raise SpecError(
-                f"{value!r} is a file; a request names a recipe ('scope@32'), a number of tokens or a table"
+                f"{value!r} is a file; in a request, give a recipe ('scope@32'), a number of tokens or a table"
             )
         if isinstance(value, str) or (isinstance(value, dict) and "recipe" in value):
             return Pruner(value, registry=self.registry)
@@ -96,42 +96,42 @@ class Served:
         return Pruner(self.pruner(self.default).spec, registry=self.registry, **changes)
 
     def check_rows(self, text: str, size: Size) -> int:
-        """How many rows a picture gets, for a request.
+        """The number of rows of an image, for a request.
 
         Args:
-            text: A spec as `asked` gives it.
-            size: Of the picture.
+            text: A spec, from `asked`.
+            size: Size of the image.
 
         Raises:
-            ValueError: the picture cannot meet the budget, or it gets none, or more than the engine was sized for.
+            ValueError: the image cannot meet the budget, or gets no rows, or more than the engine is sized for.
         """
         height, width = size
         try:
             rows = self.rows(text, size)
             most = self.rows(self.default, self.largest if text == self.default else size)
         except ScopeError as error:
-            raise ValueError(f"{KEY}: a picture of {width} x {height} pixels: {error}") from error
+            raise ValueError(f"{KEY}: image of {width} x {height} pixels: {error}") from error
         if rows < 1:
             raise ValueError(
-                f"{KEY}: nothing would be kept of a picture of {width} x {height} pixels; vLLM needs a token of each"
+                f"{KEY}: an image of {width} x {height} pixels would keep no token; vLLM needs at least one"
             )
         if rows > most:
             raise ValueError(
-                f"{KEY}: {rows} tokens would be kept of a picture of {width} x {height} pixels, but the engine was "
-                f"started for {most}; ask for fewer, or start it with a larger budget"
+                f"{KEY}: an image of {width} x {height} pixels would keep {rows} tokens, but the engine was started "
+                f"for {most}; ask for fewer, or start it with a larger budget"
             )
         return rows
 
     def identity(self, text: str) -> str:
-        """What else than the picture decides the rows: the spec, and who wrote the parts it is made of."""
+        """A text that, with the image, determines the rows: the spec, and the origins of its parts."""
         origins = sorted({part.origin for part in self.pruner(text).walk()})
         return "; ".join([text, f"scope-core {__version__}", *origins])
 
     def rows(self, text: str, size: Size) -> int:
-        """How many rows a picture gets by the spec ``text``; pure.
+        """The number of rows of an image by the spec ``text``; a pure function.
 
         Raises:
-            BudgetError: it cannot meet the budget.
+            BudgetError: the image cannot meet the budget.
         """
         return self._counted(text, self.geometry(text).seen(size))
 
@@ -139,14 +139,14 @@ class Served:
         pruner, geometry = self.pruner(text), self.geometry(text)
         layout = geometry.layout([size])
         rows = pruner.plan(layout).images[0] + layout.images[0].separators
-        if pruner.spec.constraints:  # what must stay has to fit into the budget, and that goes by where tokens lie
+        if pruner.spec.constraints:  # required tokens must fit into the budget, which depends on their places
             rehearse(pruner, geometry, size)
         return rows
 
     def _load(self, size: Size) -> tuple[int, int]:
         try:
             return self.rows(self.default, size), self.geometry(self.default).tiles(size)
-        except BudgetError:  # such a picture is refused when it comes; `refuse` saw to it that the largest is not
+        except BudgetError:  # a request with such an image is refused later; `refuse` has checked the largest
             return 0, 0
 
     def _pruner(self, text: str) -> Pruner:

@@ -1,6 +1,6 @@
-"""What of vLLM this plugin builds on, as data: which releases were tested, and the names that another may move.
+"""The names of vLLM that this plugin uses, and the releases that were tested.
 
-A name that has moved is an error when the engine starts, with the list of all that are gone.
+If another release has moved a name, the engine does not start; the error lists all missing names.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from typing import Any
 from scope_core import AdapterError
 
 TESTED = ("0.32",)
-"""Releases of vLLM that the tests ran on."""
+"""Tested releases of vLLM."""
 
 log = logging.getLogger(f"vllm.{__package__}")
 
@@ -24,11 +24,11 @@ class TouchPoint:
     """One name of vLLM.
 
     Attributes:
-        module: Where it is.
+        module: Its module.
         path: Dotted path of the name below the module.
-        use: What the plugin does with it.
-        arguments: Arguments that it has to take.
-        documented: Whether vLLM documents it for models out of its tree.
+        use: Its use in the plugin.
+        arguments: Arguments that it must have.
+        documented: True if vLLM documents it for models out of its tree.
     """
 
     module: str
@@ -39,7 +39,7 @@ class TouchPoint:
 
     @property
     def gone(self) -> str:
-        """What is not there any more; empty if all is."""
+        """The missing name, with missing arguments; empty if nothing is missing."""
         name = f"{self.module}.{self.path}"
         try:
             found: Any = importlib.import_module(self.module)
@@ -84,8 +84,8 @@ TOUCH_POINTS = (
         ("mm_items", "hf_kwargs"),
     ),
     TouchPoint(_PROCESSING, f"{_PROCESSOR}._get_mm_hashes", "the spec in a client's own names", ("inputs",)),
-    TouchPoint("vllm.multimodal.parse", "ImageProcessorItems.get_image_size", "sizes of pictures", ("item_idx",)),
-    TouchPoint("vllm.multimodal.parse", "ImageEmbeddingItems.get_feature_size", "embeddings in place of pictures"),
+    TouchPoint("vllm.multimodal.parse", "ImageProcessorItems.get_image_size", "sizes of images", ("item_idx",)),
+    TouchPoint("vllm.multimodal.parse", "ImageEmbeddingItems.get_feature_size", "embeddings in place of images"),
     TouchPoint(_LLAVA, "LlavaForConditionalGeneration.embed_multimodal", "encodes, selects", ("kwargs",), True),
     TouchPoint(_LLAVA, "LlavaForConditionalGeneration._parse_and_validate_image_input", "pixels", ("kwargs",)),
     TouchPoint(
@@ -110,31 +110,31 @@ TOUCH_POINTS = (
     TouchPoint("vllm.distributed", "get_tp_group", "one rank's picks for all"),
     TouchPoint("vllm.distributed", "tensor_model_parallel_all_gather", "all heads of a signal", ("input_", "dim")),
 )
-"""Every name. The tower's own attributes are looked up when the engine loads the model."""
+"""Every name that is used. The tower's own attributes are checked when the engine loads the model."""
 
 
 def missing() -> list[str]:
-    """What of `TOUCH_POINTS` the installed vLLM does not have."""
+    """The names of `TOUCH_POINTS` that the installed vLLM does not have."""
     return [gone for point in TOUCH_POINTS if (gone := point.gone)]
 
 
 def check() -> None:
-    """Whether the installed vLLM is one that this plugin can work in; a warning where it was not tested.
+    """Refuse a vLLM without the needed names; warn about an untested one.
 
     Raises:
-        AdapterError: it is not; names all that is missing.
+        AdapterError: lists the missing names.
     """
     import vllm
 
     version, tested = str(vllm.__version__), ", ".join(f"{release}.x" for release in TESTED)
     if lost := missing():
         raise AdapterError(
-            f"scope-core's plugin does not know vLLM {version}: {', '.join(lost)} is not there. It was tested with "
+            f"scope-core's plugin does not support vLLM {version}, which lacks {', '.join(lost)}. It was tested with "
             f"vLLM {tested}. Try: pip install 'vllm=={TESTED[-1]}.*'"
         )
     if not version.startswith(tuple(f"{release}." for release in TESTED)):
         log.warning(
-            "scope-core's plugin was tested with vLLM %s, and this is %s. All that it builds on is there, but compare "
+            "scope-core's plugin was tested with vLLM %s, but this is %s. It has all the needed names, but compare "
             "some answers with those of `pip install 'vllm==%s.*'`",
             tested,
             version,

@@ -1,8 +1,8 @@
-"""Signals from vLLM's own vision tower, at the cost of a hook on each layer that a part reads.
+"""Signals from vLLM's own vision tower, by a hook on each layer that a part reads.
 
-vLLM's attention never gives its weights away and its query, key and value come from one fused projection. They are read
-where they leave it, so the attention backend does not matter. With tensor parallelism every rank has some of the heads;
-signals hold all of them, in their order.
+vLLM does not return attention weights; query, key and value come from one fused projection. The hook reads the output
+of that projection, so any attention backend works. With tensor parallelism every rank has some of the heads; signals
+hold all of them, in order.
 """
 
 from __future__ import annotations
@@ -27,10 +27,10 @@ LAYERS, ATTENTION, PROJECTION = "vision_tower.vision_model.encoder.layers", "sel
 
 
 def resolved(model: Any, tower: ResolvedTower) -> ResolvedTower:
-    """VLLM's tower in place of the one without weights; layers that vLLM does not build are None.
+    """The tower with vLLM's modules; layers that vLLM does not build are None.
 
     Raises:
-        AdapterError: something is not where it was in the tested versions.
+        AdapterError: a module is not where it is in the tested versions.
     """
     name = type(model).__name__
     built = resolve(model, LAYERS, what=name)
@@ -42,11 +42,11 @@ def resolved(model: Any, tower: ResolvedTower) -> ResolvedTower:
 
 @contextmanager
 def watch(tower: ResolvedTower, needs: frozenset[str]) -> Iterator[Capture]:
-    """Watch the passes of ``tower`` inside; hooks are gone afterwards.
+    """The capture of passes of ``tower`` inside; hooks are removed afterwards.
 
     Args:
-        tower: From `resolved`.
-        needs: Signals to capture; those of other families are left alone.
+        tower: Result of `resolved`.
+        needs: Signals to capture; other families are ignored.
     """
     capture = Capture(tower, None)
     with ExitStack() as undo:
@@ -60,22 +60,22 @@ def watch(tower: ResolvedTower, needs: frozenset[str]) -> Iterator[Capture]:
 
 
 def signals(capture: Capture, needs: frozenset[str], tokens: int) -> dict[str, Tensor]:
-    """The captured signals, all heads of them, with one entry for each of ``tokens`` rows of a tile.
+    """The captured signals with all heads, one entry for each of the ``tokens`` rows of a tile.
 
-    Computed at once: with tensor parallelism every rank takes part, whether or not it selects.
+    Computed at once, since with tensor parallelism every rank takes part, even if it does not select.
 
     Raises:
         AttachError: a layer did not pass through its projection.
     """
-    made = {}
+    found = {}
     for name, compute in sorted(capture.signals(needs, tokens).items()):
         family, layer = parse_signal(name)
         tensor = compute()
         if family in _BY_HEAD:
             index = layer_index(layer or 0, len(capture.tower.layers), name)
             tensor = _all_heads(tensor, int(getattr(capture.tower.layers[index], ATTENTION).tp_size))
-        made[name] = tensor
-    return made
+        found[name] = tensor
+    return found
 
 
 def _wanted(tower: ResolvedTower, needs: frozenset[str]) -> set[tuple[str, int]]:
@@ -94,9 +94,9 @@ def _split(capture: Capture, index: int, attention: Any) -> Any:
         fused = (output[0] if isinstance(output, tuple) else output).detach()
         if fused.dim() != 3 or fused.shape[-1] != 3 * heads * width:
             raise AttachError(
-                f"layer {index} of the vision tower gives query, key and value as {tuple(fused.shape)}; expected (B, "
-                f"M, {3 * heads * width}), which is 3 x {heads} heads x {width}. This version of vLLM lays them out in "
-                f"another way; see the tested versions in docs/serving.md"
+                f"layer {index} of the vision tower returns query, key and value as {tuple(fused.shape)}; expected "
+                f"(B, M, {3 * heads * width}), which is 3 x {heads} heads x {width}. This version of vLLM has another "
+                f"layout; see the tested versions in docs/serving.md"
             )
         for part, rows in zip(("query", "key"), fused.chunk(3, dim=-1), strict=False):
             capture.seen[(part, index)] = rows.view(*rows.shape[:2], heads, width).transpose(1, 2)
@@ -112,7 +112,7 @@ def _keep(capture: Capture, index: int) -> Any:
 
 
 def _all_heads(tensor: Tensor, ranks: int) -> Tensor:
-    """(B, H, ...) from each rank's share of the heads."""
+    """(B, H, ...) with all heads, from each rank's share."""
     if ranks == 1:
         return tensor
     from vllm.distributed import tensor_model_parallel_all_gather

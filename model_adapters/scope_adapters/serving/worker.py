@@ -1,7 +1,7 @@
-"""Where vLLM encodes pictures: tower, selection, projector, for a few pictures at a time.
+"""Encoding of images in vLLM: tower, selection, projector, a few images at a time.
 
-vLLM counts pruned tokens when it decides how many pictures may be encoded at once, so it hands over several times as
-many as the tower would get without pruning. They go through it in batches of the size that vLLM would have made.
+vLLM decides by the number of tokens after pruning how many images it encodes at once. That is several times as many as
+without pruning, so they are split into batches of the size that vLLM would use without pruning.
 """
 
 from __future__ import annotations
@@ -25,13 +25,13 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True)
-class Picture:
-    """One picture as it reached the worker.
+class ImageTiles:
+    """One image as it reaches the worker.
 
     Attributes:
         tiles: (T, 3, h, w) its tiles.
         size: (height, width) before it was cut.
-        spec: What is to be kept of it.
+        spec: Its spec.
     """
 
     tiles: Tensor
@@ -41,14 +41,14 @@ class Picture:
 
 @dataclass(frozen=True)
 class Encoder:
-    """The way of pictures through one model.
+    """The encoder of images for one model.
 
     Attributes:
         served: The engine's spec.
         model: vLLM's model.
         features: ``(T, 3, h, w) -> (T, n, D)``: its tower.
-        newline: (D',) what stands between rows; None where nothing does.
-        at_once: Tiles that the tower is given in one batch, unless a single picture has more.
+        newline: (D',) the row between rows of patches; None without one.
+        at_once: Number of tiles in one batch of the tower, unless a single image has more.
     """
 
     served: Served
@@ -57,27 +57,27 @@ class Encoder:
     newline: Tensor | None
     at_once: int
 
-    def encode(self, pictures: Sequence[Picture]) -> list[Tensor]:
-        """(R_i, D') per picture, what the language model reads; as many rows as its prompt was promised."""
-        made: list[Tensor] = []
+    def encode(self, images: Sequence[ImageTiles]) -> list[Tensor]:
+        """(R_i, D') per image: rows for the language model, one for each placeholder of its prompt."""
+        rows: list[Tensor] = []
         call = receipts.Call()
         with torch.no_grad():
-            for batch in batches(pictures, self.at_once):
-                made += self._encode(batch, call)
+            for batch in batches(images, self.at_once):
+                rows += self._encode(batch, call)
         call.close(self.served.pruner(self.served.default).label, str(getattr(self.served.config, metrics.KEY, "")))
-        return made
+        return rows
 
-    def _encode(self, pictures: Sequence[Picture], call: receipts.Call) -> list[Tensor]:
-        specs = {picture.spec: self.served.pruner(picture.spec) for picture in pictures}
+    def _encode(self, images: Sequence[ImageTiles], call: receipts.Call) -> list[Tensor]:
+        specs = {image.spec: self.served.pruner(image.spec) for image in images}
         needs = frozenset[str]().union(*(pruner.needs for pruner in specs.values()))
         tower = resolved(self.model, self.served.geometry(self.served.default).tower)
         with watch(tower, needs) as capture:
-            features = self.features(torch.cat([picture.tiles for picture in pictures]))
-        made: dict[int, Tensor] = {}
+            features = self.features(torch.cat([image.tiles for image in images]))
+        encoded: dict[int, Tensor] = {}
         for spec, pruner in specs.items():
-            mine = [number for number, picture in enumerate(pictures) if picture.spec == spec]
-            group = Group(self.served.geometry(spec), pruner, [pictures[i].size for i in mine])
-            index = torch.cat([torch.arange(*span) for span in _spans(pictures, mine)]).to(features.device)
+            mine = [number for number, image in enumerate(images) if image.spec == spec]
+            group = Group(self.served.geometry(spec), pruner, [images[i].size for i in mine])
+            index = torch.cat([torch.arange(*span) for span in _spans(images, mine)]).to(features.device)
             found = signals(replace(capture, dtype=pruner.dtype), pruner.needs, features.shape[1])
             at = features
             if "projected" in {pruner.spec.at, *pruner.needs}:
@@ -89,24 +89,24 @@ class Encoder:
                 rows = self.model.multi_modal_projector(rows)
             if self.newline is not None:
                 rows = torch.cat([rows, self.newline[None].to(rows)])
-            made.update(zip(mine, torch.split(rows[order], group.promised), strict=True))
-        return [made[number] for number in range(len(pictures))]
+            encoded.update(zip(mine, torch.split(rows[order], group.promised), strict=True))
+        return [encoded[number] for number in range(len(images))]
 
 
-def batches(pictures: Sequence[Picture], at_once: int) -> Iterator[list[Picture]]:
-    """Pictures in their order, as many in a batch as have ``at_once`` tiles together, and at least one."""
-    batch: list[Picture] = []
-    for picture in pictures:
-        if batch and sum(len(one.tiles) for one in [*batch, picture]) > at_once:
+def batches(images: Sequence[ImageTiles], at_once: int) -> Iterator[list[ImageTiles]]:
+    """Batches of images in order, each with at most ``at_once`` tiles or with one image."""
+    batch: list[ImageTiles] = []
+    for image in images:
+        if batch and sum(len(other.tiles) for other in [*batch, image]) > at_once:
             yield batch
             batch = []
-        batch.append(picture)
+        batch.append(image)
     if batch:
         yield batch
 
 
 def agreed(group: Group, tokens: VisualTokens, call: receipts.Call) -> tuple[Tensor, Tensor]:
-    """What rank 0 selects, on all ranks: near ties fall as rounding has it, and rounding may differ between ranks."""
+    """The selection of rank 0, on all ranks: rounding may differ between ranks, and with it near ties."""
     from vllm.distributed import get_tp_group
 
     ranks = get_tp_group()
@@ -120,9 +120,9 @@ def agreed(group: Group, tokens: VisualTokens, call: receipts.Call) -> tuple[Ten
     return ranks.broadcast(rows.contiguous(), src=0), ranks.broadcast(order.contiguous(), src=0)
 
 
-def _spans(pictures: Sequence[Picture], mine: Sequence[int]) -> list[tuple[int, int]]:
-    """(first, last + 1) tile of each of the pictures ``mine``, of those of all pictures."""
+def _spans(images: Sequence[ImageTiles], mine: Sequence[int]) -> list[tuple[int, int]]:
+    """(first, last + 1) tile of the images ``mine``, counted through all images."""
     starts = [0]
-    for picture in pictures:
-        starts.append(starts[-1] + len(picture.tiles))
+    for image in images:
+        starts.append(starts[-1] + len(image.tiles))
     return [(starts[number], starts[number + 1]) for number in mine]

@@ -1,1 +1,1 @@
-"""Vision towers: where their attention is, and one-layer probes that read it."""
+"""Vision towers: their layouts, and probes that read the attention of single layers."""

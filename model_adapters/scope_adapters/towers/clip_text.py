@@ -1,6 +1,6 @@
-"""CLIP's text tower as a signal: how near each patch is to the question in CLIP's shared space.
+"""A signal from CLIP's text tower: the similarity of each patch to the question, in CLIP's shared space.
 
-LLaVA's tower is CLIP's vision half alone, so the text half has to be supplied::
+LLaVA's tower is CLIP's vision half alone, so you have to supply the text half::
 
     relevance = ClipTextSimilarity(CLIPModel.from_pretrained(name), CLIPTokenizerFast.from_pretrained(name), questions)
     with scope.Pruner("cdpruner@64").attach(model, signals={"clip.text_similarity": relevance}):
@@ -20,16 +20,16 @@ from scope_core import AttachError, VisualTokens
 
 
 class ClipTextSimilarity:
-    """``clip.text_similarity``: cosine of each chunk of the question to each patch, in CLIP's shared space.
+    """The signal ``clip.text_similarity``: cosine of each chunk of the question to each patch, in CLIP's shared space.
 
     Patches are ``visual_projection(post_layernorm(hidden state of layer))``; texts longer than CLIP's context are cut
-    into chunks of it. CDPruner, NeurIPS 2025, arXiv 2506.10967.
+    into chunks of that length. CDPruner, NeurIPS 2025, arXiv 2506.10967.
 
     Args:
         clip: A transformers ``CLIPModel`` whose vision half is the model's tower.
-        tokenizer: CLIP's own.
-        questions: ``inputs -> texts``, the question about each image of a call, in placeholder order; or a tokenizer of
-            the language model, which decodes the whole prompt of each image.
+        tokenizer: CLIP's tokenizer.
+        questions: ``inputs -> texts``, the question about each image of a call, in placeholder order; or the language
+            model's tokenizer, to take the whole prompt of each image as its question.
         layer: Hidden states of the tower that are projected, counted as in ``hidden_states``.
 
     Attributes:
@@ -41,10 +41,10 @@ class ClipTextSimilarity:
         self.needs = frozenset({f"vision.hidden[{layer}]"})
 
     def __call__(self, inputs: Mapping[str, Any], tokens: VisualTokens) -> Tensor:
-        """(images, T, N) in [-1, 1]; rows of zeros fill up images whose question has fewer chunks.
+        """(images, T, N) in [-1, 1]; images whose question has fewer chunks are padded with rows of zeros.
 
         Raises:
-            AttachError: there are not as many questions as images, or the tower is not this CLIP's.
+            AttachError: the number of questions is not that of images, or the tower is not this CLIP's.
         """
         ask: Callable[[Mapping[str, Any]], Sequence[str]] = (
             self.questions if callable(self.questions) and not hasattr(self.questions, "decode") else self._prompts
@@ -55,15 +55,15 @@ class ClipTextSimilarity:
         norm, projection = self.clip.vision_model.post_layernorm, self.clip.visual_projection
         if hidden.shape[-1] != projection.in_features:
             raise AttachError(
-                f"the model's tower has width {hidden.shape[-1]}, the CLIP model given {projection.in_features}; load "
-                f"the CLIP model that the tower was taken from"
+                f"the model's tower has width {hidden.shape[-1]}, but the given CLIP model {projection.in_features}; "
+                f"load the CLIP model that the tower comes from"
             )
         with torch.no_grad():
             hidden = hidden.to(projection.weight)
             patches = torch.nn.functional.normalize(projection(norm(hidden)), dim=-1)
             chunks = [torch.nn.functional.normalize(self._embedded(text), dim=-1) for text in texts]
-            made: Tensor = pad_sequence(chunks, batch_first=True).to(patches) @ patches.transpose(1, 2)
-        return made.to(tokens.features.dtype)
+            cosines: Tensor = pad_sequence(chunks, batch_first=True).to(patches) @ patches.transpose(1, 2)
+        return cosines.to(tokens.features.dtype)
 
     def _embedded(self, text: str) -> Tensor:
         """(T, C) one row per chunk of CLIP's context length."""
@@ -77,8 +77,8 @@ class ClipTextSimilarity:
         }
         device = self.clip.text_projection.weight.device
         pooled = self.clip.text_model(**{name: ids.to(device) for name, ids in cut.items()}).pooler_output
-        made: Tensor = self.clip.text_projection(pooled)
-        return made
+        embedded: Tensor = self.clip.text_projection(pooled)
+        return embedded
 
     def _prompts(self, inputs: Mapping[str, Any]) -> list[str]:
         """The prompt of each image as text, without special tokens."""

@@ -1,4 +1,4 @@
-"""Where each family of vision tower keeps its layers and its attention. Data, checked before any hook."""
+"""Layouts of vision towers: paths of their layers and of their attention. Data, checked before any hook."""
 
 from __future__ import annotations
 
@@ -11,16 +11,16 @@ from scope_core.adapters import resolve
 
 @dataclass(frozen=True)
 class TowerLayout:
-    """Where a tower's parts are.
+    """The paths of a tower's modules, and its tokens before the patches.
 
     Attributes:
         layers: Dotted paths of the list of layers, newest release first; the first that exists is used.
         attention: Path of the attention module inside a layer.
         query: Name of the query projection inside it.
         key: Name of the key projection inside it.
-        cls: Whether token 0 is a CLS token.
-        registers: Register tokens after CLS; they are neither patches nor candidates.
-        any_size: Whether the tower takes images of other sizes than its configured one.
+        cls: True if token 0 is a CLS token.
+        registers: Number of register tokens after CLS; they are neither patches nor candidates.
+        any_size: True if the tower takes images of other sizes than the configured one.
     """
 
     layers: tuple[str, ...]
@@ -33,7 +33,7 @@ class TowerLayout:
 
     @property
     def prefix(self) -> int:
-        """Tokens before the patches."""
+        """The number of tokens before the patches."""
         return int(self.cls) + self.registers
 
 
@@ -44,27 +44,27 @@ LAYOUTS: dict[str, TowerLayout] = {
     "siglip_vision_model": TowerLayout(_CLIP_LAYERS, "self_attn", cls=False),
     "idefics3_vision": TowerLayout(("encoder.layers",), "self_attn", cls=False),
     "smolvlm_vision": TowerLayout(("encoder.layers",), "self_attn", cls=False),
-    # query and key after their norms, which are the identity in checkpoints without
+    # query and key after their norms, which are identities in checkpoints without norms
     "internvl_vision": TowerLayout(("encoder.layer",), "attention", "q_norm", "k_norm", any_size=True),
     "dinov2": TowerLayout(("encoder.layer",), "attention", any_size=True),
 }
-"""By ``config.model_type``, in the newest release."""
+"""Layouts in the newest release, by ``config.model_type``."""
 
 EARLIER: dict[str, TowerLayout] = {
     "dinov2": TowerLayout(("encoder.layer",), "attention.attention", "query", "key", any_size=True),
 }
-"""What earlier releases have in its place: taken where the newest one's query projection is not there."""
+"""Layouts in earlier releases, used if their query projection exists."""
 
 
 @dataclass(frozen=True)
 class ResolvedTower:
-    """A tower whose every path was found.
+    """A tower whose paths were all found.
 
     Attributes:
         module: The tower.
         layout: Its layout.
         layers: Its layers, in order.
-        paths: Dotted paths found, for declarations.
+        paths: Dotted paths, for declarations.
     """
 
     module: Any
@@ -73,17 +73,17 @@ class ResolvedTower:
     paths: dict[str, str]
 
     def grid(self, height: int | None = None, width: int | None = None) -> tuple[int, int]:
-        """(rows, columns) of patches of an image in pixels; the configured size if left out."""
+        """(rows, columns) of patches of an image of this size in pixels; by default of the configured size."""
         config = self.module.config
         size, patch = _pair(config.image_size), _pair(config.patch_size)
         return (height or size[0]) // patch[0], (width or size[1]) // patch[1]
 
 
 def resolve_tower(module: Any, where: str) -> ResolvedTower:
-    """Find a tower's layers and attention, before anything is hooked.
+    """A tower with its layout, checked before any hook.
 
     Raises:
-        AdapterError: the family is not known, or a path is not there.
+        AdapterError: the family is not known, or a path is missing.
     """
     family = str(getattr(getattr(module, "config", None), "model_type", ""))
     if family not in LAYOUTS:
@@ -103,7 +103,7 @@ def resolve_tower(module: Any, where: str) -> ResolvedTower:
 
 
 def has_path(module: Any, path: str) -> bool:
-    """Whether there is something at the dotted ``path`` below ``module``."""
+    """True if ``module`` has the dotted ``path``."""
     for step in path.split("."):
         if not hasattr(module, step):
             return False

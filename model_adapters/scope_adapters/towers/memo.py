@@ -1,4 +1,4 @@
-"""Tower layers that nobody looks into run once for each picture: their output is kept and found again."""
+"""A memo for the tower's first layers: for the same image they run once, and their output is reused."""
 
 from __future__ import annotations
 
@@ -17,22 +17,22 @@ from scope_core.adapters import Memo, replace_attribute
 _current: ContextVar[Memo | None] = ContextVar("scope_memo", default=None)
 
 _BESIDE: WeakKeyDictionary[type, int | None] = WeakKeyDictionary()
-"""By class of layer, what `beside` says of its output: known once one ran, and nothing is found before that."""
+"""Result of `beside`, by class of layer: known once a layer has run; before that, the memo is not used."""
 
 
 def beside(output: Any) -> int | None:
-    """Entries beside the hidden states in a tuple, which layers return up to transformers 4.x; None for a tensor."""
+    """The number of further entries in a layer's output, a tuple up to transformers 4.x; None for a tensor."""
     return len(output) - 1 if isinstance(output, tuple) else None
 
 
 def passed_on(hidden_states: Tensor, count: int | None) -> Any:
-    """What a layer returns that does nothing, in the form of one that returns ``count`` entries beside."""
+    """The output of a skipped layer, in the form of one with ``count`` further entries."""
     return hidden_states if count is None else (hidden_states, *[None] * count)
 
 
 @contextmanager
 def remembering(memo: Memo | None) -> Iterator[None]:
-    """Towers that run inside may use ``memo``."""
+    """Let towers that run inside use ``memo``."""
     token = _current.set(memo)
     try:
         yield
@@ -41,16 +41,15 @@ def remembering(memo: Memo | None) -> Iterator[None]:
 
 
 def resume(layers: Sequence[nn.Module], first: int, undo: ExitStack) -> None:
-    """Make ``layers[:first]`` use the memo of the moment, if there is one.
+    """Make ``layers[:first]`` use the current memo, if there is one.
 
-    Layer 0's input depends on the pixels and the embedding's weights; the key is its hash and that of the weights of
-    the layers. What is kept is the input of ``layers[first]``, bit for bit, so that signals and features of later
-    layers are as if all had run.
+    The key is a hash of layer 0's input, which depends on the pixels and the embedding, and of the layers' weights. The
+    value is the input of ``layers[first]``, bit for bit, so that later layers get the same input as without a memo.
 
     Args:
-        layers: Of the tower.
-        first: The first layer that somebody looks into.
-        undo: What undoes it.
+        layers: Layers of the tower.
+        first: The first layer that is read.
+        undo: Restores the layers.
     """
     memo = _current.get()
     if memo is None or first < 1:
@@ -95,7 +94,7 @@ def _key(hidden: Tensor, layers: Sequence[nn.Module]) -> str:
 
 
 def _sample(parameter: Tensor) -> Tensor:
-    """Vectors whole, every 4097th entry of matrices: enough to tell trained towers apart, and quick to hash."""
+    """Whole vectors, every 4097th entry of matrices: enough to distinguish trained towers, and quick to hash."""
     return parameter if parameter.dim() == 1 else parameter.flatten()[::4097]
 
 

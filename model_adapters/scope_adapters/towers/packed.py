@@ -1,7 +1,7 @@
 """Towers that read the patches of all images as one sequence and merge blocks of them into tokens.
 
-Attention stays within an image, or within windows of one. It is computed from the layer's own fused qkv
-projection, turned by the model's own rotary function, over the very segments that the layer was given.
+Attention stays within an image, or within windows of one. It is computed from the layer's own fused qkv projection,
+rotated by the model's own function, over the segments that the layer gets.
 """
 
 from __future__ import annotations
@@ -26,20 +26,20 @@ from scope_core.parts import parse_signal
 _HIDDEN, _RECEIVED = "vision.hidden", "vision.received_attention"
 _ROTATE = "apply_rotary_pos_emb_vision"
 _QUERY_BLOCK = 128
-"""Queries per block of received attention: bounds memory to H x 128 x M instead of H x M x M."""
+"""Number of queries per block of received attention: memory is H x 128 x M instead of H x M x M."""
 
 
 @dataclass(frozen=True)
 class PackedTower:
-    """A tower whose every path was found.
+    """A packed tower whose paths were all found.
 
     Attributes:
         module: The tower.
         layers: Its layers, in order.
         where: Its dotted path.
-        rotate: ``(query, key, cos, sin) -> (query, key)``, the model's own.
-        side: Patches on one side of the block that becomes a token.
-        reorder: Method that tells the order of its windows' blocks; empty where blocks stay in raster order.
+        rotate: ``(query, key, cos, sin) -> (query, key)``, the model's own function.
+        side: Number of patches on one side of a token's block.
+        reorder: Method that knows the order of the windows' blocks; empty if blocks stay in raster order.
         full: Layers, counted from 1, whose attention spans whole images; None for all.
     """
 
@@ -52,30 +52,30 @@ class PackedTower:
     full: tuple[int, ...] | None = None
 
     def offers(self) -> tuple[Offer, ...]:
-        """Signals a probe can give for this tower."""
+        """Signals that a probe can read from this tower."""
         count = len(self.layers)
         return Offer(_RECEIVED, count, self.full), Offer(_HIDDEN, count)
 
     def reasons(self) -> dict[str, str]:
-        """Why some signals are not offered."""
+        """Reasons why some signals are not offered, by family."""
         name, offer = type(self.module).__name__, self.offers()[0]
         return {
             "vision.cls_attention": f"its {name} tower has no CLS token; there is {offer}",
             _RECEIVED: f"attention of other layers stays within windows; there is {offer}",
-            "vision.keys": f"each token is a block of {self.side} x {self.side} patches, and keys are those of patches",
+            "vision.keys": f"each token is a block of {self.side} x {self.side} patches, but keys belong to patches",
         }
 
 
 def resolve_packed(model: Any, where: str, *, full: str = "") -> PackedTower:
-    """Find a tower's layers, its fused projection and its rotary function, before anything is hooked.
+    """The tower with its layers, fused projection and rotary function, checked before any hook.
 
     Args:
-        model: What ``where`` starts from.
-        where: Dotted path of the tower.
-        full: Its attribute that lists the layers without windows, counted from 0; empty where it has no windows.
+        model: The model.
+        where: Dotted path of the tower below the model.
+        full: Attribute of the tower that lists the layers without windows, counted from 0; empty without windows.
 
     Raises:
-        AdapterError: a path is not there, or the rotary function is not.
+        AdapterError: a path or the rotary function is missing.
     """
     name = type(model).__name__
     tower = resolve(model, where, what=name)
@@ -87,8 +87,8 @@ def resolve_packed(model: Any, where: str, *, full: str = "") -> PackedTower:
     if not callable(getattr(home, _ROTATE, None)):
         near = ", ".join(sorted(key for key in vars(home) if "rotary" in key)) or "none"
         raise AdapterError(
-            f"{name}: {home.__name__} has no {_ROTATE}(), which turns queries and keys of its tower; functions of "
-            f"similar names: {near}. This release may have renamed it; see `scope doctor`"
+            f"{name}: {home.__name__} has no {_ROTATE}(), which rotates queries and keys of its tower; functions with "
+            f"similar names: {near}. This release may have renamed it; run `scope doctor`"
         )
     reorder = window_method(tower) if full else ""
     if reorder:
@@ -100,7 +100,7 @@ def resolve_packed(model: Any, where: str, *, full: str = "") -> PackedTower:
 
 @dataclass
 class PackedCapture:
-    """What a probe saw in one forward pass; signals are computed from it when they are read."""
+    """The record of one forward pass; signals are computed from it when they are read."""
 
     tower: PackedTower
     dtype: torch.dtype | None
@@ -108,11 +108,11 @@ class PackedCapture:
     order: Tensor | None = None
 
     def signals(self, needs: frozenset[str], sizes: Sequence[int]) -> dict[str, Callable[[], Tensor]]:
-        """Lazy signals for those of ``needs`` that a packed tower can give.
+        """Lazy signals by name, for those of ``needs`` that a packed tower has.
 
         Args:
             needs: Names of signals.
-            sizes: Tokens of each image; rows of the signals are padded to the longest with zeros.
+            sizes: Number of tokens of each image; signals are padded to the longest with zeros.
         """
         makers = {_HIDDEN: self.hidden, _RECEIVED: self.received}
         parsed = {name: parse_signal(name) for name in needs}
@@ -135,7 +135,7 @@ class PackedCapture:
         query, key, _ = fused.reshape(len(fused), 3, attention.num_heads, -1).unbind(1)
         query, key = (self._cast(x).transpose(0, 1) for x in self.tower.rotate(query, key, *rotation))
         queries, keys = (torch.split(x, segments.diff().tolist(), 1) for x in (query, key))
-        scale = getattr(attention, "scaling", key.shape[-1] ** -0.5)  # 4.52 has none, and always divides
+        scale = getattr(attention, "scaling", key.shape[-1] ** -0.5)  # missing in 4.52, which always divides
         columns = [_received(q, k, scale) for q, k in zip(queries, keys, strict=True)]
         patches = torch.cat(columns, 1)
         blocks = self._raster(patches.view(len(patches), -1, unit).sum(2).mT)
@@ -143,13 +143,13 @@ class PackedCapture:
         return padded(images).transpose(1, 2)
 
     def _raster(self, blocks: Tensor) -> Tensor:
-        """Blocks in the order in which the language model reads them."""
+        """Blocks in the order of the language model."""
         if not self.tower.reorder:
             return blocks
         if self.order is None:
             raise AttachError(
-                f"{self.tower.where} ran without calling its {self.tower.reorder}(), so the order of its tokens is not "
-                f"known. See `scope doctor`"
+                f"{self.tower.where} ran without calling its {self.tower.reorder}(), so the order of its tokens is "
+                f"unknown; run `scope doctor`"
             )
         return blocks[self.order.argsort().to(blocks.device)]
 
@@ -164,19 +164,19 @@ class PackedCapture:
         if (what, index) not in self.seen:
             raise AttachError(
                 f"the vision tower ran, but layer {index} did not pass through its {what} as declared; a replaced "
-                f"attention module bypasses it. See `scope doctor`"
+                f"attention module bypasses it; run `scope doctor`"
             )
         return self.seen[(what, index)]
 
 
 @contextmanager
 def probe_packed(tower: PackedTower, needs: frozenset[str], *, dtype: torch.dtype | None) -> Iterator[PackedCapture]:
-    """Watch one forward pass of ``tower``; every hook is removed on exit.
+    """The capture of one forward pass of ``tower``; every hook is removed on exit.
 
     Args:
-        tower: The tower, resolved.
-        needs: Signals to capture; others than a packed tower's are left alone.
-        dtype: What signals are computed in; None for the tower's own.
+        tower: The resolved tower.
+        needs: Signals to capture; other families are ignored.
+        dtype: dtype in which signals are computed; None for the tower's own.
     """
     capture = PackedCapture(tower, dtype)
     wanted = {(family, layer) for family, layer in map(parse_signal, needs) if layer is not None}
@@ -205,12 +205,12 @@ def probe_packed(tower: PackedTower, needs: frozenset[str], *, dtype: torch.dtyp
 
 
 def padded(rows: Sequence[Tensor], fill: float = 0) -> Tensor:
-    """(B, N, ...) of one (n_i, ...) per image, the shorter ones filled up."""
+    """(B, N, ...) from one (n_i, ...) per image, shorter ones padded with ``fill``."""
     return pad_sequence(list(rows), batch_first=True, padding_value=fill)
 
 
 def _received(query: Tensor, key: Tensor, scale: float) -> Tensor:
-    """(H, M) of (H, M, C): what each key of one segment receives, summed over its queries."""
+    """(H, M) attention that each key of one segment receives, summed over its queries, from (H, M, C) query and key."""
     total = key.new_zeros(key.shape[:2])
     for block in torch.split(query, _QUERY_BLOCK, dim=1):
         total += (block @ key.mT * scale).softmax(-1).sum(1)

@@ -1,8 +1,7 @@
-"""One-layer probe: attention, keys and hidden states of the layers asked for, at the cost of one hook each.
+"""Probe of a tower: attention, keys and hidden states of the needed layers, by one hook each.
 
-Attention comes from the outputs of the layer's own q and k projections, so it works beside sdpa and flash
-attention and never makes the tower return attention maps. Layers above the highest one needed can be
-skipped.
+Attention is computed from the outputs of the layer's own q and k projections, so it works with sdpa and flash
+attention, and the tower need not return attention maps. Layers above the highest needed one can be skipped.
 """
 
 from __future__ import annotations
@@ -27,16 +26,16 @@ _FAMILIES = ("vision.cls_attention", "vision.received_attention", "vision.keys",
 _OF_CLS = ("vision.cls_attention", "vision.cls")
 _READS = {"vision.hidden": ("hidden",), "vision.cls": ("hidden",), "vision.keys": ("key",)}
 _QUERY_BLOCK = 128
-"""Queries per block of received attention: bounds memory to H x 128 x M instead of H x M x M."""
+"""Number of queries per block of received attention: memory is H x 128 x M instead of H x M x M."""
 
 
 def offers(tower: ResolvedTower) -> tuple[Offer, ...]:
-    """Signals a probe can give for this tower."""
+    """Signals that a probe can read from this tower."""
     return tuple(Offer(family, len(tower.layers)) for family in _FAMILIES if family not in _OF_CLS or tower.layout.cls)
 
 
 def reasons(tower: ResolvedTower) -> dict[str, str]:
-    """Why some signals are not offered."""
+    """Reasons why some signals are not offered, by family."""
     if tower.layout.cls:
         return {}
     return dict.fromkeys(_OF_CLS, f"its {type(tower.module).__name__} tower has no CLS token")
@@ -44,25 +43,25 @@ def reasons(tower: ResolvedTower) -> dict[str, str]:
 
 @dataclass
 class Capture:
-    """What a probe saw in one forward pass; signals are computed from it when they are read."""
+    """The record of one forward pass; signals are computed from it when they are read."""
 
     tower: ResolvedTower
     dtype: torch.dtype | None
     seen: dict[tuple[str, int], Tensor] = field(default_factory=dict)
 
     def signals(self, needs: frozenset[str], tokens: int) -> dict[str, Callable[[], Tensor]]:
-        """Lazy signals for those of ``needs`` that a tower can give.
+        """Lazy signals by name, for those of ``needs`` that a tower has.
 
         Args:
-            needs: Names of signals; those of other families are left alone.
-            tokens: Tokens per image as the host counts them: the patches, with or without the prefix.
+            needs: Names of signals; other families are ignored.
+            tokens: Number of tokens per image in the model: the patches, with or without the prefix.
         """
-        made: dict[str, Callable[[], Tensor]] = {}
+        lazy: dict[str, Callable[[], Tensor]] = {}
         for name in needs:
             family, layer = parse_signal(name)
             if family in _FAMILIES and layer is not None:
-                made[name] = self._later(family, layer_index(layer, len(self.tower.layers), name), tokens)
-        return made
+                lazy[name] = self._later(family, layer_index(layer, len(self.tower.layers), name), tokens)
+        return lazy
 
     def _later(self, family: str, index: int, tokens: int) -> Callable[[], Tensor]:
         def compute() -> Tensor:
@@ -80,21 +79,21 @@ class Capture:
         return compute
 
     def hidden(self, layer: int, tokens: int) -> Tensor:
-        """(B, N, D) hidden state after ``layer`` (counted as in ``hidden_states``), prefix removed."""
+        """(B, N, D) hidden state after ``layer`` (counted as in ``hidden_states``) of the last ``tokens`` tokens."""
         return self._seen("hidden", layer_index(layer, len(self.tower.layers), "hidden"))[:, -tokens:]
 
     def _seen(self, what: str, index: int) -> Tensor:
         if (what, index) not in self.seen:
             raise AttachError(
                 f"the vision tower ran, but layer {index} did not pass through its {what} projection as declared; "
-                f"a fused or replaced attention module bypasses it. See `scope doctor`"
+                f"a fused or replaced attention module bypasses it; run `scope doctor`"
             )
         return self.seen[(what, index)]
 
     def _heads(self, what: str, index: int) -> Tensor:
-        """(B, H, M, C) in the dtype that selection computes in."""
+        """(B, H, M, C) queries or keys, in the dtype of the selection."""
         split = self._seen(what, index)
-        if split.dim() == 3:  # norms of single heads come after the split
+        if split.dim() == 3:  # 4 axes: normed by head, after the split
             heads = int(self.tower.module.config.num_attention_heads)
             split = split.view(*split.shape[:2], heads, -1).transpose(1, 2)
         return split if self.dtype is None else split.to(self.dtype)
@@ -114,16 +113,16 @@ def probe(
     last: int | None = None,
     first: int | None = None,
 ) -> Iterator[Capture]:
-    """Watch one forward pass of ``tower``; every hook is removed on exit.
+    """The capture of one forward pass of ``tower``; every hook is removed on exit.
 
     Args:
-        tower: Whose pass to watch.
-        needs: Signals to capture; others than a tower's are left alone.
-        dtype: What attention is computed in; None for the tower's own.
-        last: The highest layer whose output anybody reads (counted as in ``hidden_states``). Layers above it
-            and above those in ``needs`` become the identity; None runs them all.
-        first: The lowest layer whose output anybody reads, likewise. What goes into it, or into a lower one in
-            ``needs``, may come from a memo (see `scope_adapters.towers.memo`); None runs all layers.
+        tower: The resolved tower.
+        needs: Signals to capture; other families are ignored.
+        dtype: dtype in which attention is computed; None for the tower's own.
+        last: The highest layer whose output is read (counted as in ``hidden_states``). Layers above it and above those
+            in ``needs`` are skipped; None runs all.
+        first: The lowest layer whose output is read. Its input, or that of a lower layer in ``needs``, may come from a
+            memo (see `scope_adapters.towers.memo`); None runs all layers.
     """
     count = len(tower.layers)
     capture = Capture(tower, dtype)
@@ -146,7 +145,7 @@ def probe(
 
 @functools.lru_cache(maxsize=64)
 def _wanted(needs: frozenset[str], count: int) -> tuple[tuple[str, int], ...]:
-    """``(what to keep, index of the layer)`` for those of ``needs`` that a tower of ``count`` layers gives."""
+    """``(output to record, index of the layer)`` for those of ``needs`` that a tower of ``count`` layers has."""
     wanted: set[tuple[str, int]] = set()
     for name in needs:
         family, layer = parse_signal(name)
@@ -157,10 +156,10 @@ def _wanted(needs: frozenset[str], count: int) -> tuple[tuple[str, int], ...]:
 
 
 def layer_index(layer: int, count: int, name: str) -> int:
-    """Position in the list of layers of ``hidden_states[layer]``.
+    """The index of the layer whose output is ``hidden_states[layer]``.
 
     Raises:
-        SignalError: there is no such layer; 0 is the embeddings, which no layer makes.
+        SignalError: there is no such layer; 0 is the embeddings, which are no layer's output.
     """
     index = count + layer if layer < 0 else layer - 1
     if layer == 0 or not 0 <= index < count:
@@ -186,16 +185,16 @@ def _watch(capture: Capture, part: str, index: int) -> Any:
 
 
 class _Skip:
-    """A skipped layer: hidden states pass unchanged, in the form in which the layers that run return theirs.
+    """A skipped layer: hidden states pass unchanged, in the form of the other layers' outputs.
 
-    It is still called, since hosts count layer calls to find hidden states.
+    It is still called, since models count layer calls to find hidden states.
     """
 
     def __init__(self) -> None:
         self.beside: int | None = None
 
     def learn(self, _module: Any, _args: Any, output: Any) -> None:
-        """The hook of the last layer that runs."""
+        """Hook of the last layer that runs: record the form of its output."""
         self.beside = beside(output)
 
     def __call__(self, hidden_states: Tensor, *_args: Any, **_kwargs: Any) -> Any:
@@ -203,25 +202,25 @@ class _Skip:
 
 
 def _keep_mask(capture: Capture, index: int, mask: Any) -> None:
-    """Keep the mask of padded patches; towers whose pictures have no padding pass none."""
+    """Record the mask of padded patches, if the tower has one."""
     if mask is None:
         return
     if not isinstance(mask, torch.Tensor):
         raise AttachError(
-            f"the vision tower masks its attention by a {type(mask).__name__}, which cannot be read; load the model "
+            f"the vision tower masks its attention with a {type(mask).__name__}, which cannot be read; load the model "
             f"with attn_implementation='sdpa'"
         )
     mask = mask.detach() if mask.dim() == 4 else mask[:, None, None].bool()
-    capture.seen[("mask", index)] = mask if mask.dtype == torch.bool else mask >= 0  # else it is added to the scores
+    capture.seen[("mask", index)] = mask if mask.dtype == torch.bool else mask >= 0  # an additive mask
 
 
 def _cls_row(query: Tensor, key: Tensor, scale: float, mask: Tensor | None) -> Tensor:
-    """(B, H, M): softmax over all keys of the first query's row."""
+    """(B, H, M) attention from the first query to all keys."""
     return _attention(query[:, :, :1], key, scale, None if mask is None else mask[:, :, :1])[:, :, 0]
 
 
 def _received(query: Tensor, key: Tensor, scale: float, mask: Tensor | None) -> Tensor:
-    """(B, H, M): mean over all queries, prefix included, of what each key receives."""
+    """(B, H, M) attention that each key receives, mean over all queries, prefix included."""
     total = key.new_zeros(key.shape[:3])
     for start in range(0, query.shape[2], _QUERY_BLOCK):
         rows = slice(start, start + _QUERY_BLOCK)

@@ -1,9 +1,8 @@
-"""timm towers: alone, or inside somebody else's model.
+"""timm towers: alone, or inside another model.
 
-`timm_probe` watches a ``VisionTransformer`` wherever it runs; `TimmTower` is one with its preprocessing. Served are
-blocks whose attention is timm's own ``Attention`` (fused qkv, optional q and k norms): ViT, CLIP, SigLIP, DeiT,
-DINOv2. Rotary, relative-position, parallel and differential attention are refused: query and key are not the whole
-story there, and attention computed from them would be wrong.
+`timm_probe` records a ``VisionTransformer`` inside any model; `TimmTower` is one with its preprocessing. Supported are
+blocks with timm's own ``Attention`` (fused qkv, optional q and k norms): ViT, CLIP, SigLIP, DeiT, DINOv2. Rotary,
+relative-position, parallel and differential attention are refused, since it depends on more than query and key.
 """
 
 from __future__ import annotations
@@ -17,8 +16,8 @@ import torch
 from torch import Tensor
 
 from scope_adapters.compat import timm
+from scope_adapters.towers.images import ImageTower
 from scope_adapters.towers.layouts import ResolvedTower, TowerLayout, has_path
-from scope_adapters.towers.pictures import PictureTower
 from scope_adapters.towers.probe import Capture, layer_index, offers, probe, reasons
 from scope_core import AdapterError, AttachError, SignalError, VisualTokens
 from scope_core.parts import parse_signal
@@ -28,18 +27,18 @@ _BY_FEATURES = "Selecting by features alone works with any tower: scope_core.sel
 
 @dataclass(frozen=True)
 class TimmVit(ResolvedTower):
-    """A timm ``VisionTransformer`` whose every path was found."""
+    """A timm ``VisionTransformer`` whose paths were all found."""
 
     def grid(self, height: int | None = None, width: int | None = None) -> tuple[int, int]:
-        """(rows, columns) of patches of an image in pixels; the configured size if left out."""
+        """(rows, columns) of patches of an image of this size in pixels; by default of the configured size."""
         return timm.grid_of(self.module.patch_embed, height, width)
 
 
 def resolve_timm(vit: Any, where: str) -> TimmVit:
-    """Find a timm tower's blocks and attention, before anything is hooked.
+    """The tower with its blocks and layout, checked before any hook.
 
     Raises:
-        AdapterError: it is no timm ``VisionTransformer``, or its attention is of a kind that is not served.
+        AdapterError: it is not a timm ``VisionTransformer``, or its attention is not supported.
     """
     kind = type(vit).__name__
     missing = [path for path in timm.NEEDED if not has_path(vit, path)]
@@ -49,8 +48,8 @@ def resolve_timm(vit: Any, where: str) -> TimmVit:
         )
     if missing:
         raise AdapterError(
-            f"{where}: this {kind} is no timm VisionTransformer: it has no '{missing[0]}'. Give the tower itself, e.g. "
-            f"vision_backbone.featurizer or open_clip's model.visual.trunk. {_BY_FEATURES}"
+            f"{where}: this {kind} is not a timm VisionTransformer: it has no '{missing[0]}'. Give the tower itself, "
+            f"e.g. vision_backbone.featurizer or open_clip's model.visual.trunk. {_BY_FEATURES}"
         )
     for number, block in enumerate(vit.blocks):
         attention = getattr(block, "attn", None)
@@ -58,7 +57,7 @@ def resolve_timm(vit: Any, where: str) -> TimmVit:
         if found not in timm.ATTENTION:
             what = f"its attention is {found}" if attention is not None else f"a {type(block).__name__} has no '.attn'"
             raise AdapterError(
-                f"{where}: block {number} of this {kind} is not served: {what}, and signals are exact only for "
+                f"{where}: block {number} of this {kind} is not supported: {what}, but signals are exact only for "
                 f"{timm.ATTENTION[0]}, as in vit_large_patch14_clip_336. {_BY_FEATURES}"
             )
         lacking = [name for name in timm.NEEDED_OF_ATTENTION if not hasattr(attention, name)]
@@ -76,14 +75,14 @@ def resolve_timm(vit: Any, where: str) -> TimmVit:
 
 @dataclass
 class Watched:
-    """What `timm_probe` saw of the latest pass of a tower.
+    """The record of the latest pass of a tower under `timm_probe`.
 
     Attributes:
         tower: The tower.
-        layer: Whose output the features are.
-        names: Signals that were captured.
-        capture: What the pass left behind.
-        pixels: (height, width) of its pictures; None before there was a pass.
+        layer: Layer whose output the features are.
+        names: Names of the captured signals.
+        capture: Captured outputs.
+        pixels: (height, width) of the images; None before the first pass.
     """
 
     tower: TimmVit
@@ -94,10 +93,10 @@ class Watched:
 
     @property
     def tokens(self) -> VisualTokens:
-        """(B, N, D) patch tokens of the layer, prefix removed, one group per picture, with their signals.
+        """(B, N, D) patch tokens of the layer, prefix removed, one group per image, with their signals.
 
         Raises:
-            AttachError: the tower did not run under the probe, or dropped patches by itself.
+            AttachError: the tower did not run under the probe, or dropped patches in training mode.
         """
         if self.pixels is None:
             raise AttachError("the tower did not run while the probe was on; call the model inside the `with` block")
@@ -106,8 +105,8 @@ class Watched:
         features = self.capture.hidden(self.layer, prefix + count)
         if features.shape[1] != prefix + count:
             raise AttachError(
-                f"the tower ran with {features.shape[1]} tokens, not {prefix} + {grid[0]} x {grid[1]}: while it trains "
-                f"it drops patches by itself; call eval() first"
+                f"the tower ran with {features.shape[1]} tokens, not {prefix} + {grid[0]} x {grid[1]}: in training "
+                f"mode it drops patches; call eval() first"
             )
         capture = replace(self.capture, seen=dict(self.capture.seen))  # a later pass must not change these tokens
         return VisualTokens.of(features[:, prefix:], grid=grid, signals=capture.signals(self.names, count))
@@ -117,30 +116,30 @@ class Watched:
 def timm_probe(
     vit: Any, layer: int = -2, *, needs: frozenset[str] = frozenset(), skip_rest: bool = False
 ) -> Iterator[Watched]:
-    """Watch a timm tower inside a model of your own; every hook is removed on exit.
+    """Record the passes of a timm tower inside your own model; every hook is removed on exit.
 
     Args:
         vit: A timm ``VisionTransformer``, e.g. Prismatic's ``vision_backbone.featurizer``.
-        layer: Whose output the features are and whose attention is read: -1 is the last block's, -2 the one before.
-        needs: Further signals, e.g. ``pruner.needs`` where a recipe reads another layer.
-        skip_rest: Do not compute blocks above those read. Only where the model reads nothing above ``layer`` either.
+        layer: Layer whose output and attention are read: -1 is the last block, -2 the one before.
+        needs: Further signals, e.g. ``pruner.needs`` if a recipe reads another layer.
+        skip_rest: Skip blocks above those that are read. Only if the model reads nothing above ``layer`` either.
 
     Yields:
-        A `Watched`, whose ``tokens`` are there once the tower ran.
+        A `Watched`; its ``tokens`` can be read once the tower has run.
 
     Raises:
-        AdapterError: the tower's attention is of a kind that is not served.
-        SignalError: there is no such layer, or the tower cannot give a signal; says why.
+        AdapterError: the tower's attention is not supported.
+        SignalError: there is no such layer, or the tower does not have a signal; says why.
     """
     tower = resolve_timm(vit, type(vit).__name__)
     index = layer_index(layer, len(tower.layers), f"layer {layer}")
     given = offers(tower)
     for name in sorted(needs):
         if not any(offer.covers(name) for offer in given):
-            why = reasons(tower).get(parse_signal(name)[0], "no probe of a tower does")
+            why = reasons(tower).get(parse_signal(name)[0], "no probe of a tower can")
             raise SignalError(
-                f"'{name}' is needed, which this {type(vit).__name__} cannot give: {why}. It gives "
-                f"{', '.join(map(str, given))}: use a part that reads one of these"
+                f"'{name}' is needed, but this {type(vit).__name__} does not have it: {why}. It has "
+                f"{', '.join(map(str, given))}; use a part that reads one of these"
             )
     names = {f"{offer.family}[{i}]" for offer in given for i in (index + 1, index - len(tower.layers))} | needs
     with ExitStack() as undo:
@@ -156,16 +155,16 @@ def timm_probe(
         yield watched
 
 
-class TimmTower(PictureTower):
+class TimmTower(ImageTower):
     """A timm ``VisionTransformer`` in eval mode, with the preprocessing of its ``pretrained_cfg``.
 
-    Pictures are cropped to the whole shorter side; ``crop_pct``, a habit of classification, is not applied.
+    Images are cropped to the whole shorter side; ``crop_pct``, which is for classification, is not applied.
 
     Args:
         module: The model.
-        name: What to call it.
-        size: Side of the square picture in pixels; the size the model was built for if left out.
-        layer: Whose output the features are, counted as in ``hidden_states``.
+        name: Name for messages and results.
+        size: Side of the square input image in pixels; by default the model's own.
+        layer: Layer whose output the features are, counted as in ``hidden_states``.
     """
 
     def __init__(self, module: Any, *, name: str, size: int | None = None, layer: int = -2) -> None:
@@ -175,5 +174,5 @@ class TimmTower(PictureTower):
         super().__init__(tower, name=name, size=size or int(built[0]), mean=mean, std=std, layer=layer)
 
     def run(self, pixels: Tensor, needs: frozenset[str]) -> None:
-        """Blocks above the highest layer that is read are skipped by the probe."""
+        """Run the forward; the probe skips blocks that are not read."""
         self.module.forward_features(pixels)

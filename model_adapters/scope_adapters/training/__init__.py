@@ -1,6 +1,6 @@
-"""How the zoo's small LLaVA is trained: ``python -m scope_adapters.training --help``.
+"""Training of the zoo's small LLaVA: ``python -m scope_adapters.training --help``.
 
-Stages, each a module or a function: render the scenes and keep the tower's features (`features`), align the projector
-with the class words, learn to look things up in few tokens, then in any number of them (`stages`), and write the model
-(`export`). docs/scenes-llava.md says what came out.
+The steps: render the scenes and store the tower's features (`features`); align the projector with the class words,
+learn to look things up in few tokens, then in any number of tokens (`stages`); write the model (`export`). See
+docs/scenes-llava.md for the results.
 """

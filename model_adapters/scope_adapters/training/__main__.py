@@ -1,7 +1,7 @@
 """Train a small LLaVA on the scenes task: ``python -m scope_adapters.training --work FOLDER``.
 
 It renders and encodes the scenes (cached in the folder), trains in three stages, the last in three rounds, with
-checkpoints, and writes the model to ``FOLDER/model``. Started again with the same options it goes on where it was.
+checkpoints, and writes the model to ``FOLDER/model``. Run again with the same options, it continues from there.
 """
 
 from __future__ import annotations
@@ -17,8 +17,8 @@ import typer
 from rich.logging import RichHandler
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
+from scope_adapters.training.run import STAGES
 from scope_adapters.training.settings import Settings
-from scope_adapters.training.training import STAGES
 
 logger = logging.getLogger("scope_adapters.training")
 
@@ -26,21 +26,21 @@ logger = logging.getLogger("scope_adapters.training")
 def main(
     work: Annotated[Path, typer.Option(help="Folder of the features, the checkpoint, the log and the model.")],
     sprites: Annotated[
-        Path | None, typer.Option(exists=True, file_okay=False, help="Emoji families; those shipped if left out.")
+        Path | None, typer.Option(exists=True, file_okay=False, help="Emoji families. [default: the shipped ones]")
     ] = None,
     photographs: Annotated[
         Path | None, typer.Option(exists=True, file_okay=False, help="More backgrounds for training.")
     ] = None,
     scenes: Annotated[int, typer.Option(min=8)] = Settings.scenes,
     seed: Annotated[int, typer.Option(min=0)] = Settings.seed,
-    share: Annotated[float, typer.Option(min=0.0001, max=10, help="Of the steps of each stage.")] = 1.0,
+    share: Annotated[float, typer.Option(min=0.0001, max=10, help="Share of the steps of each stage.")] = 1.0,
     compile_: Annotated[bool, typer.Option("--compile/--no-compile", help="Needs a C++ compiler.")] = True,
 ) -> None:
     """Train a small LLaVA on the scenes task."""
     from scope_adapters.training.data import WORDINGS, gather, task
     from scope_adapters.training.export import export
     from scope_adapters.training.features import encode
-    from scope_adapters.training.training import steps_of, train
+    from scope_adapters.training.run import steps_of, train
     from scope_adapters.zoo.towers import dinov2_small
 
     work.mkdir(parents=True, exist_ok=True)
@@ -51,7 +51,7 @@ def main(
     }
     settings = replace(plain, **steps)
     tasks = [task(sprites=sprites, photographs=photographs, wording=wording, scenes=scenes) for wording in WORDINGS]
-    asked = [made.examples("train", seed=seed) for made in tasks]
+    asked = [each.examples("train", seed=seed) for each in tasks]
     columns = (
         TextColumn("{task.description}"),
         BarColumn(),
@@ -80,7 +80,7 @@ def main(
 
 @contextmanager
 def _logged(path: Path) -> Iterator[None]:
-    """Messages on the terminal and at the end of a file."""
+    """Show messages on the terminal and append them to a file."""
     lines = logging.FileHandler(path, encoding="utf-8")
     lines.setFormatter(logging.Formatter("%(asctime)s %(message)s"))
     handlers, before = (RichHandler(show_path=False), lines), logger.level

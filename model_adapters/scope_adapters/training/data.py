@@ -1,4 +1,4 @@
-"""What the stages train on, from a task's examples."""
+"""Training data, from a task's examples."""
 
 from __future__ import annotations
 
@@ -17,17 +17,17 @@ if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerFast
 
 WORDINGS = ("short", "varied", "test")
-"""The same scenes are asked about in each of them."""
+"""Wordings of the questions about each scene."""
 
 
 def task(*, sprites: Path | None, photographs: Path | None, wording: str, scenes: int) -> Task[Any]:
-    """The installed ``scenes`` task, set to ask everything about varied training scenes."""
+    """The installed ``scenes`` task, with all questions about varied training scenes."""
     registry = default_registry()
     folders = {"sprites": sprites, "photographs": photographs}
     options: dict[str, Any] = {name: str(folder) for name, folder in folders.items() if folder is not None}
     options |= {"wording": wording, "scenes": scenes, "ask": "everything", "vary": True}
-    made: Task[Any] = registry.build("task", registry.get("task", "scenes").spec.model_validate(options))
-    return made
+    scenes_task: Task[Any] = registry.build("task", registry.get("task", "scenes").spec.model_validate(options))
+    return scenes_task
 
 
 def gather(
@@ -36,9 +36,9 @@ def gather(
     """Training data, and the tokenizer of all its words.
 
     Args:
-        features: Of the scenes.
-        asked: Questions of each scene.
-        words: The tokenizer of a model to train on; one is made if left out.
+        features: Features of the scenes.
+        asked: Questions about each scene.
+        words: Tokenizer of a model to train further; by default a new one.
 
     Raises:
         ZooError: ``words`` lacks a class.
@@ -53,7 +53,7 @@ def gather(
 
 
 def _labels(words: PreTrainedTokenizerFast, seen: Sequence[str]) -> list[str]:
-    """All classes of a tokenizer in its order: its first words, up to the last class seen."""
+    """The classes of a tokenizer, in order: its first words, up to the last class in ``seen``."""
     ids = [words.convert_tokens_to_ids(label) for label in seen]
     if words.unk_token_id in ids:
         raise ZooError(f"the tokenizer has no word for '{seen[ids.index(words.unk_token_id)]}'")

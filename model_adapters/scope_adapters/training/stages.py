@@ -1,4 +1,4 @@
-"""The stages that train: align, lookup, mixed. Each step is a function of the state alone, so a run can resume."""
+"""The losses of the training stages align, lookup and mixed. Each depends on the state alone, so runs can resume."""
 
 from __future__ import annotations
 
@@ -21,29 +21,29 @@ if TYPE_CHECKING:
 Forward: TypeAlias = Callable[..., Any]
 
 SCENES, BACKGROUND = 40, 0.07
-"""Of `align`: scenes in a step, and share of the background's patches that is used."""
+"""For `align`: scenes in a step, and the share of background patches that is used."""
 SHARP, SMOOTH, NORM = 20.0, 0.05, 0.1
-"""Of `align`: scale of the cosines, label smoothing, weight of keeping projected patches at unit length."""
+"""For `align`: scale of the cosines, label smoothing, weight of the loss that keeps patches at unit length."""
 QUESTIONS, LENGTH = 16, 160
-"""Of `answer`: questions about a scene, and text tokens for them."""
+"""For `answer`: questions about a scene, and text tokens for them."""
 FEW = (96, 32)
 MIXED = ((24, 40), (64, 36), (128, 28), (256, 20), (TOKENS, 12))
 MIXED_SHARES = (0.12, 0.18, 0.12, 0.1, 0.48)
-"""Kept tokens and scenes of a step, and how often each comes."""
+"""Kept tokens and scenes of a step, and the share of such steps."""
 
 
 @dataclass
 class Data:
-    """What is trained on.
+    """Training data.
 
     Attributes:
-        features: Of the scenes.
+        features: Features of the scenes.
         classes: Class of each object of each scene, from 1.
         first: Id of class 1's word; those of the others follow it.
         count: Number of classes.
-        pools: Questions of each scene.
+        pools: Questions about each scene.
         words: Ids of answers.
-        owner: Patch owners of each scene.
+        owner: Object of each patch, by scene.
     """
 
     features: Features
@@ -80,10 +80,10 @@ def rate(step: int, steps: int, *, peak: float, last: float, warm: int) -> float
 
 
 def align(student: Student, data: Data, draws: Draws) -> Tensor:
-    """Loss of a step that makes an object's patch point at its class word's embedding, and others at none.
+    """The loss of a step that turns patches of objects towards their class word's embedding, and others away from all.
 
-    Cosine-scaled cross-entropy over the classes; the embeddings stay as they are. Without this stage the decoder
-    stays at the prior, because it cannot tell which patches a word is about.
+    Cosine-scaled cross-entropy over the classes; the embeddings do not change. Without this stage the decoder does not
+    learn which patches a word is about, and only guesses.
     """
     import numpy as np
     import torch
@@ -110,15 +110,15 @@ def align(student: Student, data: Data, draws: Draws) -> Tensor:
 def answer(
     student: Student, data: Data, draws: Draws, *, few: bool, forward: Forward, patterns: Sequence[str] | None = None
 ) -> Tensor:
-    """Loss of a step that answers questions about a part of each image's tokens.
+    """The loss of a step that answers questions about some of each image's tokens.
 
     Args:
         student: The model.
-        data: The scenes.
-        draws: What is drawn from.
-        few: 96 tokens, most of them objects', to learn looking things up; else 24 to all, by `subsets.LAST`.
+        data: The training data.
+        draws: Random generators.
+        few: True for 96 tokens, most of them objects', to learn looking things up; False for 24 to all tokens.
         forward: ``student.forward``, perhaps compiled.
-        patterns: In place of `subsets.FIRST` or `subsets.LAST`; none at all: every step has all tokens.
+        patterns: Patterns of tokens; by default `subsets.FIRST` or `subsets.LAST`. Empty: all tokens.
     """
     import numpy as np
     import torch

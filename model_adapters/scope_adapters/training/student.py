@@ -1,4 +1,4 @@
-"""Projector and decoder as they are trained: transformers' own modules, run by a leaner forward pass."""
+"""Projector and decoder in training: modules of transformers, run by a leaner forward pass."""
 
 from __future__ import annotations
 
@@ -50,13 +50,13 @@ def llava_config(settings: Settings, vocabulary: int, vision: Any) -> Any:
 
 
 class Student:
-    """The trained parts.
+    """The trained modules.
 
-    Features are normalised with ``mean`` and ``std`` in training; `folded` moves that into the projector's first
-    layer, so that the finished model is a plain LLaVA.
+    In training, features are normalised with ``mean`` and ``std``; `exported_projector` merges that into the
+    projector's first layer, so that the exported model is a plain LLaVA.
 
     Args:
-        settings: Sizes.
+        settings: Settings of the run.
         vocabulary: Number of words.
     """
 
@@ -68,7 +68,7 @@ class Student:
         self.settings = settings
         self.decoder = LlamaForCausalLM(text_config(settings, vocabulary))
         self.words = self.decoder.model.embed_tokens.weight
-        # Unit length on average: longer embeddings wreck the stage after alignment.
+        # Unit length on average: with longer embeddings, the stage after alignment fails.
         nn.init.normal_(self.words, std=settings.width**-0.5)
         self.first, self.second = nn.Linear(WIDTH, settings.width), nn.Linear(settings.width, settings.width)
         self.mean, self.std = torch.zeros(WIDTH), torch.ones(WIDTH)
@@ -78,19 +78,19 @@ class Student:
         )
 
     def aligned(self) -> list[Any]:
-        """Parameters of the first stage: the projector and what stands for no class."""
+        """The parameters of the first stage: the projector and the embedding of "no class"."""
         return [*self.first.parameters(), *self.second.parameters(), self.none]
 
     def decoding(self) -> list[Any]:
-        """The decoder's parameters but the embeddings."""
+        """The decoder's parameters without the embeddings."""
         return [p for p in self.decoder.parameters() if p is not self.words]
 
     def shared(self) -> list[Any]:
-        """Projector and embeddings."""
+        """The parameters of projector and embeddings."""
         return [*self.first.parameters(), *self.second.parameters(), self.words]
 
     def normalise(self, sample: Any) -> None:
-        """Take mean and standard deviation of the features from ``sample`` (n, TOKENS, WIDTH)."""
+        """Set mean and standard deviation of the features from ``sample`` (n, TOKENS, WIDTH)."""
         import numpy as np
         import torch
 
@@ -98,20 +98,20 @@ class Student:
         self.mean, self.std = (torch.from_numpy(f(values, axis=(0, 1))) for f in (np.mean, np.std))
 
     def state(self) -> dict[str, Any]:
-        """For `load`."""
+        """The weights, for `load`."""
         parts = {"decoder": self.decoder, "first": self.first, "second": self.second}
         tensors = {"none": self.none.detach(), "mean": self.mean, "std": self.std}
         return {**{name: part.state_dict() for name, part in parts.items()}, **tensors}
 
     def load(self, state: dict[str, Any]) -> None:
-        """Take over the outcome of `state`."""
+        """Load the result of `state`."""
         for name in ("decoder", "first", "second"):
             getattr(self, name).load_state_dict(state[name])
         self.none.data.copy_(state["none"])
         self.mean, self.std = state["mean"], state["std"]
 
     def project(self, features: Tensor) -> Tensor:
-        """(..., width) visual tokens of (..., WIDTH) features."""
+        """(..., width) visual tokens from (..., WIDTH) features."""
         from torch.nn.functional import gelu
 
         projected: Tensor = self.second(gelu(self.first((features - self.mean) / self.std)))
@@ -120,8 +120,8 @@ class Student:
     def forward(self, features: Tensor, ids: Tensor, positions: Tensor, mask: Tensor) -> Tensor:
         """(B, T, width) states of packed questions about K visual tokens.
 
-        The same function as ``LlamaForCausalLM`` on ``<s>``, the visual tokens and one question (a test compares
-        them), with weights and products in bfloat16 and sums in float32.
+        The same as ``LlamaForCausalLM`` on ``<s>``, the visual tokens and one question (a test compares them), with
+        weights and products in bfloat16 and sums in float32.
 
         Args:
             features: (B, K, WIDTH).
@@ -142,16 +142,16 @@ class Student:
         angle = (at[..., None] * self.inverse)[:, None]
         cos, sin = angle.cos().to(half), angle.sin().to(half)
         for layer in model.layers:
-            own, mlp = layer.self_attn, layer.mlp
+            attention, mlp = layer.self_attn, layer.mlp
             y = self._norm(h, layer.input_layernorm.weight)
-            weights = torch.cat([own.q_proj.weight, own.k_proj.weight, own.v_proj.weight]).to(half)
+            weights = torch.cat([attention.q_proj.weight, attention.k_proj.weight, attention.v_proj.weight]).to(half)
             qkv = linear(y, weights).view(*y.shape[:2], 3, heads, -1).permute(2, 0, 3, 1, 4)
             q, k, v = _rotated(qkv[0], cos, sin), _rotated(qkv[1], cos, sin), qkv[2]
-            # The image looks at itself alone, so its rows need no mask, and it is read once for all questions.
+            # Image rows attend only to the image: they need no mask, and are computed once for all questions.
             image = scaled_dot_product_attention(q[:, :, :prefix], k[:, :, :prefix], v[:, :, :prefix], is_causal=True)
             text = scaled_dot_product_attention(q[:, :, prefix:], k, v, attn_mask=mask)
             out = torch.cat([image, text], 2).transpose(1, 2).flatten(2)
-            h = h + linear(out, own.o_proj.weight.to(half))
+            h = h + linear(out, attention.o_proj.weight.to(half))
             y = self._norm(h, layer.post_attention_layernorm.weight)
             gate = silu(linear(y, mlp.gate_proj.weight.to(half)))
             h = h + linear(gate * linear(y, mlp.up_proj.weight.to(half)), mlp.down_proj.weight.to(half))
@@ -163,8 +163,8 @@ class Student:
         scale = torch.rsqrt(x.square().mean(-1, keepdim=True) + self.decoder.config.rms_norm_eps)
         return (x * scale * weight).to(torch.bfloat16)
 
-    def folded(self) -> dict[str, Tensor]:
-        """The projector's weights under LLaVA's names, the normalisation of the features folded in."""
+    def exported_projector(self) -> dict[str, Tensor]:
+        """The projector's weights by LLaVA's names, merged with the normalisation of the features."""
         weight = self.first.weight.detach() / self.std
         return {
             "linear_1.weight": weight,
@@ -175,7 +175,7 @@ class Student:
 
 
 def full_mask(packed: Packed, keep: int) -> Tensor:
-    """(B, 1, T, 1 + keep + T) additive mask: every question sees all of the image and itself."""
+    """(B, 1, T, 1 + keep + T) additive mask: every question attends to the whole image and to itself."""
     import torch
 
     rows, length = packed.ids.shape
@@ -187,5 +187,5 @@ def full_mask(packed: Packed, keep: int) -> Tensor:
 def _rotated(x: Tensor, cos: Tensor, sin: Tensor) -> Tensor:
     import torch
 
-    one, two = x.chunk(2, -1)
-    return torch.cat([one * cos - two * sin, two * cos + one * sin], -1)
+    first, second = x.chunk(2, -1)
+    return torch.cat([first * cos - second * sin, second * cos + first * sin], -1)

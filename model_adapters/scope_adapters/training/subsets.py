@@ -1,7 +1,7 @@
-"""Which visual tokens a training step leaves: patterns that favour no way of selecting.
+"""Visual tokens that a training step keeps, by patterns that favour no pruning method.
 
-Dropping tokens uniformly at random alone would teach the decoder how dense random tokens are; keeping the objects'
-alone would favour saliency. So each scene gets one of several patterns, and answers are set by what is left.
+With random tokens alone, the decoder would learn their density; with those of objects alone, saliency would be
+favoured. So each scene gets one of several patterns, and answers are adapted to the tokens that are kept.
 """
 
 from __future__ import annotations
@@ -22,11 +22,11 @@ if TYPE_CHECKING:
 INNER = 0.42
 """A patch belongs to a box if its centre is within this share of the box's sides from the box's centre."""
 SEEN, PARTS = 3, 0.3
-"""An object is seen if this many of its patches are left, or this share of them."""
+"""An object is visible if this many of its patches are kept, or this share of them."""
 
 
 def owners(boxes: Sequence[Box]) -> Owners:
-    """(TOKENS,) index of the box that each patch belongs to, -1 for the background. Every box has a patch."""
+    """(TOKENS,) index of the box of each patch, -1 for the background. Every box has a patch."""
     import numpy as np
 
     grid = np.full((SIDE, SIDE), -1, np.int8)
@@ -40,7 +40,7 @@ def owners(boxes: Sequence[Box]) -> Owners:
 
 
 def seen(owner: Owners, kept: npt.NDArray[np.int64] | None, objects: int) -> list[int]:
-    """Whether each object can be seen in what is kept: 1, 0, or -1 where too little is left to tell."""
+    """The visibility of each object: 1 if visible, 0 if dropped, -1 if only a small part is kept."""
     import numpy as np
 
     if kept is None:
@@ -57,10 +57,10 @@ def subset(
 
     Args:
         pattern: A name of `PATTERNS`.
-        keep: How many.
-        features: (TOKENS, D) of the tower.
-        owner: See `owners`.
-        random: Draws the pattern.
+        keep: Number of tokens.
+        features: (TOKENS, D) features of the tower.
+        owner: Result of `owners`.
+        random: Random generator.
     """
     import numpy as np
 
@@ -73,7 +73,7 @@ def _uniform(features: Array, owner: Owners, random: np.random.Generator) -> Arr
 
 
 def _blocks(features: Array, owner: Owners, random: np.random.Generator) -> Array:
-    """Rectangles of a coarse grid, whole ones first."""
+    """Scores that prefer whole rectangles of a coarse grid."""
     import numpy as np
 
     n = int(random.integers(3, 9))
@@ -84,7 +84,7 @@ def _blocks(features: Array, owner: Owners, random: np.random.Generator) -> Arra
 
 
 def _clusters(features: Array, owner: Owners, random: np.random.Generator) -> Array:
-    """Discs around a few places."""
+    """Scores that prefer discs around a few places."""
     import numpy as np
 
     centres = random.random((int(random.integers(2, 9)), 2)) * SIDE
@@ -95,17 +95,17 @@ def _clusters(features: Array, owner: Owners, random: np.random.Generator) -> Ar
 
 
 def _projection(features: Array, owner: Owners, random: np.random.Generator) -> Array:
-    """The largest along a random direction of the features: patches that look alike go together."""
+    """Scores along a random direction of the features: similar patches get similar scores."""
     import numpy as np
 
     normal = (features - features.mean(0)) / (features.std(0) + 1e-3)
     score = normal @ random.standard_normal(features.shape[1])
-    folded: Array = np.abs(score) if random.random() < 0.5 else score
-    return folded
+    projected: Array = np.abs(score) if random.random() < 0.5 else score
+    return projected
 
 
 def _objects(features: Array, owner: Owners, random: np.random.Generator) -> Array:
-    """Mostly patches of objects; only to learn looking things up, never at the end."""
+    """Scores that prefer patches of objects; only for the stage that learns to look things up."""
     score: Array = (owner >= 0) + random.random(TOKENS) * 1.05
     return score
 

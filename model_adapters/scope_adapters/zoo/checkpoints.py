@@ -1,7 +1,7 @@
-"""Checkpoints on the Hugging Face hub that people use, as data. Licences are those of the weights, by their cards.
+"""Common checkpoints on the Hugging Face hub, as data. Licences are those of the weights, by their model cards.
 
-None was loaded for the tests, which run on small models of the same classes. Specs to begin with are SCOPE where
-the tower has a CLS token to ask, and its other half, coverage alone, where it has none.
+None was loaded for the tests, which run on small models of the same classes. The suggested spec is SCOPE if the tower
+has a CLS token, and a variant without CLS attention if it has none.
 """
 
 from __future__ import annotations
@@ -14,13 +14,13 @@ from scope_core.adapters import ZooEntry
 
 @dataclass(frozen=True)
 class Family:
-    """What the checkpoints of one model have in common.
+    """The data that the checkpoints of one model share.
 
     Attributes:
-        adapter: Who serves them.
-        recipe: Short spec to begin with.
-        paper: Where the model is from.
-        one_picture: Whether the processor makes one picture of an image, so that overlays can be drawn on it.
+        adapter: Their adapter.
+        recipe: Suggested spec, in short.
+        paper: Paper of the model.
+        one_picture: True if the processor does not cut images into tiles, so that overlays can be drawn.
         requires: Further packages that the processor needs, most of them for videos.
     """
 
@@ -73,11 +73,11 @@ CHECKPOINTS: tuple[tuple[str, str, str, str, str, Family], ...] = (
     ("qwen2.5-vl-7b", "Qwen/Qwen2.5-VL-7B-Instruct", "Qwen2.5-VL 7B", APACHE, "8.3B", QWEN25),
     ("qwen3-vl-4b", "Qwen/Qwen3-VL-4B-Instruct", "Qwen3-VL 4B", APACHE, "4.4B", QWEN3),
 )
-"""Name, hub id, what, licence, parameters, family."""
+"""Name, hub id, summary, licence, number of parameters, family."""
 
 
 def entries() -> Iterator[ZooEntry]:
-    """One for each checkpoint."""
+    """One entry for each checkpoint."""
     for name, source, summary, licence, parameters, family in CHECKPOINTS:
         yield ZooEntry(
             name,

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
-from scope_adapters.zoo.asking import asking
+from scope_adapters.zoo.requests import requests_to
 from scope_core import MissingDependencyError, TokensError, ZooError
 from scope_core.adapters import LoadedModel
 
@@ -14,32 +14,32 @@ if TYPE_CHECKING:
 
 
 def one_prompt(question: object) -> None:
-    """Refuse what is no single question.
+    """Refuse anything but a single question.
 
     Raises:
-        TokensError: several prompts were given at once.
+        TokensError: several questions were given.
     """
     if not isinstance(question, str):
         raise TokensError(
-            f"the question is a {type(question).__name__}; inputs() makes one prompt of one or several images and one "
-            f"text. For a batch, make the prompts one by one and pad their ids and masks on the left"
+            f"the question is a {type(question).__name__}; inputs() builds one prompt from images and one text. For a "
+            f"batch, build the prompts one by one and pad their ids and masks on the left"
         )
 
 
 def from_pretrained(class_name: str, source: str, **options: Any) -> Any:
-    """``transformers.<class_name>.from_pretrained(source, **options)`` with errors that say what to do.
+    """The result of ``transformers.<class_name>.from_pretrained(source, **options)``.
 
     Raises:
         MissingDependencyError: transformers is not installed.
-        ZooError: the checkpoint cannot be had.
+        ZooError: the checkpoint cannot be loaded.
     """
     try:
         import transformers
     except ImportError as error:
         raise MissingDependencyError(f"'{source}' needs transformers: pip install 'scope-core[hf]'") from error
     try:
-        with asking(source) as how:
-            if how and "Model" in class_name:  # they look for an adapter of PEFT's before anything else
+        with requests_to(source) as how:
+            if how and "Model" in class_name:  # models look for a PEFT adapter first
                 how = {**how, "adapter_kwargs": how}
             return getattr(transformers, class_name).from_pretrained(source, **{**how, **options})
     except ImportError as error:
@@ -48,8 +48,8 @@ def from_pretrained(class_name: str, source: str, **options: Any) -> Any:
     except (OSError, ValueError) as error:
         first = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
         raise ZooError(
-            f"cannot load '{source}' from the Hugging Face hub: {first} On a machine that reaches the hub run "
-            f"`scope models fetch NAME`, copy its hub cache here, or use a zoo entry that needs no hub "
+            f"cannot load '{source}' from the Hugging Face hub: {first} On a machine that can reach the hub, run "
+            f"`scope models fetch NAME` and copy its hub cache here, or use a zoo entry that needs no hub "
             f"(see `scope models`)"
         ) from error
 
@@ -63,15 +63,15 @@ def load_model(
     one_picture: bool = False,
     **options: Any,
 ) -> LoadedModel:
-    """A multimodal model with its processor, whatever its class.
+    """A multimodal model of any class, with its processor.
 
     Args:
         source: Hub id or folder.
-        dtype: Of the weights; ``"auto"`` is the checkpoint's own.
-        device_map: Where the weights go, e.g. ``"cuda"`` or ``"auto"``; the CPU if left out.
-        attn_implementation: e.g. ``"sdpa"``; the library's choice if left out.
-        one_picture: The processor makes one picture of an image, which overlays may be drawn on.
-        options: Also passed to ``from_pretrained``.
+        dtype: dtype of the weights; ``"auto"`` is the checkpoint's own.
+        device_map: Device of the weights, e.g. ``"cuda"`` or ``"auto"``; by default the CPU.
+        attn_implementation: e.g. ``"sdpa"``; by default the library's choice.
+        one_picture: True if the processor does not cut images into tiles, so that overlays can be drawn.
+        options: Further options of ``from_pretrained``.
     """
     placed = {"device_map": device_map, "attn_implementation": attn_implementation}
     options.update({name: value for name, value in placed.items() if value is not None})
@@ -82,17 +82,17 @@ def load_model(
         one_prompt(question)
         if getattr(processor, "chat_template", None) is None:
             prompt = f"{getattr(processor, 'image_token', '') * len(images)}{question}"
-            made = processor(text=prompt, images=list(images) or None, return_tensors="pt")
+            batch = processor(text=prompt, images=list(images) or None, return_tensors="pt")
         else:
             content = [*({"type": "image", "image": image} for image in images), {"type": "text", "text": question}]
-            made = processor.apply_chat_template(
+            batch = processor.apply_chat_template(
                 [{"role": "user", "content": content}],
                 add_generation_prompt=True,
                 tokenize=True,
                 return_dict=True,
                 return_tensors="pt",
             )
-        return dict(made.to(model.device, model.dtype))
+        return dict(batch.to(model.device, model.dtype))
 
     def decode(ids: Any) -> str:
         import torch
@@ -109,7 +109,7 @@ def load_model(
 
 
 def seen(image_processor: Any, image: Image) -> Image:
-    """The picture that a processor of one tile hands to the tower, with its normalisation undone."""
+    """The image that the tower gets from a processor without tiles, with its normalisation undone."""
     import torch
     from PIL.Image import frombytes
 

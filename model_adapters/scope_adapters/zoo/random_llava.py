@@ -1,6 +1,6 @@
-"""A LLaVA whose tower is real and whose language side is untrained: the whole path without a model hub.
+"""A LLaVA with a trained tower and an untrained decoder, to try pruning without a model hub.
 
-What is pruned, how many tokens remain and what that costs are real; answers are noise and say so.
+Kept patches, numbers of tokens and timings are real; answers are noise.
 """
 
 from __future__ import annotations
@@ -15,18 +15,18 @@ if TYPE_CHECKING:
     from PIL.Image import Image
 
 PAD, BOS, PLACEHOLDER, OFFSET = 0, 1, 2, 3
-"""Token ids below the 256 bytes; byte b has id b + OFFSET."""
+"""Special token ids; byte b has id b + OFFSET."""
 VOCABULARY = OFFSET + 256
 
 
 def load(source: str, *, seed: int = 0, layers: int = 4, width: int = 256) -> LoadedModel:
-    """Build the model; only the tower's weights are fetched (once).
+    """The model; only the tower's weights are fetched (once).
 
     Args:
-        source: Where the tower comes from; named in the zoo entry.
-        seed: Of the untrained weights.
-        layers: Of the decoder.
-        width: Of the decoder.
+        source: Source of the tower; from the zoo entry.
+        seed: Seed of the untrained weights.
+        layers: Number of layers of the decoder.
+        width: Width of the decoder.
     """
     import torch
     from transformers import LlamaConfig, LlavaConfig, LlavaForConditionalGeneration
@@ -66,11 +66,11 @@ def load(source: str, *, seed: int = 0, layers: int = 4, width: int = 256) -> Lo
     def inputs(images: Sequence[Image], question: str) -> dict[str, Any]:
         one_prompt(question)
         ids = [BOS, *([PLACEHOLDER] * side * side * len(images)), *(byte + OFFSET for byte in question.encode())]
-        made: dict[str, Any] = {
+        batch: dict[str, Any] = {
             "input_ids": torch.tensor([ids]),
             "attention_mask": torch.ones(1, len(ids), dtype=torch.int64),
         }
-        return {**made, "pixel_values": tower.pixels(images)} if images else made
+        return {**batch, "pixel_values": tower.pixels(images)} if images else batch
 
     def decode(ids: Any) -> str:
         return bytes(i - OFFSET for i in torch.as_tensor(ids).flatten().tolist() if i >= OFFSET).decode(

@@ -1,7 +1,8 @@
-"""Models of LLaVA's shapes with random weights: what they answer is noise, how long they take is real.
+"""Models of LLaVA's shapes with random weights: answers are noise, timings are real.
 
-At ``scale`` s every width and depth of LLaVA-1.5 7B (or LLaVA-NeXT 7B on Vicuna) is divided by s, tower and language
-model alike, so depth : width and the tower's share of the work stay. Numbers of tokens are not scaled.
+At ``scale`` s every width and depth of LLaVA-1.5 7B (or LLaVA-NeXT 7B on Vicuna) is divided by s, in the tower and in
+the language model, so the ratio of depth to width and the tower's share of the work stay. Numbers of tokens are not
+scaled.
 """
 
 from __future__ import annotations
@@ -31,15 +32,15 @@ SYSTEM = (
 def load(
     source: str, *, tiled: bool = False, scale: int = 2, seed: int = 0, dtype: str = "float32", device: str = "cpu"
 ) -> LoadedModel:
-    """Build the model where it is to be.
+    """The model, built on its device.
 
     Args:
         source: Empty in the zoo entry: nothing is fetched.
-        tiled: LLaVA-NeXT instead of LLaVA-1.5: square pictures are five tiles, 2880 patches.
-        scale: Divides widths, depths and heads of the 7B model: 1, 2, 4 or 8.
-        seed: Of the weights.
-        dtype: Of the weights, e.g. ``"bfloat16"``.
-        device: Where they are made, e.g. ``"cuda"``.
+        tiled: LLaVA-NeXT instead of LLaVA-1.5: square images are five tiles, 2880 patches.
+        scale: Divisor of widths, depths and heads of the 7B model: 1, 2, 4 or 8.
+        seed: Seed of the weights.
+        dtype: dtype of the weights, e.g. ``"bfloat16"``.
+        device: Device of the weights, e.g. ``"cuda"``.
 
     Raises:
         ZooError: there is no such scale, or too little memory for the weights.
@@ -71,16 +72,16 @@ def load(
     def inputs(images: Sequence[Image], question: str) -> dict[str, Any]:
         one_prompt(question)
         per_image = GRID * GRID + (2 * GRID * (2 * GRID + 1) if tiled else 0)
-        # about four letters a token, as tokenizers have it
+        # about four letters per token, as in common tokenizers
         words = [FIRST_WORD + word_of(text) for text in _pieces(SYSTEM + question + " ASSISTANT:")]
         ids = torch.tensor([[BOS, *([PLACEHOLDER] * (per_image * len(images))), *words]], device=device)
-        made: dict[str, Any] = {"input_ids": ids, "attention_mask": torch.ones_like(ids)}
+        batch: dict[str, Any] = {"input_ids": ids, "attention_mask": torch.ones_like(ids)}
         if images:
-            made["pixel_values"] = torch.stack([_pixels(image, tiled) for image in images]).to(device, kind)
+            batch["pixel_values"] = torch.stack([_pixels(image, tiled) for image in images]).to(device, kind)
             if not tiled:
-                return made
-            made["image_sizes"] = torch.tensor([[2 * SIDE, 2 * SIDE]] * len(images), device=device)
-        return made
+                return batch
+            batch["image_sizes"] = torch.tensor([[2 * SIDE, 2 * SIDE]] * len(images), device=device)
+        return batch
 
     return LoadedModel(
         model=model,
@@ -122,16 +123,16 @@ def _config(tiled: bool, scale: int) -> Any:
 
 
 def _check_room(needed: int, what: str, device: torch.device) -> None:
-    """Refuse weights that do not fit, before any is made.
+    """Refuse weights that do not fit into memory, before they are allocated.
 
     Raises:
-        ZooError: says what is needed and what is free.
+        ZooError: names the needed and the free memory.
     """
     free = free_memory(device)
     if free is not None and needed > free:
         raise ZooError(
-            f"{what} needs {needed / 2**30:.1f} GiB for its weights alone, and {free / 2**30:.1f} GiB are free; take "
-            f"one of a larger scale (see `scope models`)"
+            f"{what} needs {needed / 2**30:.1f} GiB for its weights alone, but {free / 2**30:.1f} GiB are free; take "
+            f"a model with a larger scale (see `scope models`)"
         )
 
 
@@ -140,7 +141,7 @@ def _pieces(text: str) -> list[str]:
 
 
 def word_of(text: str) -> int:
-    """A number below 30000 that depends on the text alone."""
+    """A number below 30000, from the text alone."""
     value = 0
     for byte in text.encode():
         value = (257 * value + byte) % 29989
@@ -148,18 +149,18 @@ def word_of(text: str) -> int:
 
 
 def _pixels(image: Image, tiled: bool) -> Tensor:
-    """(3, 336, 336), or (5, 3, 336, 336): the whole picture and its quarters; roughly normalised."""
+    """(3, 336, 336), or (5, 3, 336, 336) for the whole image and its quarters; roughly normalised."""
     import torch
 
-    def one(box: tuple[int, int, int, int]) -> Tensor:
+    def tile(box: tuple[int, int, int, int]) -> Tensor:
         small = image.convert("RGB").crop(box).resize((SIDE, SIDE))
         raw = torch.frombuffer(bytearray(small.tobytes()), dtype=torch.uint8)
         return raw.view(SIDE, SIDE, 3).permute(2, 0, 1).float() / 64 - 2
 
     wide, high = image.size
-    whole = one((0, 0, wide, high))
+    whole = tile((0, 0, wide, high))
     if not tiled:
         return whole
     half = (wide // 2, high // 2)
     corners = [(x * half[0], y * half[1]) for y in (0, 1) for x in (0, 1)]
-    return torch.stack([whole, *(one((x, y, x + half[0], y + half[1])) for x, y in corners)])
+    return torch.stack([whole, *(tile((x, y, x + half[0], y + half[1])) for x, y in corners)])

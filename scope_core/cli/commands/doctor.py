@@ -1,4 +1,4 @@
-"""``scope doctor``: what is installed, what is broken, and how to mend it."""
+"""``scope doctor``: installed packages and plugins, problems, and their fixes."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ from scope_core.registry.registry import Registry
 
 def doctor(
     ctx: typer.Context,
-    quick: Annotated[bool, typer.Option("--quick", help="Look only; prune nothing.")] = False,
+    quick: Annotated[bool, typer.Option("--quick", help="Only look at what is installed; prune nothing.")] = False,
     json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
 ) -> None:
     """Check what is installed, and prune a tiny model in each way. Exit code 1 if anything is broken."""
@@ -50,7 +50,7 @@ def doctor(
 
 
 def examine(state: State) -> dict[str, Any]:
-    """Everything the doctor looks at, as plain data but for the registry; ``problems`` is empty where all is well."""
+    """All facts, as plain data except for the registry; ``problems`` is empty if nothing is broken."""
     state.quiet_plugins = True
     problems: list[dict[str, str]] = []
     notes: list[str] = []
@@ -58,7 +58,7 @@ def examine(state: State) -> dict[str, Any]:
     judge(packages, problems, notes)
     try:
         registry = state.registry
-    except PluginError as error:  # strict mode, or a plugin of the command line
+    except PluginError as error:  # strict mode, or a plugin file of the command line
         registry = Registry()
         problems.append(
             {"what": str(error), "fix": "fix or uninstall that plugin, or disable it with SCOPE_DISABLE_PLUGINS"}
@@ -102,14 +102,14 @@ def _check(
     notes: list[str],
     waiting: dict[str, list[str]],
 ) -> None:
-    """Whether a part can be imported, a recipe read, a zoo entry loaded.
+    """Import a part, read a recipe, or look for the packages of a zoo entry.
 
     Args:
         record: The item.
-        registry: Where it is.
-        problems: Gets what is broken.
-        notes: Gets what cannot be used yet.
-        waiting: ``{missing package: zoo entries of scope-core's that need it}``, added to.
+        registry: Its registry.
+        problems: List to which problems are added.
+        notes: List to which items that need an extra are added.
+        waiting: ``{missing package: zoo entries of scope-core that need it}``, added to.
     """
     what = f"{record.kind.name} '{record.name}' ({origin_of(record)})"
     try:
@@ -127,10 +127,14 @@ def _check(
         else:
             _ = record.target
     except MissingDependencyError as error:
-        if record.origin.distribution == HOME:  # an extra that was left out on purpose
+        if record.origin.distribution == HOME:  # an extra that is not installed
             notes.append(f"{what} cannot be used yet: {error}")
         else:
-            fix = f"pip install {' '.join(record.item.requires)}" if record.item.requires else "install what it imports"
+            fix = (
+                f"pip install {' '.join(record.item.requires)}"
+                if record.item.requires
+                else "install the packages that it imports"
+            )
             problems.append({"what": f"{what} cannot be used: {error}", "fix": fix})
     except ScopeError as error:
         problems.append(
@@ -139,7 +143,7 @@ def _check(
 
 
 def _plugins(registry: Registry) -> list[dict[str, Any]]:
-    """One row per entry point, with what it gave."""
+    """One row per entry point, with the number of its items by kind."""
     counts: dict[tuple[str, str], Counter[str]] = {}
     clashing = [record for _, _, clash in registry.conflicts() for record in clash]
     for record in [*clashing, *(record for kind in registry.kinds() for record in registry.records(kind))]:
@@ -163,7 +167,7 @@ def _plugins(registry: Registry) -> list[dict[str, Any]]:
 
 
 def _declared() -> list[tuple[str, str]]:
-    """Every entry point of the group, loaded or not."""
+    """All entry points of the group, loaded or not."""
     points = [point for point in entry_points(group=GROUP) if point.dist is not None]
     return [(f"{point.dist.name} {point.dist.version}", point.name) for point in points if point.dist is not None]
 
@@ -212,5 +216,5 @@ def _print(facts: dict[str, Any]) -> None:
         blocks.append(Text("problem: ", style="bold red") + Text(problem["what"], style="red"))
         blocks.append(Text("    fix: ", style="bold") + Text(problem["fix"]))
     if facts["ok"]:
-        blocks.append(Text(f"All is well; {facts['recipes_checked']} recipes checked.", style="bold green"))
+        blocks.append(Text(f"No problems; {facts['recipes_checked']} recipes checked.", style="bold green"))
     out().print(Group(*blocks), soft_wrap=False)

@@ -16,7 +16,7 @@ from scope_core.registry.records import Record
 from scope_core.registry.registry import Registry
 
 NAMES = 24
-"""Narrowest column of names, so that the blocks of different kinds line up."""
+"""Minimum width of the column of names, so that the blocks of different kinds line up."""
 
 
 def list_parts(
@@ -37,9 +37,9 @@ def list_parts(
         out().print(_table(filled, registry))
     empty = [wanted.name for wanted in kinds if wanted not in filled]
     if empty:
-        note(f"nothing is installed of kind: {', '.join(empty)}")
+        note(f"no items are installed of kind: {', '.join(empty)}")
     for other, name, clash in registry.conflicts():
-        warn(f"{other} '{name}' is given by {len(clash)} distributions and left out here; see `scope doctor`")
+        warn(f"{other} '{name}' is given by {len(clash)} distributions and not listed; run `scope doctor`")
 
 
 def describe(record: Record) -> dict[str, Any]:
@@ -66,7 +66,7 @@ def origin_of(record: Record) -> str:
 
 
 def _table(kinds: list[Kind], registry: Registry) -> RenderableType:
-    """A heading and a block of rows per kind; under each summary its paper, and its origin unless that is home."""
+    """A heading and a block of rows per kind; below each summary its paper, and its origin if not scope-core."""
     blocks: list[RenderableType] = []
     homes = set()
     for kind in kinds:
@@ -82,6 +82,6 @@ def _table(kinds: list[Kind], registry: Registry) -> RenderableType:
                 lines.append(Text(f"cannot be used yet: pip install {' '.join(missing)}", style="yellow"))
             block.add_row(Text("  " + record.name) + Text(mark, style="bold green"), Group(*lines))
         blocks += [block, Text()]
-    legend = "* used where nothing else is named    `scope show NAME` tells more"
-    legend += f"\nfrom {', '.join(homes)} where nothing else is said" if homes else ""
+    legend = "* default of its kind    `scope show NAME` shows details"
+    legend += f"\nfrom {', '.join(homes)} unless noted" if homes else ""
     return Group(*blocks, Text(legend, style="dim"))

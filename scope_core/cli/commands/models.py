@@ -1,4 +1,4 @@
-"""``scope models``: what can be loaded by name, and which models can be pruned."""
+"""``scope models``: models and towers that load by name, and models that can be pruned."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ Json = Annotated[bool, typer.Option("--json", help="Print JSON.")]
     epilog=examples("scope models", "scope models fetch dinov2-small", "scope models adapters --json"),
 )
 def models(ctx: typer.Context, json: Json = False) -> None:
-    """What can be loaded by name (list, fetch), and which models can be pruned (adapters)."""
+    """Models and towers that load by name (list, fetch), and models that can be pruned (adapters)."""
     if ctx.invoked_subcommand is None:
         list_models(ctx, json)
 
@@ -41,7 +41,7 @@ def list_models(ctx: typer.Context, json: Json = False) -> None:
         show_json([facts_of(record) for record in records])
         return
     if not records:
-        note("no zoo entries are installed; `scope doctor` says why")
+        note("no zoo entries are installed; run `scope doctor`")
         return
     blocks: list[RenderableType] = []
     width = max(len(record.name) for record in records) + len(" *")
@@ -60,7 +60,7 @@ def fetch(
     names: Annotated[list[str], typer.Argument(metavar="NAME", help="Zoo entries (see `scope models`).")],
     json: Json = False,
 ) -> None:
-    """Load zoo entries once, so that their weights are in the cache; later no network is needed."""
+    """Load zoo entries once, so that their weights are in the cache and no network is needed later."""
     registry = state_of(ctx).registry
     known = registry.names("zoo")
     for name in names:
@@ -76,14 +76,14 @@ def fetch(
         seconds = time.perf_counter() - start
         facts.append({"name": name, "source": entry.source, "seconds": seconds})
         if not json:
-            done(f"{name} is ready ({seconds:.1f} s)" if entry.source else f"{name}: there is nothing to fetch")
+            done(f"{name} is ready ({seconds:.1f} s)" if entry.source else f"{name}: nothing to fetch")
     if json:
         show_json(facts)
 
 
 @app.command(epilog=examples("scope models adapters"))
 def adapters(ctx: typer.Context, json: Json = False) -> None:
-    """List the adapters: which models' tokens can be intercepted."""
+    """List the adapters: models that can be pruned."""
     records = state_of(ctx).registry.records("adapter")
     if json:
         show_json(
@@ -96,7 +96,7 @@ def adapters(ctx: typer.Context, json: Json = False) -> None:
         rows = [(record.name, record.item.summary, origin_of(record)) for record in records]
         out().print(table([("adapter", {"no_wrap": True}), "serves", "from"], rows))
     else:
-        note("no adapters are installed; `scope doctor` says why")
+        note("no adapters are installed; run `scope doctor`")
 
 
 def facts_of(record: Record) -> dict[str, Any]:
@@ -127,11 +127,11 @@ def _cached(entry: ZooEntry) -> bool | None:
         return None
 
 
-_BELOW = "below each: weights from; parameters; licence; a spec to begin with"
+_BELOW = "below each: weights from; parameters; licence; suggested spec"
 
 
 def _entry(record: Record, width: int) -> list[RenderableType]:
-    """A row with name, summary and state; below it, indented, what is known of the weights and how to begin."""
+    """A row with name, summary and state; below it, indented, details of the weights and a suggested spec."""
     facts = facts_of(record)
     name = Text("  " + facts["name"]) + Text(" *" if facts["default"] else "", style="bold green")
     if facts["missing"]:
@@ -149,5 +149,5 @@ def _entry(record: Record, width: int) -> list[RenderableType]:
 
 
 def _legend() -> Text:
-    more = "`scope models fetch NAME` downloads ahead of time, `scope show NAME` tells more"
-    return Text(f"* used where no other is named\n{more}", style="dim")
+    more = "`scope models fetch NAME` downloads ahead of time, `scope show NAME` shows details"
+    return Text(f"* default of its kind\n{more}", style="dim")

@@ -1,4 +1,4 @@
-"""``scope new``: packages to begin with, written from ``templates/``."""
+"""``scope new``: starter packages, written from ``templates/``."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ app = typer.Typer(
     rich_markup_mode="rich",
     add_completion=False,
     no_args_is_help=True,
-    help="Write a package to begin with.",
+    help="Write a starter package.",
 )
 
 TAKEN = {
@@ -43,7 +43,7 @@ TAKEN = {
     "State",
     "Tensor",
 }
-"""Names that the templates' files use, or could."""
+"""Names that the templates use or may use."""
 WORD = re.compile(r"[a-z][a-z0-9_]*")
 USAGE = {
     "recipe": "recipe: {name}\nbudget: 64",
@@ -52,12 +52,12 @@ USAGE = {
     "constraint": "constraints: [{name}]\nbudget: 64",
     "position": "positions: {name}\nbudget: 64",
 }
-"""How a spec names the part, for kinds whose slot is not simply called as they are."""
+"""Example specs, for kinds whose slot has another name than the kind."""
 
 
 @app.callback()
 def new() -> None:
-    """Write a package to begin with."""
+    """Write a starter package."""
 
 
 @app.command(
@@ -72,11 +72,10 @@ def plugin(
     name: Annotated[
         str, typer.Argument(metavar="NAME", help="The part's name, VENDOR.PART in lower case, e.g. acme.peak.")
     ],
-    kind: Annotated[
-        str, typer.Option(metavar="KIND", help="Kind of part; a saliency source if left out.")
-    ] = "saliency",
+    kind: Annotated[str, typer.Option(metavar="KIND", help="Kind of part.")] = "saliency",
     out_dir: Annotated[
-        Path, typer.Option("--out", metavar="FOLDER", help="Where the package's folder is made.", show_default="here")
+        Path,
+        typer.Option("--out", metavar="FOLDER", help="Folder that gets the package's folder.", show_default="here"),
     ] = Path(),
     json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
 ) -> None:
@@ -85,11 +84,11 @@ def plugin(
     vendor, part = _words(name)
     folder = out_dir / f"scope-{vendor.replace('_', '-')}"
     if not out_dir.is_dir():
-        raise typer.BadParameter(f"folder '{out_dir}' does not exist; make it first", param_hint="'--out'")
+        raise typer.BadParameter(f"folder '{out_dir}' does not exist; create it first", param_hint="'--out'")
     if folder.exists():
         raise typer.BadParameter(
-            f"'{folder}' is there already, and nothing is overwritten; add the part to it by hand, or give another "
-            f"--out or vendor",
+            f"'{folder}' already exists, and is not overwritten; add the part to it by hand, or use another --out or "
+            f"vendor",
             param_hint="'NAME'",
         )
     files = rendered(wanted, name, vendor, part, state_of(ctx).registry)
@@ -109,12 +108,12 @@ def plugin(
 
 
 def offered() -> dict[str, Kind]:
-    """The kinds that have a template."""
+    """Kinds with a template, by name."""
     return {kind.name: kind for kind in KINDS if _template(f"part_{kind.name}.py") is not None}
 
 
 def rendered(kind: Kind, name: str, vendor: str, part: str, registry: Registry) -> dict[str, str]:
-    """``{path in the package's folder: text}``."""
+    """The files of the package: ``{path in its folder: text}``."""
     summary = f"an example of a {kind.noun}, to be replaced"
     defaults = {k.name: found.name for k in KINDS if (found := registry.default(k.name)) is not None}
     slots = ("saliency", "similarity", "coverage", "combiner")
@@ -161,15 +160,15 @@ def _kind(kind: str) -> Kind:
     known = offered()
     if kind not in known:
         raise typer.BadParameter(
-            f"there is no template for '{kind}'{did_you_mean(kind, known)}. Kinds: {listed(known)}. For others "
-            f"the hooks reference in the documentation has a complete example each",
+            f"there is no template for '{kind}'{did_you_mean(kind, known)}. Kinds: {listed(known)}. The hooks "
+            f"reference in the documentation has complete examples of the others",
             param_hint="'--kind'",
         )
     return known[kind]
 
 
 def _words(name: str) -> tuple[str, str]:
-    """Vendor and part of a name that can be that of a module, a class and a distribution."""
+    """Vendor and part of a name from which a module, a class and a distribution can be named."""
     vendor, dot, part = name.partition(".")
     near = re.sub(r"[^a-z0-9_.]+", "_", name.lower()).strip("_.")
     first, _, rest = near.partition(".")
@@ -177,19 +176,19 @@ def _words(name: str) -> tuple[str, str]:
     for word in (vendor, part):
         if not dot or not WORD.fullmatch(word) or word.endswith("_") or "__" in word:
             raise typer.BadParameter(
-                f"'{name}' is no name for a part: give VENDOR.PART, each of a-z, 0-9 and single _, beginning with a "
-                f"letter, e.g. {near}",
+                f"'{name}' is not a valid name for a part: give VENDOR.PART, each of a-z, 0-9 and single _, beginning "
+                f"with a letter, e.g. {near}",
                 param_hint="'NAME'",
             )
     if keyword.iskeyword(part) or {_class(part), f"{_class(part)}Spec"} & TAKEN:
         raise typer.BadParameter(
-            f"'{part}' cannot be a module with a class '{_class(part)}' in it: Python or scope-core has one of "
-            f"that name; say more, e.g. {vendor}.my_{part}",
+            f"'{part}' cannot be used: the class '{_class(part)}' or its spec would have the name of something in "
+            f"Python or scope-core; choose another, e.g. {vendor}.my_{part}",
             param_hint="'NAME'",
         )
     if importlib.util.find_spec(f"scope_{vendor}") is not None:
         raise typer.BadParameter(
-            f"a module 'scope_{vendor}' is installed already; add the part to it by hand, or take another vendor",
+            f"a module 'scope_{vendor}' is already installed; add the part to it by hand, or use another vendor",
             param_hint="'NAME'",
         )
     return vendor, part

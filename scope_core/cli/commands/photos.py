@@ -1,4 +1,4 @@
-"""``scope photos``: the photographs that ``demo:NAME`` stands for."""
+"""``scope photos``: the photographs named ``demo:NAME``."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from scope_core.errors import ScopeError
 
 
 def photos(json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False) -> None:
-    """List the photographs that `demo:NAME` stands for."""
+    """List the photographs named `demo:NAME`."""
     rows = []
     for name, (_, package, _, about) in PHOTOS.items():
         try:

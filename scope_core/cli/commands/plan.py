@@ -1,4 +1,4 @@
-"""``scope plan``: how many tokens are kept, before any tensor exists."""
+"""``scope plan``: the number of kept tokens, from shapes alone."""
 
 from __future__ import annotations
 
@@ -39,15 +39,15 @@ def plan(
     ] = None,
     model: Annotated[
         str | None,
-        typer.Option(metavar="NAME", help="A zoo model that says how many tokens pictures become.", show_default=False),
+        typer.Option(metavar="NAME", help="A zoo model, for the number of tokens of an image.", show_default=False),
     ] = None,
     size: Annotated[
         list[str] | None,
-        typer.Option(metavar="HxW", help="With --model: HEIGHTxWIDTH of each picture in pixels.", show_default=False),
+        typer.Option(metavar="HxW", help="With --model: HEIGHTxWIDTH of each image in pixels.", show_default=False),
     ] = None,
     json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
 ) -> None:
-    """Say exactly how many tokens will be kept, from shapes alone, and what memory selecting them takes."""
+    """Show how many tokens will be kept, from shapes alone, and the memory that selection takes."""
     counts = [_tiles(text) for text in split_commas(tokens)]
     sizes = [_size(text) for text in split_commas(size)]
     state = state_of(ctx)
@@ -65,55 +65,55 @@ def plan(
         from scope_core.structures.layout import Layout
 
         pruner = Pruner(spec, registry=state.registry)
-    made = pruner.plan(sizes, model=_model(entry)) if entry else pruner.plan(Layout.of(counts))
-    check(pruner, made)
-    facts = facts_of(made, pruner.label) | _room(pruner.stages[0], made)
+    planned = pruner.plan(sizes, model=_model(entry)) if entry else pruner.plan(Layout.of(counts))
+    check(pruner, planned)
+    facts = facts_of(planned, pruner.label) | _memory(pruner.stages[0], planned)
     for number, stage in enumerate(facts["later"], 1):
-        stage |= _room(pruner.stages[number], made.later[number - 1])
+        stage |= _memory(pruner.stages[number], planned.later[number - 1])
     if json:
         show_json(facts)
     else:
         _print(facts)
 
 
-def check(pruner: Pruner, made: Plan) -> None:
-    """Refuse what selecting would refuse, as far as the spec and sizes tell.
+def check(pruner: Pruner, first: Plan) -> None:
+    """Refuse what selection would refuse, as far as spec and sizes show.
 
     Raises:
-        ScopeError: why it would be refused.
+        ScopeError: says why.
     """
-    for stage, plan in zip(pruner.stages, (made, *made.later), strict=False):
-        if plan is made or made.exact:  # else sizes are upper bounds
-            _execution(stage, plan).check(_who(plan))
+    for stage, plan in zip(pruner.stages, (first, *first.later), strict=False):
+        if plan is first or first.exact:  # else sizes are upper bounds
+            _execution(stage, plan).check(_largest(plan))
 
 
-def _execution(stage: Stage, made: Plan, free: int | None = None) -> Execution:
+def _execution(stage: Stage, plan: Plan, free: int | None = None) -> Execution:
     import torch
 
     itemsize = torch.finfo(stage.dtype or torch.float32).bits // 8
-    execution: Execution = stage.parts["selector"].execution(_sizes(made), itemsize, free)
+    execution: Execution = stage.parts["selector"].execution(_sizes(plan), itemsize, free)
     return execution
 
 
-def _who(made: Plan) -> str:
-    return f"a group of {max(_sizes(made), default=0)} tokens"
+def _largest(plan: Plan) -> str:
+    return f"a group of {max(_sizes(plan), default=0)} tokens"
 
 
-def _sizes(made: Plan) -> list[int]:
-    return [sum(span.tokens for span in group) for group in made.groups]
+def _sizes(plan: Plan) -> list[int]:
+    return [sum(span.tokens for span in group) for group in plan.groups]
 
 
-def _room(stage: Stage, made: Plan) -> dict[str, Any]:
-    """What memory is allowed, what blocks take, and why this machine would refuse, if it would."""
+def _memory(stage: Stage, plan: Plan) -> dict[str, Any]:
+    """The memory limit, the memory of blocks, and the reason why this machine would refuse, if it would."""
     from scope_core import memory
     from scope_core.structures.blocks import blocks_bytes
 
-    most = max(_sizes(made), default=0)
+    most = max(_sizes(plan), default=0)
     fixed = blocks_bytes(most, 0)
-    execution = _execution(stage, made, memory.free_memory())
-    refused = f"{_who(made)}: {execution.reason}" if execution.reason else None
+    execution = _execution(stage, plan, memory.free_memory())
+    refused = f"{_largest(plan)}: {execution.reason}" if execution.reason else None
     facts: dict[str, Any] = {"limit": execution.limit, "blocks": None, "refused": refused}
-    if made.in_blocks:
+    if plan.in_blocks:
         facts["blocks"] = {"tokens": most, "fixed": fixed, "per_width": blocks_bytes(most, 1) - fixed}
     return facts
 
@@ -122,42 +122,42 @@ def _model(entry: ZooEntry) -> Any:
     """The zoo entry's model.
 
     Raises:
-        ZooError: its weights cannot be had; says what needs none.
+        ZooError: its weights cannot be fetched; suggests --tokens.
     """
     try:
         with loading(entry):
             return entry.load().model
     except ZooError as error:
-        raise ZooError(f"{error}. Counts of tokens need no model: give e.g. --tokens 576") from error
+        raise ZooError(f"{error}. Or plan without a model, e.g. --tokens 576") from error
 
 
-def facts_of(made: Plan, label: str) -> dict[str, Any]:
-    """A plan as plain data. An image's count is None where images share a budget."""
+def facts_of(plan: Plan, label: str) -> dict[str, Any]:
+    """A plan as plain data. An image's count is None if images share a budget."""
     from scope_core.errors import BudgetError
 
     kept: Sequence[int | None]
     try:
-        kept = made.images
+        kept = plan.images
     except BudgetError:
-        kept = [None] * len(made.layout.images)
-    total = sum(image.tokens for image in made.layout.images)
+        kept = [None] * len(plan.layout.images)
+    total = sum(image.tokens for image in plan.layout.images)
     return {
         "spec": label,
-        "exact": made.exact,
+        "exact": plan.exact,
         "tokens": total,
-        "kept": made.total,
-        "keep_ratio": made.total / total if total else 0.0,
-        "memory": made.memory,
-        "in_blocks": made.in_blocks,
+        "kept": plan.total,
+        "keep_ratio": plan.total / total if total else 0.0,
+        "memory": plan.memory,
+        "in_blocks": plan.in_blocks,
         "images": [
             {"tokens": image.tokens, "tiles": list(image.tiles), "separators": image.separators, "kept": count}
-            for image, count in zip(made.layout.images, kept, strict=True)
+            for image, count in zip(plan.layout.images, kept, strict=True)
         ],
         "groups": [
             {"spans": [{"image": s.image, "start": s.start, "stop": s.stop} for s in group], **_amounts(group, count)}
-            for group, count in zip(made.groups, made.counts, strict=True)
+            for group, count in zip(plan.groups, plan.counts, strict=True)
         ],
-        "later": [facts_of(after, f"then, at {after.layout.schedule[after.layout.stage]}") for after in made.later],
+        "later": [facts_of(after, f"then, at {after.layout.schedule[after.layout.stage]}") for after in plan.later],
     }
 
 
@@ -178,13 +178,13 @@ def _print(facts: dict[str, Any]) -> None:
         )
         for number, group in enumerate(facts["groups"])
     ]
-    made = table(
+    counts = table(
         ["group", "tokens of", ("tokens", right), ("kept", right), ("kept/tokens", right)], rows, show_footer=True
     )
     footer = ("total", "", str(facts["tokens"]), str(facts["kept"]), percent(facts["keep_ratio"]))
-    for column, text in zip(made.columns, footer, strict=True):
+    for column, text in zip(counts.columns, footer, strict=True):
         column.footer = Text(text, style="bold")
-    blocks: list[Any] = [Text(facts["spec"], style="bold cyan"), made]
+    blocks: list[Any] = [Text(facts["spec"], style="bold cyan"), counts]
     if len(facts["groups"]) > len(facts["images"]):
         per_image = ", ".join(f"image {n}: {i['tokens']} to {i['kept']}" for n, i in enumerate(facts["images"]))
         blocks.append(Text(per_image))
@@ -193,7 +193,7 @@ def _print(facts: dict[str, Any]) -> None:
     for after in facts["later"]:
         _print(after)
     if not facts["exact"]:
-        note("this budget adapts to what the images show: the counts are upper bounds")
+        note("this budget depends on the content of the images: the counts are upper bounds")
 
 
 def _say_memory(facts: dict[str, Any]) -> None:
@@ -206,16 +206,16 @@ def _say_memory(facts: dict[str, Any]) -> None:
     if limit is not None:
         allowed = f"; `memory: {gibibytes(limit)}` allows {said(limit)}"
     if blocks and not facts["memory"]:
-        note(f"similarities are computed in blocks: their matrix is never made. On the CPU that takes {taken}{allowed}")
+        note(f"similarities are computed in blocks, without their matrix. On the CPU that takes {taken}{allowed}")
     elif facts["memory"] >= 1e8:
-        without = f"; where there is no room for that, in blocks, without their matrix: {taken}" if blocks else ""
-        note(f"similarities take {said(facts['memory'])} while selecting{without}{allowed}")
+        without = f"; with less memory, in blocks, without their matrix: {taken}" if blocks else ""
+        note(f"similarities take {said(facts['memory'])} during selection{without}{allowed}")
     if facts["refused"]:
-        warn(f"`select` will refuse this on this machine as it is now: {facts['refused']}")
+        warn(f"`select` would refuse this on this machine now: {facts['refused']}")
 
 
 def _where(spans: list[dict[str, int]], images: list[dict[str, Any]]) -> str:
-    """In words: ``image 0``, ``image 0, tile 1``, ``images 0, 1 together`` or token numbers."""
+    """The place of a group in words: ``image 0``, ``image 0, tile 1``, ``images 0, 1 together`` or token numbers."""
     owners = sorted({span["image"] for span in spans})
     if len(owners) > 1:
         return f"images {', '.join(map(str, owners))} together"
@@ -233,7 +233,7 @@ def _where(spans: list[dict[str, int]], images: list[dict[str, Any]]) -> str:
 def _tiles(text: str) -> list[int]:
     if not re.fullmatch(r"\d+(\+\d+)*", text):
         raise typer.BadParameter(
-            f"'{text}' is no number of tokens; write 576, or 576+576 for tiles", param_hint="'--tokens'"
+            f"'{text}' is not a token count; write 576, or 576+576 for tiles", param_hint="'--tokens'"
         )
     return [int(part) for part in text.split("+")]
 
@@ -242,6 +242,6 @@ def _size(text: str) -> tuple[int, int]:
     match = re.fullmatch(r"(\d+)[xX](\d+)", text)
     if match is None or 0 in (int(match[1]), int(match[2])):
         raise typer.BadParameter(
-            f"'{text}' is no size; write HEIGHTxWIDTH in pixels, e.g. 336x672", param_hint="'--size'"
+            f"'{text}' is not a size; write HEIGHTxWIDTH in pixels, e.g. 336x672", param_hint="'--size'"
         )
     return int(match[1]), int(match[2])

@@ -1,4 +1,4 @@
-"""``scope run``: a full model, baseline beside pruned."""
+"""``scope run``: answers of a model with all visual tokens and with the kept ones."""
 
 from __future__ import annotations
 
@@ -29,12 +29,12 @@ if TYPE_CHECKING:
     from scope_core.structures.receipt import Receipt
 
 RUNS, SECONDS = 3, 5.0
-"""Each way of answering is timed this often, unless that takes longer."""
+"""Number of timed answers, unless they take longer in all than this many seconds."""
 
 
 @dataclass(frozen=True)
 class Answer:
-    """An answer, what it was made from, and how long it took (medians of ``runs`` calls of ``generate``)."""
+    """An answer, its numbers of tokens, and its times (medians of ``runs`` calls of ``generate``)."""
 
     text: str
     new_tokens: int
@@ -46,41 +46,41 @@ class Answer:
 
 
 class Stopwatch:
-    """A streamer that notes when the first token came; generate() hands it the prompt before that."""
+    """A streamer that records the time of the first token; generate() calls it with the prompt before that."""
 
     def __init__(self) -> None:
         self.calls: list[float] = []
         self.start = time.perf_counter()
 
     def put(self, value: Any) -> None:
-        """Called with the prompt, then with each new token."""
+        """Record a call: with the prompt, then with each new token."""
         self.calls.append(time.perf_counter())
 
     def end(self) -> None:
-        """Called after the last token."""
+        """Do nothing after the last token."""
 
     @property
     def first_ms(self) -> float:
-        """Milliseconds until the first new token; NaN where there was none."""
+        """Milliseconds until the first new token; NaN without one."""
         return (self.calls[1] - self.start) * 1e3 if len(self.calls) > 1 else float("nan")
 
 
 def run(
     ctx: typer.Context,
     images: Annotated[list[str], IMAGES],
-    question: Annotated[str, typer.Option("--question", "-q", metavar="TEXT", help="What to ask about the pictures.")],
+    question: Annotated[str, typer.Option("--question", "-q", metavar="TEXT", help="Question about the images.")],
     model: Annotated[
         str | None, typer.Option(metavar="NAME", help="A zoo model.", show_default="see `scope models`")
     ] = None,
     spec: Annotated[str | None, SPEC] = None,
     keep: Annotated[int | None, KEEP] = None,
-    max_new_tokens: Annotated[int, typer.Option(metavar="N", min=1, help="Length of the answers at most.")] = 32,
+    max_new_tokens: Annotated[int, typer.Option(metavar="N", min=1, help="Maximum length of the answers.")] = 32,
     warm_up: Annotated[bool, typer.Option(help="Run once untimed before measuring.")] = True,
     out_file: Annotated[Path | None, OUT] = None,
     order: Annotated[bool, ORDER] = False,
     json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
 ) -> None:
-    """Ask a multimodal model about pictures, with all visual tokens and with the kept ones, side by side."""
+    """Ask a multimodal model about images, with all visual tokens and with the kept ones, side by side."""
     check_out(out_file, SUFFIXES)
     state = state_of(ctx)
     pictures = open_pictures(images)
@@ -93,7 +93,7 @@ def run(
         loaded = entry.load()
         inputs = loaded.inputs([picture.image for picture in pictures], question)
     if out_file is not None and loaded.view is None:
-        raise AdapterError(f"'{entry.name}' does not say how it crops pictures, so none can be drawn; omit --out")
+        raise AdapterError(f"'{entry.name}' does not say how it crops images, so no overlay can be drawn; omit --out")
     if loaded.notes:
         warn(f"{entry.name}: {loaded.notes}")
     baseline, pruned, receipt = _both(loaded, pruner, inputs, max_new_tokens, warm_up=warm_up)
@@ -128,7 +128,7 @@ def _both(
 ) -> tuple[Answer, Answer, Receipt]:
     """The answer with all tokens, the answer with the kept ones, and the receipt."""
     with pruner.attach(loaded.model):
-        pass  # what does not fit is said before anything slow happens
+        pass  # fails before anything slow if the spec does not fit
     with working("answering with all visual tokens"):
         before = _generate(loaded, inputs, length, warm_up=warm_up)
     with working(f"answering with {pruner.label}"), pruner.attach(loaded.model) as pruning:
@@ -146,22 +146,22 @@ def _both(
 def _generate(
     loaded: LoadedModel, inputs: dict[str, Any], length: int, *, warm_up: bool
 ) -> tuple[Any, list[tuple[float, float]]]:
-    """What ``generate`` returned, and milliseconds to the (first, last) token of up to `RUNS` calls."""
+    """The result of ``generate``, and milliseconds to the (first, last) token of up to `RUNS` calls."""
     if warm_up:
         loaded.model.generate(**inputs, max_new_tokens=1, do_sample=False)
     times: list[tuple[float, float]] = []
-    made = None
+    output = None
     while not times or (len(times) < RUNS and sum(total for _, total in times) < SECONDS * 1e3):
         watch = Stopwatch()
-        made = loaded.model.generate(**inputs, max_new_tokens=length, do_sample=False, streamer=watch)
+        output = loaded.model.generate(**inputs, max_new_tokens=length, do_sample=False, streamer=watch)
         times.append((watch.first_ms, (time.perf_counter() - watch.start) * 1e3))
-    return made, times
+    return output, times
 
 
 def _answer(
-    loaded: LoadedModel, made: Any, times: list[tuple[float, float]], *, prompt: int, shown: int, visual: int
+    loaded: LoadedModel, output: Any, times: list[tuple[float, float]], *, prompt: int, shown: int, visual: int
 ) -> Answer:
-    ids = made[0, prompt:]
+    ids = output[0, prompt:]
     first, total = (statistics.median(column) for column in zip(*times, strict=True))
     return Answer(loaded.decode(ids), len(ids), shown, visual, first, total, len(times))
 

@@ -1,4 +1,4 @@
-"""``scope select``: a vision tower alone, several methods side by side, as a table and as a picture."""
+"""``scope select``: selections of several methods from a vision tower's tokens, as a table and as an overlay."""
 
 from __future__ import annotations
 
@@ -20,17 +20,17 @@ from scope_core.cli.shell import split_commas
 from scope_core.cli.state import starting_spec, state_of
 from scope_core.structures.receipt import THETAS
 
-IMAGES = typer.Argument(metavar="IMAGE", help="Pictures: files, or demo:NAME (see `scope photos`).", show_default=False)
+IMAGES = typer.Argument(metavar="IMAGE", help="Images: files, or demo:NAME (see `scope photos`).", show_default=False)
 SPEC = typer.Option(
-    metavar="SPEC", help="A recipe, RECIPE@64, RECIPE@25% or a spec file.", show_default="what the zoo recommends"
+    metavar="SPEC", help="A recipe, RECIPE@64, RECIPE@25% or a spec file.", show_default="suggested by the zoo"
 )
 KEEP = typer.Option(
     metavar="K", min=0, help="Tokens to keep per image, instead of the spec's budget.", show_default=False
 )
-OUT = typer.Option("--out", metavar="FILE", help="Write a picture: .png, .jpg or .webp.", show_default=False)
+OUT = typer.Option("--out", metavar="FILE", help="Write an overlay: .png, .jpg or .webp.", show_default=False)
 AT = typer.Option(
     metavar="POINT",
-    help="Take all tokens at this interception point, whatever the specs say.",
+    help="Take all tokens at this interception point instead of each spec's.",
     show_default="each spec's own",
 )
 ORDER = typer.Option("--order", help="Colour the kept patches by the order of the picks.")
@@ -57,7 +57,7 @@ def select(
     order: Annotated[bool, ORDER] = False,
     json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
 ) -> None:
-    """Select visual tokens of pictures with a vision tower alone: no language model needed."""
+    """Select visual tokens of images with a vision tower alone, without a language model."""
     check_out(out_file, SUFFIXES)
     state = state_of(ctx)
     pictures = open_pictures(images)
@@ -71,8 +71,8 @@ def select(
     with progress("selecting") as tell:
         trial = Trial(loaded, [picture.image for picture in pictures], methods.run, judge)
         kept = []
-        for one in methods.run:
-            kept.append(trial.kept(one))
+        for method in methods.run:
+            kept.append(trial.kept(method))
             tell(len(kept), len(methods.run))
         selected = Selected(methods.run, judge, shown_of(trial.tokens[judge.at], kept))
     notes = [*methods.notes, *(left_out_note(one) for one in methods.left_out if one.method.named)]
@@ -108,11 +108,11 @@ def select(
     for text in methods.notes:
         note(text)
     if out_file is None and not json:
-        done("add --out kept.png for a picture")
+        done("add --out kept.png to draw the kept patches")
 
 
 def _image_facts(picture: Picture, shown: Shown, methods: Sequence[Method]) -> dict[str, Any]:
-    """What was kept of one image, as plain data."""
+    """The selections from one image, as plain data."""
     return {
         "image": picture.name,
         "width": picture.image.width,

@@ -1,4 +1,4 @@
-"""``scope show NAME``: everything about one part, recipe, adapter or zoo entry."""
+"""``scope show NAME``: details of one part, recipe, adapter or zoo entry."""
 
 from __future__ import annotations
 
@@ -23,10 +23,10 @@ from scope_core.registry.specs import Spec, slots_of
 
 def show(
     ctx: typer.Context,
-    name: Annotated[str, typer.Argument(metavar="NAME", help="A name, or KIND:NAME where several kinds have it.")],
+    name: Annotated[str, typer.Argument(metavar="NAME", help="A name, or KIND:NAME if several kinds have it.")],
     json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
 ) -> None:
-    """Show one part, recipe, adapter or zoo entry: options, paper, signals, where it lives, who uses it."""
+    """Show one part, recipe, adapter or zoo entry: options, paper, signals, source file, recipes that use it."""
     registry = state_of(ctx).registry
     facts = facts_of(find(name, registry), registry)
     if json:
@@ -36,10 +36,10 @@ def show(
 
 
 def find(name: str, registry: Registry) -> Record:
-    """The record called ``NAME`` or ``KIND:NAME``.
+    """The record named ``NAME`` or ``KIND:NAME``.
 
     Raises:
-        UnknownNameError: nothing has this name; names the nearest.
+        UnknownNameError: nothing has this name; suggests the nearest.
         typer.BadParameter: several kinds have it.
     """
     kind, colon, bare = name.partition(":")
@@ -49,7 +49,7 @@ def find(name: str, registry: Registry) -> Record:
     if len(kinds) > 1:
         choices = " or ".join(f"`scope show {kind}:{name}`" for kind in kinds)
         raise typer.BadParameter(
-            f"'{name}' is the name of a {' and of a '.join(kinds)}; say {choices}", param_hint="'NAME'"
+            f"'{name}' is the name of a {' and of a '.join(kinds)}; use {choices}", param_hint="'NAME'"
         )
     if kinds:
         return registry.get(kinds[0], name)
@@ -61,7 +61,7 @@ def find(name: str, registry: Registry) -> Record:
 
 
 def facts_of(record: Record, registry: Registry) -> dict[str, Any]:
-    """Everything there is to tell about ``record``, as plain data."""
+    """All details of ``record``, as plain data."""
     facts = describe(record)
     facts["from"] = origin_of(record)
     if record.kind.name == "recipe":
@@ -96,7 +96,7 @@ def _recipe_facts(record: Record, registry: Registry) -> dict[str, Any]:
 
 
 def _needs(record: Record, registry: Registry) -> list[str] | None:
-    """Signals it reads under its default options; None where it has options without a default."""
+    """Signals that it reads with default options; None if it has options without a default."""
     if getattr(record.target, "needs", None) is Part.needs:
         return []
     try:
@@ -126,7 +126,7 @@ def _names(spec: Spec) -> list[tuple[str, str]]:
 
 
 def _reflowed(text: str) -> str:
-    """A docstring with one line per paragraph; indented lines stay as they are."""
+    """A docstring with one line per paragraph; paragraphs with indented lines do not change."""
     paragraphs = inspect.cleandoc(text).replace("``", "`").split("\n\n")
     return "\n\n".join(p if "\n " in p else p.replace("\n", " ") for p in paragraphs)
 
@@ -139,7 +139,7 @@ def _print(facts: dict[str, Any]) -> None:
     blocks.append(Text())
     rows = [(label, _plain(facts.get(key))) for label, key in _LINES if facts.get(key)]
     if facts["default"]:
-        rows.append(("default", "yes: used where nothing else is named"))
+        rows.append(("default", "yes"))
     if "needs" in facts and facts["needs"] != []:
         none = "depends on its options" if facts["needs"] is None else "none"
         rows.append(("needs", ", ".join(facts["needs"] or ()) or none))
@@ -173,7 +173,7 @@ _LINES = (
 
 
 def _plain(value: Any) -> str:
-    """A value as it would be written in a spec file, e.g. ``{name: product, alpha: 1.0}``."""
+    """A value as in a spec file, e.g. ``{name: product, alpha: 1.0}``."""
     import yaml
 
     if isinstance(value, str):

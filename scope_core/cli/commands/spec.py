@@ -29,7 +29,7 @@ def explain(
         Path | None, typer.Option("--out", metavar="FILE", help="Write to this file.", show_default=False)
     ] = None,
 ) -> None:
-    """Print a spec's long form: every part and every option, ready to be saved and edited."""
+    """Print a spec's long form, with every part and every option, to save and edit."""
     check_out(out_file)
     registry = state_of(ctx).registry
     read = read_spec(spec, registry)
@@ -41,7 +41,7 @@ def explain(
 
 
 def commented(spec: PrunerSpec, given: str, registry: Registry) -> str:
-    """The long form as YAML, with a comment over every line that says what it stands for."""
+    """The long form as YAML, with an explaining comment above every line."""
     label, changed = label_of(spec, registry), changes(spec, registry)
     heads = [f"{label}, the long form of `{given}`"]
     if spec.recipe is not None:
@@ -67,17 +67,17 @@ def commented(spec: PrunerSpec, given: str, registry: Registry) -> str:
 
 
 def _needs(spec: PrunerSpec, registry: Registry) -> list[str]:
-    """Signals that the parts of one stage read; as a pruner says it, without the tensors that it brings along."""
+    """Signals that the parts of one stage read."""
     return sorted({name for part in held(registry.build_slots(spec)) for name in part.all_needs})
 
 
 def _comment(text: str) -> str:
-    """One line of YAML comment, whatever line breaks ``text`` holds."""
+    """One line of YAML comment; line breaks in ``text`` become spaces."""
     return "# " + " ".join(text.split())
 
 
 def _summaries(spec: PrunerSpec, registry: Registry) -> dict[str, str]:
-    """``{key of the long form: one line}``."""
+    """One line about each key of the long form."""
     described = {**type(spec.selector).model_fields, **PrunerSpec.model_fields}
     fields = {name: " ".join((field.description or "").split()) for name, field in described.items()}
     found = {name: text.partition(". ")[0].rstrip(".") for name, text in fields.items() if text}
@@ -95,9 +95,9 @@ def schema(
     out_file: Annotated[
         Path | None, typer.Option("--out", metavar="FILE", help="Write to this file.", show_default=False)
     ] = None,
-    json: Annotated[bool, typer.Option("--json", help="The same: a schema is JSON anyhow.", hidden=True)] = False,
+    json: Annotated[bool, typer.Option("--json", help="No effect: a schema is always JSON.", hidden=True)] = False,
 ) -> None:
-    """Print the JSON Schema of spec files, listing what is installed; editors complete and check with it."""
+    """Print the JSON Schema of spec files with all installed parts, for completion and checks in editors."""
     from scope_core.pruning.spec_schema import json_schema
 
     check_out(out_file)
@@ -115,7 +115,7 @@ def validate(
     ],
     json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
 ) -> None:
-    """Check spec files: ok, or every mistake with its place. Exit code 1 if any file is wrong."""
+    """Check spec files; list every mistake with its place. Exit code 1 if any file is wrong."""
     registry = state_of(ctx).registry
     results = [_checked(file, registry) for file in files]
     if json:

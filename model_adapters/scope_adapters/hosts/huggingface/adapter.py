@@ -1,8 +1,8 @@
 """The Hugging Face host: encode once, select, shorten the prompt, pass the kept features on.
 
-``generate`` and ``forward`` of one model instance are wrapped. Images are encoded once under a one-layer
-probe, and placeholders of dropped tokens leave ids, mask and every per-token tensor. The kept rows go in as
-``mm_encoder_outputs``, a public argument since transformers 5.18, and before that as input embeddings
+``generate`` and ``forward`` of one model instance are wrapped. Images are encoded once, while a probe records the
+signals. Placeholders of dropped tokens are removed from ids, mask and every per-token tensor. The kept rows are passed
+as ``mm_encoder_outputs``, a public argument since transformers 5.18, and before that as input embeddings
 (`scope_adapters.hosts.huggingface.embeddings`). No model code is replaced.
 """
 
@@ -31,27 +31,27 @@ S = TypeVar("S", bound=ComponentSpec)
 
 
 class HuggingFaceAdapter(HuggingFaceModel[S]):
-    """The sequence side of every Hugging Face model: calls wrapped, images encoded once, prompts shortened.
+    """The part that all Hugging Face models share: calls are wrapped, images encoded once, prompts shortened.
 
-    Subclasses declare where things are and how images become candidates; see `HuggingFaceModel`.
+    Subclasses declare the arguments of their model, and how images become candidates; see `HuggingFaceModel`.
     """
 
     @property
     def reuses(self) -> bool:  # type: ignore[override]
-        """Models with further per-token fields, or positions that depend on the images, go by plain calls."""
+        """False for models with further per-token fields or with positions that depend on the images."""
         return self.numbers_itself and not self.has_token_fields
 
     def encode_once(
         self, model: Any, inputs: Mapping[str, Any], attachment: Session, memo: Memo | None = None
     ) -> Encoding:
-        """One pass of tower and projector."""
+        """The images of a call, by one pass of tower and projector."""
         refuse_reuse(attachment)
         with torch.no_grad(), remembering(memo):
             encoded, layout, _ = Call(self, unwrap(model), attachment).encode(inputs)
         return Encoding(encoded.tokens, layout, encoded)
 
     def answer(self, model: Any, asked: Sequence[Asked], attachment: Session, **options: Any) -> list[Tensor]:
-        """One batch; what prompts share is computed once where the decoder allows that."""
+        """The new ids of each prompt, from one batch; a shared beginning is computed once if the decoder allows it."""
         refuse_reuse(attachment)
         return answer(Call(self, unwrap(model), attachment), asked, options)
 
@@ -69,7 +69,7 @@ class HuggingFaceAdapter(HuggingFaceModel[S]):
 
 
 def _as_tensor(_module: Any, args: Any, kwargs: dict[str, Any]) -> tuple[Any, dict[str, Any]]:
-    """Features reach generate as a list, which is what beam search can split by prompt; some forwards want a tensor."""
+    """Features as one tensor, as some models need; ``generate`` needs a list, which beam search splits by prompt."""
     given = kwargs.get("mm_encoder_outputs") or {}
     if isinstance(getattr(given.get("image"), "pooler_output", None), list):
         output = copy.copy(given["image"])

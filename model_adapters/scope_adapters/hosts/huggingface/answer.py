@@ -1,4 +1,4 @@
-"""Several prompts about images that were encoded before: one batch, and what they share is computed once."""
+"""Answers to several prompts about images that are already encoded: one batch, a shared beginning computed once."""
 
 from __future__ import annotations
 
@@ -24,47 +24,47 @@ def answer(call: Call, asked: Sequence[Asked], options: Mapping[str, Any]) -> li
     """The new ids of each prompt.
 
     Raises:
-        AttachError: a prompt does not fit its images, or brings what cannot be batched.
+        AttachError: a prompt does not fit its images, or has an argument that cannot be batched.
     """
     if not asked:
         return []
-    prompts = [_prompt(call, number, one) for number, one in enumerate(asked)]
+    prompts = [_prompt(call, number, question) for number, question in enumerate(asked)]
     with torch.no_grad(), generating():
-        made: dict[str, Any] | None = None
+        inputs: dict[str, Any] | None = None
         entering: AbstractContextManager[None] = nullcontext()
         if call.adapter.shares_prefix and not call.attachment.pruner.parts["positions"].gapped:
-            made = _on_shared_prefix(call, asked, prompts)
-        if made is None:
-            made, entering = _spliced(call, asked, _stacked(prompts, call))
+            inputs = _on_shared_prefix(call, asked, prompts)
+        if inputs is None:
+            inputs, entering = _spliced(call, asked, _stacked(prompts, call))
         method = vars(call.model).get("generate", call.model.generate)
         generate = method.inner if isinstance(method, Method) else method
         with entering:
-            output = generate(**{**made, **options, "do_sample": False, "num_beams": 1})
+            output = generate(**{**inputs, **options, "do_sample": False, "num_beams": 1})
     ids = output if isinstance(output, Tensor) else output.sequences
     ends = options.get("eos_token_id", call.model.generation_config.eos_token_id)
-    return [_until_end(row, ends) for row in ids[:, made["input_ids"].shape[1] :]]
+    return [_until_end(row, ends) for row in ids[:, inputs["input_ids"].shape[1] :]]
 
 
 def _until_end(ids: Tensor, ends: int | Sequence[int] | None) -> Tensor:
-    """New ids up to the first that ends them; a batch fills up what comes after it."""
+    """New ids up to the first end id; ids after it are padding of the batch."""
     if ends is None:
         return ids
     found = torch.isin(ids, torch.tensor(ends, device=ids.device)).nonzero()
     return ids[: int(found[0]) + 1] if len(found) else ids
 
 
-def _prompt(call: Call, number: int, one: Asked) -> dict[str, Tensor]:
-    """What runs along one prompt, each (1, L), checked against its images."""
-    ids = one.inputs["input_ids"]
+def _prompt(call: Call, number: int, question: Asked) -> dict[str, Tensor]:
+    """The tensors of one prompt, (1, L) each, checked against its images."""
+    ids = question.inputs["input_ids"]
     if ids.dim() != 2 or ids.shape[0] != 1:
-        raise AttachError(f"prompt {number}: input_ids is of shape {tuple(ids.shape)}; give one prompt each, (1, L)")
-    odd = set(one.inputs) - _SERVED - set(call.adapter.image_inputs)
+        raise AttachError(f"prompt {number}: input_ids has shape {tuple(ids.shape)}; give one prompt at a time, (1, L)")
+    odd = set(question.inputs) - _SERVED - set(call.adapter.image_inputs)
     if odd:
-        raise AttachError(f"prompt {number} brings {', '.join(sorted(odd))}, which cannot be batched; call generate()")
-    encoded = None if one.encoding is None else one.encoding.held
+        raise AttachError(f"prompt {number} has {', '.join(sorted(odd))}, which cannot be batched; call generate()")
+    encoded = None if question.encoding is None else question.encoding.held
     sizes = [] if encoded is None else encoded.placeholders or [len(row) for row in encoded.rows]
     owners(ids, int(call.placeholder or 0), sizes)
-    along = {name: tensor for name, tensor in one.inputs.items() if name in _SERVED and tensor is not None}
+    along = {name: tensor for name, tensor in question.inputs.items() if name in _SERVED and tensor is not None}
     return {"attention_mask": torch.ones_like(ids), **along}
 
 
@@ -72,7 +72,7 @@ def _stacked(prompts: Sequence[Mapping[str, Tensor]], call: Call) -> dict[str, T
     """The prompts as one batch, (R, L), filled up on the left."""
     names = set(prompts[0])
     if any(set(prompt) != names for prompt in prompts):
-        raise AttachError("the prompts of one batch must bring the same arguments")
+        raise AttachError("the prompts of one batch must have the same arguments")
     fills = {**FILLS, "attention_mask": 0, "input_ids": _pad(call)}
     longest = max(prompt["input_ids"].shape[1] for prompt in prompts)
     return {
@@ -94,8 +94,8 @@ def _pad(call: Call) -> int:
 def _spliced(
     call: Call, asked: Sequence[Asked], batch: dict[str, Tensor]
 ) -> tuple[dict[str, Any], AbstractContextManager[None]]:
-    """Arguments of the model's own ``generate`` for a batch of full prompts, and what it has to run in."""
-    parts = [(one.encoding.held, one.selection) for one in asked if one.encoding is not None]
+    """Arguments of the model's own ``generate`` for a batch of full prompts, and the context that it needs."""
+    parts = [(question.encoding.held, question.selection) for question in asked if question.encoding is not None]
     if not parts:
         return dict(batch), nullcontext()
     rewritten = call.splice(batch, parts)  # type: ignore[arg-type]
@@ -105,17 +105,17 @@ def _spliced(
 def _on_shared_prefix(
     call: Call, asked: Sequence[Asked], prompts: Sequence[Mapping[str, Tensor]]
 ) -> dict[str, Any] | None:
-    """Arguments of ``generate`` that go on from a cache of what the prompts of each selection begin with.
+    """Arguments of ``generate`` that continue from a cache of the beginning that prompts of each selection share.
 
-    None where nothing worth sharing was found: a prompt without images, words that differ before the last image, or
-    one prompt to each selection.
+    None if there is nothing to share: a prompt has no images, prompts differ before the last image, or each selection
+    has one prompt.
     """
     groups: dict[int, list[int]] = {}
-    for number, one in enumerate(asked):
-        groups.setdefault(id(one.selection), []).append(number)
+    for number, question in enumerate(asked):
+        groups.setdefault(id(question.selection), []).append(number)
     plain = {"input_ids", "attention_mask"}
     if len(groups) == len(asked) or any(
-        one.encoding is None or set(p) != plain for one, p in zip(asked, prompts, strict=True)
+        question.encoding is None or set(prompt) != plain for question, prompt in zip(asked, prompts, strict=True)
     ):
         return None
     first = [numbers[0] for numbers in groups.values()]
@@ -132,13 +132,13 @@ def _on_shared_prefix(
     ]
     parts = [(asked[n].encoding.held, asked[n].selection) for n in first]  # type: ignore[union-attr]
     rewritten = call.splice(_stacked(heads, call), parts)  # type: ignore[arg-type]
-    made = rewritten.kwargs
-    mask = made.setdefault("attention_mask", torch.ones_like(made["input_ids"]))
+    head = rewritten.kwargs
+    mask = head.setdefault("attention_mask", torch.ones_like(head["input_ids"]))
     cache = plain_cache(call.model.config.get_text_config())
     name = cache_name(type(call.model).forward) or CACHE_NAMES[0]
     with rewritten.entering():
         call.model(
-            **made,
+            **head,
             position_ids=(mask.cumsum(1) - 1).clamp(min=0),
             use_cache=True,
             logits_to_keep=1,
@@ -151,15 +151,15 @@ def _on_shared_prefix(
         [{name: prompts[n][name][:, lengths[owner[n]] :] for name in sorted(plain)} for n in range(len(asked))], call
     )
     return {
-        "input_ids": torch.cat([made["input_ids"][index], tails["input_ids"]], 1),
+        "input_ids": torch.cat([head["input_ids"][index], tails["input_ids"]], 1),
         "attention_mask": torch.cat([mask[index], tails["attention_mask"]], 1),
         name: cache,
     }
 
 
 def _common(rows: Sequence[Tensor]) -> int:
-    """How many ids the rows begin with alike; at least one of each row is left over."""
+    """The number of ids that all rows begin with; at least one id of each row is not counted."""
     shortest = min(len(row) for row in rows) - 1
-    head = torch.stack([row[:shortest] for row in rows])
-    differs = (head != head[0]).any(0).nonzero()
+    beginnings = torch.stack([row[:shortest] for row in rows])
+    differs = (beginnings != beginnings[0]).any(0).nonzero()
     return int(differs[0]) if len(differs) else shortest

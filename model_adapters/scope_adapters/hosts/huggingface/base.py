@@ -1,4 +1,4 @@
-"""What an adapter declares of a Hugging Face model; the machinery is in `adapter`."""
+"""The declarations that an adapter makes of a Hugging Face model; `adapter` has the machinery."""
 
 from __future__ import annotations
 
@@ -19,45 +19,45 @@ S = TypeVar("S", bound=ComponentSpec)
 
 
 class HuggingFaceModel(ModelAdapter[S]):
-    """What an adapter declares of a Hugging Face model: its arguments, and how images become rows and candidates."""
+    """The declarations of a Hugging Face model: its arguments, and how images become rows and candidates."""
 
     image_inputs: tuple[str, ...] = ("pixel_values", "image_sizes")
-    """Arguments that carry images or say how to encode them; the first decides whether a call has any."""
+    """Arguments that hold images or say how to encode them; a call has images if it has the first of them."""
 
     pooler: Literal["list", "tensor"] = "list"
-    """What the model's forward takes as image features: a list of (n_i, D), or one tensor."""
+    """The form of image features that the model's forward takes: a list of (n_i, D), or one tensor."""
 
     lasting_inputs: tuple[str, ...] = ()
-    """Those of `image_inputs` that go on with the shortened call, since the model reads them for more than encoding."""
+    """Arguments of `image_inputs` that the shortened call keeps, since the model reads them for more than encoding."""
 
     refused_inputs: tuple[str, ...] = ("pixel_values_videos",)
-    """Arguments that bring what nobody here can prune: calls with them are refused rather than run in full."""
+    """Arguments whose content cannot be pruned: calls with them are refused rather than run in full."""
 
     shares_prefix: bool = False
-    """Whether the decoder is causal all through and numbers its positions plainly, so that prompts which begin alike
-    can go on from one cache."""
+    """True if the decoder is causal and numbers positions one by one, so that prompts with the same beginning can
+    continue from one cache."""
 
     state: tuple[str, ...] = ()
-    """Attributes of the base model that a call leaves on it and steps behind the prompt read."""
+    """Attributes of the base model that a call sets and later decoding steps read."""
 
     position_axes: tuple[int, ...] = ()
-    """Which numbers of axes the model's position ids may have, (axes, B, L), besides the plain (B, L)."""
+    """The numbers of axes that position ids may have, (axes, B, L), besides the plain (B, L)."""
 
     has_token_fields: bool = False
-    """The model keeps more about each token than its row; see `with_rows`."""
+    """True if the model has more features of each token than its row; see `with_rows`."""
 
     numbers_itself: bool = True
-    """The model numbers the positions of a shortened prompt by itself; where it does not, see `positions`."""
+    """True if the model numbers the positions of a shortened prompt by itself; otherwise see `positions`."""
 
     @abstractmethod
     def encode(self, model: Any, images: Mapping[str, Any], ids: Tensor, attachment: Session) -> Encoded:
-        """Run tower and projector once, under a probe for the signals that the pruner needs.
+        """Encoded images, by one pass of tower and projector under a probe for the signals that the pruner needs.
 
         Args:
             model: The model, unwrapped.
-            images: Those of `image_inputs` that the call brought.
-            ids: (B, L) the caller's prompt, for models whose pictures are grouped by it.
-            attachment: Who is pruning, and by which spec.
+            images: Arguments of `image_inputs` that the call has.
+            ids: (B, L) the caller's prompt, for models that group tiles by it.
+            attachment: The session of the attached pruner.
         """
 
     @abstractmethod
@@ -68,29 +68,29 @@ class HuggingFaceModel(ModelAdapter[S]):
         """A fresh features output that holds only ``rows`` (beam search expands it in place).
 
         Args:
-            encoded: The full one.
-            rows: (k_i, D) per image: what stays.
-            flags: (n_i,) bool per image: which rows these are, for further per-token fields.
+            encoded: The encoded images with all rows.
+            rows: (k_i, D) per image: the rows that stay.
+            flags: (n_i,) bool per image: their places among all rows, for further per-token fields.
         """
         heavy = ("pooler_output", "hidden_states", "attentions")
         rest = {name: value for name, value in encoded.output.items() if name not in heavy}
         return type(encoded.output)(**rest, pooler_output=rows)
 
     def features(self, base: Any, images: Mapping[str, Any]) -> Any:
-        """One pass of tower and projector: the model's own ``get_image_features``."""
+        """The result of one pass of tower and projector: the model's own ``get_image_features``."""
         return image_features(base, images, lambda rows: self.split(base, images, rows))
 
     def split(self, base: Any, images: Mapping[str, Any], rows: Tensor) -> Sequence[Tensor]:
-        """Rows by image, from (R, D) rows of all images, as releases before 5.0 return them for some models."""
+        """The rows of each image, from (R, D) rows of all images, which some models return before transformers 5.0."""
         return [rows]
 
     def positions(self, model: Any, kwargs: Mapping[str, Any], short: Shortened) -> Tensor | None:
-        """Position ids of the shortened prompt where the model cannot number it by itself; None where it can.
+        """Position ids of the shortened prompt if the model cannot number it by itself; None if it can.
 
         Args:
             model: The model, unwrapped.
-            kwargs: The caller's full call, image arguments included. Position ids of several axes, which only models
-                with `position_axes` get, have to be shortened here.
-            short: Which positions remain.
+            kwargs: The caller's full call with its images. Position ids of several axes (`position_axes`) must be
+                shortened here.
+            short: The positions that remain.
         """
         return None

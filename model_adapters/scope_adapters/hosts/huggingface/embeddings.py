@@ -1,9 +1,8 @@
-"""Kept rows as input embeddings, for models that cannot be given encoded features, or deal them out wrongly.
+"""Kept rows as input embeddings, for models that take no encoded features or assign them wrongly.
 
-Models before transformers 5.18 encode pixels inside their own forward, and 5.18 mixes up images in beams. A hook of the
-base model gives it embeddings in place of ids: those of the prompt, with kept rows where their placeholders are, as the
-forward itself would have made them of ids and pixels. ``generate`` sees ids alone, so lengths, beams and caches stay
-its own business.
+Models before transformers 5.18 encode pixels inside their own forward, and 5.18 confuses images in beams. A hook of the
+base model replaces ids by embeddings: those of the prompt, with kept rows in place of their placeholders, as the
+forward would compute them from ids and pixels. ``generate`` sees only ids and handles lengths, beams and caches.
 """
 
 from __future__ import annotations
@@ -26,15 +25,15 @@ _entering: ContextVar[EmbeddedPrompt | None] = ContextVar("scope_entering", defa
 
 @dataclass(frozen=True)
 class EmbeddedPrompt:
-    """A batch of shortened prompts, and what the language model reads in place of their placeholders.
+    """A batch of shortened prompts, with the rows that replace their placeholders.
 
     Attributes:
         index: (B, L) int64: the row of ``rows`` at each position, -1 for text and padding.
         rows: (R, D) kept rows of all images, in placeholder order.
-        positions: (B, L) or (axes, B, L) position ids; None where the model numbers the prompt itself.
-        after: (B, 1) or (axes, B, 1) position of the first token behind the prompt, where there are ``positions``.
+        positions: (B, L) or (axes, B, L) position ids; None if the model numbers the prompt itself.
+        after: (B, 1) or (axes, B, 1) position of the first token after the prompt; needed with ``positions``.
         layers: Per early layer of the language model, (R, D) features that are added to the rows there (DeepStack).
-        state: Attributes of the base model that steps behind the prompt read, by name.
+        state: Attributes of the base model that later decoding steps read, by name.
     """
 
     index: Tensor
@@ -46,13 +45,13 @@ class EmbeddedPrompt:
 
     @classmethod
     def of(cls, ids: Tensor, kept: Tensor, placeholder: int, rows: Tensor, **more: Any) -> EmbeddedPrompt:
-        """Rows dealt out to the placeholders in order.
+        """The prompts, with one row at each placeholder, in order.
 
         Args:
             ids: (B, L) the shortened prompts.
-            kept: (B, L) bool: False for positions that only fill up shorter rows.
+            kept: (B, L) bool: False for added padding.
             placeholder: Id of image placeholders.
-            rows: (R, D), as many as there are placeholders.
+            rows: (R, D), one for each placeholder.
             more: Further attributes.
         """
         places = ((ids == placeholder) & kept.to(ids.device)).flatten()
@@ -62,7 +61,7 @@ class EmbeddedPrompt:
 
 @contextmanager
 def entering_as_embeddings(prompt: EmbeddedPrompt | None) -> Iterator[None]:
-    """Passes of the base model inside read ``prompt``."""
+    """Let passes of the base model inside read ``prompt``."""
     token = _entering.set(prompt)
     try:
         yield
@@ -71,7 +70,7 @@ def entering_as_embeddings(prompt: EmbeddedPrompt | None) -> Iterator[None]:
 
 
 def install(base: Any, undo: ExitStack) -> None:
-    """Hook the base model; nothing happens outside of `entering_as_embeddings`."""
+    """Hook the base model; the hooks change nothing outside of `entering_as_embeddings`."""
     undo.callback(base.register_forward_pre_hook(_embed, with_kwargs=True).remove)
     language = getattr(base, "language_model", None)
     if language is not None:
@@ -101,13 +100,13 @@ def _embed(base: Any, args: Any, kwargs: dict[str, Any]) -> tuple[Any, dict[str,
 
 
 def _is_step(prompt: EmbeddedPrompt, ids: Tensor) -> bool:
-    """Whether a pass is one of a single new token, with nothing to do; shapes alone tell, for it may be compiled."""
+    """True for a pass of a single new token that needs no change; from shapes alone, since the pass may be compiled."""
     return ids.shape[1] == 1 < prompt.index.shape[1] and prompt.positions is None and not prompt.state
 
 
 def _embeddings(base: Any, prompt: EmbeddedPrompt, ids: Tensor, index: Tensor) -> Tensor:
-    """(B, L, D); a placeholder's own id may lie beyond the table, and is not looked up."""
-    index = torch.nn.functional.pad(index, (0, ids.shape[1] - index.shape[1]), value=-1)  # tokens behind the prompt
+    """(B, L, D) embeddings; placeholders are not looked up, since their id may be beyond the table."""
+    index = torch.nn.functional.pad(index, (0, ids.shape[1] - index.shape[1]), value=-1)  # tokens after the prompt
     visual = index >= 0
     embeds: Tensor = base.get_input_embeddings()(ids.masked_fill(visual, 0))
     rows = prompt.rows.to(embeds.device, embeds.dtype)[index[visual].to(prompt.rows.device)]
@@ -115,22 +114,22 @@ def _embeddings(base: Any, prompt: EmbeddedPrompt, ids: Tensor, index: Tensor) -
 
 
 def _numbers(prompt: EmbeddedPrompt, beams: int, start: int, length: int) -> Tensor:
-    """Position ids of a pass; tokens behind the prompt count on."""
+    """Position ids of a pass; those of tokens after the prompt continue by 1."""
     given: Any = prompt.positions
     positions: Tensor = _spread(given, beams, given.dim() - 2)
-    behind = start + length - positions.shape[-1]
-    if behind > 0 and prompt.after is not None:
-        steps = torch.arange(behind, device=positions.device)
+    new = start + length - positions.shape[-1]
+    if new > 0 and prompt.after is not None:
+        steps = torch.arange(new, device=positions.device)
         after = _spread(prompt.after, beams, prompt.after.dim() - 2)
         positions = torch.cat([positions, after + steps], -1)
     return positions[..., start : start + length]
 
 
 def following(positions: Tensor, real: Tensor) -> Tensor:
-    """(B, 1) or (axes, B, 1): the position of the first token behind prompts.
+    """(B, 1) or (axes, B, 1): the position of the first token after each prompt.
 
     Args:
-        positions: (B, L) or (axes, B, L); the last three axes are time, row and column, and go on from the greatest.
+        positions: (B, L) or (axes, B, L); the last three axes (time, row, column) continue from their greatest value.
         real: (B, L) bool: False for padding.
     """
     after = positions.masked_fill(~real.to(positions.device), -1).amax(-1, keepdim=True) + 1
@@ -144,7 +143,7 @@ def _spread(tensor: Tensor, beams: int, axis: int) -> Tensor:
 
 
 def _add_layers(_language: Any, args: Any, kwargs: dict[str, Any]) -> tuple[Any, dict[str, Any]] | None:
-    """Features of earlier layers go with their rows."""
+    """Pass the DeepStack features of the kept rows."""
     prompt, embeds = _entering.get(), kwargs.get("inputs_embeds")
     if prompt is None or not prompt.layers or embeds is None or embeds.shape[1] == 1:
         return None

@@ -1,4 +1,4 @@
-"""``generate`` on a shortened prompt: whatever counts or shows the prompt's positions goes by the caller's prompt."""
+"""``generate`` on a shortened prompt: limits, streamers, criteria and processors see the caller's full prompt."""
 
 from __future__ import annotations
 
@@ -22,11 +22,11 @@ class Rewritten:
     """A call whose prompt was shortened.
 
     Attributes:
-        kwargs: The arguments to go on with.
+        kwargs: The new arguments.
         full_ids: (B, L) the caller's ids.
-        short: What remains of them.
-        run: Where it goes on inside the language model; None where nothing is pruned there.
-        embedded: What the base model reads in place of ids; None where ``kwargs`` bring the kept rows.
+        short: The positions that remain.
+        run: The call inside the language model; None if nothing is pruned there.
+        embedded: Embeddings that the base model reads in place of ids; None if ``kwargs`` hold the kept rows.
     """
 
     kwargs: dict[str, Any]
@@ -37,30 +37,30 @@ class Rewritten:
 
     @contextmanager
     def entering(self) -> Iterator[None]:
-        """The model's own passes inside belong to this call."""
+        """Let passes of the model inside belong to this call."""
         with entering(self.run), entering_as_embeddings(self.embedded):
             yield
 
     @property
     def removed(self) -> int:
-        """By how much the prompt got shorter."""
+        """The number of positions by which the prompt got shorter."""
         return int(self.full_ids.shape[1] - self.short.index.shape[1])
 
     def restored(self, ids: Tensor) -> Tensor:
-        """(R, L' + new) ids with the caller's prompt in front; R is a multiple of B (beams, several returned)."""
+        """(R, L + new) ids with the caller's prompt in front; R is a multiple of B (beams, returned sequences)."""
         prompt, each = self.full_ids.to(ids.device), ids.shape[0] // self.full_ids.shape[0]
         prompt = prompt if each == 1 else prompt.repeat_interleave(each, 0)
         return torch.cat([prompt, ids[:, self.short.index.shape[1] :]], 1)
 
     def restored_row(self, ids: Tensor, prompt: int) -> Tensor:
-        """(L' + new,) ids that go on from one prompt of the batch, likewise."""
+        """(L + new,) ids with one prompt of the batch in front."""
         return torch.cat([self.full_ids[prompt].to(ids.device), ids[self.short.index.shape[1] :]])
 
 
 def inferred_mask(ids: Tensor, given: Mapping[str, Any], config: Any, default: Any) -> Tensor | None:
-    """The mask that ``generate`` would infer from padding where none is given; None where it would not.
+    """The mask that ``generate`` would infer from padding if none is given; None if it would not.
 
-    It has to be known before shorter rows are filled up with padding of our own.
+    To be called before shorter rows get new padding.
     """
     pad, eos = (setting(name, given, config, default) for name in ("pad_token_id", "eos_token_id"))
     ends = eos if isinstance(eos, list | tuple) else [eos]
@@ -71,12 +71,12 @@ def inferred_mask(ids: Tensor, given: Mapping[str, Any], config: Any, default: A
 
 
 def arguments(rewritten: Rewritten, config: Any, model: Any) -> dict[str, Any]:
-    """The arguments of ``generate``: lengths, streamer, criteria and processors as the caller meant them."""
+    """The arguments of ``generate``; lengths, streamer, criteria and processors refer to the caller's full prompt."""
     call, default = dict(rewritten.kwargs), model.generation_config
     config = copy.deepcopy(config)
     for name, new in (("max_length", "max_new_tokens"), ("min_length", "min_new_tokens")):
         limit = setting(name, call, config, default)
-        if not limit or setting(new, call, config, default) is not None:  # which wins, and counts no prompt
+        if not limit or setting(new, call, config, default) is not None:  # it wins, and does not count the prompt
             continue
         limit = max(limit - rewritten.removed, 0)
         if call.get(name) is None and getattr(config, name, None) is not None:
@@ -98,7 +98,7 @@ def arguments(rewritten: Rewritten, config: Any, model: Any) -> dict[str, Any]:
 
 
 def result(output: Any, rewritten: Rewritten) -> Any:
-    """What ``generate`` returned, with the caller's own prompt in front of the new ids."""
+    """The result of ``generate``, with the caller's prompt in front of the new ids."""
     if isinstance(output, Tensor):
         return rewritten.restored(output)
     output.sequences = rewritten.restored(output.sequences)
@@ -106,13 +106,13 @@ def result(output: Any, rewritten: Rewritten) -> Any:
 
 
 def setting(name: str, given: Mapping[str, Any], config: Any, default: Any) -> Any:
-    """An option of ``generate``: from its arguments, the config given to it, or the model's own."""
+    """An option of ``generate``: from its arguments, else the config given to it, else the model's own."""
     values = (given.get(name), getattr(config, name, None), getattr(default, name, None))
     return next((value for value in values if value is not None), None)
 
 
 def _on_full_prompt(items: Iterable[Callable[..., Any]], rewritten: Rewritten) -> list[Callable[..., Any]]:
-    """A caller's criteria or processors, shown the ids that the caller knows; transformers' own count to match."""
+    """A caller's criteria or processors, called with full ids; those of transformers get shifted limits instead."""
 
     def shown(item: Callable[..., Any]) -> Callable[..., Any]:
         return lambda ids, *args, **kwargs: item(rewritten.restored(ids), *args, **kwargs)
@@ -128,16 +128,16 @@ def _on_full_prompt(items: Iterable[Callable[..., Any]], rewritten: Rewritten) -
 
 
 class _Streamer:
-    """Shows a streamer the prompt that the caller wrote, then passes everything through."""
+    """A streamer that gets the caller's prompt first, then everything unchanged."""
 
     def __init__(self, streamer: Any, rewritten: Rewritten) -> None:
         self.streamer, self.rewritten, self.started = streamer, rewritten, False
 
     def put(self, value: Tensor) -> None:
-        """Ids: the prompt first, then new ones."""
+        """Pass on ids: the prompt first, then new ones."""
         self.streamer.put(value if self.started else self.rewritten.restored(value))
         self.started = True
 
     def end(self) -> None:
-        """Generation is over."""
+        """Pass on the end."""
         self.streamer.end()

@@ -1,4 +1,4 @@
-"""One call's images between the tower and the language model: rows, candidates, separators."""
+"""Images between the tower and the language model: rows, candidates, separators."""
 
 from __future__ import annotations
 
@@ -14,20 +14,20 @@ from scope_core import AttachError, Selection, VisualTokens
 
 @dataclass(frozen=True)
 class Encoded:
-    """One call's images after the tower and the projector.
+    """One call's images after tower and projector.
 
     Attributes:
-        output: What ``get_image_features`` returned.
-        rows: (n_i, D) per image: what the language model would read, in placeholder order.
+        output: Result of ``get_image_features``.
+        rows: (n_i, D) per image: the rows that an unpruned language model would read, in placeholder order.
         tokens: The candidates, one group per image.
-        places: (N_i,) int64 per image: the row of each candidate; None where candidate j is row j.
-        separators: ``(image, kept) -> `` (n_i,) bool: rows that stay besides the kept ones, given as a
-            (n_i,) bool; None where every row is a candidate.
-        placeholders: Per image, how many the prompt holds, where that is not one for each row; kept rows go to
-            the first of them. None where row j belongs to placeholder j.
-        geometry: Whatever the adapter's `layout_of` needs to know.
-        project: ``(R, D) features of the candidates -> rows``: the projector, where tokens are merged before it; None
-            where they are merged as rows.
+        places: (N_i,) int64 per image: the row of each candidate; None if candidate j is row j.
+        separators: ``(image, kept) -> `` (n_i,) bool: the other rows that stay, for kept rows given as (n_i,) bool;
+            None if every row is a candidate.
+        placeholders: Number of placeholders per image, if the layout has not one for each row; kept rows take the
+            first of them. None if row j belongs to placeholder j.
+        geometry: Data for the adapter's `layout_of`.
+        project: ``(R, D) features of the candidates -> rows``: the projector, if tokens are merged before it; None if
+            they are merged as rows.
     """
 
     output: Any
@@ -50,49 +50,49 @@ class Encoded:
         return kept if self.separators is None else kept | self.separators(image, kept)
 
     def separators_kept(self, selection: Selection) -> list[int]:
-        """How many rows of each image stay besides those of kept candidates."""
+        """The number of rows of each image that stay besides those of kept candidates."""
         stay = [int(self.rows_kept(image, mask).sum()) for image, mask in enumerate(selection.mask)]
         return [rows - count for rows, count in zip(stay, selection.counts, strict=True)]
 
-    def places_kept(self, image: int, flags: Tensor, rows: int, own: bool) -> Tensor:
-        """(P_i,) bool: the placeholders of ``image`` that stay: its rows' own, or the first ones.
+    def places_kept(self, image: int, flags: Tensor, rows: int, same_place: bool) -> Tensor:
+        """(P_i,) bool: the placeholders of an image that stay: those of its kept rows, or the first ones.
 
         Args:
-            image: Which.
+            image: Number of the image.
             flags: (n_i,) bool: its rows that stay.
-            rows: How many rows the language model gets in the end.
-            own: Whether each of them is in the place of its own placeholder.
+            rows: Number of rows that the language model gets.
+            same_place: True if each of them takes its own placeholder.
 
         Raises:
-            AttachError: there are more rows than the prompt has placeholders for.
+            AttachError: the prompt has fewer placeholders than rows.
         """
-        if self.placeholders is None and own:
+        if self.placeholders is None and same_place:
             return flags
         count = len(flags) if self.placeholders is None else self.placeholders[image]
         if rows > count:
             raise AttachError(
-                f"image {image}: {rows} tokens are to be kept, but the prompt has {count} placeholders for it, and "
-                f"prompts can only be shortened; keep at most {count}"
+                f"image {image}: {rows} tokens are kept, but the prompt has {count} placeholders for it, and prompts "
+                f"can only be shortened; keep at most {count}"
             )
         return torch.arange(count, device=flags.device) < rows
 
 
 def in_place(selection: Selection) -> bool:
-    """Whether every row for the language model stands in the place of a kept token."""
+    """True if every row for the language model takes the place of a kept token."""
     return selection.order == "raster" and sum(selection.row_counts) == sum(selection.counts)
 
 
 def rows_for(encoded: Encoded, selection: Selection, image: int, flags: Tensor) -> Tensor:
-    """(R_i, D) what the language model reads of one image: kept tokens, merged or not, in the spec's order.
+    """(R_i, D) rows of one image for the language model: kept tokens, merged or not, in the spec's order.
 
     Args:
         encoded: All images.
-        selection: What is kept of them.
-        image: Which.
+        selection: The selection of their tokens.
+        image: Number of the image.
         flags: (n_i,) bool: its rows that stay, separators included.
 
     Raises:
-        AttachError: separators stay, and kept tokens leave the order in which they lie between them.
+        AttachError: separators stay, but kept tokens leave their rows.
     """
     row, count = encoded.rows[image], selection.row_counts[image]
     if selection.mixed is None and selection.order == "raster":
@@ -101,39 +101,39 @@ def rows_for(encoded: Encoded, selection: Selection, image: int, flags: Tensor) 
     place = (
         torch.arange(len(row), device=row.device) if encoded.places is None else encoded.places[image].to(row.device)
     )
-    made = _mixed(encoded, selection, image, row, place) if selection.mixed is not None else row[place[source]]
+    rows = _merged(encoded, selection, image, row, place) if selection.mixed is not None else row[place[source]]
     apart = flags.clone()
     apart[place[source[source >= 0]]] = False
     if selection.order != "raster":
         if bool(apart.any()):
             raise AttachError(
-                f"image {image}: with `order: {selection.order}` kept tokens leave their rows, and {int(apart.sum())} "
-                f"newline tokens between the rows stay; drop them by the adapter's options, or leave `order` out"
+                f"image {image}: with `order: {selection.order}` kept tokens leave their rows, but {int(apart.sum())} "
+                f"newline tokens between the rows stay; drop them by the adapter's options, or omit `order`"
             )
-        return made
-    return torch.cat([made, row[apart]])[raster(source, place, apart)]
+        return rows
+    return torch.cat([rows, row[apart]])[raster(source, place, apart)]
 
 
 def raster(source: Tensor, place: Tensor, apart: Tensor) -> Tensor:
-    """Order of an image's rows with separators in between.
+    """The order of an image's rows with the separators between them.
 
     Args:
-        source: (R,) int64 the kept candidate of each row; -1 for rows that a merger added, which go in front of all,
-            or right behind the last of all the kept tokens that they follow.
+        source: (R,) int64 the kept candidate of each row; -1 for rows that a merger added, which come after the kept
+            tokens before them in the selection, or first if there are none.
         place: (N,) int64 the feature row of each candidate.
-        apart: (n,) bool: feature rows that stay besides, which count after the R rows.
+        apart: (n,) bool: separators that stay, numbered after the R rows.
     """
     at = place[source.clamp(min=0)].masked_fill(source < 0, -1)
-    at = torch.where(source >= 0, at.double(), at.cummax(0).values + 0.5)  # candidates need not lie in order
+    at = torch.where(source >= 0, at.double(), at.cummax(0).values + 0.5)  # candidates may be in another order
     return torch.cat([at, apart.nonzero()[:, 0].double()]).argsort(stable=True)
 
 
-def _mixed(encoded: Encoded, selection: Selection, image: int, row: Tensor, place: Tensor) -> Tensor:
-    """(R_i, D) rows that are mixes of candidates: made before the projector where the adapter can, else after it."""
-    count, mixed = selection.row_counts[image], selection.mixed
+def _merged(encoded: Encoded, selection: Selection, image: int, row: Tensor, place: Tensor) -> Tensor:
+    """(R_i, D) merged rows: merged before the projector if the adapter allows it, else after it."""
+    count, merged = selection.row_counts[image], selection.mixed
     if encoded.project is not None:
         tokens = encoded.tokens
-        cls = tokens.signal(mixed.cls_signal) if mixed is not None and mixed.cls_signal else None
+        cls = tokens.signal(merged.cls_signal) if merged is not None and merged.cls_signal else None
         return encoded.project(selection.merge(tokens.features, cls)[image, :count]).to(row)
-    weight = mixed.weights[image, :count, : len(place)]  # type: ignore[union-attr]
+    weight = merged.weights[image, :count, : len(place)]  # type: ignore[union-attr]
     return (weight.to(row.device) @ row[place].to(weight.dtype)).to(row)

@@ -1,4 +1,4 @@
-"""Calls whose images are pruned inside the language model: what is refused, and what enters it."""
+"""Calls whose images are pruned inside the language model: refusals, and the positions that enter it."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from scope_adapters.compat.caches import cache_of
 from scope_adapters.hosts.huggingface.decoder.decoder import Decoder
 from scope_adapters.hosts.huggingface.decoder.offers import check_cache, check_cache_kind
 from scope_adapters.hosts.huggingface.decoder.run import Run, entry
-from scope_adapters.hosts.huggingface.decoder.steps import OWN, SEPARATOR
+from scope_adapters.hosts.huggingface.decoder.steps import ADDED, SEPARATOR
 from scope_adapters.hosts.huggingface.generation import Rewritten
 from scope_adapters.hosts.huggingface.image_rows import Encoded, raster
 from scope_core import AttachError, Layout, Selection, VisualTokens
@@ -21,21 +21,21 @@ from scope_core.adapters import Session
 
 
 class Inside:
-    """The part of an attached model's calls that lies in its language model."""
+    """The stages of an attached model inside its language model."""
 
     def __init__(self, decoder: Decoder) -> None:
         self.decoder = decoder
 
     @property
     def alone(self) -> bool:
-        """Whether nothing is pruned before the language model."""
+        """True if nothing is pruned before the language model."""
         return 0 in self.decoder.stages.values()
 
     def check(self, kwargs: Mapping[str, Any], *configs: Any) -> None:
-        """Refuse calls that stages inside the language model cannot serve, before anything runs.
+        """Refuse calls that stages inside the language model cannot prune, before anything runs.
 
         Raises:
-            AttachError: names what was given, and what to give instead.
+            AttachError: names the argument, and the one to use instead.
         """
 
         def setting(name: str) -> Any:
@@ -47,17 +47,17 @@ class Inside:
         for name in ("prefill_chunk_size", "prompt_lookup_num_tokens"):
             if setting(name):
                 raise AttachError(
-                    f"{name}: a prompt that is pruned inside the language model has to reach it in one piece, by "
-                    f"itself; leave {name} out"
+                    f"{name}: a prompt that is pruned inside the language model has to reach it in one piece; omit "
+                    f"{name}"
                 )
         if kwargs.get("labels") is not None:
             raise AttachError(
-                "labels run along the prompt as it entered the language model, and logits along what is left of it at "
-                "the end; leave labels out, and compute the loss from the logits and `pruning.shorten(labels, -100)`"
+                "labels run along the prompt that entered the language model, but logits along the pruned one; omit "
+                "labels, and compute the loss from the logits and `pruning.shorten(labels, -100)`"
             )
         mask: Any = kwargs.get("attention_mask")
         if getattr(mask, "ndim", 2) != 2:
-            raise AttachError(f"attention_mask has {mask.ndim} axes; inside the language model only (B, L) is served")
+            raise AttachError(f"attention_mask has {mask.ndim} axes; pruning inside the language model needs (B, L)")
 
     def run(
         self,
@@ -70,10 +70,10 @@ class Inside:
         """The call as it enters the language model.
 
         Args:
-            rewritten: What `splice` made of it.
+            rewritten: The shortened call.
             encoded: Its images.
-            selection: What is kept of them before the language model.
-            layout: Their tiles and prompts.
+            selection: The selection before the language model.
+            layout: Tiles and prompts of the images.
             placeholder: Id of image placeholders.
         """
         ids, mask = rewritten.kwargs["input_ids"], rewritten.kwargs.get("attention_mask")
@@ -91,7 +91,7 @@ class Inside:
 
 
 def inside(model: Any, attachment: Session, undo: ExitStack) -> Inside | None:
-    """Hook the language model where the pruner has stages there; None where it has none."""
+    """The stages inside the language model, with their hooks; None if the pruner has none there."""
     if all(stage.decoder_layer is None for stage in attachment.pruner.stages):
         return None
     decoder = Decoder(model, attachment)
@@ -100,7 +100,7 @@ def inside(model: Any, attachment: Session, undo: ExitStack) -> Inside | None:
 
 
 def everything(tokens: VisualTokens) -> Selection:
-    """All tokens kept: what enters the language model where pruning begins inside it."""
+    """A selection that keeps all tokens, for a pruner whose first stage is inside the language model."""
     order = torch.arange(tokens.shape[1], device=tokens.device).expand(tokens.valid.shape)
     picks = order.masked_fill(~tokens.valid, -1)
     order = (picks < 0).int().argsort(dim=1, stable=True)
@@ -109,11 +109,11 @@ def everything(tokens: VisualTokens) -> Selection:
 
 
 def contents(encoded: Encoded, selection: Selection, image: int) -> tuple[Tensor, Tensor]:
-    """What the placeholders of one image hold, in the order that `rows_for` puts its rows.
+    """The content of one image's placeholders, in the order of `rows_for`.
 
     Returns:
-        (k,) int64 which of the image's feature rows, -1 for rows that a merger added; and which candidate that is, or
-        `SEPARATOR` or `OWN`.
+        (k,) int64 number of the feature row, -1 for rows that a merger added; and (k,) int64 number of the candidate,
+        or `SEPARATOR` or `ADDED`.
     """
     flags = encoded.rows_kept(image, selection.mask[image])
     count = int(encoded.tokens.valid[image].sum())
@@ -130,12 +130,12 @@ def contents(encoded: Encoded, selection: Selection, image: int) -> tuple[Tensor
     apart[row[row >= 0]] = False
     order = raster(source, place, apart) if selection.order == "raster" else torch.arange(len(row))
     rows = torch.cat([row, apart.nonzero()[:, 0]])[order]
-    which = torch.where(rows >= 0, candidate[rows.clamp(min=0)], OWN)
+    which = torch.where(rows >= 0, candidate[rows.clamp(min=0)], ADDED)
     return rows, which
 
 
 def _stays(encoded: Encoded) -> Any:
-    """``(image, rows) -> `` (n,) bool: separators that stay beside these feature rows of the image."""
+    """A function ``(image, rows) -> `` (n,) bool: separators that stay if these feature rows are kept."""
 
     def stays(image: int, rows: Tensor) -> Tensor:
         kept = torch.zeros(len(encoded.rows[image]), dtype=torch.bool, device=encoded.rows[image].device)
@@ -146,7 +146,7 @@ def _stays(encoded: Encoded) -> Any:
 
 
 def refuse_reuse(attachment: Session) -> None:
-    """Refuse to go on from encoded images where later stages need the call to run as one.
+    """Refuse to continue from encoded images if the pruner has stages inside the language model.
 
     Raises:
         AttachError: names the stages.
@@ -155,5 +155,5 @@ def refuse_reuse(attachment: Session) -> None:
     if points:
         raise AttachError(
             f"{attachment.pruner.label} prunes at {', '.join(points)}, inside the language model, so its calls cannot "
-            f"go on from images that were encoded before; call the model's own generate() instead"
+            f"continue from encoded images; call the model's own generate() instead"
         )

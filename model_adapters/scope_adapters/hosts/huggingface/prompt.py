@@ -1,4 +1,4 @@
-"""Shortening a prompt: drop placeholders from ids and every per-token tensor alike. Pure tensor functions."""
+"""Shortened prompts: placeholders are dropped from ids and from every per-token tensor. Pure tensor functions."""
 
 from __future__ import annotations
 
@@ -16,10 +16,10 @@ class Shortened:
     """A shortened batch of prompts.
 
     Attributes:
-        index: (B, L') int64: which position of the full prompt each remaining one was.
-        kept: (B, L') bool: False for positions that only fill up shorter rows.
-        dropped: (B, L) bool: True for placeholders of the full prompt that are gone.
-        plain: Whether it is one prompt without padding: nothing is filled up.
+        index: (B, L') int64: the position in the full prompt of each remaining one.
+        kept: (B, L') bool: False for positions that only pad shorter rows.
+        dropped: (B, L) bool: True for dropped placeholders of the full prompt.
+        plain: True for one prompt without padding.
     """
 
     index: Tensor
@@ -34,17 +34,17 @@ class Shortened:
 
 
 def owners(ids: Tensor, placeholder: int, sizes: Sequence[int]) -> list[int]:
-    """Which row each image belongs to, images being consumed in placeholder order.
+    """The row of each image, images taken in placeholder order.
 
-    Hosts check only the batch's total; a wrong spread over rows would pass silently.
+    Models check only the batch's total, so a wrong distribution over rows would pass silently.
 
     Args:
         ids: (B, L) token ids.
         placeholder: Id of image placeholders.
-        sizes: Placeholders each image fills.
+        sizes: Number of placeholders of each image.
 
     Raises:
-        AttachError: a row's placeholders are no whole number of its images.
+        AttachError: a row's placeholders are not those of whole images.
     """
     left = list(enumerate(sizes))[::-1]
     rows: list[int] = []
@@ -78,24 +78,24 @@ def runs(ids: Tensor, placeholder: int) -> list[tuple[int, int, int]]:
 
 
 def shorten(ids: Tensor, attention_mask: Tensor | None, placeholder: int, keep: Tensor) -> Shortened:
-    """Which positions remain.
+    """The positions that remain.
 
-    Besides the placeholders, padding goes that only they had made necessary: a short prompt beside a long one
-    needs less of it once the long one is pruned. Padding that every row had stays.
+    Padding that dropped placeholders make unnecessary is dropped, too: a short prompt beside a long one needs less of
+    it once the long one is pruned. Padding that every row has stays.
 
     Args:
         ids: (B, L) token ids.
-        attention_mask: (B, L) or None; decides on which side shorter rows are filled up.
+        attention_mask: (B, L) or None; decides on which side shorter rows are padded.
         placeholder: Id of image placeholders.
         keep: (P,) bool, one entry per placeholder in row-major order.
 
     Returns:
-        Positions in their old order, as many as the longest row needs; keeping everything is the identity.
+        Positions in their old order, as many as the longest row has.
     """
     places = ids == placeholder
     stays = (~places).masked_scatter_(places, keep.to(ids.device))
     dropped = ~stays
-    if len(ids) == 1 and (attention_mask is None or bool(attention_mask.all())):  # one prompt, nothing to fill up
+    if len(ids) == 1 and (attention_mask is None or bool(attention_mask.all())):  # one prompt, no padding
         index = stays.nonzero()[None, :, 1]
         return Shortened(index, torch.ones_like(index, dtype=torch.bool), dropped, plain=True)
     attended = torch.ones_like(places) if attention_mask is None else attention_mask.to(ids.device) != 0
@@ -109,10 +109,10 @@ def shorten(ids: Tensor, attention_mask: Tensor | None, placeholder: int, keep: 
 
 
 def compact_positions(full: Tensor, short: Shortened) -> Tensor:
-    """(B, L') position ids given by the caller, with the gaps of dropped placeholders closed.
+    """(B, L') the caller's position ids, without the gaps of dropped placeholders.
 
-    A position that is not above the one before it starts a new sequence (padding, packed prompts); what is
-    dropped from one sequence does not move the next.
+    A position that is not above the one before it starts a new sequence (padding, packed prompts); positions dropped
+    from one sequence do not move the next.
     """
     dropped = short.dropped.to(full.device).to(full.dtype)
     before = dropped.cumsum(1) - dropped
@@ -123,4 +123,4 @@ def compact_positions(full: Tensor, short: Shortened) -> Tensor:
 
 
 FILLS: Mapping[str, int] = {"labels": -100, "token_type_ids": 0, "mm_token_type_ids": 0}
-"""Per-token tensors that follow the ids, and what fills up shorter rows."""
+"""Per-token tensors that run along the ids, and their padding value."""

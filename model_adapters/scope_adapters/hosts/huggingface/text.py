@@ -1,4 +1,4 @@
-"""The prompt's text as a signal."""
+"""The signal ``text.embeddings``: the text of the prompt."""
 
 from __future__ import annotations
 
@@ -11,17 +11,16 @@ from torch.nn.utils.rnn import pad_sequence
 
 
 def text_embeddings(model: Any, ids: Tensor, mask: Tensor | None, placeholder: int, prompts: Sequence[int]) -> Tensor:
-    """(images, M, D) input embeddings of the text around each image: its whole prompt but for special tokens.
+    """(images, M, D) input embeddings of the text around each image: its whole prompt without special tokens.
+
+    Shorter prompts are padded with rows of zeros.
 
     Args:
-        model: With ``get_input_embeddings``.
+        model: A model with ``get_input_embeddings``.
         ids: (B, L) the prompts.
-        mask: (B, L) False for padding; None where there is none.
+        mask: (B, L) False for padding; None without padding.
         placeholder: Id of image placeholders.
         prompts: The prompt of each image.
-
-    Returns:
-        Rows of zeros fill up shorter prompts.
     """
     config = model.config.get_text_config()
     special = [placeholder]
@@ -31,5 +30,5 @@ def text_embeddings(model: Any, ids: Tensor, mask: Tensor | None, placeholder: i
     real = ~torch.isin(ids, torch.tensor(special, device=ids.device))
     real = real if mask is None else real & mask.bool()
     with torch.no_grad():
-        words = [model.get_input_embeddings()(row[here]).detach() for row, here in zip(ids, real, strict=True)]
+        words = [model.get_input_embeddings()(row[text]).detach() for row, text in zip(ids, real, strict=True)]
     return pad_sequence([words[prompt] for prompt in prompts], batch_first=True)

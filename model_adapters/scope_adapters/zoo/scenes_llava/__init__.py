@@ -1,1 +1,1 @@
-"""The zoo's ``scenes-llava``: its weights, configuration, tokenizer and card (README.md), and its loader."""
+"""The zoo's ``scenes-llava``: its weights, config, tokenizer and model card (README.md), and its loader."""

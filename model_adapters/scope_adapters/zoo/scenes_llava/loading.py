@@ -1,4 +1,4 @@
-"""A small LLaVA that was really trained: dinov2-small, and a projector and decoder that ship with the package."""
+"""The loader of a small trained LLaVA: dinov2-small, and a projector and decoder that ship with the package."""
 
 from __future__ import annotations
 
@@ -21,15 +21,15 @@ NOTE = "a 3.6M-parameter decoder trained on emoji pasted on photographs: it know
 def load(source: str, *, cache_dir: Path | None = None) -> LoadedModel:
     """The model in float32; only the tower's weights are fetched (once).
 
-    Its inputs are the shorter side of a picture resized to 336 pixels and the centre cropped, whatever its size and
-    mode. A question with a word outside its vocabulary is answered with "unknown".
+    Images of any size and mode are resized to 336 pixels along the shorter side and cropped to the centre. The answer
+    to a question with a word outside the vocabulary is "unknown".
 
     Args:
-        source: Where the tower comes from; named in the zoo entry.
+        source: Source of the tower; from the zoo entry.
         cache_dir: Folder of the tower's weights.
 
     Raises:
-        ZooError: the tower cannot be had, or the package's files are damaged.
+        ZooError: the tower cannot be fetched, or the package's files are damaged.
         MissingDependencyError: transformers, safetensors or onnx is not installed.
     """
     import torch
@@ -46,8 +46,8 @@ def load(source: str, *, cache_dir: Path | None = None) -> LoadedModel:
     def inputs(images: Sequence[Image], question: str) -> dict[str, Any]:
         one_prompt(question)
         placeholders = "<image>" * model.config.image_seq_length * len(images)
-        made = dict(words(f"{placeholders} {question.replace('<image>', ' ')}", return_tensors="pt"))
-        return {**made, "pixel_values": tower.pixels(images)} if images else made
+        batch = dict(words(f"{placeholders} {question.replace('<image>', ' ')}", return_tensors="pt"))
+        return {**batch, "pixel_values": tower.pixels(images)} if images else batch
 
     def decode(ids: Any) -> str:
         return str(words.decode(torch.as_tensor(ids).flatten(), skip_special_tokens=True))
@@ -56,7 +56,7 @@ def load(source: str, *, cache_dir: Path | None = None) -> LoadedModel:
 
 
 def assemble(folder: Path, vision: Any) -> tuple[Any, Any]:
-    """``LlavaForConditionalGeneration`` and tokenizer out of a folder that training exported, around a tower.
+    """``LlavaForConditionalGeneration`` with a tower, and its tokenizer, from a folder that training exported.
 
     Raises:
         OSError, ValueError, RuntimeError, SafetensorError: a file is missing or does not fit.
@@ -79,7 +79,7 @@ def assemble(folder: Path, vision: Any) -> tuple[Any, Any]:
 
 
 def tokenizer(folder: Path) -> Any:
-    """The tokenizer of such a folder, by a class that every release has: the one its files name is new."""
+    """The tokenizer in such a folder, of a class that all releases of transformers have."""
     from transformers import PreTrainedTokenizerFast
 
     given = json.loads((folder / "tokenizer_config.json").read_text(encoding="utf-8"))

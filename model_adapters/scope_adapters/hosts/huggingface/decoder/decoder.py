@@ -1,9 +1,9 @@
-"""Pruning inside the language model: stages between its layers, through forward hooks alone.
+"""Stages between the layers of the language model, by forward hooks alone.
 
-Every layer of a prompt's first pass is called with arguments that run along the full prompt, so from the first stage
-on each layer gets its own: hidden states once, where the stage is; positions, rotary embedding and mask at each layer
-behind it. Later passes go by what the first one decided: with a cache, whose layers then have lengths of their own,
-or without one, where the whole sequence is run again and the first selection is replayed.
+The language model calls every layer with arguments for the full prompt. From the first stage on, hooks replace them:
+hidden states once, at the stage; positions, rotary embedding and mask at each layer after it. Later passes reuse the
+selection of the first one: with a cache, whose layers then differ in length, or without one, where the whole sequence
+runs again.
 """
 
 from __future__ import annotations
@@ -22,13 +22,13 @@ from torch import Tensor
 from scope_adapters.compat.caches import cache_of, cached_length
 from scope_adapters.hosts.huggingface.decoder.offers import check_cache, check_whole, decoder_of
 from scope_adapters.hosts.huggingface.decoder.run import Run
-from scope_adapters.hosts.huggingface.decoder.steps import OWN, Step, along, mask_of, seen_by, spread
+from scope_adapters.hosts.huggingface.decoder.steps import ADDED, Step, along, mask_of, seen_by, spread
 from scope_core import AttachError, SignalError
 from scope_core.adapters import Session
 from scope_core.parts import parse_signal
 
 _running: ContextVar[Run | None] = ContextVar("scope_running", default=None)
-"""The call that is at work in the language model of an attached model."""
+"""The call that runs in the language model of an attached model now."""
 
 
 @dataclass
@@ -37,11 +37,11 @@ class Pass:
 
     Attributes:
         run: The call.
-        first: Whether this pass is the one that decides.
-        queries: Positions that the pass was given.
-        cached: Positions that the first layer's cache holds from before; 0 without one.
-        given: The layers' own arguments, from the first layer that is looked at.
-        made: What layers behind the stages so far get instead, by argument.
+        first: True for the pass in which tokens are selected.
+        queries: Number of positions in the pass.
+        cached: Number of positions in the first layer's cache before the pass; 0 without a cache.
+        given: Arguments that the language model gives its layers, from the first hooked layer.
+        changed: Arguments that replace them in layers after the stages so far.
     """
 
     run: Run
@@ -49,11 +49,11 @@ class Pass:
     queries: int
     cached: int
     given: dict[str, Any] = field(default_factory=dict)
-    made: dict[str, Any] = field(default_factory=dict)
+    changed: dict[str, Any] = field(default_factory=dict)
 
 
 class Decoder:
-    """The stages of one attached pruner that lie inside the language model."""
+    """The stages of one attached pruner inside the language model."""
 
     def __init__(self, model: Any, attachment: Session) -> None:
         self.attachment, self.decoder = attachment, decoder_of(model)
@@ -64,10 +64,10 @@ class Decoder:
         }
         self.readings = _readings(attachment, self.stages)
         self._caches: weakref.WeakKeyDictionary[Any, Run] = weakref.WeakKeyDictionary()
-        self._here = threading.local()
+        self._thread = threading.local()
 
     def install(self, undo: ExitStack) -> None:
-        """Hook the language model and the layers that matter; every hook is undone by ``undo``."""
+        """Hook the language model and its layers from the first that a stage uses; ``undo`` removes the hooks."""
         decoder = self.decoder
         first = min([*self.stages, *self.readings])
         undo.callback(decoder.register_forward_pre_hook(self._begin, with_kwargs=True).remove)
@@ -86,11 +86,11 @@ class Decoder:
             _running.reset(token)
 
     def remembers(self, cache: Any) -> bool:
-        """Whether ``cache`` holds a prompt that was pruned inside the language model."""
+        """True if ``cache`` holds a prompt that was pruned inside the language model."""
         return cache is not None and cache in self._caches
 
     def _begin(self, _module: Any, args: Any, kwargs: dict[str, Any]) -> None:
-        self._here.now = None
+        self._thread.now = None
         cache = cache_of(kwargs)
         cached = cached_length(cache)
         given: Any = kwargs.get("inputs_embeds")
@@ -103,7 +103,7 @@ class Decoder:
             run = self._caches.get(cache) or run
             if run is None:
                 check_whole(cache)
-                return  # a text of somebody's own
+                return  # a prompt without images
             if not self.remembers(cache):
                 raise AttachError(_OTHER_PROMPT.format(queries, cached, run.length))
         elif run is None:
@@ -113,16 +113,16 @@ class Decoder:
             if queries < run.length or (not run.decided and queries != run.length):
                 raise AttachError(_OTHER_PROMPT.format(queries, cached, run.length))
         if rows % run.prompts:
-            raise AttachError(f"{rows} rows reached the language model, for {run.prompts} prompts")
+            raise AttachError(f"{rows} rows reached the language model for {run.prompts} prompts")
         run.beams = rows // run.prompts
-        self._here.now = Pass(run, not run.decided, queries, cached)
+        self._thread.now = Pass(run, not run.decided, queries, cached)
 
     def _end(self, *_: Any) -> None:
-        self._here.now = None
+        self._thread.now = None
 
     def before(self, number: int, args: tuple[Any, ...], kwargs: dict[str, Any]) -> tuple[Any, dict[str, Any]] | None:
-        """What layer ``number`` is given instead; None for what it was given anyway."""
-        now: Pass | None = getattr(self._here, "now", None)
+        """The arguments that layer ``number`` gets instead; None to leave them as they are."""
+        now: Pass | None = getattr(self._thread, "now", None)
         if now is None:
             return None
         run, hidden = now.run, args[0] if args else kwargs["hidden_states"]
@@ -135,40 +135,40 @@ class Decoder:
         if step is not None:
             if not now.cached:
                 hidden = step.take(hidden, run.beams)
-            now.made = self._arguments(now, step, hidden)
+            now.changed = self._arguments(now, step, hidden)
         if now.first:
             for stage in self.readings.get(number, ()):
                 if self.attachment.pruner.stages[stage].decoder_layer != number:
                     run.read(
-                        stage, number, hidden, now.made.get("position_embeddings", now.given["position_embeddings"])
+                        stage, number, hidden, now.changed.get("position_embeddings", now.given["position_embeddings"])
                     )
             if number == max(self.stages):
                 run.decided = True
                 run.forget()
-        changed = {**kwargs, **now.made}
+        changed = {**kwargs, **now.changed}
         if args:
             return (hidden, *args[1:]), changed
         return args, {**changed, "hidden_states": hidden}
 
     def _decide(self, number: int, now: Pass, hidden: Tensor) -> None:
-        """Select for the stage before layer ``number``, if there is one."""
+        """Select tokens for the stage before layer ``number``, if there is one."""
         stage = self.stages.get(number)
         if stage is None:
             return
-        rotary = now.made.get("position_embeddings", now.given["position_embeddings"])
+        rotary = now.changed.get("position_embeddings", now.given["position_embeddings"])
         with torch.no_grad():
             if stage in self.readings.get(number, ()):
                 now.run.read(stage, number, hidden, rotary)
             step = now.run.decide(stage, hidden, now.given["position_ids"])
         if step is not None:
             now.run.steps[number] = step
-            source, own = step.table.source, step.table.candidate == OWN
-            there = step.table.valid & ~own
+            source, added = step.table.source, step.table.candidate == ADDED
+            from_prompt = step.table.valid & ~added
             entered = now.run.entered.to(source.device)
-            self.attachment.positions = entered.gather(1, source.clamp(min=0)).masked_fill(~there, -1)
+            self.attachment.positions = entered.gather(1, source.clamp(min=0)).masked_fill(~from_prompt, -1)
 
     def _check(self, now: Pass, kwargs: dict[str, Any]) -> None:
-        """Look at what layers are given before anything is changed; remember whose cache this is."""
+        """Refuse arguments of layers that cannot be replaced correctly; remember which call the cache belongs to."""
         cache = cache_of(kwargs)
         check_cache(cache)
         if cache is not None:
@@ -177,10 +177,10 @@ class Decoder:
         if mask is not None and not (isinstance(mask, Tensor) and mask.dim() == 4):
             raise AttachError(
                 f"attention gets a mask of {getattr(mask, 'shape', type(mask).__name__)}; stages inside the language "
-                f"model serve sdpa and eager attention, whose masks are (B, 1, L, L): call set_attn_implementation"
+                f"model need sdpa or eager attention, whose masks are (B, 1, L, L): call set_attn_implementation"
             )
         if not isinstance(numbers, Tensor) or numbers.dim() != 2:
-            raise AttachError("layers of the language model are given no plain position_ids (B, L)")
+            raise AttachError("layers of the language model get no plain position_ids (B, L)")
         if now.first and mask is not None:
             table = now.run.table
             wanted = mask_of(table.valid.to(mask.device), table.valid.shape[1], None, None)
@@ -189,13 +189,12 @@ class Decoder:
             if bool(((seen != wanted) & real).any()):
                 raise AttachError(
                     "the attention mask is not that of plain causal prompts with padding (packed prompts, or a mask of "
-                    "four axes?), so nobody knows what it should be once tokens are dropped inside the language model"
+                    "four axes?), so the mask after dropping tokens inside the language model is undefined"
                 )
 
     def _arguments(self, now: Pass, step: Step, hidden: Tensor) -> dict[str, Any]:
-        """Mask, positions and rotary embedding of layers behind ``step``."""
+        """Mask, positions and rotary embedding of layers after ``step``."""
         run, given = now.run, now.given
-        made: dict[str, Any] = {}
         numbers, rotary = given["position_ids"], given["position_embeddings"]
         shift = spread(step.shift, run.beams)[:, None].to(numbers.device)
         if now.cached:
@@ -203,39 +202,38 @@ class Decoder:
                 numbers = numbers - shift
                 rotary = self.decoder.rotary_emb(hidden, position_ids=numbers)
         else:
-            behind = (numbers[:, run.length :] - shift).expand(hidden.shape[0], -1)
-            numbers = torch.cat([spread(step.positions, run.beams).to(numbers.device), behind], 1)
-            if step.afresh:
+            following = (numbers[:, run.length :] - shift).expand(hidden.shape[0], -1)
+            numbers = torch.cat([spread(step.positions, run.beams).to(numbers.device), following], 1)
+            if step.renumbered:
                 rotary = self.decoder.rotary_emb(hidden, position_ids=numbers)
             else:
                 rest = torch.arange(run.length, now.queries, device=numbers.device).expand(hidden.shape[0], -1)
                 place = torch.cat([spread(step.table.source.clamp(min=0), run.beams).to(numbers.device), rest], 1)
                 rotary = tuple(along(part, place) for part in rotary)
-        made["position_ids"], made["position_embeddings"] = numbers, rotary
-        made["attention_mask"] = self._mask(now, step, hidden)
-        return made
+        mask = self._mask(now, step, hidden)
+        return {"position_ids": numbers, "position_embeddings": rotary, "attention_mask": mask}
 
     def _mask(self, now: Pass, step: Step, hidden: Tensor) -> Tensor | None:
         run, mask = now.run, now.given["attention_mask"]
         valid = spread(step.table.valid, run.beams).to(hidden.device)
         total = now.cached + now.queries
-        behind = valid.new_ones(len(valid), total - run.length)
-        valid = torch.cat([valid, behind], 1)
+        following = valid.new_ones(len(valid), total - run.length)
+        valid = torch.cat([valid, following], 1)
         queries = now.queries if now.cached else valid.shape[1]
         additive = None if mask is None or mask.dtype == torch.bool else mask.dtype
         if additive is None and bool(valid.all()) and mask is None and (queries == 1 or not now.cached):
             return None
         like = None
-        if mask is not None and behind.shape[1]:
+        if mask is not None and following.shape[1]:
             like = seen_by(mask)[..., run.length : total].expand(len(valid), -1, -1, -1)
-            if not now.cached:  # what the prompt's own positions see is known; only what follows is looked up
-                ours = like.new_zeros(len(valid), 1, queries - like.shape[2] + run.length, like.shape[3])
-                like = torch.cat([ours, like[:, :, run.length :]], 2)
+            if not now.cached:  # positions of the prompt see none of those that follow
+                prompt = like.new_zeros(len(valid), 1, queries - like.shape[2] + run.length, like.shape[3])
+                like = torch.cat([prompt, like[:, :, run.length :]], 2)
         return mask_of(valid, queries, like, additive)
 
 
 class _Before:
-    """A layer's hook; knows which layer it is."""
+    """The hook of one layer."""
 
     def __init__(self, decoder: Decoder, number: int) -> None:
         self.decoder, self.number = decoder, number
@@ -245,12 +243,12 @@ class _Before:
 
 
 def _readings(attachment: Session, stages: dict[int, int]) -> dict[int, list[int]]:
-    """Which stages read each layer.
+    """The stages that read each layer.
 
     Raises:
-        SignalError: a stage reads a layer that runs after it, or one before tokens were merged into rows of their own.
+        SignalError: a stage reads a layer that runs after it.
     """
-    made: dict[int, list[int]] = {}
+    readers: dict[int, list[int]] = {}
     for layer, number in stages.items():
         stage = attachment.pruner.stages[number]
         for name in sorted(stage.needs):
@@ -259,19 +257,19 @@ def _readings(attachment: Session, stages: dict[int, int]) -> dict[int, list[int
                 continue
             if read is None or not 0 <= read <= layer:
                 raise SignalError(
-                    f"the stage at '{stage.spec.at}' reads {name}, and layer {read} has not run by then; "
+                    f"the stage at '{stage.spec.at}' reads {name}, but layer {read} has not run by then; "
                     f"read a layer from 0 to {layer}"
                 )
-            if number not in made.setdefault(read, []):
-                made[read].append(number)
-    return made
+            if number not in readers.setdefault(read, []):
+                readers[read].append(number)
+    return readers
 
 
 _CHANGED = ("attention_mask", "position_ids", "position_embeddings")
 
 _OTHER_PROMPT = (
-    "{} positions reached the language model at once, with {} in its cache, where the pruned prompt has {}. A prompt "
-    "that is pruned inside the language model has to reach it whole: this happens with a prompt in chunks, with "
-    "speculative decoding, or with another call's cache. If this call uses none of them, its model runs its language "
-    "model in a way that is not known here; `scope doctor` says which versions were tested"
+    "{} positions reached the language model at once, with {} in its cache, but the pruned prompt has {}. A prompt "
+    "that is pruned inside the language model has to reach it whole: do not use chunks, speculative decoding or "
+    "another call's cache. If this call uses none of them, the model runs its language model in an unsupported way; "
+    "`scope doctor` lists the tested versions"
 )

@@ -1,4 +1,4 @@
-"""Which language models can be pruned inside, what such a stage may read, and why others are refused."""
+"""Language models that can be pruned inside, the signals that such a stage may read, and refusals of others."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ FAMILIES = (
 )
 
 SERVED = ("llama", "mistral", "qwen2", "qwen3")
-"""``model_type`` of language models whose layers are called and built as `decoder` expects; tests run on each."""
+"""``model_type`` of supported language models; each is tested."""
 
 ATTENTION = ("sdpa", "eager")
 
@@ -35,20 +35,20 @@ def decoder_of(model: Any) -> Any:
 
 
 def refusal(model: Any) -> str:
-    """Why the language model of ``model`` cannot be pruned inside; empty where it can."""
+    """The reason why the language model cannot be pruned inside; empty if it can."""
     config: Any = getattr(model, "config", None)
     if not hasattr(config, "get_text_config"):
         return "its config names no language model"
     text, decoder = config.get_text_config(), language_model(model)
     kind = getattr(text, "model_type", type(text).__name__)
     if kind not in SERVED:
-        return f"its language model is of type '{kind}'; served are {', '.join(SERVED)}"
+        return f"its language model is of type '{kind}'; supported are {', '.join(SERVED)}"
     window = getattr(text, "sliding_window", None)
     layer_types = set(getattr(text, "layer_types", None) or ())
     if layer_types - {"full_attention"} or (window and getattr(text, "use_sliding_window", True)):
         return (
             f"its language model attends in a sliding window (sliding_window {window}, layer types "
-            f"{', '.join(sorted(layer_types)) or 'not given'}); only full attention is served, for caches would forget"
+            f"{', '.join(sorted(layer_types)) or 'not given'}); only full attention is supported"
         )
     rope = rotary_options(text)
     if rope.get("mrope_section"):
@@ -61,17 +61,17 @@ def refusal(model: Any) -> str:
     for module in (decoder, decoder.layers[0]):
         unknown = unknown_convention(module)
         if unknown:
-            return (
-                f"{type(module).__name__}.forward of transformers {installed_version()}, which is installed, {unknown}"
-            )
+            return f"{type(module).__name__}.forward of the installed transformers {installed_version()} {unknown}"
     used = getattr(text, "_attn_implementation", None)
     if used not in ATTENTION:
-        return f"its attention runs as '{used}'; served are {', '.join(ATTENTION)} (model.set_attn_implementation(...))"
+        return (
+            f"its attention runs as '{used}'; supported are {', '.join(ATTENTION)}, see model.set_attn_implementation()"
+        )
     return ""
 
 
 def with_decoder(declaration: Declaration, model: Any) -> Declaration:
-    """``declaration`` with what the language model offers, or why it offers nothing."""
+    """``declaration``, with the signals of the language model or the reason why there are none."""
     why = refusal(model)
     if why:
         return replace(declaration, reasons={**declaration.reasons, "decoder": why})
@@ -84,43 +84,43 @@ def with_decoder(declaration: Declaration, model: Any) -> Declaration:
 
 
 def check_cache(cache: Any) -> None:
-    """Refuse caches whose layers cannot have lengths of their own.
+    """Refuse caches whose layers cannot differ in length.
 
     Raises:
-        AttachError: names the cache, and what to use.
+        AttachError: names the cache, and the one to use.
     """
     odd = None if cache is None else odd_layers(cache)
     if odd is not None:
         held = f" with layers of {', '.join(odd)}" if odd else ""
         raise AttachError(
             f"a {type(cache).__name__}{held} cannot be used while tokens are pruned inside the language model: layers "
-            f"behind a stage hold fewer positions than those before it; use a DynamicCache (the default)"
+            f"after a stage hold fewer positions than those before it; use a DynamicCache (the default)"
         )
 
 
 def check_whole(cache: Any) -> None:
-    """Refuse a cache of a pruned prompt that nobody here knows: positions of what follows would be guessed.
+    """Refuse a cache of a pruned prompt from another call, for which the positions of new tokens are unknown.
 
     Raises:
-        AttachError: its layers hold unequal numbers of positions.
+        AttachError: the layers of the cache differ in length.
     """
     held = layer_lengths(cache)
     if len(set(held)) > 1:
         raise AttachError(
-            f"layers of this cache hold {min(held)} to {max(held)} positions, so its prompt was pruned inside the "
-            f"language model, and not by this pruner, or it is a copy; go on from the very cache that the pruned call "
-            f"returned, or pass the whole conversation without a cache"
+            f"layers of this cache hold {min(held)} to {max(held)} positions: its prompt was pruned inside the "
+            f"language model by another pruner, or the cache is a copy; continue with the cache object that the pruned "
+            f"call returned, or pass the whole conversation without a cache"
         )
 
 
 def check_cache_kind(kind: Any) -> None:
-    """Refuse a ``cache_implementation`` that would make such a cache.
+    """Refuse a ``cache_implementation`` whose layers cannot differ in length.
 
     Raises:
-        AttachError: names it, and what to use.
+        AttachError: names it, and the one to use.
     """
     if kind not in (None, "dynamic", "dynamic_full"):
         raise AttachError(
             f"cache_implementation='{kind}' cannot be used while tokens are pruned inside the language model: layers "
-            f"behind a stage hold fewer positions than those before it; leave it out, or say 'dynamic'"
+            f"after a stage hold fewer positions than those before it; omit it, or use 'dynamic'"
         )

@@ -1,4 +1,4 @@
-"""One call in a language model that is pruned inside: what entered it, and what each stage decided."""
+"""One call in a language model that is pruned inside: its prompts, and the selection of each stage."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from scope_adapters.hosts.huggingface.decoder.signals import TOKEN_AXES, Reading, View, stacked
-from scope_adapters.hosts.huggingface.decoder.steps import OWN, TEXT, Step, Table, carried, rearranged
+from scope_adapters.hosts.huggingface.decoder.steps import ADDED, TEXT, Step, Table, rearranged, tokens_left
 from scope_adapters.hosts.huggingface.prompt import Shortened
 from scope_core import AttachError, Layout, Selection, VisualTokens
 from scope_core.adapters import Session
@@ -22,14 +22,14 @@ class Run:
     """A call, from the moment its prompts enter the language model.
 
     Attributes:
-        owner: Whose hooks it goes through.
-        table: What the prompts' positions are, after the stages so far.
-        entered: (B, L) int64 position in the caller's prompt of each position that entered, -1 where filled up.
+        owner: The `Decoder` with the hooks.
+        table: The prompts' positions after the stages so far.
+        entered: (B, L) int64 position in the caller's prompt of each position that entered, -1 for padding.
         length: L.
         prompts: B.
-        beams: Rows of the language model's batch for each prompt.
-        steps: What each stage made of the prompts, by layer; stages that changed nothing are left out.
-        decided: Whether all stages have selected.
+        beams: Number of rows in the language model's batch for each prompt.
+        steps: The change by each stage, by layer; without stages that changed nothing.
+        decided: True once all stages have selected.
     """
 
     def __init__(
@@ -42,12 +42,12 @@ class Run:
         layout: Layout,
         stays: Callable[[int, Tensor], Tensor] | None,
     ) -> None:
-        """Args: as above; the encoder's tokens, the first stage's layout, and which separators stay beside what."""
+        """Args: as above; the encoder's tokens, the first stage's layout, and the separators that stay beside rows."""
         self.owner, self.attachment, self.table, self.entered = owner, attachment, table, entered
         self.tokens, self.layout, self.stays = tokens, layout, stays
         self.owners = [image.prompt for image in layout.images]
         self.prompts, self.length = table.valid.shape
-        # stages may leave nothing of an image, and the text behind it is the same for all of them
+        # computed once: a stage may drop all tokens of an image, and the text after it stays the same
         self._ends = [table.end(image, prompt) for image, prompt in enumerate(self.owners)]
         self.right = bool((~table.valid[:, -1]).any())
         self.beams, self.decided = 1, False
@@ -58,16 +58,16 @@ class Run:
 
     @property
     def first_stage(self) -> bool:
-        """Whether the next stage is the pruner's first, which sees the encoder's candidates as they are."""
+        """True if the next stage is the pruner's first, which reads the encoder's candidates."""
         return self.layout.stage == 0
 
     def columns(self) -> list[Tensor]:
-        """Where each image's tokens are now."""
+        """(n_i,) per image: the positions of its tokens now."""
         table, first = self.table, self.first_stage
         return [table.columns(image, prompt, by_candidate=first) for image, prompt in enumerate(self.owners)]
 
     def read(self, stage: int, layer: int, hidden: Tensor, rotary: tuple[Tensor, Tensor]) -> None:
-        """Keep what ``stage`` needs of ``layer``, which is given ``hidden`` (B * beams, L, D)."""
+        """Store the signals that ``stage`` needs from ``layer``, whose input is ``hidden`` (B * beams, L, D)."""
         pruner = self.attachment.pruner.stages[stage]
         parsed = {parse_signal(name): name for name in pruner.needs if name not in self.attachment.given}
         wanted = {key: name for key, name in parsed.items() if key[0] in TOKEN_AXES and key[1] == layer}
@@ -80,23 +80,22 @@ class Run:
                 prompts=self.owners,
                 columns=[mine.to(hidden.device) for mine in columns],
                 texts=[
-                    self.table.texts_behind(end, prompt).to(hidden.device)
+                    self.table.texts_after(end, prompt).to(hidden.device)
                     for end, prompt in zip(self._ends, self.owners, strict=True)
                 ],
             )
             reading = Reading(self.owner.decoder, layer, view, half=pruner.dtype is None)
-            made = {name: reading.read(family) for (family, _), name in wanted.items()}
-        self._read[stage, layer] = made
+            self._read[stage, layer] = {name: reading.read(family) for (family, _), name in wanted.items()}
         self._keys[stage, layer] = [
             self.table.key[prompt, mine] for prompt, mine in zip(self.owners, columns, strict=True)
         ]
 
     def decide(self, stage: int, hidden: Tensor, numbers: Tensor) -> Step | None:
-        """Select for ``stage``; None where everything stays as it is.
+        """The change by ``stage``; None if nothing changes.
 
         Args:
-            stage: Its number.
-            hidden: (B * beams, L, D) what the layer is given.
+            stage: Number of the stage.
+            hidden: (B * beams, L, D) input of the layer.
             numbers: (R or 1, L) position ids that entered the language model.
         """
         columns = self.columns()
@@ -121,42 +120,42 @@ class Run:
         full = full.expand(self.prompts, -1).to(index.device)
         policy = self.attachment.pruner.stages[stage].parts["positions"]
         numbers = policy.position_ids(full, table.source.clamp(min=0), table.valid)
-        mixing = selection.mixed is not None
+        merging = selection.mixed is not None
         step = Step(
             length=self.table.valid.shape[1],
             index=index,
             table=table,
             positions=_compact(full, self._real, table.valid) if numbers is None else numbers,
             shift=_shift(full, self._real, table.valid) * (numbers is None),
-            afresh=numbers is None,
-            mix=_mixing(selection, columns, self.owners) if mixing else None,
-            mixed=rows if mixing else None,
+            renumbered=numbers is None,
+            merge=_merging(selection, columns, self.owners) if merging else None,
+            merged=rows if merging else None,
         )
         self.table = table
         return step
 
     def forget(self) -> None:
-        """Let go of what only deciding needed."""
+        """Free what only the selection needed."""
         self._read.clear()
         self._keys.clear()
 
     def _tokens(self, stage: int, hidden: Tensor, columns: Sequence[Tensor]) -> VisualTokens:
-        made = carried(self.tokens, self.table, columns, self.owners)
-        features = made.features.new_zeros((*made.valid.shape, hidden.shape[2]), dtype=hidden.dtype)
+        left = tokens_left(self.tokens, self.table, columns, self.owners)
+        features = left.features.new_zeros((*left.valid.shape, hidden.shape[2]), dtype=hidden.dtype)
         for image, (prompt, mine) in enumerate(zip(self.owners, columns, strict=True)):
             features[image, : len(mine)] = hidden[prompt, mine.to(hidden.device)].to(features.device)
         needs = self.attachment.pruner.stages[stage].needs
-        if bool((self.table.candidate == OWN).any()) and any(not name.startswith("decoder.") for name in needs):
+        if bool((self.table.candidate == ADDED).any()) and any(not name.startswith("decoder.") for name in needs):
             raise AttachError(
-                f"stage {stage} reads {', '.join(sorted(needs))}, and rows that an earlier stage's merger added have "
+                f"stage {stage} reads {', '.join(sorted(needs))}, but rows that an earlier stage's merger added have "
                 f"no signals of the vision tower; let that stage merge into kept tokens, or read decoder signals only"
             )
         signals = {name: tensor.to(features.device) for name, tensor in self._signals(stage, columns).items()}
-        return replace(made, features=features, signals=made.signals.beside(signals))
+        return replace(left, features=features, signals=left.signals.beside(signals))
 
     def _signals(self, stage: int, columns: Sequence[Tensor]) -> dict[str, Tensor]:
-        """What the stage reads, for the tokens that are left."""
-        made: dict[str, Tensor] = {}
+        """The signals of the stage by name, for the tokens that are left."""
+        signals: dict[str, Tensor] = {}
         for (reader, layer), read in self._read.items():
             if reader != stage:
                 continue
@@ -168,19 +167,19 @@ class Run:
                         for then, prompt, mine in zip(self._keys[reader, layer], self.owners, columns, strict=True)
                     ]
                     tensors = [t.index_select(axis, p.to(t.device)) for t, p in zip(tensors, places, strict=True)]
-                made[name] = stacked(tensors)
-        return made
+                signals[name] = stacked(tensors)
+        return signals
 
 
 def _places(then: Tensor, now: Tensor, layer: int, stage: int) -> Tensor:
-    """Where the tokens that are left were among those that a layer was given."""
+    """The places of the tokens that are left among those that a layer read."""
     order = then.argsort()
     found = torch.searchsorted(then[order], now).clamp(max=max(len(then) - 1, 0))
     places = order[found] if len(then) else found
     if len(now) and not bool((then[places] == now).all()):
         raise AttachError(
-            f"stage {stage} reads layer {layer}, and tokens were merged into rows of their own since then, which that "
-            f"layer knows nothing of; let the stage read its own layer"
+            f"stage {stage} reads layer {layer}, but a merger added rows after that layer; let the stage read its own "
+            f"layer"
         )
     return places
 
@@ -190,17 +189,17 @@ def _separators(table: Table, image: int, prompt: int) -> int:
     return int(mine.sum()) - len(table.columns(image, prompt))
 
 
-def _mixing(selection: Selection, columns: Sequence[Tensor], owners: Sequence[int]) -> Callable[[Tensor], Tensor]:
-    """``states (B, L, D) -> (images * R, D)``: the selection's rows, mixed from the states of its tokens."""
+def _merging(selection: Selection, columns: Sequence[Tensor], owners: Sequence[int]) -> Callable[[Tensor], Tensor]:
+    """A function ``states (B, L, D) -> (images * R, D)``: the selection's rows, merged from states of its tokens."""
     count = selection.tokens.shape[1]
 
-    def mix(states: Tensor) -> Tensor:
+    def merge(states: Tensor) -> Tensor:
         tokens = states.new_zeros(len(owners), count, states.shape[2])
         for image, (prompt, mine) in enumerate(zip(owners, columns, strict=True)):
             tokens[image, : len(mine)] = states[prompt, mine.to(states.device)]
         return selection.merge(tokens).flatten(0, 1)
 
-    return mix
+    return merge
 
 
 def _compact(full: Tensor, real: Tensor, valid: Tensor) -> Tensor:
@@ -210,7 +209,7 @@ def _compact(full: Tensor, real: Tensor, valid: Tensor) -> Tensor:
 
 
 def _shift(full: Tensor, real: Tensor, valid: Tensor) -> Tensor:
-    """(B,) by how much what follows a prompt moves up where positions have no gaps."""
+    """(B,) difference that closing gaps makes to the positions after a prompt."""
     last = full.masked_fill(~real, -1).amax(1)
     return last - _compact(full, real, valid).masked_fill(~valid, -1).amax(1)
 
@@ -218,15 +217,15 @@ def _shift(full: Tensor, real: Tensor, valid: Tensor) -> Tensor:
 def entry(
     short: Shortened, ids: Tensor, mask: Tensor | None, placeholder: int, images: Sequence[tuple[Tensor, Tensor]]
 ) -> tuple[Table, Tensor]:
-    """What the positions are as prompts enter the language model, and where in the caller's prompt they were.
+    """The table of prompts that enter the language model, and (B, L) the caller's position of each of their positions.
 
     Args:
-        short: What remains of the caller's prompts.
+        short: The positions of the caller's prompts that remain.
         ids: (B, L) the shortened ids.
-        mask: (B, L) the shortened attention mask; None where all is real.
+        mask: (B, L) the shortened attention mask; None without padding.
         placeholder: Id of image placeholders.
-        images: Per image, in placeholder order, (k,) int64 each: which of the image's feature rows its placeholders
-            hold, -1 for rows of a merger's own; and which candidate that is, or `SEPARATOR` or `OWN`.
+        images: Per image, in placeholder order, two (k,) int64: the feature row at each of its placeholders, -1 for
+            rows that a merger added; and the candidate, or `SEPARATOR` or `ADDED`.
     """
     device = ids.device
     valid = short.kept.to(device) if mask is None else short.kept.to(device) & mask.to(device).bool()

@@ -1,7 +1,7 @@
-"""What a stage inside the language model may read: rows of one layer's attention, its keys, its hidden states.
+"""Signals for stages inside the language model: rows of one layer's attention, its keys, its hidden states.
 
-Only the rows that are asked for are computed, from the layer's own projections, norms and rotary embedding; nothing
-goes through ``output_attentions``, so any attention kernel may run beside it.
+Only the needed rows are computed, from the layer's own projections, norms and rotary embedding. ``output_attentions``
+is not used, so the model may run any attention kernel.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ import torch
 from torch import Tensor
 
 _CHUNK = 256
-"""Queries whose attention is held at once where all of them are asked for."""
+"""The number of queries whose attention is in memory at once."""
 
 
 @dataclass(frozen=True)
@@ -23,12 +23,12 @@ class View:
     """The prompts of one call as they reach a layer.
 
     Attributes:
-        hidden: (B, L, D) what the layer is given.
-        rotary: cosines and sines of the positions, (B, L, C) each.
+        hidden: (B, L, D) input of the layer.
+        rotary: Cosines and sines of the positions, (B, L, C) each.
         valid: (B, L) bool: False for padding.
         prompts: The prompt of each image.
-        columns: (n_i,) int64 per image: where its tokens are, in their order.
-        texts: (m_i,) int64 per image: where the text tokens behind it are.
+        columns: (n_i,) int64 per image: positions of its tokens, in their order.
+        texts: (m_i,) int64 per image: positions of the text tokens after it.
     """
 
     hidden: Tensor
@@ -40,54 +40,54 @@ class View:
 
 
 class Reading:
-    """One layer's signals for the images of a call. Every entry is one tensor per image, without a batch axis."""
+    """The signals of one layer, one tensor per image, without a batch axis."""
 
     def __init__(self, decoder: Any, number: int, view: View, *, half: bool) -> None:
-        """Args: the decoder, the layer's number, the prompts, and whether softmax ends in the model's own dtype."""
+        """Args: the decoder, the layer's number, the prompts, and True to return softmax in the model's own dtype."""
         self.decoder, self.layer, self.view, self.half = decoder, decoder.layers[number], view, half
         self.attention = self.layer.self_attn
         self._normed: Tensor | None = None
         self._keys: Tensor | None = None
 
     def read(self, family: str) -> list[Tensor]:
-        """The signal of every image."""
+        """The signal of each image."""
         return [_FAMILIES[family](self, image) for image in range(len(self.view.columns))]
 
     def taken(self, image: int, columns: Tensor, states: Tensor) -> Tensor:
-        """(n, D) states of some columns of the image's prompt."""
+        """(n, D) states at ``columns`` of the image's prompt."""
         taken: Tensor = states[self.view.prompts[image]][columns]
         return taken
 
     @property
     def normed(self) -> Tensor:
-        """(B, L, D) what the layer's attention is given."""
+        """(B, L, D) input of the layer's attention."""
         if self._normed is None:
             self._normed = self.layer.input_layernorm(self.view.hidden)
         return self._normed
 
     @property
     def keys(self) -> Tensor:
-        """(B, H, L, C) keys, rotated, one head for each that the cache holds."""
+        """(B, H, L, C) rotated keys, one per key head."""
         if self._keys is None:
             self._keys = self.rotated(self.heads("k", self.normed), *self.view.rotary)
         return self._keys
 
     def heads(self, which: str, states: Tensor) -> Tensor:
-        """(B, H, L, C) projections of (B, L, D) states, normed where the layer norms them."""
+        """(B, H, L, C) projections of (B, L, D) states, normed if the layer does so."""
         projected: Tensor = getattr(self.attention, f"{which}_proj")(states)
         split = projected.view(*projected.shape[:-1], -1, self.attention.head_dim)
         norm = getattr(self.attention, f"{which}_norm", None)
-        made: Tensor = (split if norm is None else norm(split)).transpose(1, 2)
-        return made
+        heads: Tensor = (split if norm is None else norm(split)).transpose(1, 2)
+        return heads
 
     def rotated(self, heads: Tensor, cos: Tensor, sin: Tensor) -> Tensor:
         """The heads under the model's own rotary embedding."""
         rotate = sys.modules[type(self.attention).__module__].apply_rotary_pos_emb
-        made: Tensor = rotate(heads, heads, cos.to(heads.device), sin.to(heads.device))[0]
-        return made
+        rotated: Tensor = rotate(heads, heads, cos.to(heads.device), sin.to(heads.device))[0]
+        return rotated
 
     def rows(self, image: int, queries: Tensor) -> Tensor:
-        """(H, Q, L) attention from some columns of the image's prompt, softmax over all real keys up to each."""
+        """(H, Q, L) attention from columns of the image's prompt; softmax over all real keys up to each query."""
         prompt = self.view.prompts[image]
         cos, sin = (
             part[prompt if part.shape[0] > 1 else 0][queries.to(part.device)][None] for part in self.view.rotary
@@ -101,16 +101,16 @@ class Reading:
         return attention.to(scores.dtype) if self.half else attention
 
     def last_query(self, image: int) -> Tensor:
-        """(H, N) from the last token of the prompt."""
+        """(H, N) attention from the last token of the prompt."""
         last = self.view.valid[self.view.prompts[image]].nonzero()[-1]
         return self.rows(image, last)[:, 0, self.view.columns[image]]
 
     def text_rows(self, image: int) -> Tensor:
-        """(H, M, N) from every text token behind the image."""
+        """(H, M, N) attention from each text token after the image."""
         return self.rows(image, self.view.texts[image])[:, :, self.view.columns[image]]
 
     def received(self, image: int) -> Tensor:
-        """(H, N) mean over all tokens of the prompt but the one that is looked at."""
+        """(H, N) mean attention from all tokens of the prompt except the token itself."""
         queries = self.view.valid[self.view.prompts[image]].nonzero()[:, 0]
         columns = self.view.columns[image]
         total = torch.zeros(())
@@ -166,13 +166,13 @@ TOKEN_AXES: dict[str, int | None] = {
     "decoder.text_normed": None,
     "decoder.text_keys": None,
 }
-"""Which axis of an image's tensor runs over its tokens; None where it runs over something that no stage drops."""
+"""The token axis of an image's tensor; None if the tensor has none that a stage shortens."""
 
 
 def stacked(tensors: Sequence[Tensor]) -> Tensor:
-    """Tensors of several images as one, filled up with zeros to the longest along every axis."""
+    """Tensors of several images as one, padded with zeros to the longest along every axis."""
     shape = [max(sizes) for sizes in zip(*(tensor.shape for tensor in tensors), strict=True)]
-    made = tensors[0].new_zeros((len(tensors), *shape))
+    stack = tensors[0].new_zeros((len(tensors), *shape))
     for number, tensor in enumerate(tensors):
-        made[number][tuple(slice(size) for size in tensor.shape)] = tensor
-    return made
+        stack[number][tuple(slice(size) for size in tensor.shape)] = tensor
+    return stack

@@ -1,7 +1,7 @@
-"""Bookkeeping of stages inside the language model: what each position of a prompt is, and how a stage rearranges them.
+"""Bookkeeping of stages inside the language model: a table of the positions, and its change by each stage.
 
-Pure tensor functions; B prompts, L positions before a stage, M after it. Positions that only fill up shorter rows are
-not valid: no real token attends to them.
+Pure tensor functions; B prompts, L positions before a stage, M after it. Positions that pad shorter rows are not valid:
+no real token attends to them.
 """
 
 from __future__ import annotations
@@ -15,22 +15,22 @@ from torch.nn.utils.rnn import pad_sequence
 
 from scope_core import Selection, VisualTokens
 
-TEXT, SEPARATOR, OWN = -1, -2, -3
-"""In `Table.candidate`: a text token or padding, a newline token, a row that a merger added."""
+TEXT, SEPARATOR, ADDED = -1, -2, -3
+"""Values of `Table.candidate`: a text token or padding, a newline token, a row that a merger added."""
 
 
 @dataclass(frozen=True)
 class Table:
-    """What the positions of the prompts are, each (B, L) int64 but for ``valid``.
+    """The positions of the prompts; each attribute (B, L) int64, except ``valid``.
 
     Attributes:
         valid: bool: False for padding.
-        source: Which position of the prompt that entered the language model it was; for rows of a merger's own, that
-            of the token they stand behind.
-        image: Which image it belongs to, -1 for text.
-        candidate: Which candidate of that image it is, or one of `TEXT`, `SEPARATOR`, `OWN`.
-        row: Which row of the image's features it was, -1 for text and for rows of a merger's own.
-        key: A number that stays with it through all stages; -1 where it is filled up.
+        source: Its position when the prompt entered the language model; for a row that a merger added, that of the
+            token before it.
+        image: Its image, -1 for text.
+        candidate: Its number among the image's candidates, or `TEXT`, `SEPARATOR` or `ADDED`.
+        row: Its row in the image's features, -1 for text and for rows that a merger added.
+        key: A number that it keeps through all stages; -1 for padding.
     """
 
     valid: Tensor
@@ -41,34 +41,34 @@ class Table:
     key: Tensor
 
     def columns(self, image: int, prompt: int, *, by_candidate: bool = False) -> Tensor:
-        """(n,) the positions of an image's tokens, in the order they are read, or in that of the candidates."""
-        mine = self.valid[prompt] & (self.image[prompt] == image) & (self.candidate[prompt] != SEPARATOR)
-        columns = mine.nonzero()[:, 0]
+        """(n,) the positions of an image's tokens, in the order of the prompt or in that of the candidates."""
+        tokens = self.valid[prompt] & (self.image[prompt] == image) & (self.candidate[prompt] != SEPARATOR)
+        columns = tokens.nonzero()[:, 0]
         return columns[self.candidate[prompt, columns].argsort()] if by_candidate else columns
 
     def end(self, image: int, prompt: int) -> int:
-        """The last of the image's sources; -1 where nothing of it is there."""
-        mine = self.source[prompt][(self.image[prompt] == image) & self.valid[prompt]]
-        return int(mine.max()) if len(mine) else -1
+        """The last source of the image; -1 if none of its tokens is left."""
+        sources = self.source[prompt][(self.image[prompt] == image) & self.valid[prompt]]
+        return int(sources.max()) if len(sources) else -1
 
-    def texts_behind(self, end: int, prompt: int) -> Tensor:
-        """(m,) the positions of the text tokens whose source is behind ``end``."""
+    def texts_after(self, end: int, prompt: int) -> Tensor:
+        """(m,) the positions of the text tokens whose source is after ``end``."""
         return (self.valid[prompt] & (self.image[prompt] < 0) & (self.source[prompt] > end)).nonzero()[:, 0]
 
 
 @dataclass(frozen=True)
 class Step:
-    """What one stage made of the prompts.
+    """The change of the prompts by one stage.
 
     Attributes:
-        length: L, positions of the prompts before the stage.
+        length: L, number of positions before the stage.
         index: (B, M) int64 position before the stage of each position after it.
-        table: What the positions are now.
+        table: The positions after the stage.
         positions: (B, M) int64 their position ids.
-        shift: (B,) by how much position ids of what follows get smaller.
-        afresh: Whether position ids are numbered anew, so that the rotary embedding is computed again.
-        mix: ``states (B, L, D) -> (rows, D)`` mixed rows of all images; None where nothing is merged.
-        mixed: (B, M) int64 which mixed row stands at each position, -1 where none does.
+        shift: (B,) number by which position ids after the prompt get smaller.
+        renumbered: True if position ids change, so that the rotary embedding is computed again.
+        merge: ``states (B, L, D) -> (rows, D)`` merged rows of all images; None if nothing is merged.
+        merged: (B, M) int64 the merged row at each position, -1 without one.
     """
 
     length: int
@@ -76,23 +76,23 @@ class Step:
     table: Table
     positions: Tensor
     shift: Tensor
-    afresh: bool
-    mix: Callable[[Tensor], Tensor] | None = None
-    mixed: Tensor | None = None
+    renumbered: bool
+    merge: Callable[[Tensor], Tensor] | None = None
+    merged: Tensor | None = None
 
     def take(self, states: Tensor, beams: int) -> Tensor:
-        """(B * beams, M + T, D) states of (B * beams, L + T, D): T positions that follow the prompt stay."""
+        """(B * beams, M + T, D) from (B * beams, L + T, D) states; the T positions after the prompt stay."""
         prompt = states[:, : self.length]
         taken = along(prompt, spread(self.index, beams))
-        if self.mix is not None and self.mixed is not None:  # beams share their prompt: it is mixed once
-            rows = self.mix(prompt[::beams])
-            stands = spread(self.mixed, beams).to(rows.device)
-            taken = torch.where(stands[..., None] >= 0, rows[stands.clamp(min=0)], taken)
+        if self.merge is not None and self.merged is not None:  # beams share their prompt: it is merged once
+            rows = self.merge(prompt[::beams])
+            number = spread(self.merged, beams).to(rows.device)
+            taken = torch.where(number[..., None] >= 0, rows[number.clamp(min=0)], taken)
         return torch.cat([taken, states[:, self.length :]], 1)
 
 
 def along(tensor: Tensor, index: Tensor) -> Tensor:
-    """(R, M, ...) entries of (R or 1, L, ...) at (R, M) positions."""
+    """(R, M, ...) entries of ``tensor`` (R or 1, L, ...) at ``index`` (R, M)."""
     index = index.to(tensor.device)
     tensor = tensor.expand(index.shape[0], *tensor.shape[1:])
     wide = index.view(*index.shape, *[1] * (tensor.dim() - 2)).expand(*index.shape, *tensor.shape[2:])
@@ -113,63 +113,63 @@ def rearranged(
     *,
     right: bool,
 ) -> tuple[Tensor, Table, Tensor] | None:
-    """Where everything goes once ``selection`` is made.
+    """The prompts after a selection.
 
-    In raster order kept tokens stay where they are; in another one the places of kept tokens stay and the tokens move.
-    Rows that a merger adds stand behind the token before them in the selection.
+    In raster order kept tokens stay in place. In another order they are distributed among the places of kept tokens.
+    A row that a merger adds comes right after the token before it in the selection.
 
     Args:
-        table: What the positions are.
+        table: The positions before.
         selection: One group per image, tokens in the order of ``columns``.
         columns: (n_i,) positions of each image's tokens.
         prompts: The prompt of each image.
-        stays: ``(image, kept rows) -> `` (n,) bool along the image's feature rows, separators that stay among them;
-            None where every separator stays.
-        right: Whether shorter rows are filled up on the right.
+        stays: ``(image, kept rows) -> `` (n,) bool along the image's feature rows, the separators that stay; None if
+            every separator stays.
+        right: True if shorter rows are padded on the right.
 
     Returns:
-        (B, M) position before of each position now, the new table, and (B, M) which of the selection's rows, counted
-        through all images, is at each position (-1: none); None where nothing changes.
+        (B, M) position before of each position after, the new table, and (B, M) the number of the selection's row at
+        each position, counted through all images (-1: none). None if nothing changes.
     """
     sources, counts = selection.rows.cpu(), selection.row_counts
     width = sources.shape[1]
-    made: list[tuple[Tensor, Tensor, Tensor]] = []
+    moved: list[tuple[Tensor, Tensor, Tensor]] = []
     next_key = int(table.key.max()) + 1
     same = selection.mixed is None
     for prompt in range(table.valid.shape[0]):
-        here = [image for image, owner in enumerate(prompts) if owner == prompt]
-        stay = _staying(table, selection, columns, prompt, here, stays)
+        images = [image for image, owner in enumerate(prompts) if owner == prompt]
+        stay = _staying(table, selection, columns, prompt, images, stays)
         column = stay.nonzero()[:, 0].cpu()
         at, index, row, key = [column.double()], [column], [torch.full_like(column, -1)], [torch.zeros_like(column)]
-        for image in here:
+        for image in images:
             mine, source = columns[image].cpu(), sources[image, : counts[image]]
-            own = source < 0
-            kept = mine[source[~own]]
+            added = source < 0
+            kept = mine[source[~added]]
             slots = kept if selection.order == "raster" else kept.sort().values
-            turn = (~own).cumsum(0) - 1
+            turn = (~added).cumsum(0) - 1
             fallback = mine[:1] if len(slots) == 0 else slots
             slot = fallback[turn.clamp(min=0)].double()
-            slot = torch.where(own, slot + torch.where(turn < 0, -0.5, 0.5), slot)
+            slot = torch.where(added, slot + torch.where(turn < 0, -0.5, 0.5), slot)
             place = fallback[turn.clamp(min=0)].clone()
-            place[~own] = kept
+            place[~added] = kept
             at.append(slot)
             index.append(place)
             row.append(image * width + torch.arange(counts[image], device="cpu"))
-            key.append(own.long())
+            key.append(added.long())
         order = torch.cat(at).argsort(stable=True)
-        made.append(tuple(torch.cat(part)[order] for part in (index, row, key)))  # type: ignore[arg-type]
+        moved.append(tuple(torch.cat(part)[order] for part in (index, row, key)))  # type: ignore[arg-type]
         whole = table.valid[prompt].nonzero()[:, 0].cpu()
-        same = same and len(whole) == len(order) and bool((made[-1][0] == whole).all())
+        same = same and len(whole) == len(order) and bool((moved[-1][0] == whole).all())
     if same:
         return None
     device = table.valid.device
-    places, rows, own = (_filled([part[n] for part in made], right).to(device) for n in range(3))
+    places, rows, added = (_padded([part[n] for part in moved], right).to(device) for n in range(3))
     valid = places >= 0
     at_old = places.clamp(min=0)
     taken = {name: along(getattr(table, name), at_old) for name in ("source", "image", "candidate", "row", "key")}
-    fresh = valid & (own > 0)
+    fresh = valid & (added > 0)
     taken["key"] = torch.where(fresh, next_key + fresh.flatten().cumsum(0).view_as(fresh) - 1, taken["key"])
-    taken["candidate"] = taken["candidate"].masked_fill(fresh, OWN)
+    taken["candidate"] = taken["candidate"].masked_fill(fresh, ADDED)
     taken["row"] = taken["row"].masked_fill(fresh, -1)
     blank = {"source": -1, "image": -1, "candidate": TEXT, "row": -1, "key": -1}
     parts = {name: tensor.masked_fill(~valid, blank[name]) for name, tensor in taken.items()}
@@ -184,7 +184,7 @@ def _staying(
     images: Sequence[int],
     stays: Callable[[int, Tensor], Tensor] | None,
 ) -> Tensor:
-    """(L,) bool: text, and the separators that go on beside what is kept."""
+    """(L,) bool: text, and the separators that stay."""
     stay = table.valid[prompt] & (table.image[prompt] < 0)
     for image in images:
         beside = table.valid[prompt] & (table.image[prompt] == image) & (table.candidate[prompt] == SEPARATOR)
@@ -197,36 +197,36 @@ def _staying(
     return stay
 
 
-def _filled(rows: Sequence[Tensor], right: bool) -> Tensor:
+def _padded(rows: Sequence[Tensor], right: bool) -> Tensor:
     if right:
         return pad_sequence(list(rows), batch_first=True, padding_value=-1)
     return pad_sequence([row.flip(0) for row in rows], batch_first=True, padding_value=-1).flip(1)
 
 
-def carried(tokens: VisualTokens, table: Table, columns: Sequence[Tensor], prompts: Sequence[int]) -> VisualTokens:
-    """The encoder's tokens as they are left: places in the grid, tiles, and the encoder's signals go with them.
+def tokens_left(tokens: VisualTokens, table: Table, columns: Sequence[Tensor], prompts: Sequence[int]) -> VisualTokens:
+    """The encoder's tokens that are left, with their places in the grid, tiles, and the encoder's signals.
 
     Args:
-        tokens: One group per image, as they left the encoder.
-        table: What the positions are.
+        tokens: All tokens of the encoder, one group per image.
+        table: The positions now.
         columns: (n_i,) positions of each image's tokens.
         prompts: The prompt of each image.
     """
     count = tokens.shape[1]
-    made = [table.candidate[prompt, mine] for prompt, mine in zip(prompts, columns, strict=True)]
-    candidate = pad_sequence(made, batch_first=True, padding_value=TEXT).to(tokens.device)
+    left = [table.candidate[prompt, mine] for prompt, mine in zip(prompts, columns, strict=True)]
+    candidate = pad_sequence(left, batch_first=True, padding_value=TEXT).to(tokens.device)
     if candidate.shape[1] == 0:
-        candidate = candidate.new_full((len(made), 1), TEXT)
-    first = torch.arange(len(made), device=tokens.device)[:, None] * count
+        candidate = candidate.new_full((len(left), 1), TEXT)
+    first = torch.arange(len(left), device=tokens.device)[:, None] * count
     index = (first + candidate.clamp(min=0)).masked_fill(candidate == TEXT, -1)
     taken = tokens.regroup(index)
-    own = candidate == OWN
+    added = candidate == ADDED
     return replace(
         taken,
         valid=candidate != TEXT,
-        required=taken.required & ~own,
-        row=taken.row.masked_fill(own, -1),
-        col=taken.col.masked_fill(own, -1),
+        required=taken.required & ~added,
+        row=taken.row.masked_fill(added, -1),
+        col=taken.col.masked_fill(added, -1),
     )
 
 
@@ -235,9 +235,9 @@ def mask_of(valid: Tensor, queries: int, like: Tensor | None, dtype: torch.dtype
 
     Args:
         valid: (R, K) bool; the queries are the last of the K places.
-        queries: How many.
-        like: (R, 1, queries, T) bool: what queries see of the last T places, where the model says more than causal.
-        dtype: Of an additive mask; None for a bool one.
+        queries: Number of queries.
+        like: (R, 1, queries, T) bool: the model's own mask of the last T places; None for a causal one.
+        dtype: dtype of an additive mask; None for a bool mask.
     """
     keys = valid.shape[1]
     place = torch.arange(keys, device=valid.device)
@@ -245,12 +245,12 @@ def mask_of(valid: Tensor, queries: int, like: Tensor | None, dtype: torch.dtype
     seen = ((place <= query) & valid[:, None, :])[:, None]
     if like is not None:
         seen[..., keys - like.shape[3] :] &= like.to(seen.device)
-    seen = seen | (place == query)  # filled places see themselves, so that softmax has something to go by
+    seen = seen | (place == query)  # padding sees itself, so that softmax is defined
     if dtype is None:
         return seen
     return torch.zeros_like(seen, dtype=dtype).masked_fill(~seen, torch.finfo(dtype).min)
 
 
 def seen_by(mask: Tensor) -> Tensor:
-    """A 4-D attention mask, bool or additive, as bool."""
+    """A 4-D attention mask, bool or additive, as bool: True where a query sees a key."""
     return mask if mask.dtype == torch.bool else mask > torch.finfo(mask.dtype).min / 2

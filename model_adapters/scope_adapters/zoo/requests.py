@@ -1,4 +1,4 @@
-"""Asking the Hugging Face hub without waiting for one that is not there."""
+"""Requests to the Hugging Face hub, without waiting if the hub cannot be reached."""
 
 from __future__ import annotations
 
@@ -12,15 +12,15 @@ from urllib.parse import urlsplit
 from urllib.request import getproxies
 
 RETRIES = "huggingface_hub.utils._http"
-"""The logger that tells of every attempt."""
+"""The logger of connection attempts."""
 
 
 @contextlib.contextmanager
-def asking(source: str) -> Iterator[dict[str, Any]]:
-    """Options for ``from_pretrained``; inside, the library's lines about every attempt at a connection are silent.
+def requests_to(source: str) -> Iterator[dict[str, Any]]:
+    """Options for ``from_pretrained``; inside, log lines about connection attempts are suppressed.
 
-    Where the hub's name means nothing on this machine only its cache is asked, at once: the library would try six times
-    for every file first, which takes half a minute each.
+    If the hub's host name does not resolve, only the cache is read: the library would try six times for every file,
+    which takes half a minute each.
 
     Args:
         source: A hub id, or a folder.
@@ -29,13 +29,13 @@ def asking(source: str) -> Iterator[dict[str, Any]]:
     before = logger.level
     logger.setLevel(logging.ERROR)
     try:
-        yield {} if Path(source).is_dir() or known() else {"local_files_only": True}
+        yield {} if Path(source).is_dir() or resolves() else {"local_files_only": True}
     finally:
         logger.setLevel(before)
 
 
-def known() -> bool:
-    """Whether the hub's name resolves; where a proxy asks for us, that is taken to be so."""
+def resolves() -> bool:
+    """True if the hub's host name resolves, or behind a proxy."""
     from huggingface_hub import constants
 
     address = urlsplit(constants.ENDPOINT)

@@ -1,4 +1,4 @@
-"""Tokens of images in which some rows mix patches: the model's own packing runs on all that tokens carry."""
+"""Tokens of images in which some rows merge patches: everything that tokens carry goes through the packing."""
 
 from __future__ import annotations
 
@@ -13,15 +13,15 @@ from scope_core import VisualTokens
 from scope_core.parts import parse_signal
 
 
-def mixed_tokens(
+def merged_tokens(
     tiles: VisualTokens, packings: Sequence[Packing], pack: Callable[[Tensor], Sequence[Tensor]]
 ) -> VisualTokens:
-    """One group per image from one group per tile, where some rows mix patches: packing runs on all that tokens carry.
+    """Tokens, one group per image, where some rows merge patches.
 
     Args:
         tiles: Tokens, one group per tile.
-        packings: Of each image.
-        pack: (T, n, C) values of all tiles -> (R_i, C) per image, by the model's own packing.
+        packings: Packing of each image.
+        pack: The model's own packing, (T, n, C) values of all tiles -> (R_i, C) per image.
     """
 
     def packed(tensor: Tensor) -> Tensor:
@@ -50,9 +50,9 @@ def mixed_tokens(
 
 
 def _cells(packing: Packing, tiles: VisualTokens) -> tuple[Tensor, Tensor]:
-    """(N,) rows and columns: of the patch in its tile, or of the token in the interpolated picture."""
+    """(N,) rows and columns: of the patch in its tile, or of the token in the interpolated image."""
     row, col = tiles.row[0].cpu(), tiles.col[0].cpu()
-    if not packing.mixed:
+    if not packing.merged:
         return row[packing.source % len(row)], col[packing.source % len(row)]
     beyond = packing.places[len(row) :]
     line = packing.newline.cumsum(0)[beyond]

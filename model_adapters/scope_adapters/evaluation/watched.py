@@ -1,11 +1,11 @@
-"""One watched model: every call of ``generate`` is checked, so that no score comes from a run that did not prune."""
+"""A model whose calls of ``generate`` are checked, so that no score comes from a run that did not prune."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-from scope_adapters.evaluation.ending import stopping
+from scope_adapters.evaluation.errors import stopping
 from scope_core import AttachError
 
 if TYPE_CHECKING:
@@ -15,11 +15,11 @@ if TYPE_CHECKING:
 
 
 class Watched:
-    """A model as lmms-eval sees it: the one it was, but that ``generate`` is checked.
+    """A model for lmms-eval, with every call of ``generate`` checked.
 
     Args:
         model: The model, unwrapped.
-        pruner: Attached for good; None prunes nothing, and checks only what holds without.
+        pruner: Attached and never detached; None prunes nothing, and checks only the answer.
     """
 
     def __init__(self, model: Any, pruner: Pruner | None) -> None:
@@ -40,13 +40,13 @@ class Watched:
         """``generate`` of the model.
 
         Raises:
-            EvaluationStopped: it failed, or did not prune as planned.
+            EvaluationStopped: the call failed, or did not prune as planned.
         """
         with stopping(f"answering prompt {self.calls + 1}"):
             ids = inputs["input_ids"]
             if ids is self._latest:
                 raise AttachError(
-                    "the same input_ids came a second time: lmms-eval asks its last prompt again where a sample has no "
+                    "the same input_ids came a second time: lmms-eval repeats its last prompt where a sample has no "
                     "image; choose a task whose samples all have images, e.g. scienceqa_img"
                 )
             self._latest = ids
@@ -54,17 +54,17 @@ class Watched:
             output: Tensor = self.inner.generate(**inputs)
             check_answer(ids, output)
             self.calls += 1
-            pictures = sizes_of(inputs)
-            self.images += len(pictures)
+            sizes = sizes_of(inputs)
+            self.images += len(sizes)
             if self.attachment is not None:
-                self._check(self.attachment, before, ids, pictures)
+                self._check(self.attachment, before, ids, sizes)
             return output
 
     def _check(self, pruning: Attachment, before: int, ids: Tensor, sizes: Sequence[tuple[int, int]]) -> None:
         receipt = pruning.receipt
         if not pruning.active or receipt.calls - before != bool(sizes):
             raise AttachError(
-                f"a prompt with {len(sizes)} images was answered and {receipt.calls - before} calls were pruned; "
+                f"a prompt with {len(sizes)} images was answered, but {receipt.calls - before} calls were pruned; "
                 f"{'the pruner was detached' if not pruning.active else 'something else wraps generate()'}"
             )
         if not sizes:
@@ -91,52 +91,52 @@ def sizes_of(inputs: Mapping[str, Any]) -> list[tuple[int, int]]:
 
 
 def check_answer(ids: Tensor, output: Tensor) -> None:
-    """The caller's prompt stands in front, since lmms-eval cuts answers off by its length.
+    """Refuse an output that does not begin with the prompt: lmms-eval cuts off as many ids as the prompt has.
 
     Raises:
-        AttachError: it does not.
+        AttachError: names both shapes.
     """
     length = ids.shape[1]
     if output.shape[1] <= length or not bool((output[:, :length].to(ids.device) == ids).all()):
         raise AttachError(
             f"generate() was given a prompt of {tuple(ids.shape)} and returned ids of {tuple(output.shape)} that do "
-            f"not begin with it, so that the answer cannot be cut off"
+            f"not begin with it, so the answer cannot be found"
         )
 
 
 def check_counts(plan: Plan, found: Sequence[tuple[int, int]]) -> None:
-    """Every image was pruned, and to the count that was planned.
+    """Refuse counts that differ from the plan.
 
     Args:
-        plan: For the images of the call.
+        plan: Plan for the images of the call.
         found: (candidates, kept) of each image, from the receipt.
 
     Raises:
         AttachError: names the image.
     """
     if len(found) != len(plan.layout.images):
-        raise AttachError(f"the call has {len(plan.layout.images)} images, and {len(found)} were pruned")
+        raise AttachError(f"the call has {len(plan.layout.images)} images, but {len(found)} were pruned")
     shared = any(len({span.image for span in group}) > 1 for group in plan.groups)
     planned = [None] * len(found) if shared else list(plan.images)
     for number, ((tokens, kept), image, count) in enumerate(zip(found, plan.layout.images, planned, strict=True)):
         if tokens != image.tokens:
-            raise AttachError(f"image {number} has {image.tokens} tokens by its size, and {tokens} were pruned")
+            raise AttachError(f"image {number} has {image.tokens} tokens by its size, but {tokens} were pruned")
         if count is not None and (kept != count if plan.exact else kept > count):
             bound = "" if plan.exact else "at most "
-            raise AttachError(f"image {number} was to keep {bound}{count} of {tokens} tokens, and kept {kept}")
+            raise AttachError(f"image {number} should keep {bound}{count} of {tokens} tokens, but kept {kept}")
     total = sum(kept for _, kept in found)
     if shared and (total != plan.total if plan.exact else total > plan.total):
-        raise AttachError(f"the images were to keep {plan.total} tokens in all, and kept {total}")
+        raise AttachError(f"the images should keep {plan.total} tokens in all, but kept {total}")
 
 
 def check_placeholders(pruning: Attachment, ids: Tensor) -> None:
-    """As many image placeholders reached the language model as tokens were kept.
+    """Refuse a number of image placeholders in the language model that differs from the number of kept tokens.
 
     Raises:
-        AttachError: they did not.
+        AttachError: names both numbers.
     """
     placeholder = pruning.declaration.placeholder
     reached = pruning.shorten(ids, fill=-1).eq(int(placeholder or 0)).sum().item()
     kept = sum(image.kept + image.separators for image in pruning.receipt.images)
     if reached != kept:
-        raise AttachError(f"{kept} image tokens were kept, and {reached} placeholders reached the language model")
+        raise AttachError(f"{kept} image tokens were kept, but {reached} placeholders reached the language model")

@@ -1,4 +1,4 @@
-"""A vision tower by itself: pictures in, tokens out. No language model needed."""
+"""A vision tower without a language model: images in, tokens out."""
 
 from __future__ import annotations
 
@@ -15,16 +15,16 @@ from scope_core import AdapterError, VisualTokens
 from scope_core.adapters import Declaration
 
 
-class PictureTower(ABC):
+class ImageTower(ABC):
     """A tower with its preprocessing; satisfies `scope_core.adapters.Tower`.
 
     Args:
-        tower: Where its layers and its attention are.
-        name: What to call it.
-        size: Side of the square picture it is given, in pixels.
+        tower: The resolved tower.
+        name: Name for messages and results.
+        size: Side of the square input image in pixels.
         mean: Per-channel mean, RGB in 0..1.
         std: Per-channel standard deviation.
-        layer: Whose output the features are, counted as in ``hidden_states``.
+        layer: Layer whose output the features are, counted as in ``hidden_states``.
     """
 
     def __init__(
@@ -42,22 +42,22 @@ class PictureTower(ABC):
 
     @abstractmethod
     def run(self, pixels: Tensor, needs: frozenset[str]) -> None:
-        """One pass over ``pixels`` (B, 3, size, size), at least up to the highest layer that ``needs`` name."""
+        """Run one pass over ``pixels`` (B, 3, size, size), at least up to the highest layer in ``needs``."""
 
     @property
     def declaration(self) -> Declaration:
-        """One point, ``vision``: a tower by itself has no projector."""
+        """The declaration, with one point, ``vision``: a tower without a model has no projector."""
         return Declaration(
             model=self.name,
             points={"vision": f"hidden state of layer {self.layer}, prefix tokens removed"},
             offers=offers(self.tower),
-            reasons={**reasons(self.tower), "projected": "a tower by itself has no projector"},
+            reasons={**reasons(self.tower), "projected": "a tower without a model has no projector"},
             has_cls=self.tower.layout.cls,
             modules=self.tower.paths,
         )
 
     def view(self, image: Image) -> Image:
-        """The picture as the tower sees it: shorter side to ``size`` (bicubic), centre crop."""
+        """The image that the tower reads: shorter side resized to ``size`` (bicubic), centre crop."""
         from PIL import ImageOps
         from PIL.Image import Resampling
 
@@ -73,10 +73,10 @@ class PictureTower(ABC):
         return ((scaled - mean) / std).to(weight.device, weight.dtype)
 
     def encode(self, images: Sequence[Image], *, at: str, needs: frozenset[str]) -> VisualTokens:
-        """Tokens of the pictures, one group each; layers that nothing reads are skipped.
+        """Tokens of the images, one group each; layers that are not read are skipped.
 
         Args:
-            images: At least one picture of any size.
+            images: At least one image, of any size.
             at: Only ``"vision"``.
             needs: Signals to capture.
 
@@ -84,10 +84,10 @@ class PictureTower(ABC):
             AdapterError: ``at`` is another point.
         """
         if at != "vision":
-            raise AdapterError(f"tower '{self.name}' gives tokens at 'vision' only, not at '{at}'")
-        here = frozenset({*needs, f"vision.hidden[{self.layer}]"})
+            raise AdapterError(f"tower '{self.name}' has tokens at 'vision' only, not at '{at}'")
+        read = frozenset({*needs, f"vision.hidden[{self.layer}]"})
         rows, cols = self.tower.grid(self.size, self.size)
-        with torch.no_grad(), probe(self.tower, here, dtype=torch.float32, last=self.layer) as capture:
-            self.run(self.pixels(images), here)
+        with torch.no_grad(), probe(self.tower, read, dtype=torch.float32, last=self.layer) as capture:
+            self.run(self.pixels(images), read)
         features = capture.hidden(self.layer, rows * cols)
         return VisualTokens.of(features, grid=(rows, cols), signals=capture.signals(needs, rows * cols))

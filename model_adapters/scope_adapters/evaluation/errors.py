@@ -1,4 +1,4 @@
-"""Ending a run for good: lmms-eval prints most exceptions, scores an empty answer, and exits with 0."""
+"""Errors that end an evaluation: lmms-eval catches most others, scores an empty answer, and exits with 0."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from contextlib import contextmanager
 
 
 class EvaluationStopped(SystemExit):
-    """An evaluation that must not go on: the process ends with exit status 1 and the message on stderr.
+    """An evaluation that must stop: the process ends with exit status 1 and the message on stderr.
 
     A `SystemExit`, since lmms-eval catches every `Exception`: around ``generate`` it scores an empty answer, at the top
     of its command line it prints the traceback and exits with 0.
@@ -16,13 +16,13 @@ class EvaluationStopped(SystemExit):
 
 @contextmanager
 def stopping(doing: str) -> Iterator[None]:
-    """Whatever is raised inside ends the run.
+    """Turn any exception inside into one that ends the run.
 
     Args:
-        doing: What is going on, for the message.
+        doing: The current step, for the message.
 
     Raises:
-        EvaluationStopped: in place of any exception, which is its cause.
+        EvaluationStopped: caused by the exception.
     """
     try:
         yield

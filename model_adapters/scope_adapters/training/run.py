@@ -1,4 +1,4 @@
-"""The run: stages in turn, checkpoints, and going on from one."""
+"""The training run: all stages, with checkpoints from which it can continue."""
 
 from __future__ import annotations
 
@@ -13,13 +13,13 @@ from scope_adapters.training.student import Student
 from scope_core import ZooError
 
 Tick: TypeAlias = Callable[[str, int, int, float], None]
-"""Is told the stage, the steps done, the steps in all, and the loss."""
+"""A function that gets the stage, the steps done, the total steps, and the loss."""
 
 STAGES = ("align", "lookup", "mixed-1", "mixed-2", "mixed-3")
-"""In order. A stage with a number is a round of the stage without: its rate rises again, and in the end the weights of
-all rounds are averaged, which answers more of unseen scenes than any of them."""
+"""The stages in order. Numbers are rounds of one stage: each starts with a high rate again, and at the end the weights
+of all rounds are averaged, which is better on unseen scenes than any single round."""
 SLOW = 0.1
-"""The projector and the embeddings learn at this share of the decoder's rate once they are aligned."""
+"""The share of the decoder's rate at which projector and embeddings learn after the first stage."""
 
 
 def train(
@@ -32,19 +32,19 @@ def train(
     every: int = 200,
     stop: int | None = None,
 ) -> Student:
-    """Train, or go on where the last checkpoint in ``folder`` left off; the outcome is the same to the bit.
+    """The trained model; continues from the checkpoint in ``folder``, with bit-identical results.
 
     Args:
-        data: What to train on.
-        settings: How.
+        data: Training data.
+        settings: Settings of the run.
         vocabulary: Number of words.
-        folder: For the checkpoint.
+        folder: Folder of the checkpoint.
         tick: Called after each step.
         every: Steps between checkpoints.
-        stop: Stop after so many steps of this call, as an interruption would.
+        stop: Number of steps after which this call stops, like an interruption.
 
     Raises:
-        ZooError: the checkpoint is of a run with other settings.
+        ZooError: the checkpoint has other settings.
     """
     import torch
 
@@ -56,10 +56,10 @@ def train(
     student.normalise(data.features.values[: min(400, len(data.features)) : 2])
     saved: dict[str, Any] = {"stage": STAGES[0]}
     if path.is_file():
-        # Written by this function alone; weights_only would refuse the generators' states.
+        # Only this function writes the file; weights_only would refuse the generators' states.
         saved = torch.load(path, weights_only=False)
     if saved.get("settings", settings) != settings:
-        raise ZooError(f"{path} was made with other settings: {saved['settings']}. Name another folder, or delete it")
+        raise ZooError(f"{path} was made with other settings: {saved['settings']}. Give another folder, or delete it")
     if "student" in saved:
         student.load(saved["student"])
     left, ends = stop, saved.get("ends", [])
@@ -81,12 +81,12 @@ def train(
 
 
 def steps_of(stage: str, settings: Settings) -> int:
-    """Steps of a stage or of a round of it."""
+    """The number of steps of a stage or of one of its rounds."""
     return int(getattr(settings, f"{stage.partition('-')[0]}_steps"))
 
 
 def mean(states: Sequence[dict[str, Any]]) -> dict[str, Any]:
-    """The average of some outcomes of `Student.state`."""
+    """The average of several results of `Student.state`."""
     first = states[0]
     return {
         name: mean([state[name] for state in states])
@@ -97,7 +97,7 @@ def mean(states: Sequence[dict[str, Any]]) -> dict[str, Any]:
 
 
 class Run:
-    """One stage under way."""
+    """The run of one stage."""
 
     def __init__(self, stage: str, student: Student, data: Data, settings: Settings) -> None:
         import torch
@@ -116,7 +116,7 @@ class Run:
             self.optimizer = torch.optim.AdamW(groups, lr=1.0, weight_decay=0.05, betas=(0.9, 0.98))
 
     def advance(self) -> float:
-        """One step; its loss."""
+        """Run one step and return its loss."""
         import torch
 
         peak, last, warm = getattr(self.settings, f"{self.stage.partition('-')[0]}_rates")
@@ -135,7 +135,7 @@ class Run:
         return float(loss.detach())
 
     def state(self) -> dict[str, Any]:
-        """All that the next step depends on, but the student."""
+        """The state that the next step depends on, without the student."""
         return {
             "stage": self.stage,
             "step": self.step,
@@ -145,7 +145,7 @@ class Run:
         }
 
     def restore(self, saved: dict[str, Any]) -> None:
-        """Undo `state`."""
+        """Restore the result of `state`."""
         self.step = saved["step"]
         self.optimizer.load_state_dict(saved["optimizer"])
         self.draws.python.setstate(saved["python"])
@@ -153,7 +153,7 @@ class Run:
 
 
 def _save(path: Path, state: dict[str, Any]) -> None:
-    """In one move, so that an interruption leaves the checkpoint before."""
+    """Write a checkpoint atomically, so that an interruption leaves the previous one."""
     import torch
 
     scratch = path.with_suffix(".new")

@@ -1,0 +1,103 @@
+"""Refusals of calls that would be pruned wrongly, before anything runs. Each raises `AttachError`."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from torch import Tensor
+
+from scope_adapters.compat.caches import CACHE_NAMES, cache_of, cached_length
+from scope_adapters.hosts.huggingface.arguments import PRE_ENCODED
+from scope_adapters.hosts.huggingface.base import HuggingFaceModel
+from scope_core import AttachError
+from scope_core.adapters import Session
+
+
+def check_inputs(adapter: HuggingFaceModel[Any], model: Any, cache: str, kwargs: Mapping[str, Any]) -> None:
+    """Refuse videos, and a cache under a name that this model would ignore.
+
+    Args:
+        adapter: The model's adapter.
+        model: The model, unwrapped.
+        cache: Name of the model's argument for the cache.
+        kwargs: The call.
+    """
+    newer = [name for name in CACHE_NAMES[: CACHE_NAMES.index(cache)] if kwargs.get(name) is not None]
+    if newer:
+        raise AttachError(
+            f"{newer[0]} was given, but {type(model).__name__} of the installed transformers calls its cache {cache}: "
+            f"pass {cache}=..."
+        )
+    given = [name for name in adapter.refused_inputs if kwargs.get(name) is not None]
+    if given:
+        raise AttachError(
+            f"{', '.join(given)} was given, but adapter '{adapter.spec.name}' prunes images only: "
+            f"{', '.join(adapter.image_inputs)}; omit it, give its frames as images, or detach the pruner first"
+        )
+
+
+def check_text_only(ids: Tensor | None, kwargs: Mapping[str, Any], placeholder: int | None, cache: str) -> None:
+    """Refuse calls without pixels that hold encoded images or continue a prompt with images.
+
+    Args:
+        ids: (B, L) ids of the call.
+        kwargs: The call.
+        placeholder: Id of image placeholders.
+        cache: Name of the model's argument for the cache.
+    """
+    if kwargs.get("mm_encoder_outputs"):
+        raise AttachError(PRE_ENCODED)
+    has_places = ids is not None and placeholder is not None and bool((ids == placeholder).any())
+    if has_places and cached_length(cache_of(kwargs)):
+        raise AttachError(
+            f"these ids hold image placeholders and {cache} holds a cached prompt: if that prompt was pruned, their "
+            f"lengths differ; pass the whole conversation with its images and without a cache"
+        )
+
+
+def check_gaps(policy: Any, kwargs: Mapping[str, Any], *configs: Any) -> None:
+    """Refuse positions with gaps if generate runs without a cache, since it then drops an all-ones mask.
+
+    Args:
+        policy: Part that numbers the positions.
+        kwargs: The call.
+        configs: Generation configs, in the order in which they are read.
+    """
+    given = [kwargs.get("use_cache"), *(getattr(config, "use_cache", None) for config in configs)]
+    if policy.gapped and next((value for value in given if value is not None), True) is False:
+        raise AttachError(
+            f"position {policy} leaves gaps, and generate with use_cache=False would take each gap for the start "
+            f"of another sequence; use the cache, or omit `positions`"
+        )
+
+
+def check_rearranged(adapter: HuggingFaceModel[Any], model: Any) -> None:
+    """Refuse rows in new places if the model has more features of each token than its row."""
+    if adapter.has_token_fields:
+        raise AttachError(
+            f"{type(model).__name__} keeps further features of each token, so rows can neither be added by a merger "
+            f"nor leave raster order; choose another merger, and omit `order`"
+        )
+
+
+def check_continuation(attachment: Session, entered: int, kwargs: Mapping[str, Any]) -> None:
+    """Refuse a step after a pruned prompt whose mask is as long as the full prompt: it would mask other tokens.
+
+    Args:
+        attachment: The session of the attached pruner.
+        entered: Length of the latest prompt when it entered the language model; 0 if unknown.
+        kwargs: The call.
+    """
+    ids, positions = kwargs.get("input_ids"), attachment.positions
+    mask: Any = kwargs.get("attention_mask")
+    if ids is None or positions is None or getattr(mask, "ndim", 0) != 2:
+        return
+    cached = cached_length(cache_of(kwargs))
+    entered = entered or positions.shape[1]
+    removed = attachment.prompt_length - entered
+    if cached and removed and mask.shape[1] == cached + ids.shape[1] + removed and not bool(mask.all()):
+        raise AttachError(
+            f"attention_mask counts {mask.shape[1]} positions, but the cached prompt was pruned to {entered} of "
+            f"{attachment.prompt_length}; continue with `pruning.shorten(mask)` in place of the prompt's mask"
+        )
