@@ -41,7 +41,7 @@ def members(selection: Selection, similarity: SimilarityMetric[Any], stage: int 
     """
     if stage and selection.stage is None:
         raise SpecError(
-            f"the merger has `stage: {stage}`, but the selector has only one step; use the selector 'chain'"
+            f"the merger has `stage: {stage}`, but the selector is not a chain; set `stage: 0`, or use 'chain'"
         )
     order, tokens = selection.arranged, selection.tokens
     rows = tokens.features.new_zeros((*order.shape, tokens.shape[1]))
