@@ -10,7 +10,7 @@ from torch import Tensor
 
 from scope_core.errors import PluginOutputError, SpecError, TooLargeError
 from scope_core.memory import free_for
-from scope_core.parts.calls import blamed, expect
+from scope_core.parts.calls import attribute_errors, expect
 from scope_core.parts.execution import blocks_refusal
 from scope_core.structures.blocks import Blocks, blocks_bytes
 from scope_core.structures.picks import Picks
@@ -39,7 +39,7 @@ def picks_in_blocks(
         tokens = problem.tokens.only(group, problem.tokens.shape[1])
         similarities = _blocks(problem, tokens)
         scale, offset = (column[group : group + 1] for column in form)
-        with blamed(problem.coverage, "picks_in_blocks", tokens):
+        with attribute_errors(problem.coverage, "picks_in_blocks", tokens):
             made.append(pick(problem.coverage, similarities, tokens, scale, offset, count))
         del similarities  # before the next group's are made
     return side_by_side(made)
@@ -47,7 +47,7 @@ def picks_in_blocks(
 
 def _blocks(problem: Problem, tokens: VisualTokens) -> Blocks:
     metric, coverage = problem.metric, problem.coverage
-    with blamed(metric, "vectors", tokens):
+    with attribute_errors(metric, "vectors", tokens):
         vectors = None if metric.vectors is None else metric.vectors(tokens)
     if vectors is None:
         raise SpecError(f"similarity {metric} gave no vectors for {tokens.name_of(0)}, so it cannot be read in blocks")

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from scope_core.errors import PluginOutputError, SpecError
-from scope_core.parts.calls import blamed
+from scope_core.parts.calls import attribute_errors
 from scope_core.parts.constraint import Constraint
 from scope_core.structures.tokens import VisualTokens
 
@@ -35,9 +35,9 @@ def constrained(tokens: VisualTokens, constraints: Sequence[Constraint[Any]]) ->
     keeps: list[tuple[str, Tensor]] = [("the model", tokens.required)]
     drops: list[tuple[str, Tensor]] = []
     for constraint in constraints:
-        with blamed(constraint, "must_keep", tokens):
+        with attribute_errors(constraint, "must_keep", tokens):
             keep = constraint.must_keep(tokens)
-        with blamed(constraint, "must_drop", tokens):
+        with attribute_errors(constraint, "must_drop", tokens):
             drop = constraint.must_drop(tokens)
         for mask, what, found in ((keep, "must_keep()", keeps), (drop, "must_drop()", drops)):
             if mask is not None:

@@ -10,7 +10,7 @@ from torch import Tensor
 from scope_core.engine.blockwise import picks_in_blocks
 from scope_core.engine.validation import check_table
 from scope_core.errors import PluginOutputError, SpecError
-from scope_core.parts.calls import blamed
+from scope_core.parts.calls import attribute_errors
 from scope_core.parts.execution import WAYS, Way
 from scope_core.parts.problem import Problem
 from scope_core.structures.picks import Picks
@@ -83,7 +83,7 @@ def fast_picks(problem: Problem, keep: Sequence[int], ways: Sequence[Way] = WAYS
             made = picks_in_blocks(problem, kernel.picks_in_blocks, form, keep)
         else:
             similarity = problem.similarity
-            with blamed(problem.coverage, "picks"):
+            with attribute_errors(problem.coverage, "picks"):
                 made = kernel.picks(problem.coverage, similarity, problem.tokens, *form, keep)  # type: ignore[arg-type]
             if made is not None:
                 check_table(made, f"coverage {problem.coverage}: picks()", keep)

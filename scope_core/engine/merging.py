@@ -11,7 +11,7 @@ from torch import Tensor
 from torch.nn.utils.rnn import pad_sequence
 
 from scope_core.errors import BudgetError, PluginOutputError, SpecError
-from scope_core.parts.calls import blamed, expect
+from scope_core.parts.calls import attribute_errors, expect
 from scope_core.parts.merger import Merger
 from scope_core.structures.layout import Plan
 from scope_core.structures.selection import Mixed, Selection
@@ -63,7 +63,7 @@ def merged(
     if shared and any(map(sum, extra)):
         raise SpecError(_nobodys(merger, max(map(sum, extra))))
     selection = replace(selection, allotted=tuple(counts))
-    with blamed(merger, "weights"):
+    with attribute_errors(merger, "weights"):
         weights = merger.weights(selection)
     check_weights(weights, selection, extra, merger)
     made = replace(selection, tokens=tokens) if index is None else ungroup(selection, index, tokens)
@@ -156,7 +156,7 @@ def check_extra(merger: Merger[Any], tokens: int, rows: int) -> tuple[int, int]:
     """How many rows a merger adds before and after the kept ones of a group; none to a group that keeps nothing."""
     if rows == 0:
         return 0, 0
-    with blamed(merger, "extra"):
+    with attribute_errors(merger, "extra"):
         extra = merger.extra(tokens, rows)
     if not (isinstance(extra, tuple) and len(extra) == 2 and all(isinstance(n, int) and n >= 0 for n in extra)):
         raise PluginOutputError(

@@ -14,7 +14,7 @@ from scope_core.parts.base import Part
 from scope_core.structures.tokens import VisualTokens
 
 
-class blamed:  # noqa: N801 - reads as a word in `with blamed(part, "score")`
+class attribute_errors:  # noqa: N801 - reads as a word in `with attribute_errors(part, "score")`
     """Errors that leave the block and are none of ours get a note that names the part they came from.
 
     With ``tokens`` it is an error of the part's if one of their tensors was changed in place.

@@ -12,7 +12,7 @@ from torch import Tensor
 
 from scope_core.errors import PluginOutputError, SpecError
 from scope_core.memory import free_for
-from scope_core.parts.calls import blamed, expect, is_writable
+from scope_core.parts.calls import attribute_errors, expect, is_writable
 from scope_core.parts.combiner import Combiner
 from scope_core.parts.coverage import CoverageFunction
 from scope_core.parts.execution import WAYS, Execution, Scoring, Way, matrix_bytes, plan_execution, reads_similarity
@@ -58,7 +58,7 @@ class Problem:
     def saliency(self) -> Tensor:
         """(B, N) saliency as the combiner wants it."""
         raw = self.raw_saliency
-        with blamed(self.combiner, "prepare", self.tokens):
+        with attribute_errors(self.combiner, "prepare", self.tokens):
             prepared = self.combiner.prepare(raw, self.tokens)
         expect(prepared, self.tokens.shape[:2], f"combiner {self.combiner}: prepare()", self.tokens)
         return prepared
@@ -105,11 +105,11 @@ class Problem:
         if not self.uses_similarity:
             return None
         self.execution(("dense",)).check(self.who)
-        with blamed(self.metric, "pairwise", self.tokens):
+        with attribute_errors(self.metric, "pairwise", self.tokens):
             matrix = self.metric.pairwise(self.tokens)
         matrix, saliency = self._real_pairs(matrix, f"similarity {self.metric}: pairwise()"), self.saliency
         if self.combiner.condition is not None:
-            with blamed(self.combiner, "condition"):
+            with attribute_errors(self.combiner, "condition"):
                 conditioned = self.combiner.condition(matrix, saliency)
             if conditioned is not matrix:
                 matrix = self._real_pairs(conditioned, f"combiner {self.combiner}: condition()")
@@ -147,27 +147,27 @@ class Problem:
     def start(self) -> object:
         """The coverage function's state of the empty set."""
         similarity = self.similarity
-        with blamed(self.coverage, "start", self.tokens):
+        with attribute_errors(self.coverage, "start", self.tokens):
             state: object = self.coverage.start(similarity, self.tokens)  # type: ignore[arg-type]  # None if not used
         return state
 
     def gain(self, state: object) -> Tensor:
         """(B, N) marginal gains, checked."""
-        with blamed(self.coverage, "gain"):
+        with attribute_errors(self.coverage, "gain"):
             gain = self.coverage.gain(state)
         expect(gain, self.tokens.shape[:2], f"coverage {self.coverage}: gain()", self.tokens)
         return gain
 
     def add(self, state: object, pick: Tensor) -> object:
         """The state after picking token ``pick[b]`` of each group."""
-        with blamed(self.coverage, "add"):
+        with attribute_errors(self.coverage, "add"):
             after: object = self.coverage.add(state, pick)
         return after
 
     def score(self, gain: Tensor) -> Tensor:
         """(B, N) scores, checked."""
         saliency = self.saliency
-        with blamed(self.combiner, "combine"):
+        with attribute_errors(self.combiner, "combine"):
             score = self.combiner.combine(gain, saliency)
         expect(score, self.tokens.shape[:2], f"combiner {self.combiner}: combine()", self.tokens)
         return score
@@ -186,7 +186,7 @@ def scores(source: SaliencySource[Any], tokens: VisualTokens) -> Tensor:
     if tokens.saliency is not None and source.needs:
         tokens.check_finite("the given saliency", tokens.saliency)
         return tokens.saliency
-    with blamed(source, "score", tokens):
+    with attribute_errors(source, "score", tokens):
         saliency = source.score(tokens)
     expect(saliency, tokens.shape[:2], f"{name}: score()", tokens)
     name += f" (from {', '.join(sorted(source.needs))})" if source.needs else ""

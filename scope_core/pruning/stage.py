@@ -17,7 +17,7 @@ from scope_core.engine.merging import less_extra, merged
 from scope_core.engine.validation import check_counts, check_groups, check_keep, check_selection
 from scope_core.errors import PluginOutputError, ScopeError, SignalError, TokensError, listed
 from scope_core.parts.base import Part, held
-from scope_core.parts.calls import blamed
+from scope_core.parts.calls import attribute_errors
 from scope_core.pruning.spec import PrunerSpec
 from scope_core.pruning.spec_reader import label_of
 from scope_core.pruning.spec_short import decoder_layer
@@ -99,10 +99,10 @@ class Stage:
     def _plan(self, layout: Layout) -> Plan:
         layout = replace(layout, stage=self.number, schedule=self.points)
         partition, budget = self.parts["partition"], self.parts["budget"]
-        with blamed(partition, "split"):
+        with attribute_errors(partition, "split"):
             groups = check_groups(partition.split(layout), layout, partition)
         sizes = [sum(span.tokens for span in group) for group in groups]
-        with blamed(budget, "plan"):
+        with attribute_errors(budget, "plan"):
             counts = check_counts(budget.plan(layout, groups), sizes, "plan()", budget)
         selector, itemsize = self.parts["selector"], torch.finfo(self.dtype or torch.float32).bits // 8
         execution = selector.execution(sizes, itemsize)
@@ -149,13 +149,13 @@ class Stage:
         budget, selector, merger = self.parts["budget"], self.parts["selector"], self.parts["merger"]
         rows = plan.counts
         if budget.adaptive:
-            with blamed(budget, "refine"):
+            with attribute_errors(budget, "refine"):
                 rows = check_counts(budget.refine(rows, grouped), rows, "refine()", budget)
         counts = less_extra(rows, merger, plan)
         check_keep(grouped, counts)
         given = [("features", grouped.features), ("saliency", grouped.saliency)]
         before = [(name, one, one._version) for name, one in given if one is not None and not one.is_inference()]
-        with blamed(selector, "select"):
+        with attribute_errors(selector, "select"):
             selection: Selection = selector.select(grouped, counts)
         if changed := [name for name, one, version in before if one._version != version]:
             names = listed(f"{part.kind} {part}" for part in selector.walk() if part is not selector)
