@@ -468,6 +468,7 @@ GROUPS: dict[str, dict[str, str]] = {
         "Configure and run": "Pruner select load PrunerSpec Selection Receipt ImageReceipt Attachment VisualTokens",
         "Plan": "Layout Plan",
         "Find plugins": "default_registry discover Registry PluginWarning",
+        "Greedy, for optimizers and selectors": "greedy rank take_turns by_group",
         "Errors": "ScopeError SpecError BudgetError UnknownNameError SignalError TokensError TooLargeError PluginError "
         "PluginConflictError PluginOutputError AdapterError AttachError ZooError TaskError MissingDependencyError",
     },
@@ -476,7 +477,7 @@ GROUPS: dict[str, dict[str, str]] = {
         "Write parts": "ComponentSpec Slot Spec SignalName parse_signal Signals Part SaliencySource SimilarityMetric "
         "CoverageFunction Combiner Optimizer Selector Budget Partition Constraint Merger PositionPolicy",
         "Count tokens": "ImageLayout Span Group apportion fill units",
-        "Write optimizers and selectors": "Problem Picks greedy rank take_turns scores by_group Way Execution Scoring "
+        "Write optimizers and selectors": "Problem Picks scores Way Execution Scoring "
         "plan_execution matrix_bytes free_memory Kernel Blocks",
     },
     "scope_core.adapters": {

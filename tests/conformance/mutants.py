@@ -11,6 +11,7 @@ import torch
 from pydantic import BeforeValidator, Field, PlainSerializer
 
 import scope_core as scope
+from scope_core import greedy
 from scope_core.parts import (
     Budget,
     Combiner,
@@ -29,7 +30,6 @@ from scope_core.parts import (
     SimilarityMetric,
     Span,
     fill,
-    greedy,
 )
 
 STORE: dict[str, Any] = {}

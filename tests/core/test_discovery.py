@@ -113,16 +113,16 @@ CASES = {
     "does not parse": ("def :", "SyntaxError"),
     "exits": ("import sys\nsys.exit('bye')", "SystemExit: bye"),
     "returns the wrong type": (
-        "import scope_core as s\n@s.hookimpl\ndef scope_saliency_sources():\n    return [1]",
+        "import scope_core.parts as s\n@s.hookimpl\ndef scope_saliency_sources():\n    return [1]",
         "scope_saliency_sources yielded 1, which is no scope_core.parts.Entry",
     ),
     "returns nothing": (
-        "import scope_core as s\n@s.hookimpl\ndef scope_saliency_sources():\n    []",
+        "import scope_core.parts as s\n@s.hookimpl\ndef scope_saliency_sources():\n    []",
         "scope_saliency_sources returned None; return or yield Entry objects",
     ),
     "raises late": (GOOD.format(cls="Late", name="acme.late") + "        {}['late']\n", "KeyError: 'late'"),
     "misspells a hook": (
-        "import scope_core as s\n@s.hookimpl\ndef scope_saliency_source():\n    return []",
+        "import scope_core.parts as s\n@s.hookimpl\ndef scope_saliency_source():\n    return []",
         "there is no hook called 'scope_saliency_source' (did you mean 'scope_saliency_sources'?)",
     ),
     "forgets the mark": (

@@ -14,9 +14,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import scope_core as scope
-from scope_core import BudgetError, PluginOutputError, SpecError, VisualTokens
+from scope_core import BudgetError, PluginOutputError, SpecError, VisualTokens, greedy, rank
 from scope_core.engine.validation import check_keep
-from scope_core.parts import Combiner, CoverageFunction, Part, Problem, SaliencySource, SimilarityMetric, greedy, rank
+from scope_core.parts import Combiner, CoverageFunction, Part, Problem, SaliencySource, SimilarityMetric
 
 HAND = torch.tensor(
     [

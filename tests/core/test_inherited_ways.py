@@ -9,7 +9,8 @@ import torch
 from torch import Tensor
 
 import scope_core as scope
-from scope_core.parts import Kernel, Picks, Problem, greedy
+from scope_core import greedy
+from scope_core.parts import Kernel, Picks, Problem
 from scope_plugins.combiner.product import Product, ProductSpec
 from scope_plugins.coverage.facility_location import FacilityLocation, FacilityLocationSpec
 from scope_plugins.similarity.cosine import Cosine, CosineSpec

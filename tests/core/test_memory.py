@@ -13,8 +13,8 @@ from hypothesis import strategies as st
 
 import scope_core as scope
 from core.test_engine import made, problem
-from scope_core import memory
-from scope_core.parts import Optimizer, Picks, Problem, by_group
+from scope_core import by_group, memory
+from scope_core.parts import Optimizer, Picks, Problem
 
 LOOP = {"name": "greedy", "path": "loop"}
 SMALL = 2 * 40 * 40 * 4 / 2**30

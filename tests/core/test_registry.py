@@ -113,7 +113,7 @@ class TestTargets:
             ("scope_core:Nothing", PluginError, "there is nothing at 'scope_core:Nothing'"),
             ("scope_core", PluginError, "there is nothing at 'scope_core'"),
             (":x", PluginError, "there is nothing at ':x'"),
-            ("scope_core:Budget", PluginError, "is not a subclass of scope_core.parts.SaliencySource"),
+            ("scope_core.parts:Budget", PluginError, "is not a subclass of scope_core.parts.SaliencySource"),
             (dict, PluginError, "is not a subclass of scope_core.parts.SaliencySource"),
         ],
     )
@@ -263,5 +263,5 @@ class TestWithModule:
 
         with pytest.raises(PluginError, match="did you mean 'scope_saliency_sources'"):
             registry.with_module(Misspelt())
-        with pytest.raises(PluginError, match=r"not marked with @scope_core\.hookimpl"):
+        with pytest.raises(PluginError, match=r"not marked with @scope_core\.parts\.hookimpl"):
             registry.with_module(Unmarked())

@@ -58,7 +58,7 @@ def test_a_task_is_a_part_like_others(registry: scope.Registry) -> None:
     assert record.target is Two
     assert isinstance(more.build("task", TwoSpec()), Task)
     wrong = registry.with_module(module(scope_tasks=[Entry(TwoSpec, SaliencySource, "no task")]))
-    with pytest.raises(scope.PluginError, match=r"not a subclass of scope_core\.Task"):
+    with pytest.raises(scope.PluginError, match=r"not a subclass of scope_core\.tasks\.Task"):
         _ = wrong.get("task", "acme.two").target
 
 

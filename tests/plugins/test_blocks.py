@@ -12,7 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import scope_core as scope
-from scope_core import blocks
+from scope_core.structures import blocks
 from scope_plugins.similarity.cosine import Cosine
 
 BLOCKS, LOOP = {"name": "greedy", "path": "blocks"}, {"name": "greedy", "path": "loop"}

@@ -13,7 +13,8 @@ from hypothesis import strategies as st
 from torch import Tensor
 
 import scope_core as scope
-from scope_core.parts import Problem, greedy
+from scope_core import greedy
+from scope_core.parts import Problem
 from scope_plugins.coverage._fast import arithmetic, compiled, rounds
 
 KINDS = ("noise", "ties", "duplicates", "zero rows", "tiny", "negative", "huge")

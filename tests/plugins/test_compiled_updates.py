@@ -20,8 +20,8 @@ from torch import Tensor
 import scope_core as scope
 from plugins.test_compiled import COMBINERS, KINDS, both, features
 from plugins.test_large import BESIDE, LOOP, PROGRAM, STATUS
-from scope_core import VisualTokens
-from scope_core.parts import Problem, SimilarityMetric, greedy
+from scope_core import VisualTokens, greedy
+from scope_core.parts import Problem, SimilarityMetric
 from scope_plugins.coverage import log_det
 from scope_plugins.coverage._fast import compiled, rounds, saturated, theta_cover
 from scope_plugins.coverage._fast.facility_location import rounder
