@@ -9,7 +9,7 @@
 
     selection = scope.select(features, saliency=a, spec="scope@64")     # bare tensors, no model
 
-This module holds what runs pruners, and all errors. Plugin authors import from `scope_core.parts`,
+This module holds what runs pruners, greedy selection, and all errors. Plugin authors import from `scope_core.parts`,
 `scope_core.adapters`, `scope_core.tasks`, `scope_core.commands` and `scope_core.testing`. Names are imported on
 first use, so that listing parts does not load torch.
 """

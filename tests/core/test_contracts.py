@@ -69,7 +69,7 @@ class TestBudget:
             wider,
             {"budget": "acme.fake"},
             f"plan() returned {counts}",
-            "expected 1 whole numbers, each between 0 and (6,)",
+            "expected 1 whole numbers from 0 up to (6,)",
         )
 
     def test_an_adaptive_budget_may_only_lower_its_plan(self, registry: scope.Registry) -> None:
@@ -77,7 +77,7 @@ class TestBudget:
             members = {"plan": lambda self, layout, groups: (3,), "refine": lambda self, counts, tokens: (count,)}
             return with_part(registry, Budget, adaptive=True, **members)
 
-        refuse(refined(4), {"budget": "acme.fake"}, "refine() returned (4,)", "between 0 and (3,)")
+        refuse(refined(4), {"budget": "acme.fake"}, "refine() returned (4,)", "from 0 up to (3,)")
         pruner = scope.Pruner({"recipe": "coverage_only", "budget": "acme.fake"}, registry=refined(2))
         assert pruner.select(FEATURES).counts == (2,)
         assert not pruner.plan([6]).exact
