@@ -436,7 +436,7 @@ def test_a_merger_that_changes_nothing_changes_nothing_wherever_it_is_allowed(
         merging = pruner(registry, 5, saliency="uniform", at=at, merger="same")
         if at not in points:
             with pytest.raises(
-                AdapterError, match=rf"merger 'same'.* cannot mix tokens at '{at}' of {type(model).__name__}"
+                AdapterError, match=rf"merger 'same'.* cannot merge tokens at '{at}' of {type(model).__name__}"
             ):
                 merging.attach(model)
             continue

@@ -431,7 +431,9 @@ class TestSelecting:
     def test_stages_have_tokens_of_their_own(self, registry: scope.Registry) -> None:
         features, saliency = random_case(2, 20)
         spec = {"recipe": "scope", "budget": 8, "then": [{"at": "decoder[2]", "budget": 3, "saliency": "uniform"}]}
-        with pytest.raises(SpecError, match=r"scope\+then@8 has stages at vision -> decoder\[2\], each with tokens"):
+        with pytest.raises(
+            SpecError, match=r"scope\+then@8 has stages at vision -> decoder\[2\], each of which selects"
+        ):
             scope.select(features, saliency=saliency, spec=spec, registry=registry)
         pruner = Pruner(spec, registry=registry)
         first, second = pruner.stages
