@@ -80,7 +80,7 @@ def _shared_group_message(merger: Merger[Any], added: int) -> str:
 
 
 def cls_signal(merger: Merger[Any]) -> str:
-    """The signal with the CLS token that a merger merges in; empty if it uses none.
+    """The signal with the CLS token that a merger uses; empty if it uses none.
 
     Raises:
         PluginOutputError: the merger uses CLS and declares no such signal, or several.

@@ -164,7 +164,7 @@ def check_point(stage: Stage, declaration: Declaration) -> None:
         )
     if merger.uses_cls and at != "vision":
         raise AdapterError(
-            f"merger {merger} merges in the CLS token, which {declaration.model} has only before the projector, but "
+            f"merger {merger} uses the CLS token, which {declaration.model} has only before the projector, but "
             f"this spec merges at '{at}'; set `at: vision`"
         )
 

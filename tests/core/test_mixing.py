@@ -294,7 +294,7 @@ class TestCls:
         selection, cls = self.run(parts, "image", [3, 2])
         with pytest.raises(TokensError, match="give `cls`"):
             selection.merge(cls)
-        with pytest.raises(TokensError, match=r"of shape \(2, 5, 2\), the tokens they are mixed with of \(2, 5, 3\)"):
+        with pytest.raises(TokensError, match=r"cls has shape \(2, 5, 2\), the tokens have \(2, 5, 3\)"):
             selection.merge(cls, cls[..., :2])
 
     def test_selecting_without_the_signal_names_it(self, parts: scope.Registry) -> None:
