@@ -218,8 +218,8 @@ class TestHints:
         [
             ({"recipe": "scope@32"}, "In a table, write them separately: `recipe: scope` and `budget: 32`"),
             ({"recipe": "scope@25%"}, "`recipe: scope` and `budget: 0.25`"),
-            ({"recipe": "scope", "budget": "64"}, "A number is written without quotes: `budget: 64`"),
-            ({"recipe": "scope", "budget": "25%"}, "A number is written without quotes: `budget: 0.25`"),
+            ({"recipe": "scope", "budget": "64"}, "Write the number without quotes: `budget: 64`"),
+            ({"recipe": "scope", "budget": "25%"}, "Write the number without quotes: `budget: 0.25`"),
         ],
     )
     def test_a_budget_in_the_wrong_place(self, spec: dict[str, Any], text: str, registry: scope.Registry) -> None:
