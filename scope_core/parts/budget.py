@@ -12,7 +12,7 @@ from scope_core.structures.tokens import VisualTokens
 
 
 class Budget(Part[S]):
-    """How many tokens each group keeps.
+    """The number of tokens that each group keeps.
 
     Attributes:
         adaptive: True if `refine` may lower the planned counts once signals are available. Servers that must

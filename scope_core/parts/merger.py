@@ -12,7 +12,7 @@ from scope_core.structures.selection import Selection
 
 
 class Merger(Part[S]):
-    """What happens to dropped tokens: they may be merged into the kept ones, or into rows of the merger's own.
+    """Merges dropped tokens into the kept ones, or into rows that it adds, or drops them for good.
 
     Each row of the `Selection` that a merger gets is one group; it is one image if a group holds several images.
 

@@ -9,7 +9,7 @@ from scope_core.structures.layout import Group, Layout
 
 
 class Partition(Part[S]):
-    """Which tokens are selected together: the whole image, each tile, or other groups."""
+    """The groups of tokens that are selected together: whole images, tiles, or others."""
 
     @abstractmethod
     def split(self, layout: Layout) -> tuple[Group, ...]:

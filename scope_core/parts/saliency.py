@@ -12,7 +12,7 @@ from scope_core.structures.tokens import VisualTokens
 
 
 class SaliencySource(Part[S]):
-    """How much each token matters on its own.
+    """A score for each token of how much it matters on its own.
 
     Attributes:
         nonnegative: True if every score is at least 0, as powers (``saliency ** alpha``) require.

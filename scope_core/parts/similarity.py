@@ -13,7 +13,7 @@ from scope_core.structures.tokens import VisualTokens
 
 
 class SimilarityMetric(Part[S]):
-    """How alike two tokens are.
+    """A measure of how alike two tokens are.
 
     Attributes:
         symmetric: True if ``S[i, j] == S[j, i]``.

@@ -153,7 +153,7 @@ def select(
         SpecError: the spec is wrong.
         SignalError: a part reads a signal that was not given.
         TokensError: a shape, dtype or device does not fit, or numbers are not finite.
-        BudgetError: more tokens are asked for than there are.
+        BudgetError: the budget is more than the valid tokens.
     """
     pruner = Pruner(spec, registry=registry)
     if len(pruner.stages) > 1:

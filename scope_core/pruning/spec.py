@@ -40,16 +40,16 @@ class PrunerSpec(Spec):
     """The selection step."""
 
     budget: Annotated[ComponentSpec, Slot("budget")]
-    """How many tokens are kept: a number of tokens, a share between 0 and 1, or a table."""
+    """The number of tokens to keep: a number of tokens, a share between 0 and 1, or a table."""
 
     partition: Annotated[ComponentSpec, Slot("partition")]
-    """Which tokens are selected together."""
+    """The groups of tokens that are selected together."""
 
     constraints: Annotated[tuple[ComponentSpec, ...], Slot("constraint", many=True)] = ()
     """Tokens that must stay or must go."""
 
     merger: Annotated[ComponentSpec, Slot("merger")]
-    """What happens to dropped tokens."""
+    """The treatment of dropped tokens: merged into kept ones, or dropped for good."""
 
     positions: Annotated[ComponentSpec, Slot("position")]
     """Position ids after pruning."""

@@ -48,47 +48,47 @@ def scope_coverage_functions() -> Iterable[Entry]:  # type: ignore[empty-body]
 
 @hookspec
 def scope_combiners() -> Iterable[Entry]:  # type: ignore[empty-body]
-    """Ways to combine gain and saliency into one score. Targets subclass `Combiner`."""
+    """Combiners of gain and saliency into one score. Targets subclass `Combiner`."""
 
 
 @hookspec
 def scope_optimizers() -> Iterable[Entry]:  # type: ignore[empty-body]
-    """The order in which tokens are picked by score. Targets subclass `Optimizer`."""
+    """Optimizers: the order in which tokens are picked by score. Targets subclass `Optimizer`."""
 
 
 @hookspec
 def scope_selectors() -> Iterable[Entry]:  # type: ignore[empty-body]
-    """Whole selection steps. Targets subclass `Selector`."""
+    """Selectors: whole selection steps. Targets subclass `Selector`."""
 
 
 @hookspec
 def scope_budgets() -> Iterable[Entry]:  # type: ignore[empty-body]
-    """How many tokens are kept. Targets subclass `Budget`."""
+    """Budgets: how many tokens are kept. Targets subclass `Budget`."""
 
 
 @hookspec
 def scope_partitions() -> Iterable[Entry]:  # type: ignore[empty-body]
-    """Which tokens are selected together. Targets subclass `Partition`."""
+    """Partitions: which tokens are selected together. Targets subclass `Partition`."""
 
 
 @hookspec
 def scope_constraints() -> Iterable[Entry]:  # type: ignore[empty-body]
-    """Tokens that must stay or must go. Targets subclass `Constraint`."""
+    """Constraints: tokens that must stay or must go. Targets subclass `Constraint`."""
 
 
 @hookspec
 def scope_mergers() -> Iterable[Entry]:  # type: ignore[empty-body]
-    """What happens to dropped tokens. Targets subclass `Merger`."""
+    """Mergers: what happens to dropped tokens. Targets subclass `Merger`."""
 
 
 @hookspec
 def scope_position_policies() -> Iterable[Entry]:  # type: ignore[empty-body]
-    """Position ids after pruning. Targets subclass `PositionPolicy`."""
+    """Position policies: position ids after pruning. Targets subclass `PositionPolicy`."""
 
 
 @hookspec
 def scope_tasks() -> Iterable[Entry]:  # type: ignore[empty-body]
-    """Questions about images, with answers, for ``scope bench accuracy``. Targets subclass `Task`."""
+    """Tasks: questions about images, with answers, for ``scope bench accuracy``. Targets subclass `Task`."""
 
 
 @hookspec

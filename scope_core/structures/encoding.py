@@ -19,7 +19,7 @@ class Encoding:
     """One prompt's images after tower and projector, before anything is selected.
 
     Attributes:
-        tokens: The candidates, one group per image, with the signals that were asked for.
+        tokens: The candidates, one group per image, with the signals that the pruner needs.
         layout: Tiles of the images.
         held: Data that the adapter needs to continue from here.
     """

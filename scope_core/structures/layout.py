@@ -103,7 +103,7 @@ Group = tuple[Span, ...]
 
 @dataclass(frozen=True)
 class Plan:
-    """How many tokens each group keeps, known before any tensor exists.
+    """The number of tokens that each group keeps, known before any tensor exists.
 
     Attributes:
         layout: The layout that was planned for.
