@@ -1,11 +1,11 @@
 """Writes the generated parts of the documentation from the code.
 
     python docs/generate.py            # bring them up to date
-    python docs/generate.py --check    # exit with 1, naming the pages, where they are stale
+    python docs/generate.py --check    # exit with 1 and the names of the pages, if any is stale
     python docs/generate.py --pictures # draw docs/pictures anew (needs the dinov2-small tower)
 
-A page holds ``<!-- generated: NAME -->`` and ``<!-- end -->``; what stands between them is written by the function of
-that name in `SECTIONS`. ``docs/api.md`` is generated as a whole.
+The function of that name in `SECTIONS` writes the text between ``<!-- generated: NAME -->`` and ``<!-- end -->``.
+``docs/api.md`` is generated as a whole.
 """
 
 from __future__ import annotations
@@ -17,6 +17,7 @@ import inspect
 import re
 import subprocess
 import sys
+import textwrap
 from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any, Literal, get_args, get_origin
@@ -56,7 +57,7 @@ def main() -> int:
 
 
 def draw() -> int:
-    """The kept-token pictures, by the command line, with few enough colours to be small; the exit status."""
+    """Draw the figures of kept tokens by the command line, with 256 colours; the exit status."""
     from PIL import Image
 
     select = ("--tower", "dinov2-small", "--spec", "scope@64", "--compare", "top_k_attention,random")
@@ -78,12 +79,12 @@ def draw() -> int:
 
 def pages() -> dict[Path, str]:
     """Every page with generated parts, as it should be."""
-    made = {DOCS / "api.md": api()}
+    texts = {DOCS / "api.md": api()}
     for page in [ROOT / "README.md", *sorted(DOCS.rglob("*.md"))]:
         text = page.read_text(encoding="utf-8")
         if page.name != "api.md" and MARK.search(text):
-            made[page] = MARK.sub(lambda m: f"{m['open']}{SECTIONS[m['name']]().strip()}\n{m['end']}", text)
-    return made
+            texts[page] = MARK.sub(lambda m: f"{m['open']}{SECTIONS[m['name']]().strip()}\n{m['end']}", text)
+    return texts
 
 
 def table(head: Iterable[str], rows: Iterable[Iterable[object]]) -> str:
@@ -94,7 +95,7 @@ def table(head: Iterable[str], rows: Iterable[Iterable[object]]) -> str:
 
 
 def records(kind: str) -> list[Any]:
-    """What scope-core itself ships of a kind: other plugins of this environment do not belong in its documentation."""
+    """The records of a kind that scope-core itself ships; other installed plugins are left out."""
     return [record for record in scope.default_registry().records(kind) if record.origin.distribution == HOME]
 
 
@@ -125,8 +126,32 @@ def signal_families() -> str:
     )
 
 
+def methods() -> str:
+    """A list for the README: every method with its variants, source file, paper, and a clause."""
+    from scope_plugins import recipes
+
+    modules = [module for module in vars(recipes).values() if hasattr(module, "RECIPES")]
+    module_of = {recipe.name: module.__name__ for module in modules for recipe in module.RECIPES}
+    text = ""
+    for recipe in recipes.scope_recipes():
+        if "@" in recipe.name:
+            continue
+        variants = [f"@{name.partition('@')[2]}" for name in module_of if name.startswith(f"{recipe.name}@")]
+        links = [f"[source](plugins/{module_of[recipe.name].replace('.', '/')}.py)", *paper_links(recipe.paper)]
+        item = f"- {', '.join(f'`{name}`' for name in [recipe.name, *variants])} ({', '.join(links)}): {recipe.summary}"
+        text += "\n".join(textwrap.wrap(item, 120, subsequent_indent="  ", break_on_hyphens=False)) + "\n"
+    return text
+
+
+def paper_links(paper: str) -> list[str]:
+    """A paper as a link to arXiv: "SCOPE, arXiv 2510.24214" as "[SCOPE](https://arxiv.org/abs/2510.24214)"."""
+    about = re.split("[:;]", paper)[0]
+    number = re.search(r", arXiv ([\w.]+)", about)
+    return [f"[{about.replace(number[0], '')}](https://arxiv.org/abs/{number[1]})"] if number else [about] * bool(about)
+
+
 def recipes() -> str:
-    """Table of the built-in recipes, the first in its long form, and what the others have in its place."""
+    """Table of the built-in recipes; the long form of `scope`, and where the others differ from it."""
     text = table(
         ("recipe", "keeps", "needs", "at", "source"),
         (
@@ -202,7 +227,7 @@ def option_rows(record: Any) -> Iterable[tuple[str, ...]]:
 
 
 def values(field: Any, slot: Any) -> str:
-    """What an option may hold, in words."""
+    """The allowed values of an option, in words."""
     if slot is not None:
         return f"{'a list of ' if slot.many else 'any '}{slot.kind}{' parts' if slot.many else ''}"
     if get_origin(field.annotation) is Literal:
@@ -231,14 +256,14 @@ def big(value: Any) -> str:
 
 
 def plain(value: Any) -> str:
-    """A default as YAML would have it."""
+    """A default as YAML writes it."""
     if isinstance(value, tuple):
         return str(list(value))
     return str(value).lower() if isinstance(value, bool) else str(value)
 
 
 def tested() -> dict[str, tuple[str, ...]]:
-    """Kinds of model that the tests run the conformance kit on, by adapter."""
+    """Kinds of model on which the tests run the conformance kit, by adapter."""
     sys.path.insert(0, str(ROOT / "tests"))
     try:
         from adapters.test_conformance import CASES
@@ -253,7 +278,7 @@ def tested() -> dict[str, tuple[str, ...]]:
 
 @functools.cache
 def adapter_rows() -> list[Any]:
-    """What every adapter declares of its model's default configuration."""
+    """The declarations of all adapters for their model's default configuration."""
     from scope_adapters.table import rows
 
     return rows(tested=tested())
@@ -267,7 +292,7 @@ def adapters() -> str:
 
 
 def adapters_short() -> str:
-    """The same for the README: three columns."""
+    """Table of the built-in adapters for the README."""
     return table(
         ("adapter", "serves", "CLS", "tested on tiny models with"),
         ((row.cells()[0], row.serves, row.cells()[2], row.cells()[6]) for row in adapter_rows()),
@@ -308,7 +333,7 @@ def zoo() -> str:
 
 
 def served_recipes() -> str:
-    """Recipes that vLLM can serve, and why it cannot serve the others."""
+    """Table of the recipes that vLLM can serve, and of reasons why it cannot serve the others."""
     from transformers import LlavaConfig
 
     from scope_adapters.serving.geometry import geometry_of
@@ -382,7 +407,7 @@ def command_tree(command: Any, path: str) -> str:
 
 
 def is_option(param: Any) -> bool:
-    """Whether a parameter is written with dashes."""
+    """True if a parameter is written with dashes."""
     return bool(param.opts[0].startswith("-"))
 
 
@@ -413,7 +438,7 @@ def plain_markup(text: str) -> str:
 
 
 def compare_json() -> str:
-    """Tables of what ``scope compare --json`` prints, from the classes that make it."""
+    """Tables of the fields that ``scope compare --json`` prints, from their classes."""
     from scope_bench.compare import report
 
     text = ""
@@ -449,7 +474,7 @@ def error_tree() -> str:
 
 
 def compatibility() -> str:
-    """Table of the environments in which the tests were run, from what `scripts/matrix` wrote."""
+    """Table of the tested environments, from the results of `scripts/matrix`."""
     from scope_adapters.checks import tested
 
     packages = ("python", *tested.PACKAGES, "numpy")
@@ -468,6 +493,7 @@ GROUPS: dict[str, dict[str, str]] = {
         "Configure and run": "Pruner select load PrunerSpec Selection Receipt ImageReceipt Attachment VisualTokens",
         "Plan": "Layout Plan",
         "Find plugins": "default_registry discover Registry PluginWarning",
+        "Greedy, for optimizers and selectors": "greedy rank take_turns by_group",
         "Errors": "ScopeError SpecError BudgetError UnknownNameError SignalError TokensError TooLargeError PluginError "
         "PluginConflictError PluginOutputError AdapterError AttachError ZooError TaskError MissingDependencyError",
     },
@@ -476,7 +502,7 @@ GROUPS: dict[str, dict[str, str]] = {
         "Write parts": "ComponentSpec Slot Spec SignalName parse_signal Signals Part SaliencySource SimilarityMetric "
         "CoverageFunction Combiner Optimizer Selector Budget Partition Constraint Merger PositionPolicy",
         "Count tokens": "ImageLayout Span Group apportion fill units",
-        "Write optimizers and selectors": "Problem Picks greedy rank take_turns scores by_group Way Execution Scoring "
+        "Write optimizers and selectors": "Problem Picks scores Way Execution Scoring "
         "plan_execution matrix_bytes free_memory Kernel Blocks",
     },
     "scope_core.adapters": {
@@ -628,6 +654,7 @@ def heading_of(lines: list[str]) -> str:
 SECTIONS: dict[str, Callable[[], str]] = {
     "kinds": kinds,
     "signals": signal_families,
+    "methods": methods,
     "recipes": recipes,
     "parts": parts,
     "zoo": zoo,

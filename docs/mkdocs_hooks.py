@@ -1,4 +1,4 @@
-"""What the site's generator is told beyond mkdocs.yml: flags of code blocks, links to the code, all decisions.
+"""Hooks of the site's generator: flags of code blocks, links to the code, the list of decisions.
 
 Code blocks carry flags for the tests (```` ```python no-run ````, ```` ```text about ````; see tests/docs/pages.py)
 that mean nothing to a reader. ``NAV`` of mkdocs.yml is checked by ``mkdocs build --strict``; decisions are added here
@@ -34,6 +34,7 @@ def on_page_markdown(markdown: str, *, page: Any, config: Any, **_: Any) -> str:
         target = (here / link["path"]).resolve()
         if target.is_relative_to(docs):
             return link[0]
-        return f"{link['text']} (`{target.relative_to(docs.parent).as_posix()}` in the repository)"
+        path = target.relative_to(docs.parent).as_posix()
+        return link["text"] if link["text"] == f"`{path}`" else f"{link['text']} (`{path}` in the repository)"
 
     return OUTWARD.sub(named, FLAGS.sub(r"\1", markdown))

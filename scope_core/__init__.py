@@ -27,6 +27,8 @@ if TYPE_CHECKING:
     from scope_core import adapters as adapters
     from scope_core import parts as parts
     from scope_core import tasks as tasks
+    from scope_core.engine.greedy import greedy, rank, take_turns
+    from scope_core.engine.scheduling import by_group
     from scope_core.errors import (
         AdapterError,
         AttachError,
@@ -57,6 +59,8 @@ if TYPE_CHECKING:
     from scope_core.structures.tokens import VisualTokens
 
 _HOMES = {
+    "engine.greedy": "greedy rank take_turns",
+    "engine.scheduling": "by_group",
     "errors": "AdapterError AttachError BudgetError MissingDependencyError PluginConflictError PluginError "
     "PluginOutputError ScopeError SignalError SpecError TaskError TokensError TooLargeError "
     "UnknownNameError ZooError",
@@ -79,11 +83,11 @@ _MOVED = {
     "parts": "Blocks Budget CONTRACT Combiner ComponentSpec Constraint CoverageFunction Entry Execution Group "
     "ImageLayout Kernel Merger Optimizer Part Partition Picks PositionPolicy Problem Recipe "
     "SaliencySource Scoring Selector SignalName Signals SimilarityMetric Slot Span Way apportion "
-    "by_group fill free_memory greedy hookimpl matrix_bytes parse_signal plan_execution rank scores "
-    "take_turns units",
+    "fill free_memory hookimpl matrix_bytes parse_signal plan_execution scores "
+    "units",
     "tasks": "Box Example Outcome Question Task",
 }
-"""Names that were here before 0.2."""
+"""Names that were here in 0.1.0."""
 
 __all__ = [
     "AdapterError",
@@ -113,10 +117,14 @@ __all__ = [
     "VisualTokens",
     "ZooError",
     "__version__",
+    "by_group",
     "default_registry",
     "discover",
+    "greedy",
     "load",
+    "rank",
     "select",
+    "take_turns",
 ]
 
 if not TYPE_CHECKING:  # type checkers know the imports above, and report names that are not there

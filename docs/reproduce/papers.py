@@ -1,4 +1,4 @@
-"""A paper's table: which cells it has, what was published, and what was measured beside it."""
+"""The table of a paper: its cells, the published numbers, and the measured ones."""
 
 from __future__ import annotations
 
@@ -12,11 +12,11 @@ import yaml
 
 FIELDS = {"title", "pretrained", "model_args", "arguments", "tokens", "budgets", "common", "strategies", "columns"}
 FULL = "full"
-"""The strategy that prunes nothing; what the others' averages are relative to."""
+"""The method that prunes nothing; the averages of the others are relative to it."""
 
 
 class TableError(SystemExit):
-    """A table file or a result is not what it should be."""
+    """A wrong table file or result."""
 
 
 @dataclass(frozen=True)
@@ -33,7 +33,7 @@ class Column:
         """From the metrics of the task, as lmms-eval names them.
 
         Raises:
-            TableError: one is missing, or no number.
+            TableError: one is missing or not a number.
         """
         found = [results.get(metric, results.get(f"{metric},none")) for metric in self.metrics]
         if not all(isinstance(value, int | float) for value in found):
@@ -43,7 +43,7 @@ class Column:
 
 @dataclass(frozen=True)
 class Cell:
-    """One evaluation: a strategy, a budget (None for all tokens), a task of lmms-eval."""
+    """One evaluation: a method (`strategy`), a budget (None for all tokens), a task of lmms-eval."""
 
     strategy: str
     keep: int | None
@@ -60,7 +60,7 @@ class Cell:
 
 @dataclass(frozen=True)
 class Table:
-    """A table as its file says it."""
+    """A table, as in its file."""
 
     name: str
     text: Mapping[str, Any]
@@ -77,27 +77,27 @@ class Table:
         if missing := FIELDS - {"common", "model_args", "arguments"} - set(text):
             raise TableError(f"{path}: {', '.join(sorted(missing))} missing")
         if unknown := set(text) - FIELDS - {"published"}:
-            raise TableError(f"{path}: nothing is called {', '.join(sorted(unknown))}; there are {sorted(FIELDS)}")
+            raise TableError(f"{path}: unknown keys {', '.join(sorted(unknown))}; allowed are {sorted(FIELDS)}")
         columns = tuple(
             Column(name, it["task"], tuple(it["metrics"]), it.get("times", 1), it.get("judge", False))
             for name, it in text["columns"].items()
         )
-        made = cls(path.stem, text, columns)
-        rows, names = set(made.rows()), set(text["columns"])
+        table = cls(path.stem, text, columns)
+        rows, names = set(table.rows()), set(text["columns"])
         for source in text.get("published", ()):
             for row, numbers in source["rows"].items():
                 if row not in rows or set(numbers) - names:
                     raise TableError(
                         f"{path}: {source['cite']}: there is no row '{row}', or no column of {set(numbers) - names}"
                     )
-        return made
+        return table
 
     def rows(self) -> Iterator[str]:
         """Rows in their order: all tokens, then budget by budget."""
         yield from (row for row, _, _ in self.runs())
 
     def runs(self) -> Iterator[tuple[str, str, int | None]]:
-        """(row, strategy, budget), in the order of the table."""
+        """(row, method, budget), in the order of the table."""
         yield FULL, FULL, None
         for keep in self.text["budgets"]:
             for name in self.text["strategies"]:
@@ -105,7 +105,7 @@ class Table:
                     yield f"{name}@{keep}", name, keep
 
     def cells(self, judged: bool = False) -> list[Cell]:
-        """All evaluations, each task once although several columns may read it."""
+        """All evaluations; a task that several columns read occurs once."""
         tasks = dict.fromkeys(column.task for column in self.columns if judged or not column.judge)
         return [Cell(name, keep, task) for _, name, keep in self.runs() for task in tasks]
 
@@ -120,10 +120,10 @@ class Table:
         return {**spec, "budget": {**spec.get("budget", {"name": "tokens"}), "keep": cell.keep}}
 
     def report(self, measured: Mapping[Cell, Mapping[str, Any]]) -> str:
-        """Markdown: measured numbers, published ones in brackets, and what share of all tokens' score is left.
+        """The table in Markdown: measured numbers, published ones in brackets, and shares of the score with all tokens.
 
         Args:
-            measured: Metrics of the cells that are there.
+            measured: Metrics of the measured cells.
         """
         sources = self.text.get("published", ())
         names = [column.name for column in self.columns]
@@ -138,14 +138,14 @@ class Table:
             f"|---|{'---:|' * (len(names) + 1)}",
         ]
         for row, numbers in values.items():
-            said = [
+            published = [
                 [f"{p['rows'][row][n]:g}{p['mark']}" for p in sources if n in p["rows"].get(row, {})] for n in names
             ]
-            if all(number is None for number in numbers) and not any(said):
+            if all(number is None for number in numbers) and not any(published):
                 continue
             shown = [
                 " ".join(["-" if number is None else f"{number:.1f}", *([f"({', '.join(beside)})"] if beside else [])])
-                for number, beside in zip(numbers, said, strict=True)
+                for number, beside in zip(numbers, published, strict=True)
             ]
             lines.append(f"| {row} | {' | '.join(shown)} | {left(numbers, values[FULL])} |")
         notes = [f"({source['mark']}) {source['cite']}" for source in sources]
@@ -159,10 +159,10 @@ def left(numbers: list[float | None], full: list[float | None]) -> str:
 
 
 def metrics_of(folder: Path, task: str) -> dict[str, Any]:
-    """What lmms-eval wrote about a task.
+    """The metrics that lmms-eval wrote for a task.
 
     Raises:
-        TableError: nothing: it exits with 0 after most errors.
+        TableError: there are none; lmms-eval exits with 0 after most errors.
     """
     files = sorted(folder.rglob("*_results.json"))
     found = json.loads(files[-1].read_text("utf-8"))["results"].get(task) if files else None

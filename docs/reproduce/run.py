@@ -1,11 +1,11 @@
-"""Measure a paper's table with lmms-eval, cell by cell, and write measured numbers beside the published ones.
+"""Measure the table of a paper with lmms-eval, cell by cell, and write measured numbers beside the published ones.
 
     python docs/reproduce/run.py docs/reproduce/tables/llava-1.5-7b.yaml --dry-run
     python docs/reproduce/run.py docs/reproduce/tables/llava-1.5-7b.yaml
     python docs/reproduce/run.py docs/reproduce/tables/llava-1.5-7b.yaml --strategies full,scope,random --columns POPE
 
-Needs scope-core[lmms], the weights, the benchmarks and a GPU. A cell that is there is not measured again, so an
-interrupted run goes on where it was.
+Needs scope-core[lmms], the weights, the benchmarks and a GPU. A cell that has a result is not measured again, so an
+interrupted run continues where it stopped.
 """
 
 from __future__ import annotations
@@ -49,7 +49,7 @@ def command(table: Table, cell: Cell, given: argparse.Namespace, out: Path) -> l
 
 
 def facts(table: Table, cell: Cell, given: argparse.Namespace) -> dict[str, Any]:
-    """What a result depends on; a result with others is measured again."""
+    """Everything that a result depends on; if it differs, the cell is measured again."""
     return {
         "pretrained": given.pretrained or table.text["pretrained"],
         "model_args": {**table.text.get("model_args", {}), **dict(pair.split("=", 1) for pair in given.model_args)},
@@ -60,12 +60,12 @@ def facts(table: Table, cell: Cell, given: argparse.Namespace) -> dict[str, Any]
 
 
 def place(out: Path, table: Table, cell: Cell) -> Path:
-    """Where the result of a cell lies."""
+    """The result file of a cell."""
     return out / table.name / cell.row / f"{cell.task}.json"
 
 
 def known(path: Path, wanted: dict[str, Any]) -> dict[str, Any] | None:
-    """A result that is there, if it was measured as wanted."""
+    """The result in a file, if it was measured with these facts; else None."""
     if not path.exists():
         return None
     found: dict[str, Any] = json.loads(path.read_text("utf-8"))
@@ -73,7 +73,7 @@ def known(path: Path, wanted: dict[str, Any]) -> dict[str, Any] | None:
 
 
 def receipts_of(folder: Path, spec: Any) -> list[dict[str, Any]]:
-    """What the processes pruned, checked.
+    """The checked receipts of all processes.
 
     Raises:
         TableError: nothing was pruned although it should have been.
@@ -119,10 +119,10 @@ def measure(table: Table, cell: Cell, given: argparse.Namespace) -> dict[str, An
 
 
 def check_weights(pretrained: str) -> None:
-    """Say what to do where the checkpoint cannot be had, before a queue of commands fails one by one.
+    """Check that the checkpoint can be loaded, before the first evaluation.
 
     Raises:
-        TableError: it cannot.
+        TableError: it cannot; says what to do.
     """
     from transformers import AutoConfig
 
@@ -131,13 +131,13 @@ def check_weights(pretrained: str) -> None:
     except (OSError, ValueError) as error:
         first = (str(error).strip().splitlines() or [type(error).__name__])[0]
         raise TableError(
-            f"the weights of {pretrained} are not here: {first}\nFetch them (`hf download {pretrained}`), copy a hub "
-            f"cache here, or give a folder: --pretrained FOLDER. --dry-run shows the commands without weights."
+            f"the weights of {pretrained} were not found: {first}\nDownload them (`hf download {pretrained}`), copy a "
+            f"hub cache, or name a folder: --pretrained FOLDER. --dry-run shows the commands without weights."
         ) from error
 
 
 def chosen(table: Table, given: argparse.Namespace) -> list[Cell]:
-    """The cells that were asked for.
+    """The requested cells.
 
     Raises:
         TableError: a name is in no table.
@@ -162,7 +162,7 @@ def main() -> None:
     given = arguments()
     table = Table.read(given.table)
     cells = chosen(table, given)
-    every = dict.fromkeys([*table.cells(True), *cells])  # the table shows what there is, whatever is run now
+    every = dict.fromkeys([*table.cells(True), *cells])  # the table shows all results, whatever is run now
     done = {cell: found for cell in every if (found := known(place(given.out, table, cell), facts(table, cell, given)))}
     due = [] if given.report else [cell for cell in cells if cell not in done]
     if given.dry_run:
@@ -185,22 +185,22 @@ def arguments() -> argparse.Namespace:
     """The command line."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("table", type=Path, help="a file of docs/reproduce/tables, or one like it")
-    parser.add_argument("--out", type=Path, default=Path("reproduced"), help="where results go")
-    parser.add_argument("--dry-run", action="store_true", help="show what would be run")
-    parser.add_argument("--report", action="store_true", help="run nothing: write the table of what is there")
+    parser.add_argument("--out", type=Path, default=Path("reproduced"), help="folder of the results")
+    parser.add_argument("--dry-run", action="store_true", help="show the commands and run nothing")
+    parser.add_argument("--report", action="store_true", help="run nothing; write the table of existing results")
     names = {"type": lambda text: text.split(","), "metavar": "A,B"}
-    parser.add_argument("--strategies", **names, help=f"these only; '{FULL}' is the model unpruned")
-    parser.add_argument("--columns", **names, help="these only")
-    parser.add_argument("--keep", type=lambda text: [int(n) for n in text.split(",")], help="these budgets only")
-    parser.add_argument("--judge", action="store_true", help="also what a judge model scores through a paid API")
-    parser.add_argument("--limit", type=int, help="examples at most, to try it out")
+    parser.add_argument("--strategies", **names, help=f"only these methods; '{FULL}' is the unpruned model")
+    parser.add_argument("--columns", **names, help="only these columns")
+    parser.add_argument("--keep", type=lambda text: [int(n) for n in text.split(",")], help="only these budgets")
+    parser.add_argument("--judge", action="store_true", help="also tasks that a judge model scores through a paid API")
+    parser.add_argument("--limit", type=int, help="examples at most, for a trial")
     parser.add_argument("--pretrained", help="another checkpoint or folder")
     parser.add_argument(
         "--model-args", nargs="*", default=[], metavar="NAME=VALUE", help="more of lmms-eval's model_args"
     )
     parser.add_argument("--device", help="lmms-eval's --device")
     parser.add_argument("--include-path", type=Path, help="folder of task files, in place of docs/reproduce/tasks")
-    parser.add_argument("--launcher", help="e.g. 'accelerate launch --num_processes 4 -m'; python -m if left out")
+    parser.add_argument("--launcher", help="e.g. 'accelerate launch --num_processes 4 -m'; default: python -m")
     return parser.parse_args()
 
 

@@ -1,14 +1,13 @@
-"""Requests per second of a running server, with and without pruning, on one and the same engine.
+"""Requests per second of a running server, with and without pruning, on the same engine.
 
-Start the server so that it keeps everything and lets requests ask for less; then ask it:
+Start the server so that it keeps everything and lets requests ask for less; then measure:
 
     scope serve MODEL --spec scope@100% --per-request -- --port 8000
     python docs/serving/throughput.py --url http://127.0.0.1:8000 --budgets all,192,64 --concurrency 1,4,16
 
-Every request has a picture that was not sent before, so that no cache answers, and the same question. Budgets take
-turns within a round, so that whatever else the machine does meets all of them; the best round is shown, the worst
-beside it. With ``--pid`` the processor time that the server's processes spend on a request is measured as well, which
-neighbours disturb less; on a GPU it says little.
+Every request has a new image, so that no cache answers, and the same question. Budgets take turns within a round, so
+that other load on the machine affects all of them; the best round is shown, with the worst in brackets. ``--pid`` also
+measures the server's processor time per request, which varies less on a shared machine; on a GPU it says little.
 """
 
 from __future__ import annotations
@@ -35,14 +34,14 @@ def main() -> None:
     """Measure, print a table, write JSON."""
     words = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     words.add_argument("--url", default="http://127.0.0.1:8000")
-    words.add_argument("--model", default="", help="as the server calls it; asked for if left out")
+    words.add_argument("--model", default="", help="name of the model; by default the server's first")
     words.add_argument("--budgets", default="all,192,64", help="numbers of tokens per image, or specs; all: no pruning")
     words.add_argument("--concurrency", default="1,4,16")
     words.add_argument("--requests", type=int, default=16, help="per measurement, at least the concurrency")
     words.add_argument("--rounds", type=int, default=3)
-    words.add_argument("--tokens", type=int, default=16, help="that each answer has")
-    words.add_argument("--size", default="336x336", help="of the pictures, width x height")
-    words.add_argument("--pid", type=int, default=0, help="of the server, to measure its processor time")
+    words.add_argument("--tokens", type=int, default=16, help="length of each answer in tokens")
+    words.add_argument("--size", default="336x336", help="width x height of the images")
+    words.add_argument("--pid", type=int, default=0, help="process id of the server, to measure its processor time")
     words.add_argument("--out", type=Path, help="a file for the results as JSON")
     given = words.parse_args()
     given.model = given.model or json.load(urllib.request.urlopen(f"{given.url}/v1/models"))["data"][0]["id"]
@@ -78,12 +77,12 @@ def run(given: argparse.Namespace, budget: str | int, requests: int, clients: in
 
 
 def body(given: argparse.Namespace, budget: str | int, size: tuple[int, int]) -> bytes:
-    """A request with a new picture."""
+    """A request with a new image."""
     noise = Image.frombytes("RGB", (12, 12), random.Random(next(SEEDS)).randbytes(432)).resize(size)
     buffer = io.BytesIO()
     noise.save(buffer, format="JPEG")
     url = f"data:image/jpeg;base64,{base64.b64encode(buffer.getvalue()).decode()}"
-    content = [{"type": "image_url", "image_url": {"url": url}}, {"type": "text", "text": "What is in the picture?"}]
+    content = [{"type": "image_url", "image_url": {"url": url}}, {"type": "text", "text": "What is in the image?"}]
     asked = {
         "model": given.model,
         "messages": [{"role": "user", "content": content}],
@@ -97,14 +96,14 @@ def body(given: argparse.Namespace, budget: str | int, size: tuple[int, int]) ->
 
 
 def ask(url: str, asked: bytes) -> int:
-    """Send it; the length of its prompt in tokens."""
+    """Length of the prompt in tokens, as the server answers."""
     request = urllib.request.Request(f"{url}/v1/chat/completions", asked, {"Content-Type": "application/json"})
     with urllib.request.urlopen(request, timeout=600) as answer:
         return json.load(answer)["usage"]["prompt_tokens"]
 
 
 def processor_seconds(pid: int) -> float:
-    """Of a process and all below it; 0 without a number."""
+    """Processor time of a process and its children; 0 without a process id."""
     if not pid:
         return 0.0
     import psutil
@@ -114,7 +113,7 @@ def processor_seconds(pid: int) -> float:
 
 
 def row(clients: int, budget: str | int, runs: list[dict], unpruned: list[dict]) -> dict[str, float | str | int]:
-    """What is shown of one concurrency and budget."""
+    """A row of the table: one concurrency and budget."""
     best, rates = max(run["rate"] for run in runs), sorted(run["rate"] for run in runs)
     base = max(run["rate"] for run in unpruned)
     spent, spent_base = min(run["processor"] for run in runs), min(run["processor"] for run in unpruned)
@@ -155,7 +154,7 @@ def table(rows: list[dict], *, head: bool) -> str:
 
 
 def processor() -> str:
-    """The name of the processor, where it can be found."""
+    """The name of the processor, if known."""
     try:
         lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
     except OSError:

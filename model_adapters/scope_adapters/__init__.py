@@ -1,4 +1,70 @@
 """Adapters for models of other libraries, and the zoo of models and towers that load by name.
 
-No other code of this project imports transformers or timm.
+    from scope_adapters import HuggingFaceAdapter, Spliced, timm_probe
+
+The public names for authors of further adapters and towers, imported on first use. No other code of this project imports
+transformers or timm.
 """
+
+from __future__ import annotations
+
+import importlib
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from scope_adapters.adapters.anyres import AnyRes
+    from scope_adapters.adapters.llava import Llava
+    from scope_adapters.adapters.llava_original import LlavaOriginal
+    from scope_adapters.adapters.projected import ProjectedTower
+    from scope_adapters.adapters.qwen2_vl import MergedPatches
+    from scope_adapters.adapters.spliced import Spliced
+    from scope_adapters.hosts.huggingface.adapter import HuggingFaceAdapter
+    from scope_adapters.hosts.huggingface.image_rows import Encoded
+    from scope_adapters.towers.clip_text import ClipTextSimilarity
+    from scope_adapters.towers.huggingface import HuggingFaceTower
+    from scope_adapters.towers.timm import TimmTower, timm_probe
+    from scope_adapters.zoo.towers import from_hub, from_timm
+
+_HOMES = {
+    "adapters.anyres": "AnyRes",
+    "adapters.llava": "Llava",
+    "adapters.llava_original": "LlavaOriginal",
+    "adapters.projected": "ProjectedTower",
+    "adapters.qwen2_vl": "MergedPatches",
+    "adapters.spliced": "Spliced",
+    "hosts.huggingface.adapter": "HuggingFaceAdapter",
+    "hosts.huggingface.image_rows": "Encoded",
+    "towers.clip_text": "ClipTextSimilarity",
+    "towers.huggingface": "HuggingFaceTower",
+    "towers.timm": "TimmTower timm_probe",
+    "zoo.towers": "from_hub from_timm",
+}
+_HOME_OF = {name: home for home, names in _HOMES.items() for name in names.split()}
+
+__all__ = [
+    "AnyRes",
+    "ClipTextSimilarity",
+    "Encoded",
+    "HuggingFaceAdapter",
+    "HuggingFaceTower",
+    "Llava",
+    "LlavaOriginal",
+    "MergedPatches",
+    "ProjectedTower",
+    "Spliced",
+    "TimmTower",
+    "from_hub",
+    "from_timm",
+    "timm_probe",
+]
+
+if not TYPE_CHECKING:  # type checkers use the imports above, and report missing names
+
+    def __getattr__(name: str) -> Any:
+        if name in _HOME_OF:
+            return getattr(importlib.import_module(f"scope_adapters.{_HOME_OF[name]}"), name)
+        raise AttributeError(f"module 'scope_adapters' has no attribute '{name}'")
+
+
+def __dir__() -> list[str]:
+    return list(__all__)

@@ -9,13 +9,12 @@ from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
-from scope_core.parts.saliency import SaliencySource
-
 if TYPE_CHECKING:
     from PIL.Image import Image
     from torch import Tensor
 
     from scope_core.cli.methods import Method
+    from scope_core.parts.saliency import SaliencySource
     from scope_core.parts.zoo import Tower
     from scope_core.pruning.pruner import Pruner
     from scope_core.structures.selection import Selection
@@ -234,8 +233,9 @@ def by_note(notes: Sequence[Sequence[str]]) -> dict[str, list[int]]:
 
 def source_of(pruner: Pruner) -> SaliencySource[Any] | None:
     """The pruner's saliency source, if it has one."""
-    part = next((part for part in pruner.walk() if part.kind == "saliency"), None)
-    return part if isinstance(part, SaliencySource) else None
+    found: SaliencySource[Any] | None
+    found = next((part for part in pruner.walk() if part.kind == "saliency"), None)  # type: ignore[assignment]
+    return found
 
 
 def scores_of(source: SaliencySource[Any], tokens: VisualTokens) -> Tensor | None:

@@ -75,7 +75,8 @@ def fast_picks(problem: Problem, keep: Sequence[int], ways: Sequence[Way] = WAYS
         TooLargeError: there is no room for what has to be made.
     """
     execution, kernel, made = problem.execution(ways), problem.coverage.kernel, None
-    execution.check(problem.who)
+    if execution.way == "refuse":
+        execution.check(problem.who)
     if execution.way == "dense" or kernel is None:
         return None
     if (form := _form(problem)) is not None:

@@ -12,8 +12,6 @@ from typing import TYPE_CHECKING
 from scope_core.faces import lazy
 
 if TYPE_CHECKING:
-    from scope_core.engine.greedy import greedy, rank, take_turns
-    from scope_core.engine.scheduling import by_group
     from scope_core.memory import free_memory
     from scope_core.parts.base import Part
     from scope_core.parts.budget import Budget
@@ -39,8 +37,6 @@ if TYPE_CHECKING:
     from scope_core.structures.signals import SignalName, Signals, parse_signal
 
 _HOMES = {
-    "engine.greedy": "greedy rank take_turns",
-    "engine.scheduling": "by_group",
     "memory": "free_memory",
     "parts.base": "Part",
     "parts.budget": "Budget",
@@ -98,17 +94,13 @@ __all__ = [
     "Spec",
     "Way",
     "apportion",
-    "by_group",
     "fill",
     "free_memory",
-    "greedy",
     "hookimpl",
     "matrix_bytes",
     "parse_signal",
     "plan_execution",
-    "rank",
     "scores",
-    "take_turns",
     "units",
 ]
 

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from scope_core.errors import PluginOutputError, SpecError
-from scope_core.memory import free_for
+from scope_core.memory import UNCHECKED_BYTES, free_for
 from scope_core.parts.calls import blamed, expect, is_writable
 from scope_core.parts.combiner import Combiner
 from scope_core.parts.coverage import CoverageFunction
@@ -80,9 +80,14 @@ class Problem:
         if "similarity" in self.__dict__:  # it has taken its memory already
             allowed = None
         elif self.uses_similarity:
-            need = batch * matrix_bytes(*parts[:2], count, itemsize, self.combiner)
-            free = free_for(need, allowed, features.device)
+            free = free_for(self._matrices, allowed, features.device)
         return plan_execution(parts, (count,) * batch, itemsize, ways, allowed, free, features.device)
+
+    @property
+    def _matrices(self) -> int:
+        """Bytes of the similarities of all groups and what is made of them."""
+        (batch, count, _), itemsize = self.tokens.shape, self.tokens.features.element_size()
+        return batch * matrix_bytes(self.metric, self.coverage, count, itemsize, self.combiner)
 
     @property
     def who(self) -> str:
@@ -104,7 +109,8 @@ class Problem:
         """(B, N, N), rows and columns of padding zero; None where no part reads it."""
         if not self.uses_similarity:
             return None
-        self.execution(("dense",)).check(self.who)
+        if self.memory is not None or self._matrices > UNCHECKED_BYTES:
+            self.execution(("dense",)).check(self.who)
         with blamed(self.metric, "pairwise", self.tokens):
             matrix = self.metric.pairwise(self.tokens)
         matrix, saliency = self._real_pairs(matrix, f"similarity {self.metric}: pairwise()"), self.saliency

@@ -24,6 +24,8 @@ from scope_core.structures.tokens import VisualTokens
 class Schedule:
     """A spec made live: one stage, and those that its ``then`` lists. What is asked of it is the first stage's.
 
+    A subclass may change `needs` and `prune`: what is attached asks the schedule for its first stage.
+
     Args:
         spec: ``"scope@64"``, a path of a YAML or JSON file, a mapping, or a `PrunerSpec`.
         registry: Where names are looked up; the process' default registry if left out.

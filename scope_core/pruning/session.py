@@ -61,7 +61,7 @@ class Session:
     def needs(self) -> frozenset[str]:
         """Signals that the adapter has to give before the language model runs, for all stages together."""
         none: frozenset[str] = frozenset()
-        read = none.union(*(stage.needs for stage in self.pruner.stages))
+        read = none.union(self.pruner.needs, *(stage.needs for stage in self.pruner.stages[1:]))
         more: Iterator[frozenset[str]] = (
             getattr(give, "needs", frozenset()) for name, give in self.given.items() if name in read
         )
@@ -123,7 +123,7 @@ class Session:
         encode_ms: float | None,
         separators: Callable[[Selection], Sequence[int]] | None,
     ) -> Selection:
-        pruner = self.pruner.stages[stage]
+        pruner = self.pruner.stages[stage] if stage else self.pruner
         start = time.perf_counter()
         selection = pruner.prune(tokens, layout)
         elapsed = (time.perf_counter() - start) * 1e3

@@ -1,4 +1,4 @@
-"""For authors of parts and adapters: does it keep its promises?
+"""The conformance kit, for authors of parts and adapters.
 
     from scope_core.testing import parametrize
 
@@ -6,18 +6,19 @@
     def test_contract(check):
         check()
 
-One line tries everything that a part owes, each property as one test case; `check_saliency`, `check_coverage` and the
-others do the same without pytest, and `check_adapter` does it for an adapter on a model. What is broken raises
-`ConformanceError`, which names the part, the property, and the smallest example that was found.
+`parametrize` makes one test case for each property that a part must have; `check_saliency`, `check_coverage` and the
+others do the same without pytest, and `check_adapter` does it for an adapter on a model. A property that does not hold
+raises `ConformanceError`, which names the part, the property, and the smallest example that was found.
 
-`snapshot` and `diff` are of use by themselves: everything about a module tree that attaching could change.
+`snapshot` and `diff` are useful by themselves: they find everything about a module tree that attaching could change.
 """
 
 from __future__ import annotations
 
-from scope_core.testing.adapters.conformance import PROPERTIES, Conformance, ConformanceError, check_adapter
+from scope_core.testing.adapters.conformance import PROPERTIES, Conformance, check_adapter
 from scope_core.testing.adapters.harness import MakeInputs
 from scope_core.testing.adapters.snapshots import Snapshot, diff, snapshot
+from scope_core.testing.failures import ConformanceError
 from scope_core.testing.parts.cases import Case, MakeSignal
 from scope_core.testing.parts.checks import (
     Conditions,

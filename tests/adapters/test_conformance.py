@@ -16,6 +16,7 @@ from scope_adapters.compat.transformers import language_model
 from scope_adapters.hosts.huggingface.adapter import HuggingFaceAdapter
 from scope_core.testing import PROPERTIES, check_adapter
 
+PLANS, BY_HAND = "plans_come_true", "logits_match_hand_built_embeddings"
 Sizes = Sequence[Sequence[tuple[int, int]] | None]
 
 
@@ -55,12 +56,12 @@ def _anyres(make: Callable[[], Any], *, grouped: bool = False) -> Case:
 
 def _tiled(name: str, *untried: str) -> Case:
     rows = ([3, "1x2", 4], [6], [2, "1", 1, "2x1", 5])
-    return Case(lambda: (tiled.shared(name), tiled.prompts(name, *rows)), None, ("plans", *untried))
+    return Case(lambda: (tiled.shared(name), tiled.prompts(name, *rows)), None, (PLANS, *untried))
 
 
 def _qwen(name: str) -> Case:
     rows = ([3, (4, 6), 4], [6], [2, (2, 4), 1, (6, 4), 5])
-    return Case(lambda: (qwen.shared(name), qwen.prompts(*rows)), None, ("plans", "by_hand"))
+    return Case(lambda: (qwen.shared(name), qwen.prompts(*rows)), None, (PLANS, BY_HAND))
 
 
 def _mistral3() -> Case:
@@ -126,6 +127,6 @@ def test_adapter_keeps_its_promises(adapter: str, kind: str) -> None:
         sizes=case.sizes,
         decoder=language_model(model),
     )
-    untried = {*case.untried, *(() if takes_embeddings(model) else ("by_hand",))}
+    untried = {*case.untried, *(() if takes_embeddings(model) else (BY_HAND,))}
     assert set(report.skipped) == untried, report
     assert set(report.passed) == set(PROPERTIES) - untried

@@ -241,9 +241,15 @@ def test_other_layouts_keep_the_other_promises(options: dict[str, str]) -> None:
     model = next_model()
     given = prompts(model, *MIXED)
     sizes = [given.sizes[:1], [], given.sizes[1:]]
-    properties = ["clean", "fewer", "signals", "plans", "memory"]
+    properties = [
+        "detaching_restores_the_model",
+        "keeping_fewer_tokens_changes_outputs",
+        "offered_signals_are_delivered",
+        "plans_come_true",
+        "calls_do_not_affect_later_ones",
+    ]
     if "padding" not in options:  # or more tokens than placeholders would be asked for
-        properties += ["batch", "empty"]
+        properties += ["batches_match_single_prompts", "images_may_keep_no_tokens"]
     check_adapter({"name": "llava_next", **options}, model, given.rows, sizes=sizes, only=properties)
 
 

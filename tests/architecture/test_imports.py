@@ -22,13 +22,13 @@ HOOKS = {kind.hook for kind in KINDS}  # the hook for adapters is called as thei
 
 # from the lowest floor up: a room imports from its own floor and from those below it
 FLOORS = (
-    ("errors", "memory", "images", "notes", "untraced", "version"),
+    ("errors", "faces", "memory", "images", "notes", "untraced", "version"),
     ("structures",),
     ("registry",),
     ("parts",),
     ("engine",),
     ("pruning",),
-    ("", "faces", "adapters", "tasks"),  # faces; the root also fills the registry's default in
+    ("", "adapters", "tasks"),  # faces; the root also fills the registry's default in
     ("testing",),
     ("cli", "__main__"),
     ("commands",),  # the face of who writes commands
@@ -41,8 +41,8 @@ def where(source: Source, line: int) -> str:
 
 
 def room_of(module: str) -> str:
-    """``"parts"`` for ``scope_core.parts.base``; "" for the root and ``scope_core.parts``, which is a face."""
-    return "" if module == "scope_core.parts" else [*module.split("."), ""][1]
+    """``"parts"`` for ``scope_core.parts.base``; "" for the root."""
+    return [*module.split("."), ""][1]
 
 
 def imported(source: Source) -> Iterator[tuple[str, int]]:

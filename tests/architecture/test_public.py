@@ -17,14 +17,14 @@ FACES = {
     "scope_core": """
 AdapterError AttachError Attachment BudgetError ImageReceipt Layout MissingDependencyError Plan PluginConflictError
 PluginError PluginOutputError PluginWarning Pruner PrunerSpec Receipt Registry ScopeError Selection SignalError
-SpecError TaskError TokensError TooLargeError UnknownNameError VisualTokens ZooError __version__ default_registry
-discover load select
+SpecError TaskError TokensError TooLargeError UnknownNameError VisualTokens ZooError __version__ by_group
+default_registry discover greedy load rank select take_turns
 """,
     "scope_core.parts": """
 Blocks Budget CONTRACT Combiner ComponentSpec Constraint CoverageFunction Entry Execution Group ImageLayout Kernel
 Merger Optimizer Part Partition Picks PositionPolicy Problem Recipe SaliencySource Scoring Selector SignalName Signals
-SimilarityMetric Slot Span Spec Way apportion by_group fill free_memory greedy hookimpl matrix_bytes parse_signal
-plan_execution rank scores take_turns units
+SimilarityMetric Slot Span Spec Way apportion fill free_memory hookimpl matrix_bytes parse_signal plan_execution
+scores units
 """,
     "scope_core.adapters": """
 Asked Declaration Encoding LoadedModel Memo ModelAdapter Offer Schedule Session Tower ZooEntry check_fit
@@ -37,6 +37,10 @@ Box Example Outcome Question Task
 Check Command Finding Picture ScopeGroup State THETAS check_out did_you_mean done examples explain import_target
 listed loading make_folder note numbers open_pictures out percent plain_text progress show_json split_commas state_of
 table upright_rgb warn working write_text
+""",
+    "scope_adapters": """
+AnyRes ClipTextSimilarity Encoded HuggingFaceAdapter HuggingFaceTower Llava LlavaOriginal MergedPatches ProjectedTower
+Spliced TimmTower from_hub from_timm timm_probe
 """,
 }
 """What each face names."""
@@ -68,7 +72,7 @@ def test_every_name_is_there_and_says_what_it_is(face: str, name: str) -> None:
     if name not in ("__version__", "Group", "Way", "CONTRACT"):  # no classes, no functions; documented where they stand
         assert inspect.getdoc(value), f"{face}.{name} has no docstring"
     if is_class(value) or inspect.isfunction(value):
-        assert value.__module__.startswith("scope_core.")
+        assert value.__module__.startswith(f"{face.partition('.')[0]}.")
 
 
 def test_group_is_a_tuple_of_spans() -> None:
@@ -77,22 +81,23 @@ def test_group_is_a_tuple_of_spans() -> None:
 
 @pytest.mark.parametrize("face", FACES)
 def test_the_lazy_table_and_the_names_for_type_checkers_agree(face: str) -> None:
-    (source,) = (source for source in sources("scope_core") if source.module == face)
+    (source,) = (source for source in sources(face.partition(".")[0]) if source.module == face)
     block = next(node for node in source.tree.body if isinstance(node, ast.If))
     imports = [node for node in block.body if isinstance(node, ast.ImportFrom) and node.module != "scope_core"]
     for_types = {alias.name: node.module for node in imports for alias in node.names}
-    homes = importlib.import_module(face)._HOMES
-    assert for_types == {name: f"scope_core.{home}" for home, names in homes.items() for name in names.split()}
+    homes, root = importlib.import_module(face)._HOMES, face.partition(".")[0]
+    assert for_types == {name: f"{root}.{home}" for home, names in homes.items() for name in names.split()}
     assert set(for_types) == set(FACES[face].split()) - {"__version__"}
 
 
 def test_each_name_is_defined_where_the_table_says() -> None:
     for face in FACES:
+        root = face.partition(".")[0]
         for home, names in importlib.import_module(face)._HOMES.items():
             for name in names.split():
-                value = getattr(importlib.import_module(f"scope_core.{home}"), name)
+                value = getattr(importlib.import_module(f"{root}.{home}"), name)
                 if is_class(value) or inspect.isfunction(value):
-                    assert value.__module__ == f"scope_core.{home}"
+                    assert value.__module__ == f"{root}.{home}"
 
 
 def test_a_name_that_moved_says_where_it_is() -> None:

@@ -188,11 +188,11 @@ def test_a_broken_installed_plugin_is_a_warning_and_is_quoted(
     assert "acme-pruning 1.2" in asked.stderr
 
 
-def test_listing_and_explaining_import_no_torch() -> None:
+def test_listing_imports_no_torch() -> None:
     script = """
 import json, sys
 from scope_core.cli import app
-for args in (["list"], ["show", "cls_attention"], ["explain", "scope@64"], ["schema"], ["--help"], ["models"]):
+for args in (["list"], ["list", "saliency"], ["--help"], ["models"], ["photos"]):
     try:
         app(args)
     except SystemExit as end:

@@ -10,7 +10,7 @@ import torch
 from conformance.mutants import Cover, Metric, Mix
 from scope_core.parts import Kernel, Picks
 
-BOTH = ("picks", "picks_in_blocks")
+BOTH = ("kernel_picks_match_the_loop", "block_picks_match_the_loop")
 
 
 class Rows(Kernel):
@@ -197,11 +197,11 @@ BROKEN: list[tuple[type, str]] = [
         for target in (HighestOfTies, TakesPadding, ForgetsRequired, TwiceTheGain, NoGain, GainForScore, TiresOut)
         for way in BOTH
     ),
-    (with_kernel(OneWay), "picks_in_blocks"),
-    (with_kernel(GoesOn), "picks"),
-    (NoKernel, "attributes"),
-    (NoNumbers, "vectors"),
-    (LessThanNothing, "attributes"),
-    (InWords, "attributes"),
-    (AsAFlag, "attributes"),
+    (with_kernel(OneWay), "block_picks_match_the_loop"),
+    (with_kernel(GoesOn), "kernel_picks_match_the_loop"),
+    (NoKernel, "attributes_can_be_read"),
+    (NoNumbers, "vectors_match_pairwise"),
+    (LessThanNothing, "attributes_can_be_read"),
+    (InWords, "attributes_can_be_read"),
+    (AsAFlag, "attributes_can_be_read"),
 ]

@@ -7,7 +7,7 @@ import re
 from types import ModuleType
 
 import pytest
-from bench.test_report import BLIND, FULL, ORACLE, made_up
+from bench.accuracy.test_report import BLIND, FULL, ORACLE, made_up
 
 import scope_core as scope
 from docs.pages import ROOT

@@ -12,6 +12,7 @@ from pathlib import Path
 from types import ModuleType
 
 import pytest
+import toml_files
 
 from docs.pages import ROOT
 
@@ -36,6 +37,12 @@ def row(passed: int, failed: int = 0) -> dict[str, object]:
 def run(matrix: ModuleType, monkeypatch: pytest.MonkeyPatch, *words: str) -> int:
     monkeypatch.setattr(sys, "argv", ["matrix", *words])
     return matrix.main()
+
+
+def test_its_tests_exist() -> None:
+    tests = toml_files.loads(SCRIPT.with_suffix(".toml").read_text("utf-8"))["tests"]
+    missing = [path for paths in tests.values() for path in paths if not (ROOT / path).exists()]
+    assert not missing
 
 
 def test_rows_are_recorded_in_the_order_of_the_table_and_a_failure_is_the_exit_status(

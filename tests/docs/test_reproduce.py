@@ -134,7 +134,7 @@ def test_measured_and_published_stand_side_by_side(papers: ModuleType, tmp_path:
     [
         ({"published": [{"mark": "p", "cite": "A paper", "rows": {"scope@8": {"A": 1}}}]}, "no row 'scope@8'"),
         ({"published": [{"mark": "p", "cite": "A paper", "rows": {"scope@9": {"D": 1}}}]}, "no column of {'D'}"),
-        ({"budget": 9}, "nothing is called budget"),
+        ({"budget": 9}, "unknown keys budget"),
     ],
 )
 def test_wrong_tables_are_refused(papers: ModuleType, tmp_path: Path, changes: dict[str, Any], said: str) -> None:

@@ -56,5 +56,6 @@ def test_flags_of_code_blocks_are_for_the_tests_alone(hooks: ModuleType) -> None
 
 def test_links_that_leave_the_documentation_name_their_file(hooks: ModuleType) -> None:
     assert shown(hooks, "the [licence](../LICENSE).") == "the licence (`LICENSE` in the repository)."
+    assert shown(hooks, "[`scripts/docs`](../scripts/docs)") == "`scripts/docs`"
     inside = "[a decision](../errors.md), [a heading](../api.md#selection), [elsewhere](https://example.org)"
     assert shown(hooks, inside, "decisions/page.md") == inside

@@ -84,7 +84,7 @@ def test_a_table_is_measured_once_and_resumed(run, llava: Path) -> None:
 def test_missing_weights_are_told_at_once(run) -> None:
     done = run()
     assert done.returncode == 1
-    assert "the weights of nobody/nothing are not here" in done.stderr
+    assert "the weights of nobody/nothing were not found" in done.stderr
     assert "hf download nobody/nothing" in done.stderr
     assert "--pretrained FOLDER" in done.stderr
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from plugins.test_diversity_methods import METHODS, Case, judge
+from plugins.recipes.test_diversity_methods import METHODS, Case, judge
 
 import scope_core as scope
 from photographs.conftest import Encoded

@@ -1,4 +1,7 @@
-"""Selection without the matrix: the picks of the ways that make it, and a choice by itself where it does not fit."""
+"""Selection without the matrix: the picks of the ways that make it, and a choice by itself where it does not fit.
+
+Tests parts together: parts by themselves are tested in the folders of their kinds.
+"""
 
 from __future__ import annotations
 
@@ -12,7 +15,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import scope_core as scope
-from scope_core import blocks
+from scope_core.structures import blocks
 from scope_plugins.similarity.cosine import Cosine
 
 BLOCKS, LOOP = {"name": "greedy", "path": "blocks"}, {"name": "greedy", "path": "loop"}

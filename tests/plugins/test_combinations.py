@@ -2,6 +2,8 @@
 
 Nothing here lists a part. The parts come from the registry, their options from their specs, the signals from what they
 declare to need; every part has to be called, and to come through, in several combinations.
+
+Tests parts together: parts by themselves are tested in the folders of their kinds.
 """
 
 from __future__ import annotations
@@ -23,6 +25,7 @@ from pydantic import BaseModel, ValidationError
 
 import scope_core as scope
 from scope_core import Layout, Pruner, PrunerSpec, VisualTokens
+from scope_core.registry.entries import import_target
 from scope_core.registry.kinds import KINDS
 from scope_core.registry.specs import Slot, slots_of
 from scope_core.structures.signals import FAMILIES, parse_signal
@@ -258,7 +261,7 @@ def calls() -> Iterator[Counter[PartName]]:
     """Counts calls of the methods that parts' interfaces ask for, while this module runs."""
     counted: Counter[PartName] = Counter()
     patch = pytest.MonkeyPatch()
-    bases = {kind.name: getattr(scope, kind.base.partition(":")[2]) for kind in KINDS if kind.name in reachable()}
+    bases = {kind.name: import_target(kind.base, kind.name) for kind in KINDS if kind.name in reachable()}
     for part in PARTS:
         target, base = REGISTRY.get(part.kind, part.name).target, bases[part.kind]
         for method in base.__abstractmethods__ or {name for name in vars(base) if name.startswith("must_")}:

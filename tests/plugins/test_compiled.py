@@ -1,4 +1,7 @@
-"""Greedy's compiled way is the loop's, to the last bit: picks, gains and scores, ties included."""
+"""Greedy's compiled way is the loop's, to the last bit: picks, gains and scores, ties included.
+
+Tests parts together: parts by themselves are tested in the folders of their kinds.
+"""
 
 from __future__ import annotations
 
@@ -13,7 +16,8 @@ from hypothesis import strategies as st
 from torch import Tensor
 
 import scope_core as scope
-from scope_core.parts import Problem, greedy
+from scope_core import greedy
+from scope_core.parts import Problem
 from scope_plugins.coverage._fast import arithmetic, compiled, rounds
 
 KINDS = ("noise", "ties", "duplicates", "zero rows", "tiny", "negative", "huge")

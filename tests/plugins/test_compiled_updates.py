@@ -1,4 +1,7 @@
-"""Coverage whose gains compiled code updates: the loop's picks, gains and scores, to the last bit; and an oracle's."""
+"""Coverage whose gains compiled code updates: the loop's picks, gains and scores, to the last bit; and an oracle's.
+
+Tests parts together: parts by themselves are tested in the folders of their kinds.
+"""
 
 from __future__ import annotations
 
@@ -20,8 +23,8 @@ from torch import Tensor
 import scope_core as scope
 from plugins.test_compiled import COMBINERS, KINDS, both, features
 from plugins.test_large import BESIDE, LOOP, PROGRAM, STATUS
-from scope_core import VisualTokens
-from scope_core.parts import Problem, SimilarityMetric, greedy
+from scope_core import VisualTokens, greedy
+from scope_core.parts import Problem, SimilarityMetric
 from scope_plugins.coverage import log_det
 from scope_plugins.coverage._fast import compiled, rounds, saturated, theta_cover
 from scope_plugins.coverage._fast.facility_location import rounder

@@ -2,6 +2,8 @@
 
 No accelerator is needed: the branches for them are taken with tensors of the CPU, or with fake tensors of a CUDA device
 that torch refuses to read a number from.
+
+Tests parts together: parts by themselves are tested in the folders of their kinds.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""What every registered part owes its readers."""
+"""Properties of every built-in part, whatever its kind."""
 
 from __future__ import annotations
 

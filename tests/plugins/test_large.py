@@ -1,4 +1,7 @@
-"""Peak memory of whole selections, by the operating system's own accounting, against what the plan says."""
+"""Peak memory of whole selections, by the operating system's own accounting, against what the plan says.
+
+Tests parts together: parts by themselves are tested in the folders of their kinds.
+"""
 
 from __future__ import annotations
 

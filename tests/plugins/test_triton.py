@@ -2,6 +2,8 @@
 
 They were never run on a GPU here. The interpreter shows that the arithmetic is right and, with one process for each
 program, that programs which wait for each other agree; compiling shows that what is launched is a program for the GPU.
+
+Tests parts together: parts by themselves are tested in the folders of their kinds.
 """
 
 from __future__ import annotations

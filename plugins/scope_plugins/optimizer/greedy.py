@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Literal
 
-from scope_core.parts import ComponentSpec, Optimizer, Picks, Problem, Way, greedy
+from scope_core import greedy
+from scope_core.parts import ComponentSpec, Optimizer, Picks, Problem, Way
 
 
 class GreedySpec(ComponentSpec):

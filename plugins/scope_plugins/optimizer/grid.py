@@ -8,7 +8,8 @@ from typing import Literal
 import torch
 from torch import Tensor
 
-from scope_core.parts import ComponentSpec, Optimizer, Picks, Problem, apportion, rank
+from scope_core import rank
+from scope_core.parts import ComponentSpec, Optimizer, Picks, Problem, apportion
 from scope_plugins._bands import bands, extent
 
 

@@ -7,7 +7,8 @@ from typing import Annotated, Literal
 
 from pydantic import Field
 
-from scope_core.parts import ComponentSpec, Optimizer, Picks, Problem, greedy
+from scope_core import greedy
+from scope_core.parts import ComponentSpec, Optimizer, Picks, Problem
 
 
 class KPerStepSpec(ComponentSpec):

@@ -10,7 +10,8 @@ import torch
 from pydantic import Field
 from torch import Tensor
 
-from scope_core.parts import ComponentSpec, Optimizer, Picks, Problem, greedy
+from scope_core import greedy
+from scope_core.parts import ComponentSpec, Optimizer, Picks, Problem
 
 
 class StochasticSpec(ComponentSpec):

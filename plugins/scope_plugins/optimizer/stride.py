@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Literal
 
-from scope_core.parts import ComponentSpec, Optimizer, Picks, Problem, rank
+from scope_core import rank
+from scope_core.parts import ComponentSpec, Optimizer, Picks, Problem
 
 
 class StrideSpec(ComponentSpec):

@@ -7,8 +7,8 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Field
 
-from scope_core import Selection, VisualTokens
-from scope_core.parts import ComponentSpec, Execution, Part, Problem, Scoring, Selector, Slot, by_group, plan_execution
+from scope_core import Selection, VisualTokens, by_group
+from scope_core.parts import ComponentSpec, Execution, Part, Problem, Scoring, Selector, Slot, plan_execution
 
 
 class CompositeSpec(ComponentSpec):

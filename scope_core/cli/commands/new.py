@@ -15,6 +15,7 @@ import typer
 from rich.text import Text
 
 import scope_core
+from scope_core import parts
 from scope_core.cli.output import out, show_json, writing
 from scope_core.cli.shell import ScopeGroup, examples
 from scope_core.cli.state import state_of
@@ -31,7 +32,17 @@ app = typer.Typer(
     help="Write a starter package.",
 )
 
-TAKEN = {*scope_core.__all__, *vars(builtins), "Annotated", "Field", "Literal", "Sequence", "State", "Tensor"}
+TAKEN = {
+    *scope_core.__all__,
+    *parts.__all__,
+    *vars(builtins),
+    "Annotated",
+    "Field",
+    "Literal",
+    "Sequence",
+    "State",
+    "Tensor",
+}
 """Names that the templates use or may use."""
 WORD = re.compile(r"[a-z][a-z0-9_]*")
 USAGE = {

@@ -1,1 +1,1 @@
-"""The kit for model adapters: identity, invariants, and a model left as it was."""
+"""The kit for model adapters: the properties that an adapter must have."""

@@ -1,4 +1,4 @@
-"""Properties of what is left behind: by detaching, by errors, while attached and afterwards."""
+"""The property that detaching and errors leave the model as it was."""
 
 from __future__ import annotations
 
@@ -11,78 +11,81 @@ import torch
 from torch import nn
 
 from scope_core.errors import AttachError
-from scope_core.testing.adapters.harness import Bench, Broken, some
+from scope_core.testing.adapters.harness import Harness, some
 from scope_core.testing.adapters.snapshots import Snapshot, diff, snapshot
 from scope_core.testing.adapters.stubs import OnPurpose
+from scope_core.testing.failures import PropertyViolation
 
 
-def clean(bench: Bench) -> None:
+def detaching_restores_the_model(harness: Harness) -> None:
     """After a `with` block, after detach(), after errors in modules, in parts and in the block."""
-    before, own = snapshot(bench.model, values=True), bench.settled[1]
-    with bench.attached(share=0.4):
-        wanted = bench.logits(bench.inputs(bench.rows))
-    _same(before, bench, "after a `with` block")
-    _twice(bench)
-    _same(before, bench, "after detach(), called twice")
-    for what, failing in _failures(bench):
-        with bench.attached(share=0.4), failing, contextlib.suppress(OnPurpose):
-            bench.logits(bench.inputs(bench.rows))
-        _same(before, bench, f"after an error in {what}")
-    with contextlib.suppress(OnPurpose), bench.attached(share=0.4):
+    before, own = snapshot(harness.model, values=True), harness.settled[1]
+    with harness.attached(share=0.4):
+        wanted = harness.logits(harness.inputs(harness.rows))
+    _same(before, harness, "after a `with` block")
+    _twice(harness)
+    _same(before, harness, "after detach(), called twice")
+    for what, failing in _failures(harness):
+        with harness.attached(share=0.4), failing, contextlib.suppress(OnPurpose):
+            harness.logits(harness.inputs(harness.rows))
+        _same(before, harness, f"after an error in {what}")
+    with contextlib.suppress(OnPurpose), harness.attached(share=0.4):
         raise OnPurpose("an error in the block")
-    _same(before, bench, "after an error in the `with` block")
-    with contextlib.suppress(OnPurpose), bench.attached(fails=True):
-        bench.logits(bench.inputs(bench.rows))
-        raise Broken("a part raised, and the call went on")
-    _same(before, bench, "after an error in a part")
-    with bench.attached(share=0.4):
-        bench.logits(bench.inputs(bench.rows))
-        during = snapshot(bench.model, values=True)
-        for what, failing in _failures(bench):
+    _same(before, harness, "after an error in the `with` block")
+    with contextlib.suppress(OnPurpose), harness.attached(fails=True):
+        harness.logits(harness.inputs(harness.rows))
+        raise PropertyViolation("a part raised, and the call went on")
+    _same(before, harness, "after an error in a part")
+    with harness.attached(share=0.4):
+        harness.logits(harness.inputs(harness.rows))
+        during = snapshot(harness.model, values=True)
+        for what, failing in _failures(harness):
             with failing, contextlib.suppress(OnPurpose):
-                bench.logits(bench.inputs(bench.rows))
-            left = diff(during, snapshot(bench.model, values=True), ignore=own)
+                harness.logits(harness.inputs(harness.rows))
+            left = diff(during, snapshot(harness.model, values=True), ignore=own)
             if left:
-                raise Broken(f"still attached after an error in {what}, the model is not as it was: {some(left)}")
-            if not torch.equal(bench.logits(bench.inputs(bench.rows)), wanted):
-                raise Broken(f"still attached after an error in {what}, the same call gives another result")
-    _same(before, bench, "after errors while attached")
+                raise PropertyViolation(
+                    f"still attached after an error in {what}, the model is not as it was: {some(left)}"
+                )
+            if not torch.equal(harness.logits(harness.inputs(harness.rows)), wanted):
+                raise PropertyViolation(f"still attached after an error in {what}, the same call gives another result")
+    _same(before, harness, "after errors while attached")
 
 
-def _same(before: Snapshot, bench: Bench, when: str) -> None:
-    left = diff(before, snapshot(bench.model, values=True))
+def _same(before: Snapshot, harness: Harness, when: str) -> None:
+    left = diff(before, snapshot(harness.model, values=True))
     if left:
-        raise Broken(f"{when} the model is not as it was found: {some(left)}")
+        raise PropertyViolation(f"{when} the model is not as it was found: {some(left)}")
 
 
-def _twice(bench: Bench) -> None:
+def _twice(harness: Harness) -> None:
     """A second pruner beside the first is refused; detaching twice does no harm."""
-    first = bench.pruner(share=0.4).attach(bench.model)
+    first = harness.pruner(share=0.4).attach(harness.model)
     try:
-        second = bench.pruner(share=0.4).attach(bench.model)
+        second = harness.pruner(share=0.4).attach(harness.model)
     except AttachError:
         return
     else:
         second.detach()
-        raise Broken("a second pruner could be attached beside the first")
+        raise PropertyViolation("a second pruner could be attached beside the first")
     finally:
         first.detach()
         first.detach()
 
 
-def _failures(bench: Bench) -> list[tuple[str, AbstractContextManager[None]]]:
-    """Modules on the way, each with a context in which it raises."""
+def _failures(harness: Harness) -> list[tuple[str, AbstractContextManager[None]]]:
+    """``(name, context)`` of the declared modules; in its context, a module raises."""
     modules: dict[int, tuple[str, nn.Module]] = {}
-    for path in bench.declaration.modules.values():
-        found: Any = bench.model
+    for path in harness.declaration.modules.values():
+        found: Any = harness.model
         for step in path.split("."):
             found = getattr(found, step, None)
         if isinstance(found, nn.ModuleList):
             found = found[0]
         if isinstance(found, nn.Module):
             modules[id(found)] = (f"{path} ({type(found).__name__})", found)
-    if isinstance(bench.reader, nn.Module):
-        modules[id(bench.reader)] = ("the decoder", bench.reader)
+    if isinstance(harness.reader, nn.Module):
+        modules[id(harness.reader)] = ("the decoder", harness.reader)
     return [(what, _raising(module)) for what, module in modules.values()]
 
 

@@ -1,4 +1,4 @@
-"""Properties of what an adapter says beforehand: signals that it offers, counts that it plans."""
+"""Properties of an adapter's declarations: the signals that it offers, and the counts that it plans."""
 
 from __future__ import annotations
 
@@ -9,27 +9,28 @@ from scope_core.errors import SignalError
 from scope_core.structures.selection import Selection
 from scope_core.structures.signals import FAMILIES, Offer
 from scope_core.structures.tokens import VisualTokens
-from scope_core.testing.adapters.harness import Bench, Broken, Skipped
+from scope_core.testing.adapters.harness import Harness, Skipped
+from scope_core.testing.failures import PropertyViolation
 
 _LAYERLESS = ("projected", "text.embeddings", "clip.text_similarity")
 
 
-def signals(bench: Bench) -> None:
+def offered_signals_are_delivered(harness: Harness) -> None:
     """Every offered family at up to two layers, from all images together and from one prompt's alone."""
-    declared = bench.declaration
+    declared = harness.declaration
     names = [name for offer in declared.offers for name in _names(offer)]
     inside = tuple(name for name in names if name.startswith("decoder."))
     points = dict.fromkeys(declared.points, tuple(name for name in names if name not in inside))
     if declared.decoder_layers > 1:
         points["decoder[1]"] = inside
     for point, reads in points.items():
-        with bench.attached(share=0.4, at=point, reads=reads) as pruning:
-            bench.logits(bench.inputs([2]))
+        with harness.attached(share=0.4, at=point, reads=reads) as pruning:
+            harness.logits(harness.inputs([2]))
             alone = pruning.receipt.selection
-            bench.logits(bench.inputs(bench.rows))
+            harness.logits(harness.inputs(harness.rows))
             beside = pruning.receipt.selection
         if alone is None or beside is None:
-            raise Broken("the receipt of a call with images holds no selection")
+            raise PropertyViolation("the receipt of a call with images holds no selection")
         before = len(beside.counts) - len(alone.counts)
         for image in range(len(alone.counts)):
             one, two = _image(alone, image), _image(beside, before + image)
@@ -37,36 +38,40 @@ def signals(bench: Bench) -> None:
             # keys of a decoder are turned by their positions, which padding in front of a prompt shifts in `forward`
             own = [name for name in reads if not name.startswith(("decoder.keys", "decoder.text_keys"))]
             for name, (by_itself, in_batch) in {**pairs, **{n: (one.signal(n), two.signal(n)) for n in own}}.items():
-                if not bench.close(*_of_one_size(in_batch, by_itself)):
-                    raise Broken(f"{name} of image {image} of prompt 2: another one alone than beside other prompts")
+                if not harness.close(*_of_one_size(in_batch, by_itself)):
+                    raise PropertyViolation(
+                        f"{name} of image {image} of prompt 2 differs between the prompt alone and in a batch"
+                    )
     given = {offer.family for offer in declared.offers}
     for family in FAMILIES:
         if family not in given:
-            _refused(bench, family if family in _LAYERLESS else f"{family}[-1]")
+            _refused(harness, family if family in _LAYERLESS else f"{family}[-1]")
 
 
-def plans(bench: Bench) -> None:
-    """Tokens, kept tokens and patches of each image; separators at most as planned."""
-    if bench.sizes is None:
+def plans_come_true(harness: Harness) -> None:
+    """Tokens, kept tokens and patches of each image are as planned; separators are at most as planned."""
+    if harness.sizes is None:
         raise Skipped("check_adapter was not told the images' sizes")
-    for row, sizes in enumerate(bench.sizes):
+    for row, sizes in enumerate(harness.sizes):
         if not sizes:
             continue
-        with bench.attached(share=0.4) as pruning:
+        with harness.attached(share=0.4) as pruning:
             plan = pruning.plan(list(sizes))
-            bench.logits(bench.inputs([row]))
+            harness.logits(harness.inputs([row]))
         layouts, images = plan.layout.images, pruning.receipt.images
         planned = [(image.tokens, count, image.patches) for image, count in zip(layouts, plan.images, strict=True)]
         happened = [(image.tokens, image.kept, image.patches) for image in images]
         if planned != happened:
-            raise Broken(f"prompt {row}: (tokens, kept, patches) of each image: {planned} planned, {happened} happened")
+            raise PropertyViolation(
+                f"prompt {row}: (tokens, kept, patches) of each image: {planned} planned, {happened} happened"
+            )
         for number, (before, after) in enumerate(zip(layouts, images, strict=True)):
             if after.separators > before.separators:
-                raise Broken(
+                raise PropertyViolation(
                     f"prompt {row}, image {number}: {before.separators} separators planned, {after.separators} stayed"
                 )
         if not plan.exact:
-            raise Broken("a plan of fixed counts says that it is not exact")
+            raise PropertyViolation("a plan of fixed counts says that it is not exact")
 
 
 def _image(selection: Selection, image: int) -> VisualTokens:
@@ -76,7 +81,7 @@ def _image(selection: Selection, image: int) -> VisualTokens:
 
 
 def _of_one_size(one: Tensor, two: Tensor) -> tuple[Tensor, Tensor]:
-    """Both filled up with zeros, as signals of text are beside longer prompts."""
+    """Both tensors, padded with zeros to one size, as text signals are beside longer prompts."""
     sizes = [max(pair) for pair in zip(one.shape, two.shape, strict=True)]
 
     def filled(tensor: Tensor) -> Tensor:
@@ -96,13 +101,13 @@ def _names(offer: Offer) -> list[str]:
     return [name for name in tried if offer.covers(name)][:2]
 
 
-def _refused(bench: Bench, name: str) -> None:
+def _refused(harness: Harness, name: str) -> None:
     """A part that reads a signal which is not offered must be refused, by name."""
     try:
-        bench.pruner(reads=(name,)).attach(bench.model).detach()
+        harness.pruner(reads=(name,)).attach(harness.model).detach()
     except SignalError as error:
-        missing = [word for word in (name, bench.declaration.model) if word not in str(error)]
+        missing = [word for word in (name, harness.declaration.model) if word not in str(error)]
         if missing:
-            raise Broken(f"the error for '{name}' does not name {' and '.join(missing)}: {error}") from error
+            raise PropertyViolation(f"the error for '{name}' does not name {' and '.join(missing)}: {error}") from error
     else:
-        raise Broken(f"'{name}' is not offered, and a part that reads it was attached all the same")
+        raise PropertyViolation(f"'{name}' is not offered, and a part that reads it was attached nevertheless")

@@ -1,4 +1,4 @@
-"""Properties of what the decoder reads, seen at the decoder itself."""
+"""Properties of what the decoder reads, observed at the decoder."""
 
 from __future__ import annotations
 
@@ -8,19 +8,20 @@ import torch
 from torch import Tensor
 
 from scope_core.pruning.attachment import Attachment
-from scope_core.testing.adapters.harness import Bench, Broken, Skipped, first_difference
+from scope_core.testing.adapters.harness import Harness, Skipped, first_difference
+from scope_core.testing.failures import PropertyViolation
 
 
 @dataclass(frozen=True)
 class Pair:
-    """One prompt alone, in full and pruned.
+    """A single prompt, unpruned and pruned.
 
     Attributes:
         row: Its number.
-        full: (1, L, D) what the unpruned decoder reads.
-        full_logits: What comes out then.
-        short: (1, L', D) what the pruned one reads.
-        logits: What comes out then.
+        full: (1, L, D) embeddings that the unpruned decoder reads.
+        full_logits: Its logits.
+        short: (1, L', D) embeddings that the pruned decoder reads.
+        logits: Its logits.
         places: (N_i,) per image: the column of each candidate in ``full``.
         found: (N_i,) per image: its column in ``short``, -1 where it is not read.
         whole: The attachment that kept everything.
@@ -51,110 +52,116 @@ class Pair:
 
     @property
     def separators_gone(self) -> int:
-        """By the receipts."""
+        """The number of separators that were dropped, by the receipts."""
         whole, short = self.whole.receipt.images, self.pruning.receipt.images
         return sum(image.separators for image in whole) - sum(image.separators for image in short)
 
 
-def rows(bench: Bench) -> None:
-    """Embedding by embedding."""
-    for pair in _pairs(bench):
+def decoder_reads_exactly_the_kept_tokens(harness: Harness) -> None:
+    """Embedding by embedding, the decoder reads the kept tokens."""
+    for pair in _pairs(harness):
         for image, (place, found) in enumerate(zip(pair.places, pair.found, strict=True)):
             where = f"prompt {pair.row}, image {image}"
             missing = (place < 0).nonzero().flatten().tolist()
             if missing:
-                raise Broken(
+                raise PropertyViolation(
                     f"{where}: the unpruned decoder does not read candidate {missing[0]} as it is at 'projected', nor "
                     f"{len(missing) - 1} others"
                 )
             wanted, got = _kept(pair.pruning, image), _in_order(found)
             if sorted(got) != wanted:
-                raise Broken(f"{where}: candidates {wanted[:8]} were kept, but the decoder reads {sorted(got)[:8]}")
+                raise PropertyViolation(
+                    f"{where}: candidates {wanted[:8]} were kept, but the decoder reads {sorted(got)[:8]}"
+                )
             before = [candidate for candidate in _in_order(place) if candidate in set(got)]
             if got != before:
-                raise Broken(
+                raise PropertyViolation(
                     f"{where}: the decoder reads candidates in the order {got[:8]}; unpruned it is {before[:8]}"
                 )
         by_hand = pair.full[:, pair.stay]
         if pair.short.shape[1] + pair.separators_gone != by_hand.shape[1]:
-            raise Broken(
+            raise PropertyViolation(
                 f"prompt {pair.row}: the decoder reads {pair.short.shape[1]} embeddings instead of {by_hand.shape[1]}"
             )
         if pair.separators_gone:
-            continue  # which of them went is the adapter's own affair
-        said = pair.pruning.positions
-        if said is not None and said.tolist() != [pair.stay.tolist()]:
-            raise Broken(f"prompt {pair.row}: positions say {said[0].tolist()[:12]}; it is {pair.stay.tolist()[:12]}")
-        if not bench.close(pair.short, by_hand):
-            raise Broken(
+            continue  # the adapter decides which separators go
+        positions = pair.pruning.positions
+        if positions is not None and positions.tolist() != [pair.stay.tolist()]:
+            raise PropertyViolation(
+                f"prompt {pair.row}: positions say {positions[0].tolist()[:12]}; they are {pair.stay.tolist()[:12]}"
+            )
+        if not harness.close(pair.short, by_hand):
+            raise PropertyViolation(
                 f"prompt {pair.row}: the decoder does not read the unpruned embeddings with the dropped ones left out: "
                 f"{first_difference(pair.short, by_hand)}"
             )
 
 
-def by_hand(bench: Bench) -> None:
+def logits_match_hand_built_embeddings(harness: Harness) -> None:
     """The bare model's logits for embeddings with the dropped ones left out."""
-    for pair in _pairs(bench):
-        inputs = bench.inputs([pair.row])
+    for pair in _pairs(harness):
+        inputs = harness.inputs([pair.row])
         ids = inputs.pop("input_ids", None)
         if ids is None or ids.shape != pair.full.shape[:2]:
             raise Skipped("the decoder does not read one embedding for each of input_ids")
         if pair.separators_gone:
-            raise Skipped("separators are dropped with tokens; which ones is the adapter's own affair")
+            raise Skipped("separators are dropped with tokens, and the adapter decides which")
         along = {n: value for n, value in inputs.items() if isinstance(value, Tensor) and value.shape == ids.shape}
         try:
-            own = bench.logits({"inputs_embeds": pair.full, **along})
+            own = harness.logits({"inputs_embeds": pair.full, **along})
         except Exception as error:  # whatever a bare model raises that takes no embeddings
             raise Skipped(f"the model takes no inputs_embeds ({type(error).__name__})") from error
-        if not bench.close(own, pair.full_logits):
+        if not harness.close(own, pair.full_logits):
             raise Skipped("the model's own embeddings do not give its own logits: it reads ids or images elsewhere too")
         stay = {name: value[:, pair.stay] for name, value in along.items()}
-        wanted = bench.logits({"inputs_embeds": pair.full[:, pair.stay], **stay})
-        if not bench.close(pair.logits, wanted):
-            raise Broken(f"prompt {pair.row}: {first_difference(pair.logits, wanted)}")
+        wanted = harness.logits({"inputs_embeds": pair.full[:, pair.stay], **stay})
+        if not harness.close(pair.logits, wanted):
+            raise PropertyViolation(f"prompt {pair.row}: {first_difference(pair.logits, wanted)}")
 
 
-def receipts(bench: Bench) -> None:
-    """Counts of images and separators against columns."""
-    for pair in _pairs(bench):
+def receipts_match_what_the_decoder_reads(harness: Harness) -> None:
+    """Counts of images and separators equal the embeddings that are read."""
+    for pair in _pairs(harness):
         images, wholes = pair.pruning.receipt.images, pair.whole.receipt.images
         if len(images) != len(wholes) or len(images) != (1 if pair.row == 0 else 2):
-            raise Broken(
+            raise PropertyViolation(
                 f"prompt {pair.row}: the receipts give it {len(wholes)} images in one call, then {len(images)}"
             )
         for number, (image, found) in enumerate(zip(images, pair.found, strict=True)):
             read = len(_in_order(found))
             if (image.kept, image.tokens) != (read, len(found)):
-                raise Broken(
+                raise PropertyViolation(
                     f"prompt {pair.row}: the receipt says {image.kept} of {image.tokens} tokens of image {number} were "
                     f"kept; the decoder reads {read} of {len(found)}"
                 )
         gone = pair.full.shape[1] - pair.short.shape[1]
-        said = sum(image.tokens - image.kept for image in images) + pair.separators_gone
-        if gone != said:
-            raise Broken(f"prompt {pair.row}: {gone} embeddings fewer are read, by the receipts it should be {said}")
+        dropped = sum(image.tokens - image.kept for image in images) + pair.separators_gone
+        if gone != dropped:
+            raise PropertyViolation(
+                f"prompt {pair.row}: {gone} fewer embeddings are read; by the receipts it should be {dropped}"
+            )
 
 
-def _pairs(bench: Bench) -> list[Pair]:
-    if "projected" not in bench.declaration.points:
+def _pairs(harness: Harness) -> list[Pair]:
+    if "projected" not in harness.declaration.points:
         raise Skipped("it declares no point 'projected', where candidates are what the decoder reads")
-    return [_pair(bench, row) for row in (0, 2)]
+    return [_pair(harness, row) for row in (0, 2)]
 
 
-def _pair(bench: Bench, row: int) -> Pair:
-    full, full_logits = bench.read(bench.inputs([row]))
-    with bench.attached(at="projected") as whole:
-        bench.logits(bench.inputs([row]))
-    with bench.attached(at="projected", share=0.4) as pruning:
-        short, logits = bench.read(bench.inputs([row]))
+def _pair(harness: Harness, row: int) -> Pair:
+    full, full_logits = harness.read(harness.inputs([row]))
+    with harness.attached(at="projected") as whole:
+        harness.logits(harness.inputs([row]))
+    with harness.attached(at="projected", share=0.4) as pruning:
+        short, logits = harness.read(harness.inputs([row]))
     selection = whole.receipt.selection
     if selection is None:
-        raise Broken("the receipt of a call with images holds no selection")
+        raise PropertyViolation("the receipt of a call with images holds no selection")
     tokens = selection.tokens
     if full.shape[0] != 1 or tokens.shape[2] != full.shape[2]:
         raise Skipped(
             f"candidates at 'projected' are {tokens.shape[2]} wide, and the decoder reads {tuple(full.shape)}, so they "
-            f"cannot be told there"
+            f"cannot be identified there"
         )
     features = [each[valid] for each, valid in zip(tokens.features, tokens.valid, strict=True)]
     places, found = ([_locate(each, embeds[0]) for each in features] for embeds in (full, short))
@@ -170,7 +177,7 @@ def _locate(features: Tensor, embeds: Tensor) -> Tensor:
     if twice:
         raise Skipped(
             f"candidate {twice[0]} of an image is read at {int(same[twice[0]].sum())} places, so they cannot be told "
-            f"apart; make inputs of random pictures"
+            f"apart; make inputs from random images"
         )
     return torch.where(same.any(1), alike.argmax(1), -1)
 
@@ -185,6 +192,6 @@ def _kept(pruning: Attachment, image: int) -> list[int]:
     """The kept candidates of an image, ascending, counted among the valid ones."""
     selection = pruning.receipt.selection
     if selection is None:
-        raise Broken("the receipt of a call with images holds no selection")
+        raise PropertyViolation("the receipt of a call with images holds no selection")
     places = selection.tokens.valid[image].nonzero().flatten().tolist()
     return [places.index(place) for place in selection.kept[image].tolist() if place >= 0]

@@ -1,4 +1,4 @@
-"""Calling a model with and without a pruner, and looking at what its decoder reads."""
+"""Calls of a model with and without a pruner, and a view of what its decoder reads."""
 
 from __future__ import annotations
 
@@ -18,6 +18,7 @@ from scope_core.pruning.pruner import Pruner
 from scope_core.registry.registry import Registry
 from scope_core.structures.declaration import Declaration
 from scope_core.testing.adapters.snapshots import Snapshot, changed, snapshot
+from scope_core.testing.failures import PropertyViolation
 
 MakeInputs = Callable[[Sequence[int]], Mapping[str, Any]]
 """``rows -> `` keyword arguments of the model's call for those of three prompts, shorter ones padded on the left:
@@ -33,26 +34,22 @@ MODES: Mapping[str, Mapping[str, Any]] = {
 }
 
 
-class Broken(Exception):  # noqa: N818 - a verdict rather than an error
-    """A property does not hold; the text says how."""
-
-
 class Skipped(Exception):  # noqa: N818
     """A property cannot be tried on this model; the text says why."""
 
 
 @dataclass(frozen=True)
-class Bench:
+class Harness:
     """One adapter on one model.
 
     Attributes:
-        adapter: Its name, with options.
+        adapter: The adapter's name and options.
         model: The model.
         make_inputs: See `MakeInputs`.
-        registry: Where the adapter and the kit's own parts are.
-        sizes: (height, width) of the images of each prompt, None where they do not say its layout.
-        decoder: What reads embeddings, if the model cannot say so.
-        tolerance: Of logits, as a share of the largest.
+        registry: The registry of the adapter and of the kit's own parts.
+        sizes: (height, width) of the images of each prompt; None if they do not determine its layout.
+        decoder: The module that reads embeddings, if the model does not name it.
+        tolerance: Tolerance of logits, as a share of the largest.
     """
 
     adapter: Mapping[str, Any]
@@ -76,7 +73,7 @@ class Bench:
 
     @cached_property
     def declaration(self) -> Declaration:
-        """What the adapter says about the model."""
+        """The adapter's declaration about the model."""
         spec = {
             "selector": "testing.shuffled",
             "budget": {"name": "testing.counts"},
@@ -87,12 +84,12 @@ class Bench:
 
     @contextmanager
     def attached(self, **options: Any) -> Iterator[Attachment]:
-        """A pruner at work; options as for `pruner`."""
+        """An attached pruner; options as for `pruner`."""
         with self.pruner(**options).attach(self.model) as pruning:
             yield pruning
 
     def inputs(self, rows: Sequence[int], *, other: bool = False) -> dict[str, Any]:
-        """A fresh set of arguments, for calls may change what they are given; ``other`` pictures of the same sizes."""
+        """New arguments, since calls may change theirs; with ``other``, other images of the same sizes."""
         made = dict(self.make_inputs(rows))
         for name, value in made.items():
             if isinstance(value, Tensor):
@@ -101,12 +98,12 @@ class Bench:
 
     @cached_property
     def prompts(self) -> bool:
-        """Whether inputs hold token ids."""
+        """True if inputs hold token ids."""
         return "input_ids" in self.inputs([0])
 
     @cached_property
     def suppressed(self) -> list[int]:
-        """Ids that are never generated: untrained models would generate placeholders."""
+        """Ids that are never generated; untrained models would generate placeholders."""
         before = getattr(getattr(self.model, "generation_config", None), "suppress_tokens", None) or []
         placeholder = self.declaration.placeholder
         return [*before, *([] if placeholder is None or placeholder < 0 else [placeholder])]
@@ -125,7 +122,7 @@ class Bench:
 
     @cached_property
     def reader(self) -> Any:
-        """The module that reads embeddings; None where nobody says it."""
+        """The module that reads embeddings; None if it is unknown."""
         if self.decoder is not None:
             return self.decoder
         get = getattr(self.model, "get_decoder", None)
@@ -133,7 +130,7 @@ class Bench:
         return found if isinstance(found, nn.Module) and found is not self.model else None
 
     def _holder_of_words(self) -> Any:
-        """The module that holds the embedding table, which reads what comes out of it; None where nobody names one."""
+        """The module that holds the embedding table, and so reads embeddings; None if it is unknown."""
         get = getattr(self.model, "get_input_embeddings", None)
         table = get() if callable(get) else None
         modules = self.model.modules() if isinstance(table, nn.Module) else ()
@@ -143,8 +140,8 @@ class Bench:
     def settled(self) -> tuple[Snapshot, frozenset[str]]:
         """The model after a few bare calls, and the paths that bare calls go on changing.
 
-        Hosts put things of their own in place on first use, and some models note things in every call. Has to be
-        asked for before anything is attached.
+        Libraries set things up on first use, and some models record things in every call. Read this before anything is
+        attached.
         """
         calls = ([0], [2], self.rows)
         for rows in calls:
@@ -160,17 +157,17 @@ class Bench:
         return after, frozenset(changed(before, after))
 
     def logits(self, inputs: Mapping[str, Any]) -> Tensor:
-        """What ``model(**inputs)`` computes: logits, or its first tensor."""
+        """The logits that ``model(**inputs)`` returns, or its first tensor."""
         with torch.no_grad():
             output = self.model(**inputs)
         found = getattr(output, "logits", output)
         found = found[0] if isinstance(found, tuple | list) else found
         if not isinstance(found, Tensor):
-            raise Broken(f"model(...) returned {type(output).__name__}, which holds no logits")
+            raise PropertyViolation(f"model(...) returned {type(output).__name__}, which holds no logits")
         return found
 
     def ids(self, inputs: Mapping[str, Any], mode: str) -> Tensor:
-        """What ``model.generate`` returns: `NEW` tokens behind the prompt, or alone."""
+        """The result of ``model.generate``: the prompt and `NEW` tokens, or those alone."""
         if not callable(getattr(self.model, "generate", None)):
             raise Skipped("the model has no generate()")
         given = dict(inputs)
@@ -182,7 +179,7 @@ class Bench:
         return made
 
     def read(self, inputs: Mapping[str, Any]) -> tuple[Tensor, Tensor]:
-        """``(embeddings, logits)`` of a call: (B, L, D) what the decoder reads, and what comes out."""
+        """``(embeddings, logits)`` of a call: (B, L, D) that the decoder reads, and the logits."""
         if self.reader is None:
             raise Skipped("the model does not say which module is its decoder: it has no get_decoder(); pass decoder=")
         seen: list[Tensor] = []
@@ -202,7 +199,7 @@ class Bench:
         return seen[0], logits
 
     def close(self, one: Tensor, other: Tensor) -> bool:
-        """Whether two tensors are equal within the tolerance."""
+        """True if two tensors are equal within the tolerance."""
         if one.shape != other.shape:
             return False
         scale = float(other.abs().max()) if other.numel() else 1.0
@@ -215,7 +212,7 @@ def owned(pruning: Attachment, prompt: int) -> list[int]:
 
 
 def first_difference(got: Tensor, wanted: Tensor) -> str:
-    """In words, for messages."""
+    """The first entry that differs, for messages."""
     if got.shape != wanted.shape:
         return f"shape {tuple(got.shape)} instead of {tuple(wanted.shape)}"
     where = (got != wanted).nonzero()
@@ -226,6 +223,6 @@ def first_difference(got: Tensor, wanted: Tensor) -> str:
 
 
 def some(lines: Sequence[str]) -> str:
-    """The first few, for messages."""
+    """The first three lines, for messages."""
     more = f"; and {len(lines) - 3} more" if len(lines) > 3 else ""
     return "; ".join(lines[:3]) + more

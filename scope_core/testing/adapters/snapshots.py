@@ -1,4 +1,4 @@
-"""A deep snapshot of a module tree, to prove that detaching leaves nothing behind. Knows nothing of pruners."""
+"""A deep snapshot of a module tree, to prove that detaching leaves nothing behind. Independent of pruners."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from torch import nn
 from torch.nn.modules import module as torch_module
 
 Snapshot = Mapping[str, Any]
-"""What was found, by path; `diff` compares two."""
+"""``{path: value}``; `diff` compares two."""
 
 _PLAIN = (bool, int, float, str, bytes, type(None))
 _CONFIGS = ("config", "generation_config")
@@ -40,13 +40,13 @@ def snapshot(model: nn.Module, *, values: bool = False) -> Snapshot:
 
     Args:
         model: The root of the tree.
-        values: Also take sums of parameters and buffers, which sees writes that go around autograd; reads them all.
+        values: Also take sums of parameters and buffers, which finds writes that bypass autograd; reads all of them.
     """
     return dict(_entries(model, values))
 
 
 def diff(before: Snapshot, after: Snapshot, *, ignore: Container[str] = ()) -> list[str]:
-    """Paths that differ, with what was there and what is now; empty where nothing changed.
+    """Paths that differ, with the old and the new value; empty if nothing changed.
 
     Args:
         before: The earlier snapshot.

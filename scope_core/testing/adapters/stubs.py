@@ -1,4 +1,4 @@
-"""Parts that need no signal and depend on nothing but counts, so that what goes wrong is the adapter's doing."""
+"""Parts that need no signal and depend on counts alone, so that every fault is the adapter's."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
 
 class OnPurpose(ScopeError):  # noqa: N818
-    """Raised by the kit, to see what an error leaves behind."""
+    """Raised by the kit, to find what an error leaves behind."""
 
 
 class ShuffledSpec(ComponentSpec):
@@ -31,7 +31,7 @@ class ShuffledSpec(ComponentSpec):
 
     name: Literal["testing.shuffled"] = "testing.shuffled"
     reads: tuple[str, ...] = ()
-    """Signals to ask for and to look at."""
+    """Signals to read and check."""
     fails: bool = False
     """Raise instead of selecting."""
 
@@ -72,7 +72,7 @@ class CountsSpec(ComponentSpec):
 
 
 class Counts(Budget[CountsSpec]):
-    """The numbers as they are; the share is rounded down, but not to nothing."""
+    """The given numbers; the share is rounded down, to at least 1."""
 
     def plan(self, layout: Layout, groups: Sequence[Group]) -> tuple[int, ...]:
         """Counts per group."""

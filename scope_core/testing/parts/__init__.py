@@ -1,1 +1,1 @@
-"""The kit for parts: every property a part of a kind has to have."""
+"""The kit for parts: the properties that each kind of part must have."""

@@ -1,4 +1,4 @@
-"""Small examples that parts are tried on: a few groups of tokens, with every signal that a part asks for."""
+"""Small examples on which parts are tried: a few groups of tokens, with every signal that a part reads."""
 
 from __future__ import annotations
 
@@ -22,22 +22,22 @@ MakeSignal = str | Callable[[VisualTokens], Tensor]
 signal of given tokens."""
 
 RANK = "testing.rank"
-"""A signal of the kit's own, (B, N): another number for every token, in (0, 1); says which are picked."""
+"""A signal of the kit, (B, N): distinct numbers in (0, 1), which say which tokens are picked."""
 
 SIZES = {"H": 2, "C": 3, "M": 3, "T": 2}
 
 
 @dataclass(frozen=True)
 class Case:
-    """An example that a part is tried on; the same one always has the same numbers.
+    """An example on which a part is tried. Equal cases have equal numbers.
 
     Attributes:
         groups: For each group, (rows, columns) of each of its tiles.
-        seed: Of the numbers.
+        seed: Seed of the numbers.
         like: ``"plain"``: normal numbers. ``"twins"``: every token twice. ``"zero"``: the first token is a zero vector.
-        frames: Whether the tiles are images of one prompt that are selected together.
-        dtype: Of features and signals.
-        width: D.
+        frames: True if the tiles are images of one prompt that are selected together.
+        dtype: Type of features and signals.
+        width: D, the width of features.
     """
 
     groups: tuple[tuple[Tile, ...], ...] = (((2, 3),),)
@@ -65,7 +65,7 @@ class Case:
         """The tokens, groups padded to one N; padding is zero.
 
         Args:
-            needs: Signals to make up.
+            needs: Signals to generate.
             signals: ``{family: how to make it}`` for families that are not in `scope_core.structures.signals`.
         """
         places = [
@@ -114,7 +114,7 @@ class Case:
         how = more.get(name, more.get(family, FAMILIES.get(family)))
         if how is None:
             raise SignalError(
-                f"the kit cannot make up signal '{name}'; say how, e.g. signals={{'{family}': 'B N'}}. "
+                f"the kit cannot generate signal '{name}'; say how, e.g. signals={{'{family}': 'B N'}}. "
                 f"It knows: {listed(FAMILIES)}"
             )
         if not isinstance(how, str):
@@ -163,14 +163,14 @@ RICH = (
     Case(groups=(((3, 2),), ((1, 1),)), seed=3, like="zero"),
     Case(groups=(((1, 1),),), seed=4),
 )
-"""Tried first: groups of several sizes, one of a single token, tiles, frames, equal tokens and a zero vector."""
+"""The first examples: groups of several sizes, one of a single token, tiles, frames, equal tokens, a zero vector."""
 
 LARGE = Case(groups=(((6, 9),), ((5, 5),)), seed=5, like="twins", width=16)
-"""More tokens than vector instructions, short lists and tails of loops hold."""
+"""Enough tokens to exceed vector registers, short lists and the tails of unrolled loops."""
 
 
 def taken(tokens: VisualTokens, rows: list[list[int]]) -> VisualTokens:
-    """Other groups of the same tokens; ``rows`` holds flat indices into (B * N), shorter rows are padded."""
+    """The same tokens in other groups; ``rows`` holds flat indices into (B * N), shorter rows are padded."""
     most = max(map(len, rows))
     return tokens.regroup(torch.tensor([row + [-1] * (most - len(row)) for row in rows]))
 

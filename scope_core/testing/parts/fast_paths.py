@@ -1,4 +1,4 @@
-"""What kernels of coverage functions promise: the picks of the loop, from the matrix or from blocks."""
+"""Fast paths: kernels of coverage functions give the picks of the loop; vectors of similarities give the matrix."""
 
 from __future__ import annotations
 
@@ -13,26 +13,26 @@ from scope_core.engine.greedy import allowed
 from scope_core.structures.blocks import Blocks
 from scope_core.structures.picks import Picks
 from scope_core.structures.tokens import VisualTokens
-from scope_core.testing.adapters.harness import Broken
+from scope_core.testing.failures import PropertyViolation
 from scope_core.testing.parts.cases import Case
-from scope_core.testing.parts.run_tensors import Scene, picked, similarity_for
-from scope_core.testing.parts.runs import raised, scene_of
+from scope_core.testing.parts.run_tensors import Scene, floats, picked, similarity_for
+from scope_core.testing.parts.runs import differing, raised, run, scene_of
 from scope_core.testing.parts.subject import Subject
 
 NEAR = 1e-9
-"""How far gains, scores and the score of a pick in blocks may be from the loop's, as a share of the largest gain."""
+"""Tolerance of gains, scores and the score of a pick in blocks, as a share of the largest gain."""
 NEAR_SINGLE = 1e-5
-"""The same for functions whose gains are narrower than float64."""
+"""The same for functions whose gains have less than float64 precision."""
 SIZE = (2, 3)
-"""Rows and columns of a block: a group of the kit's has several, and the last ones are smaller."""
+"""Rows and columns of a block: small enough that a group has several, the last ones smaller."""
 
 
 @dataclass(frozen=True)
 class _Trial:
-    """Something to be greedy for.
+    """A selection problem for kernels.
 
     Attributes:
-        about: In words, for messages.
+        about: Description for messages.
         tokens: The candidates.
         vectors: (B, N, D) float64 for blocks.
         matrix: (B, N, N); None for functions that read none.
@@ -50,7 +50,7 @@ class _Trial:
     keep: tuple[int, ...]
 
     def of(self, group: int) -> _Trial:
-        """One group alone, as many tokens as before."""
+        """One group alone, padded as before."""
         alone = slice(group, group + 1)
         tokens = self.tokens.only(group, self.tokens.shape[1]).to_dtype(torch.float64)
         return _Trial(
@@ -58,8 +58,8 @@ class _Trial:
         )
 
 
-def picks(subject: Subject, case: Case) -> None:
-    """The kernel's `picks`, where it gives any, gives what the loop over `gain` and `add` gives."""
+def kernel_picks_match_the_loop(subject: Subject, case: Case) -> None:
+    """The kernel's `picks`, if it returns any, are those of the loop over `gain` and `add`."""
     scene = scene_of(subject, case)
     part = subject.part()
     for trial in _trials(part, scene):
@@ -69,14 +69,14 @@ def picks(subject: Subject, case: Case) -> None:
                 if part.kernel.why_not(part, trial.tokens.device):
                     continue
                 made = part.kernel.picks(part, trial.matrix, trial.tokens, trial.scale, trial.offset, trial.keep)
-            except Exception as error:  # whatever a stranger's code may raise
-                raise Broken(f"{what} {raised(error)}") from error
+            except Exception as error:  # third-party code may raise anything
+                raise PropertyViolation(f"{what} {raised(error)}") from error
             if made is not None:
                 _follow(part, trial, made, what, scene, near=0)
 
 
-def picks_in_blocks(subject: Subject, case: Case) -> None:
-    """The kernel's `picks_in_blocks` gives what the loop over `gain` and `add` gives from the same similarities."""
+def block_picks_match_the_loop(subject: Subject, case: Case) -> None:
+    """The kernel's `picks_in_blocks` are those of the loop over `gain` and `add`, given the same similarities."""
     scene = scene_of(subject, case)
     part = subject.part()
     for group, alone in (
@@ -88,14 +88,40 @@ def picks_in_blocks(subject: Subject, case: Case) -> None:
         with torch.no_grad():
             try:
                 made = part.kernel.picks_in_blocks(part, blocks, tokens, alone.scale, alone.offset, alone.keep[0])
-            except Exception as error:  # whatever a stranger's code may raise
-                raise Broken(f"{what} {raised(error)}") from error
+            except Exception as error:  # third-party code may raise anything
+                raise PropertyViolation(f"{what} {raised(error)}") from error
             matrix = torch.stack([blocks.row(torch.tensor(token)) for token in range(tokens.shape[1])])[None]
             _follow(part, replace(alone, matrix=matrix), made, what, scene, near=NEAR)
 
 
+def vectors_match_pairwise(subject: Subject, case: Case) -> None:
+    """Dot products of `vectors()`, if it returns any, are what `pairwise()` gives, up to rounding."""
+    scene = scene_of(subject, case)
+    tokens = scene.tokens
+    with torch.no_grad():
+        made = subject.part().vectors(tokens)
+    if made is None:
+        return
+    width = made.shape[-1] if isinstance(made, Tensor) and made.dim() else 0
+    mine = floats(made, (*tokens.shape[:2], width), "vectors()", scene)
+    mine = mine.double().masked_fill(~tokens.valid[..., None], 0)
+    if not bool(torch.isfinite(mine).all()):
+        at = tuple(int(i) for i in (~torch.isfinite(mine)).nonzero()[0])
+        raise PropertyViolation(f"vectors() is {float(mine[at])} at {list(at)}, for finite inputs")
+    (plane,) = run(subject, scene).values()
+    pairs = tokens.valid[:, :, None] & tokens.valid[:, None, :]
+    products, matrix = mine @ mine.mT, plane.values.double().masked_fill(~pairs, 0)
+    odd = differing(products, matrix) & ((products - matrix).abs() > 1e-5 * products.abs().amax((1, 2), keepdim=True))
+    if bool(odd.any()):
+        group, row, col = (int(i) for i in odd.nonzero()[0])
+        raise PropertyViolation(
+            f"the dot product of vectors() {row} and {col} of group {group} is {float(products[group, row, col]):.6g}; "
+            f"pairwise() gave {float(matrix[group, row, col]):.6g}"
+        )
+
+
 def _trials(part: Any, scene: Scene) -> Iterator[_Trial]:
-    """Scores that nearly all differ; and scores of which many are equal, padding's being the highest."""
+    """One problem whose scores nearly all differ; one with many equal scores, those of padding the highest."""
     tokens, rank = scene.tokens, scene.rank.double()
     unit = tokens.unit().double()
     unit = unit.abs() if part.nonnegative_similarity else unit
@@ -112,7 +138,7 @@ def _trials(part: Any, scene: Scene) -> Iterator[_Trial]:
 
 
 def _follow(part: Any, trial: _Trial, made: Any, what: str, scene: Scene, near: float) -> None:
-    """Refuse picks, gains and scores that are not the loop's, picks but for ``near`` as a share of the largest gain."""
+    """Refuse picks, gains and scores that differ from the loop's; a pick's score may be ``near`` below the highest."""
     tokens, rows = trial.tokens, picked(made, Picks, what, scene, trial.keep)
     state, left, size = part.start(trial.matrix, tokens), tokens.valid.clone(), 1.0
     for step in range(max(trial.keep)):
@@ -124,13 +150,13 @@ def _follow(part: Any, trial: _Trial, made: Any, what: str, scene: Scene, near: 
             row, pick = rows[group].tolist(), int(rows[group, step])
             if step >= count:
                 if pick != -1:
-                    raise Broken(f"{what} gives {row}; expected {count} picks, then -1")
+                    raise PropertyViolation(f"{what} gives {row}; expected {count} picks, then -1")
                 continue
             _pick(what, row[:count], step, score[group].masked_fill(~free[group], -torch.inf), near * size)
             for name, got, wanted in (("gain", made.gains, gain), ("score", made.scores, score)):
                 one, other = float(got[group, step]), float(wanted[group, pick])
                 if not (one == other or abs(one - other) <= rough * size):
-                    raise Broken(
+                    raise PropertyViolation(
                         f"{what} gives {row[:count]}, pick {step} with {name} {one:.10g}; expected {other:.10g}"
                     )
             left[group, pick] = False
@@ -138,18 +164,20 @@ def _follow(part: Any, trial: _Trial, made: Any, what: str, scene: Scene, near: 
 
 
 def _pick(what: str, row: Sequence[int], step: int, score: Tensor, near: float) -> None:
-    """Refuse a pick that has not the highest score, or not the lowest index of those that have the same."""
+    """Refuse a pick without the highest score, or without the lowest index among equal scores."""
     pick, best = row[step], int(score.argmax())
     if not (0 <= pick < len(score) and float(score[pick]) > -torch.inf):
-        raise Broken(
+        raise PropertyViolation(
             f"{what} gives {row}; token {pick} may not be picked after {row[:step]}: it is padding, was picked "
             f"before, or comes before a required one"
         )
     first = int((score == score[pick]).int().argmax())
     if not float(score[pick]) >= float(score[best]) - near:
-        raise Broken(f"{what} gives {row}; the loop over gain() and add() would pick {best} after {row[:step]}")
+        raise PropertyViolation(
+            f"{what} gives {row}; the loop over gain() and add() would pick {best} after {row[:step]}"
+        )
     if first != pick:
-        raise Broken(
+        raise PropertyViolation(
             f"{what} gives {row}; tokens {first} and {pick} have the same score after {row[:step]}, and ties break to "
             f"the lowest index"
         )

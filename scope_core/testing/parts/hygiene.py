@@ -1,4 +1,4 @@
-"""Properties that every part owes, whatever it computes."""
+"""Properties of parts of any kind."""
 
 from __future__ import annotations
 
@@ -16,55 +16,55 @@ import torch
 from pydantic import BaseModel
 
 from scope_core.structures.tokens import VisualTokens
-from scope_core.testing.adapters.harness import Broken
+from scope_core.testing.failures import PropertyViolation
 from scope_core.testing.parts.cases import RICH, Case, noisy, places, taken
 from scope_core.testing.parts.runs import compare, cut, real, run, scene_of, watched
 from scope_core.testing.parts.subject import Subject
 
 
-def shape(subject: Subject, case: Case) -> None:
+def outputs_have_the_promised_form(subject: Subject, case: Case) -> None:
     """Every output has the promised type, shape and device, and numbers of the right kind."""
     run(subject, scene_of(subject, case))
 
 
-def dtype(subject: Subject, case: Case) -> None:
-    """It computes in float32 too, and in half precision where torch can."""
+def works_in_lower_precision(subject: Subject, case: Case) -> None:
+    """It computes in float32, and in half precision where torch can."""
     run(subject, scene_of(subject, replace(case, dtype=torch.float32)))
     for half in (torch.float16, torch.bfloat16):
         part = subject.part()
         scene = scene_of(subject, replace(case, dtype=half))
         try:
             planes = run(subject, scene, part)
-        except Broken as reason:
+        except PropertyViolation as reason:
             if isinstance(reason.__cause__, RuntimeError | NotImplementedError):
-                continue  # not every operation exists in half precision; the caller is told by torch
-            raise Broken(f"in {half}: {reason}") from reason.__cause__
+                continue  # not every operation exists in half precision; torch tells the caller
+            raise PropertyViolation(f"in {half}: {reason}") from reason.__cause__
         for name, plane in planes.items():
             if bool((plane.values.isnan() & real(plane, scene.tokens.valid)).any()):
-                raise Broken(f"in {half}: {name} is nan, for small finite inputs")
+                raise PropertyViolation(f"in {half}: {name} is nan, for small finite inputs")
 
 
-def finite(subject: Subject, case: Case) -> None:
+def finite_inputs_give_finite_outputs(subject: Subject, case: Case) -> None:
     """Finite inputs give finite outputs."""
     scene = scene_of(subject, case)
     for name, plane in run(subject, scene).items():
         bad = ~torch.isfinite(plane.values) & real(plane, scene.tokens.valid)
         if bool(bad.any()):
             at = tuple(int(i) for i in bad.nonzero()[0])
-            raise Broken(f"{name} is {plane.values[at].item()} at {list(at)}, for finite inputs")
+            raise PropertyViolation(f"{name} is {plane.values[at].item()} at {list(at)}, for finite inputs")
 
 
-def inputs(subject: Subject, case: Case) -> None:
-    """Nothing that it is given is changed in place."""
+def inputs_are_not_changed(subject: Subject, case: Case) -> None:
+    """No input is changed in place."""
     scene = scene_of(subject, case)
     run(subject, scene)
     for what, tensor, copy in scene.given:
         if tensor.shape != copy.shape or tensor.dtype != copy.dtype or not torch.equal(tensor, copy):
-            raise Broken(f"it changed {what} in place; work on a copy (.clone(), or without a trailing _)")
+            raise PropertyViolation(f"it changed {what} in place; work on a copy (.clone(), or without a trailing _)")
 
 
-def gradients(subject: Subject, case: Case) -> None:
-    """Under `torch.no_grad()` nothing that comes out asks for gradients, and the mode stays as it was."""
+def gradient_mode_is_respected(subject: Subject, case: Case) -> None:
+    """Under `torch.no_grad()` no output requires gradients, and the gradient mode stays as it was."""
     for enabled in (False, True):
         scene, part = scene_of(subject, case), subject.part()
         scene.tokens.features.requires_grad_(not enabled)
@@ -72,16 +72,18 @@ def gradients(subject: Subject, case: Case) -> None:
             planes = watched(subject, scene, part)
             left = torch.is_grad_enabled()
         if left is not enabled:
-            raise Broken(f"it left torch's gradient mode {'on' if left else 'off'}; use `with torch.no_grad():`")
+            raise PropertyViolation(
+                f"it left torch's gradient mode {'on' if left else 'off'}; use `with torch.no_grad():`"
+            )
         for name, plane in planes.items():
             if plane.values.requires_grad:
-                raise Broken(
-                    f"{name} asks for gradients, and its inputs do not, or torch.no_grad() is on; .detach() it"
+                raise PropertyViolation(
+                    f"{name} requires gradients although no input does, or torch.no_grad() is on; .detach() it"
                 )
 
 
-def deterministic(subject: Subject, case: Case) -> None:
-    """Two runs of two fresh parts are equal, bit by bit, whatever the global random state."""
+def two_runs_are_equal(subject: Subject, case: Case) -> None:
+    """Two runs of two new parts are equal, bit by bit, whatever the global random state."""
     made = []
     with _kept_random_state():
         for seed in (0, 1):
@@ -91,8 +93,8 @@ def deterministic(subject: Subject, case: Case) -> None:
     compare(made[1], made[0], "a second run, with other global random seeds", exact=True)
 
 
-def stateless(subject: Subject, case: Case) -> None:
-    """No call changes a later one, and nothing of a call stays on the part or its class."""
+def calls_leave_no_state(subject: Subject, case: Case) -> None:
+    """No call changes a later one, and no call leaves anything on the part or its class."""
     wanted = run(subject, scene_of(subject, case))
     part = subject.part()
     before = _state(part)
@@ -102,14 +104,14 @@ def stateless(subject: Subject, case: Case) -> None:
         after = _state(part)
         for where in sorted(set(before) | set(after)):
             if before.get(where) != after.get(where):
-                raise Broken(
-                    f"a call changed {where}; nothing of a call may stay on a part: keep it in local variables"
+                raise PropertyViolation(
+                    f"a call changed {where}; a part may hold nothing of a call: use local variables"
                 )
     compare(got, wanted, "after other calls", exact=True)
 
 
-def threads(subject: Subject, case: Case) -> None:
-    """A call that another thread's call interrupts, at every line, gives what it gives alone."""
+def threads_do_not_interfere(subject: Subject, case: Case) -> None:
+    """A call that another thread's call interrupts, at every line, gives the same as alone."""
     for mine, theirs in ((RICH[0], RICH[1]), (RICH[1], replace(RICH[0], seed=5))):
         wanted, part = run(subject, scene_of(subject, mine)), subject.part()
         disturb = _Disturber(subject, part, theirs)
@@ -131,13 +133,13 @@ def threads(subject: Subject, case: Case) -> None:
         disturb.close()
         try:
             got = result.result()
-        except Broken as reason:
-            raise Broken(f"interrupted by a call of another thread, {reason}") from reason.__cause__
+        except PropertyViolation as reason:
+            raise PropertyViolation(f"interrupted by a call of another thread, {reason}") from reason.__cause__
         compare(got, wanted, "interrupted by a call of another thread", exact=True)
 
 
 class _Disturber:
-    """A trace function that has another thread call the part at lines of the part's own code."""
+    """A trace function that lets another thread call the part at lines of the part's code."""
 
     def __init__(self, subject: Subject, part: Any, case: Case, most: int = 25) -> None:
         self.subject, self.part, self.case, self.left = subject, part, case, most
@@ -160,7 +162,7 @@ class _Disturber:
         self.pool.shutdown(wait=True)
 
 
-def batch(subject: Subject, case: Case) -> None:
+def groups_do_not_affect_each_other(subject: Subject, case: Case) -> None:
     """A group gives the same alone as beside others."""
     tokens = subject.tokens(case)
     together = run(subject, scene_of(subject, case, tokens))
@@ -175,8 +177,8 @@ def batch(subject: Subject, case: Case) -> None:
         compare(part, alone, f"group {group} of {len(case.groups)}, beside the others")
 
 
-def padding(subject: Subject, case: Case) -> None:
-    """More padding, and other numbers in it, change nothing."""
+def padding_changes_nothing(subject: Subject, case: Case) -> None:
+    """More padding, or other numbers in it, change nothing."""
     tokens = subject.tokens(case)
     rows = [places(tokens, group) for group in range(len(case.groups))]
     wanted = run(subject, scene_of(subject, case, noisy(tokens, 0.0)))
@@ -190,7 +192,7 @@ def padding(subject: Subject, case: Case) -> None:
             compare(cut(planes, group, count), cut(wanted, group, count), f"group {group}, with {what}")
 
 
-def order(subject: Subject, case: Case) -> None:
+def outputs_follow_the_token_order(subject: Subject, case: Case) -> None:
     """Tokens in another order give the same numbers in that order."""
     tokens = subject.tokens(case)
     rows = [places(tokens, group) for group in range(len(case.groups))]
@@ -241,7 +243,7 @@ def _files(part: Any) -> set[str]:
 
 
 def _state(part: Any) -> dict[str, Any]:
-    """What a part and its class hold, to compare."""
+    """The attributes of a part and its class, to be compared."""
     found: dict[str, Any] = {}
     for one in part.walk():
         name = type(one).__name__
@@ -253,7 +255,7 @@ def _state(part: Any) -> dict[str, Any]:
 
 
 def _print(value: Any, depth: int = 2) -> Any:
-    """Something that is equal as long as nothing about ``value`` changes."""
+    """A value to compare: equal as long as ``value`` does not change."""
     if isinstance(value, torch.Tensor):
         return id(value), value._version
     if isinstance(value, str | int | float | bool | None):

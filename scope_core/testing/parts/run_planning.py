@@ -1,4 +1,4 @@
-"""Running the kinds of part that count, group, mix and number; see `scope_core.testing.parts.run_tensors`."""
+"""Running budgets, partitions, mergers and position policies; see `scope_core.testing.parts.run_tensors`."""
 
 from __future__ import annotations
 
@@ -11,12 +11,12 @@ from torch import Tensor
 from scope_core.errors import BudgetError
 from scope_core.structures.layout import Layout, Span
 from scope_core.structures.selection import Selection
-from scope_core.testing.adapters.harness import Broken
+from scope_core.testing.failures import PropertyViolation
 from scope_core.testing.parts.run_tensors import Plane, Scene, floats, of_shape
 
 
 def groupings(layout: Layout) -> dict[str, tuple[tuple[Span, ...], ...]]:
-    """The same tokens in groups of images, tiles and prompts."""
+    """The same tokens grouped by image, by tile and by prompt."""
     images = tuple((Span(number, 0, image.tokens),) for number, image in enumerate(layout.images))
     tiles = tuple(
         (Span(number, sum(image.tiles[:tile]), sum(image.tiles[: tile + 1])),)
@@ -31,14 +31,18 @@ def groupings(layout: Layout) -> dict[str, tuple[tuple[Span, ...], ...]]:
 
 
 def counted(made: Any, limits: Sequence[int], what: str) -> tuple[int, ...]:
-    """Counts of a budget, if they are whole numbers within the limits."""
+    """The counts of a budget; refused unless they are whole numbers within the limits."""
     try:
         counts = tuple(made)
     except TypeError:
-        raise Broken(f"{what} returned {type(made).__name__}; expected a tuple of {len(limits)} ints") from None
+        raise PropertyViolation(
+            f"{what} returned {type(made).__name__}; expected a tuple of {len(limits)} ints"
+        ) from None
     fine = all(type(count) is int and 0 <= count <= most for count, most in zip(counts, limits, strict=False))
     if len(counts) != len(limits) or not fine:
-        raise Broken(f"{what} returned {counts}; expected {len(limits)} ints, each between 0 and {tuple(limits)}")
+        raise PropertyViolation(
+            f"{what} returned {counts}; expected {len(limits)} ints, each between 0 and {tuple(limits)}"
+        )
     return counts
 
 
@@ -49,7 +53,7 @@ def budget(part: Any, scene: Scene) -> dict[str, Plane]:
         sizes = [sum(span.tokens for span in group) for group in groups]
         try:
             counts = counted(part.plan(scene.layout, groups), sizes, f"plan() {name}")
-        except BudgetError:  # it cannot be met here, which is an answer too
+        except BudgetError:  # the budget cannot be met here, which is a valid result
             made[f"plan() {name}"] = Plane(torch.tensor([-1]), "-")
             continue
         made[f"plan() {name}"] = Plane(torch.tensor(counts), "-")
@@ -66,7 +70,9 @@ def partition(part: Any, scene: Scene) -> dict[str, Plane]:
     for number, group in enumerate(groups):
         for span in group:
             if not isinstance(span, Span):
-                raise Broken(f"split() returned {span!r} in group {number}; expected groups of scope_core.parts.Span")
+                raise PropertyViolation(
+                    f"split() returned {span!r} in group {number}; expected groups of scope_core.parts.Span"
+                )
             rows.append([number, span.image, span.start, span.stop])
     return {"split()": Plane(torch.tensor(rows).reshape(-1, 4), "-")}
 
@@ -79,13 +85,13 @@ def weights_of(part: Any, scene: Scene, share: float = 0.5) -> tuple[Selection, 
     for count, mine in zip(map(len, order), rows, strict=True):
         made = part.extra(count, mine) if mine else (0, 0)
         if not (isinstance(made, tuple) and len(made) == 2 and all(type(n) is int and n >= 0 for n in made)):
-            raise Broken(f"extra({count}, {mine}) returned {made!r}; expected (rows before, rows after)")
+            raise PropertyViolation(f"extra({count}, {mine}) returned {made!r}; expected (rows before, rows after)")
         extra.append(made)
     picks = [row[: max(0, mine - sum(added))] for row, mine, added in zip(order, rows, extra, strict=True)]
     allotted = tuple(len(row) + sum(added) for row, added in zip(picks, extra, strict=True))
     most = max(map(len, picks))
     padded = [row + [-1] * (most - len(row)) for row in picks]
-    table = torch.tensor(padded, dtype=torch.int64).reshape(len(picks), most)  # also where nobody keeps anything
+    table = torch.tensor(padded, dtype=torch.int64).reshape(len(picks), most)  # also if no group keeps anything
     worth = scene.rank.gather(1, table.clamp(min=0)).masked_fill(table < 0, torch.nan)
     selection = Selection(scene.note("selection.picks", table), worth, worth, tokens, allotted=allotted)
     weights = part.weights(selection)
@@ -136,14 +142,14 @@ def positions(scene: Scene, *, whole: bool = False) -> tuple[Tensor, Tensor, Ten
 
 
 def numbered(part: Any, scene: Scene, *, whole: bool = False) -> Tensor | None:
-    """(B, L') position ids of a policy, checked for their form; None where the model numbers."""
+    """(B, L') position ids of a policy, checked for their form; None if the model numbers the tokens."""
     full, index, kept = positions(scene, whole=whole)
     made = part.position_ids(full, index, kept)
     if made is None:
         return None
     made = of_shape(made, index.shape, "position_ids()", scene.tokens)
     if made.dtype != torch.int64:
-        raise Broken(f"position_ids() returned dtype {made.dtype}; expected torch.int64")
+        raise PropertyViolation(f"position_ids() returned dtype {made.dtype}; expected torch.int64")
     return made
 
 

@@ -1,6 +1,6 @@
-"""Running a part once, whatever its kind: what goes in is noted, what comes out is checked for its form.
+"""Running a part of any kind once: inputs are recorded, outputs are checked for their form.
 
-What comes out is a table of planes, each with the axes that run over groups (B) and tokens (N), so that the same
+The result is a table of planes, each of which names its axes over groups (B) and tokens (N), so that the same
 properties can be tried on every kind of part.
 """
 
@@ -19,7 +19,7 @@ from scope_core.structures.layout import Layout
 from scope_core.structures.picks import Picks
 from scope_core.structures.selection import Selection
 from scope_core.structures.tokens import VisualTokens
-from scope_core.testing.adapters.harness import Broken
+from scope_core.testing.failures import PropertyViolation
 from scope_core.testing.parts.cases import RANK
 from scope_core.testing.parts.stubs import Cosine, Facilities, Ranks, Times, cosine
 
@@ -28,12 +28,12 @@ PLAIN = ComponentSpec(name="testing.plain")
 
 @dataclass(frozen=True)
 class Plane:
-    """One output.
+    """One output of a part.
 
     Attributes:
         values: Its numbers.
-        axes: What its axes run over: B groups, N tokens, anything else something of the part's own.
-        about: (B, N) bool, the tokens it says something about; None for all that are valid.
+        axes: A letter for each axis: B groups, N tokens, other letters for axes of the part's own.
+        about: (B, N) bool, tokens for which the output means something; None for all valid ones.
     """
 
     values: Tensor
@@ -43,12 +43,12 @@ class Plane:
 
 @dataclass
 class Scene:
-    """What a part is given in one run.
+    """The inputs of a part in one run.
 
     Attributes:
         tokens: The candidates.
-        layout: Of the images, for parts that see no tensors.
-        given: ``(what, tensor, copy)`` of every tensor that was handed over, to see whether it is changed.
+        layout: Layout of the images, for parts that see no tensors.
+        given: ``(what, tensor, copy)`` of every tensor that the part was given, to find changes.
     """
 
     tokens: VisualTokens
@@ -63,17 +63,17 @@ class Scene:
             self.note(f"signal '{name}'", tokens.signals[name])
 
     def note(self, what: str, tensor: Tensor) -> Tensor:
-        """The same tensor, remembered."""
+        """The same tensor; a copy is recorded."""
         self.given.append((what, tensor, tensor.detach().clone()))
         return tensor
 
     @property
     def rank(self) -> Tensor:
-        """(B, N) another number for every token of a group."""
+        """(B, N) distinct numbers for the tokens of each group."""
         return self.tokens.signals[RANK]
 
     def counts(self, share: float = 0.5) -> tuple[int, ...]:
-        """A count for each group, at least 1 where there is a token."""
+        """A count for each group, at least 1 if it has a token."""
         return tuple(-int(-n * share // 1) for n in self.tokens.valid.sum(1).tolist())
 
     def order(self) -> list[list[int]]:
@@ -90,18 +90,20 @@ def floats(value: Any, shape: Sequence[int], what: str, scene: Scene) -> Tensor:
     """``value`` if it is a floating-point tensor of ``shape`` on the tokens' device."""
     tensor = of_shape(value, shape, what, scene.tokens)
     if not tensor.is_floating_point():
-        raise Broken(f"{what} returned dtype {tensor.dtype}; expected floating point, e.g. .to(tokens.features.dtype)")
+        raise PropertyViolation(
+            f"{what} returned dtype {tensor.dtype}; expected floating point, e.g. .to(tokens.features.dtype)"
+        )
     return tensor
 
 
 def of_shape(value: Any, shape: Sequence[int], what: str, tokens: VisualTokens) -> Tensor:
     """``value`` if it is a tensor of ``shape`` on the tokens' device."""
     if not isinstance(value, Tensor):
-        raise Broken(f"{what} returned {type(value).__name__}; expected a tensor of shape {tuple(shape)}")
+        raise PropertyViolation(f"{what} returned {type(value).__name__}; expected a tensor of shape {tuple(shape)}")
     if tuple(value.shape) != tuple(shape):
-        raise Broken(f"{what} returned shape {tuple(value.shape)}; expected {tuple(shape)}")
+        raise PropertyViolation(f"{what} returned shape {tuple(value.shape)}; expected {tuple(shape)}")
     if value.device != tokens.device:
-        raise Broken(f"{what} returned a tensor on {value.device}; the tokens are on {tokens.device}")
+        raise PropertyViolation(f"{what} returned a tensor on {value.device}; the tokens are on {tokens.device}")
     return value
 
 
@@ -117,7 +119,7 @@ def similarity(part: Any, scene: Scene) -> dict[str, Plane]:
 
 
 def similarity_for(part: Any, scene: Scene) -> Tensor | None:
-    """A similarity within the coverage function's definition; None where it reads none."""
+    """A similarity that the coverage function accepts; None if it reads none."""
     if not part.uses_similarity:
         return None
     return scene.note("similarity", cosine(scene.tokens, squared=part.nonnegative_similarity))
@@ -165,7 +167,7 @@ def combiner(part: Any, scene: Scene) -> dict[str, Plane]:
 
 
 def problem(tokens: VisualTokens, source: type[Ranks] = Ranks) -> Problem:
-    """Something to optimize that is made of the kit's own parts."""
+    """A problem made of the kit's own parts."""
     return Problem(tokens, source(PLAIN), Cosine(PLAIN), Facilities(PLAIN), Times(PLAIN))
 
 
@@ -182,11 +184,11 @@ def _ranked(picks: Tensor, scene: Scene) -> Plane:
 def picked(made: Any, kind: type, what: str, scene: Scene, counts: Sequence[int]) -> Tensor:
     """(B, K) picks of an optimizer or a selector, checked for their form."""
     if not isinstance(made, kind):
-        raise Broken(f"{what} returned {type(made).__name__}; expected scope_core.{kind.__name__}")
+        raise PropertyViolation(f"{what} returned {type(made).__name__}; expected scope_core.{kind.__name__}")
     shape = (len(counts), max(counts, default=0))
     picks = of_shape(getattr(made, "picks", None), shape, f"{what}.picks", scene.tokens)
     if picks.dtype != torch.int64:
-        raise Broken(f"{what}.picks has dtype {picks.dtype}; expected torch.int64")
+        raise PropertyViolation(f"{what}.picks has dtype {picks.dtype}; expected torch.int64")
     for column in ("gains", "scores"):
         floats(getattr(made, column, None), shape, f"{what}.{column}", scene)
     return picks
@@ -215,6 +217,8 @@ def constraint(part: Any, scene: Scene) -> dict[str, Plane]:
             mask = torch.zeros_like(scene.tokens.valid)
         mask = of_shape(mask, scene.tokens.shape[:2], f"{name}()", scene.tokens)
         if mask.dtype != torch.bool:
-            raise Broken(f"{name}() returned dtype {mask.dtype}; expected torch.bool, or None for no opinion")
+            raise PropertyViolation(
+                f"{name}() returned dtype {mask.dtype}; expected torch.bool, or None for no opinion"
+            )
         made[f"{name}()"] = Plane(mask, "BN")
     return made

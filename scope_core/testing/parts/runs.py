@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from scope_core.structures.tokens import VisualTokens
-from scope_core.testing.adapters.harness import Broken
+from scope_core.testing.failures import PropertyViolation
 from scope_core.testing.parts import run_planning, run_tensors
 from scope_core.testing.parts.cases import Case
 from scope_core.testing.parts.run_tensors import Plane, Scene, Watch
@@ -34,25 +34,25 @@ WATCHES: Mapping[str, Watch] = {
 
 
 def scene_of(subject: Subject, case: Case, tokens: VisualTokens | None = None) -> Scene:
-    """What a part is given for a case."""
+    """The inputs of a part for a case."""
     return Scene(subject.tokens(case) if tokens is None else tokens, case.layout)
 
 
 def run(subject: Subject, scene: Scene, part: object = None) -> dict[str, Plane]:
-    """One run of a part, without gradients as in the engine."""
+    """One run of a part, without gradients, as in the engine."""
     with torch.no_grad():
         return watched(subject, scene, part)
 
 
 def watched(subject: Subject, scene: Scene, part: object = None) -> dict[str, Plane]:
-    """One run of a part; what a stranger's code raises is a broken promise."""
+    """One run of a part; whatever it raises becomes a `PropertyViolation`."""
     part = subject.part() if part is None else part
     try:
         return WATCHES[subject.kind](part, scene)
-    except Broken:
+    except PropertyViolation:
         raise
-    except Exception as error:  # whatever a stranger's code may raise
-        raise Broken(raised(error)) from error
+    except Exception as error:  # third-party code may raise anything
+        raise PropertyViolation(raised(error)) from error
 
 
 def raised(error: Exception) -> str:
@@ -67,24 +67,26 @@ def raised(error: Exception) -> str:
 def compare(one: Planes, other: Planes, what: str, *, exact: bool = False) -> None:
     """Refuse runs that differ by more than rounding; by a bit, if ``exact``."""
     if set(one) != set(other):
-        raise Broken(f"{what}: {sorted(set(one) ^ set(other))} is there only once")
+        raise PropertyViolation(f"{what}: only one run gave {sorted(set(one) ^ set(other))}")
     for name, plane in one.items():
         wanted, about = other[name], plane.about
         if plane.values.shape != wanted.values.shape:
-            raise Broken(f"{what}: {name} of shape {tuple(plane.values.shape)} and {tuple(wanted.values.shape)}")
+            raise PropertyViolation(
+                f"{what}: {name} of shape {tuple(plane.values.shape)} and {tuple(wanted.values.shape)}"
+            )
         mask = None if about is None or exact else about & (wanted.about if wanted.about is not None else about)
         where = differing(plane.values, wanted.values, exact=exact)
         where = where if mask is None else where & mask
         if bool(where.any()):
             at = tuple(int(i) for i in where.nonzero()[0])
-            raise Broken(
+            raise PropertyViolation(
                 f"{what}: {name} is {plane.values[at].item():.6g} at {list(at)}, expected "
                 f"{wanted.values[at].item():.6g}"
             )
 
 
 def differing(one: Tensor, other: Tensor, *, exact: bool = False) -> Tensor:
-    """Where two tensors differ: at all, or by more than rounding."""
+    """Mask of entries in which two tensors differ: at all, or by more than rounding."""
     both_nan = one.isnan() & other.isnan() if one.is_floating_point() else torch.zeros_like(one, dtype=torch.bool)
     if exact or not one.is_floating_point():
         return (one != other) & ~both_nan
@@ -96,7 +98,7 @@ def differing(one: Tensor, other: Tensor, *, exact: bool = False) -> Tensor:
 
 
 def real(plane: Plane, valid: Tensor) -> Tensor:
-    """Where a plane says something: entries of valid tokens, along all its token axes."""
+    """Mask of the meaningful entries of a plane: those of valid tokens, along all its token axes."""
     mask = torch.ones_like(plane.values, dtype=torch.bool)
     for axis, letter in enumerate(plane.axes):
         if letter == "N":

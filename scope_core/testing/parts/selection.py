@@ -1,4 +1,4 @@
-"""What optimizers and selectors owe: exactly the tokens that were asked for."""
+"""Properties of optimizers and selectors: they pick exactly the tokens that were asked for."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from scope_core.engine.greedy import greedy
 from scope_core.structures.picks import Picks
 from scope_core.structures.selection import Selection
 from scope_core.structures.tokens import VisualTokens
-from scope_core.testing.adapters.harness import Broken
+from scope_core.testing.failures import PropertyViolation
 from scope_core.testing.parts.cases import Case
 from scope_core.testing.parts.run_tensors import Scene, picked, problem
 from scope_core.testing.parts.runs import raised, scene_of
@@ -21,7 +21,7 @@ from scope_core.testing.parts.subject import Subject
 
 
 def choose(subject: Subject, tokens: VisualTokens, counts: Sequence[int], scene: Scene) -> Any:
-    """What the optimizer or selector gives, checked for its form."""
+    """The result of the optimizer or selector, checked for its form."""
     part = subject.part()
     try:
         with torch.no_grad():
@@ -29,15 +29,15 @@ def choose(subject: Subject, tokens: VisualTokens, counts: Sequence[int], scene:
                 made, what = part.optimize(problem(tokens), counts), "optimize()"
             else:
                 made, what = part.select(tokens, counts), "select()"
-    except Exception as error:  # whatever a stranger's code may raise
-        raise Broken(f"asked for {tuple(counts)} tokens, it {raised(error)}") from error
+    except Exception as error:  # third-party code may raise anything
+        raise PropertyViolation(f"asked for {tuple(counts)} tokens, it {raised(error)}") from error
     kind = Picks if subject.kind == "optimizer" else Selection
     picked(made, kind, f"asked for {tuple(counts)} tokens, {what}", scene, counts)
     return made
 
 
-def counts(subject: Subject, case: Case) -> None:
-    """As many different picks as asked for: none, one, half, all, another number for every group."""
+def counts_are_met_exactly(subject: Subject, case: Case) -> None:
+    """As many different picks as asked for: none, one, half, all, or another number for every group."""
     scene = scene_of(subject, case)
     sizes = case.sizes
     for wanted in _counts(sizes):
@@ -45,16 +45,16 @@ def counts(subject: Subject, case: Case) -> None:
         for group, (row, count) in enumerate(zip(made.picks.tolist(), wanted, strict=True)):
             where = f"asked for {count} of the {sizes[group]} tokens of group {group} of {len(sizes)}"
             if any(token != -1 for token in row[count:]) or any(token < 0 for token in row[:count]):
-                raise Broken(f"{where}, it picked {row}; expected {count} tokens, then -1")
+                raise PropertyViolation(f"{where}, it picked {row}; expected {count} tokens, then -1")
             if len(set(row[:count])) != count:
-                raise Broken(f"{where}, it picked a token twice: {row[:count]}")
+                raise PropertyViolation(f"{where}, it picked a token twice: {row[:count]}")
             for column in ("gains", "scores"):
                 values = getattr(made, column)[group, :count]
                 if not bool(torch.isfinite(values).all()):
-                    raise Broken(f"{where}, it gave {column} {values.tolist()}; expected finite numbers")
+                    raise PropertyViolation(f"{where}, it gave {column} {values.tolist()}; expected finite numbers")
 
 
-def valid(subject: Subject, case: Case) -> None:
+def only_candidates_are_picked(subject: Subject, case: Case) -> None:
     """No pick is padding, or a token that a constraint forbids."""
     scene = scene_of(subject, case)
     forbidden = scene.rank > 0.6
@@ -66,14 +66,14 @@ def valid(subject: Subject, case: Case) -> None:
             for group, row in enumerate(made.picks.tolist()):
                 wrong = [t for t in row if t >= 0 and not (t < tokens.shape[1] and bool(tokens.valid[group, t]))]
                 if wrong:
-                    raise Broken(
+                    raise PropertyViolation(
                         f"asked for {wanted[group]} tokens of group {group}, it picked {wrong[0]}, no candidate "
                         f"(tokens.valid is False); candidates: {tokens.valid[group].nonzero().flatten().tolist()}"
                     )
 
 
-def required(subject: Subject, case: Case) -> None:
-    """Tokens that must be kept are kept, also if nothing else is."""
+def required_tokens_are_kept(subject: Subject, case: Case) -> None:
+    """Tokens that must be kept are kept, even if nothing else is."""
     scene = scene_of(subject, case)
     must = (scene.rank < 0.45) & scene.tokens.valid
     tokens = scene.tokens.require(must)
@@ -83,13 +83,13 @@ def required(subject: Subject, case: Case) -> None:
         for group, row in enumerate(made.picks.tolist()):
             lost = sorted(set(must[group].nonzero().flatten().tolist()) - set(row))
             if lost:
-                raise Broken(
+                raise PropertyViolation(
                     f"asked for {wanted[group]} tokens of group {group}, it left out {lost}, which must be kept "
                     f"(tokens.required); picks: {row}"
                 )
 
 
-def exact(subject: Subject, case: Case) -> None:
+def picks_are_those_of_exact_greedy(subject: Subject, case: Case) -> None:
     """The picks are those of exact greedy, ties to the lowest index, as `exact` says."""
     scene = scene_of(subject, case)
     for tokens in (scene.tokens, scene.tokens.require(scene.rank < 0.3)):
@@ -101,29 +101,31 @@ def exact(subject: Subject, case: Case) -> None:
                 theirs = greedy(problem(tokens, source), wanted)
             if not torch.equal(mine.picks, theirs.picks):
                 group = int((mine.picks != theirs.picks).nonzero()[0, 0])
-                raise Broken(
+                raise PropertyViolation(
                     f"it picked {mine.picks[group].tolist()} of group {group} where exact greedy picks "
                     f"{theirs.picks[group].tolist()} with scores {_short(theirs.scores[group])}, and `exact` is True"
                 )
 
 
-def record(subject: Subject, case: Case) -> None:
-    """A selection carries the tokens it was made from; ``stage`` and ``assigned``, if given, belong to its picks."""
+def selection_describes_its_picks(subject: Subject, case: Case) -> None:
+    """The selection holds its tokens; ``stage`` and ``assigned``, if given, agree with its picks."""
     scene = scene_of(subject, case)
     made = choose(subject, scene.tokens, scene.counts(), scene)
     if made.tokens is not scene.tokens:
-        raise Broken("selection.tokens is another object than the tokens that it was given")
+        raise PropertyViolation("selection.tokens is another object than the tokens that it was given")
     for column, shape in (("stage", made.picks.shape), ("assigned", scene.tokens.shape[:2])):
         tensor = getattr(made, column)
         if tensor is not None and (tuple(tensor.shape) != tuple(shape) or tensor.dtype != torch.int64):
-            raise Broken(f"{column} is {tuple(tensor.shape)}, {tensor.dtype}; expected {tuple(shape)}, torch.int64")
+            raise PropertyViolation(
+                f"{column} is {tuple(tensor.shape)}, {tensor.dtype}; expected {tuple(shape)}, torch.int64"
+            )
     if made.assigned is None:
         return
     for group, row in enumerate(made.picks.tolist()):
         kept = {token for token in row if token >= 0}
         for token, home in enumerate(made.assigned[group].tolist()):
             if (token in kept and home != token) or home not in {-1, *kept}:
-                raise Broken(
+                raise PropertyViolation(
                     f"assigned says that token {token} of group {group} went to {home}; kept tokens go to themselves, "
                     f"others to a kept one or to -1; kept: {sorted(kept)}"
                 )

@@ -1,4 +1,4 @@
-"""Trying examples, and looking for the smallest one that breaks a property."""
+"""Trying examples, and finding the smallest one that violates a property."""
 
 from __future__ import annotations
 
@@ -7,26 +7,26 @@ from collections.abc import Callable
 from typing import Any
 
 from scope_core.errors import MissingDependencyError
-from scope_core.testing.adapters.harness import Broken
+from scope_core.testing.failures import PropertyViolation
 from scope_core.testing.parts.cases import RICH, Case
 
 Check = Callable[[Case], None]
 
 MOST = 60
-"""How many different examples are looked at, at most, to make a failure smaller."""
+"""The largest number of examples that are tried to make a failing one smaller."""
 
 
 def search(check: Check, *, examples: int, plain: bool = False, more: tuple[Case, ...] = ()) -> None:
-    """Try ``check`` on the kit's own examples and on drawn ones, always the same.
+    """Try ``check`` on the kit's own examples and on drawn ones, which are always the same.
 
     Args:
-        check: Raises `Broken` where the property does not hold.
+        check: Raises `PropertyViolation` if the property does not hold.
         examples: How many are drawn.
-        plain: Only examples without equal tokens, for properties that say nothing about ties.
-        more: Tried beside the kit's own.
+        plain: Use only examples without equal tokens, for properties that leave ties open.
+        more: Additional examples.
 
     Raises:
-        Broken: with the smallest example that was found.
+        PropertyViolation: The property does not hold; gives the smallest example that was found.
         MissingDependencyError: hypothesis is not installed.
     """
     for case in (*RICH, *more, *(_drawn(examples) if examples else ())):
@@ -34,22 +34,22 @@ def search(check: Check, *, examples: int, plain: bool = False, more: tuple[Case
             continue
         try:
             check(case)
-        except Broken as reason:
+        except PropertyViolation as reason:
             smaller = _smallest(check, plain)
-            raise smaller or Broken(f"{reason}. Example: {case}") from (smaller or reason).__cause__
+            raise smaller or PropertyViolation(f"{reason}. Example: {case}") from (smaller or reason).__cause__
 
 
 @functools.lru_cache(maxsize=8)
 def _drawn(examples: int) -> tuple[Case, ...]:
-    """Examples as hypothesis draws them; the same for every property, so drawn once."""
+    """Examples drawn by hypothesis: the same for every property, so they are drawn once."""
     found: list[Case] = []
     _explore(found.append, examples, plain=False)
     return tuple(found[:examples])
 
 
-def _smallest(check: Check, plain: bool) -> Broken | None:
-    """The failure of the smallest example, with the example; None if none of those that were drawn fails."""
-    verdicts: dict[Case, Broken | None] = {}
+def _smallest(check: Check, plain: bool) -> PropertyViolation | None:
+    """The violation by the smallest example, which it names; None if no drawn example fails."""
+    verdicts: dict[Case, PropertyViolation | None] = {}
     last: list[Case] = []
 
     def attempt(case: Case) -> None:
@@ -60,28 +60,28 @@ def _smallest(check: Check, plain: bool) -> Broken | None:
         reason = verdicts[case]
         if reason is not None:
             last[:] = [case]
-            raise Broken(str(reason))
+            raise PropertyViolation(str(reason))
 
     try:
         _explore(attempt, 40, plain)
-    except Broken:
+    except PropertyViolation:
         reason = verdicts[last[0]]
-        made = Broken(f"{reason}. Smallest example found: {last[0]}")
+        made = PropertyViolation(f"{reason}. Smallest example found: {last[0]}")
         made.__cause__ = reason.__cause__ if reason is not None else None
         return made
     return None
 
 
-def _verdict(check: Check, case: Case) -> Broken | None:
+def _verdict(check: Check, case: Case) -> PropertyViolation | None:
     try:
         check(case)
-    except Broken as reason:
+    except PropertyViolation as reason:
         return reason
     return None
 
 
 def _explore(attempt: Callable[[Case], Any], examples: int, plain: bool) -> None:
-    """Call ``attempt`` with drawn examples; where it fails, with ever smaller ones that fail too.
+    """Call ``attempt`` with drawn examples; if it fails, with smaller and smaller ones that fail too.
 
     Raises:
         MissingDependencyError: hypothesis is not installed.

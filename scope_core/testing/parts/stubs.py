@@ -1,4 +1,4 @@
-"""Plain parts of the kit's own that stand beside the part under test: they are correct and easy to see through."""
+"""Simple, correct parts that stand beside the part under test."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ class Ranks(SaliencySource[ComponentSpec]):
 
 
 class Halves(Ranks):
-    """Two levels only, so that scores tie."""
+    """Only two levels, so that scores tie."""
 
     def score(self, tokens: VisualTokens) -> Tensor:
         """(B, N) of 1 and 2."""
@@ -42,7 +42,7 @@ class Facilities(CoverageFunction[ComponentSpec]):
     """Facility location, written out."""
 
     def start(self, similarity: Tensor, tokens: VisualTokens) -> tuple[Tensor, Tensor]:
-        """Nothing is covered."""
+        """The state before the first pick: nothing is covered."""
         return similarity.clamp(min=0), similarity.new_zeros(similarity.shape[:2])
 
     def gain(self, state: tuple[Tensor, Tensor]) -> Tensor:
@@ -51,7 +51,7 @@ class Facilities(CoverageFunction[ComponentSpec]):
         return (similarity - best[:, :, None]).clamp(min=0).sum(1)
 
     def add(self, state: tuple[Tensor, Tensor], pick: Tensor) -> tuple[Tensor, Tensor]:
-        """Covered at least as well as the pick covers."""
+        """Each token is covered at least as well as by the pick."""
         similarity, best = state
         return similarity, best.maximum(similarity[torch.arange(len(pick)), :, pick])
 

@@ -1,4 +1,4 @@
-"""One part under test: where it comes from, how it is built, and what it is given."""
+"""The part under test: its origin, its options and its inputs."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ from scope_core.structures.tokens import VisualTokens
 from scope_core.testing.parts.cases import RANK, Case, MakeSignal, noisy
 
 VALUES: tuple[Any, ...] = (1, 0.5, 0, "vision.hidden[-2]", (1,), (0.5,), (), True, {})
-"""What is tried for required options that nobody gave."""
+"""Values tried for required options that were not given."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -34,13 +34,13 @@ class Subject:
 
     Attributes:
         record: The part, as registered.
-        registry: Where it and the parts in its slots are.
-        options: Its options, those that are required filled in.
-        signals: How signals are made that the kit does not know.
-        make: Makes the tokens of a case in place of the kit; None for the kit's own.
-        value: The set function itself, for coverage functions; None where nobody gave it.
+        registry: The registry of the part and of the parts in its slots.
+        options: Its options; missing required ones are filled in.
+        signals: How to make signals that the kit does not know.
+        make: Makes the tokens of a case; None for the kit's own tokens.
+        value: The set function that a coverage function computes, if it was given.
         examples: How many examples are drawn for each property.
-        made: Tokens that were made before.
+        made: Cache of tokens.
     """
 
     record: Record
@@ -70,7 +70,7 @@ class Subject:
         return self.registry.build(self.kind, self.spec)
 
     def tokens(self, case: Case) -> VisualTokens:
-        """Fresh tokens with every signal that the part and the parts inside it read; padding holds odd numbers."""
+        """New tokens with every signal that the part and the parts inside it read; padding holds 3."""
         if self.make is not None:
             mine = self.make(case)
             return mine if RANK in mine.signals else _with_rank(mine, case)
@@ -80,7 +80,7 @@ class Subject:
 
     @cached_property
     def needs(self) -> frozenset[str]:
-        """Signals that it and the parts inside it read."""
+        """Signals that the part and the parts inside it read."""
         return frozenset().union(*(part.needs for part in self.part().walk()))
 
 
@@ -89,7 +89,7 @@ def _with_rank(tokens: VisualTokens, case: Case) -> VisualTokens:
 
 
 def _copied(tokens: VisualTokens) -> VisualTokens:
-    """Tokens of their own memory, for parts may write into what they are given, and are found out elsewhere."""
+    """A copy: a part may write to its inputs, which another property detects."""
     planes = ("features", "valid", "required", "row", "col", "tile", "image")
     copies = {name: getattr(tokens, name).clone() for name in planes}
     return replace(tokens, **copies, signals=Signals({name: tokens.signals[name].clone() for name in tokens.signals}))
@@ -103,7 +103,7 @@ def subject_of(
     registry: Registry | None = None,
     **more: Any,
 ) -> Subject:
-    """The part that a caller means, with its required options filled in.
+    """The part that a caller names, with its required options filled in.
 
     Raises:
         UnknownNameError: there is no such part, or parts of several kinds have this name.
@@ -136,10 +136,10 @@ def validated(record: Record, registry: Registry, options: Mapping[str, Any]) ->
 
 
 def filled_in(record: Record, registry: Registry, options: Mapping[str, Any]) -> dict[str, Any]:
-    """The options, and something valid for required ones that are missing: of the spec's own examples, or guessed.
+    """The options; missing required ones are taken from the spec's examples, or guessed.
 
     Raises:
-        SpecError: nothing that the kit tries is valid.
+        SpecError: no value that the kit tries is valid.
     """
     missing = [
         name
@@ -166,7 +166,7 @@ def filled_in(record: Record, registry: Registry, options: Mapping[str, Any]) ->
 
 
 def examples_of(record: Record) -> list[dict[str, Any]]:
-    """Options that a spec's author gave as examples, the way pydantic has it."""
+    """Options that the spec's author gave as examples, in pydantic's way."""
     extra = record.spec.model_config.get("json_schema_extra")
     found = extra.get("examples", []) if isinstance(extra, dict) else []
     return [dict(one) for one in found if isinstance(one, dict)] if isinstance(found, list) else []

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
-import torch
-from torch import Tensor
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    import torch
+    from torch import Tensor
 
 BLOCK = 2**17  # numbers looked at together: 1 MB in float64, which caches hold
 
@@ -27,6 +30,8 @@ def magic(similarity: Tensor) -> Tensor:
     2^-41, far below what float32 says of a cosine; half precision stays as it is. A number that this is added to and
     taken away from again is rounded to a multiple of the step, half to even.
     """
+    import torch
+
     if similarity.element_size() < 4 or not similarity.numel():
         return torch.zeros(1, dtype=torch.float64, device=similarity.device)
     low, high = torch.aminmax(similarity)
@@ -40,6 +45,8 @@ def magic(similarity: Tensor) -> Tensor:
 
 def on_grid(similarity: Tensor, rounder: Tensor) -> Tensor:
     """Similarities in float64, rounded to the grid; a new tensor."""
+    import torch
+
     return similarity.to(torch.float64, copy=True).add_(rounder).sub_(rounder)
 
 
@@ -53,6 +60,8 @@ def full_gains(similarity: Tensor, rounder: Tensor, best: Tensor) -> Tensor:
         rounder: What `magic` says.
         best: (B, N) running maximum ``c_i``.
     """
+    import torch
+
     if best.element_size() < 4:  # columns a few at a time: their sums are those of the whole, which is never made
         columns = torch.split(similarity, max(1, together(best) // max(1, best.numel())), dim=2)
         return torch.cat([(some - best[:, :, None]).clamp_(min=0).sum(1) for some in columns], 1)
@@ -64,5 +73,7 @@ def full_gains(similarity: Tensor, rounder: Tensor, best: Tensor) -> Tensor:
 
 def blocks(tensor: Tensor) -> tuple[Tensor, ...]:
     """Views of (B, N, ...) along N; as many rows each as `together` allows of a (B, N, N) matrix."""
+    import torch
+
     batch, count = tensor.shape[:2]
     return torch.split(tensor, max(1, together(tensor) // max(1, batch * count)), dim=1)

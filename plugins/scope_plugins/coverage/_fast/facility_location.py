@@ -9,17 +9,19 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from math import frexp
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-import numpy as np
-import torch
-from torch import Tensor
+from scope_plugins.coverage._fast import arithmetic, on_triton
+from scope_plugins.coverage._fast.incremental import Incremental, arrays
 
-from scope_core import VisualTokens
-from scope_core.parts import Blocks, Picks
-from scope_plugins.coverage._fast import arithmetic, on_triton, rounds
-from scope_plugins.coverage._fast.in_blocks import greedy, rises
-from scope_plugins.coverage._fast.incremental import Group, Incremental, arrays
+if TYPE_CHECKING:
+    import numpy as np
+    import torch
+    from torch import Tensor
+
+    from scope_core import VisualTokens
+    from scope_core.parts import Blocks, Picks
+    from scope_plugins.coverage._fast.incremental import Group
 
 
 class FacilityLocationKernel(Incremental):
@@ -48,6 +50,10 @@ class FacilityLocationKernel(Incremental):
         if not arithmetic.on_host(similarity.device):
             return on_triton.picks(similarity, tokens, scale, offset, keep)
         import numpy as np
+        import torch
+
+        from scope_core.parts import Picks
+        from scope_plugins.coverage._fast import rounds
 
         step, largest = grid(similarity)
         if largest * similarity.shape[1] > 1e300 or (largest and not step):
@@ -64,6 +70,10 @@ class FacilityLocationKernel(Incremental):
         self, coverage: Any, blocks: Blocks, tokens: VisualTokens, scale: Tensor, offset: Tensor, keep: int
     ) -> Picks:
         """Greedy in which only rows whose running maximum rises are computed again; all where most do."""
+        import torch
+
+        from scope_plugins.coverage._fast.in_blocks import greedy, rises
+
         best = torch.zeros_like(blocks.own)
 
         def after(pick: Tensor, gain: Tensor) -> Tensor:
@@ -84,6 +94,8 @@ def grid(similarity: Tensor) -> tuple[float, float]:
 
     A step of 0 leaves numbers as they are.
     """
+    import torch
+
     if not similarity.numel():
         return 0.0, 0.0
     similarity = similarity.detach()
@@ -108,6 +120,8 @@ def rising_rows(rows: Tensor, terms: Tensor) -> Callable[[int, int], Group] | No
         rows: (B, M, N): how well token j stands for what row i is.
         terms: Its numbers, as many in a row as are summed up: their grid is taken.
     """
+    from scope_plugins.coverage._fast import rounds
+
     given = rounder(terms)
     if given is None:
         return None

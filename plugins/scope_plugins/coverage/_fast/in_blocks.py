@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import TYPE_CHECKING
 
-from torch import Tensor
+if TYPE_CHECKING:
+    from torch import Tensor
 
-from scope_core import VisualTokens
-from scope_core.parts import Blocks, Picks, take_turns
+    from scope_core import VisualTokens
+    from scope_core.parts import Blocks, Picks
 
 
 def greedy(
@@ -28,6 +30,8 @@ def greedy(
         offset: (1, N) float64.
         keep: How many to pick.
     """
+    from scope_core import take_turns
+
     pending: list[Tensor] = []
 
     def scored() -> tuple[Tensor, Tensor]:

@@ -4,19 +4,21 @@ from __future__ import annotations
 
 from abc import abstractmethod
 from collections.abc import Callable, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-import numpy as np
-import torch
-from torch import Tensor
-
-from scope_core import VisualTokens
-from scope_core.parts import Kernel, Picks
+from scope_core.parts import Kernel
 from scope_plugins.coverage._fast import arithmetic, compiled
-from scope_plugins.coverage._fast.rounds import choose
 
-Group = tuple[np.ndarray, Callable[[int], None]]
-"""(N,) float64 gains of one group, and what brings them up to date after a pick."""
+if TYPE_CHECKING:
+    import numpy as np
+    import torch
+    from torch import Tensor
+
+    from scope_core import VisualTokens
+    from scope_core.parts import Picks
+
+    Group = tuple[np.ndarray, Callable[[int], None]]
+    """(N,) float64 gains of one group, and what brings them up to date after a pick."""
 
 
 class OnHost(Kernel):
@@ -50,6 +52,10 @@ class Incremental(OnHost):
     ) -> Picks | None:
         """One group after the other."""
         import numpy as np
+        import torch
+
+        from scope_core.parts import Picks
+        from scope_plugins.coverage._fast.rounds import choose
 
         started = self.groups(coverage, similarity, tokens)
         if started is None:

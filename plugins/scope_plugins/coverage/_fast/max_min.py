@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-import torch
-from torch import Tensor
-
-from scope_core import VisualTokens
-from scope_core.parts import Blocks
 from scope_plugins.coverage._fast.ranked import Ranked
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    from scope_core import VisualTokens
+    from scope_core.parts import Blocks
 
 
 class MaxMinKernel(Ranked):
@@ -17,6 +18,8 @@ class MaxMinKernel(Ranked):
 
     def first_in_blocks(self, coverage: Any, blocks: Blocks, tokens: VisualTokens) -> Tensor:
         """Distance to the nearest other token."""
+        import torch
+
         padding = ~tokens.valid[0]
         highest = torch.full_like(blocks.own, -torch.inf)
         for rows, columns, block in blocks.triangle():

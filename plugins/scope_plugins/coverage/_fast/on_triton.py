@@ -7,15 +7,14 @@ import warnings
 from collections.abc import Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-import torch
-from torch import Tensor
+if TYPE_CHECKING:
+    import torch
+    from torch import Tensor
 
-from scope_core import VisualTokens
-from scope_core.parts import Picks
-from scope_plugins.coverage._fast import triton_kernel as kernels
-from scope_plugins.coverage._fast.arithmetic import magic
+    from scope_core import VisualTokens
+    from scope_core.parts import Picks
 
 NARROW, WIDE, WIDEST = 256, 1024, 2048  # columns of a program
 
@@ -71,6 +70,8 @@ def why_not(device: torch.device) -> str:
 @functools.cache
 def _trial(index: int) -> str:
     """Why a tiny problem failed on a CUDA device; empty if it did not. Asked once, and warned of once."""
+    import torch
+
     try:
         one = torch.ones(1, 2, 2, device=f"cuda:{index}")
         zero = one[:, 0].double()
@@ -85,6 +86,8 @@ def _trial(index: int) -> str:
 
 def picks(similarity: Tensor, tokens: VisualTokens, scale: Tensor, offset: Tensor, keep: Sequence[int]) -> Picks | None:
     """All picks of facility location, as ``CoverageFunction.picks``; None where the kernels cannot run."""
+    import torch
+
     if why_not(similarity.device):
         return None
     level = tokens.valid.to(torch.int8) + (tokens.valid & tokens.required)
@@ -104,6 +107,12 @@ def run(
         keep: How many to pick of each group; no more than it has candidates.
         shared: How the work is shared out; `plan`'s if left out.
     """
+    import torch
+
+    from scope_core.parts import Picks
+    from scope_plugins.coverage._fast import triton_kernel as kernels
+    from scope_plugins.coverage._fast.arithmetic import magic
+
     device = similarity.device
     batch, count, _ = similarity.shape
     most = max(keep, default=0)
@@ -152,6 +161,7 @@ def run(
 
 def _processors(device: torch.device) -> int:
     """How many programs surely run at the same time; 0 where Triton is too old to ask for it when it launches."""
+    import torch
     from triton.backends.nvidia.compiler import CUDAOptions
 
     if not hasattr(CUDAOptions, "launch_cooperative_grid"):
@@ -161,4 +171,6 @@ def _processors(device: torch.device) -> int:
 
 def _on(device: torch.device) -> AbstractContextManager[Any]:
     """Triton launches on the current device, which need not be the tensors'."""
+    import torch
+
     return torch.cuda.device(device) if device.type == "cuda" else nullcontext()

@@ -4,16 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-import torch
-from torch import Tensor
-
-from scope_core import VisualTokens
-from scope_core.parts import Blocks, Picks
-from scope_plugins.coverage._fast import rounds
-from scope_plugins.coverage._fast.in_blocks import greedy
 from scope_plugins.coverage._fast.incremental import OnHost, arrays
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    from scope_core import VisualTokens
+    from scope_core.parts import Blocks, Picks
 
 
 @dataclass(frozen=True)
@@ -46,6 +45,11 @@ class Ranked(OnHost):
         keep: Sequence[int],
     ) -> Picks | None:
         """In the precision of gains; None where ``scale`` or ``offset`` are more precise, as the loop then is."""
+        import torch
+
+        from scope_core.parts import Picks
+        from scope_plugins.coverage._fast import rounds
+
         gain = coverage.gain(coverage.start(similarity, tokens))
         narrow = [column.to(gain.dtype) for column in (scale, offset)]
         if not all(torch.equal(one.to(whole.dtype), whole) for one, whole in zip(narrow, (scale, offset), strict=True)):
@@ -65,6 +69,8 @@ class Ranked(OnHost):
         self, coverage: Any, blocks: Blocks, tokens: VisualTokens, scale: Tensor, offset: Tensor, keep: int
     ) -> Picks:
         """Greedy that reads one row of similarities for each pick."""
+        from scope_plugins.coverage._fast.in_blocks import greedy
+
         fresh = True
 
         def after(pick: Tensor, gain: Tensor) -> Tensor:

@@ -4,15 +4,18 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Callable
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-import numpy as np
-from torch import Tensor
-
-from scope_core import VisualTokens
 from scope_plugins.coverage._fast.compiled import compiled
 from scope_plugins.coverage._fast.facility_location import rounder
-from scope_plugins.coverage._fast.incremental import Group, Incremental, arrays
+from scope_plugins.coverage._fast.incremental import Incremental, arrays
+
+if TYPE_CHECKING:
+    import numpy as np
+    from torch import Tensor
+
+    from scope_core import VisualTokens
+    from scope_plugins.coverage._fast.incremental import Group
 
 
 class SaturatedKernel(Incremental):

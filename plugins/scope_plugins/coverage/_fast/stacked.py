@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-import torch
-from torch import Tensor
+from scope_plugins.coverage._fast.incremental import Incremental
 
-from scope_core import VisualTokens
-from scope_plugins.coverage._fast.incremental import Group, Incremental
+if TYPE_CHECKING:
+    import torch
+    from torch import Tensor
+
+    from scope_core import VisualTokens
+    from scope_plugins.coverage._fast.incremental import Group
 
 
 class StackedKernel(Incremental):

@@ -1,0 +1,27 @@
+"""`kernel`: saliency conditions the similarity."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+from fakes import built
+
+import scope_core as scope
+from plugins.cases import REGISTRY
+
+
+def test_it_conditions_the_similarity() -> None:
+    combiner = built(REGISTRY, "combiner", "kernel")
+    S, r = torch.randn(1, 4, 4), torch.tensor([[1.0, 2, 3, 4]])
+    torch.testing.assert_close(combiner.condition(S, r), S * r[:, :, None] * r[:, None, :])
+    assert combiner.combine(S[:, 0], r).equal(S[:, 0])
+
+
+def test_negative_weights_are_refused() -> None:
+    features = torch.randn(1, 6, 4, generator=torch.Generator().manual_seed(0))
+    spec = {"recipe": "cdpruner", "saliency": "text_relevance", "budget": 2}
+    signals = {"clip.text_similarity": torch.full((1, 1, 6), 0.2)}
+    with pytest.raises(scope.TokensError, match="needs saliency of at least 0"):
+        scope.select(features, signals=signals, spec=spec)
+    spec["combiner"] = {"name": "kernel", "theta": 0.5}
+    assert scope.select(features, signals=signals, spec=spec).counts == (2,)
