@@ -2,8 +2,8 @@
 
     from scope_adapters import HuggingFaceAdapter, Spliced, timm_probe
 
-The public names for authors of further adapters and towers, imported on first use. No other code of this project imports
-transformers or timm.
+The public names for authors of further adapters and towers, imported on first use. No other code of this project
+imports transformers or timm.
 """
 
 from __future__ import annotations
