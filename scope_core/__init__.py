@@ -9,9 +9,9 @@
 
     selection = scope.select(features, saliency=a, spec="scope@64")     # bare tensors, no model
 
-Here is what runs pruners, and all errors. What authors use is in `scope_core.parts`, `scope_core.adapters`,
-`scope_core.tasks`, `scope_core.commands` and `scope_core.testing`. Names are imported on first use, so that
-listing parts does not load torch.
+This module holds what runs pruners, greedy selection, and all errors. Plugin authors import from `scope_core.parts`,
+`scope_core.adapters`, `scope_core.tasks`, `scope_core.commands` and `scope_core.testing`. Names are imported on
+first use, so that listing parts does not load torch.
 """
 
 from __future__ import annotations
@@ -87,7 +87,7 @@ _MOVED = {
     "units",
     "tasks": "Box Example Outcome Question Task",
 }
-"""Names that were here in 0.1.0."""
+"""Names that this module held in 0.1.0, by the module that holds them now."""
 
 __all__ = [
     "AdapterError",
@@ -127,7 +127,7 @@ __all__ = [
     "take_turns",
 ]
 
-if not TYPE_CHECKING:  # type checkers know the imports above, and report names that are not there
+if not TYPE_CHECKING:  # type checkers read the imports above, and report unknown names
     __getattr__, __dir__ = lazy(__name__, _HOMES, _MOVED, faces=("adapters", "commands", "parts", "tasks", "testing"))
 
 

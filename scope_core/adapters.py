@@ -1,4 +1,4 @@
-"""Writing adapters for models, and towers and models for the zoo.
+"""Names for authors of model adapters and of zoo entries.
 
 from scope_core.adapters import Declaration, ModelAdapter, Offer, Session
 """
@@ -53,5 +53,5 @@ __all__ = [
     "resolve",
 ]
 
-if not TYPE_CHECKING:  # type checkers know the imports above, and report names that are not there
+if not TYPE_CHECKING:  # type checkers read the imports above, and report unknown names
     __getattr__, __dir__ = lazy(__name__, _HOMES)

@@ -1,4 +1,4 @@
-"""Adding commands and self-checks to ``scope``: what a hook yields, and what a command is made of.
+"""Names for authors of ``scope`` commands and self-checks: the records a hook yields, and helpers for output.
 
 from scope_core.commands import Command, note, progress, state_of, table
 """
@@ -82,5 +82,5 @@ __all__ = [
     "write_text",
 ]
 
-if not TYPE_CHECKING:  # type checkers know the imports above, and report names that are not there
+if not TYPE_CHECKING:  # type checkers read the imports above, and report unknown names
     __getattr__, __dir__ = lazy(__name__, _HOMES)

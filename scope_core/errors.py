@@ -4,16 +4,16 @@
     +-- SpecError (ValueError)              a spec, recipe or spec file is wrong
     |   +-- BudgetError                     a budget that cannot be met
     +-- UnknownNameError (LookupError)      no part, recipe, adapter or zoo entry has this name
-    +-- SignalError (LookupError)           a part needs a signal that is not there
+    +-- SignalError (LookupError)           a part needs a signal that nothing provides
     +-- TokensError (ValueError)            features, masks or saliency with a wrong shape or bad numbers
-    +-- TooLargeError (MemoryError)         selecting would need more memory than there is, or than is allowed
+    +-- TooLargeError (MemoryError)         selecting would need more memory than is free or allowed
     +-- PluginError (RuntimeError)          a plugin could not be loaded
-    |   +-- PluginConflictError             two distributions give the same name
-    |   +-- PluginOutputError               a plugin returned something its contract forbids
+    |   +-- PluginConflictError             two distributions register the same name
+    |   +-- PluginOutputError               a part returned something that its contract forbids
     +-- AdapterError (TypeError)            no adapter fits the model, or the model is not as declared
-    +-- AttachError (RuntimeError)          attaching, or a call on an attached model, cannot work
-    +-- ZooError (OSError)                  weights or a photograph cannot be had
-    +-- TaskError (ValueError)              a task's examples cannot be had, or a benchmark cannot be run as asked
+    +-- AttachError (RuntimeError)          a pruner cannot be attached, or an attached model cannot serve a call
+    +-- ZooError (OSError)                  the weights of a zoo entry, or an image, cannot be loaded
+    +-- TaskError (ValueError)              a task's examples cannot be loaded, or a benchmark cannot be run as asked
     +-- MissingDependencyError (ImportError) an optional package is not installed
 
 Messages say what was given, where, what is allowed, the nearest valid name and the next command.
@@ -31,7 +31,7 @@ class ScopeError(Exception):
 
 
 class SpecError(ScopeError, ValueError):
-    """A spec, recipe or spec file is wrong."""
+    """A wrong spec, recipe or spec file."""
 
 
 class BudgetError(SpecError):
@@ -39,11 +39,11 @@ class BudgetError(SpecError):
 
 
 class UnknownNameError(ScopeError, LookupError):
-    """No installed part, recipe, adapter or zoo entry has this name."""
+    """A name that no installed part, recipe, adapter or zoo entry has."""
 
 
 class SignalError(ScopeError, LookupError):
-    """A part needs a signal that nothing provides."""
+    """A signal that a part needs and nothing provides."""
 
 
 class TokensError(ScopeError, ValueError):
@@ -51,7 +51,7 @@ class TokensError(ScopeError, ValueError):
 
 
 class TooLargeError(ScopeError, MemoryError):
-    """Selecting would need more memory than there is, or than the spec allows; nothing was allocated."""
+    """Selecting would need more memory than is free, or than the spec allows. Raised before anything is allocated."""
 
 
 class PluginError(ScopeError, RuntimeError):
@@ -59,11 +59,11 @@ class PluginError(ScopeError, RuntimeError):
 
 
 class PluginConflictError(PluginError):
-    """Two distributions give a part of the same kind and name."""
+    """Two distributions register a part of the same kind and name."""
 
 
 class PluginOutputError(PluginError):
-    """A plugin's part returned something its contract forbids."""
+    """A part returned something that its contract forbids."""
 
 
 class AdapterError(ScopeError, TypeError):
@@ -71,15 +71,15 @@ class AdapterError(ScopeError, TypeError):
 
 
 class AttachError(ScopeError, RuntimeError):
-    """Attaching, or a call made on an attached model, cannot work."""
+    """A pruner cannot be attached, or an attached model cannot serve a call."""
 
 
 class ZooError(ScopeError, OSError):
-    """A zoo entry's weights, or a photograph, cannot be had."""
+    """The weights of a zoo entry, or an image, cannot be loaded."""
 
 
 class TaskError(ScopeError, ValueError):
-    """A task's split or examples cannot be had, or a benchmark cannot be run as asked."""
+    """A task's split or examples cannot be loaded, or a benchmark cannot be run as asked."""
 
 
 class MissingDependencyError(ScopeError, ImportError):
@@ -87,7 +87,7 @@ class MissingDependencyError(ScopeError, ImportError):
 
 
 def listed(names: Iterable[str]) -> str:
-    """The names, sorted and comma separated; ``none`` where there are none."""
+    """The names, sorted and comma separated; ``none`` if there are none."""
     return ", ".join(sorted(names)) or "none"
 
 

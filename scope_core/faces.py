@@ -1,4 +1,4 @@
-"""Faces: modules that name what their readers import, and load each name on first use."""
+"""Faces: public modules that list names and import each from its home on first use."""
 
 from __future__ import annotations
 
@@ -15,13 +15,13 @@ def lazy(
 
     Args:
         face: The module's name.
-        homes: ``{module below scope_core: names, with spaces}``.
-        moved: ``{face below scope_core: names, with spaces}`` that were in this module once: asking for one raises an
+        homes: ``{module below scope_core: names}``, the names separated by spaces.
+        moved: ``{face below scope_core: names}``, names that this module held before: asking for one raises an
             `ImportError` that says where it is now.
-        faces: Names of modules beside this one that are reached as its attributes.
+        faces: Names of modules in scope_core that are reached as attributes of this one.
     """
     home_of = {name: home for home, names in homes.items() for name in names.split()}
-    place_of = {name: place for place, names in (moved or {}).items() for name in names.split()}
+    new_face_of = {name: new_face for new_face, names in (moved or {}).items() for name in names.split()}
 
     def get(name: str) -> Any:
         if name in home_of:
@@ -30,9 +30,9 @@ def lazy(
             return value
         if name in faces:
             return importlib.import_module(f"scope_core.{name}")
-        if name in place_of:
-            place = f"scope_core.{place_of[name]}"
-            raise ImportError(f"{face}.{name} is in {place}: from {place} import {name}", name=face)
+        if name in new_face_of:
+            module = f"scope_core.{new_face_of[name]}"
+            raise ImportError(f"{face}.{name} has moved to {module}: from {module} import {name}", name=face)
         raise AttributeError(f"module '{face}' has no attribute '{name}'")
 
     return get, lambda: [*sys.modules[face].__all__]

@@ -1,4 +1,4 @@
-"""Pictures as towers want them: upright, 8-bit RGB."""
+"""Images as vision towers expect them: 8-bit RGB."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ if TYPE_CHECKING:
 
 
 def upright_rgb(image: Image) -> Image:
-    """``image`` in 8-bit RGB: transparency on white, 16-bit and floating-point greys scaled down."""
+    """``image`` as 8-bit RGB: transparent pixels on white, 16-bit and floating-point grey values scaled to 0..255."""
     import PIL.Image
 
     if image.mode.startswith(("I", "F")):

@@ -1,4 +1,4 @@
-"""How much memory selection takes, and how much there is.
+"""Free memory, and whether a selection fits into it.
 
 Selecting by similarity needs N x N numbers: 1.3 MB for 576 tokens in float32, 33 MB for 2880, 1.6 GB for 20,000.
 """
@@ -12,33 +12,33 @@ import torch
 
 GIB = 2**30
 UNCHECKED_BYTES = GIB // 4
-"""Bytes that are not asked after: looking up what is free takes longer than selecting 576 tokens."""
+"""Requests up to this size are not checked: looking up the free memory takes longer than selecting 576 tokens."""
 
 
 def shortfall_message(need: int, allowed: int | None, free: int | None) -> str:
-    """Why ``need`` bytes cannot be had, in words; empty where they can.
+    """The reason why ``need`` bytes are too many, for messages; empty if they fit.
 
     Args:
         need: Bytes.
         allowed: Bytes that may be used; None for nine tenths of ``free``.
-        free: Bytes that are free; None where it is not known.
+        free: Free bytes; None if unknown.
     """
     if allowed is not None:
         return f"`memory: {gibibytes(allowed)}` allows {said(allowed)}" if need > allowed else ""
-    short = free is not None and need > max(UNCHECKED_BYTES, 0.9 * free)
-    return f"{said(free)} are free" if free is not None and short else ""
+    too_much = free is not None and need > max(UNCHECKED_BYTES, 0.9 * free)
+    return f"{said(free)} are free" if free is not None and too_much else ""
 
 
 def free_for(need: int, allowed: int | None, device: torch.device) -> int | None:
-    """What is free on ``device``, where that has to be known to tell whether ``need`` bytes can be had; else None."""
+    """Free bytes on ``device``, if they have to be known to decide whether ``need`` bytes fit; else None."""
     return free_memory(device) if allowed is None and need > UNCHECKED_BYTES else None
 
 
 def free_memory(device: torch.device | str = "cpu") -> int | None:
-    """Bytes that can be had on ``device`` now; None where nobody knows.
+    """Bytes that can be allocated on ``device`` now; None if unknown.
 
-    On the CPU what Linux calls available, or what the control group leaves where that is less; on CUDA what is free
-    and what torch keeps in reserve.
+    On the CPU: what Linux calls available, or what the limit of the control group leaves, whichever is less. On CUDA:
+    free memory plus the unused part of what torch has reserved.
     """
     device = torch.device(device)
     if device.type == "cuda":
@@ -46,8 +46,8 @@ def free_memory(device: torch.device | str = "cpu") -> int | None:
         return int(torch.cuda.mem_get_info(device)[0]) + unused
     if device.type != "cpu":
         return None
-    known = [_available(), _control_group()]
-    return min((amount for amount in known if amount is not None), default=None)
+    amounts = [_available(), _control_group()]
+    return min((amount for amount in amounts if amount is not None), default=None)
 
 
 def _available(path: str = "/proc/meminfo") -> int | None:
@@ -56,7 +56,7 @@ def _available(path: str = "/proc/meminfo") -> int | None:
 
 
 def _control_group(folder: str = "/sys/fs/cgroup") -> int | None:
-    """What a container's limit leaves; file pages that can be dropped are no part of what it uses."""
+    """Bytes that a container's limit leaves; file pages that can be dropped do not count as used."""
     limit, used = _number(f"{folder}/memory.max"), _number(f"{folder}/memory.current")
     if limit is None or used is None:
         return None
@@ -66,7 +66,7 @@ def _control_group(folder: str = "/sys/fs/cgroup") -> int | None:
 def _number(path: str) -> int | None:
     try:
         return int(Path(path).read_text("ascii"))
-    except (OSError, ValueError):  # not there, or "max": no limit
+    except (OSError, ValueError):  # no such file, or "max": no limit
         return None
 
 
@@ -87,6 +87,6 @@ def said(size: float) -> str:
 
 
 def gibibytes(size: int) -> str:
-    """Bytes as the option `memory` was written: the shortest number of GiB that they are, ``"0.3"`` for 322122547."""
-    every = (float(f"{(size + 0.5) / GIB:.{digits}g}") for digits in range(1, 18))
-    return repr(next((number for number in every if int(number * GIB) == size), size / GIB)).removesuffix(".0")
+    """Bytes as the option `memory` was written: the shortest number of GiB that gives them, ``"0.3"`` for 322122547."""
+    roundings = (float(f"{(size + 0.5) / GIB:.{digits}g}") for digits in range(1, 18))
+    return repr(next((number for number in roundings if int(number * GIB) == size), size / GIB)).removesuffix(".0")

@@ -1,4 +1,4 @@
-"""Writing tasks to measure accuracy with: examples, questions, outcomes.
+"""Names for authors of tasks, which measure accuracy: examples, questions, outcomes.
 
 from scope_core.tasks import Example, Question, Task
 """
@@ -24,5 +24,5 @@ __all__ = [
     "Task",
 ]
 
-if not TYPE_CHECKING:  # type checkers know the imports above, and report names that are not there
+if not TYPE_CHECKING:  # type checkers read the imports above, and report unknown names
     __getattr__, __dir__ = lazy(__name__, _HOMES)

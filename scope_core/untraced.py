@@ -1,4 +1,4 @@
-"""Running code outside of the graphs that ``torch.compile`` makes."""
+"""`untraced`: run a function outside of the graphs of ``torch.compile``."""
 
 from __future__ import annotations
 
@@ -10,13 +10,14 @@ Function = TypeVar("Function", bound=Callable[..., Any])
 
 
 def untraced(function: Function) -> Function:
-    """``function``, not traced where a caller is compiled.
+    """``function``, left out of the graph when its caller is compiled.
 
-    Selecting reads numbers, compiles kernels of its own and calls third-party parts: nothing that a graph could hold.
-    Where ``torch.compile`` was never used its tracer is not loaded, which takes a second, and nothing is to be done.
+    Selection reads tensor values, compiles kernels of its own and calls third-party parts, none of which a graph can
+    hold. If ``torch.compile`` was never used, its tracer is not loaded (that takes a second) and ``function`` is
+    returned as it is.
     """
     tracer = sys.modules.get("torch._dynamo")
     if tracer is None:
         return function
-    outside: Function = tracer.disable(function)
-    return outside
+    disabled: Function = tracer.disable(function)
+    return disabled

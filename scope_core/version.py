@@ -1,3 +1,3 @@
-"""The version of scope-core, written here and nowhere else: ``pyproject.toml`` reads this file without importing it."""
+"""The version of scope-core, defined only here: ``pyproject.toml`` reads this file without importing it."""
 
 __version__ = "0.1.0"

@@ -148,13 +148,13 @@ class TestOneGroupAtATime:
 
     def test_no_matrix_of_all_groups_is_made(self, monkeypatch: pytest.MonkeyPatch) -> None:
         shapes = []
-        real = Problem._real_pairs
+        real = Problem._without_padding
 
         def looked_at(self: Problem, matrix: torch.Tensor, what: str) -> torch.Tensor:
             shapes.append(tuple(matrix.shape))
             return real(self, matrix, what)
 
-        monkeypatch.setattr(Problem, "_real_pairs", looked_at)
+        monkeypatch.setattr(Problem, "_without_padding", looked_at)
         valid = torch.arange(40)[None] < torch.tensor([40, 11, 0])[:, None]
         budget = {"name": "ratio", "keep_ratio": 0.5}
         scope.select(**tokens(3), valid=valid, spec={"recipe": "scope", "budget": budget})

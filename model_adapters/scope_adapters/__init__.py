@@ -2,8 +2,8 @@
 
     from scope_adapters import HuggingFaceAdapter, Spliced, timm_probe
 
-The public names for authors of further adapters and towers, imported on first use. No other code of this project
-imports transformers or timm.
+The names here are for authors of further adapters and towers; they are imported on first use. No other code of this
+project imports transformers or timm.
 """
 
 from __future__ import annotations
@@ -58,7 +58,7 @@ __all__ = [
     "timm_probe",
 ]
 
-if not TYPE_CHECKING:  # type checkers use the imports above, and report missing names
+if not TYPE_CHECKING:  # type checkers know the imports above, and report names that are not there
 
     def __getattr__(name: str) -> Any:
         if name in _HOME_OF:

@@ -1,4 +1,4 @@
-"""Measuring methods: ``scope bench`` (accuracy, speed) and ``scope compare``; they enter through entry points."""
+"""Commands that measure methods, ``scope bench`` (accuracy, speed) and ``scope compare``, found by entry points."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ def scope_commands() -> Iterator[Command]:
     yield Command(
         "compare",
         "scope_bench.compare.command:compare",
-        "Compare methods on images: what each keeps, covers and costs, as a table and a picture.",
+        "Compare methods on images: what each keeps, covers and costs, as a table and a figure.",
         examples=(
             "scope compare demo:astronaut demo:coffee --keep 64 --out compared.png",
             "scope compare *.jpg --specs a.yaml,scope@64,random@64 --json",
@@ -24,5 +24,5 @@ def scope_commands() -> Iterator[Command]:
     yield Command(
         "bench",
         "scope_bench.group:app",
-        "Measure methods against each other (accuracy), and what they cost (speed).",
+        "Measure the accuracy of methods, and their speed.",
     )

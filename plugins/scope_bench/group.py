@@ -13,13 +13,13 @@ app = typer.Typer(
     rich_markup_mode="rich",
     add_completion=False,
     no_args_is_help=True,
-    help="Measure methods against each other (accuracy), and what they cost (speed).",
+    help="Measure the accuracy of methods, and their speed.",
 )
 
 
 @app.callback()
 def bench() -> None:
-    """Measure methods against each other (accuracy), and what they cost (speed)."""
+    """Measure the accuracy of methods, and their speed."""
 
 
 app.command(epilog=examples(*accuracy.EXAMPLES))(accuracy.accuracy)

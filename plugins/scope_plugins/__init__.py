@@ -1,1 +1,1 @@
-"""scope-core's built-in parts, shipped as a stranger's package would ship them: through entry points only."""
+"""scope-core's built-in parts, registered through entry points alone, as a third-party package registers its own."""

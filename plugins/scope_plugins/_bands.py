@@ -1,4 +1,4 @@
-"""A rectangle of tokens divided into K cells, as evenly as whole numbers allow."""
+"""Divide a rectangle of tokens into K cells, as evenly as whole numbers allow."""
 
 from __future__ import annotations
 
@@ -8,9 +8,9 @@ from scope_core.parts import apportion
 
 
 def bands(rows: int, cols: int, count: int) -> list[int]:
-    """Cells of each horizontal band when ``rows`` x ``cols`` is cut into ``count`` cells of about its proportions.
+    """The number of cells in each horizontal band, for ``count`` cells shaped about like the ``rows`` x ``cols`` grid.
 
-    A count that is no product of rows and columns gives some bands one cell more.
+    Where the cells do not divide evenly among the bands, some bands have one cell more.
     """
     number = min(max(round((count * rows / cols) ** 0.5), -(-count // cols), 1), rows, count)
     return apportion(count, [cols] * number)

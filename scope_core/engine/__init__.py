@@ -1,1 +1,1 @@
-"""The mathematics of selecting: grouping, constraints, greedy, merging, and the checks of what parts return."""
+"""The mathematics of selection: grouping, constraints, greedy, merging, and checks of what parts return."""

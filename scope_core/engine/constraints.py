@@ -1,4 +1,4 @@
-"""Constraints of a group, applied to its tokens."""
+"""Constraints, applied to the tokens of each group."""
 
 from __future__ import annotations
 
@@ -9,13 +9,13 @@ import torch
 from torch import Tensor
 
 from scope_core.errors import PluginOutputError, SpecError
-from scope_core.parts.calls import blamed
+from scope_core.parts.calls import attribute_errors
 from scope_core.parts.constraint import Constraint
 from scope_core.structures.tokens import VisualTokens
 
 
 def check_mask(mask: Any, tokens: VisualTokens, constraint: Constraint[Any], what: str) -> None:
-    """Refuse a constraint's mask that is no (B, N) bool tensor on the tokens' device."""
+    """Raise `PluginOutputError` unless ``mask`` is a (B, N) bool tensor on the tokens' device."""
     wanted = f"a (B, N) = {tokens.shape[:2]} bool tensor on {tokens.device}, or None"
     if not isinstance(mask, Tensor):
         raise PluginOutputError(f"constraint {constraint}: {what} returned {type(mask).__name__}; expected {wanted}")
@@ -35,20 +35,20 @@ def constrained(tokens: VisualTokens, constraints: Sequence[Constraint[Any]]) ->
     keeps: list[tuple[str, Tensor]] = [("the model", tokens.required)]
     drops: list[tuple[str, Tensor]] = []
     for constraint in constraints:
-        with blamed(constraint, "must_keep", tokens):
+        with attribute_errors(constraint, "must_keep", tokens):
             keep = constraint.must_keep(tokens)
-        with blamed(constraint, "must_drop", tokens):
+        with attribute_errors(constraint, "must_drop", tokens):
             drop = constraint.must_drop(tokens)
-        for mask, what, found in ((keep, "must_keep()", keeps), (drop, "must_drop()", drops)):
+        for mask, method, masks in ((keep, "must_keep()", keeps), (drop, "must_drop()", drops)):
             if mask is not None:
-                check_mask(mask, tokens, constraint, what)
-                found.append((f"constraint {constraint}", mask))
+                check_mask(mask, tokens, constraint, method)
+                masks.append((f"constraint {constraint}", mask))
     for dropper, drop in drops:
         for keeper, keep in keeps:
             both = (keep & drop & tokens.valid).nonzero()
             if len(both):
-                where = tokens.name_of(int(both[0, 0]), int(both[0, 1]))
-                raise SpecError(f"{where} must be kept by {keeper} and must be dropped by {dropper}; relax one of them")
+                token = tokens.name_of(int(both[0, 0]), int(both[0, 1]))
+                raise SpecError(f"{keeper} keeps {token}, but {dropper} drops it; relax one of them")
     for _, drop in drops:
         tokens = tokens.without(drop)
     for _, keep in keeps[1:]:

@@ -1,4 +1,4 @@
-"""Exact greedy: the one loop, and the faster ways to the same picks. Knows no part by name and no model at all."""
+"""Exact greedy: the loop, and faster ways to the same picks. Knows no part by name, and no model."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from torch import Tensor
 from scope_core.engine.blockwise import picks_in_blocks
 from scope_core.engine.validation import check_table
 from scope_core.errors import PluginOutputError, SpecError
-from scope_core.parts.calls import blamed
+from scope_core.parts.calls import attribute_errors
 from scope_core.parts.execution import WAYS, Way
 from scope_core.parts.problem import Problem
 from scope_core.structures.picks import Picks
@@ -32,74 +32,75 @@ def greedy(
 
     Args:
         problem: Tokens and parts.
-        keep: How many to pick of each group.
-        every: Picks before gains and scores are computed again; more than 1 is an approximation.
-        among: Makes of the (B, N) tokens that may be picked next those that are looked at; all if left out.
-        ways: How exact picks may be made, with ``every`` and ``among`` left out; the same picks in different time.
+        keep: Number of picks of each group.
+        every: Number of picks before gains and scores are computed again; more than 1 is an approximation.
+        among: Function that narrows the (B, N) bool mask of tokens that may be picked next; all of them if left out.
+        ways: Allowed ways to compute the picks, if ``every`` and ``among`` are left out. All give the same picks.
 
     Returns:
         (B, max(keep)) picks with their gains and scores.
 
     Raises:
-        SpecError: none of ``ways`` is there.
-        TooLargeError: there is no room for what has to be made.
+        SpecError: none of ``ways`` is possible with these parts.
+        TooLargeError: the similarities do not fit into memory.
     """
-    moving = problem.combiner.uses_coverage
-    gain = problem.tokens.features.new_ones(problem.tokens.shape[:2])
+    scores_change = problem.combiner.uses_coverage
+    ones = problem.tokens.features.new_ones(problem.tokens.shape[:2])
     if every == 1 and among is None:
-        made = fast_picks(problem, keep, ways)
-        if made is not None:
-            return made
-        if not moving:  # scores never change, so greedy is a ranking
-            return rank(problem.score(gain), gain, problem, keep)
-    state = problem.start() if moving else None
+        fast = fast_picks(problem, keep, ways)
+        if fast is not None:
+            return fast
+        if not scores_change:  # greedy is a ranking
+            return rank(problem.score(ones), ones, problem, keep)
+    state = problem.start() if scores_change else None
 
     def scored() -> tuple[Tensor, Tensor]:
-        gains = problem.gain(state) if moving else gain
+        gains = problem.gain(state) if scores_change else ones
         return (gains if every == 1 else gains.clone()), problem.score(gains)  # a state may be changed in place
 
     def add(pick: Tensor) -> None:
         nonlocal state
-        state = problem.add(state, pick) if moving else None
+        state = problem.add(state, pick) if scores_change else None
 
-    made = take_turns(problem.tokens, keep, scored, add, every, among)
-    check_picks(made, problem, keep)
-    return made
+    picks = take_turns(problem.tokens, keep, scored, add, every, among)
+    check_picks(picks, problem, keep)
+    return picks
 
 
 def fast_picks(problem: Problem, keep: Sequence[int], ways: Sequence[Way] = WAYS) -> Picks | None:
-    """Exact greedy's picks by the kernel or in blocks, as `plan_execution` says; None if the loop is to make them.
+    """Exact greedy's picks by the kernel or in blocks, as `plan_execution` decides; None if the loop has to make them.
 
     Raises:
-        SpecError: the loop is none of ``ways``, and the others cannot serve.
-        TooLargeError: there is no room for what has to be made.
+        SpecError: the loop is not among ``ways``, and the others are not possible.
+        TooLargeError: the similarities do not fit into memory.
     """
-    execution, kernel, made = problem.execution(ways), problem.coverage.kernel, None
+    execution, kernel, picks = problem.execution(ways), problem.coverage.kernel, None
     if execution.way == "refuse":
         execution.check(problem.who)
     if execution.way == "dense" or kernel is None:
         return None
-    if (form := _form(problem)) is not None:
+    if (form := _affine_form(problem)) is not None:
         if execution.way == "blocks" and kernel.picks_in_blocks is not None:
-            made = picks_in_blocks(problem, kernel.picks_in_blocks, form, keep)
+            picks = picks_in_blocks(problem, kernel.picks_in_blocks, form, keep)
         else:
-            similarity = problem.similarity
-            with blamed(problem.coverage, "picks"):
-                made = kernel.picks(problem.coverage, similarity, problem.tokens, *form, keep)  # type: ignore[arg-type]
-            if made is not None:
-                check_table(made, f"coverage {problem.coverage}: picks()", keep)
-    if made is not None:
-        check_picks(made, problem, keep)
+            matrix = problem.similarity
+            with attribute_errors(problem.coverage, "picks"):
+                picks = kernel.picks(problem.coverage, matrix, problem.tokens, *form, keep)  # type: ignore[arg-type]
+            if picks is not None:
+                check_table(picks, f"coverage {problem.coverage}: picks()", keep)
+    if picks is not None:
+        check_picks(picks, problem, keep)
     elif "dense" not in ways:
+        path = "compiled" if "kernel" in ways else "blocks"
         raise SpecError(
-            f"{problem.who}: {' or '.join(ways)} was asked for, and does not take these numbers: "
-            f"path 'loop' says whether a score is undefined; or use path 'auto'"
+            f"{problem.who}: path '{path}' cannot handle these numbers; path 'loop' reports undefined scores, and path "
+            f"'auto' uses the loop where it has to"
         )
-    return made
+    return picks
 
 
-def _form(problem: Problem) -> tuple[Tensor, Tensor] | None:
-    """(B, N) float64 scale and offset of the score; None where it is not of that form."""
+def _affine_form(problem: Problem) -> tuple[Tensor, Tensor] | None:
+    """(B, N) float64 scale and offset of the score ``gain * scale + offset``; None if it is not of this form."""
     form = None if problem.combiner.affine is None else problem.combiner.affine(problem.saliency)
     if form is None:
         return None
@@ -108,7 +109,7 @@ def _form(problem: Problem) -> tuple[Tensor, Tensor] | None:
         padding = ~problem.tokens.valid
         scale, offset = scale.masked_fill(padding, 0), offset.masked_fill(padding, 0)
         if not (all_finite(scale) and all_finite(offset)):
-            return None  # the loop says which score is no number
+            return None  # the loop reports the undefined score
     return scale, offset
 
 
@@ -120,14 +121,16 @@ def take_turns(
     every: int = 1,
     among: Callable[[Tensor], Tensor] | None = None,
 ) -> Picks:
-    """Rounds of argmax: ties break to the lowest index, and required tokens come before the others.
+    """Pick the highest score of each group, round after round.
+
+    Ties break to the lowest index, and required tokens come before the others.
 
     Args:
         tokens: The candidates.
-        keep: How many to pick of each group.
-        scored: Gives (B, N) gains and scores after the picks so far.
-        add: Gets (B,) each pick; of groups that are full an arbitrary index.
-        every: Picks before ``scored`` is asked again.
+        keep: Number of picks of each group.
+        scored: Returns (B, N) gains and scores after the picks so far.
+        add: Called with the (B,) picks of each round; full groups get an arbitrary index.
+        every: Number of rounds before ``scored`` is called again.
         among: As for `greedy`.
     """
     left = tokens.valid.clone()
@@ -137,9 +140,9 @@ def take_turns(
         if step % every == 0:
             gain, score = scored()
         candidates = allowed(left, tokens.required)
-        some = score.masked_fill(~(candidates if among is None else among(candidates)), -torch.inf)
-        pick = some.argmax(1)
-        columns.append((pick, gain[rows, pick], some[rows, pick]))
+        masked = score.masked_fill(~(candidates if among is None else among(candidates)), -torch.inf)
+        pick = masked.argmax(1)
+        columns.append((pick, gain[rows, pick], masked[rows, pick]))
         left[rows, pick] = False
         add(pick)
     if not columns:
@@ -151,38 +154,38 @@ def take_turns(
 
 
 def rank(score: Tensor, gain: Tensor, problem: Problem, keep: Sequence[int]) -> Picks:
-    """The ``keep[b]`` highest scores of each group at once; ties break to the lowest index."""
+    """Pick the ``keep[b]`` highest scores of each group b at once; ties break to the lowest index."""
     tokens = problem.tokens
-    # three levels: required, candidates, the rest; scores only decide within a level
+    # three levels: required, other candidates, the rest; scores decide only within a level
     level = problem.candidates.to(torch.int8) + (tokens.required & problem.candidates).to(torch.int8)
     by_score = score.masked_fill(~problem.candidates, -torch.inf).sort(dim=1, descending=True, stable=True).indices
     by_level = level.gather(1, by_score).sort(dim=1, descending=True, stable=True).indices
     order = by_score.gather(1, by_level)[:, : max(keep, default=0)]
     short = torch.arange(order.shape[1], device=order.device) >= torch.tensor(keep, device=order.device)[:, None]
-    made = Picks(
+    picks = Picks(
         order.masked_fill(short, -1),
         gain.gather(1, order).masked_fill(short, torch.nan),
         score.gather(1, order).masked_fill(short, torch.nan),
     )
-    check_picks(made, problem, keep)
-    return made
+    check_picks(picks, problem, keep)
+    return picks
 
 
 def allowed(available: Tensor, required: Tensor) -> Tensor:
-    """(B, N) bool: the required tokens that are left, in groups that have some; else all that are left."""
+    """(B, N) bool: in groups with required tokens left, these; in other groups, all tokens that are left."""
     first = available & required
     return torch.where(first.any(1, keepdim=True), first, available)
 
 
-def check_picks(made: Picks, problem: Problem, keep: Sequence[int]) -> None:
-    """Refuse picks whose score was no finite number: some part returned NaN or infinity."""
-    if all_finite(made.scores):
+def check_picks(picks: Picks, problem: Problem, keep: Sequence[int]) -> None:
+    """Refuse picks whose score is not finite: some part returned NaN or infinity."""
+    if all_finite(picks.scores):
         return
-    bad = ~torch.isfinite(made.scores) & (made.picks >= 0)
+    bad = ~torch.isfinite(picks.scores) & (picks.picks >= 0)
     if bool(bad.any()):
         group, step = (int(i) for i in bad.nonzero()[0])
         raise PluginOutputError(
-            f"pick {step} of {problem.tokens.name_of(group)} has score {float(made.scores[group, step])}: coverage "
-            f"{problem.coverage} gave gain {float(made.gains[group, step])} and combiner {problem.combiner} made that "
-            f"of it; check the saliency's sign and range"
+            f"pick {step} of {problem.tokens.name_of(group)} has score {float(picks.scores[group, step])}: combiner "
+            f"{problem.combiner} computed it from gain {float(picks.gains[group, step])} of coverage "
+            f"{problem.coverage}; check the saliency's sign and range"
         )

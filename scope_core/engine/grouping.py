@@ -1,4 +1,4 @@
-"""From images to groups that are selected together, and back."""
+"""From images to the groups of tokens that are selected together."""
 
 from __future__ import annotations
 
@@ -12,24 +12,24 @@ from scope_core.structures.tokens import VisualTokens
 
 
 def group_index(plan: Plan, tokens: VisualTokens) -> Tensor | None:
-    """(G, M) flat token indices of each group, -1 for padding; None where groups are the rows as they are."""
+    """(G, M) flat token indices of each group, -1 for padding; None if each group is one whole image."""
     whole = [((image, 0, entry.tokens),) for image, entry in enumerate(plan.layout.images)]
     if whole == [tuple((s.image, s.start, s.stop) for s in group) for group in plan.groups]:
         return None
     count = tokens.shape[1]
     if not plan.layout.images or not any(image.tokens for image in plan.layout.images):
         return torch.full((len(plan.groups), 1), -1, dtype=torch.int64, device=tokens.device)
-    places = [row.nonzero().flatten() + image * count for image, row in enumerate(tokens.valid)]
-    members = [torch.cat([places[s.image][s.start : s.stop] for s in group]) for group in plan.groups]
+    indices = [row.nonzero().flatten() + image * count for image, row in enumerate(tokens.valid)]
+    members = [torch.cat([indices[s.image][s.start : s.stop] for s in group]) for group in plan.groups]
     return torch.nn.utils.rnn.pad_sequence(members, batch_first=True, padding_value=-1)
 
 
 def with_tiles(tokens: VisualTokens, layout: Layout) -> VisualTokens:
-    """The tokens with the tile of each taken from the layout; as they are where the layout does not fit them."""
+    """The tokens with each one's tile taken from the layout; unchanged if the layout has other counts."""
     if [image.tokens for image in layout.images] != tokens.valid.sum(1).tolist():
-        return tokens  # refused with both counts when pruning
+        return tokens  # pruning refuses them later, with both counts in the message
     tile = torch.zeros_like(tokens.tile)
-    for row, here, image in zip(tile, tokens.valid, layout.images, strict=True):
+    for row, valid, image in zip(tile, tokens.valid, layout.images, strict=True):
         sizes = torch.tensor(image.tiles, dtype=torch.int64, device=tile.device)
-        row[here] = torch.arange(len(sizes), device=tile.device).repeat_interleave(sizes)
+        row[valid] = torch.arange(len(sizes), device=tile.device).repeat_interleave(sizes)
     return replace(tokens, tile=tile)

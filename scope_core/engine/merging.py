@@ -1,4 +1,4 @@
-"""From a merger's weights for each group to the rows that the language model gets of each image."""
+"""From a merger's weights for each group to the rows that the language model gets for each image."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from torch import Tensor
 from torch.nn.utils.rnn import pad_sequence
 
 from scope_core.errors import BudgetError, PluginOutputError, SpecError
-from scope_core.parts.calls import blamed, expect
+from scope_core.parts.calls import attribute_errors, expect
 from scope_core.parts.merger import Merger
 from scope_core.structures.layout import Plan
 from scope_core.structures.selection import Mixed, Selection
@@ -20,21 +20,21 @@ from scope_core.structures.tokens import VisualTokens
 
 
 def less_extra(counts: Sequence[int], merger: Merger[Any], plan: Plan) -> tuple[int, ...]:
-    """How many tokens a selector is asked for, where the merger adds rows of its own to every group.
+    """The tokens that the selector keeps of each group: its count less the rows that the merger adds.
 
     Raises:
-        BudgetError: a group's budget has no room for them.
-        SpecError: a group holds several images, so nobody could say whose rows they are.
+        BudgetError: the merger adds more rows than a group's budget.
+        SpecError: the merger adds rows to a group of several images, so that they belong to no single image.
     """
     kept = []
     for group, count in zip(plan.groups, counts, strict=True):
         added = sum(check_extra(merger, sum(span.tokens for span in group), count))
         if added and len({span.image for span in group}) > 1:
-            raise SpecError(_nobodys(merger, added))
+            raise SpecError(_shared_group_message(merger, added))
         if added > count:
             raise BudgetError(
-                f"image {group[0].image}: merger {merger} adds {added} row(s) of its own, more than the {count} of the "
-                f"budget; raise the budget"
+                f"image {group[0].image}: merger {merger} adds {added} row(s), but the budget is {count}; "
+                f"raise the budget"
             )
         kept.append(count - added)
     return tuple(kept)
@@ -43,17 +43,17 @@ def less_extra(counts: Sequence[int], merger: Merger[Any], plan: Plan) -> tuple[
 def merged(
     selection: Selection, merger: Merger[Any], counts: Sequence[int], index: Tensor | None, tokens: VisualTokens
 ) -> Selection:
-    """The selection as rows per image, with what the merger made of it.
+    """The selection with one row per image, merged by the merger.
 
     Args:
         selection: One row per group.
-        merger: Asked once, for all groups together.
-        counts: Rows for the language model of each group.
-        index: (G, M) flat tokens of each group, -1 for padding; None where groups are the images.
+        merger: Called once, for all groups together.
+        counts: Rows that the language model gets of each group.
+        index: (G, M) flat tokens of each group, -1 for padding; None if the groups are the images.
         tokens: All tokens, one row per image.
     """
     shared = index is not None and _shared(index, tokens.shape[1])
-    if index is not None and shared:  # several images in a group: each merges by itself
+    if index is not None and shared:  # a group holds several images: each is merged by itself
         allowed = torch.zeros_like(tokens.valid).flatten()
         allowed[index[index >= 0]] = selection.tokens.valid[index >= 0]
         selection = ungroup(selection, index, replace(tokens, valid=allowed.view_as(tokens.valid)))
@@ -61,18 +61,18 @@ def merged(
     sizes = (index >= 0).sum(1).tolist() if index is not None else tokens.valid.sum(1).tolist()
     extra = [check_extra(merger, size, rows) for size, rows in zip(sizes, counts, strict=True)]
     if shared and any(map(sum, extra)):
-        raise SpecError(_nobodys(merger, max(map(sum, extra))))
+        raise SpecError(_shared_group_message(merger, max(map(sum, extra))))
     selection = replace(selection, allotted=tuple(counts))
-    with blamed(merger, "weights"):
+    with attribute_errors(merger, "weights"):
         weights = merger.weights(selection)
     check_weights(weights, selection, extra, merger)
-    made = replace(selection, tokens=tokens) if index is None else ungroup(selection, index, tokens)
+    by_image = replace(selection, tokens=tokens) if index is None else ungroup(selection, index, tokens)
     if weights is None:
-        return made
-    return replace(made, mixed=_assembled(weights, selection, extra, index, made, cls_signal(merger)))
+        return by_image
+    return replace(by_image, mixed=_assembled(weights, selection, extra, index, by_image, cls_signal(merger)))
 
 
-def _nobodys(merger: Merger[Any], added: int) -> str:
+def _shared_group_message(merger: Merger[Any], added: int) -> str:
     return (
         f"merger {merger} adds {added} row(s) to every group, and the partition puts several images into one "
         f"group; choose `partition: image`, or a merger that adds none"
@@ -80,23 +80,24 @@ def _nobodys(merger: Merger[Any], added: int) -> str:
 
 
 def cls_signal(merger: Merger[Any]) -> str:
-    """The signal with the CLS token that a merger mixes in; empty where it mixes in none.
+    """The signal with the CLS token that a merger uses; empty if it uses none.
 
     Raises:
-        PluginOutputError: it declares no such signal, or several.
+        PluginOutputError: the merger uses CLS and declares no such signal, or several.
     """
     if not merger.uses_cls:
         return ""
     read = {name for part in merger.walk() for name in part.needs if parse_signal(name)[0] == "vision.cls"}
     if len(read) != 1:
         raise PluginOutputError(
-            f"merger {merger} says uses_cls, and needs {', '.join(sorted(read)) or 'no vision.cls signal'}; "
-            f"expected one, e.g. vision.cls[-2]"
+            f"merger {merger} has uses_cls = True but needs {', '.join(sorted(read)) or 'no vision.cls signal'}; "
+            f"expected exactly one, e.g. vision.cls[-2]"
         )
     return read.pop()
 
 
 def _shared(index: Tensor, count: int) -> bool:
+    """True if any group holds tokens of several images."""
     image = torch.where(index >= 0, index // count, index[:, :1] // count)
     return bool((image != image[:, :1]).any())
 
@@ -106,13 +107,14 @@ def _assembled(
     groups: Selection,
     extra: Sequence[tuple[int, int]],
     index: Tensor | None,
-    whole: Selection,
+    by_image: Selection,
     cls_name: str,
 ) -> Mixed:
-    batch, count, _ = whole.tokens.shape
-    there = whole.tokens.valid.flatten()
+    """The merger's rows of all groups of an image, one after the other, as weights over the image's tokens."""
+    batch, count, _ = by_image.tokens.shape
+    valid = by_image.tokens.valid.flatten()
     if index is None:
-        index = torch.arange(batch * count, device=there.device).view(batch, count)
+        index = torch.arange(batch * count, device=valid.device).view(batch, count)
     width = index.shape[1]
     middle = max((before for before, _ in extra), default=0)
     behind = middle + groups.picks.shape[1]
@@ -121,42 +123,42 @@ def _assembled(
     for group, (kept, (before, after)) in enumerate(zip(groups.counts, extra, strict=True)):
         if kept + before + after == 0:
             continue
-        real = (index[group] >= 0) & there[index[group].clamp(min=0)]
-        place, image = index[group][real] % count, int(index[group][real][0]) // count
-        chosen = [*range(before), *range(middle, middle + kept), *range(behind, behind + after)]
-        mine = weights[group, chosen]
-        row, cls = mine.new_zeros(len(chosen), count), mine.new_zeros(len(chosen), count)
-        row[:, place] = mine[:, :width][:, real]
-        if cls_name:  # every token carries the CLS of its tile, so the group's first will do
-            cls[:, place[:1]] = mine[:, width:]
+        real = (index[group] >= 0) & valid[index[group].clamp(min=0)]
+        columns, image = index[group][real] % count, int(index[group][real][0]) // count
+        used = [*range(before), *range(middle, middle + kept), *range(behind, behind + after)]
+        group_weights = weights[group, used]
+        row, cls = group_weights.new_zeros(len(used), count), group_weights.new_zeros(len(used), count)
+        row[:, columns] = group_weights[:, :width][:, real]
+        if cls_name:  # every token carries the CLS of its tile, so the group's first one is enough
+            cls[:, columns[:1]] = group_weights[:, width:]
         source = index[group][arranged[group, :kept]] % count
         parts[image].append(
             (row, cls, torch.cat([source.new_full((before,), -1), source, source.new_full((after,), -1)]))
         )
-    made: list[tuple[Tensor, Tensor, Tensor]] = []
-    for of_image, order in zip(parts, whole.arranged, strict=True):
+    images: list[tuple[Tensor, Tensor, Tensor]] = []
+    for of_image, order in zip(parts, by_image.arranged, strict=True):
         empty = (weights.new_zeros(0, count), weights.new_zeros(0, count), arranged.new_zeros(0))
         row, cls, source = (torch.cat(column) for column in zip(*of_image, strict=True)) if of_image else empty
-        if not bool((source < 0).any()):  # the order is that of all groups together: they may interleave
-            place = torch.zeros(count, dtype=torch.int64, device=source.device)
-            place[source] = torch.arange(len(source), device=source.device)
-            again = place[order[: len(source)]]
-            row, cls, source = row[again], cls[again], source[again]
-        made.append((row, cls, source))
+        if not bool((source < 0).any()):  # put rows into the order of the whole image: groups may interleave
+            row_of = torch.zeros(count, dtype=torch.int64, device=source.device)
+            row_of[source] = torch.arange(len(source), device=source.device)
+            reordered = row_of[order[: len(source)]]
+            row, cls, source = row[reordered], cls[reordered], source[reordered]
+        images.append((row, cls, source))
     return Mixed(
-        weights=pad_sequence([row for row, _, _ in made], batch_first=True),
-        cls_weights=pad_sequence([cls for _, cls, _ in made], batch_first=True) if cls_name else None,
-        sources=pad_sequence([source for _, _, source in made], batch_first=True, padding_value=-1),
-        counts=tuple(len(source) for _, _, source in made),
+        weights=pad_sequence([row for row, _, _ in images], batch_first=True),
+        cls_weights=pad_sequence([cls for _, cls, _ in images], batch_first=True) if cls_name else None,
+        sources=pad_sequence([source for _, _, source in images], batch_first=True, padding_value=-1),
+        counts=tuple(len(source) for _, _, source in images),
         cls_signal=cls_name,
     )
 
 
 def check_extra(merger: Merger[Any], tokens: int, rows: int) -> tuple[int, int]:
-    """How many rows a merger adds before and after the kept ones of a group; none to a group that keeps nothing."""
+    """The rows that a merger adds before and after the kept ones of a group; none to a group that keeps nothing."""
     if rows == 0:
         return 0, 0
-    with blamed(merger, "extra"):
+    with attribute_errors(merger, "extra"):
         extra = merger.extra(tokens, rows)
     if not (isinstance(extra, tuple) and len(extra) == 2 and all(isinstance(n, int) and n >= 0 for n in extra)):
         raise PluginOutputError(
@@ -166,11 +168,11 @@ def check_extra(merger: Merger[Any], tokens: int, rows: int) -> tuple[int, int]:
 
 
 def check_weights(weights: Any, selection: Selection, extra: Sequence[tuple[int, int]], merger: Merger[Any]) -> None:
-    """Refuse merge weights of another shape than (B, before + K + after, N), or that are not finite."""
+    """Refuse merge weights that are not finite or not of shape (B, before + K + after, N)."""
     if weights is None:
         if any(map(sum, extra)):
             raise PluginOutputError(
-                f"merger {merger}: weights() returned None, and extra() promised rows; expected what they are mixed of"
+                f"merger {merger}: weights() returned None although extra() promised rows; expected their weights"
             )
         return
     batch, kept = selection.picks.shape
@@ -179,12 +181,15 @@ def check_weights(weights: Any, selection: Selection, extra: Sequence[tuple[int,
     shape = (batch, front + kept + behind, count + bool(merger.uses_cls))
     expect(weights, shape, f"merger {merger}: weights()", tokens)
     used = torch.zeros(shape[:2], dtype=torch.bool)
-    for line, mine, (before, after) in zip(used, selection.counts, extra, strict=True):
-        line[:before] = line[front : front + mine] = line[front + kept : front + kept + after] = True
+    for rows, picked, (before, after) in zip(used, selection.counts, extra, strict=True):
+        rows[:before] = rows[front : front + picked] = rows[front + kept : front + kept + after] = True
     used = used.to(tokens.device)[..., None]
-    odd = ~torch.isfinite(weights) & used
+    infinite = ~torch.isfinite(weights) & used
     forbidden = (weights[..., :count] != 0) & used & ~tokens.valid[:, None]
-    for wrong, why in ((odd, "merging needs finite numbers"), (forbidden, "that token is padding, or must be dropped")):
+    for wrong, why in (
+        (infinite, "merging needs finite numbers"),
+        (forbidden, "that token is padding, or must be dropped"),
+    ):
         if bool(wrong.any()):
             group, row, col = (int(i) for i in wrong.nonzero()[0])
             raise PluginOutputError(
@@ -194,7 +199,7 @@ def check_weights(weights: Any, selection: Selection, extra: Sequence[tuple[int,
 
 
 def ungroup(selection: Selection, index: Tensor, tokens: VisualTokens) -> Selection:
-    """Rows per image again; each image's picks follow the order of the groups they came from."""
+    """The selection with one row per image; each image's picks follow the order of its groups."""
     count = tokens.shape[1]
     live = selection.picks >= 0
     flat = index.gather(1, selection.picks.clamp(min=0))[live]
@@ -204,13 +209,13 @@ def ungroup(selection: Selection, index: Tensor, tokens: VisualTokens) -> Select
         rows = [column[owner == image] for image in range(tokens.shape[0])]
         return torch.nn.utils.rnn.pad_sequence(rows, batch_first=True, padding_value=fill)
 
-    def assigned(places: Tensor) -> Tensor:
-        made = torch.full_like(tokens.row, -1).flatten()
-        real = (index >= 0) & (places >= 0)
-        here, there = index[real], index.gather(1, places.clamp(min=0))[real]
-        same = here // count == there // count  # a token folded into another image's has no home in its own
-        made[here[same]] = there[same] % count
-        return made.view_as(tokens.row)
+    def assigned(targets: Tensor) -> Tensor:
+        by_image = torch.full_like(tokens.row, -1).flatten()
+        real = (index >= 0) & (targets >= 0)
+        token, target = index[real], index.gather(1, targets.clamp(min=0))[real]
+        same = token // count == target // count  # -1 for tokens merged into a token of another image
+        by_image[token[same]] = target[same] % count
+        return by_image.view_as(tokens.row)
 
     return replace(
         selection,
@@ -219,6 +224,6 @@ def ungroup(selection: Selection, index: Tensor, tokens: VisualTokens) -> Select
         scores=per_image(selection.scores[live], torch.nan),
         stage=None if selection.stage is None else per_image(selection.stage[live], 0),
         assigned=None if selection.assigned is None else assigned(selection.assigned),
-        allotted=None,  # what was said of groups
+        allotted=None,  # it was given per group
         tokens=tokens,
     )

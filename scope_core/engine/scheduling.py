@@ -1,4 +1,4 @@
-"""Groups selected one at a time, where the similarities of all together would be large."""
+"""Run an optimizer on groups one at a time if the similarities of all groups together would be large."""
 
 from __future__ import annotations
 
@@ -15,15 +15,15 @@ from scope_core.parts.problem import Problem
 from scope_core.structures.picks import Picks
 
 TOGETHER = 2**22
-"""Bytes of similarity up to which groups are selected together on the CPU."""
+"""Groups whose similarities take up to this many bytes are selected together on the CPU."""
 
 
 def by_group(problem: Problem, optimizer: Optimizer[Any], keep: Sequence[int]) -> Picks:
-    """What the optimizer picks; large groups one at a time, so that one matrix is held and not one for each.
+    """The optimizer's picks; large groups one at a time, so that memory holds one matrix instead of one per group.
 
     Raises:
-        PluginOutputError: the optimizer returned something else than picks.
-        TooLargeError: there is no room for a matrix.
+        PluginOutputError: the optimizer returned something other than picks.
+        TooLargeError: a matrix does not fit into memory.
     """
     tokens = problem.tokens
     batch, count, _ = tokens.shape
@@ -36,16 +36,13 @@ def by_group(problem: Problem, optimizer: Optimizer[Any], keep: Sequence[int]) -
 
 
 def _together(size: int, device: torch.device) -> int:
-    """Bytes of similarity that may be made at once.
-
-    On an accelerator, which runs groups side by side, a quarter of what is free.
-    """
+    """Bytes of similarity up to which groups are selected together; on accelerators a quarter of the free memory."""
     if device.type == "cpu":
         return TOGETHER
     return UNCHECKED_BYTES if size <= UNCHECKED_BYTES else max(UNCHECKED_BYTES, (free_memory(device) or 0) // 4)
 
 
 def _optimized(problem: Problem, optimizer: Optimizer[Any], keep: Sequence[int]) -> Picks:
-    made = optimizer.optimize(problem, keep)
-    check_table(made, f"optimizer {optimizer}: optimize()", keep)
-    return made
+    picks = optimizer.optimize(problem, keep)
+    check_table(picks, f"optimizer {optimizer}: optimize()", keep)
+    return picks

@@ -1,6 +1,6 @@
-"""What parts return, checked: a part that breaks its contract is named here, not somewhere later.
+"""Checks of what parts return, so that a part that breaks its contract is named at once.
 
-Each check raises `PluginOutputError` with the part, its distribution, and what was expected and returned.
+Each raises `PluginOutputError` with the part, its distribution, and what was expected and returned.
 """
 
 from __future__ import annotations
@@ -22,61 +22,61 @@ from scope_core.structures.tokens import VisualTokens
 
 
 def check_groups(groups: Any, layout: Layout, partition: Partition[Any]) -> tuple[Group, ...]:
-    """The groups of a partition, which must hold every candidate token exactly once."""
+    """The groups of a partition as tuples; checks that they hold every candidate token exactly once."""
     try:
-        made = tuple(tuple(group) for group in groups)
+        checked = tuple(tuple(group) for group in groups)
     except TypeError:
         raise PluginOutputError(
             f"partition {partition}: split() returned {groups!r}; expected groups of Span, e.g. ((Span(0, 0, 576),),)"
         ) from None
-    spans = [span for group in made for span in group]
+    spans = [span for group in checked for span in group]
     for span in spans:
         if not isinstance(span, Span) or not 0 <= span.image < len(layout.images):
             raise PluginOutputError(
                 f"partition {partition}: split() returned {span!r} for {len(layout.images)} images; expected groups "
                 f"of Span"
             )
-    if not all(made):
+    if not all(checked):
         raise PluginOutputError(f"partition {partition}: split() returned a group without spans")
     for number, image in enumerate(layout.images):
-        here = 0
+        covered = 0
         for start, stop in sorted((s.start, s.stop) for s in spans if s.image == number and s.start != s.stop):
-            if start != here:
+            if start != covered:
                 break
-            here = stop
+            covered = stop
         else:
-            if here == image.tokens:
+            if covered == image.tokens:
                 continue
-        mine = [f"{s.start}-{s.stop}" for s in spans if s.image == number]
+        found = [f"{s.start}-{s.stop}" for s in spans if s.image == number]
         raise PluginOutputError(
             f"partition {partition}: split() must put each of the {image.tokens} tokens of image {number} into exactly "
-            f"one group; its spans are {', '.join(mine) or 'none'}"
+            f"one group; its spans are {', '.join(found) or 'none'}"
         )
-    return made
+    return checked
 
 
 def check_counts(counts: Any, limits: Sequence[int], what: str, budget: Budget[Any]) -> tuple[int, ...]:
-    """The counts of a budget, one for each group and none beyond its limit."""
+    """The counts of a budget as a tuple; checks that there is one per group, within its limit."""
     try:
-        made = tuple(counts)
+        checked = tuple(counts)
     except TypeError:
         raise PluginOutputError(
             f"budget {budget}: {what} returned {counts!r}; expected {len(limits)} whole numbers"
         ) from None
-    fine = all(isinstance(count, int) and 0 <= count <= limit for count, limit in zip(made, limits, strict=False))
-    if len(made) != len(limits) or not fine:
+    valid = all(isinstance(count, int) and 0 <= count <= limit for count, limit in zip(checked, limits, strict=False))
+    if len(checked) != len(limits) or not valid:
         raise PluginOutputError(
-            f"budget {budget}: {what} returned {made}; expected {len(limits)} whole numbers, each between 0 and "
+            f"budget {budget}: {what} returned {checked}; expected {len(limits)} whole numbers from 0 up to "
             f"{tuple(limits)}"
         )
-    return made
+    return checked
 
 
 def check_selection(selection: Any, tokens: VisualTokens, counts: Sequence[int], selector: Selector[Any]) -> None:
-    """Refuse a selector's result that has other counts than asked for, repeats, padding or lacks required tokens."""
+    """Refuse a selection that has wrong counts, repeats or padding, or that drops required tokens."""
     if not isinstance(selection, Selection):
         raise PluginOutputError(
-            f"{_chooser(selector)} returned {type(selection).__name__}; expected a scope_core.Selection"
+            f"{_selector_name(selector)} returned {type(selection).__name__}; expected a scope_core.Selection"
         )
     picks = selection.picks
     for column in ("picks", "gains", "scores"):
@@ -84,39 +84,39 @@ def check_selection(selection: Any, tokens: VisualTokens, counts: Sequence[int],
         if not isinstance(value, Tensor) or value.dim() != 2 or value.shape != picks.shape or len(value) != len(counts):
             given = tuple(value.shape) if isinstance(value, Tensor) else type(value).__name__
             raise PluginOutputError(
-                f"{_chooser(selector)} returned {column} of shape {given}; "
+                f"{_selector_name(selector)} returned {column} of shape {given}; "
                 f"expected (B, K) = {(len(counts), max(counts, default=0))}"
             )
     rows = picks.tolist() if picks.dtype == torch.int64 else [[-2]]
     if not all(-1 <= min(row, default=0) <= max(row, default=0) < tokens.shape[1] for row in rows):
         raise PluginOutputError(
-            f"{_chooser(selector)} returned picks of {picks.dtype} between {picks.min()} and {picks.max()}; expected "
-            f"int64 indices below N = {tokens.shape[1]}, -1 where a row is shorter"
+            f"{_selector_name(selector)} returned picks of {picks.dtype} between {picks.min()} and {picks.max()}; "
+            f"expected int64 indices below N = {tokens.shape[1]}, -1 where a row is shorter"
         )
     for column, shape in (("stage", picks.shape), ("assigned", tokens.valid.shape)):
         value = getattr(selection, column)
         if value is not None and (tuple(value.shape) != tuple(shape) or value.dtype != torch.int64):
             raise PluginOutputError(
-                f"{_chooser(selector)} returned {column} of shape {tuple(value.shape)}, {value.dtype}; "
+                f"{_selector_name(selector)} returned {column} of shape {tuple(value.shape)}, {value.dtype}; "
                 f"expected {tuple(shape)} int64"
             )
     for group, (row, wanted) in enumerate(zip(rows, counts, strict=True)):
         got = len(row) - row.count(-1)
         if -1 in row[:got]:
-            raise PluginOutputError(f"{_chooser(selector)} returned picks with -1 before the end of a row")
+            raise PluginOutputError(f"{_selector_name(selector)} returned picks with -1 before the end of a row")
         distinct = len(set(row[:got]))
         if got != wanted or distinct != wanted:
             raise PluginOutputError(
-                f"{_chooser(selector)} kept {distinct} distinct tokens ({got} picks) of {tokens.name_of(group)}; "
+                f"{_selector_name(selector)} kept {distinct} distinct tokens ({got} picks) of {tokens.name_of(group)}; "
                 f"{wanted} were asked for"
             )
     if not bool(tokens.valid.all()) and bool((selection.mask & ~tokens.valid).any()):
-        raise PluginOutputError(f"{_chooser(selector)} picked padding or tokens that a constraint forbids")
+        raise PluginOutputError(f"{_selector_name(selector)} picked padding or tokens that a constraint forbids")
     if bool(tokens.required.any()) and bool((tokens.required & tokens.valid & ~selection.mask).any()):
-        raise PluginOutputError(f"{_chooser(selector)} dropped tokens that must be kept")
+        raise PluginOutputError(f"{_selector_name(selector)} dropped tokens that must be kept")
 
 
-def _chooser(selector: Selector[Any]) -> str:
+def _selector_name(selector: Selector[Any]) -> str:
     inner = ", ".join(f"{part.kind} {part}" for part in selector.walk() if part.kind == "optimizer")
     return f"selector {selector}" + (f" with {inner}" if inner else "")
 
@@ -130,29 +130,29 @@ def check_keep(tokens: VisualTokens, keep: Sequence[int]) -> None:
     valid = tokens.valid.sum(1).tolist()
     required = (tokens.required & tokens.valid).sum(1).tolist()
     if len(keep) != len(valid):
-        raise BudgetError(f"{len(keep)} counts were given for {len(valid)} groups")
+        raise BudgetError(f"{len(keep)} counts were given for {len(valid)} groups; give one count per group")
     for group, (count, most, least) in enumerate(zip(keep, valid, required, strict=True)):
         if not 0 <= count <= most:
-            raise BudgetError(f"{tokens.name_of(group)}: cannot keep {count} of {most} tokens that may be kept")
+            raise BudgetError(f"{tokens.name_of(group)}: cannot keep {count} of {most} candidate tokens")
         if count < least:
             raise BudgetError(
-                f"{tokens.name_of(group)}: {least} tokens must be kept, more than the {count} of the budget; "
+                f"{tokens.name_of(group)}: {least} tokens must be kept, but the budget is {count}; "
                 f"raise the budget or relax the constraints"
             )
 
 
-def check_table(made: object, what: str, keep: Sequence[int]) -> None:
-    """Refuse what is no `Picks` of the right shape.
+def check_table(picks: object, what: str, keep: Sequence[int]) -> None:
+    """Refuse anything but `Picks` of the right shape.
 
     Raises:
-        PluginOutputError: says what was returned.
+        PluginOutputError: ``what`` returned something else.
     """
-    if not isinstance(made, Picks):
-        raise PluginOutputError(f"{what} returned {type(made).__name__}; expected scope_core.parts.Picks")
+    if not isinstance(picks, Picks):
+        raise PluginOutputError(f"{what} returned {type(picks).__name__}; expected scope_core.parts.Picks")
     for column in ("picks", "gains", "scores"):
-        value = getattr(made, column)
+        value = getattr(picks, column)
         shaped = isinstance(value, Tensor) and value.dim() == 2 and len(value) == len(keep)
-        if not shaped or value.shape != made.picks.shape:
+        if not shaped or value.shape != picks.picks.shape:
             given = tuple(value.shape) if isinstance(value, Tensor) else type(value).__name__
             raise PluginOutputError(
                 f"{what} returned {column} of shape {given}; expected (B, K) = {(len(keep), max(keep, default=0))}"

@@ -1,4 +1,4 @@
-"""Writing parts: abstract classes, one file a kind, and what their authors use.
+"""Names for authors of parts: one abstract class for each kind, and the functions that parts call.
 
     from scope_core.parts import ComponentSpec, Entry, SaliencySource, hookimpl
 
@@ -104,5 +104,5 @@ __all__ = [
     "units",
 ]
 
-if not TYPE_CHECKING:  # type checkers know the imports above, and report names that are not there
+if not TYPE_CHECKING:  # type checkers read the imports above, and report unknown names
     __getattr__, __dir__ = lazy(__name__, _HOMES)

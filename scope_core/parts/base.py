@@ -1,7 +1,7 @@
-"""`Part`: what all kinds of parts have in common. Each kind has a file beside this one.
+"""`Part`: the base class of all parts. Each kind of part has its own file in this folder.
 
-Every part is stateless and re-entrant: a frozen spec goes in, results come out, and nothing about a call
-is stored on ``self``. Shapes: B groups selected together, N candidate tokens, K kept, D feature width.
+A part is stateless and re-entrant: it is built from a frozen spec, and stores nothing about a call on ``self``.
+Shapes: B groups of tokens, N candidate tokens, K kept tokens, D feature width.
 """
 
 from __future__ import annotations
@@ -16,20 +16,20 @@ S = TypeVar("S", bound=ComponentSpec)
 
 
 def held(slots: Mapping[str, Any]) -> tuple[Part[Any], ...]:
-    """The parts in a table of slots, each of which holds a part or a tuple of parts."""
+    """The parts in a table of slots; a slot holds a part or a tuple of parts."""
     return tuple(part for value in slots.values() for part in (value if isinstance(value, tuple) else (value,)))
 
 
 class Part(ABC, Generic[S]):
-    """A live part: its spec, and the signals it reads.
+    """A part, built from its spec.
 
     Attributes:
-        spec: The frozen options it was built from.
-        parts: The live parts in the spec's slots, by field name.
-        kind: Kind of part; stamped when it is built.
-        origin: ``"distribution version"`` it came from, likewise; used in messages.
-        shortcuts: Optional members, None where there are none, each with the methods that it answers for. A subclass
-            that changes one of those and gives no shortcut of its own has none.
+        spec: The frozen options that the part was built from.
+        parts: The parts in the spec's slots, by field name.
+        kind: Kind of part, e.g. ``"saliency"``; set by the registry.
+        origin: ``"distribution version"`` that the part came from, for messages; set by the registry.
+        shortcuts: ``{optional member: methods}``: each optional member computes the same as those methods, faster. A
+            subclass that overrides one of the methods, and not the member, gets None for the member.
     """
 
     kind: str = ""
@@ -39,8 +39,8 @@ class Part(ABC, Generic[S]):
     def __init_subclass__(cls, **options: Any) -> None:
         super().__init_subclass__(**options)
         for shortcut, methods in cls.shortcuts.items():
-            nearest = next(one for one in cls.__mro__ if not vars(one).keys().isdisjoint((shortcut, *methods)))
-            if shortcut not in vars(nearest):
+            definer = next(base for base in cls.__mro__ if not vars(base).keys().isdisjoint((shortcut, *methods)))
+            if shortcut not in vars(definer):
                 setattr(cls, shortcut, None)
 
     def __init__(self, spec: S, parts: Mapping[str, Any] | None = None) -> None:
@@ -49,25 +49,26 @@ class Part(ABC, Generic[S]):
 
     @property
     def needs(self) -> frozenset[str]:
-        """Names of the signals this part itself reads (see `scope_core.structures.signals`). None by default."""
+        """Names of the signals that this part itself reads (see `scope_core.structures.signals`); empty by default."""
         return frozenset()
 
     @property
     def inner(self) -> tuple[Part[Any], ...]:
-        """The parts in its slots, in their order."""
+        """The parts in this part's slots, in order."""
         return held(self.parts)
 
     @property
     def all_needs(self) -> frozenset[str]:
         """Names of the signals that this part and all parts inside it read."""
-        none: frozenset[str] = frozenset()
-        return none.union(*(part.needs for part in self.walk()))
+        empty: frozenset[str] = frozenset()
+        return empty.union(*(part.needs for part in self.walk()))
 
     @property
     def equivariant(self) -> bool:
-        """Whether reordering the tokens reorders what it gives, and changes nothing else.
+        """True if reordering the tokens reorders the result and changes nothing else.
 
-        So it is where all parts inside are; ``equivariant = False`` for one that reads the order or draws at random.
+        By default true if all parts inside are; set ``equivariant = False`` if the part reads the order of tokens or
+        draws at random.
         """
         return all(part.equivariant for part in self.inner)
 

@@ -12,12 +12,12 @@ from scope_core.structures.tokens import VisualTokens
 
 
 class Budget(Part[S]):
-    """How many tokens each group keeps. Pure: depends on shapes alone.
+    """How many tokens each group keeps.
 
     Attributes:
-        adaptive: Whether `refine` may lower the planned counts once signals are there. Servers that must
+        adaptive: True if `refine` may lower the planned counts once signals are available. Servers that must
             know the prompt's length beforehand refuse such budgets.
-        additive: Whether an image keeps as many tokens however a partition cuts it into groups.
+        additive: True if an image keeps the same number of tokens however a partition divides it into groups.
     """
 
     adaptive: ClassVar[bool] = False
@@ -25,12 +25,12 @@ class Budget(Part[S]):
 
     @abstractmethod
     def plan(self, layout: Layout, groups: Sequence[Group]) -> tuple[int, ...]:
-        """Tokens to keep of each group (see `scope_core.structures.layout.fill`).
+        """Tokens to keep of each group (`scope_core.parts.fill` helps). Pure: depends on the layout alone.
 
         Raises:
             BudgetError: the images cannot meet the budget; names the image.
         """
 
     def refine(self, counts: tuple[int, ...], tokens: VisualTokens) -> tuple[int, ...]:
-        """Counts after looking at the tokens; at most the planned ones."""
+        """Final counts for these tokens, none above the planned one."""
         return counts

@@ -1,4 +1,4 @@
-"""Calling a part: errors that name it, outputs of the right shape, and inputs left as they were."""
+"""Checks around a call of a part: errors name the part, outputs have the right shape, inputs are left unchanged."""
 
 from __future__ import annotations
 
@@ -14,10 +14,10 @@ from scope_core.parts.base import Part
 from scope_core.structures.tokens import VisualTokens
 
 
-class blamed:  # noqa: N801 - reads as a word in `with blamed(part, "score")`
-    """Errors that leave the block and are none of ours get a note that names the part they came from.
+class attribute_errors:  # noqa: N801 - used as a function: `with attribute_errors(part, "score"):`
+    """Context manager that adds the part's name to errors other than `ScopeError`.
 
-    With ``tokens`` it is an error of the part's if one of their tensors was changed in place.
+    With ``tokens``, it also raises `PluginOutputError` if one of their tensors was changed in place.
     """
 
     __slots__ = ("before", "method", "part", "tokens")
@@ -35,31 +35,31 @@ class blamed:  # noqa: N801 - reads as a word in `with blamed(part, "score")`
             return
         for tensor, version in self.before:
             if tensor._version != version and self.tokens is not None:
-                named = [*zip(_PLANES, _planes(self.tokens), strict=True), *self.tokens.signals.computed()]
+                named = [*zip(_FIELDS, _fields(self.tokens), strict=True), *self.tokens.signals.computed()]
                 name = next(name for name, other in named if other is tensor)
-                said = name if name in _PLANES else f"signal '{name}'"
+                changed = f"the field '{name}'" if name in _FIELDS else f"signal '{name}'"
                 raise PluginOutputError(
-                    f"{said} of {_those(self.tokens)} were changed in place by {self.method}() of {self.part.kind} "
-                    f"{self.part}; others read them too, so it must work on a copy"
+                    f"{self.method}() of {self.part.kind} {self.part} changed {changed} of "
+                    f"{_name_groups(self.tokens)} in place; other parts read it too, so change a copy (.clone())"
                 )
 
 
-_PLANES = ("features", "valid", "required", "row", "col", "tile", "image", "saliency")
-_planes = attrgetter(*_PLANES)
+_FIELDS = ("features", "valid", "required", "row", "col", "tile", "image", "saliency")
+_fields = attrgetter(*_FIELDS)
 
 
 def _versions(tokens: VisualTokens) -> list[tuple[Tensor, int]]:
-    """How often each tensor was written to, as torch counts it; tensors of inference mode do not."""
-    tensors = (*_planes(tokens), *(tensor for _, tensor in tokens.signals.computed()))
-    return [(one, one._version) for one in tensors if isinstance(one, Tensor) and not one.is_inference()]
+    """Each tensor with torch's count of writes to it; tensors made in inference mode have no count."""
+    tensors = (*_fields(tokens), *(tensor for _, tensor in tokens.signals.computed()))
+    return [(tensor, tensor._version) for tensor in tensors if isinstance(tensor, Tensor) and not tensor.is_inference()]
 
 
-def _those(tokens: VisualTokens) -> str:
+def _name_groups(tokens: VisualTokens) -> str:
     return tokens.name_of(0) if tokens.shape[0] == 1 else f"{tokens.shape[0]} groups"
 
 
 def expect(tensor: object, shape: tuple[int, ...], what: str, tokens: VisualTokens) -> None:
-    """Refuse a part's output that is no floating-point tensor of ``shape`` on the tokens' device."""
+    """Raise `PluginOutputError` unless ``tensor`` is floating point, of ``shape`` and on the tokens' device."""
     if not isinstance(tensor, Tensor):
         wrong = f"{type(tensor).__name__}; expected a tensor of shape {tuple(shape)}"
     elif tuple(tensor.shape) != tuple(shape):
@@ -70,15 +70,15 @@ def expect(tensor: object, shape: tuple[int, ...], what: str, tokens: VisualToke
         wrong = f"a tensor on {tensor.device}; the tokens are on {tokens.device}"
     else:
         return
-    raise PluginOutputError(f"{what} on {_those(tokens)} returned {wrong}")
+    raise PluginOutputError(f"{what} on {_name_groups(tokens)} returned {wrong}")
 
 
 def is_writable(matrix: Tensor, tokens: VisualTokens) -> bool:
-    """True if a part's result may be modified in place: contiguous, no view, no alias of an input, no gradient."""
+    """True if ``matrix`` may be modified in place: contiguous, no view, no alias of an input, no gradient."""
     if matrix._base is not None or matrix.requires_grad or not matrix.is_contiguous():
         return False
     if matrix.is_inference() and not torch.is_inference_mode_enabled():
         return False
-    given = [tokens.features, tokens.saliency, *(tensor for _, tensor in tokens.signals.computed())]
-    place = matrix.untyped_storage().data_ptr()
-    return all(one is None or one.untyped_storage().data_ptr() != place for one in given)
+    inputs = [tokens.features, tokens.saliency, *(tensor for _, tensor in tokens.signals.computed())]
+    address = matrix.untyped_storage().data_ptr()
+    return all(tensor is None or tensor.untyped_storage().data_ptr() != address for tensor in inputs)

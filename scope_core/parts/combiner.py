@@ -1,4 +1,4 @@
-"""`Combiner`: how gain and saliency make one score."""
+"""`Combiner`: combines coverage gain and saliency into one score."""
 
 from __future__ import annotations
 
@@ -13,17 +13,17 @@ from scope_core.structures.tokens import VisualTokens
 
 
 class Combiner(Part[S]):
-    """How gain and saliency make one score.
+    """Combines coverage gain and saliency into one score.
 
     Attributes:
-        uses_saliency: False lets the saliency source be skipped; ``combine`` then gets ones.
-        uses_coverage: False lets the similarity matrix be skipped.
-        matrices: How many N x N matrices `condition` holds at once beside the similarity, its result included.
+        uses_saliency: If False, the saliency source is not called; ``combine`` then gets ones.
+        uses_coverage: If False, no similarity matrix is computed.
+        matrices: Number of N x N matrices that `condition` holds at once beside the similarity, its result included.
         condition: Optional method ``condition(similarity, saliency)``: the (B, N, N) similarity that the coverage
-            function sees in place of the metric's, e.g. the kernel of a DPP. ``saliency`` is after `prepare`.
-        affine: Optional method ``affine(saliency)``: ``(scale, offset)``, (B, N) each, such that `combine` is
-            ``gain * scale + offset`` for every gain; None for saliency that makes no such score. ``saliency`` is after
-            `prepare`. A coverage function's `Kernel` can serve combiners that have it.
+            function gets instead of the metric's, e.g. the kernel of a DPP. ``saliency`` comes from `prepare`.
+        affine: Optional method ``affine(saliency)``: ``(scale, offset)``, (B, N) each, such that `combine` equals
+            ``gain * scale + offset`` for every gain; None if there are no such numbers for this saliency. ``saliency``
+            comes from `prepare`. A coverage function's `Kernel` needs it.
     """
 
     uses_saliency: ClassVar[bool] = True
@@ -34,7 +34,7 @@ class Combiner(Part[S]):
     shortcuts: ClassVar[Mapping[str, tuple[str, ...]]] = {"affine": ("combine",)}
 
     def prepare(self, saliency: Tensor, tokens: VisualTokens) -> Tensor:
-        """(B, N) saliency as `combine` wants it, computed once per call instead of once per pick."""
+        """(B, N) saliency in the form that `combine` needs; computed once per call, not once per pick."""
         return saliency
 
     @abstractmethod
@@ -43,5 +43,5 @@ class Combiner(Part[S]):
 
         Args:
             gain: (B, N) from the coverage function.
-            saliency: (B, N), after `prepare`.
+            saliency: (B, N), from `prepare`.
         """

@@ -12,9 +12,9 @@ class Constraint(Part[S]):
     """Tokens that must stay or must go."""
 
     def must_keep(self, tokens: VisualTokens) -> Tensor | None:
-        """(B, N) bool, True for tokens that must be kept; None for no opinion."""
+        """(B, N) bool, True for tokens that must be kept; None if there are none."""
         return None
 
     def must_drop(self, tokens: VisualTokens) -> Tensor | None:
-        """(B, N) bool, True for tokens that are no candidates; None for no opinion."""
+        """(B, N) bool, True for tokens that must be dropped; None if there are none."""
         return None

@@ -1,4 +1,4 @@
-"""`CoverageFunction`: what a token adds to those picked."""
+"""`CoverageFunction`: how much a token adds to those already picked."""
 
 from __future__ import annotations
 
@@ -14,18 +14,18 @@ from scope_core.structures.tokens import VisualTokens
 
 
 class CoverageFunction(Part[S]):
-    """A set function, given through its marginal gain.
+    """A set function, defined by its marginal gain: how much a token adds to those already picked.
 
-    ``start`` makes a state for the empty set, ``gain`` reads it, ``add`` returns the state with one more
+    ``start`` makes the state of the empty set, ``gain`` reads a state, ``add`` returns the state with one more
     token per group. A state may be any object; ``add`` may change it in place and return it.
 
     Attributes:
-        uses_similarity: False lets the N x N matrix be skipped; ``start`` then gets None for it.
-        monotone: Whether every gain is at least 0.
-        submodular: Whether gains never grow as the set grows.
-        nonnegative_similarity: Whether similarities below 0 are outside its definition.
-        matrices: How many N x N matrices of the similarity's dtype its states take beside the similarity, at most.
-        kernel: Optional: the same picks in less time, or without the matrix.
+        uses_similarity: If False, no N x N matrix is computed; ``start`` then gets None for it.
+        monotone: True if every gain is at least 0.
+        submodular: True if gains never grow as the set grows.
+        nonnegative_similarity: True if the function is undefined for similarities below 0.
+        matrices: Number of N x N matrices of the similarity's dtype that a state holds beside the similarity, at most.
+        kernel: Optional: computes the same picks faster, or without the matrix.
     """
 
     uses_similarity: ClassVar[bool] = True
@@ -38,17 +38,17 @@ class CoverageFunction(Part[S]):
 
     @abstractmethod
     def start(self, similarity: Tensor, tokens: VisualTokens) -> Any:
-        """The state of the empty set. ``similarity`` is (B, N, N), rows and columns of padding zero."""
+        """The state of the empty set. ``similarity`` is (B, N, N), zero in rows and columns of padding."""
 
     @abstractmethod
     def gain(self, state: Any) -> Tensor:
-        """(B, N): what each token would add to the set. Values of tokens already picked are ignored."""
+        """(B, N) marginal gain of each token. Values of tokens already picked are ignored."""
 
     @abstractmethod
     def add(self, state: Any, pick: Tensor) -> Any:
         """The state after adding token ``pick[b]`` to group b.
 
         Args:
-            state: From `start`, or an earlier `add`.
-            pick: (B,) int64. Groups that are already full get an arbitrary index; their gains are ignored.
+            state: From `start` or an earlier `add`.
+            pick: (B,) int64. A group that is already full gets an arbitrary index; its gains are ignored.
         """

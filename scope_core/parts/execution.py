@@ -1,4 +1,4 @@
-"""How picks are made of parts: by the loop, by a kernel, in blocks, or not at all. `plan_execution` alone decides."""
+"""`plan_execution`: decides how greedy's picks are computed: by the loop, by a kernel, in blocks, or not at all."""
 
 from __future__ import annotations
 
@@ -20,12 +20,12 @@ if TYPE_CHECKING:
 
 Way = Literal["dense", "kernel", "blocks"]
 WAYS: tuple[Way, ...] = ("dense", "kernel", "blocks")
-"""The same picks in different time and memory: one gain at a time from the whole matrix, all at once from it by the
-coverage function's `Kernel`, or without the matrix, from blocks of it that are computed when they are read."""
+"""Ways to compute the same picks, which differ in time and memory: one pick at a time from the whole matrix, all picks
+at once by the coverage function's `Kernel`, or from blocks of the matrix that are computed when they are read."""
 
 
 class Scoring(NamedTuple):
-    """The parts that make scores of similarities."""
+    """The three parts that turn similarities into scores."""
 
     similarity: SimilarityMetric[Any]
     coverage: CoverageFunction[Any]
@@ -34,15 +34,16 @@ class Scoring(NamedTuple):
 
 @dataclass(frozen=True)
 class Execution:
-    """How similarities are handled while selecting.
+    """The way in which picks are computed, and the memory it takes.
 
     Attributes:
         way: ``"dense"``, ``"kernel"``, ``"blocks"``, or ``"refuse"``.
-        memory: Bytes that N x N matrices take at once; 0 where none is made.
-        in_blocks: Whether similarities are computed in blocks, at least where there is no room for ``memory``.
-        limit: Bytes that they may take; None for nine tenths of what is free.
-        reason: Why it is refused, in words.
-        error: What `check` raises then.
+        memory: Bytes that N x N matrices take at once; 0 if none is computed.
+        in_blocks: True if similarities can be computed in blocks: always, if ``memory`` is 0, else if ``memory`` bytes
+            are not free.
+        limit: Bytes that similarities may take; None for nine tenths of the free memory.
+        reason: Why the selection is refused; empty if it is not.
+        error: The class that `check` raises for a refusal.
     """
 
     way: Literal["dense", "kernel", "blocks", "refuse"] = "dense"
@@ -53,22 +54,22 @@ class Execution:
     error: type[ScopeError] = SpecError
 
     def check(self, who: str) -> None:
-        """Raise ``error`` if the way is ``"refuse"``; ``who`` says of which tokens."""
+        """Raise ``error`` if the way is ``"refuse"``; ``who`` names the tokens in the message."""
         if self.way == "refuse":
             raise self.error(f"{who}: {self.reason}")
 
     @staticmethod
     def of(inner: Iterable[Execution]) -> Execution:
-        """Of selectors that run one after the other: the most memory, the lowest limit, the first refusal."""
+        """The execution of several selectors in turn: the most memory, the lowest limit, the first refusal."""
         inner = tuple(inner)
-        reading = [one for one in inner if one.memory or one.in_blocks]
-        refused = next((one for one in inner if one.way == "refuse"), Execution())
-        ways = {one.way for one in inner}
+        readers = [step for step in inner if step.memory or step.in_blocks]
+        refused = next((step for step in inner if step.way == "refuse"), Execution())
+        ways = {step.way for step in inner}
         return Execution(
             refused.way if refused.reason or len(ways) != 1 else ways.pop(),
-            max((one.memory for one in inner), default=0),
-            bool(reading) and all(one.in_blocks for one in reading),
-            min((one.limit for one in inner if one.limit is not None), default=None),
+            max((step.memory for step in inner), default=0),
+            bool(readers) and all(step.in_blocks for step in readers),
+            min((step.limit for step in inner if step.limit is not None), default=None),
             refused.reason,
             refused.error,
         )
@@ -83,47 +84,47 @@ def plan_execution(
     free: int | None = None,
     device: torch.device | str = "cpu",
 ) -> Execution:
-    """How greedy's picks are made. Pure.
+    """The way in which greedy's picks are computed. Pure.
 
-    In blocks where nothing else is allowed, or where the matrix has no room; else by a kernel that can serve; else by
+    In blocks if no other way is allowed or the matrix does not fit into memory; else by the kernel if it can; else by
     the loop.
 
     Args:
-        parts: What makes scores.
-        sizes: Tokens of each group whose matrices are held at the same time.
+        parts: The parts that make scores.
+        sizes: Tokens of each group whose matrices are in memory at the same time.
         itemsize: Bytes of a number: 4 for float32.
-        ways: Those that may be taken: `Optimizer.ways`.
+        ways: The allowed ways: `Optimizer.ways`.
         allowed: Bytes that may be used; None for nine tenths of ``free``.
-        free: Bytes that are free; None where it is not known.
-        device: Where the tokens are.
+        free: Free bytes; None if unknown.
+        device: Device of the tokens.
     """
-    no_kernel = why_no_kernel(parts, itemsize, device) if "kernel" in ways else "it was not asked for"
+    no_kernel = why_no_kernel(parts, itemsize, device) if "kernel" in ways else "the optimizer does not allow it"
     if no_kernel and tuple(ways) == ("kernel",):
-        reason = f"path 'compiled' was asked for, and there is no compiled way: {no_kernel}; or use path 'auto'"
+        reason = f"path 'compiled' is not possible here: {no_kernel}; or use path 'auto'"
         return Execution("refuse", limit=allowed, reason=reason)
     whole: Literal["dense", "kernel"] = "dense" if no_kernel else "kernel"
     if not reads_similarity(parts):
         return Execution(whole, limit=allowed)
     count = max(sizes, default=0)
     need = sum(matrix_bytes(parts.similarity, parts.coverage, size, itemsize, parts.combiner) for size in sizes)
-    no_blocks = why_no_blocks(parts, itemsize) if "blocks" in ways else "it was not asked for"
-    only = tuple(ways) == ("blocks",)
-    if only and no_blocks:
-        reason = f"path 'blocks' was asked for, and there is no such way: {no_blocks}"
-        return Execution("refuse", need, limit=allowed, reason=f"{reason}; use path 'auto'")
-    short = shortfall_message(need, allowed, free)
-    if not no_blocks and (only or short):
+    no_blocks = why_no_blocks(parts, itemsize) if "blocks" in ways else "the optimizer does not allow it"
+    only_blocks = tuple(ways) == ("blocks",)
+    if only_blocks and no_blocks:
+        reason = f"path 'blocks' is not possible here: {no_blocks}; use path 'auto'"
+        return Execution("refuse", need, limit=allowed, reason=reason)
+    shortfall = shortfall_message(need, allowed, free)
+    if not no_blocks and (only_blocks or shortfall):
         if reason := blocks_refusal(parts.similarity, count, None, allowed, free, device=device):
             return Execution("refuse", 0, True, allowed, reason, TooLargeError)
         return Execution("blocks", 0, True, allowed)
-    if short:
-        reason = _too_large(parts, sizes, itemsize, short, why_no_blocks(parts, itemsize), (allowed, free))
+    if shortfall:
+        reason = _too_large(parts, sizes, itemsize, shortfall, why_no_blocks(parts, itemsize), (allowed, free))
         return Execution("refuse", need, False, allowed, reason, TooLargeError)
     return Execution(whole, need, not no_blocks, allowed)
 
 
 def reads_similarity(parts: Scoring) -> bool:
-    """Whether any part reads similarities."""
+    """True if any part reads similarities."""
     return bool(parts.coverage.uses_similarity and parts.combiner.uses_coverage)
 
 
@@ -134,14 +135,14 @@ def matrix_bytes(
     itemsize: int,
     combiner: Combiner[Any] | None = None,
 ) -> int:
-    """Bytes that the similarity of one group of ``count`` tokens and what is made of it take at once."""
-    changed = combiner.matrices if combiner is not None and combiner.condition is not None else 0
-    return int(max(metric.matrices, 1 + changed, 1 + coverage.matrices) * count**2 * itemsize)
+    """Bytes that all N x N matrices of one group of ``count`` tokens take at once."""
+    conditioned = combiner.matrices if combiner is not None and combiner.condition is not None else 0
+    return int(max(metric.matrices, 1 + conditioned, 1 + coverage.matrices) * count**2 * itemsize)
 
 
 def why_no_kernel(parts: Scoring, itemsize: int, device: torch.device | str = "cpu") -> str:
-    """Why no kernel can make the picks, in words; empty where one can."""
-    if reason := _why_no_form(parts, itemsize):
+    """The reason why no kernel can compute the picks, for messages; empty if one can."""
+    if reason := _why_not_affine(parts, itemsize):
         return reason
     kernel = parts.coverage.kernel
     if kernel is None:
@@ -151,25 +152,25 @@ def why_no_kernel(parts: Scoring, itemsize: int, device: torch.device | str = "c
 
 
 def why_no_blocks(parts: Scoring, itemsize: int) -> str:
-    """Why nothing can be picked without the matrix, in words; empty where it can."""
+    """The reason why picks cannot be computed in blocks, for messages; empty if they can."""
     metric, coverage, combiner = parts
     if metric.vectors is None:
-        return f"similarity {metric} is not known as a dot product of vectors"
+        return f"similarity {metric} has no `vectors`, whose dot products are the similarities"
     if coverage.kernel is None or coverage.kernel.picks_in_blocks is None:
         return f"coverage {coverage} reads the whole matrix"
     if combiner.condition is not None:
         return f"combiner {combiner} changes the matrix"
-    return _why_no_form(parts, itemsize)
+    return _why_not_affine(parts, itemsize)
 
 
-def _why_no_form(parts: Scoring, itemsize: int) -> str:
+def _why_not_affine(parts: Scoring, itemsize: int) -> str:
     combiner = parts.combiner
     if not combiner.uses_coverage:
         return f"combiner {combiner} reads no coverage"
     if itemsize < 4:
-        return "sums in half precision are rounded at each step, as published; use dtype: float32"
+        return "sums in half precision are rounded at each step, as in the published code; use `dtype: float32`"
     if combiner.affine is None:
-        return f"combiner {combiner} has no `affine`, which says its score as gain * scale + offset"
+        return f"combiner {combiner} has no `affine`, which gives its score as gain * scale + offset"
     return ""
 
 
@@ -182,30 +183,30 @@ def blocks_refusal(
     itemsize: int = 4,
     device: torch.device | str = "cpu",
 ) -> str:
-    """Why there is no room for selecting in blocks, in words; empty where there is.
+    """The reason why even selection in blocks does not fit into memory, for messages; empty if it does.
 
     Args:
-        metric: Where similarity comes from.
+        metric: The similarity metric.
         count: Tokens of the group.
-        width: Numbers of a token's vector; None where it is not known yet.
+        width: Length of a token's vector; None if not known yet.
         allowed: As for `plan_execution`.
-        free: Likewise.
+        free: As for `plan_execution`.
         itemsize: Bytes of a vector's number.
-        device: Where.
+        device: Device of the tokens.
     """
     need = blocks_bytes(count, width or 1, device, itemsize)
-    short = shortfall_message(need, allowed, free)
-    if not short:
+    shortfall = shortfall_message(need, allowed, free)
+    if not shortfall:
         return ""
     vectors = f"{count} vectors" + ("" if width is None else f" of {width} numbers")
     return (
         f"even without the matrix of {metric}, {vectors} and blocks of their products take "
-        f"{said(need)}{' or more' if width is None else ''}, and {short}; cut the tokens into smaller groups "
-        f"(`partition: {{name: chunks, count: N}}`), or {_more(allowed)}"
+        f"{said(need)}{' or more' if width is None else ''}, and {shortfall}; divide the tokens into smaller groups "
+        f"(`partition: {{name: chunks, count: N}}`), or {_get_more(allowed)}"
     )
 
 
-def _more(allowed: int | None) -> str:
+def _get_more(allowed: int | None) -> str:
     return "free some memory" if allowed is None else "raise `memory` (GiB)"
 
 
@@ -213,25 +214,26 @@ def _too_large(
     parts: Scoring,
     sizes: Sequence[int],
     itemsize: int,
-    short: str,
+    shortfall: str,
     no_blocks: str,
     room: tuple[int | None, int | None],
 ) -> str:
-    """What is needed, what there is, why it cannot be done without, and what to do."""
+    """The message of `TooLargeError`: memory needed and free, why blocks are not possible, and what to do."""
     metric, coverage, combiner = parts
     count, (allowed, free) = max(sizes), room
     need = sum(matrix_bytes(metric, coverage, size, itemsize, combiner) for size in sizes)
-    there = allowed if allowed is not None else max(UNCHECKED_BYTES, int(0.9 * free)) if free is not None else 0
-    most = isqrt(there // (len(sizes) * matrix_bytes(metric, coverage, 1, itemsize, combiner)))
+    usable = allowed if allowed is not None else max(UNCHECKED_BYTES, int(0.9 * free)) if free is not None else 0
+    most = isqrt(usable // (len(sizes) * matrix_bytes(metric, coverage, 1, itemsize, combiner)))
     advice = "" if no_blocks else "use `optimizer: {name: greedy, path: blocks}`, "
     if no_blocks and (coverage.kernel is None or coverage.kernel.picks_in_blocks is None):
-        advice = "use a coverage function that can be read in blocks, "
-    advice += "cut the tokens into groups" + (f" of at most {most}" if most else "")
+        advice = "use a coverage function that can be computed in blocks, "
+    advice += "divide the tokens into groups" + (f" of at most {most}" if most else "")
     advice += (
-        f" (`partition: {{name: chunks, count: N}}`, or `tile` for an image of several tiles), or {_more(allowed)}"
+        f" (`partition: {{name: chunks, count: N}}`, or `tile` for an image of several tiles), or {_get_more(allowed)}"
     )
-    without = no_blocks or "the optimizer asks for it; one that is exact greedy, its path left open, need not"
+    obstacle = no_blocks or "the optimizer needs the whole matrix (greedy with path 'auto' does not)"
     return (
         f"similarity {metric} and coverage {coverage} of {count} tokens take {said(need)} for matrices of "
-        f"{count} x {count}, and {short}; it is not done without the matrix: {without}. What helps: {advice}"
+        f"{count} x {count}, and {shortfall}; block-wise selection is not possible here: {obstacle}. "
+        f"What helps: {advice}"
     )

@@ -1,4 +1,4 @@
-"""`Kernel`: all picks of exact greedy for one coverage function at once. Optional, and only about time and memory."""
+"""`Kernel`: all picks of exact greedy at once, for one coverage function. Optional: it saves time or memory."""
 
 from __future__ import annotations
 
@@ -15,22 +15,21 @@ if TYPE_CHECKING:
 
 
 class Kernel(ABC):
-    """A faster way to what greedy picks by ``start``, ``gain`` and ``add`` of a coverage function, ties included.
+    """The same picks that greedy makes with ``start``, ``gain`` and ``add`` of a coverage function, ties included.
 
-    It is the attribute ``kernel`` of the class that has those three methods, and stands for them alone: a subclass
-    that changes one of them has no kernel, unless it names one of its own. A kernel holds nothing about a call; each
-    method gets the live coverage function first.
+    A coverage function names it in its attribute ``kernel``. A subclass that overrides one of the three methods has no
+    kernel, unless it names its own. A kernel stores nothing about a call; each method gets the coverage function first.
 
     Attributes:
-        picks_in_blocks: Optional method ``(coverage, blocks, tokens, scale, offset, keep) -> Picks``: the picks of one
-            group whose matrix is never made. ``blocks`` are its similarities, computed when they are read
+        picks_in_blocks: Optional method ``(coverage, blocks, tokens, scale, offset, keep) -> Picks``: greedy selection
+            for one group without its N x N matrix. ``blocks`` are its similarities, computed when they are read
             (`scope_core.parts.Blocks`); ``keep`` is one number; the rest is as for `picks`, with (1, N) tensors.
     """
 
     picks_in_blocks: Callable[..., Picks] | None = None
 
     def why_not(self, coverage: Any, device: torch.device) -> str:
-        """Why `picks` cannot serve on ``device``, in words for messages; empty where it can."""
+        """The reason why `picks` cannot run on ``device``, for messages; empty if it can."""
         return ""
 
     @abstractmethod
@@ -43,13 +42,13 @@ class Kernel(ABC):
         offset: Tensor,
         keep: Sequence[int],
     ) -> Picks | None:
-        """All picks of exact greedy; None for numbers that it does not take, which leaves them to the loop.
+        """All picks of exact greedy; None if the kernel cannot handle these numbers: the loop then makes the picks.
 
         Args:
             coverage: The coverage function.
-            similarity: (B, N, N) as for ``start``: float32 or float64; None where the function reads none.
-            tokens: The candidates; those required are picked first.
-            scale: (B, N) float64 of the score ``gain * scale + offset``, finite.
-            offset: (B, N) float64, finite.
+            similarity: (B, N, N) float32 or float64, as for ``start``; None if the function reads none.
+            tokens: The candidates; required ones are picked first.
+            scale: (B, N) finite float64; the score is ``gain * scale + offset``.
+            offset: (B, N) finite float64.
             keep: How many to pick of each group.
         """

@@ -1,4 +1,4 @@
-"""`Merger`: what becomes of dropped tokens."""
+"""`Merger`: what happens to dropped tokens."""
 
 from __future__ import annotations
 
@@ -12,39 +12,42 @@ from scope_core.structures.selection import Selection
 
 
 class Merger(Part[S]):
-    """What becomes of dropped tokens.
+    """What happens to dropped tokens: they may be merged into the kept ones, or into rows of the merger's own.
 
-    A merger sees one group at a time as the rows of a `Selection`; one image where a group holds several images.
+    Each row of the `Selection` that a merger gets is one group; it is one image if a group holds several images.
 
     Attributes:
-        mixes: False where nothing is ever merged, so that hosts need not be able to.
+        mixes: False if this merger never merges anything, so that it also serves models that cannot merge tokens.
     """
 
     mixes: ClassVar[bool] = True
 
     def extra(self, tokens: int, rows: int) -> tuple[int, int]:
-        """Rows that it adds before and after the kept tokens of a group. Pure. They count against the budget.
+        """``(before, after)``: rows added before and after the kept tokens of a group. Pure.
+
+        Added rows count against the budget: the selector picks ``rows - before - after`` tokens.
 
         Args:
             tokens: Candidate tokens of the group.
-            rows: What the budget gives it: the selector picks ``rows - before - after`` tokens.
+            rows: The group's budget.
         """
         return 0, 0
 
     @property
     def uses_cls(self) -> bool:
-        """Whether `weights` has one more column, for the CLS token; needs the signal ``vision.cls[l]``."""
+        """True if `weights` has one more column, for the CLS token; needs the signal ``vision.cls[l]``."""
         return False
 
     @abstractmethod
     def weights(self, selection: Selection) -> Tensor | None:
-        """How the rows that the language model gets are mixed from all tokens; None for no merging.
+        """The weight of each token in each row that the language model gets; None for no merging.
 
         Args:
-            selection: One row per group; ``selection.allotted`` is what the budget gives each, `extra` included.
+            selection: One row per group; ``selection.allotted`` holds each group's budget, `extra` included.
 
         Returns:
-            (B, before + K + after, N) floating point, (B, before + K + after, N + 1) with `uses_cls`: the most that
-            any group has of each. The rows in the middle stand for the kept tokens in the order of
-            ``selection.arranged``; a shorter group uses the first rows of each of the three, the rest is ignored.
+            (B, before + K + after, N) floating point, or (B, before + K + after, N + 1) with `uses_cls`; each of
+            ``before``, ``K`` and ``after`` is the largest of any group. The K rows stand for the kept tokens in the
+            order of ``selection.arranged``. A group with fewer rows uses the first ones of each of the three sections;
+            the others are ignored.
         """

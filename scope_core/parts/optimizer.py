@@ -1,4 +1,4 @@
-"""`Optimizer`: how picks are made from scores."""
+"""`Optimizer`: the order in which tokens are picked by score."""
 
 from __future__ import annotations
 
@@ -13,13 +13,14 @@ from scope_core.structures.picks import Picks
 
 
 class Optimizer(Part[S]):
-    """How picks are made from scores.
+    """The order in which tokens are picked by score, e.g. greedily.
 
-    Groups are independent of each other, and large ones may come one at a time.
+    Groups are independent of each other; large ones may be given one at a time.
 
     Attributes:
-        exact: Whether its picks are those of exact greedy, ties to the lowest index.
-        ways: How its picks can be made: what it gives `greedy`. The matrix alone, if it does not say.
+        exact: True if the picks are those of exact greedy, with ties to the lowest index.
+        ways: The ways in which its picks can be computed, as it passes them to `greedy`; by default from the whole
+            matrix only.
     """
 
     exact: ClassVar[bool] = False
@@ -27,4 +28,4 @@ class Optimizer(Part[S]):
 
     @abstractmethod
     def optimize(self, problem: Problem, keep: Sequence[int]) -> Picks:
-        """``keep[b]`` picks of each group, from ``problem.candidates`` only, each at most once."""
+        """``keep[b]`` distinct picks of each group b, all from ``problem.candidates``."""

@@ -9,8 +9,8 @@ from scope_core.structures.layout import Group, Layout
 
 
 class Partition(Part[S]):
-    """Which tokens are selected together. Pure."""
+    """Which tokens are selected together: the whole image, each tile, or other groups."""
 
     @abstractmethod
     def split(self, layout: Layout) -> tuple[Group, ...]:
-        """Groups of spans that hold every candidate token exactly once."""
+        """Groups of spans that hold every candidate token exactly once. Pure."""

@@ -11,11 +11,11 @@ from scope_core.parts.base import Part, S
 
 
 class PositionPolicy(Part[S]):
-    """Position ids after pruning.
+    """The position ids of the tokens that remain after pruning.
 
     Attributes:
-        gapped: Whether the numbers may skip some. Hosts then give an explicit mask, and refuse calls in which
-            a gap would be taken for the start of another sequence.
+        gapped: True if position ids may skip numbers. Adapters then pass an explicit mask, and refuse calls in which
+            a gap would be read as the start of another sequence.
     """
 
     gapped: ClassVar[bool] = False
@@ -26,9 +26,9 @@ class PositionPolicy(Part[S]):
 
         Args:
             full: (B, L) position ids of the full prompt.
-            index: (B, L') int64, which position of the full prompt each remaining one was.
+            index: (B, L') int64 position in the full prompt of each remaining token.
             kept: (B, L') bool, False for padding.
 
         Returns:
-            (B, L') position ids; None lets the model number the shortened prompt itself.
+            (B, L') position ids; None to let the model number the shortened prompt itself.
         """

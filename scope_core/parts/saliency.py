@@ -15,11 +15,11 @@ class SaliencySource(Part[S]):
     """How much each token matters on its own.
 
     Attributes:
-        nonnegative: Whether every score is at least 0, as powers (``saliency ** alpha``) require.
+        nonnegative: True if every score is at least 0, as powers (``saliency ** alpha``) require.
     """
 
     nonnegative: ClassVar[bool] = True
 
     @abstractmethod
     def score(self, tokens: VisualTokens) -> Tensor:
-        """(B, N) floating point; higher means keep. Padding may hold any finite number."""
+        """(B, N) floating-point scores; higher means keep. Padding may hold any finite number."""

@@ -12,20 +12,21 @@ from scope_core.structures.tokens import VisualTokens
 
 
 class Selector(Part[S]):
-    """A whole selection step: tokens and counts in, a selection out."""
+    """A whole selection step: takes tokens and counts, returns a selection."""
 
     @abstractmethod
     def select(self, tokens: VisualTokens, keep: Sequence[int]) -> Selection:
-        """Exactly ``keep[b]`` valid tokens of each group, ``tokens.required`` among them."""
+        """Exactly ``keep[b]`` valid tokens of each group b, all of ``tokens.required`` among them."""
 
     def execution(self, sizes: Sequence[int], itemsize: int, free: int | None = None) -> Execution:
-        """How similarities are handled, as far as sizes alone tell: as the selectors inside do, one after the other.
+        """The way in which picks are computed and the memory it takes, planned from sizes alone. Pure.
 
-        Pure. To be changed by a selector that makes similarities itself, or gives those inside fewer tokens.
+        By default that of the selectors inside, one after the other. Override it in a selector that computes
+        similarities itself, or that passes fewer tokens to the selectors inside.
 
         Args:
             sizes: Tokens of each group.
             itemsize: Bytes of a number: 4 for float32.
-            free: Bytes that are free; None where it is not known.
+            free: Free bytes; None if unknown.
         """
         return Execution.of(part.execution(sizes, itemsize, free) for part in self.inner if isinstance(part, Selector))

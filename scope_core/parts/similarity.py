@@ -16,11 +16,11 @@ class SimilarityMetric(Part[S]):
     """How alike two tokens are.
 
     Attributes:
-        symmetric: Whether ``S[i, j] == S[j, i]``.
-        bounds: Lowest and highest possible value; None where unbounded.
-        matrices: How many N x N matrices `pairwise` holds at once, its result included.
-        vectors: Optional method ``vectors(tokens)``: (B, N, C) floating-point vectors whose dot products `pairwise`
-            gives, up to rounding. With them, more tokens can be selected from than their matrix has room for.
+        symmetric: True if ``S[i, j] == S[j, i]``.
+        bounds: Lowest and highest possible value; None for unbounded.
+        matrices: Number of N x N matrices that `pairwise` holds at once, its result included.
+        vectors: Optional method ``vectors(tokens)``: (B, N, C) floating-point vectors whose dot products equal
+            `pairwise` up to rounding. With it, selection also works where the N x N matrix does not fit into memory.
     """
 
     symmetric: ClassVar[bool] = True
@@ -31,7 +31,7 @@ class SimilarityMetric(Part[S]):
 
     @abstractmethod
     def pairwise(self, tokens: VisualTokens) -> Tensor:
-        """(B, N, N) floating point: entry (i, j) is how well token j stands for token i.
+        """(B, N, N) floating point; entry (i, j) is how well token j represents token i.
 
-        A tensor of its own, which the caller may change: padding is set to 0 in place.
+        Return a new tensor: the caller sets padding to 0 in place.
         """

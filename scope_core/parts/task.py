@@ -1,6 +1,6 @@
-"""Tasks: questions about images, with known answers, to measure a pruner's accuracy with.
+"""`Task`: questions about images, with known answers, which measure a pruner's accuracy.
 
-Importing this module loads neither torch nor Pillow, so that tasks can be listed without them.
+Importing this module loads neither torch nor Pillow, so tasks can be listed without them.
 """
 
 from __future__ import annotations
@@ -19,14 +19,14 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Box:
-    """Where an object is, in pixels of the image as `Example.image` returns it; right and bottom edge excluded.
+    """The bounding box of an object, in pixels of the image that `Example.image` returns.
 
     Attributes:
         label: Class of the object.
         x0: Left edge.
         y0: Top edge.
-        x1: Right edge.
-        y1: Bottom edge.
+        x1: Right edge, excluded.
+        y1: Bottom edge, excluded.
     """
 
     label: str
@@ -42,12 +42,12 @@ class Question:
 
     Attributes:
         id: Unique within the split.
-        text: As the model is asked.
+        text: The question, as the model gets it.
         answer: The right answer.
-        kind: What it asks for, e.g. ``"existence"``; accuracy is reported for each kind.
-        choices: Possible answers, where they are few; empty where anything may be said.
-        size: Longer side in pixels of the smallest object that has to be seen to answer; None where there is none.
-        tags: Further groups it belongs to, e.g. ``("adversarial",)``.
+        kind: What the question asks for, e.g. ``"existence"``; accuracy is reported for each kind.
+        choices: Possible answers, if they are few; empty for open questions.
+        size: Longer side in pixels of the smallest object that has to be seen to answer; None if there is none.
+        tags: Further groups that the question belongs to, e.g. ``("adversarial",)``.
     """
 
     id: str
@@ -65,11 +65,11 @@ class Example:
 
     Attributes:
         id: Unique within the split.
-        image: Opens the image; called when it is needed, perhaps more than once, and always with the same result.
+        image: Opens the image. It may be called several times and must always return the same image.
         questions: At least one.
-        objects: What is in the image, where that is known; empty where it is not.
-        group: Examples of one group are not independent (the same photograph, the same video): intervals are
-            clustered by it. The example's own id where left out.
+        objects: The objects in the image; empty if unknown.
+        group: Examples of one group are not independent (e.g. frames of one video), and confidence intervals are
+            clustered by group. The example's id if left out.
     """
 
     id: str
@@ -81,14 +81,14 @@ class Example:
 
 @dataclass(frozen=True)
 class Outcome:
-    """What a model replied to one question.
+    """A model's reply to one question.
 
     Attributes:
         example: Id of the example.
-        group: What intervals are clustered by.
+        group: Group of the example, by which confidence intervals are clustered.
         question: The question.
-        reply: What the model said.
-        correct: Whether that is right, by the task's own rule.
+        reply: The model's reply.
+        correct: True if the task counts the reply as right.
     """
 
     example: str
@@ -99,45 +99,45 @@ class Outcome:
 
 
 class Task(Part[S]):
-    """Images, questions and answers in splits, and how replies are scored.
+    """Images with questions and answers, in splits, and the rule that scores replies.
 
     Attributes:
-        max_new_tokens: How long a reply may be, in tokens.
+        max_new_tokens: Maximal length of a reply, in tokens.
     """
 
     max_new_tokens: int = 16
 
     @property
     def splits(self) -> tuple[str, ...]:
-        """Names of the splits; the first is used where none is named."""
+        """Names of the splits; the first is the default."""
         return ("test",)
 
     @abstractmethod
     def examples(self, split: str, limit: int | None = None, seed: int = 0) -> Sequence[Example]:
-        """The examples of a split, always the same ones in the same order.
+        """The examples of a split: for the same arguments always the same ones in the same order.
 
         Args:
             split: One of `splits`; `check_split` refuses others.
-            limit: At most so many; they should be as varied as the whole split. None for all.
-            seed: Of whatever is drawn at random, where a split is not fixed.
+            limit: Maximal number of examples, which should be as varied as the whole split; None for all.
+            seed: Random seed, for tasks that generate their examples.
 
         Raises:
             TaskError: there is no such split, or its files cannot be read.
         """
 
     def correct(self, question: Question, reply: str) -> bool:
-        """Whether ``reply`` is right: the same words as the answer, whatever the case and punctuation around them."""
+        """True if ``reply`` has the same words as the answer; case and surrounding punctuation are ignored."""
         return plain(reply) == plain(question.answer)
 
     def metrics(self, outcomes: Sequence[Outcome]) -> Mapping[str, float]:
-        """Scores of one run over all its outcomes, in 0..1; ``accuracy`` is one of them."""
+        """Scores over all outcomes of one run, each in 0..1; ``accuracy`` is one of them."""
         return {"accuracy": sum(outcome.correct for outcome in outcomes) / len(outcomes)}
 
     def check_split(self, split: str) -> None:
-        """Refuse what is no split of this task.
+        """Refuse a split that this task does not have.
 
         Raises:
-            TaskError: names the splits there are.
+            TaskError: there is no such split; names those there are.
         """
         if split not in self.splits:
             raise TaskError(

@@ -1,4 +1,4 @@
-"""What the zoo gives: vision towers and models, ready to use."""
+"""The zoo: vision towers and models that can be loaded by name."""
 
 from __future__ import annotations
 
@@ -18,15 +18,15 @@ if TYPE_CHECKING:
 
 
 class Tower(Protocol):
-    """A vision tower that turns images into tokens; what zoo entries of kind ``tower`` load."""
+    """A vision tower, which turns images into tokens; zoo entries of kind ``tower`` load one."""
 
     @property
     def declaration(self) -> Declaration:
-        """What the tower offers."""
+        """The tower's interception points and signals."""
         ...
 
     def view(self, image: Image) -> Image:
-        """The picture as the tower sees it: resized and cropped, for overlays."""
+        """The image as the tower sees it, resized and cropped; overlays are drawn on it."""
         ...
 
     def encode(self, images: Sequence[Image], *, at: str, needs: frozenset[str]) -> VisualTokens:
@@ -36,15 +36,16 @@ class Tower(Protocol):
 
 @dataclass(frozen=True)
 class LoadedModel:
-    """A model with what it takes to talk to it; what zoo entries of kind ``model`` load.
+    """A model with functions that prepare its inputs and decode its outputs; zoo entries of kind ``model`` load one.
 
     Attributes:
         model: The model, in eval mode.
         inputs: ``(images, question) -> `` keyword arguments of ``model.generate`` for one prompt.
         decode: ``ids -> text`` for generated ids.
-        name: For tables and receipts.
-        notes: What a user has to know, e.g. that the weights are random; empty otherwise.
-        view: The picture as the model's tower sees it, resized and cropped, for overlays; None if nobody can say.
+        name: Name in tables and receipts.
+        notes: What a user has to know, e.g. that the weights are random; empty if nothing.
+        view: ``image -> `` the image as the model's tower sees it, resized and cropped; overlays are drawn on it. None
+            if unknown.
     """
 
     model: Any
@@ -56,19 +57,19 @@ class LoadedModel:
 
 
 def load(name: str | None = None, *, registry: Registry | None = None, **options: Any) -> Any:
-    """A model or a tower of the zoo, ready to use.
+    """Load a model or a tower of the zoo.
 
     Args:
-        name: As ``scope models`` lists it, e.g. ``"dinov2-small"``; the zoo's default model if left out.
-        registry: Where names are looked up.
+        name: A name from ``scope models``, e.g. ``"dinov2-small"``; the zoo's default model if left out.
+        registry: The registry that names are looked up in; the process' default registry if left out.
         options: Passed to the loader, e.g. ``dtype`` or ``device_map`` for checkpoints on a hub.
 
     Returns:
         A `Tower` for towers, a `LoadedModel` for models.
 
     Raises:
-        UnknownNameError: nothing in the zoo has this name.
-        ZooError: its weights cannot be had; says what to run.
+        UnknownNameError: the zoo has no entry of this name.
+        ZooError: the weights cannot be loaded; says what to run.
         MissingDependencyError: an optional package is not installed.
     """
     known = registry or default_registry()

@@ -1,4 +1,4 @@
-"""`ModelAdapter`: where a model's tokens are intercepted."""
+"""`ModelAdapter`: intercepts the image tokens of one family of models."""
 
 from __future__ import annotations
 
@@ -19,54 +19,54 @@ if TYPE_CHECKING:
 
 
 class ModelAdapter(Part[S]):
-    """Where a model's tokens are intercepted, and how the rest of the call is kept consistent.
+    """Intercepts the image tokens of one family of models, and keeps the rest of the call consistent.
 
     Attributes:
-        reuses: Whether `encode_once` and `answer` are there.
+        reuses: True if `encode_once` and `answer` are implemented.
     """
 
     reuses: bool = False
 
     @abstractmethod
     def matches(self, model: Any) -> bool:
-        """Whether this adapter serves ``model``. By names and shape; imports nothing."""
+        """True if this adapter serves ``model``; decided by names and attributes, without imports."""
 
     @abstractmethod
     def check(self, model: Any) -> Declaration:
-        """What the model offers; every module path resolved before anything is hooked.
+        """The points and signals that the model offers. Resolves every module path and hooks nothing.
 
         Raises:
-            AdapterError: a path is not there; names the deepest prefix that is, and near names.
+            AdapterError: a path does not exist; names the deepest prefix that does, and similar names.
         """
 
     @abstractmethod
     def layout(self, model: Any, sizes: Sequence[tuple[int, int]]) -> Layout:
-        """Candidate tokens of images of the given (height, width). Pure."""
+        """The layout of images of the given (height, width) in pixels. Pure."""
 
     @abstractmethod
     def install(self, model: Any, attachment: Session, undo: ExitStack) -> None:
-        """Intercept ``model``'s calls; every effect is undone by a callback pushed on ``undo``."""
+        """Intercept ``model``'s calls. Every change is undone by a callback pushed on ``undo``."""
 
     def encode_once(
         self, model: Any, inputs: Mapping[str, Any], attachment: Session, memo: Memo | None = None
     ) -> Encoding:
-        """Run tower and projector for the images of one call; nothing is selected. Only where `reuses` says so.
+        """The images of one call after tower and projector; nothing is selected. Optional: see `reuses`.
 
         Args:
             model: The model.
             inputs: Keyword arguments of its ``generate``.
-            attachment: Whose pruner says which features and signals are taken.
-            memo: Where the tower may keep what it made of these pixels, and find it again.
+            attachment: Its pruner determines which features and signals are taken.
+            memo: A cache for the tower's outputs for these pixels.
         """
         raise NotImplementedError
 
     def answer(self, model: Any, asked: Sequence[Asked], attachment: Session, **options: Any) -> list[Tensor]:
-        """The new ids of each prompt, as ``generate`` would give them one by one. Only where `reuses` says so.
+        """The new ids of each prompt, as ``generate`` would return them one by one. Optional: see `reuses`.
 
         Args:
             model: The model.
             asked: Prompts, each about images that were encoded before.
-            attachment: Whose pruner made the selections.
-            options: Of ``generate``, e.g. ``max_new_tokens``.
+            attachment: Its pruner made the selections.
+            options: Options of ``generate``, e.g. ``max_new_tokens``.
         """
         raise NotImplementedError

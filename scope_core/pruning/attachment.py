@@ -1,4 +1,4 @@
-"""Attaching a pruner to a model instance, and undoing it completely."""
+"""`Attachment`: a pruner attached to a model instance, until it is detached."""
 
 from __future__ import annotations
 
@@ -21,24 +21,24 @@ if TYPE_CHECKING:
     from scope_core.structures.layout import Plan
 
 _attached: weakref.WeakValueDictionary[int, Attachment] = weakref.WeakValueDictionary()
-"""The attachment of each model, by the model's id, so that a second one is refused instead of pruning twice. Safe: an
+"""The attachment of each model by the model's id, so that a second one is refused instead of pruning twice. Safe: an
 Attachment keeps its model alive, so an id cannot be reused while its entry exists; the table keeps nothing alive."""
 
 
 class Attachment(Session):
-    """A pruner at work on one model instance; a context manager.
+    """A pruner attached to one model instance; a context manager that detaches it at the end.
 
     Attributes:
         pruner: The pruner.
         model: The model it is attached to.
-        adapter: The adapter in charge.
-        declaration: What the model offers.
-        receipt: What the latest call pruned; falsy until there was one.
+        adapter: The adapter that intercepts the model's calls.
+        declaration: The points and signals that the model offers.
+        receipt: Report of the latest call; falsy before the first one.
         given: Signals that the caller of `Pruner.attach` supplies.
-        positions: (B, L') int64: which position of the caller's prompt each position of the latest
-            shortened prompt was, -1 where a row was filled up; padding of the caller's own keeps its
-            position (`shorten` of the attention mask tells). None until there was a call. Outputs of
-            ``forward`` run along it; see `expand`.
+        positions: (B, L') int64: for each position of the latest shortened prompt, its position in the caller's
+            prompt; -1 where a shorter row was filled up. The caller's own padding keeps its position (`shorten` the
+            attention mask to tell it apart). None before the first call. Outputs of ``forward`` have these positions;
+            see `expand`.
     """
 
     def __init__(
@@ -55,7 +55,7 @@ class Attachment(Session):
         current = _attached.get(id(model))
         if current is not None:
             raise AttachError(
-                f"{current.pruner!r} is attached to this {type(model).__name__} already; "
+                f"{current.pruner!r} is already attached to this {type(model).__name__}; "
                 f"call its detach() or leave its `with` block first"
             )
         declaration = self.adapter.check(model)
@@ -79,30 +79,30 @@ class Attachment(Session):
             raise
 
     def encode(self, inputs: Mapping[str, Any], *, memo: Memo | None = None) -> Encoding:
-        """The images of one call after tower and projector, for other pruners to select from, and see `answer`.
+        """The images of one call after tower and projector, from which several pruners can select; see `answer`.
 
         Args:
             inputs: Keyword arguments of the model's ``generate``, as for an ordinary call.
-            memo: Where the tower may keep what it made of these pixels.
+            memo: A cache for the tower's outputs for these pixels.
 
         Raises:
-            AttachError: the adapter cannot keep encoded images, or the pruner was detached.
+            AttachError: the adapter cannot reuse encoded images, or the pruner was detached.
         """
         self._check_reuse("encode")
         return self.adapter.encode_once(self.model, inputs, self, memo)
 
     def answer(self, asked: Sequence[Asked], **options: Any) -> list[Tensor]:
-        """Answers about images that were encoded before: what ``generate`` would say to each prompt by itself.
+        """Answers to prompts about images that were encoded before, as ``generate`` would give them one by one.
 
         Args:
-            asked: Prompts; those about one encoding and selection share its tokens.
-            options: Of ``generate``, e.g. ``max_new_tokens``. Beams and sampling are not served.
+            asked: Prompts; those with the same encoding and selection share its tokens.
+            options: Options of ``generate``, e.g. ``max_new_tokens``. Beam search and sampling are not supported.
 
         Returns:
-            The new ids of each prompt, (n,) int64, up to and with an end-of-sequence id.
+            The new ids of each prompt, (n,) int64, up to and including an end-of-sequence id.
 
         Raises:
-            AttachError: the adapter cannot go on from encoded images, or the pruner was detached.
+            AttachError: the adapter cannot reuse encoded images, or the pruner was detached.
         """
         self._check_reuse("answer")
         return self.adapter.answer(self.model, asked, self, **options)
@@ -112,8 +112,8 @@ class Attachment(Session):
             raise AttachError("this pruner was detached; call attach() again")
         if not self.adapter.reuses:
             raise AttachError(
-                f"adapter '{self.adapter.spec.name}' has no {method}(): it cannot go on from images that were encoded "
-                f"before; call the model's own generate() instead"
+                f"adapter '{self.adapter.spec.name}' does not support {method}(): it cannot reuse encoded images; "
+                f"call the model's own generate() instead"
             )
 
     def plan(self, sizes: Sequence[tuple[int, int]]) -> Plan:
@@ -121,24 +121,24 @@ class Attachment(Session):
         return self.pruner.plan(self.adapter.layout(self.model, sizes))
 
     def expand(self, tensor: Tensor, fill: float = 0.0) -> Tensor:
-        """A ``forward`` output, e.g. logits, laid out along the caller's full prompt.
+        """A ``forward`` output, e.g. logits, at the positions of the caller's full prompt; the inverse of `shorten`.
 
         Args:
             tensor: (B, L', ...) of the latest call.
             fill: Value at positions that were dropped.
 
         Returns:
-            (B, L, ...), L being the length of the caller's prompt.
+            (B, L, ...), where L is the length of the caller's prompt.
 
         Raises:
-            AttachError: there was no call yet, or the tensor does not run along its prompt.
+            AttachError: there was no call yet, or the tensor does not start with (B, L').
         """
         positions, length = self.positions, self.prompt_length
         if positions is None or tuple(tensor.shape[:2]) != tuple(positions.shape):
             wanted = (
-                "no call with images has come through yet"
+                "there was no call with images yet"
                 if positions is None
-                else f"expected {tuple(positions.shape)} first"
+                else f"its first two axes must be {tuple(positions.shape)}"
             )
             raise AttachError(f"cannot expand a tensor of shape {tuple(tensor.shape)}: {wanted}")
         full = tensor.new_full((tensor.shape[0], length + 1, *tensor.shape[2:]), fill)
@@ -147,29 +147,29 @@ class Attachment(Session):
         return full.scatter(1, index, tensor)[:, :length]
 
     def shorten(self, tensor: Tensor, fill: float = 0.0) -> Tensor:
-        """The other way round: a tensor along the caller's full prompt, e.g. its mask, as the latest call shortened it.
+        """A tensor of the caller's full prompt, e.g. its attention mask, shortened as in the latest call.
 
         Args:
-            tensor: (B, L, ...), L being the length of the caller's prompt.
+            tensor: (B, L, ...), where L is the length of the caller's prompt.
             fill: Value at positions that only fill up shorter rows.
 
         Returns:
             (B, L', ...).
 
         Raises:
-            AttachError: there was no call yet, or the tensor does not run along its prompt.
+            AttachError: there was no call yet, or the tensor does not start with (B, L).
         """
         positions = self.positions
         if positions is None or tuple(tensor.shape[:2]) != (positions.shape[0], self.prompt_length):
             full = None if positions is None else (positions.shape[0], self.prompt_length)
-            wanted = "no call with images has come through yet" if full is None else f"expected {full} first"
+            wanted = "there was no call with images yet" if full is None else f"its first two axes must be {full}"
             raise AttachError(f"cannot shorten a tensor of shape {tuple(tensor.shape)}: {wanted}")
         index = positions.to(tensor.device)
         index = index.view(*index.shape, *[1] * (tensor.dim() - 2)).expand(*index.shape, *tensor.shape[2:])
         return tensor.gather(1, index.clamp(min=0)).masked_fill(index < 0, fill)
 
     def detach(self) -> None:
-        """Undo everything; the model is as it was found. Safe to call twice."""
+        """Undo all changes to the model. Safe to call twice."""
         self._undo.close()
 
     def _forget(self) -> None:

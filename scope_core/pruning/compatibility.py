@@ -1,4 +1,4 @@
-"""Which adapter serves a model, and whether a pruner fits what the model offers."""
+"""Find the adapter of a model, and check that the model offers what a pruner needs."""
 
 from __future__ import annotations
 
@@ -19,10 +19,10 @@ from scope_core.structures.signals import parse_signal
 
 
 def find_adapter(model: Any, pruner: Schedule, name: str | None = None) -> ModelAdapter[Any]:
-    """The adapter for ``model``: the one named, the one in the spec, or the only one that matches.
+    """The adapter for ``model``: the named one, the one in the spec, or the only one that matches.
 
     Raises:
-        AdapterError: none matches, several do, or the one named does not fit.
+        AdapterError: no adapter matches, or several do.
         UnknownNameError: no adapter has this name.
     """
     registry = pruner.registry
@@ -34,72 +34,72 @@ def find_adapter(model: Any, pruner: Schedule, name: str | None = None) -> Model
         chosen = pruner.parts["adapter"]
     if chosen is not None:
         return chosen
-    made, untried = _adapters(pruner)
-    matching = [adapter for adapter in made if _matches(adapter, model)]
+    adapters, untried = _adapters(pruner)
+    matching = [adapter for adapter in adapters if _matches(adapter, model)]
     if len(matching) == 1:
         return matching[0]
     kind = f"{type(model).__module__}.{type(model).__name__}"
     if matching:
         names = listed(adapter.spec.name for adapter in matching)
         raise AdapterError(f"adapters {names} all match {kind}; choose one: attach(model, adapter='...')")
-    held = {name: getattr(model, name, None) for name in ("model", "base_model", "module")}
-    inner = next((name for name, it in held.items() if it is not None and any(_matches(a, it) for a in made)), "")
-    hint = f" Its attribute '.{inner}' would match: attach to that.{_on_several(model)}" if inner else ""
+    inner = [name for name in ("model", "base_model", "module") if getattr(model, name, None) is not None]
+    inside = next((name for name in inner if any(_matches(a, getattr(model, name)) for a in adapters)), "")
+    hint = f" Its attribute '.{inside}' would match: attach to that.{_data_parallel_hint(model)}" if inside else ""
     hint += f" Not tried: {'; '.join(untried)}." if untried else ""
     raise AdapterError(
-        f"no adapter matches {kind}. Installed adapters: {listed(a.spec.name for a in made)}.{hint} "
-        f"`scope models adapters` lists what is served; force one with attach(model, adapter='...'), or select from "
-        f"bare tensors with scope_core.select()"
+        f"no adapter matches {kind}. Installed adapters: {listed(a.spec.name for a in adapters)}.{hint} "
+        f"`scope models adapters` lists the supported models; force an adapter with attach(model, adapter='...'), or "
+        f"select from bare tensors with scope_core.select()"
     )
 
 
-def _on_several(model: Any) -> str:
-    """What to do about a wrapper that copies its model at every call: copies run the original's pruned ``forward``."""
+def _data_parallel_hint(model: Any) -> str:
+    """Advice for a wrapper that copies its model at every call: copies run the original's pruned ``forward``."""
     if type(model).__name__ != "DataParallel" or len(getattr(model, "device_ids", ())) < 2:
         return ""
     return (
-        f" {type(model).__name__} copies it to {len(model.device_ids)} devices at every call, and copies of an "
-        f"attached model go back to the one attached to: use DistributedDataParallel, one process a device, or "
+        f" {type(model).__name__} copies it to {len(model.device_ids)} devices at every call, and the copies of an "
+        f"attached model run the original: use DistributedDataParallel, one process per device, or "
         f"DataParallel(model, device_ids=[0])."
     )
 
 
 def _adapters(pruner: Schedule) -> tuple[list[ModelAdapter[Any]], list[str]]:
-    """The adapters under their default options, and why others could not be built: a guest must not stop the rest."""
-    made: list[ModelAdapter[Any]] = []
+    """The adapters with their default options, and a line for each that could not be built."""
+    adapters: list[ModelAdapter[Any]] = []
     untried: list[str] = []
     for record in pruner.registry.records("adapter"):
         try:
-            made.append(_default(pruner.registry, record))
+            adapters.append(_default(pruner.registry, record))
         except (ScopeError, ValueError) as error:
             untried.append(f"'{record.name}' ({str(error).splitlines()[0]})")
-    return made, untried
+    return adapters, untried
 
 
 def _matches(adapter: ModelAdapter[Any], model: Any) -> bool:
     try:
         return bool(adapter.matches(model))
-    except Exception as error:  # a stranger's adapter, asked about a model it was not written for
-        warnings.warn(f"adapter {adapter}: matches() raised {error!r}; taken as no", PluginWarning, stacklevel=5)
+    except Exception as error:  # third-party code may raise anything for a model it was not written for
+        warnings.warn(f"adapter {adapter}: matches() raised {error!r}; skipped", PluginWarning, stacklevel=5)
         return False
 
 
 def check_fit(pruner: Schedule, declaration: Declaration, given: Collection[str] = ()) -> None:
-    """Compare what the parts of all stages need with what the model offers, before anything is hooked.
+    """Check that the model offers what the parts of all stages need, before anything is hooked.
 
     Args:
-        pruner: Who is to be attached.
-        declaration: What the model offers.
-        given: Signals that the caller supplies besides: their names, or functions by name.
+        pruner: The pruner.
+        declaration: The points and signals that the model offers.
+        given: Further signals, which the caller supplies: their names, or functions by name.
 
     Raises:
         AdapterError: the model has no such interception point, or cannot merge tokens there.
-        SignalError: names the part, the missing signal, the model, and the nearest part that would work.
+        SignalError: a signal is missing; names the part, the signal, the model, and parts that would work.
     """
     for name, give in given.items() if isinstance(given, Mapping) else ():
         if missing := declaration.lacks(frozenset(getattr(give, "needs", ()))):
             raise SignalError(
-                f"the function that was given for signal '{name}' needs {', '.join(missing)}, which "
+                f"the function given for signal '{name}' needs {', '.join(missing)}, which "
                 f"{declaration.model} cannot give: {_why(missing[0], declaration)}"
             )
     takes = declaration.takes_signals
@@ -110,9 +110,10 @@ def check_fit(pruner: Schedule, declaration: Declaration, given: Collection[str]
             inside = sorted(name for name in part.needs - set(given) if name.startswith("decoder."))
             if inside and not missing and stage.decoder_layer is None:
                 raise SignalError(
-                    f"{part.kind} {part} needs {', '.join(inside)}, which is there inside the language model only, and "
-                    f"this stage prunes at '{stage.spec.at}'; say `at: decoder[k]`. {part.kind} parts that would work "
-                    f"here: {', '.join(_before_the_model(stage.registry, part.kind, declaration)) or 'none installed'}"
+                    f"{part.kind} {part} needs {', '.join(inside)}, which exists only inside the language model, but "
+                    f"this stage prunes at '{stage.spec.at}'; write `at: decoder[k]`. {part.kind} parts that would "
+                    f"work here: "
+                    f"{', '.join(_before_the_model(stage.registry, part.kind, declaration)) or 'none installed'}"
                 )
             if missing:
                 raise SignalError(
@@ -130,21 +131,21 @@ def _why(name: str, declaration: Declaration) -> str:
 
 
 def _before_the_model(registry: Registry, kind: str, declaration: Declaration) -> list[str]:
-    """`compatible_parts`, of parts that read nothing from inside the language model."""
+    """`compatible_parts` without parts that read signals from inside the language model."""
     offers = tuple(offer for offer in declaration.offers if not offer.family.startswith("decoder."))
     return compatible_parts(registry, kind, replace(declaration, offers=offers))
 
 
 def check_point(stage: Stage, declaration: Declaration) -> None:
-    """Whether the model has the stage's interception point, and can merge tokens there if the stage does.
+    """Check that the model has the stage's interception point, and can merge tokens there if the stage does.
 
     Raises:
-        AdapterError: it has not, or cannot; says which points there are.
+        AdapterError: it has no such point, or cannot merge there; lists the points.
     """
     at, layer, merger = stage.spec.at, stage.decoder_layer, stage.parts["merger"]
     if layer is not None:
         if not declaration.decoder_layers:
-            why = declaration.reasons.get("decoder", "its adapter does not reach into the language model")
+            why = declaration.reasons.get("decoder", "its adapter cannot prune inside the language model")
             raise AdapterError(f"{declaration.model} cannot be pruned at '{at}': {why}. Points: {_points(declaration)}")
         if layer >= declaration.decoder_layers:
             raise AdapterError(
@@ -158,12 +159,12 @@ def check_point(stage: Stage, declaration: Declaration) -> None:
         )
     if layer is None and merger.mixes and at not in declaration.merges:
         raise AdapterError(
-            f"merger {merger} cannot mix tokens at '{at}' of {declaration.model}, whose projector does not take tokens "
-            f"one by one; points where it can: {listed(declaration.merges) or 'none'}"
+            f"merger {merger} cannot merge tokens at '{at}' of {declaration.model}, whose projector does not process "
+            f"tokens one by one; points where it can: {listed(declaration.merges)}"
         )
     if merger.uses_cls and at != "vision":
         raise AdapterError(
-            f"merger {merger} mixes in the CLS token, which {declaration.model} has before the projector only, and "
+            f"merger {merger} uses the CLS token, which {declaration.model} has only before the projector, but "
             f"this spec merges at '{at}'; set `at: vision`"
         )
 
@@ -174,25 +175,26 @@ def _points(declaration: Declaration) -> str:
 
 
 def compatible_parts(registry: Registry, kind: str, declaration: Declaration) -> list[str]:
-    """Parts of ``kind`` whose needs ``declaration`` meets, those that read signals first.
+    """Names of the parts of ``kind`` whose signals ``declaration`` offers; those that read signals come first.
 
-    A part is named with a layer where the model offers a signal at some layers only, and not at the part's default one.
+    If the model offers a part's signal at some layers only, not at the part's default layer, a layer that works is
+    added to the name.
     """
-    fits: list[tuple[bool, str]] = []
+    found: list[tuple[bool, str]] = []
     options: list[dict[str, int]] = [{}, *({"layer": layer} for offer in declaration.offers for layer in offer.some)]
     for record in registry.records(kind):
         for given in options:
             try:
                 needs = _default(registry, record, **given).all_needs
-            except (ScopeError, ValueError):  # it cannot be built from these options alone, so it is no suggestion
+            except (ScopeError, ValueError):  # the part needs other options, so do not suggest it
                 continue
             if not declaration.lacks(needs):
-                fits.append((not needs, record.name + (f" with layer: {given['layer']}" if given else "")))
+                found.append((not needs, record.name + (f" with layer: {given['layer']}" if given else "")))
                 break
-    return [name for _, name in sorted(fits)]
+    return [name for _, name in sorted(found)]
 
 
 def _default(registry: Registry, record: Record, **options: Any) -> Any:
-    """The part of ``record`` under its default options, but for those given."""
+    """The part of ``record`` with the given options, and defaults for the others."""
     spec = record.spec.model_validate({"name": record.name, **options}, context={"registry": registry})
     return registry.build(record.kind.name, spec)

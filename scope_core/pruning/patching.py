@@ -1,4 +1,4 @@
-"""Reaching into a host's objects by path, and changing an attribute so that it can be put back."""
+"""Find objects inside a model by path, and replace attributes so that they can be restored."""
 
 from __future__ import annotations
 
@@ -13,30 +13,30 @@ def resolve(root: Any, path: str, *, what: str) -> Any:
     """The object at the dotted ``path`` below ``root``.
 
     Raises:
-        AdapterError: names the deepest prefix that exists and the names near the missing one.
+        AdapterError: the path does not exist; names the deepest prefix that does, and similar names.
     """
-    here, done = root, type(root).__name__
+    found, prefix = root, type(root).__name__
     for step in path.split("."):
-        if not hasattr(here, step):
-            names = [n for n in getattr(here, "_modules", {}) or vars(here) if not n.startswith("_")]
+        if not hasattr(found, step):
+            names = [n for n in getattr(found, "_modules", {}) or vars(found) if not n.startswith("_")]
             raise AdapterError(
-                f"{what}: there is no '{path}' in {type(root).__name__}; {done} exists ({type(here).__name__}) but "
+                f"{what}: there is no '{path}' in {type(root).__name__}; {prefix} exists ({type(found).__name__}) but "
                 f"has no '{step}'{did_you_mean(step, names)}. It has: {listed(names)}. The model class may "
                 f"have moved it in this "
                 f"release; see `scope doctor`"
             )
-        here, done = getattr(here, step), f"{done}.{step}"
-    return here
+        found, prefix = getattr(found, step), f"{prefix}.{step}"
+    return found
 
 
 def replace_attribute(owner: Any, name: str, value: Callable[..., Any], undo: ExitStack) -> None:
-    """Set an instance attribute, and push what restores exactly what was there (or nothing)."""
+    """Set an instance attribute, and push a callback on ``undo`` that restores the old value or deletes it."""
     had, old = name in vars(owner), vars(owner).get(name)
     setattr(owner, name, value)
 
     def restore() -> None:
         if vars(owner).get(name) is not value:
-            return  # somebody wrapped it after us; our wrapper passes calls through once detached
+            return  # other code has wrapped it since; our wrapper passes calls through once detached
         if had:
             setattr(owner, name, old)
         else:

@@ -1,4 +1,4 @@
-"""`Pruner`: a spec made live. Plans counts, selects from tokens, attaches to models."""
+"""`Pruner`: plans counts, selects from tokens, and attaches to models."""
 
 from __future__ import annotations
 
@@ -21,32 +21,32 @@ from scope_core.structures.selection import Selection
 
 
 class Pruner(Schedule):
-    """A pruner built from a spec.
+    """A pruner, built from a spec: plans counts, selects from tokens, and attaches to models.
 
     Args:
-        spec: ``"scope@64"``, a path of a YAML or JSON file, a mapping, or a `PrunerSpec`.
-        registry: Where names are looked up; the process' default registry if left out.
+        spec: ``"scope@64"``, the path of a YAML or JSON file, a mapping, or a `PrunerSpec`.
+        registry: The registry that names are looked up in; the process' default registry if left out.
         overrides: Top-level options that take precedence, e.g. ``budget=128``.
 
     Attributes:
-        spec: The spec, read.
-        registry: Where names were looked up.
+        spec: The validated spec.
+        registry: The registry that names were looked up in.
         stages: The stages of the schedule; one unless the spec has ``then``.
 
     Raises:
-        SpecError: the spec is wrong; lists every place.
+        SpecError: the spec is wrong; lists every error.
     """
 
     def plan(
         self, images: Layout | Sequence[int] | Sequence[Sequence[int]], *, model: Any = None, adapter: str | None = None
     ) -> Plan:
-        """Exact counts before any tensor exists. Pure.
+        """Exact counts of kept tokens, before any tensor exists. Pure.
 
         Args:
             images: Tokens per image, e.g. ``[576, 576]``; or a `Layout` for images with tiles; or, with
                 ``model``, the (height, width) of each image in pixels.
             model: A model, whose adapter turns image sizes into token counts.
-            adapter: Name of the adapter, if it is not to be found by matching.
+            adapter: Name of the adapter; the one that matches the model if left out.
 
         Raises:
             BudgetError: the images cannot meet the budget; names the image.
@@ -60,9 +60,9 @@ class Pruner(Schedule):
         for number, image in enumerate(images if isinstance(images, Iterable) else ()):
             if isinstance(image, Iterable):
                 raise TokensError(
-                    f"image {number} is {image!r}; without a model give tokens per image, e.g. plan([576, 576]), or a "
+                    f"image {number} is {image!r}; give tokens per image, e.g. plan([576, 576]), or a "
                     f"Layout for images with tiles, e.g. Layout.of([[576, 576, 576]]); "
-                    f"with one give sizes: plan([(height, width)], model=model)"
+                    f"or give sizes and a model: plan([(height, width)], model=model)"
                 )
         return Layout.of(images)
 
@@ -82,11 +82,11 @@ class Pruner(Schedule):
         )
 
     def check(self, model: Any, *, adapter: str | None = None, signals: Iterable[str] = ()) -> Declaration:
-        """What ``model`` offers to pruning, checked against what this pruner needs. Nothing is hooked.
+        """The points and signals that ``model`` offers, after a check that this pruner can use it. Hooks nothing.
 
         Args:
             model: As for `attach`.
-            adapter: Likewise.
+            adapter: As for `attach`.
             signals: Names of the signals that you would supply.
 
         Raises:
@@ -100,23 +100,24 @@ class Pruner(Schedule):
     def attach(
         self, model: Any, *, adapter: str | None = None, signals: Mapping[str, GivenSignal] | None = None
     ) -> Attachment:
-        """Prune ``model``'s image tokens from now on, until detached.
+        """Prune ``model``'s image tokens in every call, until detached.
 
         Args:
             model: A model that an installed adapter serves. Only this instance is changed.
-            adapter: Name of the adapter, if it is not to be found by matching.
-            signals: Signals that you supply, e.g. relevance to the question from a text tower the model does not
-                have: ``{name: function}``, each called as ``function(inputs, tokens)`` when it is read, with the
-                keyword arguments of the model's call (and ``prompts``, the batch row of each image) and the candidates,
-                one row per image. A function's attribute ``needs`` may name signals of ``tokens`` that it reads itself.
+            adapter: Name of the adapter; the one that matches the model if left out.
+            signals: Signals that you supply, e.g. relevance to the question from a text tower that the model does not
+                have: ``{name: function}``. A function is called as ``function(inputs, tokens)`` when its signal is
+                read; ``inputs`` holds the keyword arguments of the model's call and ``prompts``, the batch row of each
+                image; ``tokens`` holds the candidates, one row per image. If it reads signals of ``tokens``, its
+                attribute ``needs`` names them.
 
         Returns:
             An `Attachment`: use it in a ``with`` statement, or call its ``detach()``.
 
         Raises:
             AdapterError: no adapter fits, several do, or the model is not as declared.
-            SignalError: a part needs a signal that the model cannot give; names one that would work.
-            AttachError: a pruner is attached to this model already.
+            SignalError: a part needs a signal that the model cannot give; names parts that would work.
+            AttachError: a pruner is already attached to this model.
         """
         return Attachment(self, model, adapter=adapter, signals=signals)
 
@@ -136,17 +137,17 @@ def select(
 
     Args:
         features: (B, N, D) or (N, D) floating point; one row per image.
-        spec: What to select by, e.g. ``"scope@64"``.
-        saliency: (B, N) or (N,); stands in for a saliency source that reads signals. Sources that read none
-            (uniform, random, feature norm) do not use it.
+        spec: The method and its budget, e.g. ``"scope@64"``; any form that `Pruner` takes.
+        saliency: (B, N) or (N,); replaces the result of a saliency source that reads signals. Sources that read none
+            (uniform, random, feature norm) ignore it.
         signals: Named tensors that parts read, e.g. ``{"vision.cls_attention[-2]": (B, H, N)}``.
         grid: (rows, columns) of the token grid, for parts that read positions.
         valid: (B, N) bool; False marks padding.
-        layout: Tiles and prompts, for budgets and partitions that look at them.
-        registry: Where names are looked up.
+        layout: Tiles and prompts, for budgets and partitions that read them.
+        registry: The registry that names are looked up in; the process' default registry if left out.
 
     Returns:
-        One row per image; ``picks`` in greedy order, ``kept`` in raster order.
+        One row per image; ``picks`` in the order they were picked, ``kept`` in raster order.
 
     Raises:
         SpecError: the spec is wrong.
@@ -158,7 +159,7 @@ def select(
     if len(pruner.stages) > 1:
         points = " -> ".join(stage.spec.at for stage in pruner.stages)
         raise SpecError(
-            f"{pruner.label} has stages at {points}, each with tokens of "
-            f"its own: use Pruner(...).stages[i].select(...) for one of them, or attach the pruner to a model"
+            f"{pruner.label} has stages at {points}, each of which selects from its own tokens: "
+            f"use Pruner(...).stages[i].select(...) for one of them, or attach the pruner to a model"
         )
     return pruner.select(features, saliency=saliency, signals=signals, grid=grid, valid=valid, layout=layout)

@@ -22,22 +22,23 @@ from scope_core.structures.tokens import VisualTokens
 
 
 class Schedule:
-    """A spec made live: one stage, and those that its ``then`` lists. What is asked of it is the first stage's.
+    """The stages that a spec describes: the first, and those listed under ``then``.
 
-    A subclass may change `needs` and `prune`: what is attached asks the schedule for its first stage.
+    `label`, `parts`, `needs`, `walk` and the like are those of the first stage. A subclass may override `needs` and
+    `prune`: an attached pruner uses these for its first stage.
 
     Args:
-        spec: ``"scope@64"``, a path of a YAML or JSON file, a mapping, or a `PrunerSpec`.
-        registry: Where names are looked up; the process' default registry if left out.
+        spec: ``"scope@64"``, the path of a YAML or JSON file, a mapping, or a `PrunerSpec`.
+        registry: The registry that names are looked up in; the process' default registry if left out.
         overrides: Top-level options that take precedence, e.g. ``budget=128``.
 
     Attributes:
-        spec: The spec, read.
-        registry: Where names were looked up.
+        spec: The validated spec.
+        registry: The registry that names were looked up in.
         stages: The stages, the first included.
 
     Raises:
-        SpecError: the spec is wrong; lists every place.
+        SpecError: the spec is wrong; lists every error.
     """
 
     def __init__(
@@ -46,24 +47,26 @@ class Schedule:
         self.registry = registry or default_registry()
         self.spec = read_spec(spec, self.registry, **overrides)
         specs = (self.spec, *(read_spec(stage, self.registry) for stage in self.spec.then))
-        points = tuple(one.at for one in specs)
-        self.stages = tuple(Stage(one, self.registry, number=number, points=points) for number, one in enumerate(specs))
+        points = tuple(stage.at for stage in specs)
+        self.stages = tuple(
+            Stage(stage, self.registry, number=number, points=points) for number, stage in enumerate(specs)
+        )
 
     def __repr__(self) -> str:
         return f"{type(self).__name__}({self.label!r})"
 
     def __reduce__(self) -> tuple[Any, ...]:
-        """Copied and pickled as its spec, from which parts are built anew: so third-party parts need nothing for it."""
+        """Copied and pickled as its spec, from which parts are rebuilt; parts themselves need not support pickling."""
         return _rebuilt, (type(self), self.registry, self.spec)
 
     @property
     def label(self) -> str:
-        """A short name for tables: ``scope@64``, or ``scope+combiner@64`` where the recipe's combiner was changed."""
+        """A short name for tables: ``scope@64``, or ``scope+combiner@64`` if the recipe's combiner was changed."""
         return self.stages[0].label
 
     @property
     def parts(self) -> dict[str, Any]:
-        """The live parts of the first stage, by option."""
+        """The parts of the first stage, by option."""
         return self.stages[0].parts
 
     @property
@@ -73,12 +76,12 @@ class Schedule:
 
     @property
     def dtype(self) -> torch.dtype | None:
-        """What the first stage computes in; None for the dtype of what it is given."""
+        """The dtype that the first stage computes in; None for the dtype of its input."""
         return self.stages[0].dtype
 
     @property
     def decoder_layer(self) -> int | None:
-        """Before which layer of the language model the first stage prunes; None for before the language model."""
+        """The language-model layer before which the first stage prunes; None if before the language model."""
         return self.stages[0].decoder_layer
 
     def walk(self) -> list[Part[Any]]:
@@ -91,16 +94,16 @@ class Schedule:
         Raises:
             BudgetError: the images cannot meet the budget; names the image.
         """
-        made = before = self.stages[0].plan(layout)
+        first = before = self.stages[0].plan(layout)
         later: list[Plan] = []
-        exact = made.exact
+        exact = first.exact
         for stage in self.stages[1:]:
             if any(len({span.image for span in group}) > 1 for group in before.groups):
                 break  # what one image keeps depends on the others, so later stages cannot be counted
             before = stage.plan(before.layout.after(before.images))
             exact = exact and before.exact
             later.append(replace(before, exact=exact))
-        return replace(made, later=tuple(later)) if later else made
+        return replace(first, later=tuple(later)) if later else first
 
     def prune(self, tokens: VisualTokens, layout: Layout | None = None) -> Selection:
         """The first stage's selection; see `Stage.prune`."""

@@ -26,24 +26,24 @@ if TYPE_CHECKING:
     from scope_core.structures.tokens import VisualTokens
 
 GivenSignal = Callable[[Mapping[str, Any], "VisualTokens"], "Tensor"]
-"""``function(inputs, tokens) -> tensor``: a signal that the caller of `Pruner.attach` supplies. ``inputs`` are the
-keyword arguments of the model's call and, as ``prompts``, the batch row of each image; an attribute ``needs`` on it
-names signals of ``tokens`` that it reads."""
+"""``function(inputs, tokens) -> tensor``: a signal that the caller of `Pruner.attach` supplies. ``inputs`` holds the
+keyword arguments of the model's call and, as ``prompts``, the batch row of each image. If the function reads signals of
+``tokens``, its attribute ``needs`` names them."""
 
 
 class Session:
-    """A pruner at work on one model, as its adapter sees it.
+    """A pruner attached to one model, as the model's adapter sees it.
 
     Attributes:
         pruner: The pruner: its stages, parts and plans.
-        declaration: What the model offers.
-        receipt: What the latest call pruned; falsy until there was one.
+        declaration: The points and signals that the model offers.
+        receipt: Report of the latest call; falsy before the first one.
         given: Signals that the caller of `Pruner.attach` supplies.
         active: True until the pruner is detached.
-        positions: (B, L') int64: which position of the caller's prompt each position of the latest
-            shortened prompt was, -1 where a row was filled up; padding of the caller's own keeps its
-            position. None until there was a call. The adapter writes it.
-        prompt_length: Length L of the caller's prompt in the latest call. The adapter writes it.
+        positions: (B, L') int64: for each position of the latest shortened prompt, its position in the caller's
+            prompt; -1 where a shorter row was filled up. The caller's own padding keeps its position. None before the
+            first call. Set by the adapter.
+        prompt_length: Length L of the caller's prompt in the latest call. Set by the adapter.
     """
 
     def __init__(
@@ -69,11 +69,11 @@ class Session:
 
     @property
     def at(self) -> str:
-        """Where candidates' features are taken before the language model runs."""
+        """The interception point at which features are taken before the language model runs."""
         return self.pruner.spec.at if self.pruner.decoder_layer is None else "projected"
 
     def with_given(self, tokens: VisualTokens, inputs: Mapping[str, Any]) -> VisualTokens:
-        """The tokens with the signals that the caller supplies, each computed when first read.
+        """The tokens with the signals that the caller supplies added; each is computed when first read.
 
         Args:
             tokens: From the adapter, with its own signals.
@@ -86,13 +86,13 @@ class Session:
                 try:
                     return give(inputs, tokens)
                 except Exception as error:
-                    add_note(error, f"raised by the function that was given for signal '{name}'")
+                    add_note(error, f"raised by the function given for signal '{name}'")
                     raise
 
             return compute
 
-        made = {name: later(name, give) for name, give in self.given.items()}
-        return replace(tokens, signals=tokens.signals.beside(made)) if made else tokens
+        signals = {name: later(name, give) for name, give in self.given.items()}
+        return replace(tokens, signals=tokens.signals.beside(signals)) if signals else tokens
 
     def prune(
         self,
@@ -103,15 +103,15 @@ class Session:
         encode_ms: float | None = None,
         separators: Callable[[Selection], Sequence[int]] | None = None,
     ) -> Selection:
-        """Called by adapters once per call that has images, and stage; keeps the receipt and tells observers.
+        """Select, store the receipt and call observers. Adapters call it once per stage in each call with images.
 
         Args:
             tokens: The candidates, one group per image.
-            layout: Tiles and prompts of the images; for later stages what ``Layout.after`` makes of it.
-            stage: Which stage of the schedule.
+            layout: Tiles and prompts of the images; for later stages the result of ``Layout.after``.
+            stage: Number of the stage, from 0.
             encode_ms: Wall time of tower and projector, for the receipt.
-            separators: ``selection -> `` separators that stay of each image, where that depends on what is kept;
-                the layout says it otherwise.
+            separators: ``selection -> `` the number of separators that remain of each image, if it depends on the
+                selection; the layout's number if left out.
         """
         return untraced(self._prune)(tokens, layout, stage, encode_ms, separators)
 
@@ -146,17 +146,17 @@ class Session:
 
 
 def checked_signals(signals: Any) -> Mapping[str, GivenSignal]:
-    """The signals that a caller of `Pruner.attach` supplies.
+    """The signals that the caller of `Pruner.attach` supplies, checked.
 
     Raises:
-        SignalError: something is no table of functions by the signals' names.
+        SignalError: ``signals`` is not a mapping from signal names to functions.
     """
     if signals is None:
         return {}
     if not isinstance(signals, Mapping) or not all(callable(give) for give in signals.values()):
         raise SignalError(
-            f"signals must be a table of functions, {{'clip.text_similarity': function}}, each called as "
-            f"function(inputs, tokens) and returning a tensor; got {signals!r}"
+            f"signals must map names to functions, e.g. {{'clip.text_similarity': function}}, each of which takes "
+            f"(inputs, tokens) and returns a tensor; got {signals!r}"
         )
     for name in signals:
         parse_signal(name)

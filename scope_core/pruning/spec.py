@@ -1,6 +1,6 @@
 """`PrunerSpec`: the whole configuration of a pruner, and the ways to write one.
 
-All of these say the same::
+These are equivalent::
 
     "scope@64"                                  # a recipe and its budget
     {"recipe": "scope", "budget": 64}           # options override the recipe's
@@ -49,27 +49,27 @@ class PrunerSpec(Spec):
     """Tokens that must stay or must go."""
 
     merger: Annotated[ComponentSpec, Slot("merger")]
-    """What becomes of dropped tokens."""
+    """What happens to dropped tokens."""
 
     positions: Annotated[ComponentSpec, Slot("position")]
     """Position ids after pruning."""
 
     order: Literal["raster", "stages", "picks"] = "raster"
-    """In which order kept tokens reach the language model: as they lie in the image; that for each stage of a chain
-    after the other; or as they were picked."""
+    """The order in which kept tokens reach the language model: ``raster``: as they lie in the image; ``stages``: step
+    by step of a chain, in raster order within each; ``picks``: as they were picked."""
 
     at: str = "vision"
-    """Interception point, one of those the model's adapter declares; ``decoder[k]``: before decoder layer k, from 0."""
+    """Interception point, one that the model's adapter declares; ``decoder[k]``: before decoder layer k, from 0."""
 
     dtype: Literal["float32", "float64", "as_is"] = "float32"
-    """What selection computes in; ``as_is`` keeps the model's dtype, as published code does."""
+    """The dtype that selection computes in; ``as_is`` keeps the model's dtype, as published code does."""
 
     adapter: Annotated[ComponentSpec | None, Slot("adapter", optional=True)] = None
-    """The adapter and its options; found by matching the model if left out."""
+    """The adapter and its options; the adapter that matches the model if left out."""
 
     then: tuple[PrunerSpec, ...] = ()
-    """Later stages, inside the language model, each on the tokens that are left then. A stage names only what differs
-    from the stage before it, or a recipe to start afresh."""
+    """Later stages, inside the language model, each of which selects from the tokens left by the stage before. A stage
+    lists only the options that differ from the stage before it, or names a recipe to start from."""
 
     @classmethod
     def _prepare(cls, data: dict[str, Any], info: ValidationInfo) -> dict[str, Any]:
@@ -77,14 +77,14 @@ class PrunerSpec(Spec):
         if data.get("recipe") is not None:
             data = _over_recipe(data, registry)
         if data.get("then"):
-            data["then"] = _staged(data, registry)
+            data["then"] = _full_stages(data, registry)
         selector, options = registry.default("selector"), selector_options(registry)
         inner = {key: data.pop(key) for key in options if key in data and key not in cls.model_fields}
         if inner and "selector" in data:
             raise PydanticCustomError(
                 "scope_contradiction",
                 "{text}",
-                {"text": f"{listed(inner)} and 'selector' are both given; put {listed(inner)} inside the selector"},
+                {"text": f"{listed(inner)} and 'selector' are both given; move {listed(inner)} into the selector"},
             )
         if inner and selector:
             data["selector"] = {"name": selector.name, **inner}
@@ -115,23 +115,23 @@ class PrunerSpec(Spec):
                     "scope_contradiction",
                     "{text}",
                     {
-                        "text": f"the stages {' -> '.join(points)} are out of order at '{point}': after the first "
-                        f"stage every one lies inside the language model, each behind the one before, e.g. "
-                        f"vision -> decoder[8] -> decoder[16]"
+                        "text": f"the stages {' -> '.join(points)} are out of order at '{point}': all stages after "
+                        f"the first must be inside the language model, each at a later layer than the one before, "
+                        f"e.g. vision -> decoder[8] -> decoder[16]"
                     },
                 )
         return self
 
     def to_dict(self, registry: PartLookup | None = None) -> dict[str, Any]:
-        """The long form as plain data: reading it back gives an equal spec (but for ``recipe``)."""
-        made = self._one_stage(registry)
-        stages = [made, *(stage._one_stage(registry) for stage in self.then)]
+        """The long form as plain data; reading it back gives an equal spec, except for ``recipe``."""
+        first = self._one_stage(registry)
+        stages = [first, *(stage._one_stage(registry) for stage in self.then)]
         for before, stage in pairwise(stages):
-            gone: dict[str, Any] = {
-                key: none for key, none in (("constraints", []), ("order", "raster")) if key in before
+            defaults: dict[str, Any] = {
+                key: default for key, default in (("constraints", []), ("order", "raster")) if key in before
             }
-            made.setdefault("then", []).append({k: v for k, v in {**gone, **stage}.items() if before.get(k) != v})
-        return made
+            first.setdefault("then", []).append({k: v for k, v in {**defaults, **stage}.items() if before.get(k) != v})
+        return first
 
     def _one_stage(self, registry: PartLookup | None) -> dict[str, Any]:
         data = self.model_dump(mode="json", exclude={"recipe", "then"}, exclude_none=True)
@@ -170,18 +170,18 @@ def selector_options(registry: PartLookup) -> list[str]:
 
 
 def _over_recipe(data: dict[str, Any], registry: PartLookup) -> dict[str, Any]:
-    """The recipe's options with the user's over them; a table without a name changes single options."""
+    """The recipe's options, overridden by the user's; a table without a name overrides single options of a part."""
     try:
         recipe = registry.get("recipe", str(data["recipe"])).item
     except ScopeError as error:
         given = str(data["recipe"])
-        apart = short_hint(given, registry)
-        text = f"{error}{apart}" if apart else wrong_amount(given, registry) or str(error)
+        hint = short_hint(given, registry)
+        text = f"{error}{hint}" if hint else wrong_amount(given, registry) or str(error)
         raise PydanticCustomError("scope_unknown_part", "{text}", {"text": text}) from error
     merged = dict(recipe.spec)
     inner, default = merged.get("selector"), registry.default("selector")
     if isinstance(inner, Mapping) and default is not None and inner.get("name", default.name) == default.name:
-        merged.pop("selector")  # the default selector's options stand at the top level, as in the long form
+        merged.pop("selector")  # move the default selector's options to the top level, as in the long form
         merged.update({key: value for key, value in inner.items() if key != "name"})
     for key, value in data.items():
         merged[key] = changed_part(key, merged.get(key), value, registry)
@@ -191,28 +191,28 @@ def _over_recipe(data: dict[str, Any], registry: PartLookup) -> dict[str, Any]:
     return merged
 
 
-def _staged(data: dict[str, Any], registry: PartLookup) -> list[Any]:
-    """The later stages in full: each as the stage before it, but for what it names."""
+def _full_stages(data: dict[str, Any], registry: PartLookup) -> list[Any]:
+    """The later stages in full: each has the options of the stage before it, overridden by its own."""
     given = data["then"]
     if isinstance(given, (str, Mapping)) or not isinstance(given, Iterable):
         raise PydanticCustomError(
             "scope_list_wanted", "{text}", {"text": f"give a list of stages under 'then', not {given!r}"}
         )
     before = {key: value for key, value in data.items() if key not in ("then", "recipe", "adapter")}
-    made: list[Any] = []
+    stages: list[Any] = []
     for number, stage in enumerate(given):
         try:
-            full = _one_staged(stage, before, registry)
+            full = _full_stage(stage, before, registry)
         except PydanticCustomError as error:
             raise PydanticCustomError("scope_contradiction", "{text}", {"text": f"then.{number}: {error}"}) from error
-        made.append(full)
-        written = stage._one_stage(registry) if isinstance(stage, PrunerSpec) else full
-        before = {key: value for key, value in written.items() if key not in _FIRST_ONLY}
-    return made
+        stages.append(full)
+        table = stage._one_stage(registry) if isinstance(stage, PrunerSpec) else full
+        before = {key: value for key, value in table.items() if key not in _FIRST_ONLY}
+    return stages
 
 
-def _one_staged(stage: Any, before: Mapping[str, Any], registry: PartLookup) -> dict[str, Any]:
-    """One later stage in full, after the stage ``before``."""
+def _full_stage(stage: Any, before: Mapping[str, Any], registry: PartLookup) -> dict[str, Any]:
+    """One later stage in full; ``before`` is the stage before it."""
     if isinstance(stage, PrunerSpec):
         given = {name: getattr(stage, name) for name in PrunerSpec.model_fields}
         table: Any = {name: value for name, value in given.items() if value or name not in ("then", "adapter")}
@@ -223,11 +223,11 @@ def _one_staged(stage: Any, before: Mapping[str, Any], registry: PartLookup) -> 
         raise PydanticCustomError("scope_name_missing", "{text}", {"text": text})
     wrong = sorted(set(table) & {"then", "adapter"})
     if wrong:
-        text = f"'{wrong[0]}' belongs to the first stage; stages follow one another in one list"
+        text = f"'{wrong[0]}' belongs to the first stage; list all later stages in its one 'then'"
         raise PydanticCustomError("scope_contradiction", "{text}", {"text": text})
     if isinstance(stage, PrunerSpec):
         return dict(table)
-    if table.get("recipe") is not None:  # what is for first stages only must not come back from the recipe
+    if table.get("recipe") is not None:  # drop what the recipe gives for first stages only
         return {**_over_recipe(dict(table), registry), "then": (), "adapter": None}
     full = {**before, **{key: changed_part(key, before.get(key), new, registry) for key, new in table.items()}}
     if "selector" in table:  # a whole selector replaces the parts of the stage before
@@ -241,7 +241,7 @@ _FIRST_ONLY = ("then", "recipe", "adapter")
 
 
 def changed_part(key: str, old: Any, new: Any, registry: PartLookup) -> Any:
-    """``new``, or ``old`` with single options changed where ``new`` is a table without a name, or a bare number."""
+    """``new``; or ``old`` with some options changed, if ``new`` is a table without a name or a bare number."""
     number = isinstance(new, Real) and not isinstance(new, bool)
     if old is None or not (number or (isinstance(new, Mapping) and "name" not in new)):
         return new
@@ -252,32 +252,32 @@ def changed_part(key: str, old: Any, new: Any, registry: PartLookup) -> Any:
         table = old.model_dump() if whole else slot.as_mapping(old, registry) if slot else old
         if not number:
             return {**table, **new}
-        # a number sets the number of the part that is there, if it has one: "pyramiddrop@64" keeps its kind of budget
+        # a number sets the number of the old part, if it has one: "pyramiddrop@64" keeps the recipe's kind of budget
         short = registry.get(slot.kind, table["name"]).spec.shorthand if slot else None
         fits = short is not None and short[0] is (int if isinstance(new, Integral) else float)
         return {**table, short[1]: new} if fits and short else new
-    except (PydanticCustomError, ScopeError):  # the old value is no part at all; validation says so if it is still used
+    except (PydanticCustomError, ScopeError):  # the old value is not a part; validation reports it if it is still used
         return new
 
 
 def _owners(option: str, registry: PartLookup) -> str:
-    """Where an option that was written at the top level belongs, if anywhere."""
-    found = [
+    """A hint that names the parts that have an option which was written at the top level; empty if none has it."""
+    owners = [
         f"{kind} '{record.name}'"
         for kind in registry.kinds()
         if kind_named(kind).base
         for record in registry.records(kind)
         if option in record.spec.model_fields and option != "name"
     ]
-    if not found:
+    if not owners:
         return ""
-    return f". ('{option}' is an option of {', '.join(found)}; write e.g. `{found[0].split()[0]}: {{{option}: ...}}`)"
+    return f". ('{option}' is an option of {', '.join(owners)}; write e.g. `{owners[0].split()[0]}: {{{option}: ...}}`)"
 
 
 def written(value: Any) -> str:
-    """A value in one line of YAML, as the long form has it."""
+    """A value as one line of YAML, as in the long form."""
     text = yaml.safe_dump(value, default_flow_style=True, sort_keys=False, width=10**6)
-    return text.removesuffix("...\n").strip()  # the end mark that YAML puts after a bare word
+    return text.removesuffix("...\n").strip()  # PyYAML ends a bare word with "..."
 
 
 def _shortened(value: Any) -> Any:

@@ -1,4 +1,4 @@
-"""Reading a spec in any of its forms, and saying what is wrong with one in the user's words."""
+"""Read a spec in any of its forms, and explain what is wrong with it in terms of what the user wrote."""
 
 from __future__ import annotations
 
@@ -20,17 +20,17 @@ def read_spec(value: Any, registry: PartLookup, **overrides: Any) -> PrunerSpec:
     """The spec that ``value`` stands for.
 
     Args:
-        value: ``"recipe"``, ``"recipe@64"``, ``"recipe@25%"``, a path of a YAML or JSON file, a mapping or
+        value: ``"recipe"``, ``"recipe@64"``, ``"recipe@25%"``, the path of a YAML or JSON file, a mapping or
             a `PrunerSpec`.
-        registry: Where names are looked up.
+        registry: The registry that names are looked up in.
         overrides: Top-level options that take precedence.
 
     Raises:
-        SpecError: anything about it is wrong; lists every place with its path.
+        SpecError: the spec is wrong; lists every error with its path in the spec.
     """
     if isinstance(value, PrunerSpec) and not overrides:
         value = {name: getattr(value, name) for name in PrunerSpec.model_fields}
-    elif isinstance(value, PrunerSpec):  # all of it, so that nothing comes back from the recipe
+    elif isinstance(value, PrunerSpec):  # list every option, so that the recipe does not add its own again
         kept = {
             "recipe": value.recipe,
             "constraints": value.constraints,
@@ -50,9 +50,9 @@ def read_spec(value: Any, registry: PartLookup, **overrides: Any) -> PrunerSpec:
         if where == "spec":
             text = f"cannot read {value!r} as a spec; give a recipe ('scope@64'), a YAML file, a table or a PrunerSpec"
         else:
-            text = f"{where} holds {value!r} where a table is wanted; write e.g. `recipe: scope` and `budget: 64`"
+            text = f"{where} holds {value!r} instead of a table; write e.g. `recipe: scope` and `budget: 64`"
         raise SpecError(f"{text}. Recipes: {listed(registry.names('recipe'))}")
-    if "selector" in overrides:  # a whole selector replaces the parts of the old one
+    if "selector" in overrides:  # a whole selector replaces the old one's parts
         value = {key: old for key, old in value.items() if key not in selector_options(registry)}
     data = {**value, **{key: changed_part(key, value.get(key), new, registry) for key, new in overrides.items()}}
     try:
@@ -62,27 +62,27 @@ def read_spec(value: Any, registry: PartLookup, **overrides: Any) -> PrunerSpec:
 
 
 def label_of(spec: PrunerSpec, registry: PartLookup) -> str:
-    """`PrunerSpec.label`, with what was changed of its recipe: ``scope+combiner@64``."""
+    """`PrunerSpec.label` with the options that differ from the recipe: ``scope+combiner@64``."""
     recipe, _, amount = spec.label.rpartition("@")
     return "+".join([recipe, *changes(spec, registry)]) + f"@{amount}"
 
 
 def changes(spec: PrunerSpec, registry: PartLookup) -> dict[str, Any]:
-    """What is not as its recipe has it: ``{key of the long form: the recipe's own value, None for none}``.
+    """Options that differ from the recipe: ``{key of the long form: the recipe's value, None if it has none}``.
 
-    The budget is not looked at: a recipe need not hold one.
+    The budget is ignored, since a recipe need not have one.
     """
     if spec.recipe is None:
         return {}
-    mine = spec.to_dict(registry)
+    given = spec.to_dict(registry)
     plain = read_spec({"recipe": spec.recipe, "budget": spec.budget}, registry).to_dict(registry)
-    return {key: plain.get(key) for key in {**plain, **mine} if key != "budget" and mine.get(key) != plain.get(key)}
+    return {key: plain.get(key) for key in {**plain, **given} if key != "budget" and given.get(key) != plain.get(key)}
 
 
 def explain(error: ValidationError, where: str, data: Mapping[str, Any]) -> str:
-    """A validation error in the user's words: every wrong place with its path, what is allowed, what next."""
+    """The message of a validation error: each error with its path in what the user wrote, and what is allowed."""
     lines: list[str] = []
-    told: set[tuple[str, ...]] = set()
+    reported: set[tuple[str, ...]] = set()
     for issue in error.errors(include_url=False):
         path = [str(step) for step in issue["loc"]]
         stage, path = (path[:2], path[2:]) if path[:1] == ["then"] and len(path) > 1 else ([], path)
@@ -93,9 +93,9 @@ def explain(error: ValidationError, where: str, data: Mapping[str, Any]) -> str:
             text = "no budget is given; write e.g. `budget: 64` (tokens per image) or `budget: 0.25` (a share)"
         elif issue["type"] not in _OWN_TYPES and not isinstance(issue["input"], Mapping):
             text += f" (given: {issue['input']!r})"
-        if (*path, text) in told:  # a later stage has it from an earlier one
+        if (*path, text) in reported:  # a later stage inherited it from an earlier one
             continue
-        told.add((*path, text))
+        reported.add((*path, text))
         lines.append(f"{'.'.join([*stage, *path])}: {text}" if stage or path else text)
     if len(lines) == 1:
         return f"{where}: {lines[0]}"
@@ -103,7 +103,7 @@ def explain(error: ValidationError, where: str, data: Mapping[str, Any]) -> str:
 
 
 def _whole_selector(data: Mapping[str, Any]) -> bool:
-    """Whether a spec as it was written names a selector, in any stage."""
+    """True if any stage of the spec, as written, names a selector."""
     stages = data.get("then")
     stages = stages if isinstance(stages, Iterable) else ()
     return any("selector" in stage for stage in (data, *stages) if isinstance(stage, Mapping))
@@ -125,27 +125,27 @@ def _read_file(path: Path) -> Any:
     try:
         text = path.read_text(encoding="utf-8")
     except (OSError, UnicodeDecodeError) as error:
-        near = [found.name for found in path.parent.glob("*") if found.suffix in (".yaml", ".yml", ".json")]
-        hint = did_you_mean(path.name, near) if isinstance(error, FileNotFoundError) else ""
+        nearby = [file.name for file in path.parent.glob("*") if file.suffix in (".yaml", ".yml", ".json")]
+        hint = did_you_mean(path.name, nearby) if isinstance(error, FileNotFoundError) else ""
         raise SpecError(f"cannot read spec file '{path}': {getattr(error, 'strerror', error)}{hint}") from error
     try:
         if path.suffix == ".json":
-            return json.loads(text, object_pairs_hook=_unique)
+            return json.loads(text, object_pairs_hook=_without_duplicates)
         return yaml.load(text, Loader=_UniqueKeys)  # noqa: S506 - a SafeLoader that also refuses duplicate keys
     except (yaml.YAMLError, ValueError) as error:
         raise SpecError(f"spec file '{path}' is not valid {path.suffix[1:].upper()}: {error}") from error
 
 
-def _unique(pairs: list[tuple[Any, Any]]) -> dict[Any, Any]:
+def _without_duplicates(pairs: list[tuple[Any, Any]]) -> dict[Any, Any]:
     keys = [key for key, _ in pairs]
-    twice = sorted({str(key) for key in keys if keys.count(key) > 1})
-    if twice:
-        raise ValueError(f"'{twice[0]}' is given twice")
+    duplicates = sorted({str(key) for key in keys if keys.count(key) > 1})
+    if duplicates:
+        raise ValueError(f"'{duplicates[0]}' is given twice")
     return dict(pairs)
 
 
 class _UniqueKeys(yaml.SafeLoader):
-    """Safe loading that refuses a key given twice, which YAML would let through with the last one winning."""
+    """A safe loader that refuses duplicate keys; PyYAML itself would silently use the last one."""
 
     def construct_mapping(self, node: Any, deep: bool = False) -> dict[Any, Any]:
         keys: list[Any] = []

@@ -1,4 +1,4 @@
-"""JSON Schema of a spec file, listing what a registry holds; gives completion and checking in YAML editors."""
+"""JSON Schema of spec files for the parts in a registry; gives completion and checks in YAML editors."""
 
 from __future__ import annotations
 
@@ -14,13 +14,13 @@ from scope_core.registry.specs import SLOT_MARK, shorthand_of
 
 
 def json_schema(registry: PartLookup) -> dict[str, Any]:
-    """The schema of `PrunerSpec` with every slot filled in from ``registry``.
+    """The schema of `PrunerSpec`, every slot filled in with the parts in ``registry``.
 
-    The options of the default selector are allowed at the top level too, as in spec files.
+    As in spec files, the options of the default selector are allowed at the top level too.
     """
     definitions: dict[str, Any] = {}
-    own = PrunerSpec.model_json_schema()
-    body = {**own["$defs"].pop("PrunerSpec"), "$defs": own["$defs"]}  # it refers to itself, through later stages
+    raw = PrunerSpec.model_json_schema()
+    body = {**raw["$defs"].pop("PrunerSpec"), "$defs": raw["$defs"]}  # later stages refer back to the schema itself
     body["properties"]["then"]["items"] = {"anyOf": [{"$ref": "#"}, {"type": "string"}]}
     schema = _resolved(body, definitions, "")
     for kind in registry.kinds():
@@ -32,7 +32,7 @@ def json_schema(registry: PartLookup) -> dict[str, Any]:
             if name != "name":
                 schema["properties"].setdefault(name, dict(field))
     for name, field in schema["properties"].items():
-        if "$ref" in field:  # beside a recipe, a table without a name changes single options of the recipe's part
+        if "$ref" in field:  # with a recipe, a table without a name changes single options of the recipe's part
             whole = {"$ref": field.pop("$ref")}
             kind = whole["$ref"].rsplit("/", 1)[1]
             schema["properties"][name] = {**field, "anyOf": [whole, _changes(kind, registry, definitions)]}
@@ -48,13 +48,13 @@ def json_schema(registry: PartLookup) -> dict[str, Any]:
 
 
 def _choice(kind: str, registry: PartLookup, definitions: dict[str, Any]) -> dict[str, Any]:
-    """What a slot of ``kind`` accepts: a name, a short form, or a table with options."""
+    """The schema of a slot of ``kind``: a name, a bare number, or a table with options."""
     short: list[dict[str, Any]] = [{"enum": registry.names(kind), "title": f"name of a {kind}"}]
     tables = []
     for record in registry.records(kind):
-        bare = shorthand_of(record.spec)
-        if bare is not None:
-            number = "integer" if bare[0] is int else "number"
+        shorthand = shorthand_of(record.spec)
+        if shorthand is not None:
+            number = "integer" if shorthand[0] is int else "number"
             short.append({"type": number, "title": f"short for {record.name}"})
         table = _table(record, definitions)
         table["required"] = ["name"]  # slots that are left out get their kind's default
@@ -65,22 +65,22 @@ def _choice(kind: str, registry: PartLookup, definitions: dict[str, Any]) -> dic
 
 
 def _table(record: Record, definitions: dict[str, Any]) -> dict[str, Any]:
-    """The schema of one part's spec; that of any table with its name where the author's types have none."""
+    """The schema of one part's spec; if its types have no JSON Schema, that of any table with the part's name."""
     try:
-        own = record.spec.model_json_schema()
+        schema = record.spec.model_json_schema()
     except PydanticInvalidForJsonSchema:
         return {"type": "object", "properties": {"name": {"const": record.name}}}
-    table: dict[str, Any] = _resolved(own, definitions, f"{record.kind.name}.{record.name}.")
+    table: dict[str, Any] = _resolved(schema, definitions, f"{record.kind.name}.{record.name}.")
     return {"properties": {}, **table}
 
 
 def _plain(table: dict[str, Any]) -> list[str]:
-    """Fields of a table that are no slots and not the name."""
+    """Fields of a table other than slots and the name."""
     return [name for name, field in table["properties"].items() if "$ref" not in field and name != "name"]
 
 
 def _changes(kind: str, registry: PartLookup, definitions: dict[str, Any]) -> dict[str, Any]:
-    """A table of options without a name: each may hold what it may hold in one of the parts that have it."""
+    """The schema of a table without a name: each option may hold what it may hold in any part of ``kind``."""
     options: dict[str, list[Any]] = {}
     for record in registry.records(kind):
         for option, field in definitions[f"{kind}.{record.name}"]["properties"].items():
@@ -98,8 +98,8 @@ def _changes(kind: str, registry: PartLookup, definitions: dict[str, Any]) -> di
 def _resolved(node: Any, definitions: dict[str, Any], owner: str) -> Any:
     """``node`` with slot marks replaced by references.
 
-    Nested definitions are hoisted into ``definitions`` under ``owner`` + their name, since two plugins may
-    both define e.g. a ``Mode``.
+    Nested definitions move to ``definitions`` under ``owner`` + their name, since two plugins may both define e.g. a
+    ``Mode``.
     """
     if isinstance(node, list):
         return [_resolved(item, definitions, owner) for item in node]
@@ -107,9 +107,10 @@ def _resolved(node: Any, definitions: dict[str, Any], owner: str) -> Any:
         return node
     for name, nested in node.get("$defs", {}).items():
         definitions[f"{owner}{name}"] = _resolved(nested, definitions, owner)
-    made = {key: _resolved(value, definitions, owner) for key, value in node.items() if key not in ("$defs", SLOT_MARK)}
-    if isinstance(made.get("$ref"), str):
-        made["$ref"] = made["$ref"].replace("#/$defs/", f"#/$defs/{owner}")
+    fields = {key: value for key, value in node.items() if key not in ("$defs", SLOT_MARK)}
+    resolved = {key: _resolved(value, definitions, owner) for key, value in fields.items()}
+    if isinstance(resolved.get("$ref"), str):
+        resolved["$ref"] = resolved["$ref"].replace("#/$defs/", f"#/$defs/{owner}")
     if SLOT_MARK in node:
         mark = node[SLOT_MARK]
         reference: dict[str, Any] = {"$ref": f"#/$defs/{mark['kind']}"}
@@ -117,5 +118,5 @@ def _resolved(node: Any, definitions: dict[str, Any], owner: str) -> Any:
             reference = {"type": "array", "items": reference}
         elif mark["optional"]:
             reference = {"anyOf": [reference, {"type": "null"}]}
-        made.update(reference)
-    return made
+        resolved.update(reference)
+    return resolved

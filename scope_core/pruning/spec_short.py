@@ -16,13 +16,13 @@ def decoder_layer(at: str) -> int | None:
     """``8`` for ``"decoder[8]"``; None for points outside the language model.
 
     Raises:
-        SpecError: it begins like such a point and is none.
+        SpecError: ``at`` starts with ``decoder`` but is not of the form ``decoder[k]``.
     """
     match = _DECODER.fullmatch(at)
     if match is not None:
         return int(match["layer"])
     if at.startswith("decoder"):
-        raise SpecError(f"'{at}' is no interception point; write decoder[k] with k from 1, e.g. decoder[2]")
+        raise SpecError(f"'{at}' is not an interception point; write decoder[k] with k from 1, e.g. decoder[2]")
     return None
 
 
@@ -30,11 +30,11 @@ def from_short(text: str) -> dict[str, Any]:
     """``{"recipe": "scope", "budget": 64}`` for ``"scope@64"``; a percentage becomes a share.
 
     Raises:
-        SpecError: the text has another form.
+        SpecError: ``text`` is not of the form ``recipe``, ``recipe@64`` or ``recipe@25%``.
     """
     match = _SHORT.fullmatch(text.strip())
     if match is None:
-        raise SpecError(f"'{text}' is no spec; write a recipe's name and a budget, e.g. 'scope@64' or 'scope@25%'")
+        raise SpecError(f"'{text}' is not a spec; write a recipe's name and a budget, e.g. 'scope@64' or 'scope@25%'")
     data: dict[str, Any] = {"recipe": match["recipe"]}
     if match["number"] is not None:
         number = match["number"]
@@ -46,20 +46,20 @@ def from_short(text: str) -> dict[str, Any]:
 
 
 def wrong_amount(given: str, registry: PartLookup) -> str:
-    """What to say of ``scope@6,4``: a known recipe, and after the @ what is meant as an amount and is none."""
+    """The message for a known recipe with a malformed budget, such as ``scope@6,4``; empty for any other error."""
     recipe, _, amount = given.rpartition("@")
     if not registry.has("recipe", recipe) or (amount and not re.search(r"[\d%]", amount)):
         return ""
-    what = f"'{amount}' is no budget" if amount else "a budget is missing"
-    return f"{what}: after @ stands a count or a percentage, e.g. {recipe}@64 or {recipe}@25%"
+    problem = f"'{amount}' is not a budget" if amount else "the budget is missing"
+    return f"{problem}: write a count or a percentage after @, e.g. {recipe}@64 or {recipe}@25%"
 
 
 def short_hint(given: str, registry: PartLookup) -> str:
-    """What to write in a table in place of ``recipe: scope@64``."""
+    """The hint for a table that holds ``recipe: scope@64``: write recipe and budget separately."""
     try:
         short = from_short(given)
     except SpecError:
         return ""
     if "budget" not in short or not registry.has("recipe", short["recipe"]):
         return ""
-    return f". In a table the two are apart: `recipe: {short['recipe']}` and `budget: {short['budget']}`"
+    return f". In a table, write them separately: `recipe: {short['recipe']}` and `budget: {short['budget']}`"

@@ -1,4 +1,4 @@
-"""`Stage`: one stage of a schedule made live. Plans counts and selects from tokens."""
+"""`Stage`: one stage of a schedule, which plans counts and selects from tokens."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from scope_core.engine.merging import less_extra, merged
 from scope_core.engine.validation import check_counts, check_groups, check_keep, check_selection
 from scope_core.errors import PluginOutputError, ScopeError, SignalError, TokensError, listed
 from scope_core.parts.base import Part, held
-from scope_core.parts.calls import blamed
+from scope_core.parts.calls import attribute_errors
 from scope_core.pruning.spec import PrunerSpec
 from scope_core.pruning.spec_reader import label_of
 from scope_core.pruning.spec_short import decoder_layer
@@ -33,13 +33,13 @@ _DTYPES = {"float32": torch.float32, "float64": torch.float64, "as_is": None}
 
 
 class Stage:
-    """One selection of a schedule: before the language model, or before one of its layers.
+    """One stage of a schedule: selects before the language model, or before one of its layers.
 
     Args:
-        spec: What to select by; its ``then`` is not looked at.
-        registry: Where names are looked up.
-        number: Which stage of the schedule this is.
-        points: Interception points of the whole schedule; this stage alone if left out.
+        spec: The spec of this stage; its ``then`` is ignored.
+        registry: The registry that names are looked up in.
+        number: Number of this stage in the schedule, from 0.
+        points: Interception points of the whole schedule; this stage's alone if left out.
     """
 
     def __init__(
@@ -48,32 +48,32 @@ class Stage:
         self.spec, self.registry, self.number = spec, registry, number
         self.points = (spec.at,) if points is None else points
         self.parts = registry.build_slots(spec)
-        self._planned: tuple[Layout, Plan] | None = None  # the last one: most calls are like the one before
+        self._planned: tuple[Layout, Plan] | None = None  # cache of the latest plan: most calls repeat the one before
 
     def __repr__(self) -> str:
         return f"Stage({self.label!r})"
 
     def __reduce__(self) -> tuple[Any, ...]:
-        """Copied and pickled as its spec, from which parts are built anew: so third-party parts need nothing for it."""
+        """Copied and pickled as its spec, from which parts are rebuilt; parts themselves need not support pickling."""
         return functools.partial(Stage, number=self.number, points=self.points), (self.spec, self.registry)
 
     @functools.cached_property
     def label(self) -> str:
-        """A short name for tables: ``scope@64``, or ``scope+combiner@64`` where the recipe's combiner was changed."""
+        """A short name for tables: ``scope@64``, or ``scope+combiner@64`` if the recipe's combiner was changed."""
         return label_of(self.spec, self.registry)
 
     def walk(self) -> list[Part[Any]]:
-        """Every part of the pruner, those inside other parts included."""
+        """Every part of this stage, those inside other parts included."""
         return [part for outer in held(self.parts) for part in outer.walk()]
 
     @property
     def dtype(self) -> torch.dtype | None:
-        """What selection computes in; None for the dtype of what it is given."""
+        """The dtype that selection computes in; None for the dtype of its input."""
         return _DTYPES[self.spec.dtype]
 
     @property
     def decoder_layer(self) -> int | None:
-        """Before which layer of the language model this stage prunes; None for stages before the language model."""
+        """The language-model layer before which this stage prunes; None if before the language model."""
         return decoder_layer(self.spec.at)
 
     @functools.cached_property
@@ -83,7 +83,7 @@ class Stage:
 
     @functools.cached_property
     def _readers(self) -> list[tuple[Part[Any], frozenset[str]]]:
-        """The parts that read signals, each with what it reads."""
+        """The parts that read signals, each with the names of its signals."""
         return [(part, part.needs) for part in self.walk() if part.needs]
 
     def plan(self, layout: Layout) -> Plan:
@@ -99,31 +99,31 @@ class Stage:
     def _plan(self, layout: Layout) -> Plan:
         layout = replace(layout, stage=self.number, schedule=self.points)
         partition, budget = self.parts["partition"], self.parts["budget"]
-        with blamed(partition, "split"):
+        with attribute_errors(partition, "split"):
             groups = check_groups(partition.split(layout), layout, partition)
         sizes = [sum(span.tokens for span in group) for group in groups]
-        with blamed(budget, "plan"):
+        with attribute_errors(budget, "plan"):
             counts = check_counts(budget.plan(layout, groups), sizes, "plan()", budget)
         selector, itemsize = self.parts["selector"], torch.finfo(self.dtype or torch.float32).bits // 8
         execution = selector.execution(sizes, itemsize)
         memory = {"memory": execution.memory, "in_blocks": execution.in_blocks}
-        made = Plan(layout, groups, counts, exact=not budget.adaptive, **memory)
-        less_extra(counts, self.parts["merger"], made)
-        return made
+        plan = Plan(layout, groups, counts, exact=not budget.adaptive, **memory)
+        less_extra(counts, self.parts["merger"], plan)  # raises if the merger's rows do not fit into the budget
+        return plan
 
     def prune(self, tokens: VisualTokens, layout: Layout | None = None) -> Selection:
-        """Select from tokens that an adapter or a host made.
+        """Select from `VisualTokens`, as adapters do.
 
         Args:
             tokens: One group per image, padded to the same N; padding is not valid.
-            layout: Tiles and prompts of the images; one tile each in one prompt if left out.
+            layout: Tiles and prompts of the images; if left out, one tile per image and one prompt for all.
 
         Returns:
             One row per image.
 
         Raises:
             BudgetError: the images cannot meet the budget.
-            SignalError: a part reads a signal that the tokens do not carry.
+            SignalError: a part reads a signal that the tokens do not have.
             TokensError: shapes do not fit, or numbers are not finite.
             PluginOutputError: a part broke its contract.
         """
@@ -149,18 +149,18 @@ class Stage:
         budget, selector, merger = self.parts["budget"], self.parts["selector"], self.parts["merger"]
         rows = plan.counts
         if budget.adaptive:
-            with blamed(budget, "refine"):
+            with attribute_errors(budget, "refine"):
                 rows = check_counts(budget.refine(rows, grouped), rows, "refine()", budget)
         counts = less_extra(rows, merger, plan)
         check_keep(grouped, counts)
-        given = [("features", grouped.features), ("saliency", grouped.saliency)]
-        before = [(name, one, one._version) for name, one in given if one is not None and not one.is_inference()]
-        with blamed(selector, "select"):
+        inputs = [("features", grouped.features), ("saliency", grouped.saliency)]
+        before = [(name, each, each._version) for name, each in inputs if each is not None and not each.is_inference()]
+        with attribute_errors(selector, "select"):
             selection: Selection = selector.select(grouped, counts)
-        if changed := [name for name, one, version in before if one._version != version]:
+        if changed := [name for name, tensor, version in before if tensor._version != version]:
             names = listed(f"{part.kind} {part}" for part in selector.walk() if part is not selector)
             raise PluginOutputError(
-                f"the {changed[0]} were changed in place; one of these parts must work on a copy: {names}"
+                f"the field '{changed[0]}' was changed in place; one of these parts must change a copy instead: {names}"
             )
         check_selection(selection, grouped, counts, selector)
         selection = replace(selection, tokens=grouped, order=self.spec.order, mixed=None)
@@ -183,11 +183,11 @@ class Stage:
         for part, needs in self._readers:
             missing = sorted(name for name in needs if name not in tokens.signals)
             if missing and (part.kind != "saliency" or saliency is None):
-                give = "saliency=..., or " if part.kind == "saliency" else ""
-                have = f" (given: {listed(tokens.signals)})" if tokens.signals else ""
+                alternative = "saliency=..., or " if part.kind == "saliency" else ""
+                given = f" (given: {listed(tokens.signals)})" if tokens.signals else ""
                 raise SignalError(
-                    f"{part.kind} {part} needs {', '.join(missing)}{have}; pass "
-                    f"{give}signals={{'{missing[0]}': tensor}}, "
+                    f"{part.kind} {part} needs {', '.join(missing)}{given}; pass "
+                    f"{alternative}signals={{'{missing[0]}': tensor}}, "
                     f"or use a {part.kind} that needs none: {listed(_free(self.registry, part.kind))}"
                 )
         start = time.perf_counter()
@@ -208,30 +208,30 @@ class Stage:
         """The receipt of a selection.
 
         Args:
-            selection: What was selected.
-            layout: Of the images; one tile each in one prompt if left out.
-            separators: Separators that stayed of each image; those of the layout if left out.
+            selection: The selection.
+            layout: Layout of the images; if left out, one tile per image and one prompt for all.
+            separators: Remaining separators of each image; those of the layout if left out.
             more: Further `Receipt` fields.
         """
         valid = selection.tokens.valid.sum(1).tolist()
         images = layout.images if layout is not None else Layout.of(valid).images
-        stayed = [image.separators for image in images] if separators is None else separators
+        remaining = [image.separators for image in images] if separators is None else separators
         rows = tuple(
-            ImageReceipt(image.prompt, image.tokens, kept, beside, image.patches)
-            for image, kept, beside in zip(images, selection.row_counts, stayed, strict=True)
+            ImageReceipt(image.prompt, image.tokens, kept, newlines, image.patches)
+            for image, kept, newlines in zip(images, selection.row_counts, remaining, strict=True)
         )
         fields = {"model": "bare tensors", "at": self.spec.at, "signals": tuple(sorted(self.needs)), "calls": 1, **more}
         return Receipt(spec=self.label, images=rows, selection=selection, **fields)
 
 
 def _free(registry: Registry, kind: str) -> list[str]:
-    """Parts of ``kind`` that read no signals under their default options."""
+    """Names of the parts of ``kind`` that read no signals with their default options."""
     names = []
     for record in registry.records(kind):
         try:
             spec = record.spec.model_validate({"name": record.name}, context={"registry": registry})
             needs = registry.build(kind, spec).all_needs
-        except (ScopeError, ValueError):  # it cannot be built without options, so it is no suggestion
+        except (ScopeError, ValueError):  # the part needs options, so do not suggest it
             continue
         names += [] if needs else [record.name]
     return names

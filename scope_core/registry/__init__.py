@@ -1,1 +1,1 @@
-"""Naming and finding parts: kinds, specs, entries, hooks, plugins, the registry."""
+"""The registry of parts: kinds, specs, entries, hooks and plugins."""

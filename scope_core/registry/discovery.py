@@ -1,11 +1,11 @@
-"""Finding plugins: entry points in the group ``scope_core``, each loaded in isolation.
+"""Find plugins: entry points in the group ``scope_core``, each loaded in isolation.
 
-A plugin that cannot be loaded harms nothing: it becomes one warning and a `Failure` that is quoted when
-somebody asks for a name it might have given. Order never depends on install order. This is the only
-module that reads the environment:
+A plugin that cannot be loaded causes one warning, and a `Failure` that is quoted when somebody asks for a name that the
+plugin may have registered. The order of parts never depends on install order. This is the only module that reads the
+environment:
 
-* ``SCOPE_DISABLE_PLUGINS``: comma separated distribution or entry-point names to leave out.
-* ``SCOPE_STRICT_PLUGINS``: anything but empty or 0 turns a broken plugin into an error.
+* ``SCOPE_DISABLE_PLUGINS``: comma separated names of distributions or entry points to skip.
+* ``SCOPE_STRICT_PLUGINS``: any value except empty or 0 turns a broken plugin into an error.
 """
 
 from __future__ import annotations
@@ -33,8 +33,8 @@ def default_registry() -> Registry:
     return discover()
 
 
-def _again(prefer: Mapping[str, str] | None) -> Registry:
-    """What a pickled registry becomes: this process' own, or another choice between what is installed here."""
+def _rebuild(prefer: Mapping[str, str] | None) -> Registry:
+    """The registry that a pickled one becomes: made from the plugins that are installed in this process."""
     return discover(prefer=prefer) if prefer else default_registry()
 
 
@@ -42,7 +42,7 @@ def discover(*, prefer: Mapping[str, str] | None = None) -> Registry:
     """Load every installed plugin.
 
     Args:
-        prefer: ``{part name: distribution}`` for names that two distributions give.
+        prefer: ``{part name: distribution}`` for names that two distributions register.
 
     Raises:
         PluginError: a plugin is broken and ``SCOPE_STRICT_PLUGINS`` is set.
@@ -61,7 +61,7 @@ def discover(*, prefer: Mapping[str, str] | None = None) -> Registry:
     names = {_plain(name) for source in found for name in (source[0].distribution, source[0].entry_point)}
     if disabled - names:
         warnings.warn(
-            f"SCOPE_DISABLE_PLUGINS names nothing that is installed: {listed(disabled - names)}"
+            f"SCOPE_DISABLE_PLUGINS has names that are not installed: {listed(disabled - names)}"
             f"{did_you_mean(min(disabled - names), names)}",
             PluginWarning,
             stacklevel=2,
@@ -71,18 +71,18 @@ def discover(*, prefer: Mapping[str, str] | None = None) -> Registry:
         if strict:
             raise PluginError(str(failure))
         warnings.warn(
-            f"{failure}. Everything else works; to silence this, fix or uninstall it, or set "
-            f"SCOPE_DISABLE_PLUGINS={_switch(failure.origin)}",
+            f"{failure}. Everything else works; to silence this warning, fix or uninstall the plugin, or set "
+            f"SCOPE_DISABLE_PLUGINS={_name_to_disable(failure.origin)}",
             PluginWarning,
             stacklevel=2,
         )
     registry = Registry(records, failures=failures, prefer=prefer, manager=manager, disabled=skipped)
-    registry.made_by = _again, (prefer,)
+    registry.made_by = _rebuild, (prefer,)
     return registry
 
 
-def _switch(origin: Origin) -> str:
-    """What to put into SCOPE_DISABLE_PLUGINS; never all of scope-core."""
+def _name_to_disable(origin: Origin) -> str:
+    """The value of SCOPE_DISABLE_PLUGINS that disables a plugin; never all of scope-core."""
     return origin.entry_point if origin.distribution == HOME else origin.distribution
 
 
@@ -92,21 +92,21 @@ def _entry_points() -> list[Source]:
     for number, distribution in enumerate(importlib.metadata.distributions()):
         for point in distribution.entry_points.select(group=GROUP):
             name, version = _identity(distribution)
-            if seen.setdefault(_plain(name), number) == number:  # the first on the path shadows others of its name
+            if seen.setdefault(_plain(name), number) == number:  # the first on the path shadows others with its name
                 sources.append((Origin(name, version, point.name, point.value), point.load))
     return sources
 
 
 def _identity(distribution: importlib.metadata.Distribution) -> tuple[str, str]:
-    """Name and version; leftovers of a broken uninstall may have neither."""
+    """Name and version; the remains of a broken uninstall may have neither."""
     try:
         return distribution.name or "(unnamed)", distribution.version or ""
-    except Exception:  # what is raised differs between versions of Python
+    except Exception:  # the exception differs between versions of Python
         return "(unnamed)", ""
 
 
 def _order(source: Source) -> tuple[bool, str, str, str]:
-    """Built-ins first, then by name: never by install order."""
+    """Sort key: built-in parts first, then by name."""
     origin = source[0]
     return (origin.distribution != HOME, str(origin), origin.entry_point, origin.module)
 

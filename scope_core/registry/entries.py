@@ -1,4 +1,4 @@
-"""What registration hooks yield: parts, recipes, zoo entries, commands and self-checks, as data."""
+"""The records that registration hooks yield: parts, recipes, zoo entries, commands and self-checks."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from scope_core.registry.specs import ComponentSpec, name_of
 
 @dataclass(frozen=True, init=False)
 class Entry:
-    """One part, as a registration hook yields it, in one of two forms.
+    """One part, as a registration hook yields it. Two forms are possible.
 
     ::
 
@@ -22,16 +22,16 @@ class Entry:
         Entry(PeakSpec, Peak, "largest activation of each token")
 
     Args:
-        part: ``"package.module:Class"``: the class that implements the part; or the part's spec model.
-        name: The part's registration name, which the spec of the class has to bear; or, after a spec model, the class
+        part: ``"package.module:Class"``, the class that implements the part; or the part's spec model.
+        name: The part's registration name, which must equal the name in its spec; or, after a spec model, the class
             (or ``"package.module:Class"``).
-        summary: One line: what it does.
-        paper: Where it is from, e.g. ``"SCOPE, arXiv 2510.24214, eq. 4"``.
-        requires: Packages the class imports beyond torch, as pip names (shown when they are missing).
-        default: This part is used where a spec leaves the slot out. One per kind; built-ins only.
+        summary: One line: what the part does.
+        paper: The source, e.g. ``"SCOPE, arXiv 2510.24214, eq. 4"``.
+        requires: Packages that the class imports beyond torch, as pip names (shown when they are missing).
+        default: True for the part that is used if a spec leaves the slot out. One per kind; built-in parts only.
 
     Raises:
-        PluginError: it has neither form.
+        PluginError: the arguments have neither form.
     """
 
     name: str
@@ -51,19 +51,19 @@ class Entry:
         requires: tuple[str, ...] = (),
         default: bool = False,
     ) -> None:
-        own: str
+        part_name: str
         target: type | str
         if isinstance(part, str) and isinstance(name, str):
-            own, target, model = name, part, None
+            part_name, target, model = name, part, None
         elif isinstance(part, type) and issubclass(part, ComponentSpec):
-            own, target, model = name_of(part), name, part
+            part_name, target, model = name_of(part), name, part
         else:
             raise PluginError(
-                f"Entry({part!r}, {name!r}, ...): begin with the part's class and name as text, "
+                f"Entry({part!r}, {name!r}, ...): start with the part's class and name as text, "
                 f"'package.module:Class' and 'vendor.part', or with its spec model and class"
             )
         fields = {
-            "name": own,
+            "name": part_name,
             "target": target,
             "model": model,
             "summary": summary,
@@ -82,9 +82,9 @@ class Recipe:
     Attributes:
         name: e.g. ``"scope"``; ``"scope@official"`` for a variant.
         spec: The long form, names and options only. It is validated when first used.
-        summary: One line: what it keeps.
-        paper: Where it is from.
-        control: It is there to be beaten: benchmarks compare the others with it.
+        summary: One line: which tokens it keeps.
+        paper: The source.
+        control: True for a baseline, with which benchmarks compare the other recipes.
     """
 
     name: str
@@ -100,14 +100,14 @@ class Command:
     """A command that a plugin adds to the command line.
 
     Attributes:
-        name: What is typed behind ``scope``, e.g. ``"serve"``; ``"acme.serve"`` from other packages than scope-core.
+        name: Name of the command after ``scope``, e.g. ``"serve"``; ``"acme.serve"`` in other packages than scope-core.
         target: ``"package.module:name"``, imported when the command is used: a `typer.Typer` (a group of commands), or
-            a function as typer takes it, whose parameters become arguments and options. One annotated ``typer.Context``
-            has the registry, with the plugin files of the command line, as ``ctx.obj.registry``.
+            a function as typer takes it, whose parameters become arguments and options. A parameter annotated
+            ``typer.Context`` has the registry, with the plugin files of the command line, as ``ctx.obj.registry``.
         summary: One line, shown by ``scope --help``.
-        examples: Command lines, shown by its ``--help``.
-        paper: Where it is from.
-        requires: Packages the target imports, as pip names (shown when they are missing).
+        examples: Command lines, shown by the command's ``--help``.
+        paper: The source.
+        requires: Packages that the target imports, as pip names (shown when they are missing).
     """
 
     name: str
@@ -118,7 +118,7 @@ class Command:
     requires: tuple[str, ...] = ()
 
     def load(self, where: str = "") -> Any:
-        """The function. Raises `MissingDependencyError`, or `PluginError` for any other failure to import it."""
+        """The target. Raises `MissingDependencyError`, or `PluginError` for any other failure to import it."""
         return import_target(self.target, where or f"command '{self.name}'", self.requires)
 
 
@@ -127,15 +127,15 @@ class Check:
     """A self-check that a plugin adds to ``scope doctor``.
 
     Attributes:
-        name: e.g. ``"prunes_inside_llm"``; ``"acme.attaches"`` from other packages than scope-core.
+        name: e.g. ``"prunes_inside_llm"``; ``"acme.attaches"`` in other packages than scope-core.
         target: ``"package.module:function"``, imported when the check is run. It is called with the registry and
-            returns an iterable of `Finding`, usually one; what it raises is a problem, but for
-            `MissingDependencyError`, which says that there is nothing to check here.
+            returns an iterable of `Finding`, usually one. An exception is reported as a problem, except
+            `MissingDependencyError`, which means that there is nothing to check here.
         summary: One line: what is checked.
-        tries: Something is run, so ``scope doctor --quick`` leaves it out.
-        paper: Where it is from.
-        requires: Packages the target imports, as pip names. Where one is missing, or older than the package that gives
-            this check asks for, the check is left out.
+        tries: True if the check runs something, so that ``scope doctor --quick`` skips it.
+        paper: The source.
+        requires: Packages that the target imports, as pip names. The check is skipped if one is missing, or older than
+            the package of this check requires.
     """
 
     name: str
@@ -146,21 +146,20 @@ class Check:
     requires: tuple[str, ...] = ()
 
     def load(self, where: str = "") -> Any:
-        """The function. Raises `MissingDependencyError`, or `PluginError` for any other failure to import it."""
+        """The target. Raises `MissingDependencyError`, or `PluginError` for any other failure to import it."""
         return import_target(self.target, where or f"check '{self.name}'", self.requires)
 
 
 @dataclass(frozen=True)
 class Finding:
-    """What a self-check has found.
+    """A result of a self-check.
 
     Attributes:
         text: One line.
-        well: False where the user should know of it, e.g. that a version was never tested. Only an exception is a
-            problem.
-        fix: What to do about it.
-        versions: ``{package: versions}`` that would do, the best last. The doctor advises one that no installed
-            distribution forbids, and no change at all where each is forbidden.
+        well: False for a warning, e.g. that a version was never tested. To report a problem, raise an exception.
+        fix: Advice on what to do about it.
+        versions: ``{package: versions}`` that would work, the best last. The doctor recommends one that no installed
+            distribution forbids, and none if all are forbidden.
     """
 
     text: str
@@ -176,21 +175,22 @@ class ZooEntry:
     Attributes:
         name: Short name, e.g. ``"dinov2-small"``.
         kind: ``"tower"`` (images to tokens) or ``"model"`` (images and text to text).
-        target: ``"package.module:function"``; called with ``source`` and the caller's options. What its package logs
-            meanwhile at level INFO or above, such as a download and its size, the command line shows.
-        source: Hub id, or the package the weights come from; empty where nothing is fetched.
-        summary: One line for people.
-        licence: Of the weights.
-        parameters: e.g. ``"22M"``.
-        recipe: Short spec to begin with, e.g. ``"scope@64"``.
+        target: ``"package.module:function"``; called with ``source`` and the caller's options. The command line shows
+            what its package logs meanwhile at level INFO or above, such as a download and its size.
+        source: Hub id, or the package that the weights come from; empty if nothing is downloaded.
+        summary: One line: what it is.
+        licence: Licence of the weights.
+        parameters: Number of parameters, e.g. ``"22M"``.
+        recipe: Short spec for a first try, e.g. ``"scope@64"``.
         adapter: Name of the adapter that serves it; empty for towers.
-        requires: Packages the target imports, as pip names.
+        paper: The source.
+        requires: Packages that the target imports, as pip names.
         options: Fixed keyword arguments for ``target``.
-        default: Command lines that name no tower (or model) use this one.
-        cached: ``"package.module:function"``; called as ``target`` is, says without any network whether loading
-            would need one. Empty where nobody can say.
+        default: True for the entry that commands use if no tower (or model) is named.
+        cached: ``"package.module:function"``; called with the same arguments as ``target``, returns without any network
+            access True if the weights are on this machine. Empty if unknown.
         points: Interception points of a tower, so that commands know before loading it which methods cannot run on it;
-            empty if only the loaded tower says.
+            empty if known only after loading.
     """
 
     name: str
@@ -210,15 +210,15 @@ class ZooEntry:
     points: tuple[str, ...] = ()
 
     def load(self, **options: Any) -> Any:
-        """Call the target: a `Tower` for towers, a `LoadedModel` for models.
+        """The loaded `Tower` or `LoadedModel`.
 
         Raises:
-            MissingDependencyError: a package that it imports is not installed.
+            MissingDependencyError: a package that the target imports is not installed.
         """
         return self._call(self.target, options)
 
     def is_cached(self) -> bool | None:
-        """Whether the weights are on this machine; None where the entry cannot say."""
+        """True if the weights are on this machine; None if unknown."""
         return bool(self._call(self.cached, {})) if self.cached else None
 
     def _call(self, path: str, options: Mapping[str, Any]) -> Any:
@@ -226,7 +226,7 @@ class ZooEntry:
         function = import_target(path, where, self.requires)
         try:
             return function(self.source, **{**self.options, **options})
-        except ModuleNotFoundError as error:  # loaders import what they need when they are called
+        except ModuleNotFoundError as error:  # loaders import packages when they are called
             if (error.name or "").partition(".")[0] == _package(path):
                 raise
             why, hint = str(error).rstrip("."), _install_command(path, self.requires)
@@ -237,8 +237,8 @@ def import_target(path: str, where: str, requires: Iterable[str] = ()) -> Any:
     """The object at ``"package.module:Name"``.
 
     Raises:
-        MissingDependencyError: an import inside it failed for want of a package.
-        PluginError: the path is malformed, or the object is not there.
+        MissingDependencyError: an import failed because a package is missing.
+        PluginError: the path is malformed, the object does not exist, or its module raised an error.
     """
     module, _, name = path.partition(":")
     try:
@@ -248,12 +248,12 @@ def import_target(path: str, where: str, requires: Iterable[str] = ()) -> Any:
         raise MissingDependencyError(f"{where} cannot be imported ({path}): {error}. Try: {hint}") from error
     except (AttributeError, ValueError) as error:
         raise PluginError(f"{where}: there is nothing at '{path}': {error}") from error
-    except Exception as error:  # a stranger's module: anything may come out of importing it
+    except Exception as error:  # importing third-party code may raise anything
         raise PluginError(f"{where} cannot be imported ({path}): {type(error).__name__}: {error}") from error
 
 
 def _install_command(path: str, requires: Iterable[str]) -> str:
-    """What brings the packages of an entry; where none are named, what tells of the package that it is from."""
+    """The command that installs the packages of an entry, or shows the entry's own package if it names none."""
     return f"pip install {shlex.join(requires)}" if requires else f"pip show {_package(path)}"
 
 

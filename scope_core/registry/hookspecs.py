@@ -1,4 +1,4 @@
-"""The hooks a plugin can implement: this file is the menu.
+"""The hooks that a plugin can implement.
 
 A plugin is a module named by an entry point in the group ``scope_core``::
 
@@ -6,7 +6,7 @@ A plugin is a module named by an entry point in the group ``scope_core``::
     acme = "acme_pruning"
 
 and implements any of these functions, marked with ``@scope_core.parts.hookimpl``. Registration hooks are called
-once, when the registry is built, and return an iterable. Built-in parts come in by the same door.
+once, when the registry is built, and return an iterable. Built-in parts are registered in the same way.
 """
 
 from __future__ import annotations
@@ -23,8 +23,9 @@ if TYPE_CHECKING:
 PROJECT = "scope_core"
 
 CONTRACT = (1, 0)
-"""Version of what plugins are promised and owe: major, minor. A plugin may say what it was built for, with
-``scope_contract = "1"`` (or ``"1.0"``) in the module that its entry point names; see docs/decisions/0012."""
+"""Version of the contract between scope-core and plugins: major, minor. A plugin may declare the version that it was
+built for, with ``scope_contract = "1"`` (or ``"1.0"``) in the module that its entry point names; see
+docs/decisions/0012."""
 
 hookspec = pluggy.HookspecMarker(PROJECT)
 hookimpl = pluggy.HookimplMarker(PROJECT)
@@ -42,17 +43,17 @@ def scope_similarity_metrics() -> Iterable[Entry]:  # type: ignore[empty-body]
 
 @hookspec
 def scope_coverage_functions() -> Iterable[Entry]:  # type: ignore[empty-body]
-    """Set functions through their marginal gain. Targets subclass `CoverageFunction`."""
+    """Set functions, defined by their marginal gain. Targets subclass `CoverageFunction`."""
 
 
 @hookspec
 def scope_combiners() -> Iterable[Entry]:  # type: ignore[empty-body]
-    """How gain and saliency make one score. Targets subclass `Combiner`."""
+    """Ways to combine gain and saliency into one score. Targets subclass `Combiner`."""
 
 
 @hookspec
 def scope_optimizers() -> Iterable[Entry]:  # type: ignore[empty-body]
-    """How picks are made from scores. Targets subclass `Optimizer`."""
+    """The order in which tokens are picked by score. Targets subclass `Optimizer`."""
 
 
 @hookspec
@@ -77,7 +78,7 @@ def scope_constraints() -> Iterable[Entry]:  # type: ignore[empty-body]
 
 @hookspec
 def scope_mergers() -> Iterable[Entry]:  # type: ignore[empty-body]
-    """What becomes of dropped tokens. Targets subclass `Merger`."""
+    """What happens to dropped tokens. Targets subclass `Merger`."""
 
 
 @hookspec
@@ -92,7 +93,7 @@ def scope_tasks() -> Iterable[Entry]:  # type: ignore[empty-body]
 
 @hookspec
 def scope_adapters() -> Iterable[Entry]:  # type: ignore[empty-body]
-    """Where a model's tokens are intercepted. Targets subclass `ModelAdapter`."""
+    """Adapters, which intercept a model's image tokens. Targets subclass `ModelAdapter`."""
 
 
 @hookspec
@@ -107,7 +108,7 @@ def scope_zoo() -> Iterable[ZooEntry]:  # type: ignore[empty-body]
 
 @hookspec
 def scope_commands() -> Iterable[Command]:  # type: ignore[empty-body]
-    """Commands of the command line, behind those that core has."""
+    """Commands of the command line, listed after those of scope-core."""
 
 
 @hookspec
@@ -121,7 +122,7 @@ def scope_attached(model: object, adapter: str, spec: str) -> None:
 
     Args:
         model: The model.
-        adapter: Name of the adapter in charge.
+        adapter: Name of the adapter.
         spec: The pruner's spec as JSON.
     """
 
@@ -131,5 +132,5 @@ def scope_selected(receipt: Receipt) -> None:
     """Observer: one call's images were pruned. Read-only; called once per call, never per pick.
 
     Args:
-        receipt: What was pruned (see `scope_core.Receipt`).
+        receipt: Report of what was pruned (see `scope_core.Receipt`).
     """

@@ -1,6 +1,6 @@
-"""The kinds of part: one row per hook, used by the registry, the specs and the command line.
+"""The kinds of part: a table with the name, hook and base class of each, one row per hook.
 
-This table is the only place that ties a kind's name, its hook and its interface together.
+The registry, the specs and the command line use it.
 """
 
 from __future__ import annotations
@@ -15,12 +15,12 @@ class Kind:
     """One kind of part.
 
     Attributes:
-        name: What specs and the command line call it, e.g. ``"saliency"``.
+        name: Name in specs and on the command line, e.g. ``"saliency"``.
         hook: The hook that registers parts of this kind.
-        item: ``"pkg.mod:Class"`` of what the hook yields (`Entry` for parts, data records otherwise).
-        base: ``"pkg.mod:Class"`` every target must subclass; empty for data records.
-        about: One line for people.
-        noun: What messages call one of them, e.g. ``"saliency source"``.
+        item: ``"pkg.mod:Class"`` of the records that the hook yields (`Entry` for parts).
+        base: ``"pkg.mod:Class"`` that every target must subclass; empty for kinds that are not parts.
+        about: One line that describes the kind.
+        noun: Name of one of them in messages, e.g. ``"saliency source"``.
     """
 
     name: str
@@ -35,7 +35,7 @@ HOME = "scope-core"
 """The distribution whose parts have bare names."""
 
 HERE = "this process"
-"""The distribution of what `Registry.with_module` added."""
+"""The distribution name of parts that `Registry.with_module` added."""
 
 _ENTRIES = "scope_core.registry.entries"
 _ENTRY = f"{_ENTRIES}:Entry"
@@ -48,7 +48,7 @@ _NOUNS = {
     "zoo": "zoo entry",
 }
 
-_FOLDERS = {"adapter": "pruning"}  # of all other kinds the abstract class is in `parts`
+_FOLDERS = {"adapter": "pruning"}  # the base classes of all other kinds are in `parts`
 
 KINDS: tuple[Kind, ...] = tuple(
     Kind(
@@ -62,14 +62,14 @@ KINDS: tuple[Kind, ...] = tuple(
     for name, hook, item, base, about in (
         ("saliency", "scope_saliency_sources", _ENTRY, "SaliencySource", "how much each token matters on its own"),
         ("similarity", "scope_similarity_metrics", _ENTRY, "SimilarityMetric", "how alike two tokens are"),
-        ("coverage", "scope_coverage_functions", _ENTRY, "CoverageFunction", "what a token adds to those picked"),
-        ("combiner", "scope_combiners", _ENTRY, "Combiner", "how gain and saliency make one score"),
-        ("optimizer", "scope_optimizers", _ENTRY, "Optimizer", "how picks are made from scores"),
+        ("coverage", "scope_coverage_functions", _ENTRY, "CoverageFunction", "how much a token adds to those picked"),
+        ("combiner", "scope_combiners", _ENTRY, "Combiner", "how gain and saliency are combined into one score"),
+        ("optimizer", "scope_optimizers", _ENTRY, "Optimizer", "the order in which tokens are picked by score"),
         ("selector", "scope_selectors", _ENTRY, "Selector", "a whole selection step, usually built from parts"),
         ("budget", "scope_budgets", _ENTRY, "Budget", "how many tokens are kept, before any tensor exists"),
         ("partition", "scope_partitions", _ENTRY, "Partition", "which tokens are selected together"),
         ("constraint", "scope_constraints", _ENTRY, "Constraint", "tokens that must stay or must go"),
-        ("merger", "scope_mergers", _ENTRY, "Merger", "what becomes of dropped tokens"),
+        ("merger", "scope_mergers", _ENTRY, "Merger", "what happens to dropped tokens"),
         ("position", "scope_position_policies", _ENTRY, "PositionPolicy", "position ids after pruning"),
         ("task", "scope_tasks", _ENTRY, "Task", "questions about images, with answers, to measure accuracy with"),
         ("adapter", "scope_adapters", _ENTRY, "ModelAdapter", "where a model's tokens are intercepted"),
@@ -96,7 +96,7 @@ _BY_NAME = {kind.name: kind for kind in KINDS}
 
 
 def public_name(name: str) -> str:
-    """``"scope_core.parts.Budget"`` for ``"Budget"``: where users import a class that kinds name."""
+    """The public path of a class that kinds name: ``"scope_core.parts.Budget"`` for ``"Budget"``."""
     faces = {
         "ModelAdapter": "adapters",
         "ZooEntry": "adapters",

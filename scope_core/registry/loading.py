@@ -1,4 +1,4 @@
-"""Loading plugins: each in isolation, its hooks checked, what they yield as records."""
+"""Load plugins, each in isolation; check their hooks, and turn what they yield into records."""
 
 from __future__ import annotations
 
@@ -21,11 +21,11 @@ Source = tuple[Origin, Callable[[], Any]]
 def collect(
     sources: Iterable[Source], *, base: pluggy.PluginManager | None = None
 ) -> tuple[list[Record], list[Failure], pluggy.PluginManager]:
-    """Load each source in isolation; records of those that worked, failures of the others.
+    """The records of plugins that could be loaded, the failures of the others, and the plugin manager.
 
     Args:
         sources: ``(origin, loader)`` pairs; a loader returns the plugin module.
-        base: A manager whose plugins also hear the observer hooks of the new one.
+        base: A manager whose plugins are also registered with the new one, for its observer hooks.
     """
     manager = pluggy.PluginManager(hookspecs.PROJECT)
     manager.add_hookspecs(hookspecs)
@@ -37,17 +37,17 @@ def collect(
     for origin, load in sources:
         try:
             plugin = load()
-            mine = _records_of(plugin, origin)
+            plugin_records = _records_of(plugin, origin)
             manager.register(plugin, f"{origin.distribution}:{origin.entry_point}")
-        except (Exception, SystemExit) as error:  # a stranger's code: anything may come out, nothing may get through
+        except (Exception, SystemExit) as error:  # third-party code may raise anything; never propagate it
             failures.append(Failure(origin, f"{type(error).__name__}: {error}", _fix(error, origin)))
         else:
-            records += mine
+            records += plugin_records
     return records, failures, manager
 
 
 class OtherContractError(PluginError):
-    """A plugin was built for a version of the contract that this scope-core does not have."""
+    """A plugin was built for a version of the contract that this scope-core does not support."""
 
     def __init__(self, message: str, upgrade: str) -> None:
         super().__init__(message)
@@ -55,7 +55,7 @@ class OtherContractError(PluginError):
 
 
 def _fix(error: BaseException, origin: Origin) -> str:
-    """The command that would help."""
+    """The command that would help; empty if none is known."""
     if isinstance(error, OtherContractError):
         return f"pip install --upgrade {error.upgrade}"
     missing = (getattr(error, "name", None) or "").split(".")[0]
@@ -65,7 +65,7 @@ def _fix(error: BaseException, origin: Origin) -> str:
 
 
 def _check_contract(plugin: Any, origin: Origin) -> None:
-    """Refuse a plugin that says that it was built for another version of the contract; none said is none checked."""
+    """Refuse a plugin that declares another version of the contract; a plugin that declares none is not checked."""
     wanted = inspect.getattr_static(plugin, "scope_contract", None)  # runs no property of a plugin object
     if wanted is None:
         return
@@ -76,7 +76,7 @@ def _check_contract(plugin: Any, origin: Origin) -> None:
     built = (int(match[1]), int(match[2] or 0))
     if built[0] < hookspecs.CONTRACT[0]:
         raise OtherContractError(
-            f"it was built for contract {wanted}, and this {HOME} has {ours}; a newer {origin.distribution} is needed "
+            f"it was built for contract {wanted}, but this {HOME} has {ours}; a newer {origin.distribution} is needed "
             f"(pip install --upgrade {origin.distribution})",
             origin.distribution,
         )
@@ -87,7 +87,7 @@ def _check_contract(plugin: Any, origin: Origin) -> None:
 
 
 def _records_of(plugin: Any, origin: Origin) -> list[Record]:
-    """What a plugin's registration hooks give, checked; raises on the first thing that is wrong."""
+    """The records of what a plugin's registration hooks yield; raises at the first error."""
     _check_contract(plugin, origin)
     _check_hook_names(plugin)
     probe = pluggy.PluginManager(hookspecs.PROJECT)
@@ -105,13 +105,13 @@ def _records_of(plugin: Any, origin: Origin) -> list[Record]:
 
 
 def _check_hook_names(plugin: Any) -> None:
-    """A misspelt or unmarked hook would be silent: pluggy neither calls it nor complains by itself."""
+    """Refuse misspelt or unmarked hooks, which pluggy would silently ignore."""
     hooks = [name for name in vars(hookspecs) if name.startswith("scope_") and callable(getattr(hookspecs, name))]
     for name in dir(plugin):
         value = inspect.getattr_static(plugin, name)  # runs no property of a plugin object
         mark = getattr(value, f"{hookspecs.PROJECT}_impl", None)
-        own = not inspect.ismodule(plugin) or getattr(value, "__module__", "") == plugin.__name__
-        if mark is None and name in hooks and inspect.isroutine(value) and own:
+        defined_here = not inspect.ismodule(plugin) or getattr(value, "__module__", "") == plugin.__name__
+        if mark is None and name in hooks and inspect.isroutine(value) and defined_here:
             raise PluginError(f"{name} is not marked with @scope_core.parts.hookimpl, so it would never be called")
         if mark is not None and name not in hooks and not mark.get("optionalhook"):
             raise PluginError(f"there is no hook called '{name}'{did_you_mean(name, hooks)}. Hooks: {listed(hooks)}")
@@ -120,7 +120,7 @@ def _check_hook_names(plugin: Any) -> None:
 def _record(item: Any, kind: Kind, origin: Origin) -> Record:
     wanted = import_target(kind.item, kind.hook)
     if not isinstance(item, wanted):
-        raise PluginError(f"{kind.hook} yielded {item!r}, which is no {public_name(wanted.__name__)}")
+        raise PluginError(f"{kind.hook} yielded {item!r}, which is not a {public_name(wanted.__name__)}")
     name = item.name
     if not NAME.fullmatch(name.replace("-", "_") if kind.name == "zoo" else name):
         raise PluginError(f"{kind.name} name '{name}' may hold only a-z, 0-9, _ and dots")
@@ -129,7 +129,8 @@ def _record(item: Any, kind: Kind, origin: Origin) -> Record:
     if "." not in name:
         vendor = origin.distribution.lower().replace("-", "_").removeprefix("scope_")
         raise PluginError(
-            f"{kind.name} '{name}': bare names are kept for scope-core's own parts; call it '{vendor}.{name}'"
+            f"{kind.name} '{name}': names without a dot are reserved for scope-core's own parts; name it "
+            f"'{vendor}.{name}'"
         )
     shorthand = isinstance(item, Entry) and item.model is not None and item.model.shorthand
     if getattr(item, "default", False) or shorthand:

@@ -1,7 +1,7 @@
-"""Looking parts up by name, as specs do it; and which registry they use where none is named.
+"""`PartLookup`: what specs need of a registry; and the registry that they use if none is given.
 
-Specs stand below the registry, so they ask through a protocol, and for the registry of the process through one cell
-that the package's root fills.
+Specs do not import the registry, which imports them. So they use a protocol, and get the registry of the process from a
+function that the package's root provides.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ from typing import Any, Protocol
 
 
 class PartLookup(Protocol):
-    """What specs ask of a registry."""
+    """The methods of a registry that specs use."""
 
     def kinds(self) -> list[str]:
         """Every kind of part."""
@@ -26,7 +26,7 @@ class PartLookup(Protocol):
         ...
 
     def get(self, kind: str, name: str) -> Any:
-        """The record of ``name``; raises `ScopeError` where there is none, or two."""
+        """The record of ``name``; raises `ScopeError` if there is none, or two."""
         ...
 
     def records(self, kind: str) -> list[Any]:
@@ -34,7 +34,7 @@ class PartLookup(Protocol):
         ...
 
     def default(self, kind: str) -> Any:
-        """The record used where a spec leaves a slot of ``kind`` out, or None."""
+        """The record used if a spec leaves a slot of ``kind`` out, or None."""
         ...
 
 
@@ -42,7 +42,7 @@ _defaults: list[Callable[[], PartLookup]] = []
 
 
 def provide_default(make: Callable[[], PartLookup]) -> None:
-    """Set the function that gives the registry of this process."""
+    """Set the function that returns the registry of this process."""
     _defaults[:] = [make]
 
 

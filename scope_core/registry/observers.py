@@ -1,4 +1,4 @@
-"""Observer hooks: plugins that hear of events and change nothing."""
+"""Observer hooks: plugins that are told of events and change nothing."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import pluggy
 
 
 class Observed(Protocol):
-    """Anything that holds a plugin manager: a registry."""
+    """An object with a plugin manager, such as a registry."""
 
     @property
     def manager(self) -> pluggy.PluginManager | None:
@@ -21,17 +21,17 @@ class PluginWarning(UserWarning):
 
 
 def observed(registry: Observed, hook: str) -> bool:
-    """Whether any plugin has this observer hook."""
+    """True if any plugin implements this observer hook."""
     return registry.manager is not None and bool(getattr(registry.manager.hook, hook).get_hookimpls())
 
 
 def observe(registry: Observed, hook: str, **event: Any) -> None:
-    """Call an observer hook; an observer that raises is a warning that names it, never an error."""
+    """Call an observer hook; an observer that raises causes a warning that names it, never an error."""
     if registry.manager is None:
         return
     for impl in getattr(registry.manager.hook, hook).get_hookimpls():
         try:
             impl.function(*(event[name] for name in impl.argnames))
-        except Exception as error:  # read-only guests must not break the host's forward pass
+        except Exception as error:  # an observer must not break the model's forward pass
             text = f"observer {hook} of plugin '{impl.plugin_name}' raised {error!r}"
             warnings.warn(text, PluginWarning, stacklevel=2)

@@ -1,4 +1,4 @@
-"""What is known of a registered item: its kind, where it came from, and its class."""
+"""`Record`: a registered item, with its kind, origin and class."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ NAME = re.compile(r"[a-z0-9_]+(\.[a-z0-9_]+)*(@[a-z0-9_]+)?")
 
 @dataclass(frozen=True)
 class Origin:
-    """Where a registered item came from."""
+    """The distribution and entry point that a registered item came from."""
 
     distribution: str
     version: str
@@ -30,7 +30,7 @@ class Origin:
 
 @dataclass(frozen=True)
 class Failure:
-    """A plugin that could not be loaded, as it is quoted to users; and the command that would help, if it is known."""
+    """A plugin that could not be loaded: its error, and the command that would help, if known."""
 
     origin: Origin
     error: str
@@ -61,18 +61,18 @@ class Record:
         """The spec model (parts only; recipes and zoo entries have none).
 
         Raises:
-            PluginError: the part's class has no spec, or one of another name.
-            MissingDependencyError: an import of its module failed.
+            PluginError: the part's class has no spec, or a spec with another name.
+            MissingDependencyError: its module could not be imported.
         """
         if self.item.model is not None:
             model: type[ComponentSpec] = self.item.model
             return model
         found = spec_of(self.target)
         if found is None or name_of(found) != self.name:
-            said = "no spec" if found is None else f"the spec of '{name_of(found)}'"
+            actual = "no spec" if found is None else f"the spec of '{name_of(found)}'"
             raise PluginError(
-                f"{self.where}: {self.item.target} has {said}. Its class says which it takes, as in "
-                f"`class Peak(SaliencySource[PeakSpec])`, and the spec's name is the entry's: {self.name!r}"
+                f"{self.where}: {self.item.target} has {actual}. Its class must name its spec, as in "
+                f"`class Peak(SaliencySource[PeakSpec])`, and the spec's name must be {self.name!r}"
             )
         return found
 

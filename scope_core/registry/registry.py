@@ -1,7 +1,7 @@
-"""The registry: an ordinary, immutable object that knows every part by kind and name.
+"""`Registry`: every part by kind and name; an ordinary, immutable object.
 
-It is filled by `scope_core.registry.discovery` and never by import side effects. Core code never looks a name up
-except on behalf of a spec.
+It is filled by `scope_core.registry.discovery`, never by import side effects. Core code looks a name up only on behalf
+of a spec.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ from scope_core.registry.specs import ComponentSpec, Spec, slots_of
 if TYPE_CHECKING:
     import pluggy
 
-Making = tuple[Callable[..., "Registry"], tuple[Any, ...]]
+Construction = tuple[Callable[..., "Registry"], tuple[Any, ...]]
 """A function that makes a registry, and its arguments."""
 
 
@@ -39,10 +39,11 @@ class Registry:
 
     Args:
         records: Everything that was registered. Two records of one kind and name are a conflict, reported
-            when that name is asked for, unless ``prefer`` names the distribution to use.
-        failures: Plugins that did not load; quoted when an unknown name is asked for.
-        prefer: ``{part name: distribution}`` for names that two distributions give.
+            when that name is looked up, unless ``prefer`` names the distribution to use.
+        failures: Plugins that did not load; quoted when an unknown name is looked up.
+        prefer: ``{part name: distribution}`` for names that two distributions register.
         manager: The pluggy manager, for the observer hooks.
+        disabled: Names of plugins that were disabled; quoted when an unknown name is looked up.
     """
 
     def __init__(
@@ -58,7 +59,7 @@ class Registry:
         self.disabled = tuple(disabled)
         self.manager = manager
         self._prefer = dict(prefer or {})
-        self.made_by: Making | None = None
+        self.made_by: Construction | None = None
         table: dict[str, dict[str, list[Record]]] = {kind.name: {} for kind in KINDS}
         for record in records:
             table[record.kind.name].setdefault(record.name, []).append(record)
@@ -73,7 +74,7 @@ class Registry:
         return list(self._table[kind_named(kind).name])
 
     def has(self, kind: str, name: str) -> bool:
-        """Whether ``name`` is registered under ``kind``."""
+        """True if ``name`` is registered under ``kind``."""
         return name in self._table[kind_named(kind).name]
 
     def records(self, kind: str) -> list[Record]:
@@ -85,8 +86,8 @@ class Registry:
         """The record of ``name``.
 
         Raises:
-            UnknownNameError: nothing is registered under it; quotes plugins that failed to load.
-            PluginConflictError: two distributions give it.
+            UnknownNameError: nothing is registered under ``name``; quotes plugins that failed to load.
+            PluginConflictError: two distributions register it.
         """
         names = self._table[kind_named(kind).name]
         if name not in names:
@@ -104,12 +105,11 @@ class Registry:
         return self._candidates(kind, name)[0]
 
     def default(self, kind: str) -> Record | None:
-        """The part used where a spec leaves a slot of ``kind`` out, if there is one."""
-        found = [record for record in self.records(kind) if getattr(record.item, "default", False)]
-        return found[0] if found else None
+        """The part used if a spec leaves a slot of ``kind`` out; None if there is none."""
+        return next((record for record in self.records(kind) if getattr(record.item, "default", False)), None)
 
     def conflicts(self) -> list[tuple[str, str, list[Record]]]:
-        """``(kind, name, records)`` of every name that two distributions give."""
+        """``(kind, name, records)`` of every name that two distributions register."""
         return [
             (kind, name, clash)
             for kind, names in self._table.items()
@@ -118,7 +118,7 @@ class Registry:
         ]
 
     def build(self, kind: str, spec: ComponentSpec) -> Any:
-        """A live part for ``spec``, with the parts in its slots, stamped with where it came from."""
+        """The part that ``spec`` describes, with the parts in its slots; its ``kind`` and ``origin`` are set."""
         record = self.get(kind, spec.name)
         target, parts = record.target, self.build_slots(spec)
         try:
@@ -126,14 +126,14 @@ class Registry:
             part.kind, part.origin = kind, str(record.origin)
         except ScopeError:
             raise
-        except Exception as error:  # a stranger's constructor, or a method it left abstract
+        except Exception as error:  # third-party constructors may raise anything, or leave a method abstract
             raise PluginError(
                 f"{kind} '{spec.name}' ({record.origin}) cannot be built: {type(error).__name__}: {error}"
             ) from error
         return part
 
     def build_slots(self, spec: Spec) -> dict[str, Any]:
-        """``{field: live part}`` for the slots of ``spec``; tuples of parts where a slot holds many."""
+        """``{field: part}`` for the slots of ``spec``; a tuple of parts for a slot that holds many."""
         built: dict[str, Any] = {}
         for option, slot in slots_of(type(spec)).items():
             value = getattr(spec, option)
@@ -144,12 +144,11 @@ class Registry:
         return built
 
     def __reduce__(self) -> tuple[Any, ...]:
-        """Pickled as the way in which it was made, which another process follows with what is installed there."""
+        """Pickled as the call that made it, which another process repeats with the plugins installed there."""
         if self.made_by is None:
-            mine = [record for names in self._table.values() for group in names.values() for record in group]
-            return _by_hand, (mine, self.failures, self._prefer, self.disabled)
+            return _by_hand, (self._all_records(), self.failures, self._prefer, self.disabled)
         function, args = self.made_by
-        return function, tuple(_by_name(one) if isinstance(one, ModuleType) else one for one in args)
+        return function, tuple(_by_name(arg) if isinstance(arg, ModuleType) else arg for arg in args)
 
     def __copy__(self) -> Registry:
         return self
@@ -158,22 +157,32 @@ class Registry:
         return self  # it never changes
 
     def with_module(self, module: ModuleType | object, *, name: str = "") -> Registry:
-        """A new registry that also holds what ``module``'s hooks give; for code that is not packaged.
+        """A new registry that also holds what ``module``'s hooks yield; for code that is not packaged.
+
+        Args:
+            module: A module with hooks, or any object with them as attributes.
+            name: Name of the plugin in messages; the module's name if left out.
 
         Raises:
-            PluginError: the module's hooks are misspelt or yield something else than they should.
+            PluginError: the module's hooks are misspelt or yield the wrong type.
         """
         records, failures, manager = collect(
             [(Origin(HERE, "", name or _label(module), _label(module)), lambda: module)], base=self.manager
         )
         if failures:
             raise PluginError(str(failures[0]))
-        mine = [record for names in self._table.values() for group in names.values() for record in group]
-        wider = Registry(
-            [*mine, *records], failures=self.failures, prefer=self._prefer, manager=manager, disabled=self.disabled
+        extended = Registry(
+            [*self._all_records(), *records],
+            failures=self.failures,
+            prefer=self._prefer,
+            manager=manager,
+            disabled=self.disabled,
         )
-        wider.made_by = _wider, (self, module, name)
-        return wider
+        extended.made_by = _extend, (self, module, name)
+        return extended
+
+    def _all_records(self) -> list[Record]:
+        return [record for names in self._table.values() for group in names.values() for record in group]
 
     def _candidates(self, kind: str, name: str) -> list[Record]:
         found = self._table[kind][name]
@@ -195,11 +204,11 @@ class Registry:
         near = bool(did_you_mean(name, names))
         for failure in self.failures:
             if near and name.partition(".")[0] not in f"{failure.origin.distribution} {failure.origin.module}".lower():
-                continue  # a misspelt name of something installed is no reason to suspect a stranger
+                continue  # probably a misspelt name of something installed, not a name of the broken plugin
             text += f". Perhaps it belongs to a broken plugin: {failure}; see `scope doctor`"
         known = near or kind == "zoo" or "broken plugin" in text
         if "." in name and NAME.fullmatch(name) and not known:
-            text += ". A name with a dot is a plugin's: install its package, or name its file with --plugin FILE.py"
+            text += ". Names with a dot belong to plugins: install the package, or pass the file with --plugin FILE.py"
         if self.disabled:
             text += f". Disabled by SCOPE_DISABLE_PLUGINS: {listed(self.disabled)}"
         return text
@@ -209,13 +218,13 @@ def _by_hand(records: list[Record], failures: Any, prefer: Mapping[str, str], di
     return Registry(records, failures=failures, prefer=prefer, disabled=disabled)
 
 
-def _wider(registry: Registry, module: ModuleType | object, name: str) -> Registry:
+def _extend(registry: Registry, module: ModuleType | object, name: str) -> Registry:
     return registry.with_module(import_module(module.name) if isinstance(module, _Importable) else module, name=name)
 
 
 @dataclass(frozen=True)
 class _Importable:
-    """A module by its name: modules themselves cannot be pickled."""
+    """A module's name, pickled in place of the module, which cannot be pickled."""
 
     name: str
 
@@ -223,8 +232,8 @@ class _Importable:
 def _by_name(module: ModuleType) -> _Importable:
     if sys.modules.get(module.__name__) is not module:
         raise pickle.PicklingError(
-            f"a registry that holds what module '{module.__name__}' gives cannot be pickled: another process could not "
-            f"import it by this name. Save it as {module.__name__}.py in a folder on PYTHONPATH and import it, or "
+            f"a registry with parts of module '{module.__name__}' cannot be pickled: another process could not import "
+            f"the module by this name. Save it as {module.__name__}.py in a folder on PYTHONPATH and import it, or "
             f"install it as a plugin (scope new plugin)"
         )
     return _Importable(module.__name__)

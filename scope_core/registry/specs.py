@@ -1,14 +1,14 @@
-"""Open specs: pydantic models owned by plugins, found by name, checked where they are written.
+"""Specs: pydantic models that configure parts, and slots, which accept the spec of any part of a kind.
 
-A part is configured by a frozen model that its author writes; the ``name: Literal[...]`` in it is the
-part's only registration key. A field that accepts *any* spec of a kind is an open `Slot`::
+A part is configured by a frozen model that its author writes; the ``name: Literal[...]`` in it is the part's
+registration name. A field that accepts *any* spec of a kind is a `Slot`::
 
     class CompositeSpec(ComponentSpec):
         name: Literal["composite"] = "composite"
         saliency: Annotated[ComponentSpec, Slot("saliency")]
 
-Slots are resolved against a registry: the one passed as validation context
-(``Model.model_validate(data, context={"registry": r})``), else the process' default registry.
+Names in slots are looked up in a registry: the one passed as validation context
+(``Model.model_validate(data, context={"registry": r})``), or else the process' default registry.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ if TYPE_CHECKING:
 
 
 def registry_of(info: ValidationInfo | None) -> PartLookup:
-    """The registry this validation runs against (see the module's docstring)."""
+    """The registry that this validation looks names up in (see the module's docstring)."""
     context = info.context if info is not None else None
     if isinstance(context, Mapping) and context.get("registry") is not None:
         registry: PartLookup = context["registry"]
@@ -41,36 +41,40 @@ def registry_of(info: ValidationInfo | None) -> PartLookup:
 
 
 SLOT_MARK = "x-scope-slot"
-"""Key that marks an open slot in a model's own JSON Schema."""
+"""Key that marks a slot in a model's own JSON Schema."""
 
 
 class Slot:
-    """Field metadata: this field holds the spec of one part of ``kind``, looked up by name.
+    """Field metadata: this field holds the spec of a part of ``kind``, looked up by name.
 
-    Accepts a spec object, a mapping with a ``name`` key, a bare name, or a bare number where a part of
-    that kind declares a `ComponentSpec.shorthand` for it.
+    The field accepts a spec object, a mapping with a ``name`` key, a bare name, or a bare number if a part of that kind
+    declares a `ComponentSpec.shorthand` for it.
+
+    Args:
+        kind: Kind of part.
+        many: True for a tuple of specs.
+        optional: True to allow None.
     """
 
     def __init__(self, kind: str, *, many: bool = False, optional: bool = False) -> None:
-        """Args: kind of part; ``many`` for a tuple of specs; ``optional`` to allow None."""
         self.kind = kind
         self.many = many
         self.optional = optional
 
     def __get_pydantic_core_schema__(self, source: Any, handler: GetCoreSchemaHandler) -> cs.CoreSchema:
         dump = cs.plain_serializer_function_ser_schema(self._dump, info_arg=True)
-        one: cs.CoreSchema = cs.with_info_plain_validator_function(self._validate, serialization=dump)
+        item: cs.CoreSchema = cs.with_info_plain_validator_function(self._validate, serialization=dump)
         if not self.many:
-            return one
-        each = cs.tuple_schema([one], variadic_item_index=0)  # pydantic adds the item's index to an error's path
-        return cs.no_info_before_validator_function(self._listed, each, serialization=dump)
+            return item
+        items = cs.tuple_schema([item], variadic_item_index=0)  # pydantic adds the item's index to an error's path
+        return cs.no_info_before_validator_function(self._as_tuple, items, serialization=dump)
 
     def _validate(self, value: Any, info: ValidationInfo) -> Any:
         if value is None and self.optional:
             return None
         return self.resolve(value, info)
 
-    def _listed(self, value: Any) -> tuple[Any, ...]:
+    def _as_tuple(self, value: Any) -> tuple[Any, ...]:
         if isinstance(value, (str, Mapping)) or not isinstance(value, Iterable):
             text = f"give a list of {self.kind} parts, not {value!r}"
             raise PydanticCustomError("scope_list_wanted", "{text}", {"text": text})
@@ -84,11 +88,11 @@ class Slot:
         return value.model_dump(mode=info.mode)
 
     def __get_pydantic_json_schema__(self, schema: cs.CoreSchema, handler: GetJsonSchemaHandler) -> JsonSchemaValue:
-        # what a slot accepts depends on a registry, so `scope_core.pruning.spec_schema` fills this mark in
+        # what a slot accepts depends on the registry, so `scope_core.pruning.spec_schema` replaces this mark
         return {SLOT_MARK: {"kind": self.kind, "many": self.many, "optional": self.optional}}
 
     def resolve(self, value: Any, info: ValidationInfo) -> ComponentSpec:
-        """The spec that ``value`` stands for; errors carry the field's path."""
+        """The spec that ``value`` stands for; errors have the field's path."""
         registry = registry_of(info)
         if isinstance(value, ComponentSpec):
             return self._checked_instance(value, registry)
@@ -98,26 +102,26 @@ class Slot:
         unknown = sorted(set(data) - set(model.model_fields))
         if unknown:
             text = "; ".join(self._unknown(option, model, registry) for option in unknown)
-            text += self._also(model, {key: data[key] for key in data if key not in unknown}, info)
+            text += self._other_errors(model, {key: data[key] for key in data if key not in unknown}, info)
             raise PydanticCustomError("scope_unknown_option", "{text}", {"text": text})
         try:
             return model.model_validate(data, context=info.context)
         except (ValidationError, PydanticCustomError, ScopeError):
             raise
-        except Exception as error:  # a validator of a stranger's spec
+        except Exception as error:  # third-party validators may raise anything
             owner = registry.get(self.kind, data["name"]).origin
             text = f"the spec of {self.kind} '{data['name']}' ({owner}) raised {error!r}"
             raise PydanticCustomError("scope_broken_spec", "{text}", {"text": text}) from error
 
     @staticmethod
-    def _also(model: type[ComponentSpec], data: Mapping[str, Any], info: ValidationInfo) -> str:
-        """What else is wrong with a table, once its unknown options are left out."""
+    def _other_errors(model: type[ComponentSpec], data: Mapping[str, Any], info: ValidationInfo) -> str:
+        """The errors that remain when a table's unknown options are left out, for messages."""
         try:
             model.model_validate(data, context=info.context)
         except ValidationError as error:
             issues = error.errors(include_url=False)
             return ". Also: " + "; ".join(f"{'.'.join(map(str, i['loc']))}: {i['msg']}" for i in issues)
-        except Exception:  # whatever a stranger's validator raises is told once the options are right
+        except Exception:  # errors of third-party validators are reported once the options are right
             return ""
         return ""
 
@@ -142,7 +146,7 @@ class Slot:
         if isinstance(value, Real) and not isinstance(value, bool):
             number = int(value) if isinstance(value, Integral) else float(value)  # NumPy's numbers too
             default = registry.default(self.kind)
-            for record in ([default] if default else []) + self._own(registry):
+            for record in ([default] if default else []) + self._built_in(registry):
                 short = shorthand_of(record.spec)
                 if short is not None and short[0] is type(number):
                     return {"name": record.name, short[1]: number}
@@ -162,8 +166,8 @@ class Slot:
             "scope_name_missing", "{text}", {"text": f"{text}. Installed: {listed(registry.names(self.kind))}"}
         )
 
-    def _own(self, registry: PartLookup) -> list[Any]:
-        """The records of this kind that may have a shorthand: built-in ones."""
+    def _built_in(self, registry: PartLookup) -> list[Any]:
+        """The records of built-in parts of this kind; only these may have a shorthand."""
         return [record for record in registry.records(self.kind) if record.origin.distribution in (HOME, HERE)]
 
     def _model(self, name: str, registry: PartLookup) -> type[ComponentSpec]:
@@ -175,12 +179,12 @@ class Slot:
         return model
 
     def _number_hint(self, name: str, registry: PartLookup) -> str:
-        """What to write in place of a number in quotes, where a bare number would do."""
-        short = any(shorthand_of(record.spec) for record in self._own(registry))
-        if not short or not re.fullmatch(r"\d+(\.\d+)?%?", name):
+        """The hint for a number in quotes, if this kind accepts bare numbers; else empty."""
+        accepts_numbers = any(shorthand_of(record.spec) for record in self._built_in(registry))
+        if not accepts_numbers or not re.fullmatch(r"\d+(\.\d+)?%?", name):
             return ""
         number = f"{float(name[:-1]) / 100:g}" if name.endswith("%") else name
-        return f". A number is written without quotes: `{self.kind}: {number}`"
+        return f". Write the number without quotes: `{self.kind}: {number}`"
 
     def _unknown(self, option: str, model: type[ComponentSpec], registry: PartLookup) -> str:
         options = [field for field in model.model_fields if field != "name"]
@@ -197,12 +201,12 @@ def check_keys(data: Mapping[Any, Any]) -> None:
     for key in data:
         if not isinstance(key, str):
             hint = "; YAML reads an unquoted on, off, yes or no as true or false" if isinstance(key, bool) else ""
-            text = f"there is no option {key!r}: options are named by text{hint}"
+            text = f"there is no option {key!r}: names of options must be text{hint}"
             raise PydanticCustomError("scope_unknown_option", "{text}", {"text": text})
 
 
 class Spec(BaseModel):
-    """Base of everything that is configured: frozen, hashable, unknown options refused, slots filled."""
+    """Base of all specs: frozen and hashable; refuses unknown options, and fills slots that are left out."""
 
     model_config = ConfigDict(
         extra="forbid",
@@ -215,7 +219,7 @@ class Spec(BaseModel):
     @model_validator(mode="before")
     @classmethod
     def _fill_slots(cls, data: Any, info: ValidationInfo) -> Any:
-        """Required slots that were left out get the default part of their kind, where there is one."""
+        """Give required slots that were left out the default part of their kind, if there is one."""
         if not isinstance(data, Mapping):
             return data
         check_keys(data)
@@ -229,19 +233,19 @@ class Spec(BaseModel):
 
     @classmethod
     def _prepare(cls, data: dict[str, Any], info: ValidationInfo) -> dict[str, Any]:
-        """Rewrites the input before its slots are filled."""
+        """The input as rewritten before its slots are filled."""
         return data
 
 
 class ComponentSpec(Spec):
     """Base of every part's spec.
 
-    Subclasses give ``name: Literal["part"] = "part"`` and their options. Third-party names are
-    ``vendor.part``; bare names are kept for the parts that ship with scope-core.
+    Subclasses define ``name: Literal["part"] = "part"`` and their options. Third-party names are ``vendor.part``;
+    names without a dot are reserved for the parts that come with scope-core.
 
     Attributes:
         shorthand: ``(type, field)``: a bare value of that type in a slot means this spec with that field
-            set, e.g. ``(int, "keep")`` lets ``budget: 64`` be written. Built-in parts only.
+            set, e.g. ``(int, "keep")`` allows ``budget: 64``. Built-in parts only.
     """
 
     shorthand: ClassVar[tuple[type, str] | None] = None
@@ -250,9 +254,9 @@ class ComponentSpec(Spec):
 
 
 def shorthand_of(model: type[ComponentSpec]) -> tuple[type, str] | None:
-    """The shorthand by which a bare value alone stands for this spec; None where something else has to be given.
+    """The shorthand by which a bare value alone stands for this spec; None if other options are required.
 
-    Parts that need more take a bare value only where a recipe holds them already.
+    A part with other required options accepts a bare value only if a recipe already sets these.
     """
     short = model.shorthand
     others = [f for name, f in model.model_fields.items() if short is not None and name not in ("name", short[1])]
@@ -260,7 +264,7 @@ def shorthand_of(model: type[ComponentSpec]) -> tuple[type, str] | None:
 
 
 def slots_of(model: type[BaseModel]) -> dict[str, Slot]:
-    """The fields of ``model`` that are open slots."""
+    """The fields of ``model`` that are slots."""
     return {
         field: meta for field, info in model.model_fields.items() for meta in info.metadata if isinstance(meta, Slot)
     }
@@ -276,7 +280,7 @@ def name_of(model: type[ComponentSpec]) -> str:
     names = get_args(field.annotation) if get_origin(field.annotation) is Literal else ()
     if len(names) != 1 or not isinstance(names[0], str) or field.default != names[0]:
         raise TypeError(
-            f"{model.__module__}.{model.__qualname__} must declare its name once, as "
+            f"{model.__module__}.{model.__qualname__} must declare its name as "
             f'`name: Literal["my_part"] = "my_part"`; found {field.annotation!r} with default {field.default!r}'
         )
     name: str = names[0]
@@ -284,7 +288,7 @@ def name_of(model: type[ComponentSpec]) -> str:
 
 
 def spec_of(part: type) -> type[ComponentSpec] | None:
-    """The spec model that a part's class takes: what its base, or that base's base, is written with in brackets."""
+    """The spec model of a part's class: the one in brackets after a base class, as in ``SaliencySource[PeakSpec]``."""
     for cls in part.__mro__:
         for base in vars(cls).get("__orig_bases__", ()):
             for argument in get_args(base):

@@ -1,1 +1,1 @@
-"""The data that flows: tokens, signals, layouts, selections, receipts. Knows no parts."""
+"""Data structures: tokens, signals, layouts, selections, receipts. They know nothing of parts."""

@@ -1,4 +1,4 @@
-"""`Declaration`: what a model offers to pruning, as data."""
+"""`Declaration`: the interception points and signals that a model offers."""
 
 from __future__ import annotations
 
@@ -9,23 +9,23 @@ from scope_core.structures.signals import Offer
 
 @dataclass(frozen=True)
 class Declaration:
-    """What a model offers to pruning, as data.
+    """The interception points and signals that a model offers.
 
     Attributes:
-        model: How to name the model in messages, e.g. ``"LlavaForConditionalGeneration"``.
-        points: Interception points, ``{name: which tokens' features it gives}``.
-        offers: Signals the model can give.
+        model: Name of the model in messages, e.g. ``"LlavaForConditionalGeneration"``.
+        points: Interception points, ``{name: description of the features it gives}``.
+        offers: Signals that the model can give.
         reasons: ``{family: why it is not offered}``, quoted in errors.
-        has_cls: Whether the tower has a CLS token.
-        geometry: How the language model's tokens relate to tower patches, in words.
-        placeholder: Token id of an image placeholder; None where there is none.
-        modules: Module paths the adapter will touch, resolved.
+        has_cls: True if the tower has a CLS token.
+        geometry: The relation of the language model's tokens to tower patches, in words.
+        placeholder: Token id of an image placeholder; None if there is none.
+        modules: Paths of the modules that the adapter changes, ``{role: path}``.
         merges: Interception points at which tokens can be merged.
-        encoder: Path of the model's own method that runs tower and projector and packs what they return, for those who
-            time it; empty where there is none.
-        decoder_layers: Layers of the language model, each of which but the first is an interception point
-            ``decoder[k]``; 0 where tokens cannot be pruned inside it (``reasons["decoder"]`` says why).
-        takes_signals: Whether callers can supply signals of their own, as `Pruner.attach` takes them.
+        encoder: Path of the model's own method that runs tower and projector and packs their outputs, for timing;
+            empty if there is none.
+        decoder_layers: Number of language-model layers, each of which except the first is an interception point
+            ``decoder[k]``; 0 if tokens cannot be pruned inside the language model (``reasons["decoder"]`` says why).
+        takes_signals: True if callers can supply their own signals to `Pruner.attach`.
     """
 
     model: str
@@ -42,5 +42,5 @@ class Declaration:
     takes_signals: bool = True
 
     def lacks(self, needs: frozenset[str]) -> list[str]:
-        """The signals in ``needs`` that are not offered, sorted."""
+        """The signals in ``needs`` that the model does not offer, sorted."""
         return sorted(name for name in needs if not any(offer.covers(name) for offer in self.offers))

@@ -1,4 +1,4 @@
-"""Images that were encoded once, for several pruners to select from and several questions to be asked about."""
+"""`Encoding`: images that were encoded once, from which several pruners select and about which questions are asked."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ class Encoding:
     Attributes:
         tokens: The candidates, one group per image, with the signals that were asked for.
         layout: Tiles of the images.
-        held: What the adapter needs to go on from here.
+        held: Data that the adapter needs to continue from here.
     """
 
     tokens: VisualTokens
@@ -35,9 +35,9 @@ class Asked:
 
     Attributes:
         inputs: ``input_ids`` (1, L) with placeholders for all of the images' tokens, ``attention_mask`` (1, L), and
-            whatever else runs along the prompt. Pixels are not read.
-        encoding: The images; None for a prompt without any.
-        selection: What is kept of them, from ``pruner.prune(encoding.tokens, encoding.layout)``.
+            any other tensor of the prompt's length. Pixels are not read.
+        encoding: The images; None for a prompt without images.
+        selection: The kept tokens, from ``pruner.prune(encoding.tokens, encoding.layout)``.
     """
 
     inputs: Mapping[str, Any]
@@ -46,12 +46,12 @@ class Asked:
 
 
 class Memo(Protocol):
-    """Keeps tensors between calls, e.g. on disk; what is lost is made again."""
+    """A cache that keeps tensors between calls, e.g. on disk; lost entries are computed again."""
 
     def get(self, key: str) -> Tensor | None:
-        """What was put under ``key``; None if it is not there any more."""
+        """The tensor stored under ``key``; None if there is none."""
         ...
 
     def put(self, key: str, tensor: Tensor) -> None:
-        """Keep ``tensor`` under ``key``, a hexadecimal hash of all that it depends on."""
+        """Store ``tensor`` under ``key``, a hexadecimal hash of everything that it depends on."""
         ...

@@ -1,6 +1,6 @@
 """Layouts and plans: how many tokens each image has, and how many will be kept. Pure; no tensors.
 
-Servers size prompts before any tensor exists, so everything here depends on shapes alone.
+Servers need the length of prompts before any tensor exists, so this module depends on shapes alone.
 """
 
 from __future__ import annotations
@@ -20,12 +20,12 @@ class ImageLayout:
 
     Attributes:
         tiles: Candidate tokens of each tile, in token order. One entry for models without tiles.
-        prompt: Index of the prompt (batch row) the image belongs to.
-        separators: Positions the model adds around the candidates (newline tokens) that are no candidates; at
-            most so many where an adapter drops some with the tokens around them.
-        patches: Patches of all tiles, those of padding included that never become tokens, where papers count
-            them (five tiles of 576 are 2880); None where nobody does.
-        full: Candidate tokens before the first stage, where this is for a later one; None where this is the first.
+        prompt: Index of the prompt (batch row) that the image belongs to.
+        separators: Number of newline tokens that the model adds around the candidates; an upper bound if the adapter
+            drops some of them with the tokens around them.
+        patches: Patches of all tiles, with those of padding that never become tokens, for models whose papers count
+            them (five tiles of 576 are 2880); None for other models.
+        full: Candidate tokens before the first stage, if this layout is for a later one; None for the first stage.
     """
 
     tiles: tuple[int, ...]
@@ -51,8 +51,8 @@ class Layout:
 
     Attributes:
         images: One entry per image.
-        stage: Which stage of the schedule this is for, from 0.
-        schedule: Interception points of all stages; empty where nobody said.
+        stage: Number of the stage that this layout is for, from 0.
+        schedule: Interception points of all stages; empty if unknown.
     """
 
     images: tuple[ImageLayout, ...]
@@ -64,7 +64,7 @@ class Layout:
         """A layout from token counts: an int per image, or a sequence of ints for an image's tiles.
 
         Raises:
-            TokensError: something is no count, or there are not as many prompts as images.
+            TokensError: an entry is not a token count, or there are not as many prompts as images.
         """
         if isinstance(tokens, str) or not isinstance(tokens, Iterable):
             raise TokensError(f"give a list with the tokens of each image, e.g. [576, 576], not {tokens!r}")
@@ -75,7 +75,7 @@ class Layout:
         return cls(tuple(ImageLayout(tiles, prompt) for tiles, prompt in zip(images, rows, strict=True)))
 
     def after(self, kept: Sequence[int]) -> Layout:
-        """The next stage's layout, once ``kept[i]`` tokens of image i are left; tiles are no longer told apart."""
+        """The layout of the next stage, in which ``kept[i]`` tokens of image i are left, no longer divided by tile."""
         images = tuple(
             replace(image, tiles=(count,), full=image.original, separators=0)
             for image, count in zip(self.images, kept, strict=True)
@@ -93,7 +93,7 @@ class Span:
 
     @property
     def tokens(self) -> int:
-        """How many tokens the span holds."""
+        """Number of tokens in the span."""
         return self.stop - self.start
 
 
@@ -106,18 +106,16 @@ class Plan:
     """How many tokens each group keeps, known before any tensor exists.
 
     Attributes:
-        layout: What was planned for.
+        layout: The layout that was planned for.
         groups: The groups of tokens that are selected together.
-        counts: Tokens kept in each group.
-        exact: False where the budget adapts to the image, or that of a stage before does, so that ``counts`` are upper
-            bounds.
-        later: The plans of later stages; empty where there are none, and where images share a budget, so that what
-            a later stage gets of each is known only after selection.
-        memory: Bytes that N x N similarities, and what is made of them, take at once while selecting; 0 where none are
-            held.
-        in_blocks: Whether similarities are computed in blocks, their matrix never made: always if ``memory`` is 0, else
-            where there is no room for it. It takes 8 bytes for each number of the largest group's vectors, and some
-            16 MB.
+        counts: Tokens kept of each group.
+        exact: False if this stage's budget, or an earlier one's, adapts to the image; ``counts`` are then upper bounds.
+        later: The plans of later stages. Empty if there are none, or if images share a budget, so that the number of
+            tokens that a later stage gets of each image is known only after selection.
+        memory: Bytes that N x N matrices take at once during selection; 0 if there are none.
+        in_blocks: True if similarities can be computed in blocks instead of as one matrix: always, if ``memory`` is 0,
+            else if ``memory`` bytes are not free. Blocks take 8 bytes for each number of the largest group's vectors,
+            and some 16 MB.
     """
 
     layout: Layout
@@ -133,7 +131,7 @@ class Plan:
         """Tokens kept of each image.
 
         Raises:
-            BudgetError: a group holds tokens of several images, so only its total is known beforehand.
+            BudgetError: a group holds tokens of several images, so only its total is known before selection.
         """
         kept = [0] * len(self.layout.images)
         for group, count in zip(self.groups, self.counts, strict=True):
@@ -160,12 +158,12 @@ def _tiles(image: Any, where: str) -> tuple[int, ...]:
         except TypeError:
             tiles.append(-1)
         if tiles[-1] < 0:
-            raise TokensError(f"{where}: {tile!r} is no number of tokens; give whole numbers of at least 0")
+            raise TokensError(f"{where}: {tile!r} is not a token count; give whole numbers of at least 0")
     return tuple(tiles)
 
 
 def cells(layout: Layout, groups: Sequence[Group]) -> list[tuple[int, int, int, int]]:
-    """The pieces that lie in one group and one tile: ``(group, image, tile, tokens)`` each."""
+    """The pieces of groups that lie in one tile each: ``(group, image, tile, tokens)``."""
     pieces = []
     for number, group in enumerate(groups):
         for span in group:
@@ -200,16 +198,16 @@ def apportion(total: int, sizes: Sequence[int]) -> list[int]:
 
 
 def fill(layout: Layout, groups: Sequence[Group], per: str, counts: Iterable[int]) -> tuple[int, ...]:
-    """Turn counts per unit into counts per group.
+    """The tokens to keep of each group, from the tokens to keep of each unit (a tile, an image, or all images).
 
     Args:
         layout: The images.
-        groups: Which tokens are selected together.
-        per: ``"tile"``, ``"image"`` or ``"total"``: what one unit is.
+        groups: The groups of tokens that are selected together.
+        per: The unit: ``"tile"``, ``"image"`` or ``"total"``.
         counts: Tokens to keep of each unit, in the order of `units`.
 
     Returns:
-        Tokens to keep of each group. Units split over groups are apportioned; their sums stay exact.
+        Tokens to keep of each group. The count of a unit that lies in several groups is divided by `apportion`.
     """
     pieces = cells(layout, groups)
     kept = [0] * len(groups)
@@ -220,7 +218,7 @@ def fill(layout: Layout, groups: Sequence[Group], per: str, counts: Iterable[int
 
 
 def units(layout: Layout, groups: Sequence[Group], per: str) -> list[tuple[str, int]]:
-    """``(label, candidate tokens)`` of each unit of a budget, e.g. ``("image 1", 576)``."""
+    """``(label, candidate tokens)`` of each unit of a budget, e.g. ``("image 1", 576)``; ``per`` as for `fill`."""
     pieces = cells(layout, groups)
     return [(label, sum(pieces[i][3] for i in members)) for label, members in _members(pieces, per)]
 

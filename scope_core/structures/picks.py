@@ -1,4 +1,4 @@
-"""`Picks`: what an optimizer returns."""
+"""`Picks`: the picks of an optimizer, with their gains and scores."""
 
 from __future__ import annotations
 
@@ -9,7 +9,13 @@ from torch import Tensor
 
 @dataclass(frozen=True)
 class Picks:
-    """What an optimizer returns: (B, K) each, -1 (picks) and NaN (gains, scores) where a row is shorter."""
+    """The picks of an optimizer, with their gains and scores.
+
+    Attributes:
+        picks: (B, K) int64 token indices in the order they were picked, -1 where a row is shorter.
+        gains: (B, K) coverage gain of each pick, NaN where a row is shorter.
+        scores: (B, K) score of each pick, NaN where a row is shorter.
+    """
 
     picks: Tensor
     gains: Tensor

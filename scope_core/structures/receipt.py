@@ -1,4 +1,4 @@
-"""Receipts: what was pruned in a call, per image, as data and as text."""
+"""Receipts: reports of what was pruned in a call, for each image, as data and as text."""
 
 from __future__ import annotations
 
@@ -10,14 +10,19 @@ if TYPE_CHECKING:
     from scope_core.structures.selection import Selection
 
 THETAS = (0.7, 0.8, 0.9)
-"""Thresholds of theta-coverage that receipts report; one alone saturates on some features."""
+"""Thresholds of theta-coverage that receipts report: several, since one alone saturates on some features."""
 
 
 @dataclass(frozen=True)
 class ImageReceipt:
-    """One image: ``tokens`` candidates of which ``kept`` remain, and ``separators`` newline tokens beside them.
+    """The counts of one image.
 
-    ``patches`` counts those of padding too, which never become tokens, as papers' tables do; None where nobody does.
+    Attributes:
+        prompt: Index of the prompt (batch row) that the image belongs to.
+        tokens: Candidate tokens.
+        kept: Tokens that remain.
+        separators: Newline tokens that remain beside them.
+        patches: Patches with those of padding, as tables in papers count them; None if papers do not.
     """
 
     prompt: int
@@ -29,12 +34,12 @@ class ImageReceipt:
 
 @dataclass(frozen=True)
 class Receipt:
-    """What one call pruned. Falsy while nothing has been pruned.
+    """Report of what one call pruned. Falsy while nothing has been pruned.
 
     Attributes:
         spec: Label of the pruner's spec.
         model: Model class, or ``"bare tensors"``.
-        adapter: Adapter in charge; empty for bare tensors.
+        adapter: Name of the adapter; empty for bare tensors.
         at: Interception point.
         images: One entry per image, in placeholder order.
         signals: Signals that were captured.
@@ -42,7 +47,7 @@ class Receipt:
         select_ms: Wall time of selection, milliseconds.
         selection: The selection itself, one row per image.
         calls: Number of calls pruned since attaching, this one included.
-        later: Receipts of later stages, inside the language model, in their order.
+        later: Receipts of later stages, inside the language model, in order.
     """
 
     spec: str
@@ -71,13 +76,13 @@ class Receipt:
         return sum(image.kept for image in self.images)
 
     def coverage(self) -> list[dict[str, float]]:
-        """theta-coverage of each image at each of `THETAS`; computed when asked for."""
+        """theta-coverage of each image at each of `THETAS`; computed by each call."""
         if self.selection is None:
             return []
         return [dict(zip(map(str, THETAS), row, strict=True)) for row in self.selection.coverage(THETAS).tolist()]
 
     def to_dict(self) -> dict[str, Any]:
-        """Plain data for JSON; leaves the picks to ``selection.to_dict()``."""
+        """Plain data for JSON, without the picks; ``selection.to_dict()`` has these."""
         return {
             "spec": self.spec,
             "model": self.model,
@@ -109,7 +114,7 @@ class Receipt:
 
     def __str__(self) -> str:
         if not self:
-            return f"{self.spec} on {self.model}: nothing pruned yet (no call with images has come through)"
+            return f"{self.spec} on {self.model}: nothing pruned yet (there was no call with images)"
         encode = "" if self.encode_ms is None else f", vision tower {self.encode_ms:.1f} ms"
         lines = [
             f"{self.spec} on {self.model} at '{self.at}': {self.tokens} -> {self.kept} visual tokens "

@@ -1,4 +1,4 @@
-"""`Selection`: which tokens were kept, in which order, and what each pick was worth."""
+"""`Selection`: the kept tokens, their order, and the gain and score of each pick."""
 
 from __future__ import annotations
 
@@ -18,14 +18,14 @@ Order = Literal["raster", "stages", "picks"]
 
 @dataclass(frozen=True, eq=False)
 class Mixed:
-    """The rows that the language model gets where tokens are merged, each a mix of tokens.
+    """The merged rows that the language model gets; each is a weighted sum of tokens.
 
     Attributes:
         weights: (B, R, N) weight of each token in each row; zero beyond a group's rows.
-        cls_weights: (B, R, N) weight of the CLS token of each token's tile, likewise; None where CLS is not used.
-        sources: (B, R) int64 the kept token that a row stands for; -1 for rows of the merger's own, and for padding.
+        cls_weights: (B, R, N) weight in each row of the CLS token of each token's tile; None if CLS is not used.
+        sources: (B, R) int64 kept token that each row stands for; -1 for rows that the merger added, and for padding.
         counts: Rows of each group.
-        cls_signal: Name of the signal with the CLS tokens; empty where CLS is not used.
+        cls_signal: Name of the signal with the CLS tokens; empty if CLS is not used.
     """
 
     weights: Tensor
@@ -37,20 +37,20 @@ class Mixed:
 
 @dataclass(frozen=True, eq=False, repr=False)
 class Selection:
-    """The outcome of selecting, one row per group (per image, as callers see it).
+    """The result of a selection: one row per image for callers, one row per group for parts.
 
     Attributes:
         picks: (B, K) int64 token indices in the order they were picked, -1 where a row is shorter.
-        gains: (B, K) coverage gain of each pick at the time it was made, NaN where a row is shorter.
-        scores: (B, K) what the optimizer ranked by, likewise.
+        gains: (B, K) coverage gain of each pick at the time it was picked, NaN where a row is shorter.
+        scores: (B, K) score of each pick, NaN where a row is shorter.
         tokens: The tokens that were selected from.
-        stage: (B, K) int64 which stage of a chain made each pick; None where there was one stage.
-        assigned: (B, N) int64 the kept token that each token was folded into by the selector (kept ones point at
-            themselves, -1 at none); None where the selector folds nothing.
-        order: In which order the kept tokens reach the language model: ``"raster"``, ``"stages"`` (stage by stage,
-            raster inside each) or ``"picks"``.
-        mixed: What a merger made of kept and dropped tokens; None if nothing is merged.
-        allotted: Rows that the budget gives each group, those that a merger adds included; None where nobody said.
+        stage: (B, K) int64 number of the chain's step that made each pick; None if there was one step.
+        assigned: (B, N) int64 kept token that the selector merged each token into: kept tokens have their own index,
+            tokens that were not merged have -1. None if the selector merges nothing.
+        order: The order in which kept tokens reach the language model: ``"raster"``, ``"stages"`` (step by step of a
+            chain, in raster order within each) or ``"picks"``.
+        mixed: The rows of the merger; None if nothing is merged.
+        allotted: Each group's budget in rows, with those that a merger adds; None if unknown.
     """
 
     picks: Tensor
@@ -68,12 +68,12 @@ class Selection:
 
     @cached_property
     def counts(self) -> tuple[int, ...]:
-        """Tokens kept in each row."""
+        """Number of kept tokens in each row."""
         return tuple((self.picks >= 0).sum(1).tolist())
 
     @property
     def kept(self) -> Tensor:
-        """(B, K) int64 kept indices in raster order, -1 at the end of shorter rows."""
+        """(B, K) int64 indices of kept tokens in raster order, -1 at the end of shorter rows."""
         count = self.tokens.shape[1]
         ordered = self.picks.masked_fill(self.picks < 0, count).sort(dim=1).values
         return ordered.masked_fill(ordered == count, -1)
@@ -87,7 +87,7 @@ class Selection:
 
     @property
     def arranged(self) -> Tensor:
-        """(B, K) int64 kept indices in the order they reach the language model, -1 at the end of shorter rows."""
+        """(B, K) int64 kept tokens in the order they reach the language model, -1 at the end of shorter rows."""
         if self.order == "picks":
             return self.picks
         if self.order == "raster" or self.stage is None:
@@ -98,15 +98,15 @@ class Selection:
 
     @property
     def rows(self) -> Tensor:
-        """(B, R) int64 the kept token that each row for the language model stands for, -1 for rows that a merger added.
+        """(B, R) int64 kept token that each row for the language model stands for, -1 for rows that a merger added.
 
-        Rows of shorter groups end in -1 as well; `row_counts` says where.
+        Rows of shorter groups end in -1 as well, from their `row_counts` on.
         """
         return self.arranged if self.mixed is None else self.mixed.sources
 
     @property
     def row_counts(self) -> tuple[int, ...]:
-        """Rows that the language model gets of each group: the kept tokens, and what a merger added."""
+        """Number of rows that the language model gets of each group: kept tokens and rows that a merger added."""
         return self.counts if self.mixed is None else self.mixed.counts
 
     @property
@@ -115,11 +115,11 @@ class Selection:
         return None if self.mixed is None else self.mixed.weights
 
     def merge(self, tensor: Tensor, cls: Tensor | None = None) -> Tensor:
-        """Rows for the language model of any tensor with the same token axis: kept tokens, mixed as the merger says.
+        """The rows that the language model gets, from any tensor with the same token axis: merged by the merger.
 
         Args:
             tensor: (B, N, D) floating point.
-            cls: (B, N, D) the CLS token of each token's tile, of the same D; read only where the merger uses it.
+            cls: (B, N, D) the CLS token of each token's tile; read only if the merger uses it.
 
         Returns:
             (B, R, D) in the order of `rows`, in the dtype of ``tensor``; rows beyond `row_counts` are zero.
@@ -132,20 +132,20 @@ class Selection:
         self._check(tensor)
         weights = self.mixed.weights.to(tensor.device)
         padding = ~self.tokens.valid.to(tensor.device)[..., None]  # may hold anything, and 0 x NaN is NaN
-        mix = weights @ tensor.masked_fill(padding, 0).to(weights.dtype)
+        rows = weights @ tensor.masked_fill(padding, 0).to(weights.dtype)
         if self.mixed.cls_weights is not None:
             if cls is None:
-                raise TokensError("the merger mixes in the CLS token; give `cls`, (B, N, D), as well")
+                raise TokensError("the merger uses the CLS token; give `cls`, (B, N, D), as well")
             if cls.shape != tensor.shape:
                 raise TokensError(
-                    f"the CLS tokens are of shape {tuple(cls.shape)}, the tokens they are mixed with of "
-                    f"{tuple(tensor.shape)}; take them where the tokens are taken"
+                    f"cls has shape {tuple(cls.shape)}, the tokens have {tuple(tensor.shape)}; take both at the same "
+                    f"point of the model"
                 )
-            mix = mix + self.mixed.cls_weights.to(tensor.device) @ cls.masked_fill(padding, 0).to(weights.dtype)
-        return mix.to(tensor.dtype)
+            rows = rows + self.mixed.cls_weights.to(tensor.device) @ cls.masked_fill(padding, 0).to(weights.dtype)
+        return rows.to(tensor.dtype)
 
     def gather(self, tensor: Tensor) -> Tensor:
-        """Rows of the kept tokens of any tensor with the same token axis.
+        """The kept rows of any tensor with the same token axis.
 
         Args:
             tensor: (B, N, ...).
@@ -168,34 +168,39 @@ class Selection:
 
     def _check(self, tensor: Tensor) -> None:
         if tuple(tensor.shape[:2]) != self.tokens.shape[:2]:
-            raise TokensError(f"expected (B, N, ...) = {self.tokens.shape[:2]} first, got {tuple(tensor.shape)}")
+            raise TokensError(
+                f"expected shape (B, N, ...) with (B, N) = {self.tokens.shape[:2]}; got {tuple(tensor.shape)}"
+            )
 
     def coverage(self, theta: float | tuple[float, ...]) -> Tensor:
-        """theta-coverage: share of all valid tokens whose best cosine to a kept token is at least ``theta``.
+        """theta-coverage: the share of valid tokens whose highest cosine to a kept token is at least ``theta``.
 
         Args:
             theta: One threshold or several, each in [-1, 1].
 
         Returns:
-            (B,) in [0, 1] for one threshold, (B, len(theta)) for several. 0 where nothing is kept.
+            (B,) in [0, 1] for one threshold, (B, len(theta)) for several. 0 for rows that keep nothing.
+
+        Raises:
+            TokensError: a threshold is outside [-1, 1].
         """
         thetas = (theta,) if isinstance(theta, (int, float)) else tuple(theta)
         for given in thetas:
             if not -1 <= given <= 1:
-                raise TokensError(f"theta is a cosine, so in [-1, 1]; got {given}")
+                raise TokensError(f"theta is a cosine, so it must be in [-1, 1]; got {given}")
         unit = replace(self.tokens, features=self.tokens.features.float()).unit()
         best = torch.einsum("bnd,bkd->bnk", unit, self.gather(unit))
         best = best.masked_fill((self.kept < 0)[:, None], -torch.inf)
         if best.shape[2] == 0:
             best = best.new_full((*best.shape[:2], 1), -torch.inf)
-        # a token's cosine to itself is 1 up to rounding, so theta = 1.0 has to forgive that rounding
+        # a token's cosine to itself is 1 only up to rounding, so theta = 1.0 needs a tolerance
         covered = best.amax(2)[..., None] >= torch.tensor(thetas, device=best.device) - 1e-6
         covered = covered & self.tokens.valid[..., None]
         share = covered.sum(1) / self.tokens.valid.sum(1, keepdim=True).clamp(min=1)
         return share[:, 0] if isinstance(theta, (int, float)) else share
 
     def share_of(self, values: Tensor) -> Tensor:
-        """(B,) share of the total of ``values`` (B, N, non-negative) that the kept tokens hold."""
+        """(B,) share of the sum of ``values`` that falls on kept tokens; ``values`` is (B, N), non-negative."""
         values = values.to(self.picks.device).masked_fill(~self.tokens.valid, 0)
         return (values * self.mask).sum(1) / values.sum(1)
 

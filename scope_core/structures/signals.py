@@ -1,8 +1,8 @@
-"""Signals: named tensors that saliency sources and other parts read, computed only when asked for.
+"""Signals: named tensors that saliency sources and other parts read; each is computed when it is first read.
 
 A signal's name is a family, with the layer in brackets where it has one: ``vision.cls_attention[-2]``.
-Layers of the tower count as in ``hidden_states``: -1 is the last layer's output, -2 the one before. Layers of the
-language model count from 0, as the point ``decoder[k]`` before layer k does.
+Layers of the tower are numbered as in ``hidden_states``: -1 is the last layer's output, -2 the one before. Layers of
+the language model are numbered from 0: ``decoder[k]`` is the point before layer k.
 
 =================================  ===========  =======================================================
 family                             axes         meaning
@@ -17,17 +17,17 @@ family                             axes         meaning
 ``clip.text_similarity``           B T N        cosine of each of T chunks of text to each patch, in CLIP's space
 ``decoder.last_query_attention[k]``  B H N      attention from the last prompt token, softmax over all real keys
 ``decoder.received_attention[k]``  B H N        mean over the prompt's other tokens of the attention to each
-``decoder.text_attention[k]``      B H M N      attention from each text token behind the images, likewise
-``decoder.hidden[k]``              B N D        what decoder layer k is given
-``decoder.normed[k]``              B N D        likewise, after the language model's last norm
-``decoder.vision_hidden[k]``       B F D        likewise, for all visual tokens, those dropped by then as they were
+``decoder.text_attention[k]``      B H M N      attention from each text token after the images, softmax likewise
+``decoder.hidden[k]``              B N D        input of decoder layer k
+``decoder.normed[k]``              B N D        the same, after the language model's last norm
+``decoder.vision_hidden[k]``       B F D        the same for all visual tokens; dropped ones as they were when dropped
 ``decoder.keys[k]``                B H N C      keys of decoder layer k
-``decoder.text_hidden[k]``         B M D        what decoder layer k is given for the prompt's text tokens
-``decoder.text_normed[k]``         B M D        likewise, after the language model's last norm
-``decoder.text_keys[k]``           B H M C      their keys
+``decoder.text_hidden[k]``         B M D        input of decoder layer k for the prompt's text tokens
+``decoder.text_normed[k]``         B M D        the same, after the language model's last norm
+``decoder.text_keys[k]``           B H M C      keys of decoder layer k for the prompt's text tokens
 =================================  ===========  =======================================================
 
-Adapters may offer other families; their token axis is then the one whose length is N.
+Adapters may offer other families; their token axis is the one whose length is N.
 """
 
 from __future__ import annotations
@@ -100,9 +100,9 @@ class Offer:
 
     Attributes:
         family: e.g. ``"vision.cls_attention"``.
-        layers: How many layers the tower has, for families ``decoder.*`` the language model; None for families
+        layers: Number of layers of the tower, or of the language model for families ``decoder.*``; None for families
             without a layer.
-        only: The layers that can be asked for, counted from 1 (``decoder.*``: from 0); None for all of them.
+        only: The layers that are offered, numbered from 1 (``decoder.*``: from 0); None for all of them.
     """
 
     family: str
@@ -110,10 +110,10 @@ class Offer:
     only: tuple[int, ...] | None = None
 
     def covers(self, name: str) -> bool:
-        """Whether the signal ``name`` is among those offered.
+        """True if the signal ``name`` is offered.
 
-        Layers of a tower count from 1, for no layer makes the embeddings, and back from -1. Those of a language model
-        count from 0, as points do, and not from the end.
+        Layers of a tower are numbered from 1, since 0 would be the embeddings, or from the end with -1. Those of a
+        language model are numbered from 0, as points are, and not from the end.
         """
         family, layer = parse_signal(name)
         if family != self.family or (layer is None) != (self.layers is None):
@@ -135,9 +135,9 @@ class Offer:
 
     @property
     def some(self) -> tuple[int, ...]:
-        """The layers in `only` as names have them: from the end for a tower (-1 is the last), the last first.
+        """The layers in `only`, numbered as in names: for a tower from the end, the last (-1) first.
 
-        Empty where all are offered.
+        Empty if all are offered.
         """
         if self._inside:
             return () if self._all_inside else tuple(sorted(self.only or ()))
@@ -154,7 +154,7 @@ class Offer:
 
 
 class Signals(Mapping[str, "Tensor"]):
-    """Read-only mapping from signal name to tensor; values may be functions, called once when first read."""
+    """A read-only mapping from signal name to tensor; a value may be a function, called once when first read."""
 
     def __init__(self, values: Mapping[str, Tensor | Callable[[], Tensor]] | None = None) -> None:
         if not isinstance(values, Mapping | None):
@@ -166,13 +166,13 @@ class Signals(Mapping[str, "Tensor"]):
     def __getitem__(self, name: str) -> Tensor:
         if name not in self._values:
             raise SignalError(
-                f"signal '{name}' is not there{did_you_mean(name, self._values)}. Given: {listed(self._values)}. "
-                f"Models give what parts declare: a part that reads it has to name it in `needs`"
+                f"signal '{name}' was not given{did_you_mean(name, self._values)}. Given: {listed(self._values)}. "
+                f"Models compute only declared signals: a part that reads one must name it in `needs`"
             )
         value = self._values[name]
         if callable(value):
             value = self._values[name] = value()
-        if not (hasattr(value, "shape") and hasattr(value, "detach")):  # a tensor, said without importing torch
+        if not (hasattr(value, "shape") and hasattr(value, "detach")):  # a check for tensors without importing torch
             raise TokensError(f"signal '{name}' must be a tensor, not {type(value).__name__}")
         tensor: Tensor = value
         return tensor
@@ -187,7 +187,7 @@ class Signals(Mapping[str, "Tensor"]):
         return len(self._values)
 
     def __reduce__(self) -> tuple[Any, ...]:
-        """Pickled with the tensors that are there; functions stay behind, for they hold the pass they came from."""
+        """Pickled with the tensors computed so far; functions are left out, since they refer to the model's call."""
         return Signals, (dict(self.computed()),)
 
     def __copy__(self) -> Signals:
@@ -197,11 +197,11 @@ class Signals(Mapping[str, "Tensor"]):
         return Signals(copy.deepcopy(self._values, memo))
 
     def computed(self) -> list[tuple[str, Tensor]]:
-        """The signals that are tensors by now, by name."""
+        """``(name, tensor)`` of the signals that have been computed."""
         return [(name, value) for name, value in self._values.items() if not callable(value)]
 
     def beside(self, more: Mapping[str, Tensor | Callable[[], Tensor]]) -> Signals:
-        """These signals and ``more``, which take precedence; nothing is computed."""
+        """These signals and ``more``, which take precedence. Computes nothing."""
 
         def later(name: str) -> Callable[[], Tensor]:
             return lambda: self[name]
@@ -218,7 +218,7 @@ class Signals(Mapping[str, "Tensor"]):
 
 
 def batched(name: str, tensor: Tensor) -> Tensor:
-    """A signal of a single group, given with or without its batch axis of 1, with that axis."""
+    """A signal of a single group with its batch axis of length 1, which is added if it is missing."""
     family, _ = parse_signal(name)
     axes = len(FAMILIES[family].split()) if family in FAMILIES else None
     given = tensor.shape[:1] == (1,) if axes is None else tensor.dim() == axes
@@ -226,7 +226,7 @@ def batched(name: str, tensor: Tensor) -> Tensor:
 
 
 def token_axis(name: str, shape: tuple[int, ...], groups: int, tokens: int) -> int | None:
-    """Which axis of a signal runs over tokens; None where it has none (text signals).
+    """The axis of a signal that runs over visual tokens; None if it has none (text signals).
 
     Raises:
         TokensError: the shape does not fit the family's axes, or the axis is ambiguous.
@@ -245,6 +245,6 @@ def token_axis(name: str, shape: tuple[int, ...], groups: int, tokens: int) -> i
     if len(found) > 1:
         raise TokensError(
             f"signal '{name}' of shape {tuple(shape)} has more than one axis of length N={tokens}; "
-            f"use one of the known families, or give the tokens axis second and reshape the rest"
+            f"use one of the known families ({listed(FAMILIES)}), or reshape the other axes"
         )
     return found[0] if found else None

@@ -1,4 +1,4 @@
-"""`VisualTokens`: candidate tokens of a call, and everything a part may read about them."""
+"""`VisualTokens`: the candidate tokens of a call, and everything that a part may read about them."""
 
 from __future__ import annotations
 
@@ -15,18 +15,18 @@ from scope_core.structures.signals import FAMILIES, Signals, batched, parse_sign
 
 @dataclass(frozen=True, eq=False)
 class VisualTokens:
-    """Candidate visual tokens, in groups that are selected together. Made by `VisualTokens.of`.
+    """The candidate visual tokens, in groups that are selected together. Made by `VisualTokens.of`.
 
     Attributes:
-        features: (B, N, D) floating point; where they are taken is the spec's ``at``.
+        features: (B, N, D) floating point, taken at the spec's interception point ``at``.
         valid: (B, N) bool; False marks padding: never picked, never counted in coverage.
         required: (B, N) bool; tokens that must be kept.
-        row: (B, N) int64 row in the token grid of the image's tile, -1 off the grid.
-        col: (B, N) int64 column, likewise.
+        row: (B, N) int64 row in the token grid of the image's tile, -1 for tokens outside the grid.
+        col: (B, N) int64 column in the same grid.
         tile: (B, N) int64 index of the tile (crop) within the image.
         image: (B, N) int64 index of the image within the call.
-        signals: Named tensors, lazily computed (see `scope_core.structures.signals`).
-        saliency: (B, N) given by the caller; stands in for a source that reads signals. Usually None.
+        signals: Named tensors, each computed when first read (see `scope_core.structures.signals`).
+        saliency: (B, N) saliency that the caller gave; replaces that of a source that reads signals. Usually None.
     """
 
     features: Tensor
@@ -54,15 +54,15 @@ class VisualTokens:
         signals: Mapping[str, Tensor | Callable[[], Tensor]] | None = None,
         saliency: Tensor | None = None,
     ) -> VisualTokens:
-        """Tokens from bare tensors, with every field that was left out filled in.
+        """Tokens from bare tensors; fields that are left out get defaults.
 
         Args:
-            features: (B, N, D) or (N, D) floating point.
-            valid: (B, N) bool, False for padding; all valid if left out. Here and below (N,) goes with (N, D).
+            features: (B, N, D) or (N, D) floating point; with (N, D), give (N,) for the (B, N) tensors below.
+            valid: (B, N) bool, False for padding; all valid if left out.
             required: (B, N) bool, True for tokens that must be kept.
             grid: (rows, columns) of a row-major grid with rows * columns == N; gives ``row`` and ``col``.
-            row: (B, N) int64 row of each token, where ``grid`` cannot say it.
-            col: (B, N) int64 column, likewise.
+            row: (B, N) int64 row of each token, for other grids.
+            col: (B, N) int64 column of each token, for other grids.
             tile: (B, N) int64 tile of each token within its image.
             image: (B, N) int64 image of each token; one image per row if left out.
             signals: Named tensors, or functions that make them when first read.
@@ -79,7 +79,7 @@ class VisualTokens:
         if not features.is_floating_point():
             raise TokensError(f"features must be floating point, not {features.dtype}; convert with .float()")
         if features.shape[1] == 0 or features.shape[2] == 0:
-            raise TokensError(f"features of shape {tuple(features.shape)} hold no tokens")
+            raise TokensError(f"features of shape {tuple(features.shape)} are empty; N and D must be at least 1")
         shape = features.shape[:2]
 
         def plane(name: str, value: Tensor | None, fill: Callable[[], Tensor]) -> Tensor:
@@ -106,9 +106,9 @@ class VisualTokens:
         def cell(axis: int) -> Tensor:
             return torch.full(shape, -1, dtype=torch.int64, device=device) if grid is None else cells[axis]
 
-        made = Signals(signals)
+        named = Signals(signals)
         if single:
-            made = made.map(batched)
+            named = named.map(batched)
         if isinstance(saliency, Tensor) and not saliency.is_floating_point():
             raise TokensError(f"saliency must be floating point, not {saliency.dtype}; convert with .float()")
         return cls(
@@ -119,7 +119,7 @@ class VisualTokens:
             col=plane("col", col, lambda: cell(1)),
             tile=plane("tile", tile, lambda: torch.zeros(shape, dtype=torch.int64, device=device)),
             image=plane("image", image, lambda: torch.arange(shape[0], device=device)[:, None].expand(shape)),
-            signals=made,
+            signals=named,
             saliency=None if saliency is None else plane("saliency", saliency, lambda: features),
         )
 
@@ -131,15 +131,15 @@ class VisualTokens:
 
     @property
     def device(self) -> torch.device:
-        """Where the features are."""
+        """The device of the features."""
         return self.features.device
 
     def signal(self, name: str) -> Tensor:
-        """The signal ``name``, its shape checked against these tokens.
+        """The signal ``name``; its shape is checked against these tokens.
 
         Raises:
             SignalError: it was not given.
-            TokensError: its shape does not fit.
+            TokensError: its shape or dtype does not fit.
         """
         tensor = self.signals[name]
         if parse_signal(name)[0] in FAMILIES and not tensor.is_floating_point():
@@ -151,22 +151,22 @@ class VisualTokens:
         """(B, N, D) features scaled to length 1; zero vectors stay zero."""
         features = self.features
         norm = torch.linalg.vector_norm(features, dim=-1, keepdim=True)
-        # squares of very small or very large entries leave the dtype's range: scale those rows down or up first
+        # squares of very small or very large entries leave the dtype's range: scale those rows first
         smallest = torch.finfo(norm.dtype).tiny ** 0.5
         size = norm.detach()
         if norm.numel() and smallest <= float(size.amin()) <= float(size.amax()) < math.inf:
             normed: Tensor = features / norm
             return normed
-        odd = (norm < smallest) | torch.isinf(norm)
-        if bool(odd.any()):
+        out_of_range = (norm < smallest) | torch.isinf(norm)
+        if bool(out_of_range.any()):
             largest = features.abs().amax(-1, keepdim=True)
-            features = torch.where(odd & (largest > 0), features / largest, features)
+            features = torch.where(out_of_range & (largest > 0), features / largest, features)
             norm = torch.linalg.vector_norm(features, dim=-1, keepdim=True)
         unit: Tensor = features / norm.masked_fill(norm == 0, 1)
         return unit
 
     def to_dtype(self, dtype: torch.dtype | None) -> VisualTokens:
-        """Features, saliency and floating-point signals in ``dtype``, detached; None keeps each as it is."""
+        """These tokens, detached, with features, saliency and floating-point signals in ``dtype``, if given."""
 
         def cast(tensor: Tensor) -> Tensor:
             tensor = tensor.detach()
@@ -194,8 +194,8 @@ class VisualTokens:
             index: (G, M) int64 into the flattened (B * N) tokens, -1 for padding.
 
         Returns:
-            Tokens of shape (G, M, D); padding is not valid. Signals without a token axis follow the first
-            token of each group.
+            Tokens of shape (G, M, D); padding is not valid. Signals without a token axis are those of the image of each
+            group's first token.
         """
         real = index >= 0
         flat = index.clamp(min=0)
@@ -224,7 +224,7 @@ class VisualTokens:
         )
 
     def only(self, group: int, count: int) -> VisualTokens:
-        """The first ``count`` tokens of one group, as a batch of one; nothing is copied."""
+        """The first ``count`` tokens of one group, as a batch of one. Copies nothing."""
         batch, width, _ = self.shape
 
         def take(tensor: Tensor) -> Tensor:
@@ -232,19 +232,19 @@ class VisualTokens:
 
         def take_signal(name: str, tensor: Tensor) -> Tensor:
             axis = token_axis(name, tuple(tensor.shape), batch, width)
-            mine = tensor[group : group + 1]
-            return mine if axis is None else mine.narrow(axis, 0, count)
+            rows = tensor[group : group + 1]
+            return rows if axis is None else rows.narrow(axis, 0, count)
 
-        planes = {name: take(getattr(self, name)) for name in ("valid", "required", "row", "col", "tile", "image")}
+        fields = {name: take(getattr(self, name)) for name in ("valid", "required", "row", "col", "tile", "image")}
         return VisualTokens(
             features=take(self.features),
-            **planes,
+            **fields,
             signals=self.signals.map(take_signal),
             saliency=None if self.saliency is None else take(self.saliency),
         )
 
     def name_of(self, group: int, token: int | None = None) -> str:
-        """``"image 1, tile 0, token 37"`` for messages."""
+        """The name of a group or token in messages, e.g. ``"image 1, tile 0, token 37"``."""
         where = int(token) if token is not None else 0
         image, tile = int(self.image[group, where]), int(self.tile[group, where])
         text = f"image {image}"
@@ -256,11 +256,11 @@ class VisualTokens:
         """Refuse NaN and inf among valid tokens.
 
         Args:
-            name: What the tensor is called in the message, e.g. ``"features"``.
+            name: Name of the tensor in the message, e.g. ``"features"``.
             tensor: (B, N) or (B, N, D).
 
         Raises:
-            TokensError: names the image, the tile and the token of the first bad number.
+            TokensError: a valid token has NaN or inf; names the first one.
         """
         if all_finite(tensor):
             return
@@ -277,9 +277,9 @@ class VisualTokens:
 
 
 def all_finite(tensor: Tensor) -> bool:
-    """Whether no number is NaN or infinite: a finite sum says so, at a tenth of the time of looking at each."""
+    """True if no number is NaN or infinite. Tests the sum first, which takes a tenth of the time of testing each."""
     tensor = tensor.detach()
     if math.isfinite(float(tensor.sum())):
         return True
-    # numbers so large that their sum is none
+    # the sum of large finite numbers may overflow
     return not tensor.numel() or bool(torch.isfinite(torch.stack(torch.aminmax(tensor))).all())

@@ -135,8 +135,8 @@ class TestGiven:
     @pytest.mark.parametrize(
         ("signals", "text"),
         [
-            ([TEXT], "signals must be a table of functions"),
-            ({TEXT: torch.ones(1)}, "signals must be a table of functions"),
+            ([TEXT], "signals must map names to functions"),
+            ({TEXT: torch.ones(1)}, "signals must map names to functions"),
             ({"No Such Name": given_similarity}, "'No Such Name' is not a signal name"),
         ],
     )
@@ -174,7 +174,7 @@ class TestGiven:
             pytest.raises(ZeroDivisionError) as caught,
         ):
             run(model, batch(*ONE).inputs)
-        assert "raised by the function that was given for signal 'clip.text_similarity'" in caught.value.__notes__
+        assert "raised by the function given for signal 'clip.text_similarity'" in caught.value.__notes__
 
     def test_tiles_of_an_image_are_one_row(self) -> None:
         model = anyres.next_model()

@@ -123,7 +123,7 @@ def test_two_passes_of_different_lengths_are_refused() -> None:
 
 
 def test_mixed_rows_are_merged_after_the_projector_only() -> None:
-    with pytest.raises(scope.AdapterError, match=r"cannot mix tokens at 'vision'.*points where it can: projected"):
+    with pytest.raises(scope.AdapterError, match=r"cannot merge tokens at 'vision'.*points where it can: projected"):
         scope.Pruner({"recipe": "prumerge", "budget": 5, "at": "vision"}).attach(next_like())
 
 

@@ -244,7 +244,7 @@ class TestLlava:
         spec = {"merger": {"name": "mixing", "before": 1, "cls": True}}
         with (
             pruner(registry, 5, **spec).attach(model),
-            pytest.raises(TokensError, match=r"the CLS tokens are of shape \(1, 16, 32\), the tokens .* \(1, 16, 64\)"),
+            pytest.raises(TokensError, match=r"cls has shape \(1, 16, 32\), the tokens have \(1, 16, 64\)"),
         ):
             logits(model, given.inputs)
 
@@ -252,7 +252,7 @@ class TestLlava:
         ("name", "spec", "error", "text"),
         [
             ("siglip", {}, SignalError, r"merger 'mixing'.* needs vision\.cls\[-2\].* has no CLS token"),
-            ("clip", {"at": "projected"}, AdapterError, r"merger 'mixing'.* mixes in the CLS token.*`at: vision`"),
+            ("clip", {"at": "projected"}, AdapterError, r"merger 'mixing'.* uses the CLS token.*`at: vision`"),
             ("clip", {"at": "decoder[1]"}, AdapterError, r"merges at 'decoder\[1\]'; set `at: vision`"),
             ("clip", {"merger": "none", "then": [{"at": "decoder[1]"}]}, AdapterError, r"merges at 'decoder\[1\]'"),
         ],
@@ -436,7 +436,7 @@ def test_a_merger_that_changes_nothing_changes_nothing_wherever_it_is_allowed(
         merging = pruner(registry, 5, saliency="uniform", at=at, merger="same")
         if at not in points:
             with pytest.raises(
-                AdapterError, match=rf"merger 'same'.* cannot mix tokens at '{at}' of {type(model).__name__}"
+                AdapterError, match=rf"merger 'same'.* cannot merge tokens at '{at}' of {type(model).__name__}"
             ):
                 merging.attach(model)
             continue

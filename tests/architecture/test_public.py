@@ -107,7 +107,7 @@ def test_a_name_that_moved_says_where_it_is() -> None:
         from scope_core import SaliencySource  # noqa: F401
     for name, face in moved.items():
         with pytest.raises(
-            ImportError, match=f"scope_core.{name} is in scope_core.{face}: from scope_core.{face} import"
+            ImportError, match=f"scope_core.{name} has moved to scope_core.{face}: from scope_core.{face} import"
         ):
             getattr(scope, name)
 

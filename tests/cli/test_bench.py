@@ -89,12 +89,12 @@ def test_json_and_files(bench: Bench, tmp_path: Path) -> None:
 
 
 def test_the_second_time_nothing_is_asked(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
-    from scope_bench.accuracy.asking import Answering
+    from scope_bench.accuracy.questioner import Questioner
 
     first = bench(*SPECS, "--keep", "4", "--json")
     asked: list[int] = []
-    ask = Answering.ask
-    monkeypatch.setattr(Answering, "ask", lambda *args: asked.append(1) or ask(*args))
+    ask = Questioner.ask
+    monkeypatch.setattr(Questioner, "ask", lambda *args: asked.append(1) or ask(*args))
     assert bench(*SPECS, "--keep", "4", "--json").json == first.json
     assert not asked
     assert bench(*SPECS, "--keep", "4", "--json", "--fresh").code == 0

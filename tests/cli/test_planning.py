@@ -77,17 +77,17 @@ THEN = 'then: [{at: "decoder[2]", recipe: scope, budget: 32, coverage: log_det, 
     [
         (
             "coverage: log_det\nmemory: 0.3",
-            "4.8 GB for matrices of 20000 x 20000, and `memory: 0.3` allows 322 MB; it is not done without the matrix: "
-            "coverage 'log_det'",
+            "4.8 GB for matrices of 20000 x 20000, and `memory: 0.3` allows 322 MB; block-wise selection is not "
+            "possible here: coverage 'log_det'",
         ),
         (
             "coverage: log_det\nmemory: 0.3\npartition: tile",
-            "cut the tokens into groups of at most 5181 (`partition: {",
+            "divide the tokens into groups of at most 5181 (`partition: {",
         ),
         (CHAIN, "`memory: 0.3` allows 322 MB"),
         (THEN, "a group of 64 tokens: similarity 'cosine'"),
-        ("optimizer: stochastic\nmemory: 0.3", "the optimizer asks for it"),
-        ("coverage: log_det\noptimizer: {path: blocks}", "there is no such way: coverage 'log_det'"),
+        ("optimizer: stochastic\nmemory: 0.3", "the optimizer needs the whole matrix"),
+        ("coverage: log_det\noptimizer: {path: blocks}", "path 'blocks' is not possible here: coverage 'log_det'"),
         ("memory: 0.0001", "even without the matrix of 'cosine'"),
     ],
 )

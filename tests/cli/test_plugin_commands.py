@@ -122,9 +122,9 @@ def test_list_show_and_doctor_know_them(scope_: Callable[..., Ran], installed: P
     [
         (
             "scope.commands.Command('greet', 'a:b', 'bare')",
-            "bare names are kept for scope-core's own parts; call it 'acme_cli",
+            "names without a dot are reserved for scope-core's own parts; name it 'acme_cli",
         ),
-        ("('greet', 'a:b')", "scope_commands yielded ('greet', 'a:b'), which is no scope_core.commands.Command"),
+        ("('greet', 'a:b')", "scope_commands yielded ('greet', 'a:b'), which is not a scope_core.commands.Command"),
         ("scope.commands.Command('Acme.greet', 'a:b', 'upper')", "may hold only a-z, 0-9, _ and dots"),
     ],
 )

@@ -132,9 +132,9 @@ class TestCheckKeep:
     @pytest.mark.parametrize(
         ("keep", "text"),
         [
-            ([5], "image 0: cannot keep 5 of 4 tokens that may be kept"),
+            ([5], "image 0: cannot keep 5 of 4 candidate tokens"),
             ([-1], "image 0: cannot keep -1 of 4"),
-            ([1], "image 0: 2 tokens must be kept, more than the 1 of the budget"),
+            ([1], "image 0: 2 tokens must be kept, but the budget is 1"),
             ([1, 1], "2 counts were given for 1 groups"),
         ],
     )

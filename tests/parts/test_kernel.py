@@ -88,7 +88,7 @@ def test_nothing_is_picked_in_blocks(kind: str) -> None:
     assert problem().execution(("blocks",)).way == "blocks"
     changed = problem(**{kind: CHANGED[kind]})
     assert changed.execution(("blocks",)).way == "refuse"
-    with pytest.raises(scope.SpecError, match="image 0: path 'blocks' was asked for, and there is no such way"):
+    with pytest.raises(scope.SpecError, match="image 0: path 'blocks' is not possible here"):
         greedy(changed, [3], ways=("blocks",))
 
 

@@ -135,17 +135,17 @@ def test_parts_that_read_no_similarity_have_nothing_to_read_in_blocks() -> None:
 def test_why_it_is_not_done_without_the_matrix_is_said(spec: dict[str, Any], said: str) -> None:
     x, saliency = torch.randn(1, 60, 4), torch.rand(1, 60)
     x, saliency = (x.half(), saliency.half()) if "dtype" in spec else (x, saliency)
-    with pytest.raises(scope.SpecError, match=f"path 'blocks' was asked for, and there is no such way: .*{said}"):
+    with pytest.raises(scope.SpecError, match=f"path 'blocks' is not possible here: .*{said}"):
         picked(x, saliency, budget=5, optimizer=BLOCKS, **spec)
     with pytest.raises(
-        scope.TooLargeError, match=f"60 x 60.*`memory: 1e-09` allows 1 byte.*without the matrix: .*{said}"
+        scope.TooLargeError, match=f"60 x 60.*`memory: 1e-09` allows 1 byte.*is not possible here: .*{said}"
     ):
         picked(x, saliency, budget=5, memory=NONE_FITS, **spec)
 
 
 @pytest.mark.parametrize("optimizer", ["stochastic", "top_k", LOOP])
 def test_an_optimizer_that_needs_the_matrix_is_said(optimizer: Any) -> None:
-    with pytest.raises(scope.TooLargeError, match="matrix: the optimizer asks for it; one that is exact greedy"):
+    with pytest.raises(scope.TooLargeError, match="is not possible here: the optimizer needs the whole matrix"):
         picked(torch.randn(1, 60, 4), torch.rand(1, 60), budget=5, memory=NONE_FITS, optimizer=optimizer)
 
 
@@ -167,7 +167,7 @@ def test_vectors_are_counted_once_they_are_there() -> None:
 def test_negative_similarities_are_refused_as_with_the_matrix() -> None:
     x, saliency = torch.randn(1, 60, 4), torch.rand(1, 60)
     for way in (BLOCKS, LOOP):
-        with pytest.raises(scope.SpecError, match="at least 0, and similarity 'cosine'"):
+        with pytest.raises(scope.SpecError, match="at least 0, but similarity 'cosine'"):
             picked(x, saliency, budget=5, coverage="graph_cut", optimizer=way)
 
 

@@ -234,9 +234,9 @@ def excused(error: scope.ScopeError, pruner: Pruner, tokens: VisualTokens) -> bo
             return True
         if "at least 0" in text and any(not part.nonnegative for part in kinds["saliency"]):
             return True
-        if "path 'blocks' was asked for, and there is no such way" in text:
+        if "path 'blocks' is not possible here" in text:
             return any(getattr(part.spec, "path", None) == "blocks" for part in kinds["optimizer"])
-        if "there is no compiled way" in text:
+        if "path 'compiled' is not possible here" in text:
             return any(getattr(part.spec, "path", None) == "compiled" for part in kinds["optimizer"])
         if "of a chain" in text and pruner.parts["selector"].spec.name != "chain":  # which alone tells its stages apart
             return any(getattr(part.spec, "stage", None) for part in kinds["merger"])

@@ -249,7 +249,7 @@ def test_scores_that_are_no_numbers_are_blamed_as_ever() -> None:
 def test_on_the_grid_sums_do_not_depend_on_their_order(scale: float, seed: int, count: int) -> None:
     generator = torch.Generator().manual_seed(seed)
     raw = torch.randn(1, count, count, generator=generator) * scale
-    matrix = arithmetic.on_grid(raw, arithmetic.magic(raw))
+    matrix = arithmetic.on_grid(raw, arithmetic.rounding_constant(raw))
     assert (matrix - raw).abs().max() <= scale * 1e-9
     order = torch.randperm(count, generator=generator)
     best = matrix.amax(2).clamp(min=0)
@@ -263,4 +263,4 @@ def test_on_the_grid_sums_do_not_depend_on_their_order(scale: float, seed: int, 
 
 def test_half_precision_is_left_as_published() -> None:
     matrix = torch.randn(1, 5, 5).half()
-    assert torch.equal(arithmetic.on_grid(matrix, arithmetic.magic(matrix)), matrix.double())
+    assert torch.equal(arithmetic.on_grid(matrix, arithmetic.rounding_constant(matrix)), matrix.double())

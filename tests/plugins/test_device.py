@@ -105,13 +105,13 @@ def test_the_same_grid(seed: int, scale: float, dtype: torch.dtype, count: int) 
     matrix = torch.randn(2, count, count, generator=torch.Generator().manual_seed(seed), dtype=dtype) * scale
     step, _ = grid(matrix)
     wanted = (matrix / step).round() * step if step else matrix
-    assert torch.equal(arithmetic.on_grid(matrix, arithmetic.magic(matrix)), wanted.double())
+    assert torch.equal(arithmetic.on_grid(matrix, arithmetic.rounding_constant(matrix)), wanted.double())
 
 
 def test_large_matrices_are_gone_through_in_blocks(monkeypatch: pytest.MonkeyPatch) -> None:
     generator = torch.Generator().manual_seed(1)
     matrix = torch.randn(2, 30, 30, generator=generator)
-    rounder = arithmetic.magic(matrix)
+    rounder = arithmetic.rounding_constant(matrix)
     best = arithmetic.on_grid(matrix[:, :, 4], rounder).clamp(min=0)
     whole = (arithmetic.on_grid(matrix, rounder) - best[:, :, None]).clamp(min=0).sum(1)
     for block in (1, 2 * 30 * 7):

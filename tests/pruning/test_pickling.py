@@ -140,7 +140,7 @@ class TestThirdPartyParts:
         wider = with_part(registry, SaliencySource, score=lambda self, tokens: tokens.features.amax(-1))
         pruner = scope.Pruner({**SPEC, "saliency": "acme.fake"}, registry=wider)
         assert picks(copy.deepcopy(pruner)) == picks(pruner)
-        with pytest.raises(pickle.PicklingError, match=r"module 'acme_plugin' gives cannot be pickled.*PYTHONPATH"):
+        with pytest.raises(pickle.PicklingError, match=r"module 'acme_plugin' cannot be pickled.*PYTHONPATH"):
             pickle.dumps(pruner)
 
 

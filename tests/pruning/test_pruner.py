@@ -59,9 +59,9 @@ class TestPlan:
         [
             ("scope@640", [576], BudgetError, "keeps 640 per image, but image 0 has 576 tokens; lower `keep`, or say"),
             ("scope@4", 576, TokensError, "give a list with the tokens of each image"),
-            ("scope@4", [[24, 24]], TokensError, "without a model give tokens per image"),
+            ("scope@4", [[24, 24]], TokensError, "give tokens per image"),
             ("scope@4", ["a"], TokensError, "image 0 is 'a'"),
-            ("scope@4", [-5], TokensError, "image 0: -5 is no number of tokens"),
+            ("scope@4", [-5], TokensError, "image 0: -5 is not a token count"),
         ],
     )
     def test_impossible_plans(self, spec: str, images: Any, error: type[Exception], text: str) -> None:

@@ -131,11 +131,11 @@ class TestWriting:
             ([{}], "vision -> vision are out of order"),
             (
                 [{"at": "decoder[0]"}],
-                "then.0.at: 'decoder[0]' is no interception point; write decoder[k] with k from 1",
+                "then.0.at: 'decoder[0]' is not an interception point; write decoder[k] with k from 1",
             ),
-            ([{"at": "decoder[x]"}], "then.0.at: 'decoder[x]' is no interception point"),
-            ([{"at": "decoder[02]"}], "then.0.at: 'decoder[02]' is no interception point"),
-            ([{"at": "decoder"}], "then.0.at: 'decoder' is no interception point"),
+            ([{"at": "decoder[x]"}], "then.0.at: 'decoder[x]' is not an interception point"),
+            ([{"at": "decoder[02]"}], "then.0.at: 'decoder[02]' is not an interception point"),
+            ([{"at": "decoder"}], "then.0.at: 'decoder' is not an interception point"),
             (
                 [{"at": "decoder[2]"}, {"at": "decoder[3]", "budgett": 3}, {"at": "decoder[4]"}],
                 "spec: then.1: there is no option 'budgett' (did you mean 'budget'?)",
@@ -431,7 +431,9 @@ class TestSelecting:
     def test_stages_have_tokens_of_their_own(self, registry: scope.Registry) -> None:
         features, saliency = random_case(2, 20)
         spec = {"recipe": "scope", "budget": 8, "then": [{"at": "decoder[2]", "budget": 3, "saliency": "uniform"}]}
-        with pytest.raises(SpecError, match=r"scope\+then@8 has stages at vision -> decoder\[2\], each with tokens"):
+        with pytest.raises(
+            SpecError, match=r"scope\+then@8 has stages at vision -> decoder\[2\], each of which selects"
+        ):
             scope.select(features, saliency=saliency, spec=spec, registry=registry)
         pruner = Pruner(spec, registry=registry)
         first, second = pruner.stages

@@ -41,11 +41,11 @@ class TestShortForm:
     @pytest.mark.parametrize(
         ("text", "complaint"),
         [
-            ("", "'' is no spec; write a recipe's name and a budget, e.g. 'scope@64' or 'scope@25%'"),
-            ("scope@", "a budget is missing: after @ stands a count or a percentage, e.g. scope@64 or scope@25%"),
-            ("scope@6,4", "'6,4' is no budget: after @ stands a count or a percentage, e.g. scope@64 or scope@25%"),
-            ("scope@64%%", "'64%%' is no budget: after @ stands a count"),
-            ("scope@no_cls@6k", "'6k' is no budget: after @ stands a count or a percentage, e.g. scope@no_cls@64"),
+            ("", "'' is not a spec; write a recipe's name and a budget, e.g. 'scope@64' or 'scope@25%'"),
+            ("scope@", "the budget is missing: write a count or a percentage after @, e.g. scope@64 or scope@25%"),
+            ("scope@6,4", "'6,4' is not a budget: write a count or a percentage after @, e.g. scope@64 or scope@25%"),
+            ("scope@64%%", "'64%%' is not a budget: write a count"),
+            ("scope@no_cls@6k", "'6k' is not a budget: write a count or a percentage after @, e.g. scope@no_cls@64"),
             ("scope@official", "no recipe is called 'scope@official'"),
             ("spoce@6,4", "no recipe is called 'spoce@6,4'"),
             ("scope@-5", "budget.keep: Input should be greater than or equal to 0 (given: -5)"),
@@ -177,8 +177,8 @@ class TestFiles:
             ("a.json", "{", ["not valid JSON"]),
             ("a.yaml", "recipe: [scope\n", ["not valid YAML", "line 1"]),
             ("a.yaml", "recipe: scope\n---\nbudget: 4\n", ["not valid YAML: expected a single document"]),
-            ("a.yaml", "", ["holds None where a table is wanted; write e.g. `recipe: scope`"]),
-            ("a.yaml", "scope@64", ["holds 'scope@64' where a table is wanted"]),
+            ("a.yaml", "", ["holds None instead of a table; write e.g. `recipe: scope`"]),
+            ("a.yaml", "scope@64", ["holds 'scope@64' instead of a table"]),
             ("a.yaml", "recipe: scope\non: 3\n", ["there is no option True", "unquoted on, off, yes or no"]),
             ("a.yaml", "? [a]\n: b\n", ["not valid YAML", "unhashable key"]),
             ("a.yaml", "recipe: !!python/object/apply:os.getcwd []\n", ["not valid YAML", "python/object"]),
@@ -216,10 +216,10 @@ class TestHints:
     @pytest.mark.parametrize(
         ("spec", "text"),
         [
-            ({"recipe": "scope@32"}, "In a table the two are apart: `recipe: scope` and `budget: 32`"),
+            ({"recipe": "scope@32"}, "In a table, write them separately: `recipe: scope` and `budget: 32`"),
             ({"recipe": "scope@25%"}, "`recipe: scope` and `budget: 0.25`"),
-            ({"recipe": "scope", "budget": "64"}, "A number is written without quotes: `budget: 64`"),
-            ({"recipe": "scope", "budget": "25%"}, "A number is written without quotes: `budget: 0.25`"),
+            ({"recipe": "scope", "budget": "64"}, "Write the number without quotes: `budget: 64`"),
+            ({"recipe": "scope", "budget": "25%"}, "Write the number without quotes: `budget: 0.25`"),
         ],
     )
     def test_a_budget_in_the_wrong_place(self, spec: dict[str, Any], text: str, registry: scope.Registry) -> None:

@@ -114,7 +114,7 @@ CASES = {
     "exits": ("import sys\nsys.exit('bye')", "SystemExit: bye"),
     "returns the wrong type": (
         "import scope_core.parts as s\n@s.hookimpl\ndef scope_saliency_sources():\n    return [1]",
-        "scope_saliency_sources yielded 1, which is no scope_core.parts.Entry",
+        "scope_saliency_sources yielded 1, which is not a scope_core.parts.Entry",
     ),
     "returns nothing": (
         "import scope_core.parts as s\n@s.hookimpl\ndef scope_saliency_sources():\n    []",
@@ -131,7 +131,7 @@ CASES = {
     ),
     "takes a bare name": (
         GOOD.format(cls="Bare", name="depth"),
-        "saliency 'depth': bare names are kept for scope-core's own parts; call it 'acme_broken.depth'",
+        "saliency 'depth': names without a dot are reserved for scope-core's own parts; name it 'acme_broken.depth'",
     ),
     "is a default": (
         GOOD.format(cls="Mine", name="acme.mine").replace('source")', 'source", default=True)'),
@@ -139,7 +139,7 @@ CASES = {
     ),
     "was built for an older contract": (
         'scope_contract = "0.9"\n' + textwrap.dedent(GOOD.format(cls="Old", name="acme.old")),
-        "it was built for contract 0.9, and this scope-core has 1.0; a newer acme-broken is needed "
+        "it was built for contract 0.9, but this scope-core has 1.0; a newer acme-broken is needed "
         "(pip install --upgrade acme-broken)",
     ),
     "was built for a newer contract": (
@@ -152,7 +152,7 @@ CASES = {
     ),
     "yields a spec without a name of its own": (
         GOOD.format(cls="Plain", name="acme.plain").replace('name: Literal["acme.plain"] = "acme.plain"', "pass"),
-        "must declare its name once",
+        "must declare its name as",
     ),
     "has a late generator of a bad name": (GOOD.format(cls="Bad", name="acme.Bad"), "may hold only a-z"),
 }
@@ -237,7 +237,7 @@ class TestDisabling:
     def test_a_name_that_fits_nothing_is_a_warning(self, shelf: Shelf, monkeypatch: pytest.MonkeyPatch) -> None:
         shelf.good("acme-pruning", "acme_good", "acme.sum")
         monkeypatch.setenv("SCOPE_DISABLE_PLUGINS", "acme-prunning")
-        with pytest.warns(scope.PluginWarning, match=r"names nothing that is installed: acme.prunning.*did you mean"):
+        with pytest.warns(scope.PluginWarning, match=r"has names that are not installed: acme.prunning.*did you mean"):
             registry = discover()
         assert registry.has("saliency", "acme.sum")
 
@@ -270,7 +270,7 @@ class TestContract:
                 return []
         """
         found, warning = broken(shelf, code)
-        assert "built for contract 0, and this scope-core has 1.0" in warning
+        assert "built for contract 0, but this scope-core has 1.0" in warning
         assert sys.modules["acme_broken"].called == []
         assert found.failures[0].fix == "pip install --upgrade acme-broken"
 

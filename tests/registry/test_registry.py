@@ -61,14 +61,14 @@ class TestNames:
     ) -> None:
         with pytest.raises(UnknownNameError) as caught:
             registry.get(kind, name)
-        assert ("install its package, or name its file with --plugin FILE.py" in str(caught.value)) is hinted
+        assert ("install the package, or pass the file with --plugin FILE.py" in str(caught.value)) is hinted
 
     def test_a_vendor_whose_plugin_is_broken_is_not_told_to_install_it(self) -> None:
         failure = Failure(Origin("acme", "1.2", "depth", "acme_depth"), "ImportError: no zlib")
         with pytest.raises(UnknownNameError) as caught:
             Registry([record("beta.a", "beta")], failures=[failure]).get("saliency", "acme.depth")
         assert "broken plugin" in str(caught.value)
-        assert "install its package" not in str(caught.value)
+        assert "install the package" not in str(caught.value)
 
     def test_each_kind_of_part_has_at_most_one_default(self, registry: scope.Registry) -> None:
         for kind in (kind.name for kind in KINDS if kind.base):
@@ -177,7 +177,7 @@ class TestTargets:
 
     @pytest.mark.parametrize("given", [(dict, "a:b"), ("a:b", dict), (None, "a:b")])
     def test_an_entry_of_neither_form_is_refused(self, given: tuple[Any, Any]) -> None:
-        with pytest.raises(PluginError, match=r"Entry\(.*begin with the part's class and name as text"):
+        with pytest.raises(PluginError, match=r"Entry\(.*start with the part's class and name as text"):
             Entry(*given, "about")
 
     def test_a_part_with_an_abstract_method_left_is_named(self, registry: scope.Registry) -> None:
@@ -231,7 +231,7 @@ class TestWithModule:
                 "scope_saliency_sources",
                 ["x"],
                 True,
-                "scope_saliency_sources yielded 'x', which is no scope_core.parts.Entry",
+                "scope_saliency_sources yielded 'x', which is not a scope_core.parts.Entry",
             ),
             (
                 "scope_saliency_sources",

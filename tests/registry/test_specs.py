@@ -79,7 +79,7 @@ class TestErrors:
             ),
             (
                 {"selector": "composite", "saliency": "uniform", "budget": 4},
-                ["saliency and 'selector' are both given; put saliency inside the selector"],
+                ["saliency and 'selector' are both given; move saliency into the selector"],
             ),
             ({"recipe": "scope", True: 3}, ["there is no option True", "YAML reads an unquoted on, off, yes or no"]),
             ({"recipe": "scope", "combiner": {"name": "product", 1: 2}}, ["combiner: there is no option 1"]),

@@ -114,9 +114,9 @@ class TestLayout:
         [
             (576, "give a list with the tokens of each image, e.g. [576, 576], not 576"),
             ("576", "not '576'"),
-            ([576, -5], "image 1: -5 is no number of tokens"),
-            ([[3, 2.0]], "image 0: 2.0 is no number of tokens"),
-            (["a"], "image 0: 'a' is no number of tokens"),
+            ([576, -5], "image 1: -5 is not a token count"),
+            ([[3, 2.0]], "image 0: 2.0 is not a token count"),
+            (["a"], "image 0: 'a' is not a token count"),
         ],
     )
     def test_of_refuses_what_is_no_count(self, tokens: object, text: str) -> None:

@@ -97,7 +97,7 @@ def test_signals_are_read_only() -> None:
 
 
 def test_missing_signal_lists_what_is_there() -> None:
-    with pytest.raises(SignalError, match=r"signal 'projected' is not there.*Given: vision.keys\[-2\]"):
+    with pytest.raises(SignalError, match=r"signal 'projected' was not given.*Given: vision.keys\[-2\]"):
         Signals({"vision.keys[-2]": torch.zeros(1)})["projected"]
     with pytest.raises(SignalError, match="Given: none"):
         Signals()["projected"]

@@ -47,7 +47,7 @@ class TestOf:
             (FEATURES.numpy(), {}, "features must be a (B, N, D) or (N, D) tensor, not ndarray"),
             (FEATURES[None], {}, "not (1, 2, 6, 3)"),
             (FEATURES.long(), {}, "features must be floating point, not torch.int64; convert with .float()"),
-            (FEATURES[:, :0], {}, "features of shape (2, 0, 3) hold no tokens"),
+            (FEATURES[:, :0], {}, "features of shape (2, 0, 3) are empty"),
             (FEATURES, {"saliency": torch.ones(2, 5)}, "saliency has shape (2, 5); expected (B, N) = (2, 6)"),
             (FEATURES, {"saliency": torch.ones(2, 6).numpy()}, "saliency must be a tensor, not ndarray"),
             (FEATURES, {"saliency": torch.ones(2, 6).long()}, "saliency must be floating point, not torch.int64"),

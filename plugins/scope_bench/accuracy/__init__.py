@@ -1,7 +1,5 @@
-"""Measuring pruners on a task: accuracy against budget, with controls, bounds and intervals.
+"""Accuracy of methods on a task at several budgets, with controls, bounds and intervals.
 
-    from scope_bench.accuracy.runner import Bench
-
-One image is encoded once; then every pruner selects from it, and all questions about it are asked. Nothing here knows
-a model, a task or a part: all of them come from the registry.
+Each image is encoded once; then every method selects from its tokens and answers all questions about it. Models, tasks
+and parts come from the registry. `runner.run` is the benchmark, `report.results_of` its result.
 """

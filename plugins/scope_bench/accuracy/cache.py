@@ -1,4 +1,4 @@
-"""What benchmarks keep on disk: what towers made of pictures, and what models replied. All of it can be deleted."""
+"""Files that benchmarks keep on disk: outputs of towers, and replies of models. All can be deleted."""
 
 from __future__ import annotations
 
@@ -26,17 +26,17 @@ GIGABYTE = 1 << 30
 
 
 def default_cache_dir() -> Path:
-    """Folder of everything that is kept, where the caller names none; below the user's home."""
+    """The default folder of kept files, below the user's home."""
     below = {"darwin": "Library/Caches", "win32": "AppData/Local"}.get(sys.platform, ".cache")
     return Path.home() / below / "scope-core"
 
 
 @contextmanager
 def replacing(path: Path) -> Iterator[Path]:
-    """A file beside ``path`` to write to; moved into its place once all went well.
+    """A new file next to ``path`` to write to, which replaces it if no error occurs.
 
     Raises:
-        TaskError: the folder cannot be written.
+        TaskError: the folder is not writable.
     """
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -55,12 +55,12 @@ def replacing(path: Path) -> Iterator[Path]:
 
 
 class TensorCache:
-    """A `Memo` on disk, with the latest tensors in memory; the oldest files go where it grows too large.
+    """A `Memo` on disk, with the latest tensors in memory; the oldest files are deleted if it grows too large.
 
     Args:
-        folder: Where files go; made when the first is written. None keeps tensors in memory only.
-        limit: Bytes on disk at most.
-        memory: Bytes in memory at most.
+        folder: Folder of the files, created when the first is written; None keeps tensors in memory only.
+        limit: Largest number of bytes on disk.
+        memory: Largest number of bytes in memory.
     """
 
     def __init__(self, folder: Path | None, *, limit: int = 4 * GIGABYTE, memory: int = GIGABYTE // 4) -> None:
@@ -69,7 +69,7 @@ class TensorCache:
         self.on_disk: int | None = None
 
     def get(self, key: str) -> Tensor | None:
-        """What was put under ``key``; a damaged file counts as missing."""
+        """The tensor of ``key``, or None; a damaged file counts as missing."""
         if key in self.held:
             self.held.move_to_end(key)
             return self.held[key]
@@ -79,14 +79,14 @@ class TensorCache:
         try:
             tensor: Tensor = torch.load(path, weights_only=True, map_location="cpu")
             os.utime(path)
-        except Exception as error:  # what is raised for a damaged file depends on where it is damaged
-            logger.warning("%s cannot be read and is made again: %s", path, error)
+        except Exception as error:  # the kind of error depends on where the file is damaged
+            logger.warning("%s cannot be read and is computed again: %s", path, error)
             return None
         self._hold(key, tensor)
         return tensor
 
     def put(self, key: str, tensor: Tensor) -> None:
-        """Keep ``tensor``, in memory and on disk."""
+        """Keep ``tensor`` in memory and on disk."""
         tensor = tensor.detach().cpu().clone()
         self._hold(key, tensor)
         path = self._path(key)
@@ -113,7 +113,7 @@ class TensorCache:
         return [] if self.folder is None else list(self.folder.glob("*.pt"))
 
     def _shrink(self) -> None:
-        """Delete what was not used for longest, until a tenth of the limit is free."""
+        """Delete the least recently used files until a tenth of the limit is free."""
         files = sorted((file.stat().st_mtime, file.stat().st_size, file) for file in self._files())
         total = sum(size for _, size, _ in files)
         for _, size, file in files:
@@ -125,11 +125,11 @@ class TensorCache:
 
 
 class Journal:
-    """One method's rows, one line of JSON for each example; survives an interruption.
+    """The rows of a method, one line of JSON for each example; an interrupted run can continue from it.
 
     Args:
         path: The file; None keeps rows in memory only.
-        fresh: Begin anew, whatever is there.
+        fresh: Discard existing rows.
     """
 
     def __init__(self, path: Path | None, *, fresh: bool = False) -> None:
@@ -140,7 +140,7 @@ class Journal:
         if fresh:
             path.unlink(missing_ok=True)
         elif path.is_file():
-            whole = path.read_bytes().rpartition(b"\n")[0]  # a line that was cut short by an interruption is left out
+            whole = path.read_bytes().rpartition(b"\n")[0]  # drops a last line that an interruption cut short
             for line in whole.splitlines():
                 row = _row(line)
                 if row is not None:
@@ -150,12 +150,12 @@ class Journal:
                     part.write_bytes(whole + b"\n" if whole else b"")
 
     def get(self, example: str, asked: str) -> dict[str, Any] | None:
-        """The row of an example, if it is about the same questions (by their digest ``asked``)."""
+        """The row of an example, or None if its questions have changed (by their digest ``asked``)."""
         row = self.rows.get(example)
         return row if row is not None and row["asked"] == asked else None
 
     def add(self, row: dict[str, Any]) -> None:
-        """Keep a row, and write it."""
+        """Add a row and write it."""
         self.rows[row["example"]] = row
         if self.path is None:
             return
@@ -166,7 +166,7 @@ class Journal:
         except OSError as error:
             raise TaskError(
                 f"'{self.path}' cannot be written: {error.strerror or error}; choose another folder with --cache-dir, "
-                f"or keep nothing with --no-cache"
+                f"or use --no-cache"
             ) from error
 
 
@@ -184,9 +184,9 @@ def digest(data: Any) -> str:
 
 
 def weights_of(model: Any) -> str:
-    """A hash of a model's weights: vectors and small tensors whole, every 4097th entry of large ones.
+    """A hash of a model's weights: all entries of small tensors, every 4097th entry of large ones.
 
-    Quick on models of any size; two trained models differ in nearly every entry.
+    This is quick for models of any size, and trained models differ in nearly every entry.
     """
     state = hashlib.blake2b(digest_size=12)
     for name, tensor in sorted(model.state_dict().items()):
@@ -200,7 +200,7 @@ def weights_of(model: Any) -> str:
 
 
 def code_of(parts: Iterator[Any] | list[Any]) -> str:
-    """A hash of the source files of parts: of the folders their modules are in, or of single files."""
+    """A hash of the source files of parts: of all files in the folders of their modules, or of single files."""
     files: set[Path] = set()
     for part in parts:
         for kind in type(part).__mro__:
@@ -213,6 +213,6 @@ def code_of(parts: Iterator[Any] | list[Any]) -> str:
 
 
 def file_name(facts: Mapping[str, Any]) -> str:
-    """A readable file name that no other facts have."""
+    """A readable file name, unique to these facts."""
     words = "-".join(re.sub(r"[^a-z0-9.]+", "_", str(facts[key]).lower()) for key in ("model", "task", "split", "name"))
     return f"{words[:80]}-{digest(dict(facts))}.jsonl"

@@ -1,4 +1,4 @@
-"""``scope bench``: measuring methods against each other."""
+"""``scope bench accuracy``: options, and the order of steps."""
 
 from __future__ import annotations
 
@@ -50,7 +50,7 @@ def accuracy(
         typer.Option(
             metavar="SPEC,...",
             help=f"Methods: {HELP}. Their budgets are replaced by --keep.",
-            show_default="the model's own recipe and every control",
+            show_default="the model's recipe and all controls",
         ),
     ] = None,
     model: Annotated[
@@ -72,37 +72,36 @@ def accuracy(
         str | None, typer.Option(metavar="NAME", help="Split of the task.", show_default="the task's first")
     ] = None,
     limit: Annotated[
-        int | None, typer.Option(metavar="N", min=1, help="Images at most.", show_default="all of the split")
+        int | None, typer.Option(metavar="N", min=1, help="Largest number of images.", show_default="all of the split")
     ] = None,
     quick: Annotated[
         bool, typer.Option("--quick", help=f"At most {QUICK_LIMIT} images, and {len(QUICK_KEEPS)} budgets.")
     ] = False,
-    seed: Annotated[int, typer.Option(metavar="N", help="Of the task's draws and of the intervals.")] = 0,
-    batch: Annotated[int, typer.Option(metavar="N", min=1, help="Prompts in one call of the model at most.")] = 64,
+    seed: Annotated[int, typer.Option(metavar="N", help="Seed of the task and of the intervals.")] = 0,
+    batch: Annotated[int, typer.Option(metavar="N", min=1, help="Largest number of prompts per model call.")] = 64,
     out_dir: Annotated[
         Path | None,
         typer.Option(
-            "--out", metavar="DIR", help="Write results.json, table.md and plot.png here.", show_default=False
+            "--out", metavar="DIR", help="Folder for results.json, table.md and plot.png.", show_default=False
         ),
     ] = None,
     cache_dir: Annotated[
         Path | None,
-        typer.Option(metavar="DIR", help="Where features and replies are kept.", show_default="the user's cache"),
+        typer.Option(metavar="DIR", help="Folder of kept features and replies.", show_default="the user's cache"),
     ] = None,
     cache: Annotated[bool, typer.Option("--cache/--no-cache", help="Keep features and replies on disk.")] = True,
     resume: Annotated[
         bool,
-        typer.Option("--resume/--fresh", help="Use replies of earlier runs, where nothing they depend on changed."),
+        typer.Option("--resume/--fresh", help="Use replies of earlier runs if nothing they depend on has changed."),
     ] = True,
     json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
 ) -> None:
-    """Accuracy of methods on a task at several budgets, beside controls and bounds, with intervals."""
+    """Measure the accuracy of methods on a task at several budgets, with controls, bounds and intervals."""
     make_folder(out_dir, "plot.png")
     keeps = sorted(numbers(keep, "--keep", QUICK_KEEPS if quick else KEEPS), reverse=True)
     state = state_of(ctx)
     chosen = _task(task, state)
     entry = state.zoo("model", model).item
-    # the model's own recipe, and everything that is there to be beaten
     texts = split_commas(specs) or [*([entry.recipe.partition("@")[0]] if entry.recipe else []), CONTROLS]
     with working("reading specs"):
         from scope_bench.accuracy.methods import check, methods_of
@@ -127,7 +126,7 @@ def accuracy(
         methods += bounds(scenes, keeps, state.registry)
     if loaded.notes:
         warn(f"{entry.name}: {loaded.notes}")
-    if not any(one.role == "control" for one in methods):
+    if not any(method.role == "control" for method in methods):
         note(f"no control takes part; add '{CONTROLS}' to --specs to make the comparison meaningful")
     with progress(f"{len(scenes)} images x {len(methods)} methods", log=True) as tell:
         results = results_of(run(loaded, chosen, methods, scenes, settings, state.registry, tell))
@@ -140,10 +139,10 @@ def accuracy(
 
 
 def _task(text: str | None, state: State) -> Task[Any]:
-    """The task that was named.
+    """The named task, or the default one.
 
     Raises:
-        TaskError: none was, and there is no default one.
+        TaskError: no task is named, and there is no default.
         SpecError: its name or options are wrong.
     """
     from scope_bench.accuracy.task_choice import read_task
@@ -151,7 +150,7 @@ def _task(text: str | None, state: State) -> Task[Any]:
     if text is None:
         default = state.registry.default("task")
         if default is None:
-            raise TaskError(f"name a task with --task. Installed: {listed(state.registry.names('task'))}")
+            raise TaskError(f"give a task with --task. Installed: {listed(state.registry.names('task'))}")
         text = default.name
     return read_task(text, state.registry)
 

@@ -1,4 +1,4 @@
-"""One example of a task, ready to be asked about: its image opened, and its objects on the grid of tokens."""
+"""Examples of a task with their opened image, and with their objects on the grid of tokens."""
 
 from __future__ import annotations
 
@@ -21,11 +21,11 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Scene:
-    """An example and how the model's tower sees its image.
+    """An example with the view that the model's tower has of its image.
 
     Attributes:
         example: The example.
-        view: The picture as the tower sees it, as `LoadedModel.view`; None if nobody can say.
+        view: Function that returns an image as the tower sees it, `LoadedModel.view`; None if it is unknown.
     """
 
     example: Example
@@ -36,7 +36,7 @@ class Scene:
         """The image in RGB.
 
         Raises:
-            TaskError: it cannot be opened; names the example.
+            TaskError: the image cannot be opened; the message names the example.
         """
         from PIL import ImageOps
 
@@ -44,25 +44,25 @@ class Scene:
             return upright_rgb(ImageOps.exif_transpose(self.example.image()))
         except ScopeError:
             raise
-        except Exception as error:  # Pillow raises many kinds on damaged files, and a stranger's task anything
+        except Exception as error:  # Pillow raises many kinds on damaged files, and third-party tasks may raise any
             raise TaskError(
                 f"the image of example '{self.example.id}' cannot be opened: {type(error).__name__}: {error}"
             ) from error
 
     @cached_property
     def asked(self) -> str:
-        """A hash of the questions and objects: rows that were kept for others are not used."""
+        """A hash of the questions and objects; kept rows with another hash are not used."""
         return digest([[vars(q) for q in self.example.questions], [vars(box) for box in self.example.objects]])
 
     @property
     def group(self) -> str:
-        """What intervals are clustered by."""
+        """The cluster of the scene, for intervals."""
         return self.example.group or self.example.id
 
     def shares(self, tokens: VisualTokens) -> Tensor | None:
         """(objects, N) share of each token's patch that an object's box covers.
 
-        None where no objects are known, where the tower's view of images is not, or where tokens are not one grid.
+        None if no objects are known, if the tower's view of images is unknown, or if tokens are not a single grid.
         """
         import torch
         from PIL import Image, ImageDraw
@@ -73,7 +73,7 @@ class Scene:
         if not boxes or self.view is None or tokens.shape[0] != 1 or len(row) != grid[0] * grid[1] or row.min() < 0:
             return None
         planes = []
-        for start in range(0, len(boxes), 3):  # three boxes to a picture, one to a channel
+        for start in range(0, len(boxes), 3):  # three boxes per image, one in each channel
             channels = [Image.new("L", self.image.size) for _ in range(3)]
             for channel, box in zip(channels, boxes[start : start + 3], strict=False):
                 ImageDraw.Draw(channel).rectangle((box.x0, box.y0, box.x1 - 1, box.y1 - 1), fill=255)

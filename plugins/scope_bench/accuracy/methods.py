@@ -1,4 +1,4 @@
-"""Methods of a benchmark at several budgets, and what bounds them from both sides."""
+"""Methods of a benchmark at several budgets, and their upper and lower bounds."""
 
 from __future__ import annotations
 
@@ -25,11 +25,11 @@ class Method:
     """A method at one budget, or a bound: one row of the report.
 
     Attributes:
-        name: Of the method, without its budget.
-        keep: Tokens per image; None where all are kept, or none.
-        pruner: What selects; None where nothing is seen.
+        name: Name of the method, without its budget.
+        keep: Tokens per image; None if all tokens are kept, or none.
+        pruner: The pruner; None if the model gets no image.
         role: ``"spec"``, ``"control"`` or ``"bound"``.
-        given: As it was typed; empty for bounds.
+        given: The spec as typed; empty for bounds.
     """
 
     name: str
@@ -45,14 +45,14 @@ class Method:
 
     @property
     def facts(self) -> dict[str, Any]:
-        """What its replies depend on, as plain data. A spec is the same whatever file it stands in."""
+        """The facts that replies depend on, as plain data; the name of a spec's file is not among them."""
         if self.pruner is None or self.role == "bound":
             return {"name": self.label, "spec": None}
         return {"name": self.pruner.label, "spec": self.pruner.spec.to_dict(self.pruner.registry)}
 
 
 class KeepsAll(Pruner):
-    """Keeps every token: what the others are measured against."""
+    """Keeps every token: the upper reference."""
 
     def __init__(self, registry: Registry) -> None:
         super().__init__({"budget": 1}, registry=registry)
@@ -69,14 +69,14 @@ class KeepsAll(Pruner):
 
 
 class Oracle(KeepsAll):
-    """Knows where the objects are, and keeps their patches first: from each in turn, those it covers most.
+    """Keeps the patches of known objects first, from each object in turn, those it covers most.
 
-    What is left of the budget is spread evenly over the others.
+    The rest of the budget is spread evenly over the other tokens.
 
     Args:
         keep: Tokens to keep.
         shares: (objects, N) share of each token that an object covers.
-        registry: Where names are looked up.
+        registry: The registry that names are looked up in.
     """
 
     def __init__(self, keep: int, shares: Tensor, registry: Registry) -> None:
@@ -84,7 +84,7 @@ class Oracle(KeepsAll):
         self.keep, self.shares = keep, shares
 
     def prune(self, tokens: VisualTokens, layout: Layout | None = None) -> Selection:
-        """One image's tokens."""
+        """The selection from one image's tokens."""
         picks = oracle_picks(self.shares, torch.stack([tokens.row[0], tokens.col[0]], 1).cpu(), self.keep)
         return selected(tokens, torch.tensor([picks], device=tokens.device))
 
@@ -92,12 +92,12 @@ class Oracle(KeepsAll):
 def oracle_picks(shares: Tensor, cells: Tensor, keep: int) -> list[int]:
     """The oracle's picks: objects take turns, the smallest first.
 
-    An object's patches that it covers at least half come first, from its middle outwards, then those it covers less.
+    Of each object, patches that it covers at least half come first, from its middle outwards, then the others.
 
     Args:
         shares: (objects, N) share of each patch that an object covers, in [0, 1].
         cells: (N, 2) row and column of each patch.
-        keep: How many, at most N.
+        keep: Number of picks, at most N.
 
     Returns:
         ``keep`` different tokens; ties go to the lowest index.
@@ -116,10 +116,10 @@ def oracle_picks(shares: Tensor, cells: Tensor, keep: int) -> list[int]:
 
 
 def selected(tokens: VisualTokens, picks: Tensor) -> Selection:
-    """A selection of given picks (B, K); indices beyond the tokens stand for nothing."""
-    nothing = torch.full(picks.shape, torch.nan, device=picks.device)
+    """A selection of given picks (B, K); indices beyond the tokens are padding."""
+    undefined = torch.full(picks.shape, torch.nan, device=picks.device)
     return Selection(
-        picks=picks.masked_fill(picks >= tokens.shape[1], -1), gains=nothing, scores=nothing, tokens=tokens
+        picks=picks.masked_fill(picks >= tokens.shape[1], -1), gains=undefined, scores=undefined, tokens=tokens
     )
 
 
@@ -129,11 +129,11 @@ def methods_of(specs: Sequence[str], keeps: Sequence[int], registry: Registry) -
     Args:
         specs: See `scope_core.cli.methods`.
         keeps: Tokens per image.
-        registry: Where names are looked up.
+        registry: The registry that names are looked up in.
 
     Raises:
-        ScopeError: a spec is wrong; names it.
-        TaskError: two specs have one name.
+        ScopeError: a spec is wrong; the message names it.
+        TaskError: two specs have the same name.
     """
     found: list[Method] = []
     names: dict[str, str] = {}
@@ -141,23 +141,23 @@ def methods_of(specs: Sequence[str], keeps: Sequence[int], registry: Registry) -
     for text in read[0].notes:
         note(text)
     for group in zip(*(methods.run for methods in read), strict=True):
-        for one, keep in zip(group, keeps, strict=True):
-            name = Path(one.file).stem if one.file else one.pruner.label.rpartition("@")[0]
-            if names.setdefault(name, one.given) != one.given:
+        for entry, keep in zip(group, keeps, strict=True):
+            name = Path(entry.file).stem if entry.file else entry.pruner.label.rpartition("@")[0]
+            if names.setdefault(name, entry.given) != entry.given:
                 raise TaskError(
-                    f"specs '{names[name]}' and '{one.given}' would both be called '{name}'; rename one file"
+                    f"specs '{names[name]}' and '{entry.given}' would both be called '{name}'; rename one file"
                 )
-            found.append(Method(name, keep, one.pruner, "control" if one.control else "spec", one.given))
+            found.append(Method(name, keep, entry.pruner, "control" if entry.control else "spec", entry.given))
     return found
 
 
 def check(methods: Sequence[Method], model: Any) -> None:
-    """Check methods against the model before any work is done.
+    """Check that all methods can run on the model, before any work is done.
 
     Raises:
-        ScopeError: one cannot run on it; the message begins with it.
+        ScopeError: a method cannot run; the message begins with its name.
     """
-    for one in methods:
-        if one.pruner is not None:
-            with naming(one.given or one.name):
-                one.pruner.check(model)
+    for method in methods:
+        if method.pruner is not None:
+            with naming(method.given or method.name):
+                method.pruner.check(model)

@@ -1,4 +1,4 @@
-"""Accuracy against budget as a picture."""
+"""Figure of accuracy against budget."""
 
 from __future__ import annotations
 
@@ -11,19 +11,19 @@ from scope_bench.accuracy.report import Results
 from scope_core import MissingDependencyError
 
 BOUND = "0.35"
-"""The grey of what bounds methods, in every picture."""
+"""The grey of bounds."""
 
 
 def plot(
     results: Results, path: Path, *, colours: Mapping[str, Any] | None = None, without: Collection[str] = ()
 ) -> None:
-    """Write a picture: one line for each method with its intervals, bounds dashed.
+    """Write a figure: one line for each method, with its intervals; bounds are dashed.
 
     Args:
         results: From `scope_bench.accuracy.report.results_of`.
-        path: Where to.
-        colours: Matplotlib colours of some methods; the others get colours of their own.
-        without: Methods that are left out.
+        path: Path of the file.
+        colours: Matplotlib colours of some methods; the others get different ones.
+        without: Methods to leave out.
 
     Raises:
         MissingDependencyError: matplotlib is not installed.
@@ -32,13 +32,13 @@ def plot(
 
 
 def draw(results: Results, *, colours: Mapping[str, Any] | None = None, without: Collection[str] = ()) -> Any:
-    """The picture as a matplotlib figure; see `plot`."""
+    """The matplotlib figure; see `plot`."""
     try:
         from matplotlib.backends.backend_agg import FigureCanvasAgg
         from matplotlib.figure import Figure
     except ImportError as error:
         raise MissingDependencyError(
-            "the plot needs matplotlib: pip install matplotlib; tables and JSON do without"
+            "the plot needs matplotlib: pip install matplotlib; tables and JSON work without it"
         ) from error
     runs = [run for run in results["runs"] if run["name"] not in without]
     figure = Figure(figsize=(9, 5.2), dpi=110, layout="constrained")
@@ -60,7 +60,7 @@ def draw(results: Results, *, colours: Mapping[str, Any] | None = None, without:
     axes.minorticks_off()
     least, most = min(results["budgets"]), max(results["budgets"])
     wide = max(math.log2(most / least), 1)
-    axes.set_xlim(least * 2 ** (-0.2 * wide), most * 2 ** (0.05 * wide))  # names of levels stand left of all lines
+    axes.set_xlim(least * 2 ** (-0.2 * wide), most * 2 ** (0.05 * wide))  # room for names at the left
     _levels(axes, runs)
     axes.set(xlabel="visual tokens kept", ylabel="% of questions answered right")
     about = f"{results['model']}, {results['task']} ({results['split']}), {results['questions']} questions"
@@ -76,18 +76,18 @@ def _keep(run: Mapping[str, Any]) -> int:
 
 
 def _colours(names: Iterable[str], given: Mapping[str, Any]) -> dict[str, Any]:
-    """A colour for each name, none of them twice, and none of them the grey of bounds."""
+    """A different colour for each name, except the grey of bounds."""
     from matplotlib import colormaps
 
     left = [name for name in names if name not in given]
-    tens = [f"C{number}" for number in range(10) if number != 7]  # which is a grey
+    tens = [f"C{number}" for number in range(10) if number != 7]  # C7 is grey
     rainbow = colormaps["turbo"]
     many = [rainbow((number + 0.5) / len(left)) for number in range(len(left))]
     return {**given, **dict(zip(left, tens if len(left) <= len(tens) else many, strict=False))}
 
 
 def _levels(axes: Any, runs: Iterable[Mapping[str, Any]]) -> None:
-    """What has no budget: a line across, its name at the left end, where names do not touch."""
+    """Draw rows without a budget as horizontal lines, with names at the left end that do not overlap."""
     levels = sorted((100 * run["accuracy"], run["name"]) for run in runs if run["keep"] is None)
     for height, _ in levels:
         axes.axhline(height, color=BOUND, linewidth=0.8, linestyle="--")

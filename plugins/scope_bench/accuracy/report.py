@@ -1,4 +1,4 @@
-"""From replies to results: accuracies with intervals, comparisons with controls, groups that are not separated."""
+"""Results computed from replies: accuracies with intervals, comparisons with controls, and a ranking in groups."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ Results = dict[str, Any]
 
 
 class Scores:
-    """Everybody's answers to the same questions, as numbers.
+    """The answers of all methods to the same questions, as numbers.
 
     Attributes:
         questions: All questions, scene by scene.
@@ -51,7 +51,7 @@ class Scores:
         self.subsets = _subsets(self.questions)
 
     def share(self, label: str, among: Tensor | None = None) -> dict[str, Any]:
-        """Accuracy among some of the questions, with its interval."""
+        """Accuracy on all questions, or on those in ``among``, with its interval."""
         correct = self.correct[label]
         chosen = torch.ones(len(correct), dtype=torch.bool) if among is None else among
         draws = self.draws[label] if among is None else self.bootstrap.shares(correct, among)
@@ -62,7 +62,7 @@ class Scores:
         }
 
     def difference(self, one: str, other: str, comparisons: int = 1) -> dict[str, Any]:
-        """How much more ``one`` answers than ``other``, by groups of scenes."""
+        """Difference in accuracy of ``one`` to ``other``, with wins and losses by group of scenes."""
         gap = self.correct[one] - self.correct[other]
         sums = torch.zeros(self.bootstrap.count).index_add(0, self.bootstrap.cluster, gap)
         wins, losses = int((sums > 0).sum()), int((sums < 0).sum())
@@ -78,16 +78,16 @@ class Scores:
         }
 
     def separated(self, one: str, other: str, comparisons: int) -> bool:
-        """Whether the two can be told apart, among so many comparisons."""
+        """True if the two methods differ significantly, corrected for the number of comparisons."""
         enough = self.bootstrap.count >= MIN_GROUPS
         return enough and clear_of_zero(self.draws[one] - self.draws[other], comparisons)
 
 
 def results_of(run: Run) -> Results:
-    """Everything that is reported, as plain data for JSON."""
+    """The whole report, as plain data for JSON."""
     scores = Scores(run)
-    controls = list(dict.fromkeys(one.name for one in run.methods if one.role == "control"))
-    keeps = sorted({one.keep for one in run.methods if one.keep is not None}, reverse=True)
+    controls = list(dict.fromkeys(method.name for method in run.methods if method.role == "control"))
+    keeps = sorted({method.keep for method in run.methods if method.keep is not None}, reverse=True)
     settings = run.settings
     return {
         "model": run.model,
@@ -104,20 +104,20 @@ def results_of(run: Run) -> Results:
         "controls": controls,
         "kinds": list(scores.subsets["kinds"]),
         "sizes": list(scores.subsets["sizes"]),
-        "specs": {one.name: one.facts["spec"] for one in run.methods if one.role != "bound"},
-        "runs": [_result(run, one, scores) for one in run.methods],
+        "specs": {method.name: method.facts["spec"] for method in run.methods if method.role != "bound"},
+        "runs": [_result(run, method, scores) for method in run.methods],
         "pairs": {str(keep): _pairs(run, keep, scores) for keep in keeps},
         "ranking": {str(keep): _ranking(run, keep, scores) for keep in keeps},
     }
 
 
-def _result(run: Run, one: Method, scores: Scores) -> dict[str, Any]:
-    rows, label = run.rows[one.label], one.label
+def _result(run: Run, method: Method, scores: Scores) -> dict[str, Any]:
+    rows, label = run.rows[method.label], method.label
     full = scores.draws.get(FULL)
     return {
-        "name": one.name,
-        "keep": one.keep,
-        "role": one.role,
+        "name": method.name,
+        "keep": method.keep,
+        "role": method.role,
         **scores.share(label),
         "of_full": None if full is None else _ratio(scores, label),
         **{
@@ -134,7 +134,7 @@ def _result(run: Run, one: Method, scores: Scores) -> dict[str, Any]:
 
 
 def _pairs(run: Run, keep: int, scores: Scores) -> dict[str, dict[str, Any]]:
-    """``{one: {other: difference}}`` of everybody with everybody at one budget."""
+    """``{name: {other: difference}}`` of all pairs of methods at one budget."""
     names = _methods(run, keep)
     pairs = len(names) * (len(names) - 1) // 2
     return {
@@ -144,7 +144,7 @@ def _pairs(run: Run, keep: int, scores: Scores) -> dict[str, dict[str, Any]]:
 
 
 def _ranking(run: Run, keep: int, scores: Scores) -> list[list[str]]:
-    """Methods at one budget, best first, those that are not separated together."""
+    """Methods at one budget, best first, grouped where they are not separated."""
     names = _methods(run, keep)
     pairs = max(len(names) * (len(names) - 1) // 2, 1)
     order = sorted(names, key=lambda label: -float(scores.correct[label].mean()))
@@ -153,12 +153,12 @@ def _ranking(run: Run, keep: int, scores: Scores) -> list[list[str]]:
 
 
 def _methods(run: Run, keep: int) -> dict[str, str]:
-    """``{label: name}`` of all but the bounds."""
-    return {one.label: one.name for one in run.methods if one.keep == keep and one.role != "bound"}
+    """``{label: name}`` of all methods except bounds."""
+    return {method.label: method.name for method in run.methods if method.keep == keep and method.role != "bound"}
 
 
 def _ratio(scores: Scores, label: str) -> dict[str, Any] | None:
-    """Accuracy as a share of the full model's; None where that is 0."""
+    """Accuracy as a share of the full model's; None if that is 0."""
     if not bool(scores.correct[FULL].any()):
         return None
     of = scores.correct[label].mean() / scores.correct[FULL].mean()
@@ -166,7 +166,7 @@ def _ratio(scores: Scores, label: str) -> dict[str, Any] | None:
 
 
 def _subsets(questions: Sequence[Question]) -> dict[str, dict[str, Tensor]]:
-    """``{group: {name: (Q,) bool}}`` of all that accuracy is told apart by."""
+    """``{group: {name: (Q,) bool}}`` of all subsets of questions that accuracy is reported for."""
     kinds = list(dict.fromkeys(question.kind for question in questions))
     tags = list(dict.fromkeys(tag for question in questions for tag in question.tags))
     sizes = {
@@ -189,19 +189,19 @@ def _outcomes(run: Run, rows: Sequence[dict[str, Any]]) -> list[Outcome]:
 
 
 def _mean(values: Sequence[Any]) -> float | None:
-    there = [float(value) for value in values if value is not None]
-    return statistics.fmean(there) if there else None
+    known = [float(value) for value in values if value is not None]
+    return statistics.fmean(known) if known else None
 
 
 def _median(values: Sequence[Any]) -> float | None:
-    there = [float(value) for value in values if value is not None]
-    return statistics.median(there) if there else None
+    known = [float(value) for value in values if value is not None]
+    return statistics.median(known) if known else None
 
 
 def _columns(rows: Sequence[Sequence[float] | None]) -> dict[str, float] | None:
-    there = [row for row in rows if row is not None]
-    if not there:
+    known = [row for row in rows if row is not None]
+    if not known:
         return None
     return {
-        str(theta): statistics.fmean(column) for theta, column in zip(THETAS, zip(*there, strict=True), strict=True)
+        str(theta): statistics.fmean(column) for theta, column in zip(THETAS, zip(*known, strict=True), strict=True)
     }

@@ -1,4 +1,4 @@
-"""The loop of a benchmark: scene by scene, method by method, each row kept as soon as it is there."""
+"""The loop of a benchmark: scene by scene, method by method, writing each row at once."""
 
 from __future__ import annotations
 
@@ -7,10 +7,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from scope_bench.accuracy.asking import Answering, Answers
 from scope_bench.accuracy.cache import Journal, TensorCache, code_of, file_name, weights_of
 from scope_bench.accuracy.examples import Scene
 from scope_bench.accuracy.methods import BLIND, FULL, ORACLE, SHUFFLED, KeepsAll, Method
+from scope_bench.accuracy.questioner import Answers, Questioner
 from scope_core import TaskError
 from scope_core.cli.methods import naming
 
@@ -20,22 +20,22 @@ if TYPE_CHECKING:
     from scope_core.tasks import Task
 
 THETAS = (0.5, 0.6, 0.7, 0.8, 0.9)
-"""Thresholds of theta-coverage; one alone saturates on some features."""
+"""Thresholds of theta-coverage; a single threshold saturates on some features."""
 TIMED = 5
-"""The first so many scenes are also asked one prompt by itself, to time it."""
+"""Number of scenes for which the time to the first token is measured."""
 
 
 @dataclass(frozen=True)
 class Settings:
-    """How a benchmark is run.
+    """Settings of a benchmark.
 
     Attributes:
-        split: Of the task.
-        limit: Examples at most; None for all.
-        seed: Handed to the task, and of the bootstrap.
-        batch: Prompts in one call of the model at most.
-        folder: Where rows and features are kept; None keeps nothing.
-        fresh: Whether rows that were kept are thrown away.
+        split: Split of the task.
+        limit: Largest number of examples; None for all.
+        seed: Seed of the task and of the bootstrap.
+        batch: Largest number of prompts per model call.
+        folder: Folder of kept rows and features; None keeps nothing.
+        fresh: True to discard kept rows.
     """
 
     split: str
@@ -48,7 +48,7 @@ class Settings:
 
 @dataclass(frozen=True, eq=False)
 class Run:
-    """What came out: ``rows[label][number]`` is the row of a method and a scene."""
+    """The outcome of a benchmark; ``rows[label][number]`` is the row of a method and a scene."""
 
     model: str
     task: Task[Any]
@@ -62,15 +62,15 @@ def scenes_of(loaded: LoadedModel, task: Task[Any], settings: Settings) -> list[
     """The scenes of a split.
 
     Raises:
-        TaskError: there are none, one has no question, or ids repeat.
+        TaskError: the split has no examples, an example has no questions, or ids are not unique.
     """
     task.check_split(settings.split)
-    scenes = [Scene(one, loaded.view) for one in task.examples(settings.split, settings.limit, settings.seed)]
+    scenes = [Scene(example, loaded.view) for example in task.examples(settings.split, settings.limit, settings.seed)]
     if not scenes:
         raise TaskError(f"split '{settings.split}' of task {task} has no examples (limit {settings.limit})")
     empty = [scene.example.id for scene in scenes if not scene.example.questions]
     if empty:
-        raise TaskError(f"example '{empty[0]}' of task {task} has no question ({len(empty)} such examples)")
+        raise TaskError(f"example '{empty[0]}' of task {task} has no questions ({len(empty)} such examples)")
     for what, ids in (
         ("examples", [scene.example.id for scene in scenes]),
         ("questions", [question.id for scene in scenes for question in scene.example.questions]),
@@ -82,12 +82,12 @@ def scenes_of(loaded: LoadedModel, task: Task[Any], settings: Settings) -> list[
 
 
 def bounds(scenes: Sequence[Scene], keeps: Sequence[int], registry: Registry) -> list[Method]:
-    """What bounds everybody from both sides: all tokens and, where objects are known, an oracle; nothing, or wrong."""
-    everything = Method(FULL, None, KeepsAll(registry), "bound")
+    """Upper bounds (all tokens, and an oracle if objects are known) and lower bounds (wrong images, no image)."""
+    full = Method(FULL, None, KeepsAll(registry), "bound")
     oracles = [Method(ORACLE, keep, KeepsAll(registry), "bound") for keep in keeps]
     known = all(scene.view is not None for scene in scenes) and any(scene.example.objects for scene in scenes)
     wrong = [Method(SHUFFLED, None, KeepsAll(registry), "bound")] if _donors(scenes) else []
-    return [everything, *(oracles if known else []), *wrong, Method(BLIND, None, None, "bound")]
+    return [full, *(oracles if known else []), *wrong, Method(BLIND, None, None, "bound")]
 
 
 def run(
@@ -99,19 +99,19 @@ def run(
     registry: Registry,
     progress: Callable[[int, int], None] = lambda done, total: None,
 ) -> Run:
-    """Ask everybody everything that is not known from an earlier run.
+    """Run all methods on all questions, except those answered in an earlier run.
 
     Args:
         loaded: The model.
-        task: Whose questions they are.
+        task: The task.
         methods: From `scope_bench.accuracy.methods.methods_of`, and `bounds`.
         scenes: From `scenes_of`.
-        settings: How.
-        registry: Where names are looked up.
-        progress: Called with (rows that are there, rows in all) after every step.
+        settings: Settings of the benchmark.
+        registry: The registry that names are looked up in.
+        progress: Called with (finished rows, all rows) after every step.
 
     Raises:
-        ScopeError: a method cannot do it; names it and the example.
+        ScopeError: a method failed; the message names it and the example.
     """
     base = {
         "model": loaded.name,
@@ -122,56 +122,56 @@ def run(
         "seed": settings.seed,
         "length": task.max_new_tokens,
     }
-    journals = {one.label: _journal(one, base, task, settings) for one in methods}
-    pruners = [one.pruner for one in methods if one.pruner is not None]
+    journals = {method.label: _journal(method, base, task, settings) for method in methods}
+    pruners = [method.pruner for method in methods if method.pruner is not None]
     memo = TensorCache(None if settings.folder is None else settings.folder / "features")
-    answering = Answering(loaded, pruners, registry, memo=memo, batch=settings.batch, length=task.max_new_tokens)
+    questioner = Questioner(loaded, pruners, registry, memo=memo, batch=settings.batch, length=task.max_new_tokens)
     donors = _donors(scenes) or list(scenes)
-    _check_budgets(answering, methods, scenes[0])
+    _check_budgets(questioner, methods, scenes[0])
     total, done = len(scenes) * len(methods), 0
     number = 0
     for chunk in _chunks(scenes, settings.batch):
-        for one in methods:
-            journal = journals[one.label]
-            due = [k for k in range(number, number + len(chunk)) if not _known(journal, one, scenes[k], donors[k])]
-            with naming(f"{one.label}, example {', '.join(scenes[k].example.id for k in due[:3])}"):
-                answers = answering.ask(one, [scenes[k] for k in due], [donors[k] for k in due]) if due else []
-                for k, said in zip(due, answers, strict=True):
-                    row = _row(task, one, scenes[k], donors[k], said)
-                    row["first_token_ms"] = answering.first_token_ms(one, scenes[k]) if k < TIMED else None
+        for method in methods:
+            journal = journals[method.label]
+            due = [k for k in range(number, number + len(chunk)) if not _known(journal, method, scenes[k], donors[k])]
+            with naming(f"{method.label}, example {', '.join(scenes[k].example.id for k in due[:3])}"):
+                answers = questioner.ask(method, [scenes[k] for k in due], [donors[k] for k in due]) if due else []
+                for k, answer in zip(due, answers, strict=True):
+                    row = _row(task, method, scenes[k], donors[k], answer)
+                    row["first_token_ms"] = questioner.first_token_ms(method, scenes[k]) if k < TIMED else None
                     journal.add(row)
             done += len(chunk)
             progress(done, total)
-        answering.forget()
+        questioner.forget()
         for scene in (*chunk, *donors[number : number + len(chunk)]):
-            vars(scene).pop("image", None)  # an opened image is not kept beyond its turn
+            vars(scene).pop("image", None)  # frees the opened image
         number += len(chunk)
-    rows = {one.label: [journals[one.label].rows[scene.example.id] for scene in scenes] for one in methods}
+    rows = {method.label: [journals[method.label].rows[scene.example.id] for scene in scenes] for method in methods}
     return Run(loaded.name, task, settings, list(scenes), list(methods), rows)
 
 
-def _journal(one: Method, base: dict[str, Any], task: Task[Any], settings: Settings) -> Journal:
-    code = code_of([task, *([] if one.pruner is None else one.pruner.walk())])
-    facts = {**base, **one.facts, "code": code}
+def _journal(method: Method, base: dict[str, Any], task: Task[Any], settings: Settings) -> Journal:
+    code = code_of([task, *([] if method.pruner is None else method.pruner.walk())])
+    facts = {**base, **method.facts, "code": code}
     path = None if settings.folder is None else settings.folder / "bench" / file_name(facts)
     return Journal(path, fresh=settings.fresh)
 
 
-def _known(journal: Journal, one: Method, scene: Scene, donor: Scene) -> bool:
+def _known(journal: Journal, method: Method, scene: Scene, donor: Scene) -> bool:
     row = journal.get(scene.example.id, scene.asked)
-    return row is not None and (one.name != SHUFFLED or row["donor"] == donor.example.id)
+    return row is not None and (method.name != SHUFFLED or row["donor"] == donor.example.id)
 
 
-def _check_budgets(answering: Answering, methods: Sequence[Method], scene: Scene) -> None:
-    """Refuse budgets beyond the first image's tokens before anything is run."""
-    for one in methods:
-        if one.role != "bound" and one.pruner is not None and id(one.pruner) in answering.reusing:
-            with naming(one.label):
-                one.pruner.plan(answering.encode(scene, one.pruner).layout)
+def _check_budgets(questioner: Questioner, methods: Sequence[Method], scene: Scene) -> None:
+    """Refuse budgets beyond the tokens of the first image, before any work is done."""
+    for method in methods:
+        if method.role != "bound" and method.pruner is not None and id(method.pruner) in questioner.reusing:
+            with naming(method.label):
+                method.pruner.plan(questioner.encode(scene, method.pruner).layout)
 
 
 def _chunks(scenes: Sequence[Scene], batch: int) -> Iterator[list[Scene]]:
-    """Scenes whose questions fill a batch."""
+    """Consecutive scenes, as many as fill a batch with their questions."""
     chunk: list[Scene] = []
     for scene in scenes:
         if chunk and sum(len(s.example.questions) for s in (*chunk, scene)) > batch:
@@ -183,7 +183,7 @@ def _chunks(scenes: Sequence[Scene], batch: int) -> Iterator[list[Scene]]:
 
 
 def _donors(scenes: Sequence[Scene]) -> list[Scene]:
-    """For each scene the next one that is not of its group; empty where all are of one group."""
+    """For each scene, the next scene of another group; empty if all are of the same group."""
     groups = [scene.group for scene in scenes]
     if len(set(groups)) < 2:
         return []
@@ -194,26 +194,26 @@ def _donors(scenes: Sequence[Scene]) -> list[Scene]:
     ]
 
 
-def _row(task: Task[Any], one: Method, scene: Scene, donor: Scene, said: Answers) -> dict[str, Any]:
+def _row(task: Task[Any], method: Method, scene: Scene, donor: Scene, answers: Answers) -> dict[str, Any]:
     questions = scene.example.questions
     row: dict[str, Any] = {
         "example": scene.example.id,
         "asked": scene.asked,
-        "donor": donor.example.id if one.name == SHUFFLED else None,
+        "donor": donor.example.id if method.name == SHUFFLED else None,
         "replies": [
             {"id": question.id, "reply": reply, "correct": bool(task.correct(question, reply))}
-            for question, reply in zip(questions, said.replies, strict=True)
+            for question, reply in zip(questions, answers.replies, strict=True)
         ],
         "kept": None,
         "coverage": None,
         "objects": None,
-        "select_ms": None if one.role == "bound" else said.select_ms,
+        "select_ms": None if method.role == "bound" else answers.select_ms,
     }
-    selection = said.selection
+    selection = answers.selection
     if selection is not None:
         row["kept"] = sum(selection.counts)
         row["coverage"] = selection.coverage(THETAS).mean(0).tolist()
-        shares = scene.shares(selection.tokens) if one.name != SHUFFLED else None
+        shares = scene.shares(selection.tokens) if method.name != SHUFFLED else None
         if shares is not None:
             of_object = (shares >= 0.5) | ((shares == shares.amax(1, keepdim=True)) & (shares > 0))
             row["objects"] = [bool(kept) for kept in (of_object & selection.mask[0].cpu()).any(1).tolist()]

@@ -1,7 +1,7 @@
-"""Intervals and comparisons for answers that come in clusters (several questions about one scene).
+"""Intervals and comparisons for answers in clusters (several questions about the same scene).
 
-Questions about one scene stand or fall together, so scenes are drawn, not questions. All methods answered the same
-questions: differences are paired, in every draw.
+Answers about the same scene are correlated, so bootstrap draws are of scenes, not of questions. All methods answered
+the same questions, so differences are paired in every draw.
 """
 
 from __future__ import annotations
@@ -15,19 +15,19 @@ from torch import Tensor
 LEVEL = 0.95
 DRAWS = 10_000
 MIN_GROUPS = 20
-"""Of fewer groups than these, percentile intervals are too narrow to separate anybody by."""
+"""With fewer groups, percentile intervals are too narrow to separate methods."""
 
 
 class Bootstrap:
-    """Draws of clusters with replacement, the same ones for everything that is asked.
+    """Draws of clusters with replacement, the same for all statistics.
 
     Args:
         clusters: The cluster of each question, by name.
-        draws: How many.
-        seed: Of the draws.
+        draws: Number of draws.
+        seed: Seed of the draws.
 
     Attributes:
-        weights: (draws, G) how often each cluster was drawn.
+        weights: (draws, G) number of times that each cluster was drawn.
     """
 
     def __init__(self, clusters: Sequence[str], *, draws: int = DRAWS, seed: int = 0) -> None:
@@ -40,7 +40,7 @@ class Bootstrap:
         self.weights = torch.zeros(draws, self.count, dtype=torch.float64).scatter_add(1, drawn, ones)
 
     def shares(self, values: Tensor, among: Tensor | None = None) -> Tensor:
-        """(draws,) mean of ``values`` (Q,) over the questions in ``among`` (Q,) bool; NaN where a draw has none."""
+        """(draws,) mean of ``values`` (Q,) over the questions in ``among`` (Q,) bool; NaN for draws without any."""
         chosen = torch.ones_like(values) if among is None else among.to(values)
         return self._drawn(values * chosen) / self._drawn(chosen)
 
@@ -50,7 +50,7 @@ class Bootstrap:
 
 
 def interval(draws: Tensor, level: float = LEVEL) -> tuple[float, float]:
-    """Percentile interval of bootstrap draws; draws that are NaN or infinite are left out."""
+    """Percentile interval of bootstrap draws; draws that are NaN or infinite are ignored."""
     draws = draws[torch.isfinite(draws)]
     if not len(draws):
         return math.nan, math.nan
@@ -59,22 +59,22 @@ def interval(draws: Tensor, level: float = LEVEL) -> tuple[float, float]:
 
 
 def clear_of_zero(draws: Tensor, comparisons: int = 1) -> bool:
-    """Whether the interval of a difference leaves out 0, its level raised for several comparisons (Bonferroni)."""
+    """True if the interval of a difference excludes 0, at a level corrected for several comparisons (Bonferroni)."""
     low, high = interval(draws, 1 - (1 - LEVEL) / comparisons)
     return low > 0 or high < 0
 
 
 def sign_test(wins: int, losses: int) -> float:
-    """Two-sided exact p value of so many wins against losses if both were equally likely; ties say nothing."""
+    """Two-sided exact p value of the wins and losses if both were equally likely; ties are ignored."""
     n, fewer = wins + losses, min(wins, losses)
     tail: int = sum(math.comb(n, k) for k in range(fewer + 1))
     return min(1.0, 2 * tail / int(2**n))
 
 
 def tiers(names: Sequence[str], separated: Callable[[str, str], bool]) -> list[list[str]]:
-    """``names``, best first, in groups that are not ranked inside.
+    """``names``, best first, in groups without a ranking inside.
 
-    A group holds what is not separated from its first member; what is separated begins the next one.
+    A group has the methods that are not separated from its first; the first separated method begins the next group.
     """
     groups: list[list[str]] = []
     for name in names:

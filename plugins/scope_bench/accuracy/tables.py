@@ -13,7 +13,7 @@ from scope_bench.accuracy.statistics import MIN_GROUPS
 WIDTH = 80
 GAP = "  "
 NARROW = 12
-"""Names get at least so much room, however wide the numbers are."""
+"""Smallest width of the column of names."""
 
 
 @dataclass(frozen=True)
@@ -21,10 +21,10 @@ class Table:
     """A table of texts.
 
     Attributes:
-        title: One line above it.
+        title: Line above the table.
         columns: Headers.
-        rows: As many texts each.
-        note: A sentence below it.
+        rows: Texts, one for each header.
+        note: Sentences below the table.
     """
 
     title: str
@@ -33,7 +33,7 @@ class Table:
     note: str = ""
 
     def text(self) -> str:
-        """Plain text: names to the left, broken where the table would be too wide, and numbers to the right."""
+        """Plain text: names at the left, wrapped if the table would be too wide, and numbers at the right."""
         sizes = [max(len(row[k]) for row in (self.columns, *self.rows)) for k in range(len(self.columns))]
         room = WIDTH - sum(len(GAP) + size for size in sizes[1:])
         sizes[0] = min(sizes[0], max(room, NARROW))
@@ -60,18 +60,18 @@ def tables(results: Results, *, details: Sequence[int] | None = None) -> list[Ta
 
     Args:
         results: From `scope_bench.accuracy.report.results_of`.
-        details: Budgets that are told apart by kind, size and control; all if left out.
+        details: Budgets with tables by kind, size and control; by default all.
     """
-    made = [accuracy(results)]
+    shown = [accuracy(results)]
     for keep in results["budgets"] if details is None else details:
-        made += [*_parts(results, keep, "kinds", "kind of question"), *_parts(results, keep, "sizes", "object size")]
-        made += [against(results, keep)] if results["controls"] else []
-        made += [kept(results, keep)]
-    return made
+        shown += [*_parts(results, keep, "kinds", "kind of question"), *_parts(results, keep, "sizes", "object size")]
+        shown += [against(results, keep)] if results["controls"] else []
+        shown += [kept(results, keep)]
+    return shown
 
 
 def accuracy(results: Results) -> Table:
-    """Methods by budget: percent right, half of the interval, and the group at that budget."""
+    """Accuracy by method and budget: percent right, half of the interval, and a letter for the group."""
     keeps = results["budgets"]
     names = list(dict.fromkeys(run["name"] for run in results["runs"] if run["role"] != "bound"))
     groups = {
@@ -98,7 +98,7 @@ def accuracy(results: Results) -> Table:
 
 
 def against(results: Results, keep: int) -> Table:
-    """Each method against each control: difference, wins, ties and losses by group of scenes."""
+    """Comparison of each method with each control: difference, wins, ties and losses by group of scenes."""
     rows = [
         (
             run["name"],
@@ -123,7 +123,7 @@ def against(results: Results, keep: int) -> Table:
 
 
 def kept(results: Results, keep: int) -> Table:
-    """What selection kept, and what it cost."""
+    """Coverage, objects kept, and times of each method."""
     thetas = [str(theta) for theta in results["thetas"]]
     rows = [
         (
@@ -146,26 +146,26 @@ def kept(results: Results, keep: int) -> Table:
 
 
 def _parts(results: Results, keep: int, group: str, about: str) -> list[Table]:
-    """Accuracy by kind or by size; several tables where one would be too wide."""
+    """Accuracy by kind or by size; several tables if a single one would be too wide."""
     names = results[group]
     if len(names) < 2:
         return []
     runs = [run for run in results["runs"] if run["role"] == "bound" and run["keep"] is None]
     runs = [*_at(results, keep, bounds=True), *runs]
     wide = max(len(run["name"]) for run in runs)
-    made = []
+    parts = []
     sizes = [max(len(name), *(len(points(run[group][name])) for run in runs)) for name in names]
     columns = _fitting([size + len(GAP) for size in sizes], WIDTH - wide)
     for first, last in columns:
         rows = [(run["name"], *(points(run[group][name]) for name in names[first:last])) for run in runs]
         rows.append(("(questions)", *(str(runs[0][group][name]["questions"]) for name in names[first:last])))
         title = f"By {about} at {keep} tokens, % right"
-        made.append(Table(title, ("method", *names[first:last]), tuple(rows)))
-    return made
+        parts.append(Table(title, ("method", *names[first:last]), tuple(rows)))
+    return parts
 
 
 def _fitting(sizes: Sequence[int], room: int) -> list[tuple[int, int]]:
-    """Runs of columns, ``(first, end)``, each as wide as ``room`` at most."""
+    """Runs of columns, ``(first, end)``, each at most as wide as ``room``."""
     runs: list[tuple[int, int]] = []
     start = 0
     for k in range(len(sizes)):
@@ -187,7 +187,7 @@ def points(found: dict[str, Any]) -> str:
 
 
 def signed(value: float) -> str:
-    """``"+3.2"``, ``"-0.4"``; what rounds to zero has no sign."""
+    """``"+3.2"``, ``"-0.4"``; numbers that round to zero have no sign."""
     text = f"{value:+.1f}"
     return text[1:] if float(text) == 0 else text
 
@@ -195,7 +195,7 @@ def signed(value: float) -> str:
 def _few(results: Results) -> str:
     if results["groups"] >= MIN_GROUPS:
         return ""
-    return f" {results['groups']} groups of images are too few to separate anybody; {MIN_GROUPS} are needed."
+    return f" {results['groups']} groups of images are too few to separate methods; {MIN_GROUPS} are needed."
 
 
 def _percent(share: float | None) -> str:

@@ -1,4 +1,4 @@
-"""Which task: by name, by a YAML file, or by a table written on the command line."""
+"""Choice of a task: by name, by a YAML file, or by a mapping on the command line."""
 
 from __future__ import annotations
 
@@ -18,20 +18,20 @@ if TYPE_CHECKING:
 
 
 class _Choice(Spec):
-    """What a task is chosen by."""
+    """A spec with a task."""
 
     task: Annotated[ComponentSpec, Slot("task")]
 
 
 def read_task(text: str, registry: Registry) -> Task[Any]:
-    """The live task that ``text`` stands for.
+    """The task that ``text`` describes.
 
     Args:
         text: A name, the path of a YAML file with ``name`` and options, or ``"{name: ..., option: ...}"``.
-        registry: Where names are looked up.
+        registry: The registry that names are looked up in.
 
     Raises:
-        SpecError: there is no such task or file, or an option is wrong.
+        SpecError: the task or file does not exist, or an option is wrong.
     """
     data: Any = text
     if text.endswith((".yaml", ".yml", ".json")) or text.lstrip().startswith("{"):

@@ -1,9 +1,8 @@
-"""``scope compare``: many methods on the same images, as a table, a picture and JSON.
+"""``scope compare``: several methods on the same images, as a table, a figure and JSON.
 
-``command``  options, and the order of events
-``methods``  which specs take part, and why others cannot
-``measure``  what is measured
+``command``  options, and the order of steps
+``measure``  selections of all methods on all images
 ``report``   the result as data, with the schema of ``--json``
 ``tables``   the result as text
-``figure``   the result as a picture
+``figure``   the result as a figure
 """

@@ -1,4 +1,4 @@
-"""``scope compare``: options, and the order of events."""
+"""``scope compare``: options, and the order of steps."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ def compare(
         list[str] | None,
         typer.Option(
             metavar="SPEC,SPEC",
-            help=f"What to compare, with commas: {HELP}.",
+            help=f"Methods to compare, separated by commas: {HELP}.",
             show_default=EVERY,
         ),
     ] = None,
@@ -59,9 +59,7 @@ def compare(
     ] = DEFAULT_THETAS,
     saliency: Annotated[
         str | None,
-        typer.Option(
-            metavar="NAME", help="Whose share the kept tokens hold is measured.", show_default="the default source"
-        ),
+        typer.Option(metavar="NAME", help="Saliency whose kept share is measured.", show_default="the default source"),
     ] = None,
     repeats: Annotated[int, typer.Option(metavar="N", min=1, help="Timed runs of each selection.")] = 5,
     skip: Annotated[
@@ -73,18 +71,18 @@ def compare(
         typer.Option(
             "--out",
             metavar="FILE|FOLDER",
-            help="Write a picture (.png, .jpg or .webp); or picture, table and JSON into a folder.",
+            help="Write a figure (.png, .jpg or .webp); or figure, table and JSON into a folder.",
             show_default=False,
         ),
     ] = None,
     json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
 ) -> None:
-    """Compare methods on photographs with a vision tower alone: what they keep, what it covers, how they overlap."""
+    """Compare methods on images with a vision tower alone: the tokens they keep, their coverage and their overlap."""
     files = _files(out_file)
     levels = _thetas(thetas)
     wanted = split_commas(specs) if specs else [EVERY]
     if not wanted:
-        raise typer.BadParameter("no spec is named; write e.g. scope@64,random@64", param_hint="'--specs'")
+        raise typer.BadParameter("no spec is given; write e.g. scope@64,random@64", param_hint="'--specs'")
     state = state_of(ctx)
     pictures = open_pictures(images)
     entry = state.zoo("tower", tower).item
@@ -107,11 +105,11 @@ def compare(
         console.print(tables(result, width=console.width))
     _write(files, result, pictures, loaded, selected.images)
     if not files and not json:
-        note("add --out FILE.png for a picture, --out FOLDER for picture, table and JSON")
+        note("add --out FILE.png for a figure, or --out FOLDER for figure, table and JSON")
 
 
 def _files(path: Path | None) -> list[Path]:
-    """What will be written; refused here if it cannot be."""
+    """The files that will be written, after checking that they can be."""
     if path is None:
         return []
     if not path.is_dir() and path.suffix:
@@ -122,14 +120,14 @@ def _files(path: Path | None) -> list[Path]:
 
 
 def _thetas(text: str) -> tuple[float, ...]:
-    """The thresholds, in rising order, each once."""
+    """The different thresholds in rising order."""
     try:
         found = sorted({float(part) for part in split_commas([text])})
     except ValueError:
         found = []
     if not found or not all(-1 <= theta <= 1 for theta in found):
         raise typer.BadParameter(
-            f"'{text}' is no list of cosines; write numbers from -1 to 1, e.g. 0.7,0.8,0.9", param_hint="'--thetas'"
+            f"'{text}' is not a list of cosines; write numbers from -1 to 1, e.g. 0.7,0.8,0.9", param_hint="'--thetas'"
         )
     return tuple(found)
 

@@ -1,6 +1,6 @@
-"""The result of ``scope compare`` as a picture: photographs down, methods across, overlaps below.
+"""The result of ``scope compare`` as a figure: one row per image, one column per method, and the overlaps below.
 
-Methods that find no room beside each other continue below, with the photographs again at their left.
+If there are too many methods for one row, they continue below, with the images repeated at the left.
 """
 
 from __future__ import annotations
@@ -35,24 +35,24 @@ if TYPE_CHECKING:
     from scope_core.cli.selections import Shown
 
 SIDE = 288
-"""About the shorter side of a panel, in pixels."""
+"""Approximate shorter side of a panel, in pixels."""
 ACROSS, DOWN = 6, 24
-"""Most methods beside each other; most rows of panels, beyond which only the first photographs are drawn."""
+"""Largest number of methods in a row, and of rows of panels; beyond that, only the first images are drawn."""
 MARGIN, GAP, LINE = 36, 22, 24
 HEAD, TEXT, SMALL = 21, 17, 16
 CELL, NAMES = (56, 30), 320
 
 
 def draw(result: Comparison, views: Sequence[Image], shown: Sequence[Shown]) -> Image:
-    """The whole picture.
+    """The whole figure.
 
     Args:
-        result: What was measured.
-        views: The photographs as the tower sees them.
+        result: The result.
+        views: The images as the tower sees them.
         shown: The selections, for the places of the kept patches.
 
     Raises:
-        TokensError: tokens carry no positions on one tile.
+        TokensError: tokens have no positions on a single tile.
     """
     import PIL.Image
     from PIL import ImageDraw
@@ -66,7 +66,7 @@ def draw(result: Comparison, views: Sequence[Image], shown: Sequence[Shown]) -> 
     block_height = HEAD + 14 + summary + len(strips) * row_height + GAP
     square = _square_size(result)
     width = max(2 * MARGIN + (1 + len(blocks[0])) * (size[0] + GAP) - GAP, 2 * MARGIN + square[0], 1000)
-    beside = width - 2 * MARGIN - square[0] - 2 * GAP  # room for the notes at the right of the overlaps
+    beside = width - 2 * MARGIN - square[0] - 2 * GAP  # room for notes at the right of the overlaps
     beside = beside if square[0] and beside >= 560 else 0
     feet = wrapped(footnotes(result, drawn), beside or width - 2 * MARGIN, SMALL)
     notes = len(feet) * LINE
@@ -90,20 +90,20 @@ def draw(result: Comparison, views: Sequence[Image], shown: Sequence[Shown]) -> 
 
 
 def columns_of(count: int, most: int) -> list[range]:
-    """``count`` numbers in runs of nearly equal length, none longer than ``most``."""
+    """``count`` numbers in runs of nearly equal length, at most ``most`` in each."""
     runs = max(1, -(-count // most))
     size = max(1, -(-count // runs))
     return [range(start, min(start + size, count)) for start in range(0, count, size)]
 
 
 def footnotes(result: Comparison, drawn: int) -> list[str]:
-    """What the numbers mean, in whole sentences, and what to know about single methods."""
+    """The meaning of the numbers, and notes about single methods."""
     theta = _theta(result)
     lines = [f"coverage: share of all patches that look like a kept one to the tower (cosine of {theta} or more)"]
     if result.saliency is not None:
-        lines.append(f"saliency: share of the picture's whole '{result.saliency}' that lies on kept patches")
+        lines.append(f"saliency: share of the image's total '{result.saliency}' that lies on kept patches")
     if len(result.photographs) > drawn:
-        lines.append(f"shown: the first {drawn} of {len(result.photographs)} photographs; means are over all")
+        lines.append(f"shown: the first {drawn} of {len(result.photographs)} images; means are over all")
     lines += [
         f"* {runs_of(numbers)}: {note}" for note, numbers in by_note([one.notes for one in result.methods]).items()
     ]
@@ -126,7 +126,7 @@ def _theta(result: Comparison) -> str:
 
 
 def _block(page: Image, pen: ImageDraw, result: Comparison, strips: Sequence[Strip], block: range, y: int) -> int:
-    """Some methods, on every photograph; returns where the next thing may begin."""
+    """Draw some methods on every image, and return the y coordinate below them."""
     several, size = len(result.photographs) > 1, panel_size(strips[0], SIDE)
     for place, number in enumerate(block, 1):
         one, x = result.methods[number], MARGIN + place * (size[0] + GAP)
@@ -157,7 +157,7 @@ def _grid(photograph: Photograph) -> str:
 
 
 def _legend(pen: ImageDraw, at: tuple[int, int], stages: int) -> None:
-    """What bright, outlined and dark patches are."""
+    """Draw the legend of bright, outlined and dark patches."""
     x, y = at
     dark = f"#{round(255 * LIGHT):02x}" + f"{round(255 * LIGHT):02x}" * 2
     later = ["kept by a second stage", "kept by a third stage or later"][:stages]
@@ -168,7 +168,7 @@ def _legend(pen: ImageDraw, at: tuple[int, int], stages: int) -> None:
 
 
 def _fitted(pen: ImageDraw, at: tuple[int, int], text: str, room: int) -> None:
-    """A column's head, in smaller letters where it is long."""
+    """Draw the head of a column, in smaller letters if it is long."""
     from PIL import ImageFont
 
     size = HEAD
@@ -178,13 +178,13 @@ def _fitted(pen: ImageDraw, at: tuple[int, int], text: str, room: int) -> None:
 
 
 def _square_size(result: Comparison) -> tuple[int, int]:
-    """Width and height of the overlaps; nothing where there is one method only."""
+    """Width and height of the overlaps; (0, 0) for a single method."""
     count = len(result.methods)
     return (NAMES + count * CELL[0], (count + 1) * CELL[1] + 2 * LINE) if count > 1 else (0, 0)
 
 
 def _square(pen: ImageDraw, result: Comparison, y: int) -> None:
-    """The overlaps as a square of shaded numbers."""
+    """Draw the overlaps as a square of shaded numbers."""
     put_text(pen, (MARGIN, y), "Overlap: of the tokens that either keeps,", TEXT, INK, NAMES + 500)
     put_text(pen, (MARGIN, y + LINE), "the share that both keep (Jaccard)", TEXT, INK, NAMES)
     left, top = MARGIN + NAMES, y + LINE

@@ -1,4 +1,4 @@
-"""What is measured: every method on every photograph, one photograph at a time."""
+"""Selections of every method on every image, one image at a time."""
 
 from __future__ import annotations
 
@@ -28,52 +28,52 @@ def measure(
     skip: bool = False,
     progress: Callable[[int, int], None] = lambda done, total: None,
 ) -> Selected:
-    """Run every method on every photograph, each photograph by itself; methods that fail are left out.
+    """Run every method on every image, each image by itself; methods that fail are left out.
 
     Args:
-        tower: Makes the tokens, once per photograph and interception point.
-        methods: Who runs.
-        images: ``(name, picture)``.
-        judge: How they are judged.
-        skip: Leave out methods that fail even if they were typed by themselves.
-        progress: Called with (selections that are done, selections in all).
+        tower: The tower, which encodes each image once per interception point.
+        methods: The methods.
+        images: ``(name, image)``.
+        judge: Settings of coverage, saliency share and timing.
+        skip: Leave out methods that fail even if they were typed by name.
+        progress: Called with (finished selections, all selections).
 
     Returns:
-        Selections of the methods that ran on all photographs.
+        Selections of the methods that ran on all images.
 
     Raises:
-        ScopeError: a method that was typed by itself failed; names it and the photograph.
+        ScopeError: a method that was typed by name failed; the message names it and the image.
     """
     count, kept = len(methods.run), {one: list[Kept]() for one in methods.run}
-    bare: list[Shown] = []
+    shown: list[Shown] = []
     for number, (name, image) in enumerate(images):
         trial = Trial(tower, [image], list(kept), judge)
-        bare += shown_of(trial.tokens[judge.at], [])
-        for place, one in enumerate(list(kept), 1):
+        shown += shown_of(trial.tokens[judge.at], [])
+        for place, method in enumerate(list(kept), 1):
             try:
-                kept[one] += trial.kept(one)
+                kept[method] += trial.kept(method)
             except ScopeError as error:
                 why = f"fails on '{name}': {error}"
-                if one.named and not skip:
-                    raise type(error)(f"{one.label} {why}\nOmit it, or list it as not run with --skip.") from error
-                del kept[one]
-                methods.left_out.append(LeftOut(one, f"it {why}"))
+                if method.named and not skip:
+                    raise type(error)(f"{method.label} {why}\nOmit it, or list it as not run with --skip.") from error
+                del kept[method]
+                methods.left_out.append(LeftOut(method, f"it {why}"))
             progress(number * count + place, len(images) * count)
     methods.run = list(kept)
     columns = kept.values()
-    shown = [replace(one, kept=tuple(column[number] for column in columns)) for number, one in enumerate(bare)]
-    return Selected(methods.run, judge, shown)
+    images_shown = [replace(image, kept=tuple(column[n] for column in columns)) for n, image in enumerate(shown)]
+    return Selected(methods.run, judge, images_shown)
 
 
 def saliency_source(name: str | None, *, registry: Registry, declaration: Declaration) -> SaliencySource[Any] | None:
-    """The source whose share is measured: the one named, else the default one, else the first that reads a signal.
+    """The saliency whose share is measured: the named source, else the default, else the first that reads a signal.
 
     Returns:
-        A source that the tower can feed and whose scores are never below 0; None if no name is given and none is.
+        A source whose signals the tower has, with scores of at least 0; None if no name is given and no source fits.
 
     Raises:
-        UnknownNameError: nothing of that name is installed.
-        SignalError: the tower lacks its signals, or it gives scores below 0.
+        UnknownNameError: no source of that name is installed.
+        SignalError: the tower lacks its signals, or its scores may be negative.
     """
     default = registry.default("saliency")
     records = sorted(registry.records("saliency"), key=lambda record: record != default)
@@ -82,7 +82,7 @@ def saliency_source(name: str | None, *, registry: Registry, declaration: Declar
         try:
             spec = record.spec.model_validate({"name": record.name}, context={"registry": registry})
             source = registry.build("saliency", spec)
-        except (ScopeError, ValueError):  # it has options without a default
+        except (ScopeError, ValueError):  # has options without a default
             continue
         needs = frozenset().union(*(part.needs for part in source.walk()))
         if source.nonnegative and needs and not declaration.lacks(needs):
@@ -94,7 +94,7 @@ def saliency_source(name: str | None, *, registry: Registry, declaration: Declar
             known = registry.names("saliency")
             raise UnknownNameError(f"no saliency is called '{name}'{did_you_mean(name, known)}. Known: {listed(known)}")
         raise SignalError(
-            f"a share of saliency '{name}' cannot be measured on {declaration.model}: it needs signals that are not "
-            f"there, reads none, or gives scores below 0. Those that can: {listed(fitting)}"
+            f"the share of saliency '{name}' cannot be measured on {declaration.model}: its signals are missing, it "
+            f"reads no signals, or its scores may be negative. Allowed: {listed(fitting)}"
         )
     return fitting[name]

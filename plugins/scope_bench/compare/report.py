@@ -19,18 +19,18 @@ if TYPE_CHECKING:
 
 
 class Data(BaseModel):
-    """Base of the tables below."""
+    """Base of the classes below."""
 
     model_config = ConfigDict(extra="forbid", frozen=True, use_attribute_docstrings=True)
 
 
 class Spread(Data):
-    """A number over the photographs."""
+    """A number over the images."""
 
     mean: float
-    """Mean over the photographs."""
+    """Mean over the images."""
     std: float | None
-    """Sample standard deviation over the photographs; null for one photograph."""
+    """Sample standard deviation over the images; null for one image."""
     min: float
     """Smallest value."""
     max: float
@@ -38,10 +38,10 @@ class Spread(Data):
 
 
 class Method(Data):
-    """One spec that ran, over all photographs."""
+    """One spec that ran, over all images."""
 
     label: str
-    """What tables and the lists below call it."""
+    """Its name in tables and in the lists below."""
     given: str
     """The spec as it was written."""
     spec: dict[str, Any]
@@ -51,34 +51,34 @@ class Method(Data):
     needs: list[str]
     """Signals that it read."""
     kept: Spread
-    """Tokens kept of a photograph."""
+    """Tokens kept of an image."""
     rows: Spread
-    """Tokens that a language model would get of it: the kept ones, and those that a merger adds."""
+    """Tokens of an image that a language model would get: the kept ones, and those that a merger adds."""
     theta_coverage: dict[str, Spread]
     """For each theta: share of all tokens whose best cosine to a kept token is theta or more, in [0, 1]."""
     saliency_share: Spread | None
-    """Share of the stated saliency that the kept tokens hold, in [0, 1]; null where it cannot be measured."""
+    """Share of the stated saliency that lies on kept tokens, in [0, 1]; null if it cannot be measured."""
     select_ms: Spread
-    """Wall time of selecting from one photograph's tokens, in milliseconds; tower and signals are not in it."""
+    """Wall time of selecting from one image's tokens, in milliseconds, without tower and signals."""
     notes: list[str]
-    """What a reader of these numbers has to know."""
+    """Notes on these numbers."""
 
 
 class NotRun(Data):
     """One spec that did not run."""
 
     label: str
-    """What tables call it."""
+    """Its name in tables."""
     given: str
     """The spec as it was written."""
     reason: str
-    """Why, in words."""
+    """The reason why it did not run."""
     signals: list[str]
-    """Signals that it needs and the tower does not have."""
+    """Signals that it needs but the tower does not have."""
 
 
 class Row(Data):
-    """What one method kept of one photograph."""
+    """The selection of one method on one image."""
 
     label: str
     """The method's label."""
@@ -89,76 +89,76 @@ class Row(Data):
     kept: list[int]
     """Kept tokens in raster order, counted from 0."""
     picks: list[int]
-    """The same in the order they were picked."""
+    """Kept tokens in the order they were picked."""
     theta_coverage: dict[str, float]
-    """As above, of this photograph."""
+    """As above, for this image."""
     saliency_share: float | None
-    """As above, of this photograph."""
+    """As above, for this image."""
     select_ms: float
     """Median wall time of the selection, in milliseconds."""
 
 
 class Photograph(Data):
-    """One photograph."""
+    """One image."""
 
     image: str
-    """As it was named on the command line."""
+    """Its name on the command line."""
     width: int
-    """In pixels, as it was given."""
+    """Width of the given image in pixels."""
     height: int
-    """Likewise."""
+    """Height of the given image in pixels."""
     tokens: int
     """Visual tokens before pruning."""
     grid: list[int] | None
-    """Rows and columns of the tokens; null where they lie on no grid."""
+    """Rows and columns of the tokens; null for tokens without a grid."""
     methods: list[Row]
     """In the order of `methods` above."""
     overlap: list[list[float | None]]
-    """Jaccard index of the kept tokens of each two methods; null where their tokens are not the same."""
+    """Jaccard index of the kept tokens of each two methods; null if they selected from different tokens."""
 
 
 class Timing(Data):
-    """How selection was timed."""
+    """Settings of the timing of selections."""
 
     statistic: Literal["median"] = "median"
-    """What is reported of the runs."""
+    """The reported statistic of the runs."""
     repeats: int
-    """Runs of each selection on each photograph at most, after one that is not timed; none is begun after a second."""
+    """Largest number of runs of each selection on each image, after an untimed one; no run begins after a second."""
     processes: Literal[1] = 1
-    """Everything runs in one process."""
+    """Number of processes."""
     threads: int
     """Threads that torch may use."""
     device: str
-    """Where the tokens were."""
+    """Device of the tokens."""
 
 
 class Comparison(Data):
-    """What ``scope compare --json`` prints."""
+    """The output of ``scope compare --json``."""
 
     format: Literal["scope-core/compare/1"] = "scope-core/compare/1"
-    """Name and version of this format; a change that breaks readers changes the number."""
+    """Name and version of this format; an incompatible change increases the number."""
     scope_core: str
     """Version of scope-core."""
     tower: str
     """Name of the zoo tower."""
     judged_at: str
-    """Interception point on whose features theta-coverage is measured, for all methods alike."""
+    """Interception point on whose features theta-coverage is measured, the same for all methods."""
     saliency: str | None
     """The saliency source whose share is measured."""
     thetas: list[float]
     """Thresholds of theta-coverage, rising."""
     timing: Timing
-    """How selection was timed."""
+    """Settings of the timing of selections."""
     methods: list[Method]
     """In the order given."""
     not_run: list[NotRun]
     """Specs that did not run, and why."""
     overlap: list[list[Spread | None]]
-    """Jaccard index of each two methods, over the photographs."""
+    """Jaccard index of each two methods, over the images."""
     photographs: list[Photograph]
-    """In the order given, with what each method kept."""
+    """The images in the order given, with the selection of each method."""
     notes: list[str]
-    """What a reader of all these numbers has to know."""
+    """Notes on all numbers."""
     out: list[str]
     """Files that were written."""
 
@@ -179,7 +179,7 @@ def comparison(
     registry: Registry,
     out: Sequence[str] = (),
 ) -> Comparison:
-    """Everything that was measured, and its means over the photographs."""
+    """The whole result: numbers for each image, and their means over the images."""
     import torch
 
     run, judge, shown = selected.methods, selected.judge, selected.images
@@ -225,7 +225,7 @@ def _method(selected: Selected, number: int, registry: Registry) -> Method:
 
 
 def _known_spread(values: Sequence[float | None]) -> Spread | None:
-    """The spread; None unless every photograph has the number: a mean over some of them would be of other things."""
+    """The spread; None unless every image has the number, since means over different images are not comparable."""
     known = [value for value in values if value is not None]
     return spread(known) if len(known) == len(values) else None
 

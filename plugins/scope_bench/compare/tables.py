@@ -1,4 +1,4 @@
-"""The result of ``scope compare`` as text: tables that fit 80 columns, however many methods and thetas there are."""
+"""The result of ``scope compare`` as text: tables that fit 80 columns for any number of methods and thetas."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from scope_core.cli.selections import by_note
 from scope_core.commands import percent, table
 
 NAME = 26
-"""Widest label before it is cut short in the overlaps."""
+"""Width at which labels are cut off in the overlaps."""
 CELL = 5
 """Width of a column of the overlaps: four characters and a gap."""
 
@@ -22,10 +22,10 @@ _RIGHT: dict[str, Any] = {"justify": "right", "no_wrap": True}
 
 
 def tables(result: Comparison, *, width: int = 80) -> RenderableType:
-    """Everything that a reader of the terminal needs.
+    """The whole result, for the terminal.
 
     Args:
-        result: What was measured.
+        result: The result.
         width: Columns of the terminal.
     """
     blocks: list[RenderableType] = [Text(_title(result), style="bold cyan"), *_numbers(result, width)]
@@ -43,16 +43,16 @@ def tables(result: Comparison, *, width: int = 80) -> RenderableType:
 
 
 def legend(result: Comparison) -> list[tuple[str, str]]:
-    """What the columns mean, and what to know about single methods: ``(of what, text)``."""
+    """The meaning of the columns, and notes about single methods: ``(key, text)``."""
     timing = result.timing
     lines = [("θ t", f"share of all tokens whose best cosine to a kept token is t or more, at '{result.judged_at}'")]
     if result.saliency is not None:
-        lines.append(("saliency", f"share of all '{result.saliency}' that the kept tokens hold"))
+        lines.append(("saliency", f"share of the total '{result.saliency}' that lies on kept tokens"))
     runs = f"median of up to {timing.repeats} run{'' if timing.repeats == 1 else 's'}"
     where = f"in one process, threads: {timing.threads}, on {timing.device}"
-    lines.append(("ms", f"selection alone, per photograph: {runs} {where}"))
+    lines.append(("ms", f"selection alone, per image: {runs} {where}"))
     if len(result.photographs) > 1:
-        lines.append(("a ±b", f"mean and standard deviation over {len(result.photographs)} photographs"))
+        lines.append(("a ±b", f"mean and standard deviation over {len(result.photographs)} images"))
     lines += [
         (f"* {runs_of(numbers)}", note) for note, numbers in by_note([one.notes for one in result.methods]).items()
     ]
@@ -64,7 +64,7 @@ def legend(result: Comparison) -> list[tuple[str, str]]:
 def _title(result: Comparison) -> str:
     names = [one.image for one in result.photographs]
     tokens = sorted({one.tokens for one in result.photographs})
-    what = ", ".join(names) if len(names) <= 3 else f"{len(names)} photographs"
+    what = ", ".join(names) if len(names) <= 3 else f"{len(names)} images"
     count = " to ".join(str(number) for number in dict.fromkeys((tokens[0], tokens[-1])))
     return f"{result.tower}: {what}; {count} tokens{' each' if len(names) > 1 else ''}"
 
@@ -81,12 +81,12 @@ def runs_of(numbers: Sequence[int]) -> str:
 
 
 def _numbers(result: Comparison, width: int) -> list[RenderableType]:
-    """One row per method; thetas that find no room go to further tables."""
+    """One row per method; thetas that do not fit go to further tables."""
     thetas = [f"{theta:g}" for theta in result.thetas]
     several, longest = len(result.photographs) > 1, max(len(one.label) for one in result.methods)
     beside = 2 + 5 + longest + 2 + (25 if several else 23)  # edges, number, label; kept, saliency, ms
     room = max(3, (width - beside) // (10 if several else 7))
-    made: list[RenderableType] = []
+    blocks: list[RenderableType] = []
     for start in range(0, len(thetas), room):
         some, first = thetas[start : start + room], start == 0
         left, right = (["kept"], ["saliency", "ms"]) if first else ([], [])
@@ -97,16 +97,16 @@ def _numbers(result: Comparison, width: int) -> list[RenderableType]:
             if first:
                 cells = [_count(one.kept), *cells, share(one.saliency_share), f"{one.select_ms.mean:.1f}"]
             rows.append((f"{number}{'*' if one.notes else ' '}", one.label, *cells))
-        made.append(table(columns, rows))
-    return made
+        blocks.append(table(columns, rows))
+    return blocks
 
 
 def _overlaps(result: Comparison, width: int) -> list[RenderableType]:
-    """The lower half of a square of percentages; columns that find no room go to further tables."""
+    """The lower half of a square of percentages; columns that do not fit go to further tables."""
     labels = [one.label for one in result.methods]
     name = min(NAME, max(map(len, labels)))
     room = max(1, (width - 2 - 4 - name - 1) // CELL)  # edges, number, label
-    made: list[RenderableType] = []
+    blocks: list[RenderableType] = []
     for start in range(0, len(labels) - 1, room):
         across = range(start, min(start + room, len(labels) - 1))
         columns = [*_head(name, cut=True), *((str(number + 1), {**_RIGHT, "min_width": CELL - 1}) for number in across)]
@@ -114,18 +114,18 @@ def _overlaps(result: Comparison, width: int) -> list[RenderableType]:
             (f"{row + 1} ", labels[row], *(_plain(result.overlap[row][at]) if at < row else "" for at in across))
             for row in range(start + 1, len(labels))
         ]
-        made.append(table(columns, rows, padding=0))
-    return made
+        blocks.append(table(columns, rows, padding=0))
+    return blocks
 
 
 def _head(width: int, *, cut: bool = False) -> list[Any]:
-    """The columns of the number and of the label; labels that find no room are folded, or cut short."""
+    """The columns of the number and the label; labels that do not fit are wrapped, or cut off."""
     how = {"no_wrap": True, "overflow": "ellipsis", "max_width": width} if cut else {"max_width": width}
     return [("", {**_RIGHT, "style": "dim"}), ("method", how)]
 
 
 def share(found: Spread | None) -> str:
-    """``92%``, or ``92% ±3`` over several photographs."""
+    """``92%``, or ``92% ±3`` over several images."""
     if found is None:
         return "n/a"
     return percent(found.mean) + ("" if found.std is None else f" ±{100 * found.std:.0f}")

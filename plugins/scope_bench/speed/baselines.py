@@ -1,4 +1,4 @@
-"""What a selection is measured against: a reference, the plain loop of the formula, and other libraries."""
+"""Baselines of selection: a reference, the plain loop of the formula, and other libraries."""
 
 from __future__ import annotations
 
@@ -10,25 +10,25 @@ import torch
 from torch import Tensor
 
 LIBRARIES = {"submodlib": "submodlib-py", "apricot": "apricot-select"}
-"""``{module: package}`` of libraries that maximise the same set function and install from the package index."""
+"""``{module: package}`` of libraries that maximise the same set function."""
 
 
 def cosine(features: Tensor) -> Tensor:
-    """(N, N) of (N, D): normalise and multiply. Who compares all tokens computes it, or mirrors half of it."""
+    """(N, N) cosines of (N, D) features. A method that compares all tokens computes this matrix, or half of it."""
     unit = torch.nn.functional.normalize(features, dim=-1)
     return unit @ unit.T
 
 
 def plain_loop(features: Tensor, saliency: Tensor, keep: int) -> Tensor:
-    """(K,) picks of the formula as published, word for word: every gain anew for every pick.
+    """(K,) picks by the formula as published, with all gains computed again for every pick.
 
-    ``gain_j = sum_i max(0, S_ij - c_i)`` with ``c_i`` the running maximum from 0; the highest ``gain_j * a_j`` is
-    picked (SCOPE, arXiv 2510.24214). In the dtype of the features.
+    ``gain_j = sum_i max(0, S_ij - c_i)``, with ``c_i`` the running maximum from 0; the highest ``gain_j * a_j`` is
+    picked. In the dtype of the features. Source: SCOPE, arXiv 2510.24214.
 
     Args:
         features: (N, D).
         saliency: (N,).
-        keep: How many to pick.
+        keep: Number of picks.
     """
     similarity = cosine(features)
     best = features.new_zeros(len(features))
@@ -44,13 +44,13 @@ def plain_loop(features: Tensor, saliency: Tensor, keep: int) -> Tensor:
 
 
 def coverage_of(features: Tensor, picks: Tensor) -> float:
-    """``sum_i max(0, max over picks of S_ij)`` of the cosine S of ``features`` (N, D), added up in float64."""
+    """``sum_i max(0, max over picks of S_ij)`` for the cosine S of ``features`` (N, D), added up in float64."""
     unit = torch.nn.functional.normalize(features.float(), dim=-1)
     return float((unit @ unit[picks].T).double().amax(1).clamp(min=0).sum())
 
 
 def libraries() -> dict[str, Callable[[Tensor, int], list[int]]]:
-    """Those libraries that are installed: ``(similarity (N, N), keep) -> picks``, all by exact lazy greedy."""
+    """Functions ``(similarity (N, N), keep) -> picks`` of installed libraries, all by exact lazy greedy."""
     makers = {"submodlib": _submodlib, "apricot": _apricot}
     return {module: makers[module](found) for module in LIBRARIES if (found := _found(module)) is not None}
 
@@ -64,10 +64,10 @@ def _found(module: str) -> Any:
     threads = torch.get_num_threads()
     try:
         return importlib.import_module(module)
-    except Exception:  # a stranger's package: whatever keeps it from being imported, it cannot take part
+    except Exception:  # third-party code may raise anything on import; leave the library out
         return None
     finally:
-        torch.set_num_threads(threads)  # importing apricot changes it, and with it everybody's times
+        torch.set_num_threads(threads)  # importing apricot changes it, which would change all times
 
 
 def _submodlib(module: Any) -> Callable[[Tensor, int], list[int]]:

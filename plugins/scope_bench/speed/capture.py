@@ -1,4 +1,4 @@
-"""What it costs to read a signal while the tower runs, and what skipping its unused last layers saves."""
+"""Time to read signals while the tower runs, and time saved by skipping its unused last layers."""
 
 from __future__ import annotations
 
@@ -29,23 +29,23 @@ def capture(
     clock: str,
     progress: Progress = lambda done, total: None,
 ) -> dict[str, Any]:
-    """The tower alone, in the model's own call and in pruned ones that read signals.
+    """Times of the tower alone, in the model's own call and in pruned calls that read signals.
 
-    Each row's parts: ``tower`` is time inside the tower, hooks of the probe included; ``read`` is time to compute the
-    signals from what the hooks kept. ``of_plain`` is both together over the plain tower; ``captured`` what reading
-    adds to a pruned call that reads nothing, as a share of the plain tower.
+    In each row, ``tower`` is the time inside the tower, hooks of the probe included, and ``read`` the time to compute
+    the signals from what the hooks kept. ``of_plain`` is the sum of both over the time of the plain tower, and
+    ``captured`` the reading alone, as a share of the same time.
 
     Args:
         watched: The model and a call.
-        specs: Recipes or spec files; those that prune inside the language model read nothing of the tower.
-        registry: Where names are looked up.
-        effort: How often.
-        clock: ``"wall"`` or ``"cpu"``: what everything is timed by.
-        progress: Called with (turns that are done, turns in all).
+        specs: Recipes or spec files; those that prune inside the language model read no signals of the tower.
+        registry: The registry that names are looked up in.
+        effort: Number of rounds.
+        clock: The clock, ``"wall"`` or ``"cpu"``.
+        progress: Called with (finished rounds, all rounds).
 
     Raises:
-        AttachError: the model's adapter cannot encode images apart from a call.
-        ScopeError: a spec is wrong, or the model cannot give its signals.
+        AttachError: the model's adapter cannot encode images outside a call.
+        ScopeError: a spec is wrong, or the model does not have its signals.
     """
     watched.now = time.process_time if clock == "cpu" else time.perf_counter
     args, kwargs = _given_to_tower(watched)
@@ -85,11 +85,11 @@ def capture(
     rows = []
     base = _both(laps[PLAIN])
     for name, facts in laps.items():
-        told = facts.pop("parts")
-        rows.append({"name": name, **facts, "tower_ms": told["tower"], "read_ms": told["read"]})
-        rows[-1]["of_plain"] = (told["tower"]["median"] + told["read"]["median"]) / base
+        parts = facts.pop("parts")
+        rows.append({"name": name, **facts, "tower_ms": parts["tower"], "read_ms": parts["read"]})
+        rows[-1]["of_plain"] = (parts["tower"]["median"] + parts["read"]["median"]) / base
         reads = " reads " in name
-        rows[-1]["captured"] = told["read"]["median"] / base if reads else None
+        rows[-1]["captured"] = parts["read"]["median"] / base if reads else None
     return {"model": watched.loaded.name, "images": len(args[0]) if args else None, "clock": clock, "rows": rows}
 
 
@@ -128,7 +128,7 @@ def _pruned(watched: Watched, pruner: Pruner) -> Callable[[], dict[str, float]]:
 
 
 def _given_to_tower(watched: Watched) -> tuple[Any, dict[str, Any]]:
-    """Arguments that the model's own call gives to its tower."""
+    """The arguments that the model's own call passes to its tower."""
     seen: list[tuple[Any, dict[str, Any]]] = []
 
     def keep(_module: Any, args: Any, kwargs: dict[str, Any]) -> None:

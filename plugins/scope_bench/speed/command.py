@@ -1,4 +1,4 @@
-"""``scope bench speed``: what pruning costs and what it saves, side by side in one process."""
+"""``scope bench speed``: options, and the order of steps."""
 
 from __future__ import annotations
 
@@ -64,66 +64,66 @@ def speed(
         typer.Option(
             metavar="SPEC,...",
             help=f"Methods: {HELP}. Their budgets are replaced by --keep.",
-            show_default="what the zoo recommends",
+            show_default="the zoo's recommendation",
         ),
     ] = None,
     tokens: Annotated[Strings, typer.Option(metavar="N,...", help="Tokens to select from.", show_default="576")] = None,
     keep: Annotated[
         Strings,
-        typer.Option(metavar="K,...", help="Tokens to keep.", show_default="16,64,192; of a model: 64"),
+        typer.Option(metavar="K,...", help="Tokens to keep.", show_default="16,64,192; for a model: 64"),
     ] = None,
-    width: Annotated[int, typer.Option(metavar="D", min=1, help="Width of made-up features.")] = 384,
+    width: Annotated[int, typer.Option(metavar="D", min=1, help="Width of synthetic features.")] = 384,
     photos: Annotated[
         Strings,
-        typer.Option(metavar="IMAGE,...", help="Photographs to take features of.", show_default="made-up features"),
+        typer.Option(metavar="IMAGE,...", help="Images to take features of.", show_default="synthetic features"),
     ] = None,
     model: Annotated[
         str | None,
         typer.Option(metavar="NAME", help="A zoo model, for capture and generate.", show_default="see `scope models`"),
     ] = None,
-    question: Annotated[str, typer.Option(metavar="TEXT", help="What the model is asked.", show_default=False)] = (
+    question: Annotated[str, typer.Option(metavar="TEXT", help="Question for the model.", show_default=False)] = (
         QUESTION
     ),
     batch: Annotated[int, typer.Option(metavar="N", min=1, help="Prompts in one call of the model.")] = 1,
     threads: Annotated[
-        int | None, typer.Option(metavar="N", min=1, help="Threads of torch.", show_default="torch's own")
+        int | None, typer.Option(metavar="N", min=1, help="Threads of torch.", show_default="torch's default")
     ] = None,
     device: Annotated[str, typer.Option(metavar="NAME", help="cpu, cuda, ...")] = "cpu",
     dtype: Annotated[
         Literal["float32", "bfloat16", "float16"] | None,
-        typer.Option(help="Data type of features and of the model.", show_default="float32; the model's own"),
+        typer.Option(help="Data type of features and of the model.", show_default="float32; the model's dtype"),
     ] = None,
     clock: Annotated[
         Literal["wall", "cpu"],
-        typer.Option(help="Compare wall time, or processor time, which other programs disturb less (--threads 1)."),
+        typer.Option(help="Wall time, or processor time, which other programs disturb less (with --threads 1)."),
     ] = "wall",
     allocator: Annotated[
         Literal["warm", "fresh"],
-        typer.Option(help="Keep freed memory, as a process that has run a model does (warm), or give it back (fresh)."),
+        typer.Option(help="Keep freed memory, as a process that has run a model does (warm), or return it (fresh)."),
     ] = "warm",
-    rounds: Annotated[int, typer.Option(metavar="N", min=1, help="Time each entry at most so many times.")] = 25,
+    rounds: Annotated[int, typer.Option(metavar="N", min=1, help="Largest number of rounds for each entry.")] = 25,
     seconds: Annotated[
         float,
-        typer.Option(metavar="S", min=0, help="Once an entry has taken this long, it stops after three rounds."),
+        typer.Option(
+            metavar="S", min=0, help="Seconds after which an entry has no further rounds, except the first 3."
+        ),
     ] = 10.0,
     steps: Annotated[bool, typer.Option("--steps/--no-steps", help="Also time further tokens of generate.")] = True,
     libraries: Annotated[
-        bool, typer.Option("--libraries/--no-libraries", help="Also time other libraries, where installed.")
+        bool, typer.Option("--libraries/--no-libraries", help="Also time other installed libraries.")
     ] = True,
     loop: Annotated[bool, typer.Option("--loop/--no-loop", help="Also time SCOPE's formula as a plain loop.")] = True,
     reference: Annotated[
         bool, typer.Option("--reference/--no-reference", help="Also time the cosine matrix of all tokens alone.")
     ] = True,
-    quick: Annotated[
-        bool, typer.Option("--quick", help="At most five rounds, and two seconds for each entry.")
-    ] = False,
+    quick: Annotated[bool, typer.Option("--quick", help="At most five rounds and two seconds for each entry.")] = False,
     out_dir: Annotated[
         Path | None,
-        typer.Option("--out", metavar="DIR", help="Write speed.json, speed.md and speed.png.", show_default=False),
+        typer.Option("--out", metavar="DIR", help="Folder for speed.json, speed.md and speed.png.", show_default=False),
     ] = None,
     json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
 ) -> None:
-    """Time of selecting, its growth, of reading signals, and to the first token, beside references and ideals."""
+    """Measure the time of selection, of reading signals, and to the first token, with references and ideals."""
     chosen = _sections(sections, model)
     sizes = numbers(tokens, "--tokens", (576,))
     keeps = numbers(keep, "--keep", tuple(k for k in KEEPS if k <= max(sizes)) or (max(sizes),))
@@ -147,7 +147,7 @@ def speed(
         if lacks_numba(report) and set(chosen) != {"capture"}:
             note(NUMBA)
         if {"select", "growth"} & set(chosen):
-            # everything is refused before anything is computed
+            # check everything before anything is computed
             plan = cases(sizes, keeps)
             grown = [size for size in GROWTH if size <= max(sizes)] or [max(sizes)]
             grown = sorted({*grown, max(sizes)}) if "growth" in chosen else []
@@ -165,16 +165,16 @@ def speed(
             names = _methods(specs, "model", model, state)
             asked = question, batch, photos
             report |= _modelled(chosen, state, model, names, wanted, asked, dtype, settings, steps)
-    made = tables(report)
+    shown = tables(report)
     if json:
         show_json(report)
     else:
         lines = [textwrap.fill(line, 80) for line in head(report).splitlines()]
         out().print("\n".join(lines) + "\n", markup=False, soft_wrap=True)
-        for table in made:
+        for table in shown:
             out().print(table.text() + "\n", markup=False, soft_wrap=True)
     if out_dir is not None:
-        _write(report, markdown(report, made), out_dir)
+        _write(report, markdown(report, shown), out_dir)
 
 
 def _bare(
@@ -195,7 +195,7 @@ def _bare(
     if plan:
         missing = missing_libraries()
         if settings.libraries and settings.device.type == "cpu" and missing:
-            note(f"not installed, so not compared with: {', '.join(missing)}. pip install {' '.join(missing)}")
+            note(f"not compared with {', '.join(missing)}, not installed: pip install {' '.join(missing)}")
         with progress("selecting") as tell:
             found["select"] = select(material, plan, names, state.registry, settings, tell)
     if grown:
@@ -247,7 +247,7 @@ def _modelled(
 
 
 def _loading(entry: ZooEntry, where: torch.device, dtype: str | None) -> dict[str, Any]:
-    """Options with which an entry's loader puts the model where it is to be, instead of moving it there later."""
+    """Options of an entry's loader that load the model with this dtype and on this device."""
     takes = inspect.signature(import_target(entry.target, f"zoo entry '{entry.name}'", entry.requires)).parameters
     wanted = {"dtype": dtype, **({} if where.type == "cpu" else {"device": str(where), "device_map": str(where)})}
     return {name: value for name, value in wanted.items() if value is not None and name in takes}
@@ -271,17 +271,17 @@ def _dtype(name: str) -> torch.dtype:
 
 
 def _methods(given: Strings, kind: str, name: str | None, state: State) -> list[str]:
-    """Methods as typed, each once; else the recipe that a zoo entry recommends, without its budget."""
+    """The different methods as typed; by default the recipe that a zoo entry recommends, without its budget."""
     texts = split_commas(given)
     if not texts:
         entry = state.zoo(kind, name).item
         if not entry.recipe:
-            raise typer.BadParameter(f"'{entry.name}' recommends no recipe; name one", param_hint="'--specs'")
+            raise typer.BadParameter(f"'{entry.name}' recommends no recipe; give one", param_hint="'--specs'")
         texts = [entry.recipe.rpartition("@")[0]]
     methods = read_methods(texts, state.registry, keep=1)
     for text in methods.notes:
         note(text)
-    return [one.given for one in methods.run]
+    return [method.given for method in methods.run]
 
 
 def _material(tokens: int, width: int, photos: Strings, state: State) -> Material:
@@ -291,7 +291,7 @@ def _material(tokens: int, width: int, photos: Strings, state: State) -> Materia
         return smooth(tokens, width)
     images = [picture.image for picture in open_pictures(split_commas(photos))]
     entry = state.zoo("tower", None).item
-    with loading(entry, f"encoding photographs by {entry.name}"):
+    with loading(entry, f"encoding images by {entry.name}"):
         return of_photographs(images, entry.load(), tokens, entry.name)
 
 

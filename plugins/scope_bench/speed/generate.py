@@ -1,7 +1,7 @@
-"""Time to the first token and memory of the cache: unpruned, pruned, and the ideal in which selection is free.
+"""Time to the first token and memory of the cache: unpruned, pruned, and the ideal in which selection costs nothing.
 
-The ideal is not a pruned call. It is what the model itself takes to encode its images in an unpruned call, and for a
-prompt of as many words as the pruned prompt has positions: no code of ours runs in it.
+The ideal is not a pruned call: it is the time of the model to encode its images in an unpruned call, plus its time for
+a text prompt with as many positions as the pruned prompt. None of our code runs in it.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
 UNPRUNED = "unpruned"
 MORE = 8
-"""New tokens behind the first one, to time a step."""
+"""New tokens after the first, to time a step."""
 
 
 def generate(
@@ -37,29 +37,30 @@ def generate(
     clock: str = "wall",
     steps: bool = True,
 ) -> dict[str, Any]:
-    """One row for the unpruned model, and one for each spec and budget, all in one clock's time.
+    """Report with a row for the unpruned model, and one for each spec and budget, all timed by the same clock.
 
-    Rows hold ``first_ms`` (time to the first token), ``prompt`` (positions that enter the language model), ``kv_bytes``
-    and ``step_ms`` (each further token); pruned ones also ``ideal_ms``, ``speedup``, ``ideal_speedup``, ``reached``
-    (their ratio), ``select_ms``, and ``own_ms``: all of the call that is neither the model's encoding of its images,
-    nor selection, nor the model's own ``generate``, and ``own_share`` of the latter. ``tower_ms``, ``projector_ms``,
-    ``pack_ms`` (the rest of the model's encoding), ``select_ms``, ``llm_ms`` and ``own_ms`` add up to ``first_ms`` in
-    every call, and their medians about. ``pack_ms`` is None where the adapter does not say which method of the model
-    encodes (`Declaration.encoder`); what that method does besides is part of ``own_ms`` then. What is no part of
-    ``own_ms``: hooks inside the tower (``tower_ms``; section capture tells them), computing signals (``select_ms``),
-    and attaching, which is done once and not timed.
+    Rows have ``first_ms`` (time to the first token), ``prompt`` (positions that enter the language model), ``kv_bytes``
+    and ``step_ms`` (each further token). Pruned rows also have ``ideal_ms``, ``speedup``, ``ideal_speedup``,
+    ``reached`` (their ratio), ``select_ms``, ``own_ms`` (all of the call except the model's encoding of its images,
+    selection, and the model's ``generate``), and ``own_share`` (``own_ms`` over the time of ``generate``).
+
+    ``tower_ms``, ``projector_ms``, ``pack_ms`` (the rest of the model's encoding), ``select_ms``, ``llm_ms`` and
+    ``own_ms`` add up to ``first_ms`` in every call; their medians do so approximately. ``pack_ms`` is None if the
+    adapter does not declare the model's encoding method (`Declaration.encoder`); that time is then part of ``own_ms``.
+    Not part of ``own_ms`` are hooks inside the tower (in ``tower_ms``, see section capture), the computation of signals
+    (in ``select_ms``), and attaching, which is done once and not timed.
 
     Args:
         watched: The model and a call.
         specs: ``(recipe or spec file, tokens to keep of each image)``.
-        registry: Where names are looked up.
-        effort: How often.
-        progress: Called with (turns that are done, turns in all).
+        registry: The registry that names are looked up in.
+        effort: Number of rounds.
+        progress: Called with (finished rounds, all rounds).
         clock: ``"wall"`` or ``"cpu"``.
-        steps: Whether further tokens are timed, too.
+        steps: True to time further tokens as well.
 
     Raises:
-        ScopeError: a spec is wrong, or cannot run on the model; the message begins with it.
+        ScopeError: a spec is wrong, or cannot run on the model; the message begins with its name.
     """
     runs: dict[str, Callable[[], Any]] = {UNPRUNED: partial(_whole, watched, 1)}
     names: dict[str, tuple[Pruner, list[tuple[float, int]]]] = {}
@@ -125,7 +126,7 @@ def _pruned_row(
 
 
 def _step(name: str, laps: Mapping[str, Laps]) -> float:
-    """Milliseconds of each further token: the median of a longer call less that of the short one."""
+    """Milliseconds of each further token: the difference of the medians of a long and a short call."""
     more = spread(laps[_more(name)].parts["whole"])["median"] - spread(laps[name].parts["whole"])["median"]
     return more / MORE
 
@@ -143,17 +144,17 @@ def _text(watched: Watched, length: int, tokens: int) -> dict[str, float]:
 
 
 def _pruned(watched: Watched, pruner: Pruner, tokens: int) -> dict[str, float]:
-    """One pruned call; attaching is not part of it."""
+    """Times of one pruned call, without attaching."""
     with watched.watching(), watched.selecting(pruner), pruner.attach(watched.model):
         whole = _call(watched, tokens)
         spent = {"select": 0.0, "inside": 0.0, **watched.spent}
     own = whole - spent["select"] - spent["features"] - spent["generate"]
-    spent["llm"] = spent["generate"] - spent["inside"]  # what is selected inside the language model
+    spent["llm"] = spent["generate"] - spent["inside"]  # without selection inside the language model
     return {**spent, **_packing(watched), "select": spent["select"] + spent["inside"], "own": own, "whole": whole}
 
 
 def _packing(watched: Watched) -> dict[str, float]:
-    """What the model's encoding takes besides tower and projector, where that is told."""
+    """The time of the model's encoding without tower and projector, if its encoding method is declared."""
     if not watched.declaration.encoder:
         return {}
     return {"pack": watched.spent["features"] - sum(watched.spent[part] for part in PARTS)}
@@ -169,7 +170,7 @@ def _call(watched: Watched, tokens: int, **inputs: Any) -> float:
 
 
 def _lengths(pruning: Attachment, watched: Watched) -> list[tuple[float, int]]:
-    """``(share of the language model's layers, positions that go through them)``, first layers first."""
+    """``(share of the language model's layers, positions that pass through them)``, first layers first."""
     layers = max(pruning.declaration.decoder_layers, 1)
     receipts = [pruning.receipt, *pruning.receipt.later]
     final = int(pruning.positions.shape[1])  # type: ignore[union-attr]  # there was a call
@@ -187,15 +188,15 @@ def _lengths(pruning: Attachment, watched: Watched) -> list[tuple[float, int]]:
 
 
 def _cache_bytes(watched: Watched) -> int:
-    """What a call leaves in its cache of keys and values."""
+    """The size of a call's cache of keys and values, in bytes."""
     with torch.no_grad():
         options = {"max_new_tokens": 1, "do_sample": False, "return_dict_in_generate": True}
-        made = watched.model.generate(**watched.inputs, **options)
-    return sum(tensor.numel() * tensor.element_size() for tensor in _tensors(made.past_key_values, set()))
+        output = watched.model.generate(**watched.inputs, **options)
+    return sum(tensor.numel() * tensor.element_size() for tensor in _tensors(output.past_key_values, set()))
 
 
 def _tensors(held: Any, seen: set[int]) -> list[Tensor]:
-    """Every tensor inside a cache, whatever its class."""
+    """All tensors inside a cache of any class."""
     if id(held) in seen:
         return []
     seen.add(id(held))
@@ -207,7 +208,7 @@ def _tensors(held: Any, seen: set[int]) -> list[Tensor]:
         inner = list(held)
     else:
         inner = list(vars(held).values()) if hasattr(held, "__dict__") and not isinstance(held, type) else []
-    return [tensor for one in inner for tensor in _tensors(one, seen)]
+    return [tensor for value in inner for tensor in _tensors(value, seen)]
 
 
 def _words(length: int) -> str:

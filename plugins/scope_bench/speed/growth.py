@@ -1,4 +1,4 @@
-"""How the time of a selection grows with the number of tokens and with the budget."""
+"""Growth of the time of a selection with the number of tokens and with the budget."""
 
 from __future__ import annotations
 
@@ -30,16 +30,16 @@ def grow(
 
     Args:
         material: Features.
-        tokens: Sizes, rising.
-        keeps: Budgets, rising; those beyond the largest size are left out.
+        tokens: Sizes in rising order.
+        keeps: Budgets in rising order; those beyond the largest size are ignored.
         spec: A recipe or spec file.
-        registry: Where names are looked up.
-        settings: How.
-        progress: Called with (turns that are done, turns in all).
+        registry: The registry that names are looked up in.
+        settings: Settings of the measurement.
+        progress: Called with (finished rounds, all rounds).
 
     Returns:
         ``over_tokens`` and ``over_keep``, each with ``points``, the fitted ``exponent``, and that of the ``larger``
-        half; ``floor`` (the reference: the cosine matrix alone) likewise over N, None where it takes no part.
+        half; the same over N for ``floor`` (the reference: the cosine matrix alone), or None without the reference.
 
     Raises:
         TaskError: a size does not fit into memory.
@@ -81,9 +81,9 @@ def exponent(sizes: Sequence[int], times: Sequence[float]) -> float | None:
 
 
 def larger(sizes: Sequence[int], times: Sequence[float]) -> dict[str, float] | None:
-    """`exponent` of the larger half of sizes, and the size it begins ``from``; None for fewer than two of them.
+    """`exponent` of the larger half of sizes, and the size it begins ``from``; None for fewer than two sizes.
 
-    What a call costs whatever the size bends the curve at its small end.
+    The constant cost of a call flattens the curve for small sizes.
     """
     half = len(sizes) // 2
     power = exponent(sizes[half:], times[half:])

@@ -1,4 +1,4 @@
-"""Features to select from: of real photographs through a tower, or smooth random fields."""
+"""Features to select from: of images through a tower, or smooth random fields."""
 
 from __future__ import annotations
 
@@ -20,10 +20,10 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, eq=False)
 class Material:
-    """Tokens that sizes are cut from.
+    """Tokens to select from.
 
     Attributes:
-        about: Where they are from, for the head of a report.
+        about: Their origin, for the head of a report.
         features: (M, D) float32.
         saliency: (M,) at least 0.
     """
@@ -36,10 +36,10 @@ class Material:
         """(1, N, D) features and (1, N) saliency of the first tokens.
 
         Raises:
-            TokensError: there are fewer.
+            TokensError: there are fewer tokens.
         """
         if tokens > len(self.features):
-            raise TokensError(f"{self.about} are {len(self.features)} tokens, not {tokens}")
+            raise TokensError(f"{self.about} give {len(self.features)} tokens, but {tokens} are needed")
         return (
             self.features[None, :tokens].to(device, dtype).contiguous(),
             self.saliency[None, :tokens].to(device, dtype).contiguous(),
@@ -47,12 +47,12 @@ class Material:
 
 
 def smooth(tokens: int, width: int, seed: int = 0) -> Material:
-    """Random features in which neighbours are alike, as those of photographs are: a coarse field and noise.
+    """Random features in which neighbours are alike, as in images: a coarse field and noise.
 
     Args:
-        tokens: How many.
-        width: Of each.
-        seed: Of the draw.
+        tokens: Number of tokens.
+        width: Width of the features.
+        seed: Seed of the draw.
     """
     generator = torch.Generator().manual_seed(seed)
     side = ceil(tokens**0.5)
@@ -64,15 +64,15 @@ def smooth(tokens: int, width: int, seed: int = 0) -> Material:
 
 
 def of_photographs(images: Sequence[Image], tower: Tower, tokens: int, name: str) -> Material:
-    """Features of photographs, whole and then in ever smaller crops, until there are enough.
+    """Features of whole images, and then of smaller and smaller crops, until there are enough.
 
-    Saliency is the lengths of the features, scaled to at most 1: real, and no signal has to be read for it.
+    Saliency is the length of the features, scaled to at most 1, so that no signal has to be read.
 
     Args:
-        images: Photographs.
-        tower: What encodes them.
-        tokens: How many are needed.
-        name: Of the tower.
+        images: Images.
+        tower: The tower that encodes them.
+        tokens: Number of tokens.
+        name: Name of the tower.
     """
     (at, *_) = tower.declaration.points
     rows: list[Tensor] = []
@@ -92,7 +92,7 @@ def of_photographs(images: Sequence[Image], tower: Tower, tokens: int, name: str
 
 
 def gradient() -> Image:
-    """A square picture: what is in it does not matter for how long a model takes."""
+    """A square image of gradients; its content does not affect the time of a model."""
     from PIL import Image
 
     sides = [Image.linear_gradient("L").resize((672, 672)).rotate(90 * turn) for turn in range(3)]

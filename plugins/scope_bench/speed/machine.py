@@ -1,4 +1,4 @@
-"""What a measurement was taken on, and whether something fits its memory."""
+"""Description of the machine, and checks of its memory."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ def machine(device: torch.device) -> dict[str, Any]:
 
 
 def version(package: str) -> str | None:
-    """Of an installed distribution; None where it is not."""
+    """The version of an installed distribution; None if it is not installed."""
     try:
         return importlib.metadata.version(package)
     except importlib.metadata.PackageNotFoundError:
@@ -40,7 +40,7 @@ def version(package: str) -> str | None:
 
 
 def processor() -> str:
-    """The processor's name, as well as the system says it."""
+    """The processor's name, as reported by the system."""
     try:
         lines = Path("/proc/cpuinfo").read_text(encoding="utf-8", errors="replace").splitlines()
     except OSError:
@@ -50,17 +50,17 @@ def processor() -> str:
 
 
 def check_memory(needed: int, what: str, advice: str, device: torch.device) -> None:
-    """Refuse what does not fit, before anything is allocated.
+    """Check that a measurement fits into memory, before anything is allocated.
 
     Args:
         needed: Bytes.
-        what: That needs them.
-        advice: What to do instead.
-        device: Where they are to be.
+        what: Description of what needs them.
+        advice: The way out, for the message.
+        device: Device of the memory.
 
     Raises:
-        TaskError: more is needed than is free.
+        TaskError: more memory is needed than is free.
     """
     free = free_memory(device)
     if free is not None and needed > free:
-        raise TaskError(f"{what} needs about {needed / 2**30:.1f} GiB, and {free / 2**30:.1f} GiB are free; {advice}")
+        raise TaskError(f"{what} needs about {needed / 2**30:.1f} GiB, but {free / 2**30:.1f} GiB are free; {advice}")

@@ -1,4 +1,4 @@
-"""The report as a picture: one panel for each section."""
+"""The report as a figure: one panel for each section."""
 
 from __future__ import annotations
 
@@ -11,14 +11,14 @@ from scope_bench.speed.tables import CLOCKS, Report, fitted, head, made_of, numb
 from scope_core import MissingDependencyError
 
 SPEC, BESIDE = "C0", "0.7"
-"""Colours of the user's own specs, and of what they are compared with."""
+"""Colours of the user's specs, and of what they are compared with."""
 
 FAR = 20
-"""What takes this many times as long as the reference is written down instead of drawn: it would flatten the others."""
+"""Rows that take this many times as long as the reference are written below the panel instead of drawn as bars."""
 
 
 def plot(report: Report, path: Path) -> None:
-    """Write a picture of whatever sections there are.
+    """Write a figure of all sections of the report.
 
     Raises:
         MissingDependencyError: matplotlib is not installed.
@@ -27,7 +27,7 @@ def plot(report: Report, path: Path) -> None:
 
 
 def draw(report: Report) -> Any:
-    """The picture as a matplotlib figure.
+    """The matplotlib figure.
 
     Raises:
         MissingDependencyError: matplotlib is not installed.
@@ -37,13 +37,13 @@ def draw(report: Report) -> Any:
         from matplotlib.figure import Figure
     except ImportError as error:
         raise MissingDependencyError(
-            "the plot needs matplotlib: pip install matplotlib; tables and JSON do without"
+            "the plot needs matplotlib: pip install matplotlib; tables and JSON work without it"
         ) from error
     panels: list[Callable[[Any], None]] = []
     clock = report["clock"]
     cases = report.get("select", ())
     ends = {case["tokens"]: 0.0 for case in cases}
-    for case in cases:  # panels of one size have one scale
+    for case in cases:  # panels of the same size share a scale
         ends[case["tokens"]] = max(ends[case["tokens"]], *(bar.value for bar in _near(case, clock)))
     panels += [lambda axes, case=case: _select(axes, case, clock, ends[case["tokens"]]) for case in cases]  # type: ignore[misc]
     if "growth" in report:
@@ -72,7 +72,7 @@ class _Bar(NamedTuple):
 
 
 def _bars(axes: Any, bars: Sequence[_Bar], end: float) -> None:
-    """Horizontal bars from 0, each with its number."""
+    """Draw horizontal bars from 0, each with its number."""
     drawn = axes.barh(range(len(bars)), [bar.value for bar in bars], color=[bar.colour for bar in bars])
     axes.bar_label(drawn, [number(bar.value) for bar in bars], fontsize=7, padding=2)
     _named(axes, [bar.name for bar in bars])
@@ -87,12 +87,12 @@ def _named(axes: Any, names: Sequence[str]) -> None:
 
 
 def _near(case: dict[str, Any], clock: str) -> list[_Bar]:
-    """The bars that are drawn: all specs, and what does not take `FAR` times as long as the reference."""
+    """The bars that are drawn: all specs, and others that take less than `FAR` times as long as the reference."""
     timed = [(row, row[f"{clock}_ms"]["median"]) for row in case["rows"]]
     reference = max((time for row, time in timed if row["role"] == "floor"), default=0.0)
-    own = ("spec", "engine")
-    most = max(FAR * reference, *(time for row, time in timed if row["role"] in own))
-    return [_Bar(row["name"], time, SPEC if row["role"] in own else BESIDE) for row, time in timed if time <= most]
+    ours = ("spec", "engine")
+    most = max(FAR * reference, *(time for row, time in timed if row["role"] in ours))
+    return [_Bar(row["name"], time, SPEC if row["role"] in ours else BESIDE) for row, time in timed if time <= most]
 
 
 def _select(axes: Any, case: dict[str, Any], clock: str, end: float) -> None:
@@ -100,8 +100,8 @@ def _select(axes: Any, case: dict[str, Any], clock: str, end: float) -> None:
     _bars(axes, bars, end)
     drawn = {bar.name for bar in bars}
     far = [row for row in case["rows"] if row["name"] not in drawn]
-    told = [f"{row['name']}: {number(row[f'{clock}_ms']['median'])} ms" for row in far]
-    beyond = "".join(f"\n{line}" for line in textwrap.wrap(f"too long to draw: {'; '.join(told)}", 90)) if far else ""
+    texts = [f"{row['name']}: {number(row[f'{clock}_ms']['median'])} ms" for row in far]
+    beyond = "".join(f"\n{line}" for line in textwrap.wrap(f"too long to draw: {'; '.join(texts)}", 90)) if far else ""
     axes.set_xlabel(f"{CLOCKS[clock]}, ms{beyond}", fontsize=8)
     axes.set_title(f"{case['keep']} of {case['tokens']} tokens", fontsize=9)
 
@@ -120,7 +120,7 @@ def _growth(axes: Any, grown: dict[str, Any], axis: str, clock: str) -> None:
     axes.set(xscale="log", yscale="log")
     axes.xaxis.set_minor_locator(NullLocator())
     axes.set_xticks(sizes, list(map(str, sizes)), fontsize=8)
-    # one range of times in both panels, in plain numbers
+    # the same range of times in both panels, in plain numbers
     every = [spot for name in ("over_tokens", "over_keep", "floor") if grown[name] for spot in grown[name]["points"]]
     times = [spot[f"{clock}_ms"]["median"] for spot in every]
     axes.set_ylim(min(times) / 1.5, max(times) * 1.5)
@@ -151,8 +151,8 @@ def _capture(axes: Any, capture: dict[str, Any]) -> None:
     axes.set_title(f"reading signals in the tower of {capture['model']}", fontsize=9)
 
 
-def _generate(axes: Any, made: dict[str, Any]) -> None:
-    rows = made["rows"]
+def _generate(axes: Any, generated: dict[str, Any]) -> None:
+    rows = generated["rows"]
     left = [0.0] * len(rows)
     for part in ("tower", "project", "pack", "select", "own", "LLM"):
         values = [made_of(row)[part] or 0.0 for row in rows]
@@ -161,14 +161,14 @@ def _generate(axes: Any, made: dict[str, Any]) -> None:
     for place, row in enumerate(rows):
         first = row["first_ms"]["median"]
         end = max(first, row.get("ideal_ms", 0.0), left[place]), place
-        told = f"{number(first)} (ideal {number(row['ideal_ms'])})" if "reached" in row else number(first)
-        axes.annotate(told, end, (4, 0), textcoords="offset points", va="center", fontsize=7)
+        text = f"{number(first)} (ideal {number(row['ideal_ms'])})" if "reached" in row else number(first)
+        axes.annotate(text, end, (4, 0), textcoords="offset points", va="center", fontsize=7)
     axes.margins(x=0.15)
     ideals = [(place, row["ideal_ms"]) for place, row in enumerate(rows) if "reached" in row]
     for place, ideal in ideals:
         label = "ideal" if place == ideals[0][0] else None
         axes.plot([ideal] * 2, [place - 0.4, place + 0.4], color="black", linewidth=1.2, label=label)
     _named(axes, [row["name"] for row in rows])
-    axes.set_xlabel(f"{CLOCKS[made['clock']]} to the first token, ms", fontsize=8)
-    axes.set_title(made["model"], fontsize=9)
+    axes.set_xlabel(f"{CLOCKS[generated['clock']]} to the first token, ms", fontsize=8)
+    axes.set_title(generated["model"], fontsize=9)
     axes.legend(fontsize=7, loc="upper left", bbox_to_anchor=(1.01, 1))

@@ -1,4 +1,4 @@
-"""Looking at one model from outside: how long its tower, its projector and its own ``generate`` take in a call."""
+"""Times of a model's tower, projector and ``generate`` within a call, measured from outside."""
 
 from __future__ import annotations
 
@@ -30,13 +30,13 @@ class Watched:
 
     Attributes:
         loaded: The model.
-        declaration: What its adapter says of it.
+        declaration: The declaration of its adapter.
         inputs: Arguments of ``generate`` for one call.
-        device: Where it is.
-        spent: Milliseconds of the latest call by part: ``tower``, ``projector``, ``features`` (both, and whatever the
-            model does to pack what they return) and ``generate``; of pruned calls also ``select`` (before the language
-            model) and ``inside`` (selecting inside it).
-        now: Seconds of the clock in use.
+        device: Device of the model.
+        spent: Milliseconds of the latest call by part: ``tower``, ``projector``, ``features`` (both, and the packing of
+            their results) and ``generate``; for pruned calls also ``select`` (selection before the language model) and
+            ``inside`` (selection inside it).
+        now: The clock, in seconds.
     """
 
     loaded: LoadedModel
@@ -58,27 +58,27 @@ class Watched:
         device: torch.device | None = None,
         dtype: torch.dtype | None = None,
     ) -> Watched:
-        """A model and one call of it: ``batch`` prompts, each about all images.
+        """A model with the arguments of one call: ``batch`` prompts, each about all images.
 
         Raises:
-            AdapterError: no adapter serves it, or its adapter does not say where its tower and projector are.
-            TaskError: the model was given no prompt with the images.
+            AdapterError: no adapter serves the model, or its adapter does not declare its tower and projector.
+            TaskError: the prompts of the model have no input_ids.
         """
         pruner = Pruner({"budget": 1}, registry=registry)
         declaration = find_adapter(loaded.model, pruner).check(loaded.model)
         lacking = [part for part in PARTS if part not in declaration.modules]
         if lacking:
             raise AdapterError(
-                f"the adapter of {declaration.model} does not say where its {' and '.join(lacking)} is "
-                f"(`Declaration.modules`), so their share of a call cannot be told; choose another model"
+                f"the adapter of {declaration.model} does not declare the {' and '.join(lacking)} "
+                f"(`Declaration.modules`), so their share of a call cannot be measured; choose another model"
             )
         if device is not None or dtype is not None:
             loaded.model.to(device=device, dtype=dtype)
         first = next(loaded.model.parameters())
-        made = {name: _placed(value, first, batch) for name, value in loaded.inputs(images, question).items()}
-        if "input_ids" not in made:
-            raise TaskError(f"{loaded.name} makes no input_ids of its prompts, so they cannot be shortened")
-        return cls(loaded, declaration, made, first.device)
+        inputs = {name: _placed(value, first, batch) for name, value in loaded.inputs(images, question).items()}
+        if "input_ids" not in inputs:
+            raise TaskError(f"{loaded.name} gives no input_ids for its prompts, so they cannot be shortened")
+        return cls(loaded, declaration, inputs, first.device)
 
     @property
     def model(self) -> Any:
@@ -86,12 +86,12 @@ class Watched:
         return self.loaded.model
 
     def module(self, part: str) -> Any:
-        """One of `PARTS`."""
+        """The module of one of `PARTS`."""
         return resolve(self.model, self.declaration.modules[part], what=self.declaration.model)
 
     @contextmanager
     def watching(self) -> Iterator[None]:
-        """Parts are timed inside; everything is undone on exit. A pruner has to be attached inside, not outside."""
+        """A context in which parts are timed. Attach pruners inside it, not outside."""
         with ExitStack() as undo:
             for part in PARTS:
                 stack: list[float] = []
@@ -107,7 +107,7 @@ class Watched:
 
     @contextmanager
     def selecting(self, pruner: Pruner) -> Iterator[None]:
-        """Each stage's selection is timed inside, too."""
+        """A context in which the selection of each stage is timed."""
         with ExitStack() as undo:
             for stage in pruner.stages:
                 part = "select" if stage.decoder_layer is None else "inside"
@@ -115,20 +115,19 @@ class Watched:
             yield
 
     def call(self, tokens: int, **inputs: Any) -> Any:
-        """``generate`` of so many new tokens, greedily; `spent` tells of it."""
+        """Call ``generate`` greedily for exactly ``tokens`` new tokens, and record times in `spent`."""
         self.spent.clear()
         options = {"max_new_tokens": tokens, "min_new_tokens": tokens, "do_sample": False}
         with torch.no_grad():
-            made = self.model.generate(**(inputs or self.inputs), **options)
+            output = self.model.generate(**(inputs or self.inputs), **options)
         self.spent.setdefault("features", sum(self.spent.get(part, 0.0) for part in PARTS))
-        return made
+        return output
 
     def texts(self, length: int) -> dict[str, Any]:
-        """Arguments for prompts of the same batch and ``length`` ids without an image: what a free selection leaves."""
-        ids = self.inputs["input_ids"]
-        word = ids[:, -1:]  # the end of the question, which is a word and no placeholder
-        made = word.expand(-1, length).contiguous()
-        return {"input_ids": made, "attention_mask": torch.ones_like(made)}
+        """Arguments for the same batch of prompts with ``length`` ids, but without an image."""
+        word = self.inputs["input_ids"][:, -1:]  # the end of the question: a word, not a placeholder
+        ids = word.expand(-1, length).contiguous()
+        return {"input_ids": ids, "attention_mask": torch.ones_like(ids)}
 
     def _start(self, stack: list[float]) -> Callable[..., None]:
         def start(*_: Any) -> None:
@@ -145,7 +144,7 @@ class Watched:
         return stop
 
     def _timed(self, part: str, inner: Callable[..., Any]) -> Callable[..., Any]:
-        @functools.wraps(inner)  # hosts look at signatures
+        @functools.wraps(inner)  # hosts read signatures
         def timed(*args: Any, **kwargs: Any) -> Any:
             finish(self.device)
             start = self.now()
@@ -159,7 +158,7 @@ class Watched:
 
 
 def _placed(value: Any, like: torch.Tensor, batch: int) -> Any:
-    """An argument on the model's device, in its dtype, once for each prompt."""
+    """An argument on the model's device and in its dtype, repeated for each prompt."""
     if not isinstance(value, torch.Tensor):
         return value
     value = value.to(like.device, like.dtype if value.is_floating_point() else None)

@@ -1,4 +1,4 @@
-"""Selecting from bare tensors, beside the cosine matrix alone, the plain loop, and other libraries."""
+"""Time of selection from tensors, compared with the cosine matrix alone, the plain loop, and other libraries."""
 
 from __future__ import annotations
 
@@ -24,21 +24,21 @@ if TYPE_CHECKING:
 
 FLOOR, LOOP = "cosine matrix alone", "plain loop, as published"
 MATRICES = 4
-"""N x N matrices in float32 that are held at once at most: similarity, its check, what a loop makes of it."""
+"""Largest number of N x N float32 matrices at once: similarity, its check, and those of a loop."""
 
 
 @dataclass(frozen=True)
 class Settings:
-    """How selecting is measured.
+    """Settings of the measurement of selection.
 
     Attributes:
-        clock: ``"wall"`` or ``"cpu"``: which medians ratios are taken of.
-        effort: How often.
-        device: Where tensors are.
-        dtype: What features and saliency are given in.
-        loop: Whether the plain loop takes part.
-        libraries: Whether other libraries do, on the CPU.
-        reference: Whether the cosine matrix alone does.
+        clock: The clock of ratios, ``"wall"`` or ``"cpu"``.
+        effort: Number of rounds.
+        device: Device of the tensors.
+        dtype: Data type of features and saliency.
+        loop: True to time the plain loop.
+        libraries: True to time other libraries, on the CPU only.
+        reference: True to time the cosine matrix alone.
     """
 
     clock: Literal["wall", "cpu"]
@@ -51,7 +51,7 @@ class Settings:
 
     @property
     def matrices(self) -> int:
-        """N x N matrices in float32 that are held at once at most, beside those of specs."""
+        """Largest number of N x N float32 matrices at once, besides those of specs."""
         if self.loop or (self.libraries and self.device.type == "cpu"):
             return MATRICES
         return 1 if self.reference else 0
@@ -59,14 +59,14 @@ class Settings:
 
 def pruners(specs: Sequence[str], keep: int, registry: Registry) -> dict[str, Pruner]:
     """Pruners of ``specs`` at a budget, by their names in tables; see `scope_core.cli.methods`."""
-    return {one.given: one.pruner for one in read_methods(specs, registry, keep=keep).run}
+    return {method.given: method.pruner for method in read_methods(specs, registry, keep=keep).run}
 
 
 def cases(tokens: Sequence[int], keeps: Sequence[int]) -> list[tuple[int, int]]:
-    """``(N, K)`` of every size with every budget that it has tokens for.
+    """``(N, K)`` for every size and every budget that is not larger.
 
     Raises:
-        BudgetError: there is none, or a budget is larger than every size.
+        BudgetError: a budget is larger than every size.
     """
     beyond = [keep for keep in keeps if keep > max(tokens)]
     if beyond:
@@ -74,22 +74,22 @@ def cases(tokens: Sequence[int], keeps: Sequence[int]) -> list[tuple[int, int]]:
     return [(count, keep) for count in tokens for keep in keeps if keep <= count]
 
 
-def check_size(tokens: int, settings: Settings, made: Iterable[Pruner] = ()) -> None:
-    """Refuse a size whose matrices do not fit, before anything is allocated.
+def check_size(tokens: int, settings: Settings, timed: Iterable[Pruner] = ()) -> None:
+    """Check that the matrices of a size fit into memory, before anything is allocated.
 
     Args:
         tokens: N.
-        settings: Who takes part.
-        made: Specs; those that can do without the matrix need none.
+        settings: Settings of the measurement.
+        timed: Pruners; those that select in blocks need no matrix.
 
     Raises:
-        TaskError: says what is needed, and what is free.
+        TaskError: more memory is needed than is free.
     """
     where, count = settings.device, settings.matrices
     advice = "lower --tokens" + ", or give --no-loop, --no-libraries and --no-reference" * (count > 0)
     what = f"N = {tokens}, {count} {'matrix' if count == 1 else 'matrices'} of {tokens} x {tokens} in float32,"
     check_memory(4 * count * tokens**2, what, advice, where)
-    for pruner in made:
+    for pruner in timed:
         plan = pruner.plan([tokens])
         if not plan.in_blocks:
             check_memory(plan.memory, f"N = {tokens}, {pruner.label},", "lower --tokens", where)
@@ -103,42 +103,42 @@ def select(
     settings: Settings,
     progress: Progress = lambda done, total: None,
 ) -> list[dict[str, Any]]:
-    """One entry per ``(N, K)``, with all times and ratios; see `report`.
+    """One entry per ``(N, K)``, with all times and ratios.
 
     Args:
         material: Features.
         sizes: From `cases`.
         specs: Recipes or spec files; their budgets are replaced.
-        registry: Where names are looked up.
-        settings: How.
-        progress: Called with (turns that are done, turns in all).
+        registry: The registry that names are looked up in.
+        settings: Settings of the measurement.
+        progress: Called with (finished rounds, all rounds).
 
     Raises:
         ScopeError: a spec is wrong, or cannot select from features and saliency alone.
         TaskError: a size does not fit into memory.
     """
-    made = []
+    entries = []
     for number, (tokens, keep) in enumerate(sizes):
         check_size(tokens, settings, pruners(specs, keep, registry).values())
         features, saliency = material.cut(tokens, settings.device, settings.dtype)
         runs = timed_runs(features, saliency, keep, specs, registry, settings)
         at = partial(_step, progress, number, len(sizes))
-        laps = in_turns({name: one.run for name, one in runs.items()}, settings.effort, settings.device, at)
-        rows = [{"name": name, "role": one.role, **laps[name].facts()} for name, one in runs.items()]
+        laps = in_turns({name: timed.run for name, timed in runs.items()}, settings.effort, settings.device, at)
+        rows = [{"name": name, "role": timed.role, **laps[name].facts()} for name, timed in runs.items()]
         _judge(rows, runs, features[0], settings.clock)
-        made.append({"tokens": tokens, "keep": keep, "width": features.shape[2], "rows": rows})
-    return made
+        entries.append({"tokens": tokens, "keep": keep, "width": features.shape[2], "rows": rows})
+    return entries
 
 
 @dataclass(frozen=True, eq=False)
 class Timed:
-    """Something that is timed.
+    """A function to time.
 
     Attributes:
-        run: Does it once.
+        run: The function.
         role: ``"floor"`` (the reference), ``"loop"``, ``"spec"``, ``"engine"`` (coverage alone, matrix given)
-            or ``"peer"`` (likewise).
-        picks: What it picks, (K,); None where it picks nothing.
+            or ``"peer"`` (another library, matrix given).
+        picks: Function that returns its picks, (K,); None if it makes none.
     """
 
     run: Callable[[], Any]
@@ -149,7 +149,7 @@ class Timed:
 def timed_runs(
     features: Tensor, saliency: Tensor, keep: int, specs: Sequence[str], registry: Registry, settings: Settings
 ) -> dict[str, Timed]:
-    """What is timed at one size and budget, by name."""
+    """The functions to time at one size and budget, by name."""
     row, column = features[0], saliency[0]
     runs = {FLOOR: Timed(partial(baselines.cosine, row), "floor")} if settings.reference else {}
     if settings.loop:
@@ -165,7 +165,9 @@ def timed_runs(
             engine = name, pruner
     if settings.libraries and settings.device.type == "cpu":
         matrix = baselines.cosine(row.float())
-        matrix = ((matrix + matrix.T) / 2).clamp(min=0).contiguous()  # below 0 nothing counts, and libraries refuse it
+        matrix = (
+            ((matrix + matrix.T) / 2).clamp(min=0).contiguous()
+        )  # libraries refuse negatives, which do not count anyway
         if engine is not None:
             alone = partial(on_matrix, engine[1], features.float(), matrix, keep)
             runs[f"{engine[0]}, matrix given"] = Timed(alone, "engine", alone)
@@ -176,13 +178,13 @@ def timed_runs(
 
 
 def square(tokens: int) -> tuple[int, int] | None:
-    """(rows, columns) for parts that read places; None where so many tokens are no square."""
+    """(rows, columns) for parts that read places; None if ``tokens`` is not a square number."""
     side = math.isqrt(tokens)
     return (side, side) if side * side == tokens else None
 
 
 def on_matrix(pruner: Pruner, features: Tensor, matrix: Tensor, keep: int) -> Tensor:
-    """(K,) picks of a pruner's optimizer and coverage function alone: the matrix is given, saliency is not read."""
+    """(K,) picks of a pruner's optimizer and coverage function alone, with a given matrix and without saliency."""
     parts = pruner.parts["selector"].parts
     given, alone = _Given(_GivenSpec(), matrix[None]), _Alone(_AloneSpec())
     with torch.no_grad():
@@ -196,7 +198,7 @@ class _GivenSpec(ComponentSpec):
 
 
 class _Given(SimilarityMetric[_GivenSpec]):
-    """A matrix that is there already."""
+    """A given matrix."""
 
     def __init__(self, spec: _GivenSpec, matrix: Tensor) -> None:
         super().__init__(spec)
@@ -223,12 +225,12 @@ class _Alone(Combiner[_AloneSpec]):
 
 
 def _judge(rows: list[dict[str, Any]], runs: dict[str, Timed], features: Tensor, clock: str) -> None:
-    """Ratios of medians, and whether those that maximise the same objective picked the same, or as well."""
+    """Add ratios of medians, coverage, and the number of picks shared with others that maximise the same objective."""
     by_role: dict[str, list[dict[str, Any]]] = {}
     for row in rows:
         by_role.setdefault(row["role"], []).append(row)
     floor, loop, engine = (by_role.get(role, [None])[0] for role in ("floor", "loop", "engine"))
-    picked = {name: one.picks().cpu() for name, one in runs.items() if one.picks is not None}
+    picked = {name: timed.picks().cpu() for name, timed in runs.items() if timed.picks is not None}
     covers = {name: baselines.coverage_of(features, picks.to(features.device)) for name, picks in picked.items()}
     for row in rows:
         row["of_floor"] = None if floor is None else ratio(row, floor, clock)
@@ -248,12 +250,12 @@ def check_device(name: str) -> torch.device:
     """The device of that name.
 
     Raises:
-        TaskError: this machine, or this build of torch, has none.
+        TaskError: this machine, or this build of torch, has no such device.
     """
     try:
         device = torch.device(name)
         torch.empty(1, device=device)
     except (RuntimeError, AssertionError, NotImplementedError) as error:
         first = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
-        raise TaskError(f"device '{name}' cannot be used here: {first}; leave --device out for the CPU") from error
+        raise TaskError(f"device '{name}' cannot be used here: {first}; omit --device for the CPU") from error
     return device

@@ -1,4 +1,4 @@
-"""The report as tables, each within 80 columns; columns in which nobody has anything are left out."""
+"""The report as tables, each within 80 columns; empty columns are left out."""
 
 from __future__ import annotations
 
@@ -18,19 +18,19 @@ NOTHING = "-"
 
 def tables(report: Report) -> list[Table]:
     """All tables of a report, in the order of its sections."""
-    made = [selected(case, report["clock"]) for case in report.get("select", ())]
-    if made:
+    shown = [selected(case, report["clock"]) for case in report.get("select", ())]
+    if shown:
         given = any(row["role"] == "engine" for case in report["select"] for row in case["rows"])
-        legend = _selected_legend({name for table in made for name in table.columns}, given)
-        made[-1] = replace(made[-1], note=legend)
-    made += growth(report["growth"], report["clock"]) if "growth" in report else []
-    made += [captured(report["capture"])] if "capture" in report else []
-    made += generated(report["generate"]) if "generate" in report else []
-    return made
+        legend = _selected_legend({name for table in shown for name in table.columns}, given)
+        shown[-1] = replace(shown[-1], note=legend)
+    shown += growth(report["growth"], report["clock"]) if "growth" in report else []
+    shown += [captured(report["capture"])] if "capture" in report else []
+    shown += generated(report["generate"]) if "generate" in report else []
+    return shown
 
 
 def head(report: Report) -> str:
-    """What it was measured on, in a few lines."""
+    """The machine and its software, in two lines."""
     facts = report["machine"]
     versions = ", ".join(f"{name} {version}" for name, version in facts["versions"].items())
     where = facts["accelerator"] or f"{facts['processor']}, {facts['cores']} cores"
@@ -44,12 +44,12 @@ def head(report: Report) -> str:
 
 
 def lacks_numba(report: Report) -> bool:
-    """Whether compiled ways on the CPU could not take part."""
+    """True if kernels on the CPU could not run for want of numba."""
     return report["machine"]["device"] == "cpu" and "numba" not in report["machine"]["versions"]
 
 
 def selected(case: Mapping[str, Any], clock: str) -> Table:
-    """One size and budget: everybody's time, and how it compares."""
+    """Times and ratios of one size and budget."""
     key = f"{clock}_ms"
     rows = [
         (
@@ -69,34 +69,38 @@ def selected(case: Mapping[str, Any], clock: str) -> Table:
 
 def _selected_legend(columns: set[str], given: bool) -> str:
     libraries, loop = "vs library" in columns, "vs loop" in columns
-    told = []
+    sentences = []
     if "of ref" in columns:
-        told.append(
+        sentences.append(
             "of ref: time over that of the reference, the cosine matrix of all tokens alone; a selection that computes "
             "half of that symmetric matrix and mirrors it can take less."
         )
     if given:
-        told.append(
+        sentences.append(
             "matrix given: the engine, greedy by coverage alone on a ready matrix, without saliency; not a whole "
             "selection."
         )
     if loop:
-        told.append("vs loop: how many times faster than the plain loop.")
+        sentences.append("vs loop: how many times faster than the plain loop.")
     if libraries:
-        told.append("vs library: how many times faster the engine is than this library, both with the matrix given.")
+        sentences.append(
+            "vs library: how many times faster the engine is than this library, both with the matrix given."
+        )
     if "same" in columns and loop:
-        told.append(
+        sentences.append(
             f"same: picks in common with the plain loop{' (libraries: with the engine)' * libraries}, in order."
         )
     elif "same" in columns:
-        told.append("same: picks that a library has in common with the engine, in order.")
+        sentences.append("same: picks that a library has in common with the engine, in order.")
     if "same" in columns and libraries:
-        told.append("A library may have fewer: it settles ties its own way and adds float32 numbers in its own order.")
-    return " ".join(told)
+        sentences.append(
+            "A library may have fewer: it settles ties its own way and adds float32 numbers in its own order."
+        )
+    return " ".join(sentences)
 
 
 def growth(grown: Mapping[str, Any], clock: str) -> list[Table]:
-    """Both curves."""
+    """Both curves as tables."""
     key = f"{clock}_ms"
     over, floor, budget = grown["over_tokens"], grown["floor"], grown["over_keep"]
     rows = [
@@ -124,26 +128,26 @@ def growth(grown: Mapping[str, Any], clock: str) -> list[Table]:
 
 
 def fitted(curve: Mapping[str, Any], axis: str, clock: str) -> str:
-    """``"over all: N^1.27; from N = 1152: N^1.98"``: where sizes are small, what does not grow hides what does.
+    """``"over all: N^1.27; from N = 1152: N^1.98"``: exponents over all sizes and over the larger half.
 
-    Empty where there is one size only.
+    Empty for a single size.
     """
     letter = "N" if axis == "tokens" else "K"
     sizes = [point[axis] for point in curve["points"]]
     times = [point[f"{clock}_ms"]["median"] for point in curve["points"]]
     power, upper = exponent(sizes, times), larger(sizes, times)
-    told = [] if power is None else [f"over all: {letter}^{power:.2f}"]
-    told += [] if upper is None else [f"from {letter} = {upper['from']}: {letter}^{upper['exponent']:.2f}"]
-    return "; ".join(told)
+    fits = [] if power is None else [f"over all: {letter}^{power:.2f}"]
+    fits += [] if upper is None else [f"from {letter} = {upper['from']}: {letter}^{upper['exponent']:.2f}"]
+    return "; ".join(fits)
 
 
 def _fits(found: Mapping[str, str]) -> str:
-    """What was fitted to what, where anything was."""
+    """Sentences about the fitted exponents."""
     return " ".join(f"Fitted to {name}, {fit}." for name, fit in found.items() if fit)
 
 
 def captured(capture: Mapping[str, Any]) -> Table:
-    """The tower, with and without reading signals."""
+    """Times of the tower, with and without reading signals."""
     rows = [
         (
             row["name"],
@@ -163,10 +167,10 @@ def captured(capture: Mapping[str, Any]) -> Table:
     return _filled(f"Reading signals in the tower of {capture['model']}", columns, rows, meanings)
 
 
-def generated(made: Mapping[str, Any]) -> list[Table]:
-    """Time to the first token, and what it is made of."""
+def generated(report: Mapping[str, Any]) -> list[Table]:
+    """Time to the first token, and its parts."""
     rows, parts = [], []
-    for row in made["rows"]:
+    for row in report["rows"]:
         pruned = "reached" in row
         rows.append(
             (
@@ -182,14 +186,15 @@ def generated(made: Mapping[str, Any]) -> list[Table]:
         )
         share = f"{100 * row['own_share']:.2f}%" if pruned else NOTHING
         parts.append((row["name"], *(_ms(part) for part in made_of(row).values()), share))
-    about = f"{made['model']}, {made['parameters'] / 1e6:.0f}M parameters in {made['dtype']}, batch {made['batch']}"
+    size = f"{report['parameters'] / 1e6:.0f}M parameters in {report['dtype']}"
+    about = f"{report['model']}, {size}, batch {report['batch']}"
     first = {
         "ideal": "ideal: the model's own tower and projector, and a text as long as the pruned prompt: selection free.",
         "of ideal": "of ideal: share of the ideal speed-up that is reached.",
         "step ms": "step ms: each further token.",
     }
     columns = ("", "prompt", "first ms", "ideal", "faster", "of ideal", "KV MiB", "step ms")
-    packed = any(made_of(row)["pack"] is not None for row in made["rows"])
+    packed = any(made_of(row)["pack"] is not None for row in report["rows"])
     inner = {
         "pack": "pack: what the model itself does around tower and projector, such as laying out tiles.",
         "LLM": "LLM: the rest of the model's own generate.",
@@ -199,8 +204,8 @@ def generated(made: Mapping[str, Any]) -> list[Table]:
     }
     adding = "Each number is a median, so that columns add up to the first token's time only about."
     return [
-        _filled(f"Time to the first token: {about}", columns, rows, first, _sentence(made["notes"])),
-        _filled(f"What it is made of, ms: {made['model']}", ("", *PARTS, "of LLM"), parts, inner, adding),
+        _filled(f"Time to the first token: {about}", columns, rows, first, _sentence(report["notes"])),
+        _filled(f"What it is made of, ms: {report['model']}", ("", *PARTS, "of LLM"), parts, inner, adding),
     ]
 
 
@@ -208,17 +213,17 @@ PARTS = ("tower", "project", "pack", "select", "LLM", "own")
 
 
 def made_of(row: Mapping[str, Any]) -> dict[str, float | None]:
-    """Medians of everything that a call is made of, by `PARTS`; what it has no part in, or nobody told, is None."""
-    told = {name: row[f"{name}_ms"]["median"] for name in ("tower", "projector", "features", "generate")}
+    """Medians of the parts of a call, by `PARTS`; None for parts that a call does not have or that are unknown."""
+    medians = {name: row[f"{name}_ms"]["median"] for name in ("tower", "projector", "features", "generate")}
     pruned = "reached" in row
     if "pack_ms" in row:
         pack = None if row["pack_ms"] is None else row["pack_ms"]["median"]
     else:  # older reports
-        pack = told["features"] - told["tower"] - told["projector"]
-    rest = told["generate"] - (0.0 if pruned else told["features"])
+        pack = medians["features"] - medians["tower"] - medians["projector"]
+    rest = medians["generate"] - (0.0 if pruned else medians["features"])
     return {
-        "tower": told["tower"],
-        "project": told["projector"],
+        "tower": medians["tower"],
+        "project": medians["projector"],
         "pack": pack,
         "select": row["select_ms"]["median"] if pruned else None,
         "LLM": row["llm_ms"]["median"] if "llm_ms" in row else rest,
@@ -260,13 +265,13 @@ def _filled(
     meanings: Mapping[str, str] | None = None,
     note: str = "",
 ) -> Table:
-    """A table without the columns in which nobody has anything, and without what would explain them."""
-    there = [k for k in range(len(columns)) if k == 0 or any(row[k] != NOTHING for row in rows)]
-    kept = tuple(columns[k] for k in there)
-    told = [text for name, text in (meanings or {}).items() if name in kept]
-    return Table(title, kept, tuple(tuple(row[k] for k in there) for row in rows), " ".join([*told, note]).strip())
+    """A table without empty columns, and without their explanations."""
+    filled = [k for k in range(len(columns)) if k == 0 or any(row[k] != NOTHING for row in rows)]
+    kept = tuple(columns[k] for k in filled)
+    texts = [text for name, text in (meanings or {}).items() if name in kept]
+    return Table(title, kept, tuple(tuple(row[k] for k in filled) for row in rows), " ".join([*texts, note]).strip())
 
 
-def markdown(report: Report, made: Sequence[Table]) -> str:
+def markdown(report: Report, shown: Sequence[Table]) -> str:
     """The head and all tables as Markdown."""
-    return "\n\n".join([head(report).replace("\n", "; "), *(table.markdown() for table in made)]) + "\n"
+    return "\n\n".join([head(report).replace("\n", "; "), *(table.markdown() for table in shown)]) + "\n"

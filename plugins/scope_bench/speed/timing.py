@@ -1,4 +1,4 @@
-"""Timing several things in turns, so that what disturbs the machine disturbs all of them alike."""
+"""Timing of several functions in turns, so that other load on the machine affects all of them alike."""
 
 from __future__ import annotations
 
@@ -17,19 +17,19 @@ import torch
 from scope_core import TaskError
 
 CLOCKS = ("wall", "cpu")
-"""Wall time; or processor time of this process, which neighbours on the machine disturb less (one thread only)."""
+"""Wall time, or processor time of this process, which other programs disturb less (use one thread)."""
 
 Progress = Callable[[int, int], None]
 
 
 @dataclass(frozen=True)
 class Effort:
-    """How long to measure.
+    """Number of rounds of a measurement.
 
     Attributes:
-        rounds: How often each is timed, at most.
-        seconds: Once one has taken so long in all, it is timed no more than `least` times.
-        least: How often each is timed, at least.
+        rounds: Largest number of rounds.
+        seconds: Total time after which a function has no further rounds beyond ``least``.
+        least: Smallest number of rounds.
     """
 
     rounds: int = 25
@@ -39,12 +39,12 @@ class Effort:
 
 @dataclass
 class Laps:
-    """What one run took, turn by turn, in milliseconds.
+    """Times of a function in each round, in milliseconds.
 
     Attributes:
         wall: Wall time.
         cpu: Processor time of the whole process.
-        parts: Further times that the run told of itself, by name.
+        parts: Times of parts that the function returned, by name.
     """
 
     wall: list[float] = field(default_factory=list)
@@ -52,13 +52,13 @@ class Laps:
     parts: dict[str, list[float]] = field(default_factory=dict)
 
     def facts(self) -> dict[str, Any]:
-        """Median, quartiles and best of each clock, and of the parts."""
+        """Median, quartiles and minimum of each clock, and of the parts."""
         parts = {"parts": {name: spread(laps) for name, laps in self.parts.items()}} if self.parts else {}
         return {"rounds": len(self.wall), "wall_ms": spread(self.wall), "cpu_ms": spread(self.cpu), **parts}
 
 
 def spread(laps: Sequence[float]) -> dict[str, float]:
-    """Median, lower and upper quartile, and the lowest."""
+    """Median, lower and upper quartile, and minimum."""
     low, median, high = statistics.quantiles(laps, n=4, method="inclusive") if len(laps) > 1 else [laps[0]] * 3
     return {"median": median, "low": low, "high": high, "best": min(laps)}
 
@@ -69,13 +69,13 @@ def in_turns(
     device: torch.device,
     progress: Progress = lambda done, total: None,
 ) -> dict[str, Laps]:
-    """Run everything once untimed, then in turns, each turn beginning with another one.
+    """Times of functions: each is run once untimed, then once in every round, which begins with a different one.
 
     Args:
-        runs: What to time, by name. One that returns a mapping of names to milliseconds tells of its parts.
-        effort: How often.
-        device: Waited for before a clock is read.
-        progress: Called with (turns that are done, turns in all).
+        runs: Functions by name. A function may return the milliseconds of its parts as a mapping.
+        effort: Number of rounds.
+        device: Device to wait for before a clock is read.
+        progress: Called with (finished rounds, all rounds).
     """
     laps = {name: Laps() for name in runs}
     names = list(runs)
@@ -95,18 +95,18 @@ def in_turns(
 def _time(run: Callable[[], Any], lap: Laps, device: torch.device) -> None:
     finish(device)
     wall, cpu = time.perf_counter(), time.process_time()
-    told = run()
+    parts = run()
     finish(device)
     lap.cpu.append((time.process_time() - cpu) * 1e3)
     lap.wall.append((time.perf_counter() - wall) * 1e3)
-    if isinstance(told, Mapping):
-        for name, part in told.items():
+    if isinstance(parts, Mapping):
+        for name, part in parts.items():
             lap.parts.setdefault(name, []).append(part)
 
 
 @contextmanager
 def quiet() -> Iterator[None]:
-    """No garbage is collected while something is timed."""
+    """A context without garbage collection."""
     collecting = gc.isenabled()
     gc.collect()
     gc.disable()
@@ -119,7 +119,7 @@ def quiet() -> Iterator[None]:
 
 @contextmanager
 def threads(count: int | None) -> Iterator[None]:
-    """Torch computes with so many threads; None leaves it alone."""
+    """A context in which torch uses ``count`` threads; None changes nothing."""
     before = torch.get_num_threads()
     if count is not None:
         torch.set_num_threads(count)
@@ -131,15 +131,15 @@ def threads(count: int | None) -> Iterator[None]:
 
 @contextmanager
 def allocator(state: str) -> Iterator[None]:
-    """How the C library treats memory that was freed.
+    """A context that determines how the C library treats freed memory.
 
     Args:
-        state: ``"warm"``: it keeps it, as it does in a process that has run a model (glibc begins to once a block of
-            up to 32 MiB was freed). ``"fresh"``: it gives every matrix back to the system and gets the next one page by
-            page, as in a process that has only just started; anything that makes new matrices is slower then.
+        state: ``"warm"``: it keeps freed memory, as in a process that has run a model (glibc does so after a block of
+            up to 32 MiB was freed). ``"fresh"``: it returns every matrix to the system and gets the next one page by
+            page, as in a process that has just started; code that allocates new matrices is then slower.
 
     Raises:
-        TaskError: ``fresh``, and the C library cannot be told.
+        TaskError: ``state`` is ``fresh``, but the C library does not support it.
     """
     torch.empty(31 * 2**20, dtype=torch.uint8)
     if state == "warm":
@@ -147,7 +147,7 @@ def allocator(state: str) -> Iterator[None]:
         return
     tell = getattr(ctypes.CDLL(None), "mallopt", None) if os.name == "posix" else None
     if tell is None or not tell(_MMAP_THRESHOLD, 128 * 2**10):
-        raise TaskError("the allocator cannot be told to be fresh: the C library has no mallopt(); leave it at warm")
+        raise TaskError("allocator 'fresh' needs mallopt(), which this C library does not have; use --allocator warm")
     try:
         yield
     finally:
@@ -159,7 +159,7 @@ _MMAP_THRESHOLD = -3
 
 
 def finish(device: torch.device) -> None:
-    """Wait until a device has done what it was told; the CPU always has."""
+    """Wait until a device has finished all its work; the CPU always has."""
     if device.type != "cpu":
         getattr(torch, device.type).synchronize()
 

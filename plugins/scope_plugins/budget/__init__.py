@@ -15,39 +15,42 @@ def scope_budgets() -> Iterable[Entry]:
     yield Entry(
         "scope_plugins.budget.iqr:Iqr",
         "iqr",
-        "as many tokens as have an outlying saliency",
+        "as many tokens as there are saliency outliers",
         paper="PruMerge, arXiv 2403.15388",
     )
     yield Entry(
         "scope_plugins.budget.ratio_with_frame:RatioWithFrame",
         "ratio_with_frame",
-        "a share of the tokens, and never less than the first frame",
+        "a share of the tokens, but at least those of the first frame",
         paper="EVS, arXiv 2510.14624",
     )
     yield Entry(
         "scope_plugins.budget.staged:Staged",
         "staged",
-        "a number or a share of tokens for every stage",
+        "one number or share of tokens for each stage",
         paper="PyramidDrop, arXiv 2410.17247",
     )
     yield Entry(
         "scope_plugins.budget.average:Average",
         "average",
-        "so many tokens averaged over the language model's layers, stages shrinking by one factor",
+        "a number of tokens averaged over the language model's layers; each stage keeps the same share",
         paper="PyramidDrop, arXiv 2410.17247",
     )
     yield Entry(
         "scope_plugins.budget.lookup:Lookup",
         "lookup",
-        "counts for every stage, looked up by a number",
+        "token counts for each stage, from a table of tuned values",
         paper="SparseVLM's release",
     )
     yield Entry(
-        "scope_plugins.budget.stepped:Stepped", "stepped", "a number of tokens in whole steps", paper="DART's release"
+        "scope_plugins.budget.stepped:Stepped",
+        "stepped",
+        "a number of tokens, rounded down to a multiple of a step",
+        paper="DART's release",
     )
     yield Entry(
         "scope_plugins.budget.attention_rank:AttentionRank",
         "attention_rank",
-        "as many tokens as the text's attention to them has rank",
+        "tokens kept by the rank of the text's attention to them",
         paper="SparseVLM, arXiv 2410.04417",
     )

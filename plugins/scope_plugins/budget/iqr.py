@@ -1,4 +1,4 @@
-"""As many tokens as stand out."""
+"""As many tokens as there are saliency outliers."""
 
 from __future__ import annotations
 
@@ -13,26 +13,29 @@ from scope_plugins._outliers import grid_points, outliers
 
 
 class IqrSpec(ComponentSpec):
-    """A budget for every group that follows from the outliers of a saliency."""
+    """A budget that follows from the number of saliency outliers in each group."""
 
     name: Literal["iqr"] = "iqr"
     saliency: Annotated[ComponentSpec, Slot("saliency")]
-    """Saliency whose outliers are counted."""
+    """The saliency whose outliers are counted."""
     fence: Annotated[float, Field(ge=0)] = 1.5
     """Outliers lie above ``Q3 + fence (Q3 - Q1)``."""
     times: Annotated[int, Field(ge=1)] = 1
     """Tokens for each outlier."""
     grid: Annotated[int, Field(ge=0)] = 0
-    """Grid points for each outlier on top, about: as many as the selector `grid_fill` of that ``density`` adds."""
+    """Additional grid points for each outlier, about: as many as the selector `grid_fill` adds at that ``density``."""
     plus: Annotated[int, Field(ge=0)] = 0
-    """Rows on top, for those that the merger adds."""
+    """Additional rows, for those that the merger adds."""
 
 
 class Iqr(Budget[IqrSpec]):
-    """``times m + plus`` rows, m the tokens with a saliency above ``Q3 + fence (Q3 - Q1)``, at least 1 token.
+    """More tokens for an image in which many stand out by their saliency, fewer for a plain one.
 
-    Counts are known only when the image is; `plan` gives the upper bound, which is every token. Source: PruMerge,
-    arXiv 2403.15388, section 3.2.
+    Use it where the count should adapt to the image and need not be fixed in advance: `plan` gives the upper bound,
+    which is every token.
+
+    Keeps ``times m + plus`` rows, at least 1 token; m is the number of tokens whose saliency is above
+    ``Q3 + fence (Q3 - Q1)``. Source: PruMerge, arXiv 2403.15388, section 3.2.
     """
 
     adaptive = True
@@ -42,9 +45,9 @@ class Iqr(Budget[IqrSpec]):
         return tuple(sum(span.tokens for span in group) for group in groups)
 
     def refine(self, counts: tuple[int, ...], tokens: VisualTokens) -> tuple[int, ...]:
-        """What the outliers of each group come to; never less than its required tokens."""
+        """Counts by the outliers of each group, at least its required tokens."""
         score = scores(self.parts["saliency"], tokens)
-        made = []
+        refined = []
         for group, most in enumerate(counts):
             index = tokens.valid[group].nonzero().flatten()
             values = score[group, index]
@@ -52,5 +55,5 @@ class Iqr(Budget[IqrSpec]):
             points = set(grid_points(len(index), seeds, self.spec.grid)) if self.spec.grid else set()
             top = set(values.sort(descending=True, stable=True).indices[:seeds].tolist())
             least = max(int((tokens.required[group] & tokens.valid[group]).sum()), 1)
-            made.append(min(max(seeds * self.spec.times + len(points - top), least) + self.spec.plus, most))
-        return tuple(made)
+            refined.append(min(max(seeds * self.spec.times + len(points - top), least) + self.spec.plus, most))
+        return tuple(refined)

@@ -21,7 +21,7 @@ class RatioSpec(ComponentSpec):
     keep_ratio: Annotated[float, Field(gt=0, le=1)]
     """Share of the tokens to keep, above 0 and at most 1; the count is the nearest whole number, halves up."""
     per: Literal["image", "tile", "total"] = "image"
-    """What is rounded to a whole number: each image, each tile, or the whole call."""
+    """The unit whose count is rounded to a whole number: each image, each tile, or the whole call."""
 
 
 class Ratio(Budget[RatioSpec]):
@@ -37,8 +37,8 @@ class Ratio(Budget[RatioSpec]):
             count = int(share * size + Fraction(1, 2))
             if count == 0 and size > 0:
                 raise BudgetError(
-                    f"budget 'ratio' of {self.spec.keep_ratio} leaves none of the {size} tokens of {label}; raise it, "
-                    f"or say `budget: 0` to remove images on purpose"
+                    f"budget 'ratio' of {self.spec.keep_ratio} keeps none of the {size} tokens of {label}; raise it, "
+                    f"or set `budget: 0` to remove images on purpose"
                 )
             counts.append(count)
         return fill(layout, groups, self.spec.per, counts)

@@ -1,4 +1,4 @@
-"""A share of the tokens, and never less than the first frame."""
+"""A share of the tokens, but at least those of the first frame."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from scope_core.parts import Budget, ComponentSpec, Group
 
 
 class RatioWithFrameSpec(ComponentSpec):
-    """Keep a share of each group's tokens, but at least its first frame."""
+    """Keep a share of each group's tokens, but at least those of its first frame."""
 
     shorthand = (float, "keep_ratio")
 
@@ -21,12 +21,15 @@ class RatioWithFrameSpec(ComponentSpec):
     keep_ratio: Annotated[float, Field(gt=0, le=1)] = 0.25
     """Share of a group's tokens to keep, above 0 and at most 1; the count is rounded down."""
     frame: Literal["image", "tile"] = "image"
-    """What a frame is: each image of the group (with ``partition: prompt``), or each tile."""
+    """The unit that counts as a frame: each image of the group (with ``partition: prompt``), or each tile."""
 
 
 class RatioWithFrame(Budget[RatioWithFrameSpec]):
-    """``max(first frame, floor(keep_ratio * N))`` tokens of every group, in exact arithmetic.
+    """A share of a video's tokens, but at least those of its first frame.
 
+    Use it for videos, with the constraint `first_frame`, which keeps that frame whole.
+
+    Keeps ``max(first frame, floor(keep_ratio * N))`` tokens of every group, in exact arithmetic.
     Source: EVS, arXiv 2510.14624, whose pruning rate is ``1 - keep_ratio``.
     """
 
@@ -40,7 +43,7 @@ class RatioWithFrame(Budget[RatioWithFrameSpec]):
         return tuple(counts)
 
     def _first(self, layout: Layout, group: Group) -> int:
-        """Tokens of the group's first frame that holds any."""
+        """The number of tokens of the group's first frame that has any."""
         image = min((span.image for span in group if span.tokens), default=None)
         if image is None:
             return 0

@@ -1,4 +1,4 @@
-"""A number or a share of tokens for every stage."""
+"""One number or share of tokens for each stage."""
 
 from __future__ import annotations
 
@@ -15,17 +15,17 @@ from scope_plugins.budget._images import images_in
 
 
 class StagedSpec(ComponentSpec):
-    """What is left of each image behind each stage: ``keep`` in tokens, or ``ratios`` of the whole image."""
+    """The tokens that remain of each image after each stage: ``keep`` in tokens, or ``ratios`` of the whole image."""
 
     model_config = ConfigDict(json_schema_extra={"examples": [{"ratios": [0.5]}, {"keep": [1]}]})
 
     name: Literal["staged"] = "staged"
     keep: tuple[Annotated[int, Field(ge=0)], ...] = ()
-    """Tokens of an image behind each stage."""
+    """Tokens of an image after each stage."""
     ratios: tuple[Annotated[float, Field(gt=0, le=1)], ...] = ()
-    """Share of the image's tokens, as it had them before the first stage, behind each stage."""
+    """Share of an image's tokens after each stage, relative to its tokens before the first stage."""
     rounding: Literal["nearest", "floor"] = "nearest"
-    """How shares become whole numbers; halves go up."""
+    """Rounding of shares to whole numbers; ``nearest`` rounds halves up."""
 
     @model_validator(mode="after")
     def _one_of_them_and_falling(self) -> Self:
@@ -33,13 +33,17 @@ class StagedSpec(ComponentSpec):
             raise ValueError("give either `keep` or `ratios`, with one number for each stage")
         given = list(self.keep or self.ratios)
         if given != sorted(given, reverse=True):
-            raise ValueError(f"{given} grows; a stage can only keep what the one before it left")
+            raise ValueError(f"{given} grows; a stage can only keep tokens that the stage before it kept")
         return self
 
 
 class Staged(Budget[StagedSpec]):
-    """``keep[s]``, or ``floor(ratios[s] * N + 1/2)`` (``floor(ratios[s] * N)``), N being the whole image's tokens.
+    """A number or a share of tokens stated for every stage.
 
+    Use it where tokens are dropped in several stages and you know what each should keep.
+
+    Stage s keeps ``keep[s]`` tokens, or ``floor(ratios[s] * N + 1/2)`` (with ``floor``: ``floor(ratios[s] * N)``),
+    where N is the number of tokens of the whole image.
     Source: PyramidDrop, arXiv 2410.17247, section 3.2 (ratios); SparseVLM's release (counts).
     """
 
@@ -47,14 +51,14 @@ class Staged(Budget[StagedSpec]):
         """Counts per group; each image's sum is exact.
 
         Raises:
-            BudgetError: there is not one number for each stage, or more is to be kept than the stage before left.
+            BudgetError: there is not one number for each stage, or a stage keeps more than the stage before it left.
         """
         given = self.spec.keep or self.spec.ratios
         stages = len(layout.schedule) or layout.stage + 1
         if len(given) != stages:
             raise BudgetError(
-                f"budget 'staged' has {len(given)} numbers, {list(given)}, and there are {stages} stages"
-                f"{': ' + ' -> '.join(layout.schedule) if layout.schedule else ''}; give one for each"
+                f"budget 'staged' has {len(given)} numbers, {list(given)}, but there are {stages} stages"
+                f"{': ' + ' -> '.join(layout.schedule) if layout.schedule else ''}; give one number for each"
             )
         counts = []
         for number in images_in(groups):
@@ -62,8 +66,8 @@ class Staged(Budget[StagedSpec]):
             count = self._count(image.original, layout.stage)
             if count > image.tokens:
                 raise BudgetError(
-                    f"budget 'staged' keeps {count} tokens of image {number} behind stage {layout.stage} of {stages}, "
-                    f"and {image.tokens} are there; lower `{'keep' if self.spec.keep else 'ratios'}`"
+                    f"budget 'staged' keeps {count} tokens of image {number} after stage {layout.stage} of {stages}, "
+                    f"but it has only {image.tokens}; lower `{'keep' if self.spec.keep else 'ratios'}`"
                 )
             counts.append(count)
         return fill(layout, groups, "image", counts)

@@ -1,4 +1,4 @@
-"""A number of tokens in whole steps."""
+"""A number of tokens, rounded down to a multiple of a step."""
 
 from __future__ import annotations
 
@@ -13,23 +13,26 @@ from scope_plugins.budget._images import images_in
 
 
 class SteppedSpec(ComponentSpec):
-    """The largest multiple of a step that a number of tokens holds, and some more."""
+    """A number of tokens, rounded down to a multiple of a step, plus a constant."""
 
     shorthand = (int, "keep")
 
     name: Literal["stepped"] = "stepped"
     keep: Annotated[int, Field(ge=0)]
-    """The number."""
+    """Tokens of an image before rounding."""
     step: Annotated[int, Field(gt=0)]
-    """The step."""
+    """The count is rounded down to a multiple of this."""
     plus: Annotated[int, Field(ge=0)] = 0
-    """How many are added to it."""
+    """Tokens added after rounding."""
 
 
 class Stepped(Budget[SteppedSpec]):
-    """``floor(keep / step) * step + plus`` tokens of every image.
+    """A number of tokens that divides evenly among the pivots of a method.
 
-    Source: DART's release, which keeps a whole number of tokens for each pivot, and the pivots of the image besides.
+    Use it with the selector `pivots`, to keep as many tokens as DART's release.
+
+    Keeps ``floor(keep / step) * step + plus`` tokens of every image. Source: DART's release, which keeps a whole number
+    of tokens for each pivot, and the pivots of the image in addition.
     """
 
     def plan(self, layout: Layout, groups: Sequence[Group]) -> tuple[int, ...]:
@@ -39,7 +42,7 @@ class Stepped(Budget[SteppedSpec]):
         for number in images:
             if count > layout.images[number].tokens:
                 raise BudgetError(
-                    f"budget 'stepped' keeps {count} tokens, {self.spec.keep} in steps of {self.spec.step} and "
-                    f"{self.spec.plus}, but image {number} has {layout.images[number].tokens}; lower `keep`"
+                    f"budget 'stepped' keeps {count} tokens ({self.spec.keep} in steps of {self.spec.step}, plus "
+                    f"{self.spec.plus}), but image {number} has {layout.images[number].tokens}; lower `keep`"
                 )
         return fill(layout, groups, "image", [count] * len(images))

@@ -20,13 +20,14 @@ class TokensSpec(ComponentSpec):
     keep: Annotated[int, Field(ge=0)]
     """Tokens to keep; 0 removes the image."""
     per: Literal["image", "tile", "total"] = "image"
-    """What the number is for. An image's number is spread over its tiles exactly: 640 over 3 is 214+213+213.
-    ``tile`` holds for each tile with ``partition: tile``; tiles that are selected together keep only the sum."""
+    """The unit that keeps this many tokens. An image's number is divided among its tiles exactly: 640 among 3 is
+    214+213+213. ``tile`` holds for each tile with ``partition: tile``; tiles that are selected together only keep the
+    sum."""
     if_short: Literal["error", "keep_all"] = "error"
-    """What to do where there are fewer tokens than that."""
+    """The behaviour where a unit has fewer tokens than ``keep``."""
     tiles: Literal["exact", "floor"] = "exact"
-    """Whether an image's number is spread over its tiles exactly, or each keeps ``floor(keep / tiles)``, as published
-    code does: 640 over 3 is then 3 x 213."""
+    """Division of an image's number among its tiles: ``exact``, or ``floor(keep / tiles)`` for each, as in published
+    code: 640 among 3 is then 3 x 213."""
 
 
 class Tokens(Budget[TokensSpec]):
@@ -35,7 +36,7 @@ class Tokens(Budget[TokensSpec]):
     additive = True
 
     def plan(self, layout: Layout, groups: Sequence[Group]) -> tuple[int, ...]:
-        """Counts per group; sums are exact, but for ``tiles: floor``."""
+        """Counts per group; sums are exact, except with ``tiles: floor``."""
         if self.spec.tiles == "floor" and self.spec.per == "image":
             return self._floored(layout, groups)
         counts = []
@@ -43,7 +44,7 @@ class Tokens(Budget[TokensSpec]):
             if self.spec.keep > size and self.spec.if_short == "error":
                 raise BudgetError(
                     f"budget 'tokens' keeps {self.spec.keep} per {self.spec.per}, but {label} has {size} tokens; lower "
-                    f"`keep`, or say `if_short: keep_all`"
+                    f"`keep`, or set `if_short: keep_all`"
                 )
             counts.append(min(self.spec.keep, size))
         return fill(layout, groups, self.spec.per, counts)
@@ -60,13 +61,13 @@ class Tokens(Budget[TokensSpec]):
             count = self.spec.keep // tiles[label]
             if count == 0 < self.spec.keep:
                 raise BudgetError(
-                    f"budget 'tokens' keeps {self.spec.keep} tokens of {tiles[label]} tiles, which leaves none of "
-                    f"{label} where each keeps as many; raise `keep`, or say `tiles: exact`"
+                    f"budget 'tokens' divides {self.spec.keep} tokens equally among {tiles[label]} tiles, which "
+                    f"leaves none for {label}; raise `keep`, or set `tiles: exact`"
                 )
             if count > size and self.spec.if_short == "error":
                 raise BudgetError(
                     f"budget 'tokens' keeps {count} of each of {tiles[label]} tiles, but {label} has {size} tokens; "
-                    f"lower `keep`, or say `if_short: keep_all`"
+                    f"lower `keep`, or set `if_short: keep_all`"
                 )
             counts.append(min(count, size))
         return fill(layout, groups, "tile", counts)

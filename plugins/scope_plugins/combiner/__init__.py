@@ -9,7 +9,7 @@ from scope_core.parts import Entry, hookimpl
 
 @hookimpl
 def scope_combiners() -> Iterable[Entry]:
-    """Product, sums, each side alone, and saliency inside the similarity."""
+    """Product, sums, gain or saliency alone, and saliency inside the similarity."""
     yield Entry(
         "scope_plugins.combiner.product:Product",
         "product",
@@ -26,12 +26,12 @@ def scope_combiners() -> Iterable[Entry]:
     yield Entry(
         "scope_plugins.combiner.saliency_only:SaliencyOnly",
         "saliency_only",
-        "saliency alone; the similarity matrix is never made",
+        "saliency alone; the similarity matrix is never computed",
     )
     yield Entry(
         "scope_plugins.combiner.coverage_only:CoverageOnly",
         "coverage_only",
-        "gain alone; the saliency source is never asked",
+        "gain alone; the saliency is never computed",
     )
     yield Entry(
         "scope_plugins.combiner.balance:Balance",

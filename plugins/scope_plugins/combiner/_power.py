@@ -1,4 +1,4 @@
-"""saliency^alpha, with its condition checked."""
+"""saliency^alpha, for saliency of at least 0."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ def power(saliency: Tensor, alpha: float, tokens: VisualTokens, who: str) -> Ten
     """(B, N) ``saliency ** alpha``.
 
     Raises:
-        TokensError: a valid token's saliency is negative, which has no real power and would rank backwards.
+        TokensError: a valid token's saliency is negative: its power may be undefined, or reverse the ranking.
     """
     if saliency.numel() and float(saliency.detach().amin()) >= 0:
         return saliency.pow(alpha)
@@ -19,7 +19,7 @@ def power(saliency: Tensor, alpha: float, tokens: VisualTokens, who: str) -> Ten
     if bool(negative.any()):
         group, token = (int(i) for i in negative.nonzero()[0])
         raise TokensError(
-            f"combiner {who} needs saliency of at least 0, and {tokens.name_of(group, token)} has "
+            f"combiner {who} needs saliency of at least 0, but {tokens.name_of(group, token)} has "
             f"{float(saliency[group, token]):.4g}; shift it, or use the combiner 'saliency_only', which only ranks"
         )
     return saliency.clamp(min=0).pow(alpha)  # padding may hold anything; valid tokens are not clamped

@@ -1,4 +1,4 @@
-"""A balance of saliency and gain."""
+"""Weighted sum of saliency and gain, the weights adding up to 1."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from scope_core.parts import Combiner, ComponentSpec
 
 
 class BalanceSpec(ComponentSpec):
-    """A share of saliency and the rest of gain."""
+    """``share x saliency + (1 - share) x gain``."""
 
     name: Literal["balance"] = "balance"
     share: Annotated[float, Field(ge=0, le=1)] = 0.5
@@ -21,20 +21,22 @@ class BalanceSpec(ComponentSpec):
 
 
 class Balance(Combiner[BalanceSpec]):
-    """``score_j = share * a_j + (1 - share) * g_j``; bring the saliency to the gain's scale first, e.g. with `scaled`.
+    """Salient tokens that also add coverage, traded off by one number.
 
-    With the coverage `redundancy` it is maximal marginal relevance: Carbonell and Goldstein, SIGIR 1998. Any sign of
-    saliency and gain is fine.
+    Use it where gains or saliency may be negative, as with the coverage `redundancy`: together they are maximal
+    marginal relevance. Bring the saliency to the scale of the gain first, e.g. with `scaled`.
+
+    ``score_j = share * a_j + (1 - share) * g_j``. Source: Carbonell and Goldstein, SIGIR 1998.
     """
 
     def prepare(self, saliency: Tensor, tokens: VisualTokens) -> Tensor:
-        """(B, N) the saliency's part of the score."""
+        """(B, N) ``share * a``."""
         return self.spec.share * saliency
 
     def affine(self, saliency: Tensor) -> tuple[Tensor, Tensor]:
-        """``gain * (1 - share) + share * a``."""
+        """Scale and offset of the gain: ``1 - share`` and ``share * a``."""
         return torch.full_like(saliency, 1 - self.spec.share), saliency
 
     def combine(self, gain: Tensor, saliency: Tensor) -> Tensor:
-        """(B, N) the sum of both parts."""
-        return saliency + self.affine(saliency)[0] * gain  # the same number, rounded alike, on both ways
+        """(B, N) the weighted sum."""
+        return saliency + self.affine(saliency)[0] * gain  # rounds exactly as kernels do, which use `affine`

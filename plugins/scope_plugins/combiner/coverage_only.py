@@ -17,7 +17,11 @@ class CoverageOnlySpec(ComponentSpec):
 
 
 class CoverageOnly(Combiner[CoverageOnlySpec]):
-    """``score_j = g_j``; with facility location, greedy is within 1 - 1/e of the best set."""
+    """The token that adds the most coverage, however salient it is.
+
+    Use it without a saliency signal. ``score_j = g_j``; with facility location, greedy selection reaches at least
+    1 - 1/e of the best possible coverage.
+    """
 
     uses_saliency = False
 

@@ -14,19 +14,21 @@ from scope_plugins.combiner._power import power
 
 
 class KernelSpec(ComponentSpec):
-    """Similarity weighted by the saliency of both tokens; the gain alone is the score."""
+    """Similarity weighted by the saliency of both tokens; the score is the gain alone."""
 
     name: Literal["kernel"] = "kernel"
     theta: Annotated[float, Field(ge=0, lt=1)] | None = None
-    """Null: the weight of a token is its saliency. Otherwise ``exp(theta / (2 (1 - theta)) * saliency)``, which
-    balances the two: 0 is similarity alone, towards 1 saliency decides."""
+    """Null: the weight of a token is its saliency. Otherwise it is ``exp(theta / (2 (1 - theta)) * saliency)``: 0
+    uses similarity alone, and towards 1 saliency dominates."""
 
 
 class Kernel(Combiner[KernelSpec]):
-    """``L_ij = r_i S_ij r_j`` goes to the coverage function, and ``score_j = g_j``.
+    """Relevant tokens that differ from each other, both expressed in one matrix.
 
-    With `log_det` the gain is ``2 log r_j`` plus that of S: relevance and diversity in one determinant. A weight
-    scales rows and columns alike, so a symmetric positive semi-definite similarity stays one.
+    Use it with the coverage `log_det`, whose gain is then ``2 log r_j`` plus the gain for S alone.
+
+    The coverage function reads ``L_ij = r_i S_ij r_j`` in place of S, and ``score_j = g_j``. Weights scale rows and
+    columns alike, so L is symmetric positive semi-definite if S is.
     Source: CDPruner, arXiv 2506.10967 (theta: Chen, Zhang, Zhou, NeurIPS 2018; off in its release).
     """
 

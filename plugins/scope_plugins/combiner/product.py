@@ -22,7 +22,12 @@ class ProductSpec(ComponentSpec):
 
 
 class Product(Combiner[ProductSpec]):
-    """``score_j = g_j * a_j^alpha``; the scale of the saliency changes no pick. SCOPE, arXiv 2510.24214."""
+    """Tokens that are both salient and not yet covered by the kept ones.
+
+    Use it by default: the scale of the saliency changes no pick. Saliency must be at least 0.
+
+    ``score_j = g_j * a_j^alpha``. Source: SCOPE, arXiv 2510.24214.
+    """
 
     def prepare(self, saliency: Tensor, tokens: VisualTokens) -> Tensor:
         """(B, N) ``a^alpha``."""

@@ -16,7 +16,10 @@ class SaliencyOnlySpec(ComponentSpec):
 
 
 class SaliencyOnly(Combiner[SaliencyOnlySpec]):
-    """``score_j = a_j``; any sign of saliency is fine, since it is only ranked."""
+    """The most salient tokens, however alike they are.
+
+    Use it for plain top-k. ``score_j = a_j``, which may be negative, since it is only ranked.
+    """
 
     uses_coverage = False
 

@@ -20,15 +20,20 @@ class SumSpec(ComponentSpec):
     alpha: Annotated[float, Field(ge=0)] = 1.0
     """Exponent of the saliency."""
     normaliser: Literal["none", "max", "sum", "mean"] = "none"
-    """What saliency is divided by, per group. A sum depends on its scale, so it has to be stated; ``none`` is
-    the published code, where gains of up to N meet attention of up to the number of heads."""
+    """The divisor of the saliency in each group; a sum depends on its scale. ``none`` is the published code, which
+    adds gains of up to N and attention of up to the number of heads."""
 
 
 class Sum(Combiner[SumSpec]):
-    """``score_j = g_j + (a_j / z)^alpha``. Source: SCOPE, arXiv 2510.24214 (release, mode ``add``)."""
+    """Tokens that are salient or add coverage; either is enough.
+
+    Use it to repeat SCOPE's ablation; `product` needs no choice of scale. Saliency must be at least 0.
+
+    ``score_j = g_j + (a_j / z)^alpha``. Source: SCOPE, arXiv 2510.24214 (release, mode ``add``).
+    """
 
     def prepare(self, saliency: Tensor, tokens: VisualTokens) -> Tensor:
-        """(B, N) ``(a / z)^alpha``; groups whose normaliser is 0 stay as they are."""
+        """(B, N) ``(a / z)^alpha``; z is 1 for groups where the divisor would be 0."""
         real = saliency.masked_fill(~tokens.valid, 0)
         if self.spec.normaliser == "max":
             scale = real.amax(1, keepdim=True)
@@ -38,7 +43,7 @@ class Sum(Combiner[SumSpec]):
             scale = real.sum(1, keepdim=True)
             if self.spec.normaliser == "mean":
                 scale = scale / tokens.valid.sum(1, keepdim=True).clamp(min=1)
-        whole = power(saliency, 1.0, tokens, str(self))  # looked at first: a negative sum would hide negative scores
+        whole = power(saliency, 1.0, tokens, str(self))  # checked before dividing: a negative sum hides negative scores
         return (whole / scale.masked_fill(scale == 0, 1)).pow(self.spec.alpha)
 
     def affine(self, saliency: Tensor) -> tuple[Tensor, Tensor]:

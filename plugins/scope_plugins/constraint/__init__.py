@@ -14,6 +14,6 @@ def scope_constraints() -> Iterable[Entry]:
     yield Entry(
         "scope_plugins.constraint.first_frame:FirstFrame",
         "first_frame",
-        "the first frame is kept whole",
+        "all tokens of the first frame must be kept",
         paper="EVS, arXiv 2510.14624",
     )

@@ -20,7 +20,7 @@ class CellsSpec(ComponentSpec):
     keep: tuple[Cell, ...] = ()
     """Cells whose tokens must be kept."""
     drop: tuple[Cell, ...] = ()
-    """Cells whose tokens are no candidates: neither picked nor counted in coverage."""
+    """Cells whose tokens are excluded: neither picked nor counted in coverage."""
 
 
 class Cells(Constraint[CellsSpec]):
@@ -37,11 +37,11 @@ class Cells(Constraint[CellsSpec]):
     def _mask(self, tokens: VisualTokens, cells: tuple[Cell, ...]) -> Tensor | None:
         mask = None
         for row, col in cells:
-            here = (tokens.row == row) & (tokens.col == col)
-            if not bool(here.any()):
+            cell = (tokens.row == row) & (tokens.col == col)
+            if not bool(cell.any()):
                 raise TokensError(
-                    f"constraint {self}: no token lies at row {row}, column {col}; rows reach {int(tokens.row.max())}, "
-                    f"columns {int(tokens.col.max())} (-1: these tokens carry no grid)"
+                    f"constraint {self}: there is no token at row {row}, column {col}; the last row is "
+                    f"{int(tokens.row.max())}, the last column {int(tokens.col.max())} (-1: tokens without a grid)"
                 )
-            mask = here if mask is None else mask | here
+            mask = cell if mask is None else mask | cell
         return mask

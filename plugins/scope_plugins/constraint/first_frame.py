@@ -1,4 +1,4 @@
-"""The first frame is kept whole."""
+"""All tokens of the first frame must be kept."""
 
 from __future__ import annotations
 
@@ -17,20 +17,24 @@ class FirstFrameSpec(ComponentSpec):
 
     name: Literal["first_frame"] = "first_frame"
     frame: Literal["image", "tile"] = "image"
-    """What a frame is: each image of the group (with ``partition: prompt``), or each tile."""
+    """The unit that counts as a frame: each image of the group (with ``partition: prompt``), or each tile."""
     count: Annotated[int, Field(ge=1)] = 1
-    """How many frames from the start."""
+    """Number of frames, from the start."""
 
 
 class FirstFrame(Constraint[FirstFrameSpec]):
-    """Required: every token of the group's first ``count`` images (or tiles). Source: EVS, arXiv 2510.14624."""
+    """The first frames of a video, kept whole.
+
+    Use it for videos, whose later frames are then pruned relative to the first: every token of the group's first
+    ``count`` images (or tiles) must be kept. Source: EVS, arXiv 2510.14624.
+    """
 
     def must_keep(self, tokens: VisualTokens) -> Tensor | None:
         """(B, N) bool."""
         tile = tokens.tile if self.spec.frame == "tile" else torch.zeros_like(tokens.tile)
         mask = torch.zeros_like(tokens.valid)
         for group, valid in enumerate(tokens.valid):
-            number = tokens.image[group] * (int(tile.max()) + 1) + tile[group]  # rises with image, then tile
+            number = tokens.image[group] * (int(tile.max()) + 1) + tile[group]  # ordered by image, then tile
             frames = sorted(set(number[valid].tolist()))
             if frames:
                 last = frames[: self.spec.count][-1]

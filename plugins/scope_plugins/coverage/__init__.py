@@ -9,7 +9,7 @@ from scope_core.parts import Entry, hookimpl
 
 @hookimpl
 def scope_coverage_functions() -> Iterable[Entry]:
-    """Set functions of the kept tokens, several at once, and none at all."""
+    """Set functions of the kept tokens, weighted sums of them, and a constant gain."""
     yield Entry(
         "scope_plugins.coverage.facility_location:FacilityLocation",
         "facility_location",
@@ -26,30 +26,30 @@ def scope_coverage_functions() -> Iterable[Entry]:
     yield Entry(
         "scope_plugins.coverage.modular:Modular",
         "modular",
-        "no coverage: every gain is 1, which makes greedy a plain top-k",
+        "no coverage: every gain is 1, so that greedy selection is plain top-k",
     )
     yield Entry(
         "scope_plugins.coverage.log_det:LogDet",
         "log_det",
-        "volume that the kept tokens span (DPP, log-determinant)",
+        "the volume that the kept tokens span (DPP, log-determinant)",
         paper="CDPruner, arXiv 2506.10967; Chen, Zhang, Zhou 2018",
     )
     yield Entry(
         "scope_plugins.coverage.graph_cut:GraphCut",
         "graph_cut",
-        "similarity to all tokens minus that among the kept",
+        "similarity of the kept tokens to all, minus their similarity to each other",
         paper="Lin and Bilmes 2011",
     )
     yield Entry(
         "scope_plugins.coverage.saturated:Saturated",
         "saturated",
-        "total similarity to the kept tokens, each token's capped",
+        "total similarity of every token to the kept ones, up to a cap",
         paper="Lin and Bilmes 2011",
     )
     yield Entry(
         "scope_plugins.coverage.theta_cover:ThetaCover",
         "theta_cover",
-        "how many tokens have a kept one that is similar enough",
+        "the number of tokens that have a similar kept token",
         paper="SCOPE, arXiv 2510.24214, Definition 1",
     )
     yield Entry(

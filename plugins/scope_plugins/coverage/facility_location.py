@@ -23,16 +23,20 @@ class FacilityLocationSpec(ComponentSpec):
 @dataclass
 class _State:
     similarity: Tensor  # (B, N, N)
-    rounder: Tensor  # (1,): similarities are rounded to the grid as they are read, so that no copy is made
+    rounder: Tensor  # (1,) `arithmetic.rounding_constant`; similarities are rounded as they are read, without a copy
     best: Tensor  # (B, N): running maximum c_i, starts at 0
     gains: Tensor  # (B, N)
 
 
 class FacilityLocation(CoverageFunction[FacilityLocationSpec]):
-    """``f(A) = sum_i max(0, max_{j in A} S_ij)``; gain ``g_j = sum_i max(0, S_ij - c_i)``, ``c_i`` from 0.
+    """Every token should have a kept token that is similar to it.
 
-    Because the running maximum starts at 0, a negative similarity never counts. Source: SCOPE, arXiv
-    2510.24214; Cornuejols et al. 1977 for facility location.
+    Use it to represent the whole image with few tokens: one kept token of each kind is enough. Negative similarities
+    count as 0.
+
+    ``f(A) = sum_i max(0, max_{j in A} S_ij)``; gain ``g_j = sum_i max(0, S_ij - c_i)``, with the running maximum
+    ``c_i`` of row i, which starts at 0. Monotone and submodular.
+    Source: SCOPE, arXiv 2510.24214; Cornuejols et al. 1977 for facility location.
     """
 
     monotone = True
@@ -42,7 +46,7 @@ class FacilityLocation(CoverageFunction[FacilityLocationSpec]):
 
     def start(self, similarity: Tensor, tokens: VisualTokens) -> _State:
         """Nothing is covered yet."""
-        similarity, rounder = similarity.contiguous(), arithmetic.magic(similarity)
+        similarity, rounder = similarity.contiguous(), arithmetic.rounding_constant(similarity)
         best = tokens.features.new_zeros(tokens.shape[:2])
         return _State(similarity, rounder, best, arithmetic.full_gains(similarity, rounder, best))
 
@@ -54,21 +58,21 @@ class FacilityLocation(CoverageFunction[FacilityLocationSpec]):
         """Raise the running maximum; only rows where it rose can change a gain."""
         similarity, rounder = state.similarity, state.rounder
         index = pick[:, None, None].expand(-1, similarity.shape[1], 1)
-        here = arithmetic.on_grid(similarity.gather(2, index)[..., 0], rounder)
-        best = state.best.maximum(here.to(similarity.dtype))
-        # as published, half precision re-sums every row, rounding included; and on an accelerator to ask which rows
-        # rose would wait for it
+        column = arithmetic.on_grid(similarity.gather(2, index)[..., 0], rounder)
+        best = state.best.maximum(column.to(similarity.dtype))
+        # half precision sums every row again, with its rounding, as published code does; on an accelerator, finding the
+        # rows that rose would wait for the device
         if best.element_size() < 4 or not arithmetic.on_host(best.device):
             return _State(similarity, rounder, best, arithmetic.full_gains(similarity, rounder, best))
         count, gains = best.shape[1], state.gains.clone()
         risen = (best > state.best).flatten().nonzero()[:, 0]
-        raw = similarity.new_empty(max(1, arithmetic.together(best) // count), count)
+        raw = similarity.new_empty(max(1, arithmetic.block_size(best) // count), count)
         exact = torch.empty_like(raw, dtype=torch.float64)
-        new, had = (column.double().flatten()[:, None] for column in (best, state.best))
-        # sums are exact on the grid, so gains neither drift over hundreds of picks nor depend on the order
+        new, old = (maximum.double().flatten()[:, None] for maximum in (best, state.best))
+        # sums are exact on the grid, so gains do not drift over hundreds of picks, nor depend on the order
         for few in torch.split(risen, len(raw)):
             torch.index_select(similarity.flatten(0, 1), 0, few, out=raw[: len(few)])
             lost = exact[: len(few)].copy_(raw[: len(few)]).add_(rounder).sub_(rounder)
-            lost.clamp_(max=new[few]).sub_(had[few]).clamp_(min=0)
+            lost.clamp_(max=new[few]).sub_(old[few]).clamp_(min=0)
             gains.index_add_(0, few // count, lost, alpha=-1)
         return _State(similarity, rounder, best, gains)

@@ -20,7 +20,7 @@ class GraphCutSpec(ComponentSpec):
 
     name: Literal["graph_cut"] = "graph_cut"
     balance: Annotated[float, Field(gt=0)] = 2.0
-    """Weight of the first part; from 2 on no gain is negative."""
+    """Weight of the similarity to all tokens; from 2 on, no gain is negative."""
 
 
 @dataclass
@@ -30,9 +30,12 @@ class _State:
 
 
 class GraphCut(CoverageFunction[GraphCutSpec]):
-    """``f(A) = b sum_{i in V, j in A} S_ij - sum_{i, j in A} S_ij``, in float64.
+    """Tokens that are like many others but not like those already kept.
 
-    Submodular for similarities of at least 0, which it asks for; monotone for ``b >= 2`` and symmetric ones.
+    Use it where kept tokens should be typical of the image, with a stated penalty for repetition.
+
+    Submodular for similarities of at least 0, which it requires; also monotone if they are symmetric and ``b >= 2``.
+    ``f(A) = b sum_{i in V, j in A} S_ij - sum_{i, j in A} S_ij``, in float64.
     Source: Lin and Bilmes, "A class of submodular functions for document summarization", ACL 2011.
     """
 
@@ -43,11 +46,11 @@ class GraphCut(CoverageFunction[GraphCutSpec]):
 
     def start(self, similarity: Tensor, tokens: VisualTokens) -> _State:
         """``g_j = b sum_i S_ij - S_jj``."""
-        own = similarity.diagonal(dim1=1, dim2=2).double()
-        total = own.new_zeros(own.shape)
+        diagonal = similarity.diagonal(dim1=1, dim2=2).double()
+        total = diagonal.new_zeros(diagonal.shape)
         for rows in arithmetic.blocks(similarity):
             total += rows.double().sum(1)
-        return _State(similarity, self.spec.balance * total - own)
+        return _State(similarity, self.spec.balance * total - diagonal)
 
     def gain(self, state: _State) -> Tensor:
         """(B, N)."""

@@ -28,10 +28,13 @@ class _State:
 
 
 class MaxMin(CoverageFunction[MaxMinSpec]):
-    """``g_j = min_{i in A} (1 - S_ij)``; for the first pick, the distance to the nearest other token.
+    """No two kept tokens should be alike: the next one is always the farthest from those kept.
 
-    Farthest-point greedy is within 1/2 of the best max-min dispersion for metrics (Ravi et al. 1994); 1 - cosine
-    is half a squared metric, so within 1/4 here. It is no submodular function.
+    Use it for diversity without any saliency. It favours outliers, so noisy tokens may be kept.
+
+    ``g_j = min_{i in A} (1 - S_ij)``; for the first pick, the distance to the nearest other token. Not submodular;
+    the smallest distance between kept tokens is at least 1/2 of the best possible one for metrics (Ravi et al. 1994),
+    and at least 1/4 for 1 - cosine, which is half a squared metric.
     Source: DivPrune, arXiv 2503.02175, whose similarity is the cosine.
     """
 
@@ -46,7 +49,7 @@ class MaxMin(CoverageFunction[MaxMinSpec]):
             distance.masked_fill_(~tokens.valid[:, start:stop, None], torch.inf)
             distance[:, :, start:stop].diagonal(dim1=1, dim2=2).fill_(torch.inf)
             nearest, start = nearest.minimum(distance.amin(1)), stop
-        # the only valid token has no neighbour; any finite gain picks it
+        # a single valid token has no neighbour; any finite gain picks it
         return _State(similarity, nearest.masked_fill(torch.isinf(nearest), 0), empty=True)
 
     def gain(self, state: _State) -> Tensor:
@@ -56,5 +59,5 @@ class MaxMin(CoverageFunction[MaxMinSpec]):
     def add(self, state: _State, pick: Tensor) -> _State:
         """Distances to the picked token replace (first pick) or lower the nearest distances."""
         index = pick[:, None, None].expand(-1, 1, state.similarity.shape[2])
-        here = 1 - state.similarity.gather(1, index)[:, 0]
-        return _State(state.similarity, here if state.empty else state.nearest.minimum(here), empty=False)
+        distance = 1 - state.similarity.gather(1, index)[:, 0]
+        return _State(state.similarity, distance if state.empty else state.nearest.minimum(distance), empty=False)

@@ -1,4 +1,4 @@
-"""No coverage: every token adds the same, whatever is kept already."""
+"""No coverage: every token adds the same, whichever tokens are kept."""
 
 from __future__ import annotations
 
@@ -11,13 +11,13 @@ from scope_core.parts import ComponentSpec, CoverageFunction
 
 
 class ModularSpec(ComponentSpec):
-    """A gain of 1 for every token; with any combiner this makes a plain top-k by saliency."""
+    """A gain of 1 for every token; with any combiner, this is plain top-k by saliency."""
 
     name: Literal["modular"] = "modular"
 
 
 class Modular(CoverageFunction[ModularSpec]):
-    """``f(A) = |A|``. Reads no similarity, so the N x N matrix is never made."""
+    """``f(A) = |A|``. Reads no similarity, so the N x N matrix is never computed."""
 
     uses_similarity = False
     monotone = True

@@ -1,4 +1,4 @@
-"""Penalty for what the kept tokens say already."""
+"""Penalty for similarity to a kept token."""
 
 from __future__ import annotations
 
@@ -21,14 +21,16 @@ class RedundancySpec(ComponentSpec):
 @dataclass
 class _State:
     similarity: Tensor  # (B, N, N)
-    highest: Tensor | None  # (B, N): similarity to the most similar kept token; None while there is none
+    highest: Tensor | None  # (B, N): similarity to the most similar kept token; None before the first pick
 
 
 class Redundancy(CoverageFunction[RedundancySpec]):
-    """``g_j = -max_{k in A} S_jk``, and 0 while nothing is kept.
+    """A token loses score if a kept one is like it.
 
-    With the combiner `balance` this is maximal marginal relevance: Carbonell and Goldstein, SIGIR 1998. The gains
-    depend on the order of picks, so this is no set function; gains never grow, but they are negative.
+    Use it with the combiner `balance`: together they are maximal marginal relevance.
+
+    ``g_j = -max_{k in A} S_jk``, and 0 before the first pick. Gains never grow, but they may be negative; they depend
+    on the order of picks, so this is not a set function. Source: Carbonell and Goldstein, SIGIR 1998.
     """
 
     matrices = 0
@@ -45,7 +47,7 @@ class Redundancy(CoverageFunction[RedundancySpec]):
         return -state.highest
 
     def add(self, state: _State, pick: Tensor) -> _State:
-        """Similarity to the pick counts where it is the highest."""
+        """The highest similarity, the pick included."""
         index = pick[:, None, None].expand(-1, state.similarity.shape[1], 1)
-        here = state.similarity.gather(2, index)[..., 0]
-        return _State(state.similarity, here if state.highest is None else state.highest.maximum(here))
+        column = state.similarity.gather(2, index)[..., 0]
+        return _State(state.similarity, column if state.highest is None else state.highest.maximum(column))

@@ -20,7 +20,7 @@ class StackedSpec(ComponentSpec):
     of: Annotated[tuple[ComponentSpec, ...], Slot("coverage", many=True), Field(min_length=1)]
     """The coverage functions; those that read a similarity share one."""
     weights: tuple[Annotated[float, Field(ge=0)], ...] = ()
-    """One weight per function. Left out: all 1."""
+    """One weight per function; by default all are 1."""
 
     @model_validator(mode="after")
     def _one_weight_each(self) -> Self:
@@ -30,37 +30,38 @@ class StackedSpec(ComponentSpec):
 
 
 class Stacked(CoverageFunction[StackedSpec]):
-    """``f(A) = sum_s w_s f_s(A)``; monotone and submodular where all its functions are.
+    """Several coverage goals at once, each with its weight.
 
-    Facility location of the tokens stacked on that of the text is one facility location with extra rows: MMTok, arXiv
-    2508.18264.
+    Use it to cover, say, both the image (`facility_location`) and the prompt (`text_facility_location`), as in MMTok.
+
+    ``f(A) = sum_s w_s f_s(A)``; monotone and submodular if all its functions are. Source: MMTok, arXiv 2508.18264.
     """
 
     kernel = StackedKernel()
 
     @property
-    def uses_similarity(self) -> bool:  # type: ignore[override]  # these four follow from the functions
-        """Whether one of the functions does."""
+    def uses_similarity(self) -> bool:  # type: ignore[override]  # follows from the functions, as do those below
+        """True if one of the functions uses it."""
         return any(part.uses_similarity for part in self.parts["of"])
 
     @property
     def monotone(self) -> bool:  # type: ignore[override]
-        """Whether all functions are."""
+        """True if all functions are."""
         return all(part.monotone for part in self.parts["of"])
 
     @property
     def submodular(self) -> bool:  # type: ignore[override]
-        """Whether all functions are."""
+        """True if all functions are."""
         return all(part.submodular for part in self.parts["of"])
 
     @property
     def nonnegative_similarity(self) -> bool:  # type: ignore[override]
-        """Whether one of the functions asks for it."""
+        """True if one of the functions requires it."""
         return any(part.nonnegative_similarity for part in self.parts["of"])
 
     @property
     def matrices(self) -> float:  # type: ignore[override]
-        """Those of all functions."""
+        """The sum over all functions."""
         return float(sum(part.matrices for part in self.parts["of"] if part.uses_similarity))
 
     def start(self, similarity: Tensor, tokens: VisualTokens) -> list[Any]:
@@ -68,7 +69,7 @@ class Stacked(CoverageFunction[StackedSpec]):
         return [part.start(similarity, tokens) for part in self.parts["of"]]
 
     def gain(self, state: list[Any]) -> Tensor:
-        """(B, N) the weighted sum of gains."""
+        """(B, N) weighted sum of gains."""
         weights = self.spec.weights or (1.0,) * len(state)
         gains = [w * part.gain(s) for w, part, s in zip(weights, self.parts["of"], state, strict=True)]
         total: Tensor = gains[0]
@@ -77,5 +78,5 @@ class Stacked(CoverageFunction[StackedSpec]):
         return total
 
     def add(self, state: list[Any], pick: Tensor) -> list[Any]:
-        """The pick, added to every function's set."""
-        return [part.add(one, pick) for part, one in zip(self.parts["of"], state, strict=True)]
+        """Add the pick to every function's set."""
+        return [part.add(previous, pick) for part, previous in zip(self.parts["of"], state, strict=True)]

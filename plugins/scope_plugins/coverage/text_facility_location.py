@@ -20,11 +20,13 @@ class TextFacilityLocationSpec(ComponentSpec):
 
     name: Literal["text_facility_location"] = "text_facility_location"
     against: str = "features"
-    """What the text's embeddings are compared with: the features, or a signal in the same space (``projected``)."""
+    """The vectors that the text's embeddings are compared with: the features, or a signal in the same space
+    (``projected``)."""
     temperature: Annotated[float, Field(gt=0)] | None = 0.02
-    """Of a softmax over each text token's cosines; null takes the cosines as they are, negatives counting as 0."""
+    """Temperature of a softmax over each text token's cosines; null uses the cosines themselves, negatives counting
+    as 0."""
     rows: Literal["mean", "sum"] = "mean"
-    """Whether text tokens are averaged or added up."""
+    """Mean or sum over the text tokens."""
 
 
 @dataclass
@@ -34,12 +36,15 @@ class _State:
 
 
 class TextFacilityLocation(CoverageFunction[TextFacilityLocationSpec]):
-    """``f(A) = mean_t max(0, max_{j in A} T_tj)``, ``T_t = softmax_j(cos(z_t, x_j) / temperature)``, in float64.
+    """Every word of the prompt should have a kept token that is similar to it.
 
-    ``z`` are ``text.embeddings``, whose rows of zeros are padding; the softmax runs over the valid tokens. A prompt
-    without text gives gains of 0. Monotone and submodular. ``T`` is rounded to a grid on which sums of its rows are
-    exact: 2^-49 of its largest entry for 7 text tokens, 2^-46 for 63. Together with facility location in `stacked` it
-    is the objective of MMTok, arXiv 2508.18264 (temperature 0.02).
+    Use it where the question says which parts of the image matter; together with `facility_location` in `stacked` it
+    is the objective of MMTok. A prompt without text gives gains of 0.
+
+    Monotone and submodular. ``f(A) = mean_t max(0, max_{j in A} T_tj)``,
+    ``T_t = softmax_j(cos(z_t, x_j) / temperature)`` over the valid tokens, in float64; ``z`` are ``text.embeddings``,
+    whose rows of zeros are padding. ``T`` is rounded to a grid on which sums of its rows are exact: multiples of 2^-49
+    of its largest entry for 7 text tokens, of 2^-46 for 63. Source: MMTok, arXiv 2508.18264 (temperature 0.02).
     """
 
     uses_similarity = False
@@ -56,29 +61,28 @@ class TextFacilityLocation(CoverageFunction[TextFacilityLocationSpec]):
         """Nothing is covered yet.
 
         Raises:
-            TokensError: text and tokens differ in width, or hold numbers that are not finite.
+            TokensError: text and tokens differ in width, or contain numbers that are not finite.
         """
         rows = self.words(tokens)
-        rows = arithmetic.on_grid(rows, arithmetic.magic(rows.mT))  # its size is the number of terms
+        rows = arithmetic.on_grid(rows, arithmetic.rounding_constant(rows.mT))  # last axis: the terms of each sum
         return _State(rows, rows.new_zeros(rows.shape[:2]))
 
     def words(self, tokens: VisualTokens) -> Tensor:
-        """(B, M, N) float64: what each text token has of each visual one."""
+        """(B, M, N) float64 similarity of each text token to each visual token."""
         text = tokens.signal("text.embeddings").to(tokens.features.dtype)
         name = self.spec.against
         vectors = tokens.features if name == "features" else tokens.signal(name).to(tokens.features.dtype)
         if vectors.dim() != 3 or text.dim() != 3 or text.shape[2] != vectors.shape[2]:
             raise TokensError(
                 f"coverage {self} compares text.embeddings of shape {tuple(text.shape)} with {name} of shape "
-                f"{tuple(vectors.shape)}; they must be of one width: say `at: projected`, or `against: projected`"
+                f"{tuple(vectors.shape)}; their last sizes must agree: set `at: projected`, or `against: projected`"
             )
         if not bool(torch.isfinite(text).all()):
-            raise TokensError(f"coverage {self}: text.embeddings holds numbers that are not finite")
+            raise TokensError(f"coverage {self}: text.embeddings contains numbers that are not finite")
         tokens.check_finite(name, vectors)
         real = (text != 0).any(-1)  # (B, M)
-        everywhere = torch.ones_like(real)
-        words = replace(tokens, features=text, valid=everywhere).unit()
-        # float64: a small temperature magnifies rounding, which differs with the number of rows
+        words = replace(tokens, features=text, valid=torch.ones_like(real)).unit()
+        # float64, because a small temperature magnifies rounding errors, which depend on the number of rows
         rows = words.double() @ replace(tokens, features=vectors).unit().double().mT
         pairs = real[:, :, None] & tokens.valid[:, None, :]
         if self.spec.temperature is not None:

@@ -1,4 +1,4 @@
-"""How many tokens have a kept one that is similar enough."""
+"""The number of tokens that have a similar kept token."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ class ThetaCoverSpec(ComponentSpec):
 
     name: Literal["theta_cover"] = "theta_cover"
     theta: Annotated[float, Field(gt=0)] = 0.8
-    """Similarity from which on a token counts as covered."""
+    """The similarity from which a token counts as covered."""
 
 
 @dataclass
@@ -31,20 +31,23 @@ class _State:
 
 
 class ThetaCover(CoverageFunction[ThetaCoverSpec]):
-    """``f(A) = |{i : max_{j in A} S_ij >= theta}|``: SCOPE's theta-coverage (arXiv 2510.24214, Definition 1).
+    """As many tokens as possible should have a kept token that is similar enough.
 
-    Maximum coverage: monotone and submodular. Gains are whole numbers, so ties are frequent; they break to the lowest
-    index. With the cosine, f(A) / N is what `Selection.coverage` reports.
+    Use it to maximise what `Selection.coverage` reports: f(A) / N with the cosine. Gains are whole numbers, so ties
+    are frequent; the lowest index wins.
+
+    Monotone and submodular (maximum coverage). ``f(A) = |{i : max_{j in A} S_ij >= theta}|``.
+    Source: SCOPE, arXiv 2510.24214, Definition 1.
     """
 
     monotone = True
     submodular = True
-    matrices = 0  # compared as it is read
+    matrices = 0
     kernel = ThetaCoverKernel()
 
     def least(self, similarity: Tensor) -> Tensor:
-        """From which similarity on a token counts as covered, in the similarity's dtype."""
-        # a cosine to itself is exactly 1; 1e-6 forgives the rounding of others, as theta-coverage does
+        """The similarity from which a token counts as covered, in the similarity's dtype."""
+        # 1e-6 below theta, as in `Selection.coverage`, for the rounding of cosines
         return similarity.new_tensor(self.spec.theta - 1e-6)
 
     def start(self, similarity: Tensor, tokens: VisualTokens) -> _State:
@@ -52,27 +55,27 @@ class ThetaCover(CoverageFunction[ThetaCoverSpec]):
         return _State(similarity, tokens.valid, self._full_gains(similarity, tokens.valid))
 
     def gain(self, state: _State) -> Tensor:
-        """(B, N) whole numbers of at least 0: tokens that this one would be the first to cover."""
+        """(B, N) the number of uncovered tokens that each token would cover."""
         return state.gains
 
     def add(self, state: _State, pick: Tensor) -> _State:
-        """Tokens near the pick are covered; whom they would have counted for loses as much."""
+        """Mark tokens near the pick as covered; they no longer count for other tokens."""
         similarity, least = state.similarity, self.least(state.similarity)
         index = pick[:, None, None].expand(-1, similarity.shape[1], 1)
         covered = state.open & (similarity.gather(2, index)[..., 0] >= least)
-        still = state.open & ~covered
-        if not arithmetic.on_host(covered.device):  # to ask which were covered would wait
-            return _State(similarity, still, self._full_gains(similarity, still))
+        left = state.open & ~covered
+        if not arithmetic.on_host(covered.device):  # finding the rows that were covered would wait for the device
+            return _State(similarity, left, self._full_gains(similarity, left))
         group, row = covered.nonzero(as_tuple=True)
-        gains, few = state.gains.clone(), max(1, arithmetic.together(covered) // covered.shape[1])
-        for mine, risen in zip(torch.split(group, few), torch.split(row, few), strict=True):
-            gains.index_add_(0, mine, (similarity[mine, risen] >= least).double(), alpha=-1)
-        return _State(similarity, still, gains)
+        gains, few = state.gains.clone(), max(1, arithmetic.block_size(covered) // covered.shape[1])
+        for groups, rows in zip(torch.split(group, few), torch.split(row, few), strict=True):
+            gains.index_add_(0, groups, (similarity[groups, rows] >= least).double(), alpha=-1)
+        return _State(similarity, left, gains)
 
     def _full_gains(self, similarity: Tensor, left: Tensor) -> Tensor:
-        """(B, N) float64: rows that are left and near to each column, counted a few at a time."""
+        """(B, N) float64: the number of uncovered rows similar to each column, a few rows at a time."""
         batch, count = left.shape
-        few, least = max(1, arithmetic.together(left) // max(1, batch * count)), self.least(similarity)
+        few, least = max(1, arithmetic.block_size(left) // max(1, batch * count)), self.least(similarity)
         gains = torch.zeros((batch, count), dtype=torch.float64, device=left.device)
         for rows, open_ in zip(torch.split(similarity, few, dim=1), torch.split(left, few, dim=1), strict=True):
             gains += ((rows >= least) & open_[:, :, None]).sum(1, dtype=torch.float64)

@@ -9,11 +9,11 @@ from scope_core.parts import Entry, hookimpl
 
 @hookimpl
 def scope_mergers() -> Iterable[Entry]:
-    """None: dropped tokens are gone, as in SCOPE."""
+    """No merging, and mergers that combine dropped tokens with kept ones or add rows for them."""
     yield Entry(
         "scope_plugins.merger.none:NoMerger",
         "none",
-        "dropped tokens are gone",
+        "no merging: dropped tokens are discarded",
         paper="SCOPE, arXiv 2510.24214",
         default=True,
     )
@@ -23,36 +23,36 @@ def scope_mergers() -> Iterable[Entry]:
     yield Entry(
         "scope_plugins.merger.average:Average",
         "average",
-        "kept tokens become the mean of themselves and the dropped ones that go to them",
+        "each kept token becomes the mean of itself and the dropped tokens assigned to it",
         paper="ToMe, arXiv 2210.09461",
     )
     yield Entry(
         "scope_plugins.merger.mean_add:MeanAdd",
         "mean_add",
-        "the mean of the dropped tokens that go to a kept one is added to it",
+        "the mean of the dropped tokens assigned to a kept one is added to it",
         paper="VisionZip, arXiv 2412.04467",
     )
     yield Entry(
         "scope_plugins.merger.knn:Knn",
         "knn",
-        "each kept token takes in its nearest neighbours, weighted by saliency",
+        "the nearest neighbours of each kept token are added to it, weighted by saliency",
         paper="PruMerge, arXiv 2403.15388",
     )
     yield Entry(
         "scope_plugins.merger.residual:Residual",
         "residual",
-        "one more row, the weighted sum of what was dropped, behind another merger's",
+        "one more row after those of another merger: the weighted sum of the dropped tokens",
         paper="PruMerge, arXiv 2403.15388",
     )
     yield Entry(
         "scope_plugins.merger.keep_cls:KeepCls",
         "keep_cls",
-        "one more row, the tower's CLS token, before another merger's",
+        "one more row before those of another merger: the tower's CLS token",
         paper="VisionZip, arXiv 2412.04467",
     )
     yield Entry(
         "scope_plugins.merger.density_clusters:DensityClusters",
         "density_clusters",
-        "the best dropped tokens come back as the means of their clusters, in rows of their own",
+        "additional rows: the means of clusters of the best dropped tokens",
         paper="SparseVLM, arXiv 2410.04417",
     )

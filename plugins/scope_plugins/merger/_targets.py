@@ -1,4 +1,4 @@
-"""Where mergers send dropped tokens, and the rows of tokens that are kept as they are."""
+"""Weights of kept tokens, and of the dropped tokens assigned to them."""
 
 from __future__ import annotations
 
@@ -13,39 +13,44 @@ from scope_core.parts import SimilarityMetric
 
 
 def kept_rows(selection: Selection) -> Tensor:
-    """(B, K, N) with a 1 for each kept token, in the order of ``selection.arranged``; rows of padding are 0."""
+    """(B, K, N) weights: 1 for each kept token, in the order of ``selection.arranged``; rows of padding are 0."""
     order, tokens = selection.arranged, selection.tokens
     rows = tokens.features.new_zeros((*order.shape, tokens.shape[1]))
     return rows.scatter(2, order.clamp(min=0)[..., None], (order >= 0).to(rows.dtype)[..., None])
 
 
 def keeps_nothing(selection: Selection) -> bool:
-    """Whether no group gets a row, so that mergers add none either."""
+    """True if no group keeps a row, so that mergers add none either."""
     return selection.allotted is not None and not any(selection.allotted)
 
 
 def one_less(selection: Selection) -> Selection:
-    """The selection as a merger inside another sees it that takes one row of each group's budget for itself."""
+    """The selection with one row less in each group's budget, for a merger inside another that adds a row."""
     allotted = selection.allotted
     return selection if allotted is None else replace(selection, allotted=tuple(max(n - 1, 0) for n in allotted))
 
 
 def members(selection: Selection, similarity: SimilarityMetric[Any], stage: int | None) -> Tensor:
-    """(B, K, N) with a 1 in the row of the kept token that each dropped one goes to.
+    """(B, K, N) weights: 1 in the row of the kept token that each dropped one is assigned to.
 
-    Where the selector folded tokens, they go where it put them; else to the most similar kept token, ties to the
-    lowest index. ``stage`` leaves only the picks of that stage of a chain as targets.
+    If the selector merged tokens, its assignment is used; otherwise each goes to the most similar kept token, ties to
+    the lowest index. With ``stage``, only the picks of that step of a chain are targets.
+
+    Raises:
+        SpecError: ``stage`` is above 0, but the selector is not a chain.
     """
     if stage and selection.stage is None:
-        raise SpecError(f"the merger sends tokens to stage {stage} of a chain, and this selector has one stage only")
+        raise SpecError(
+            f"the merger has `stage: {stage}`, but the selector is not a chain; set `stage: 0`, or use 'chain'"
+        )
     order, tokens = selection.arranged, selection.tokens
     rows = tokens.features.new_zeros((*order.shape, tokens.shape[1]))
     targets = torch.zeros_like(tokens.valid)
     for group, picks in enumerate(selection.picks):
         live = picks >= 0
         if stage is not None:
-            made = torch.zeros_like(picks) if selection.stage is None else selection.stage[group]
-            live = live & (made == stage)
+            steps = torch.zeros_like(picks) if selection.stage is None else selection.stage[group]
+            live = live & (steps == stage)
         targets[group, picks[live]] = True
     if selection.assigned is not None:
         home = selection.assigned
@@ -58,6 +63,6 @@ def members(selection: Selection, similarity: SimilarityMetric[Any], stage: int 
         place = torch.full((tokens.shape[1],), -1, dtype=torch.int64, device=line.device)
         live = line >= 0
         place[line[live]] = live.nonzero().flatten()
-        here = dropped[group].nonzero().flatten()
-        rows[group, place[home[group, here]], here] = 1
+        index = dropped[group].nonzero().flatten()
+        rows[group, place[home[group, index]], index] = 1
     return rows

@@ -1,4 +1,4 @@
-"""Kept tokens become the mean of themselves and the dropped tokens that go to them."""
+"""Each kept token becomes the mean of itself and the dropped tokens assigned to it."""
 
 from __future__ import annotations
 
@@ -13,20 +13,23 @@ from scope_plugins.merger._targets import kept_rows, members
 
 
 class AverageSpec(ComponentSpec):
-    """Every dropped token goes to one kept token."""
+    """Every dropped token is assigned to one kept token."""
 
     name: Literal["average"] = "average"
     similarity: Annotated[ComponentSpec, Slot("similarity")]
-    """How alike two tokens are; a dropped token goes to the most similar kept one. Not used where the selector itself
-    folded tokens together."""
+    """Similarity of two tokens; a dropped token is assigned to the most similar kept one. Ignored if the selector
+    itself merged tokens."""
     stage: Annotated[int | None, Field(ge=0)] = None
-    """The stage of a chain whose picks take tokens in, from 0; none for all picks."""
+    """The step of a chain, from 0, whose picks the dropped tokens are assigned to; null for all picks."""
 
 
 class Average(Merger[AverageSpec]):
-    """``y_k = (x_k + sum_{j to k} x_j) / (1 + |{j to k}|)``: every token counts the same.
+    """Every kept token stands for a group of similar tokens, by their mean.
 
-    After a selector that folds tokens in rounds that is the average weighted by size of ToMe, arXiv 2210.09461.
+    Use it so that no dropped token is lost entirely. After the selector `bipartite` with ``fold``, it is ToMe's average
+    weighted by size.
+
+    ``y_k = (x_k + sum_{j to k} x_j) / (1 + |{j to k}|)``. Source: ToMe, arXiv 2210.09461.
     """
 
     def weights(self, selection: Selection) -> Tensor:

@@ -1,4 +1,4 @@
-"""The best of the dropped tokens, clustered by density and averaged into rows of their own."""
+"""The best dropped tokens, clustered by density and averaged into additional rows."""
 
 from __future__ import annotations
 
@@ -14,52 +14,55 @@ from scope_plugins.merger._targets import kept_rows
 
 
 class DensityClustersSpec(ComponentSpec):
-    """Dropped tokens come back as the means of their clusters, behind the kept ones."""
+    """Additional rows after the kept ones: means of clusters of dropped tokens."""
 
     name: Literal["density_clusters"] = "density_clusters"
     saliency: Annotated[ComponentSpec, Slot("saliency")]
-    """Which dropped tokens come back: the highest."""
+    """The saliency of dropped tokens; the highest are clustered."""
     share: Annotated[float, Field(gt=0, le=1)] = 0.3
-    """How many: this share of the dropped, and one more."""
+    """Number of clustered tokens: this share of the dropped ones, plus 1."""
     per_cluster: Annotated[int, Field(gt=0)] = 10
-    """How many of them share a row on average: their number is divided by this, and one added."""
+    """Average size of a cluster: the number of clusters is that of clustered tokens divided by this, plus 1."""
 
 
 class DensityClusters(Merger[DensityClustersSpec]):
-    """Density peaks: centres are dense tokens far from any denser one; every other token joins the nearest centre.
+    """The best of the dropped tokens are kept in summary: one row for each group of similar ones.
 
-    With c clusters and distances ``d_ij = |x_i - x_j| / sqrt(D)``: density ``rho_i = exp(-mean d_ij^2)`` over its c
-    nearest (itself included), ``delta_i`` the distance to the nearest denser token (the greatest distance of all for
-    the densest), centres the c highest ``rho delta``, best first. Equal densities: the lower index counts as denser.
+    Use it where pruning is so strong that dropped tokens still hold information, as in SparseVLM.
 
+    Cluster centres are dense tokens far from any denser one (density peaks); every other token joins the nearest
+    centre. With c clusters and distances ``d_ij = |x_i - x_j| / sqrt(D)``: the density ``rho_i`` is
+    ``exp(-mean d_ij^2)`` over the c nearest tokens (itself included), ``delta_i`` is the distance to the nearest denser
+    token (for the densest token, the greatest of all distances), and the c highest ``rho delta`` are the centres, best
+    first. Of equal densities, the lower index counts as denser.
     Source: SparseVLM, arXiv 2410.04417, section 3.4; density peaks with nearest neighbours, Du et al. 2016.
     """
 
     def extra(self, tokens: int, rows: int) -> tuple[int, int]:
-        """Rows behind the kept tokens, so that kept and clusters make ``rows`` together; none where nothing goes."""
+        """The number of cluster rows after the kept tokens, ``rows`` together; 0 if no token is dropped."""
         clusters = 0
         while rows < tokens and clusters != (more := self._clusters(tokens - rows + clusters)):
             clusters = more
         return 0, clusters
 
     def weights(self, selection: Selection) -> Tensor:
-        """(B, K + c, N); a cluster's row is the mean of its tokens."""
+        """(B, K + c, N) weights; a cluster's row is the mean of its tokens."""
         tokens, kept = selection.tokens, kept_rows(selection)
         saliency = scores(self.parts["saliency"], tokens)
         count = selection.picks.shape[1]
         counts = [
             row - picked for row, picked in zip(selection.allotted or selection.counts, selection.counts, strict=True)
         ]
-        made = kept.new_zeros((kept.shape[0], max(counts, default=0), kept.shape[2]))
+        means = kept.new_zeros((kept.shape[0], max(counts, default=0), kept.shape[2]))
         for group, clusters in enumerate(counts):
             if clusters:
                 dropped = (tokens.valid[group] & ~selection.mask[group]).nonzero()[:, 0]
                 best = saliency[group, dropped].sort(descending=True, stable=True).indices
                 chosen = dropped[best[: self._recycled(len(dropped))]]
                 home = cluster(tokens.features[group, chosen], clusters)
-                made[group, home, chosen] = 1
-                made[group] /= made[group].sum(1, keepdim=True).clamp(min=1)
-        return torch.cat([kept[:, :count], made], 1)
+                means[group, home, chosen] = 1
+                means[group] /= means[group].sum(1, keepdim=True).clamp(min=1)
+        return torch.cat([kept[:, :count], means], 1)
 
     def _recycled(self, dropped: int) -> int:
         return min(int(dropped * self.spec.share) + 1, dropped)
@@ -69,7 +72,7 @@ class DensityClusters(Merger[DensityClustersSpec]):
 
 
 def cluster(features: Tensor, clusters: int) -> Tensor:
-    """(N,) int64: which of the clusters each of N >= clusters tokens (N, D) belongs to; the best centre's is 0."""
+    """(N,) int64 index of each token's cluster, for N >= clusters tokens (N, D); the best centre's cluster is 0."""
     distance = torch.stack([(features - row).norm(dim=1) for row in features]) / features.shape[1] ** 0.5
     nearest = distance.sort(dim=1).values[:, :clusters]
     density = (-nearest.square().mean(1)).exp()

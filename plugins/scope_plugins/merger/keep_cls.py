@@ -1,4 +1,4 @@
-"""The tower's CLS token as a row of its own."""
+"""The tower's CLS token as an additional row."""
 
 from __future__ import annotations
 
@@ -13,38 +13,41 @@ from scope_plugins.merger._targets import keeps_nothing, kept_rows, one_less
 
 
 class KeepClsSpec(ComponentSpec):
-    """A row before the others for the CLS token."""
+    """An additional row, before the others, for the CLS token."""
 
     name: Literal["keep_cls"] = "keep_cls"
     layer: int = -2
-    """After which layer CLS is taken, counted as in ``hidden_states``; the one whose features are kept."""
+    """The layer whose CLS token is taken, counted as in ``hidden_states``; use the one whose features are kept."""
     merger: Annotated[ComponentSpec, Slot("merger")]
-    """What becomes of the other rows."""
+    """The merger of the other rows."""
 
 
 class KeepCls(Merger[KeepClsSpec]):
-    """``y_0 = x_cls`` before the rows of another merger. The row counts against the budget.
+    """The tower's own summary of the image is kept along with the patches.
 
-    Source: VisionZip, arXiv 2412.04467, whose dominant tokens include CLS.
+    Use it for towers with a CLS token, to repeat VisionZip. The row counts towards the budget.
+
+    ``y_0 = x_cls`` before the rows of another merger. Source: VisionZip, arXiv 2412.04467, whose dominant tokens
+    include CLS.
     """
 
     @property
     def needs(self) -> frozenset[str]:
-        """CLS of one layer."""
+        """The CLS token of one layer."""
         return frozenset({f"vision.cls[{self.spec.layer}]"})
 
     def extra(self, tokens: int, rows: int) -> tuple[int, int]:
-        """One more row before the other merger's."""
+        """One more row, before those of the other merger."""
         before, after = self.parts["merger"].extra(tokens, max(rows - 1, 0))
         return before + 1, after
 
     @property
     def uses_cls(self) -> bool:
-        """Always."""
+        """Always true."""
         return True
 
     def weights(self, selection: Selection) -> Tensor:
-        """(B, 1 + before + K + after, N + 1)."""
+        """(B, 1 + before + K + after, N + 1) weights; the last column is CLS."""
         inner = self.parts["merger"].weights(one_less(selection))
         rows = kept_rows(selection) if inner is None else inner
         width = selection.tokens.shape[1] + 1

@@ -1,4 +1,4 @@
-"""Each kept token takes in the tokens most like it, weighted by saliency."""
+"""The nearest neighbours of each kept token are added to it, weighted by saliency."""
 
 from __future__ import annotations
 
@@ -14,34 +14,38 @@ from scope_plugins.merger._targets import kept_rows
 
 
 class KnnSpec(ComponentSpec):
-    """The k nearest neighbours of each kept token, kept ones included."""
+    """The k nearest neighbours of each kept token, other kept tokens included."""
 
     name: Literal["knn"] = "knn"
     similarity: Annotated[ComponentSpec, Slot("similarity")]
-    """How alike two tokens are."""
+    """Similarity of two tokens."""
     saliency: Annotated[ComponentSpec, Slot("saliency")]
     """Weight of each neighbour."""
     neighbours: Annotated[int, Field(ge=0)] = 32
-    """How many neighbours, or all others where there are fewer."""
+    """Number of neighbours; all other tokens if there are fewer."""
     normalise: bool = False
     """Divide the neighbours' sum by the sum of their weights."""
 
 
 class Knn(Merger[KnnSpec]):
-    """``y_k = x_k + sum_{j in NN(k)} a_j x_j``, NN(k) the most similar other tokens; ties to the lowest index.
+    """Every kept token takes in the tokens around it, salient ones more than others.
 
-    One token may be a neighbour of several. Source: PruMerge, arXiv 2403.15388, algorithm 1 and its release.
+    Use it where a few tokens should stand for their whole neighbourhood, as in PruMerge. A token may be a neighbour of
+    several kept ones.
+
+    ``y_k = x_k + sum_{j in NN(k)} a_j x_j``, where NN(k) are the most similar other tokens; ties to the lowest index.
+    Source: PruMerge, arXiv 2403.15388, algorithm 1 and its release.
     """
 
     def weights(self, selection: Selection) -> Tensor:
-        """(B, K, N); 1 for the kept token, the neighbours' saliency."""
+        """(B, K, N) weights: 1 for the kept token, and the saliency of its neighbours."""
         tokens, rows = selection.tokens, kept_rows(selection)
-        own, real = rows > 0, rows.sum(2) > 0
+        itself, real = rows > 0, rows.sum(2) > 0
         matrix = self.parts["similarity"].pairwise(tokens)
         near = matrix.gather(1, selection.arranged.clamp(min=0)[..., None].expand(-1, -1, tokens.shape[1]))
-        allowed = tokens.valid[:, None, :] & ~own & real[..., None]
+        allowed = tokens.valid[:, None, :] & ~itself & real[..., None]
         order = near.masked_fill(~allowed, -torch.inf).sort(dim=2, descending=True, stable=True).indices
-        chosen = torch.zeros_like(own).scatter(2, order[..., : self.spec.neighbours], True) & allowed
+        chosen = torch.zeros_like(itself).scatter(2, order[..., : self.spec.neighbours], True) & allowed
         saliency = scores(self.parts["saliency"], tokens).to(rows.dtype)
         others = chosen * saliency.masked_fill(~tokens.valid, 0)[:, None, :]
         if self.spec.normalise:

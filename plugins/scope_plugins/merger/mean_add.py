@@ -1,4 +1,4 @@
-"""The mean of the dropped tokens that go to a kept token is added to it."""
+"""The mean of the dropped tokens assigned to a kept token is added to it."""
 
 from __future__ import annotations
 
@@ -13,23 +13,26 @@ from scope_plugins.merger._targets import kept_rows, members
 
 
 class MeanAddSpec(ComponentSpec):
-    """Every dropped token goes to one kept token."""
+    """Every dropped token is assigned to one kept token."""
 
     name: Literal["mean_add"] = "mean_add"
     similarity: Annotated[ComponentSpec, Slot("similarity")]
-    """How alike two tokens are; a dropped token goes to the most similar kept one. Not used where the selector itself
-    folded tokens together."""
+    """Similarity of two tokens; a dropped token is assigned to the most similar kept one. Ignored if the selector
+    itself merged tokens."""
     stage: Annotated[int | None, Field(ge=0)] = None
-    """The stage of a chain whose picks take tokens in, from 0; none for all picks."""
+    """The step of a chain, from 0, whose picks the dropped tokens are assigned to; null for all picks."""
 
 
 class MeanAdd(Merger[MeanAddSpec]):
-    """``y_k = x_k + mean_{j to k} x_j``; a kept token that none goes to stays as it is.
+    """Every kept token counts as much as all the tokens merged into it together.
 
-    The sum of two vectors: rows with members are about twice as long. Source: VisionZip, arXiv 2412.04467, as released.
+    Use it to repeat VisionZip; `average` weighs all tokens the same. Sums of two vectors are about twice as long.
+
+    ``y_k = x_k + mean_{j to k} x_j``; a kept token that no other is assigned to stays as it is.
+    Source: VisionZip, arXiv 2412.04467, as released.
     """
 
     def weights(self, selection: Selection) -> Tensor:
-        """(B, K, N); rows sum to 2, or 1 where nothing goes to them."""
+        """(B, K, N) weights; rows sum to 2, or to 1 without assigned tokens."""
         others = members(selection, self.parts["similarity"], self.spec.stage)
         return kept_rows(selection) + others / others.sum(2, keepdim=True).clamp(min=1)

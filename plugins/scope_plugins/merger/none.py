@@ -9,13 +9,13 @@ from scope_core.parts import ComponentSpec, Merger
 
 
 class NoMergerSpec(ComponentSpec):
-    """Dropped tokens are gone."""
+    """No merging: dropped tokens are discarded."""
 
     name: Literal["none"] = "none"
 
 
 class NoMerger(Merger[NoMergerSpec]):
-    """Kept tokens stay exactly as they are."""
+    """Kept tokens stay exactly as they are. Use it by default, as SCOPE does."""
 
     mixes: ClassVar[bool] = False
 

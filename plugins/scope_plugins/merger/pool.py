@@ -1,4 +1,4 @@
-"""Average pooling: the kept rows become the cells of the image's shrunken token grid."""
+"""Average pooling: the kept rows become the means of the cells of a coarser token grid."""
 
 from __future__ import annotations
 
@@ -19,18 +19,20 @@ class PoolSpec(ComponentSpec):
 
 
 class Pool(Merger[PoolSpec]):
-    """Row k is the mean of the tokens in cell k; only how many were kept in each tile matters.
+    """The image at a lower resolution; only the number of tokens kept in each tile matters.
 
-    A tile with K kept tokens is cut into K cells of its own proportions: bands of rows, each cut into columns; where
-    K is no product of the two, some bands have one column more. Bounds are those of adaptive average pooling, from
-    ``floor(i n / k)`` to ``ceil((i + 1) n / k)``, so neighbours overlap by one token where n / k is no whole number.
-    Tokens that fill no rectangle (or carry no grid) are pooled along their order.
+    Use it as a control: it needs no choice of tokens. Row k is the mean of the tokens in cell k.
+
+    A tile with K kept tokens is divided into K cells of about its proportions: bands of rows, each divided into
+    columns; where K does not divide evenly, some bands have one column more. Bounds are those of adaptive average
+    pooling, from ``floor(i n / k)`` to ``ceil((i + 1) n / k)``, so neighbours overlap by one token if n / k is not a
+    whole number. Tokens that do not fill a rectangle (or have no grid) are pooled in their order.
     """
 
     equivariant = False
 
     def weights(self, selection: Selection) -> Tensor:
-        """(B, K, N), rows of kept tokens summing to 1; a tile's k-th kept token in raster order is its k-th cell."""
+        """(B, K, N) weights, rows summing to 1; a tile's k-th kept token in raster order becomes its k-th cell."""
         tokens, order = selection.tokens, selection.arranged
         weights = tokens.features.new_zeros((*order.shape, tokens.shape[1]))
         for group, mask in enumerate(selection.mask):
@@ -50,16 +52,16 @@ class Pool(Merger[PoolSpec]):
 
 
 def _cells(row: Tensor, col: Tensor, count: int) -> list[list[int]]:
-    """For each of ``count`` cells in raster order, the positions among the given tokens that lie in it."""
+    """The positions, among the given tokens, of those in each of ``count`` cells in raster order."""
     shape = extent(row, col)
     if shape is None:
         return [list(range(*_bounds(i, len(row), count))) for i in range(count)]
     rows, cols = shape
     per_band = bands(rows, cols, count)
     return [
-        [r * cols + c for r in range(*_bounds(band, rows, len(per_band))) for c in range(*_bounds(i, cols, here))]
-        for band, here in enumerate(per_band)
-        for i in range(here)
+        [r * cols + c for r in range(*_bounds(band, rows, len(per_band))) for c in range(*_bounds(i, cols, cells))]
+        for band, cells in enumerate(per_band)
+        for i in range(cells)
     ]
 
 

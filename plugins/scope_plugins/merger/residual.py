@@ -1,4 +1,4 @@
-"""One more row for everything that was dropped."""
+"""An additional row for all dropped tokens together."""
 
 from __future__ import annotations
 
@@ -13,36 +13,39 @@ from scope_plugins.merger._targets import keeps_nothing, kept_rows, one_less
 
 
 class ResidualSpec(ComponentSpec):
-    """A row after the others, the sum of the dropped tokens weighted by saliency."""
+    """An additional row, after the others: the sum of the dropped tokens weighted by saliency."""
 
     name: Literal["residual"] = "residual"
     saliency: Annotated[ComponentSpec, Slot("saliency")]
     """Weight of each dropped token."""
     merger: Annotated[ComponentSpec, Slot("merger")]
-    """What becomes of the other rows."""
+    """The merger of the other rows."""
     normalise: bool = False
     """Divide by the sum of the weights."""
 
 
 class Residual(Merger[ResidualSpec]):
-    """``y = sum_{j dropped} a_j x_j`` behind the rows of another merger; 0 where nothing was dropped.
+    """All dropped tokens are summarised in one row.
 
-    The row counts against the budget. Source: PruMerge's release.
+    Use it to repeat PruMerge's release. The row counts towards the budget.
+
+    ``y = sum_{j dropped} a_j x_j`` after the rows of another merger; 0 if no token was dropped.
+    Source: PruMerge's release.
     """
 
     def extra(self, tokens: int, rows: int) -> tuple[int, int]:
-        """One more row after the other merger's."""
+        """One more row, after those of the other merger."""
         before, after = self.parts["merger"].extra(tokens, max(rows - 1, 0))
         return before, after + 1
 
     @property
     def uses_cls(self) -> bool:
-        """As the other merger."""
-        made: bool = self.parts["merger"].uses_cls
-        return made
+        """True if the other merger uses CLS."""
+        uses_cls: bool = self.parts["merger"].uses_cls
+        return uses_cls
 
     def weights(self, selection: Selection) -> Tensor:
-        """(B, before + K + after + 1, N), or N + 1 where the other merger uses CLS."""
+        """(B, before + K + after + 1, N) weights; N + 1 columns if the other merger uses CLS."""
         tokens = selection.tokens
         inner = self.parts["merger"].weights(one_less(selection))
         rows = kept_rows(selection) if inner is None else inner

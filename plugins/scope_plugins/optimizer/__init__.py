@@ -9,7 +9,7 @@ from scope_core.parts import Entry, hookimpl
 
 @hookimpl
 def scope_optimizers() -> Iterable[Entry]:
-    """Exact greedy, one-shot top-k, and a regular grid."""
+    """Exact and approximate greedy selection, top-k, and evenly spaced tokens."""
     yield Entry(
         "scope_plugins.optimizer.greedy:Greedy",
         "greedy",
@@ -17,8 +17,8 @@ def scope_optimizers() -> Iterable[Entry]:
         paper="Nemhauser, Wolsey, Fisher 1978",
         default=True,
     )
-    yield Entry("scope_plugins.optimizer.top_k:TopK", "top_k", "the highest scores at once, gains of the empty set")
-    yield Entry("scope_plugins.optimizer.grid:Grid", "grid", "evenly spaced tokens, whatever their scores; the control")
+    yield Entry("scope_plugins.optimizer.top_k:TopK", "top_k", "the highest scores, with the gains of the empty set")
+    yield Entry("scope_plugins.optimizer.grid:Grid", "grid", "evenly spaced tokens, whatever their scores; a control")
     yield Entry(
         "scope_plugins.optimizer.stride:Stride",
         "stride",
@@ -28,11 +28,11 @@ def scope_optimizers() -> Iterable[Entry]:
     yield Entry(
         "scope_plugins.optimizer.stochastic:Stochastic",
         "stochastic",
-        "greedy over random samples, seeded: an approximation",
+        "greedy over seeded random samples, an approximation",
         paper="Mirzasoleiman et al. 2015",
     )
     yield Entry(
         "scope_plugins.optimizer.k_per_step:KPerStep",
         "k_per_step",
-        "several picks per step, then gains are updated: an approximation",
+        "greedy with several picks between updates of gains, an approximation",
     )

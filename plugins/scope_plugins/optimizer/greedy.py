@@ -1,4 +1,4 @@
-"""Exact greedy."""
+"""Exact greedy selection."""
 
 from __future__ import annotations
 
@@ -14,28 +14,33 @@ class GreedySpec(ComponentSpec):
 
     name: Literal["greedy"] = "greedy"
     path: Literal["auto", "compiled", "loop", "blocks"] = "auto"
-    """The same picks in different time: ``compiled`` is a coverage function's compiled way (numba on the CPU, Triton on
-    CUDA) or an error that says why there is none, ``loop`` one gain at a time, ``auto`` the first where it can be.
-    ``blocks`` never makes the N x N matrix, or is an error that says why it must; so is ``auto`` where the matrix does
-    not fit. Its picks are the others' but where scores are equal up to
-    rounding: of float32 for cosines, of the longest vector's length for dot products."""
+    """The execution, which changes the time but not the picks. ``compiled``: the kernel of the coverage function (numba
+    on the CPU, Triton on CUDA), or an error with the reason why it cannot run. ``loop``: step by step in torch.
+    ``blocks``: without the N x N matrix, or an error with the reason why it is needed. ``auto``: ``compiled`` if
+    possible, else ``loop``, and ``blocks`` if the matrix does not fit into memory. ``blocks`` may pick differently
+    among scores that are equal up to rounding: of float32 for cosines, of the longest vector's length for dot
+    products."""
 
 
 class Greedy(Optimizer[GreedySpec]):
-    """K rounds of argmax; ties break to the lowest index. Nemhauser, Wolsey, Fisher 1978."""
+    """The token of highest score is picked, gains are updated, and so on.
+
+    Use it by default: it is within 1 - 1/e of the best set for monotone submodular coverage alone. Ties break to the
+    lowest index. Source: Nemhauser, Wolsey, Fisher 1978.
+    """
 
     exact = True
 
     @property
-    def ways(self) -> tuple[Way, ...]:  # type: ignore[override]  # as was asked for
-        """Any, unless one was asked for."""
-        asked: dict[str, tuple[Way, ...]] = {"compiled": ("kernel",), "loop": ("dense",), "blocks": ("blocks",)}
-        return asked.get(self.spec.path, ("dense", "kernel", "blocks"))
+    def ways(self) -> tuple[Way, ...]:  # type: ignore[override]  # follows from the options
+        """All, or the one that ``path`` names."""
+        by_path: dict[str, tuple[Way, ...]] = {"compiled": ("kernel",), "loop": ("dense",), "blocks": ("blocks",)}
+        return by_path.get(self.spec.path, ("dense", "kernel", "blocks"))
 
     def optimize(self, problem: Problem, keep: Sequence[int]) -> Picks:
         """Picks in greedy order.
 
         Raises:
-            SpecError: ``path: compiled`` or ``blocks`` was asked for where there is no such way.
+            SpecError: ``path`` is ``compiled`` or ``blocks``, which is not possible for these parts.
         """
         return greedy(problem, keep, ways=self.ways)

@@ -1,4 +1,4 @@
-"""A regular grid of tokens: the control that looks at nothing."""
+"""A regular grid of tokens, chosen without looking at them: a control."""
 
 from __future__ import annotations
 
@@ -20,10 +20,10 @@ class GridSpec(ComponentSpec):
 
 
 class Grid(Optimizer[GridSpec]):
-    """K cells of a grid with the tile's proportions, each represented by its centre; scores are ignored.
+    """The centres of K cells of a grid with about the tile's proportions; scores are ignored.
 
-    K that is no product of rows and columns gives some rows one token more. Tokens that do not fill a
-    rectangle (or carry no position) are taken at an even stride in raster order instead.
+    Where K does not divide evenly, some rows have one token more. Tokens that do not fill a rectangle (or have no
+    position) are picked at an even stride in raster order instead.
     """
 
     equivariant = False
@@ -33,12 +33,12 @@ class Grid(Optimizer[GridSpec]):
         tokens = problem.tokens
         score = tokens.features.new_zeros(tokens.shape[:2])
         for group, count in enumerate(keep):
-            must = tokens.required[group] & tokens.valid[group]
-            free = tokens.valid[group] & ~must
+            required = tokens.required[group] & tokens.valid[group]
+            free = tokens.valid[group] & ~required
             image, tile = tokens.image[group], tokens.tile[group]
             tiles = sorted(set(zip(image[free].tolist(), tile[free].tolist(), strict=True)))
-            members = [(free & (image == one) & (tile == other)).nonzero().flatten() for one, other in tiles]
-            shares = apportion(max(count - int(must.sum()), 0), [len(m) for m in members])
+            members = [(free & (image == i) & (tile == t)).nonzero().flatten() for i, t in tiles]
+            shares = apportion(max(count - int(required.sum()), 0), [len(m) for m in members])
             for index, share in zip(members, shares, strict=True):
                 places = _places(tokens.row[group][index], tokens.col[group][index], share)
                 score[group, index[torch.tensor(places, dtype=torch.int64, device=index.device)]] = 1
@@ -46,7 +46,7 @@ class Grid(Optimizer[GridSpec]):
 
 
 def _places(row: Tensor, col: Tensor, count: int) -> list[int]:
-    """Positions, among the given tokens in raster order, of ``count`` evenly spaced ones."""
+    """Positions of ``count`` evenly spaced tokens among the given ones in raster order."""
     total = len(row)
     if count == 0 or total == 0:
         return []
@@ -56,7 +56,7 @@ def _places(row: Tensor, col: Tensor, count: int) -> list[int]:
     rows, cols = shape
     per_band = bands(rows, cols, count)
     return [
-        ((2 * band + 1) * rows // (2 * len(per_band))) * cols + (2 * i + 1) * cols // (2 * here)
-        for band, here in enumerate(per_band)
-        for i in range(here)
+        ((2 * band + 1) * rows // (2 * len(per_band))) * cols + (2 * i + 1) * cols // (2 * cells)
+        for band, cells in enumerate(per_band)
+        for i in range(cells)
     ]

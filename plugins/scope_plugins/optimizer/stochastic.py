@@ -15,26 +15,29 @@ from scope_core.parts import ComponentSpec, Optimizer, Picks, Problem
 
 
 class StochasticSpec(ComponentSpec):
-    """Greedy over random samples: an approximation, seeded."""
+    """Greedy selection over seeded random samples, an approximation."""
 
     name: Literal["stochastic"] = "stochastic"
     epsilon: Annotated[float, Field(gt=0, lt=1)] = 0.1
-    """How much is given up: each pick is the best of ``ceil(N / K * log(1 / epsilon))`` random candidates."""
+    """Loss of quality: each pick is the best of ``ceil(N / K * log(1 / epsilon))`` random candidates."""
     seed: Annotated[int, Field(ge=0, lt=2**63)] = 0
-    """Seed; a group's samples depend on it, its number of valid tokens and its count alone."""
+    """Seed; a group's samples depend only on it, on the number of valid tokens and on the count."""
 
 
 class Stochastic(Optimizer[StochasticSpec]):
-    """For a monotone submodular coverage alone, within ``1 - 1/e - epsilon`` of the best set in expectation.
+    """Each pick is the best of a random sample, so the picks differ from those of exact greedy selection.
 
-    Mirzasoleiman et al., "Lazier than lazy greedy", AAAI 2015. Not the exact greedy's picks. Parts here give the gains
-    of all tokens at once, so it saves no time with them; it says what sampling costs in quality.
+    Use it to measure what sampling costs in quality. It saves no time here, since coverage functions compute the gains
+    of all tokens at once.
+
+    For monotone submodular coverage alone, within ``1 - 1/e - epsilon`` of the best set in expectation.
+    Source: Mirzasoleiman et al., "Lazier than lazy greedy", AAAI 2015.
     """
 
     equivariant = False
 
     def optimize(self, problem: Problem, keep: Sequence[int]) -> Picks:
-        """Picks in the order they were made, required tokens first."""
+        """Picks in order, required tokens first."""
         valid = problem.candidates
         sizes = [
             ceil(int(row.sum()) / count * log(1 / self.spec.epsilon)) if count else 0
@@ -46,8 +49,8 @@ class Stochastic(Optimizer[StochasticSpec]):
         def sample(open_: Tensor) -> Tensor:
             chosen = torch.zeros_like(open_)
             for group, (size, generator) in enumerate(zip(sizes, generators, strict=True)):
-                mixed = torch.randperm(len(places[group]), generator=generator, device="cpu")
-                order = places[group][mixed.to(valid.device)]
+                shuffled = torch.randperm(len(places[group]), generator=generator, device="cpu")
+                order = places[group][shuffled.to(valid.device)]
                 among = open_[group, order]
                 chosen[group, order] = among & (among.cumsum(0) <= size)  # the first that are open
             return chosen

@@ -10,16 +10,18 @@ from scope_core.parts import ComponentSpec, Optimizer, Picks, Problem
 
 
 class StrideSpec(ComponentSpec):
-    """Tokens at one even stride, from the first on."""
+    """Tokens at an even stride, from the first on."""
 
     name: Literal["stride"] = "stride"
 
 
 class Stride(Optimizer[StrideSpec]):
-    """Positions ``0, s, 2s, ...`` with ``s = floor(n / K)`` among the n candidates, in the order they lie in.
+    """Every s-th candidate in raster order, whatever the scores.
 
-    The end of the image is left out where s is rounded down; `grid` spreads evenly. Source: the targets of VisionZip,
-    arXiv 2412.04467.
+    Use it to repeat VisionZip, whose merge targets these are; `grid` spreads tokens evenly, while a stride that was
+    rounded down leaves out the end of the image.
+
+    Positions ``0, s, 2s, ...`` with ``s = floor(n / K)`` among the n candidates. Source: VisionZip, arXiv 2412.04467.
     """
 
     equivariant = False
@@ -29,9 +31,9 @@ class Stride(Optimizer[StrideSpec]):
         tokens = problem.tokens
         score = tokens.features.new_zeros(tokens.shape[:2])
         for group, count in enumerate(keep):
-            must = tokens.required[group] & tokens.valid[group]
-            free = (tokens.valid[group] & ~must).nonzero().flatten()
-            wanted = min(max(count - int(must.sum()), 0), len(free))
+            required = tokens.required[group] & tokens.valid[group]
+            free = (tokens.valid[group] & ~required).nonzero().flatten()
+            wanted = min(max(count - int(required.sum()), 0), len(free))
             if wanted:
                 score[group, free[:: len(free) // wanted][:wanted]] = 1
         return rank(score, score.new_ones(score.shape), problem, keep)

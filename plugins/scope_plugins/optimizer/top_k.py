@@ -10,13 +10,13 @@ from scope_core.parts import ComponentSpec, Optimizer, Picks, Problem
 
 
 class TopKSpec(ComponentSpec):
-    """Rank by the score that each token has on its own."""
+    """Tokens ranked by the score that each has on its own."""
 
     name: Literal["top_k"] = "top_k"
 
 
 class TopK(Optimizer[TopKSpec]):
-    """Gains are those of the empty set and never updated; equal to greedy where coverage is modular."""
+    """The highest scores, with gains of the empty set that are never updated; equal to greedy for modular coverage."""
 
     def optimize(self, problem: Problem, keep: Sequence[int]) -> Picks:
         """Picks from the highest score down; ties break to the lowest index."""

@@ -1,4 +1,4 @@
-"""Runs of neighbouring tokens."""
+"""Each image divided into runs of consecutive tokens."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from scope_core.parts import ComponentSpec, Group, Partition, Span
 
 
 class ChunksSpec(ComponentSpec):
-    """Each image cut into runs of tokens, as equal as whole numbers allow."""
+    """Each image divided into runs of consecutive tokens, as equal as whole numbers allow."""
 
     name: Literal["chunks"] = "chunks"
     count: Annotated[int, Field(ge=1)] = 16
@@ -20,7 +20,10 @@ class ChunksSpec(ComponentSpec):
 
 
 class Chunks(Partition[ChunksSpec]):
-    """Runs in token order, which are bands of rows in a grid; the first ``N mod count`` hold one token more."""
+    """Runs in token order, about the bands of rows of a grid; the first ``N mod count`` runs have one token more.
+
+    Use it to divide a budget among parts of an image, as HoloV does. Source: HoloV, arXiv 2510.02912.
+    """
 
     def split(self, layout: Layout) -> tuple[Group, ...]:
         """At most ``count`` groups per image."""

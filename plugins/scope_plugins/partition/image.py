@@ -18,5 +18,5 @@ class ByImage(Partition[ByImageSpec]):
     """One group per image."""
 
     def split(self, layout: Layout) -> tuple[Group, ...]:
-        """As many groups as images."""
+        """One group for each image."""
         return tuple((Span(number, 0, image.tokens),) for number, image in enumerate(layout.images))

@@ -18,7 +18,7 @@ class ByPrompt(Partition[ByPromptSpec]):
     """One group per prompt; counts per image are known only after selection."""
 
     def split(self, layout: Layout) -> tuple[Group, ...]:
-        """As many groups as prompts with images."""
+        """One group for each prompt with images."""
         prompts: dict[int, list[Span]] = {}
         for number, image in enumerate(layout.images):
             prompts.setdefault(image.prompt, []).append(Span(number, 0, image.tokens))

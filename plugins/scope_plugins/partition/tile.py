@@ -16,10 +16,10 @@ class ByTileSpec(ComponentSpec):
 
 
 class ByTile(Partition[ByTileSpec]):
-    """One group per tile; what published code does with LLaVA-NeXT crops."""
+    """One group per tile, as published code prunes the crops of LLaVA-NeXT."""
 
     def split(self, layout: Layout) -> tuple[Group, ...]:
-        """As many groups as tiles that hold tokens."""
+        """One group for each tile that has tokens."""
         return tuple(
             (Span(number, start, stop),)
             for number, image in enumerate(layout.images)

@@ -9,7 +9,7 @@ from scope_core.parts import Entry, hookimpl
 
 @hookimpl
 def scope_position_policies() -> Iterable[Entry]:
-    """Compact (numbered as if written so), or as in the full prompt."""
+    """Positions without gaps, or as in the full prompt."""
     yield Entry(
         "scope_plugins.position.compact:Compact", "compact", "number the shortened prompt without gaps", default=True
     )

@@ -16,7 +16,7 @@ class CompactSpec(ComponentSpec):
 
 
 class Compact(PositionPolicy[CompactSpec]):
-    """What methods that prune before the language model do; safe with every attention and cache."""
+    """Positions without gaps, as in methods that prune before the language model; safe with all caches."""
 
     def position_ids(self, full: Tensor, index: Tensor, kept: Tensor) -> None:
         """The model numbers the shortened prompt itself."""

@@ -1,4 +1,4 @@
-"""Original positions: kept tokens stay where they were."""
+"""Original positions, as in the full prompt."""
 
 from __future__ import annotations
 
@@ -16,14 +16,14 @@ class OriginalSpec(ComponentSpec):
 
 
 class Original(PositionPolicy[OriginalSpec]):
-    """Distances between kept tokens stay true; what is generated goes on from the full prompt's length.
+    """Positions with gaps, so that distances between kept tokens stay as they were; answers continue after the prompt.
 
-    The numbers have gaps. Without a mask and without a cache, transformers takes a gap for the start of another
-    packed sequence and cuts attention there, so hosts give an explicit mask and refuse ``use_cache=False``.
+    Without a mask and without a cache, transformers takes a gap for the start of another packed sequence and cuts
+    attention there, so hosts give an explicit mask and refuse ``use_cache=False``.
     """
 
     gapped = True
 
     def position_ids(self, full: Tensor, index: Tensor, kept: Tensor) -> Tensor:
-        """The full prompt's numbers of what remains; 0 for padding."""
+        """The positions of the remaining tokens in the full prompt; 0 for padding."""
         return full.gather(1, index.to(full.device)).masked_fill(~kept.to(full.device), 0)

@@ -1,4 +1,4 @@
-"""Built-in recipes: published methods and controls, each a few named parts. One file per method."""
+"""Built-in recipes: published methods and controls, each a combination of named parts. One file per method."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ from scope_plugins.recipes import (
 
 @hookimpl
 def scope_recipes() -> Iterable[Recipe]:
-    """Every method's recipes, SCOPE first."""
+    """The recipes of every method, SCOPE first."""
     for module in (
         scope,
         divprune,

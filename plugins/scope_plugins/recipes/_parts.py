@@ -1,4 +1,4 @@
-"""Tables that several recipes share."""
+"""Selectors and budgets that several recipes share."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from typing import Any
 
 
 def top_k(saliency: dict[str, Any]) -> dict[str, Any]:
-    """The composite selector that keeps the highest of one saliency."""
+    """The composite selector that keeps the tokens of highest saliency."""
     return {
         "name": "composite",
         "saliency": saliency,

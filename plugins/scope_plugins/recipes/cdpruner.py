@@ -1,4 +1,7 @@
-"""CDPruner: tokens that are relevant to the text and unlike each other, by a conditional DPP."""
+"""CDPruner keeps tokens that are relevant to the question and unlike each other, by a conditional DPP.
+
+Use it where the question is known when the image is pruned, and the model has a text encoder to match.
+"""
 
 from __future__ import annotations
 
@@ -19,7 +22,7 @@ CDPRUNER = {
 }
 
 RECIPES = (
-    Recipe("cdpruner", CDPRUNER, "greedy by determinant: relevant to the text and unlike each other", paper=PAPER),
+    Recipe("cdpruner", CDPRUNER, "tokens relevant to the text and unlike each other, by a determinant", paper=PAPER),
     Recipe(
         "cdpruner@official",
         {
@@ -28,7 +31,7 @@ RECIPES = (
             "partition": "tile",
             "budget": {**BUDGET, "per": "tile"},
         },
-        "CDPruner as released: K per crop, relevance scaled over all crops of the call",
+        "CDPruner as released: K tokens per crop, relevance scaled over all crops of the call",
         paper=PAPER,
     ),
 )

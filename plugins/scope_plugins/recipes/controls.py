@@ -1,4 +1,7 @@
-"""Controls that every comparison carries: they look at nothing, or at one half of SCOPE (see `coverage_only`)."""
+"""Controls for comparisons: they ignore the image, or use half of SCOPE's score (see also `coverage_only`).
+
+A method that is not better than the controls does not select well.
+"""
 
 from __future__ import annotations
 
@@ -25,7 +28,7 @@ RECIPES = (
     Recipe(
         "downsample",
         {**_PARTS, **_GRID, "merger": "pool"},
-        "control: the image's token grid shrunk by average pooling",
+        "control: the token grid of the image, shrunk by average pooling",
         paper="VTC-Bench, ACL 2026: shrinking the image beats many methods",
         control=True,
     ),
@@ -37,7 +40,7 @@ RECIPES = (
             "combiner": "saliency_only",
             "optimizer": "top_k",
         },
-        "control: SCOPE's saliency without its coverage, a plain top-k",
+        "control: SCOPE's saliency without its coverage: plain top-k",
         paper="SCOPE, arXiv 2510.24214, ablation",
         control=True,
     ),

@@ -1,4 +1,7 @@
-"""DART: a few pivots, and the tokens that duplicate none of them."""
+"""DART keeps a few pivot tokens, and tokens that do not duplicate them, inside the language model.
+
+Use it where attention weights are not available: it compares keys and hidden states only.
+"""
 
 from __future__ import annotations
 
@@ -32,7 +35,7 @@ RECIPES = (
             "budget": {"name": "stepped", "keep": 128, "step": 8, "plus": 4},
             "dtype": "as_is",
         },
-        "DART as released: compared after the last norm, 4 tokens above the budget, pivots in a set's order",
+        "DART as released: compared after the last norm, 4 tokens above the budget, pivots in the order of a set",
         paper=PAPER,
     ),
 )

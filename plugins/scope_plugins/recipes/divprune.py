@@ -1,4 +1,7 @@
-"""DivPrune: the tokens farthest apart."""
+"""DivPrune keeps the tokens that are farthest apart from each other.
+
+Use it for any encoder: it reads projected features only, no attention and no text.
+"""
 
 from __future__ import annotations
 
@@ -22,7 +25,7 @@ RECIPES = (
     Recipe(
         "divprune@official",
         {**DIVPRUNE, "budget": {"name": "ratio", "keep_ratio": 0.098, "per": "image"}, "dtype": "as_is"},
-        "DivPrune as released: a share of the image, in the model's precision",
+        "DivPrune as released: a share of the image's tokens, in the model's precision",
         paper=PAPER,
     ),
 )

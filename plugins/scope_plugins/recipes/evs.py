@@ -1,4 +1,7 @@
-"""EVS: what changes from frame to frame."""
+"""EVS keeps the first frame of a video, and the tokens that change most from frame to frame.
+
+Use it for videos, given as one prompt with several images.
+"""
 
 from __future__ import annotations
 
@@ -19,6 +22,6 @@ EVS = {
 }
 
 RECIPES = (
-    Recipe("evs", EVS, "the first frame, and what changes most from frame to frame", paper=PAPER),
+    Recipe("evs", EVS, "the first frame, and the tokens that change most from frame to frame", paper=PAPER),
     Recipe("evs@official", {**EVS, "dtype": "as_is"}, "EVS as released: in the model's precision", paper=PAPER),
 )

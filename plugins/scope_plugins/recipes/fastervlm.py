@@ -1,4 +1,7 @@
-"""FasterVLM: what CLS attends to."""
+"""FasterVLM keeps the tokens that the tower's CLS token attends to most.
+
+Use it for towers with a CLS token; similar tokens may all be kept.
+"""
 
 from __future__ import annotations
 
@@ -23,7 +26,7 @@ RECIPES = (
     Recipe(
         "fastervlm@official",
         {**FASTERVLM, "budget": PER_TILE, "dtype": "as_is"},
-        "FasterVLM as released: the tower's precision, a budget for each tile",
+        "FasterVLM as released: the tower's precision, one budget for each tile",
         paper=PAPER,
     ),
 )

@@ -1,4 +1,7 @@
-"""FastV: half of the tokens go behind the second layer."""
+"""FastV drops half of the visual tokens after the second layer of the language model: those that get least attention.
+
+Use it to prune by the question without any signal from the vision tower; all tokens still pass through two layers.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,7 @@
-"""HiPrune: anchors of a middle layer, their neighbours, and registers of a deep one."""
+"""HiPrune keeps tokens that a middle layer of the tower attends to, their neighbours, and tokens of a deep layer.
+
+Use it for towers with or without a CLS token: objects come from the middle layer, global context from the deep one.
+"""
 
 from __future__ import annotations
 

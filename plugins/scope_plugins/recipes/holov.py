@@ -1,4 +1,7 @@
-"""HoloV: bands of the image share the budget by attention and variance."""
+"""HoloV divides the budget among bands of the image, so that no part of the image is lost.
+
+Use it where attention concentrates on a few places: inside each band, the tokens that CLS attends to most are kept.
+"""
 
 from __future__ import annotations
 
@@ -30,7 +33,7 @@ RECIPES = (
     Recipe(
         "holov",
         HOLOV,
-        "16 chunks share the budget by attention and variance of similarity; in each, what CLS attends to",
+        "16 chunks share the budget by attention and variance of similarity; in each, the tokens CLS attends to most",
         paper=PAPER,
     ),
     Recipe(

@@ -1,4 +1,7 @@
-"""MMTok: tokens that cover the question's words and the image's tokens."""
+"""MMTok keeps tokens that cover the words of the question and the tokens of the image.
+
+Use it where the question is known when the image is pruned, and its embeddings can be compared with the image's.
+"""
 
 from __future__ import annotations
 
@@ -20,11 +23,11 @@ MMTOK = {
 }
 
 RECIPES = (
-    Recipe("mmtok", MMTOK, "coverage of the text's tokens and of the image's, together", paper=PAPER),
+    Recipe("mmtok", MMTOK, "coverage of the text's tokens and of the image's tokens, together", paper=PAPER),
     Recipe(
         "mmtok@official",
         {**MMTOK, "partition": "tile", "budget": {**BUDGET, "per": "tile"}},
-        "MMTok as released: K per crop",
+        "MMTok as released: K tokens per crop",
         paper=PAPER,
     ),
 )

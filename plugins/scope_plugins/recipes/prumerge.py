@@ -1,4 +1,7 @@
-"""PruMerge and PruMerge+: as many tokens as stand out, each with its neighbours merged in."""
+"""PruMerge keeps the tokens whose CLS attention stands out, and merges the tokens most like them into each.
+
+Use it where the number of tokens should adapt to the image. PruMerge+ adds evenly spaced tokens.
+"""
 
 from __future__ import annotations
 
@@ -13,7 +16,7 @@ PAPER = "PruMerge, ICCV 2025, arXiv 2403.15388"
 def _recipe(layer: int, **more: Any) -> dict[str, Any]:
     saliency = {"name": "joint_attention", "layer": layer}
     keys = {"name": "keys_cosine", "layer": layer, "heads": "concat"}
-    made: dict[str, Any] = {
+    recipe: dict[str, Any] = {
         "selector": top_k(saliency),
         "merger": {
             "name": "residual",
@@ -24,7 +27,7 @@ def _recipe(layer: int, **more: Any) -> dict[str, Any]:
         "budget": {"name": "iqr", "saliency": saliency, "plus": 1},
         "at": "vision",
     }
-    return {**made, **more, "budget": {**made["budget"], **more.get("budget", {})}}
+    return {**recipe, **more, "budget": {**recipe["budget"], **more.get("budget", {})}}
 
 
 def _plus(layer: int, density: int) -> dict[str, Any]:
@@ -59,7 +62,7 @@ RECIPES = (
     Recipe(
         "prumerge_plus@official",
         _recipe(-1, selector=_plus(-1, 3), budget={"grid": 3}, order="picks", dtype="as_is"),
-        "PruMerge+ as released: the last layer, a grid that overlaps what stands out, rows as picked",
+        "PruMerge+ as released: the last layer, a grid that may overlap the outliers, rows as picked",
         paper=PAPER,
     ),
 )

@@ -1,4 +1,7 @@
-"""PyramidDrop: three stages, each with half of what is left."""
+"""PyramidDrop halves the visual tokens at each of three layers of the language model, by the question's attention.
+
+Use it where early layers should see the whole image and later ones need only the tokens that matter.
+"""
 
 from __future__ import annotations
 
@@ -11,7 +14,7 @@ LAYERS = (8, 16, 24)
 
 
 def saliency(layer: int) -> dict[str, Any]:
-    """Attention from the last token of the instruction, in the layer behind the stage."""
+    """Attention from the last token of the instruction, in the layer after the stage."""
     return {"name": "prompt_attention", "layer": layer, "queries": "last", "heads": "mean"}
 
 
@@ -27,7 +30,7 @@ PYRAMIDDROP = {
 }
 
 RECIPES = (
-    Recipe("pyramiddrop", PYRAMIDDROP, "half of the tokens left go at each of three layers", paper=PAPER),
+    Recipe("pyramiddrop", PYRAMIDDROP, "half of the remaining tokens dropped at each of three layers", paper=PAPER),
     Recipe(
         "pyramiddrop@official",
         {

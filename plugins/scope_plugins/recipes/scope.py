@@ -1,4 +1,8 @@
-"""SCOPE, with and without a CLS token, and its two halves."""
+"""SCOPE keeps tokens that are salient and together cover the whole image.
+
+Use it by default, or `scope@no_cls` for towers without a CLS token. `top_k_attention` and `coverage_only` are its
+saliency and its coverage alone.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,7 @@
-"""SparseVLM: the question's words rate, and the best of what goes comes back as clusters."""
+"""SparseVLM keeps the tokens that the words closest to the image attend to, and merges the best of the rest.
+
+Use it to prune by the question at three layers of the language model without losing the dropped tokens altogether.
+"""
 
 from __future__ import annotations
 
@@ -11,7 +14,7 @@ LAYERS = (2, 6, 15)
 
 
 def stage(layer: int) -> dict[str, Any]:
-    """What a stage behind ``layer`` names: it reads that layer, and prunes what the next one is given."""
+    """The parts of a stage that reads ``layer`` and prunes the input of the next layer."""
     saliency = {"name": "rater_attention", "layer": layer, "heads": "mean"}
     return {
         "saliency": saliency,
@@ -31,14 +34,14 @@ SPARSEVLM = {
 }
 
 TABLE = [[192, 309, 204, 113], [128, 312, 117, 39], [64, 82, 32, 18]]
-"""The release's counts for 576 tokens (300, 200, 110; 303, 110, 36; 66, 30, 17) with the clusters it adds to them."""
+"""The release's counts for 576 tokens (300, 200, 110; 303, 110, 36; 66, 30, 17), plus the clusters it adds."""
 
 RECIPES = (
     Recipe("sparsevlm", SPARSEVLM, "the tokens that the words closest to the image attend to", paper=PAPER),
     Recipe(
         "sparsevlm@official",
         {**SPARSEVLM, "budget": {"name": "lookup", "keep": 192, "rows": TABLE}, "dtype": "as_is"},
-        "SparseVLM as released (v1): counts from its tables, for images of 576 tokens, in the model's dtype",
+        "SparseVLM as released (v1): counts from its table, for images of 576 tokens, in the model's dtype",
         paper=PAPER,
     ),
 )

@@ -1,4 +1,8 @@
-"""ToMe: bipartite soft matching, applied to the tower's output until K tokens are left."""
+"""ToMe merges the most similar pairs of tokens round by round, until K tokens are left.
+
+Use it where no token should be lost: every dropped token is averaged into a kept one. Here it is applied to the tower's
+output.
+"""
 
 from __future__ import annotations
 
@@ -25,13 +29,13 @@ RECIPES = (
     Recipe(
         "tome",
         TOME,
-        "tokens folded into their most similar partner round by round, and averaged by size",
+        "tokens merged into their most similar partner round by round, averaged by size",
         paper=PAPER,
     ),
     Recipe(
         "tome@official",
         {**TOME, "selector": {**_SELECTOR, "after_round": "evens_first"}, "order": "picks", "dtype": "as_is"},
-        "ToMe with the line of tokens as the released matching returns it, in the tower's precision",
+        "ToMe with tokens in the order that the released matching returns, in the tower's precision",
         paper=PAPER,
     ),
 )

@@ -1,4 +1,7 @@
-"""VisionZip: dominant tokens, and contextual ones that take in the rest."""
+"""VisionZip keeps the tokens that CLS attends to most, and a few evenly spaced ones that all others are merged into.
+
+Use it for towers with a CLS token, where a summary of the dropped tokens should remain.
+"""
 
 from __future__ import annotations
 
@@ -33,7 +36,7 @@ RECIPES = (
     Recipe(
         "visionzip",
         VISIONZIP,
-        "CLS, the tokens it attends to most, and evenly spaced ones that take in the rest by key similarity",
+        "CLS, the tokens it attends to most, and evenly spaced ones that the rest is merged into by key similarity",
         paper=PAPER,
     ),
     Recipe(

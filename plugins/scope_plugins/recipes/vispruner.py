@@ -1,4 +1,7 @@
-"""VisPruner: important tokens, and diverse ones from the rest."""
+"""VisPruner keeps the tokens that CLS attends to most, and diverse ones among the rest.
+
+Use it for towers with a CLS token, where attention alone would keep near copies.
+"""
 
 from __future__ import annotations
 
@@ -34,13 +37,13 @@ RECIPES = (
     Recipe(
         "vispruner",
         VISPRUNER,
-        "half by CLS attention; of the rest, what is left when the most alike are dropped round by round",
+        "half by CLS attention; half by dropping, round by round, the most similar of the other tokens",
         paper=PAPER,
     ),
     Recipe(
         "vispruner@official",
         {**VISPRUNER, "budget": PER_TILE, "dtype": "as_is"},
-        "VisPruner as released: the tower's precision, a budget for each tile",
+        "VisPruner as released: the tower's precision, one budget for each tile",
         paper=PAPER,
     ),
 )

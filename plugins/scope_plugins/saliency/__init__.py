@@ -9,7 +9,7 @@ from scope_core.parts import Entry, hookimpl
 
 @hookimpl
 def scope_saliency_sources() -> Iterable[Entry]:
-    """Attention from CLS, received attention, and sources that read no signal."""
+    """Attention in the tower or the language model, other signals, and combinations of sources."""
     yield Entry(
         "scope_plugins.saliency.cls_attention:ClsAttention",
         "cls_attention",
@@ -20,13 +20,13 @@ def scope_saliency_sources() -> Iterable[Entry]:
     yield Entry(
         "scope_plugins.saliency.received_attention:ReceivedAttention",
         "received_attention",
-        "attention each patch receives from all tokens (towers without CLS)",
+        "attention that each patch receives from all tokens (for towers without CLS)",
         paper="HiPrune, arXiv 2508.00553",
     )
     yield Entry(
         "scope_plugins.saliency.prompt_attention:PromptAttention",
         "prompt_attention",
-        "attention inside the language model from the prompt's last token, or from all of it",
+        "attention inside the language model from the prompt's last token, or from all its tokens",
         paper="FastV, arXiv 2403.06764; PyramidDrop, arXiv 2410.17247",
     )
     yield Entry(
@@ -41,7 +41,7 @@ def scope_saliency_sources() -> Iterable[Entry]:
         "norm of each token's features; reads no signal",
     )
     yield Entry("scope_plugins.saliency.uniform:Uniform", "uniform", "the same for every token")
-    yield Entry("scope_plugins.saliency.random:Random", "random", "seeded random numbers, the control")
+    yield Entry("scope_plugins.saliency.random:Random", "random", "seeded random numbers, for the random control")
     yield Entry(
         "scope_plugins.saliency.blend:Blend",
         "blend",
@@ -61,7 +61,7 @@ def scope_saliency_sources() -> Iterable[Entry]:
     yield Entry(
         "scope_plugins.saliency.temporal_difference:TemporalDifference",
         "temporal_difference",
-        "difference to the token at the same place of the frame before",
+        "difference from the token at the same place in the previous frame",
         paper="EVS, arXiv 2510.14624",
     )
     yield Entry(
@@ -73,7 +73,7 @@ def scope_saliency_sources() -> Iterable[Entry]:
     yield Entry(
         "scope_plugins.saliency.joint_attention:JointAttention",
         "joint_attention",
-        "attention from CLS as one head of the layer's full width would pay it",
+        "attention from CLS, computed as by a single head of the layer's full width",
         paper="PruMerge, arXiv 2403.15388",
     )
     yield Entry(

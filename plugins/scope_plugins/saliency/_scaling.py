@@ -1,4 +1,4 @@
-"""Scores of different ranges made comparable."""
+"""Scaling of scores to a common range."""
 
 from __future__ import annotations
 
@@ -13,40 +13,40 @@ Scale = Literal["none", "max", "sum", "mean", "min_max", "rank"]
 
 
 def scaled(scores: Tensor, tokens: VisualTokens, how: str, *, over: str = "group", offset: float = 0.0) -> Tensor:
-    """(B, N) ``scores`` on a common scale; padding is left out of every statistic and stays finite.
+    """(B, N) scaled ``scores``; padding is excluded from every statistic and stays finite.
 
     Args:
         scores: (B, N).
-        tokens: What was scored.
-        how: ``max``, ``sum``, ``mean``: divided by it (a group where it is 0 stays as it is). ``min_max``:
-            ``(a - min + offset) / (max - min)``, and 1 for all tokens where all are equal. ``rank``: 0 for the
+        tokens: The tokens that were scored.
+        how: ``max``, ``sum``, ``mean``: divide by it (unless it is 0). ``min_max``:
+            ``(a - min + offset) / (max - min)``, or 1 for all tokens if all scores are equal. ``rank``: 0 for the
             lowest to 1 for the highest, equal scores sharing their mean rank; 1 for a single token.
-        over: ``group``: each group by itself; ``call``: the statistics are those of all groups of the call.
+        over: ``group``: statistics of each group; ``call``: statistics of all groups of the call together.
         offset: See ``min_max``.
 
     Raises:
-        TokensError: what scores are divided by is negative, which would turn their order around.
+        TokensError: the divisor is negative, which would reverse the order of scores.
     """
     if how == "none" or not scores.numel():
         return scores
     if over == "call":
-        alone = scaled(scores.reshape(1, -1), _flat(tokens), how, offset=offset)
-        return alone.reshape(scores.shape)
+        joint = scaled(scores.reshape(1, -1), _flat(tokens), how, offset=offset)
+        return joint.reshape(scores.shape)
     valid = tokens.valid
     if how == "min_max":
         low = scores.masked_fill(~valid, torch.inf).amin(1, keepdim=True)
         high = scores.masked_fill(~valid, -torch.inf).amax(1, keepdim=True)
-        flat = ~(high > low)  # an empty group too
+        flat = ~(high > low)  # includes empty groups
         spread = torch.where(flat, torch.ones_like(high), high - low)
-        made = (scores - low.masked_fill(flat, 0) + offset) / spread
-        return torch.where(flat, torch.ones_like(made), made).masked_fill(~valid, 0)
+        between = (scores - low.masked_fill(flat, 0) + offset) / spread
+        return torch.where(flat, torch.ones_like(between), between).masked_fill(~valid, 0)
     if how == "rank":
         below = (scores[:, None, :] < scores[:, :, None]) & valid[:, None, :]
         equal = (scores[:, None, :] == scores[:, :, None]) & valid[:, None, :]
         rank = below.sum(2) + (equal.sum(2) - 1).double() / 2
         most = valid.sum(1, keepdim=True) - 1
-        made = torch.where(most > 0, rank / most.clamp(min=1), torch.ones_like(rank))
-        return made.masked_fill(~valid, 0).to(scores.dtype)
+        relative = torch.where(most > 0, rank / most.clamp(min=1), torch.ones_like(rank))
+        return relative.masked_fill(~valid, 0).to(scores.dtype)
     real = scores.masked_fill(~valid, 0)
     if how == "max":
         size = scores.masked_fill(~valid, -torch.inf).amax(1, keepdim=True)
@@ -57,14 +57,14 @@ def scaled(scores: Tensor, tokens: VisualTokens, how: str, *, over: str = "group
             size = size / valid.sum(1, keepdim=True).clamp(min=1)
     if bool((size < 0).any()):
         raise TokensError(
-            f"saliency cannot be divided by its {how}: it is {float(size.min()):.4g}, which would turn the order of "
-            f"tokens around; use scale: min_max or rank"
+            f"saliency cannot be divided by its {how}, {float(size.min()):.4g}: that would reverse the order of "
+            f"tokens; use scale: min_max or rank"
         )
     return real / size.masked_fill(size == 0, 1)
 
 
 def _flat(tokens: VisualTokens) -> VisualTokens:
-    """The tokens of all groups as one group, for their mask alone."""
+    """The tokens with all groups' masks joined into one group; only ``valid`` is meaningful."""
     from dataclasses import replace
 
     return replace(tokens, valid=tokens.valid.reshape(1, -1))

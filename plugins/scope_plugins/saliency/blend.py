@@ -1,4 +1,4 @@
-"""Several saliency sources as one: their weighted sum, or product of powers."""
+"""Several saliency sources combined: weighted sum, product of powers, largest or smallest."""
 
 from __future__ import annotations
 
@@ -14,18 +14,18 @@ from scope_plugins.saliency._scaling import Scale, scaled
 
 
 class BlendSpec(ComponentSpec):
-    """Saliency sources mixed."""
+    """A combination of saliency sources."""
 
     name: Literal["blend"] = "blend"
     of: Annotated[tuple[ComponentSpec, ...], Slot("saliency", many=True), Field(min_length=1)]
     """The sources."""
     weights: tuple[float, ...] = ()
-    """One weight per source: its factor in a sum, its exponent in a product. Left out: all 1."""
+    """One weight per source: its factor in a sum, its exponent in a product; by default all are 1."""
     how: Literal["sum", "product", "max", "min"] = "sum"
-    """How the sources become one number. The largest and smallest look at the weighted sources."""
+    """The combination of the weighted sources."""
     scale: Scale = "none"
-    """What each source is brought to first, per group: divided by its ``max``, ``sum`` or ``mean``, ``min_max``
-    (0 to 1) or ``rank`` (0 to 1). Sources of different ranges need one."""
+    """The scaling of each source in each group before weighting: division by its ``max``, ``sum`` or ``mean``,
+    ``min_max`` (0 to 1) or ``rank`` (0 to 1). Sources of different ranges need one."""
 
     @model_validator(mode="after")
     def _one_weight_each(self) -> Self:
@@ -39,7 +39,7 @@ class Blend(SaliencySource[BlendSpec]):
 
     @property
     def nonnegative(self) -> bool:  # type: ignore[override]  # depends on the options
-        """Whether no score can be negative: no source's can, and no weight is."""
+        """True if no score can be negative: neither scores of a source nor weights are."""
         if self.spec.how == "product":
             return True
         plain = self.spec.scale in ("min_max", "rank") or all(part.nonnegative for part in self.parts["of"])
@@ -49,27 +49,27 @@ class Blend(SaliencySource[BlendSpec]):
         """(B, N); its range follows from the sources.
 
         Raises:
-            TokensError: a product meets a negative score, which has no real power.
+            TokensError: a source of a product gives a negative score, whose power may be undefined.
         """
         weights = self.spec.weights or (1.0,) * len(self.parts["of"])
         total: Tensor | None = None
         for source, weight in zip(self.parts["of"], weights, strict=True):
-            one = scaled(scores(source, tokens).to(tokens.features), tokens, self.spec.scale)
+            score = scaled(scores(source, tokens).to(tokens.features), tokens, self.spec.scale)
             if self.spec.how == "product":
-                negative = ((one < 0) & tokens.valid).nonzero()
+                negative = ((score < 0) & tokens.valid).nonzero()
                 if len(negative):
                     group, token = (int(i) for i in negative[0])
                     raise TokensError(
-                        f"saliency {self}: a product needs scores of at least 0, and {source} gave "
-                        f"{float(one[group, token]):.4g} to {tokens.name_of(group, token)}; use scale: min_max, or "
+                        f"saliency {self}: a product needs scores of at least 0, but {source} gave "
+                        f"{float(score[group, token]):.4g} to {tokens.name_of(group, token)}; use scale: min_max, or "
                         f"how: sum"
                     )
-                one = one.masked_fill(~tokens.valid, 1).pow(weight)
-                total = one if total is None else total * one
+                score = score.masked_fill(~tokens.valid, 1).pow(weight)
+                total = score if total is None else total * score
             else:
-                one = one * weight
+                score = score * weight
                 join = {"sum": "add", "max": "maximum", "min": "minimum"}[self.spec.how]
-                total = one if total is None else getattr(total, join)(one)
+                total = score if total is None else getattr(total, join)(score)
         if total is None:
             raise TokensError(f"saliency {self} has no source")
         return total

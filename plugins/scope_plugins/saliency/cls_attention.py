@@ -1,4 +1,4 @@
-"""Attention from the CLS token: which patches the tower itself looked at."""
+"""Attention from the tower's CLS token to each patch."""
 
 from __future__ import annotations
 
@@ -15,20 +15,23 @@ class ClsAttentionSpec(ComponentSpec):
 
     name: Literal["cls_attention"] = "cls_attention"
     layer: int = -2
-    """Which layer's attention, counted as in ``hidden_states``: -1 is the last layer."""
+    """The layer whose attention is read, counted as in ``hidden_states``: -1 is the last layer."""
     heads: Literal["sum", "mean", "max"] = "sum"
-    """How heads become one number."""
+    """The combination of heads."""
 
 
 class ClsAttention(SaliencySource[ClsAttentionSpec]):
-    """``a_j = sum_h softmax(q_cls k^T / sqrt(d))_hj`` over all keys, the CLS column dropped afterwards.
+    """The patches that the tower itself attends to when it summarises the image.
 
+    Use it for towers with a CLS token, such as CLIP's.
+
+    ``a_j = sum_h softmax(q_cls k^T / sqrt(d))_hj`` over all keys, without the CLS column.
     Source: SCOPE, arXiv 2510.24214 (its release reads ``attentions[-2]`` and sums over heads).
     """
 
     @property
     def needs(self) -> frozenset[str]:
-        """One layer's CLS attention."""
+        """The CLS attention of one layer."""
         return frozenset({f"vision.cls_attention[{self.spec.layer}]"})
 
     def score(self, tokens: VisualTokens) -> Tensor:

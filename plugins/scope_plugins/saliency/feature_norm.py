@@ -1,4 +1,4 @@
-"""Feature norm: long feature vectors are taken to matter. Reads no signal, so it works anywhere."""
+"""Norm of each token's features. Reads no signal, so it works with every model."""
 
 from __future__ import annotations
 

@@ -20,13 +20,15 @@ class KeyNormSpec(ComponentSpec):
     order: Annotated[float, Field(gt=0)] = 2.0
     """p of the norm: 2 is the Euclidean length, 1 the sum of absolute values."""
     heads: Literal["concat", "mean", "sum"] = "concat"
-    """Whether the norm is of all heads side by side, or each head's, averaged or added up."""
+    """``concat``: the norm of the keys of all heads concatenated; otherwise the mean or sum of each head's norm."""
 
 
 class KeyNorm(SaliencySource[KeyNormSpec]):
-    """``a_j = ||k_j||_p``.
+    """Tokens whose keys are long vectors.
 
-    DART (arXiv 2502.11494) chooses its pivots by the 1-norm of a decoder layer's keys.
+    Use it where attention weights are not available: DART chooses its pivots by the 1-norm of a decoder layer's keys.
+
+    ``a_j = ||k_j||_p``. Source: DART, arXiv 2502.11494.
     """
 
     @property
@@ -47,7 +49,7 @@ class KeyNorm(SaliencySource[KeyNormSpec]):
                 f"with N={tokens.shape[1]}"
             )
         if self.spec.heads == "concat":
-            whole: Tensor = keys.transpose(1, 2).flatten(2).norm(p=self.spec.order, dim=-1)
-            return whole
-        each: Tensor = keys.norm(p=self.spec.order, dim=-1)
-        return each.mean(1) if self.spec.heads == "mean" else each.sum(1)
+            norm: Tensor = keys.transpose(1, 2).flatten(2).norm(p=self.spec.order, dim=-1)
+            return norm
+        norms: Tensor = keys.norm(p=self.spec.order, dim=-1)
+        return norms.mean(1) if self.spec.heads == "mean" else norms.sum(1)

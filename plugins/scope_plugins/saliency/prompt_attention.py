@@ -1,4 +1,4 @@
-"""Attention inside the language model from the prompt: what the model looks at before it answers."""
+"""Attention inside the language model from the prompt to each visual token."""
 
 from __future__ import annotations
 
@@ -16,23 +16,26 @@ class PromptAttentionSpec(ComponentSpec):
 
     name: Literal["prompt_attention"] = "prompt_attention"
     layer: Annotated[int, Field(ge=0)]
-    """Which decoder layer's attention, counted from 0; at most that of the stage, ``decoder[k]``."""
+    """The decoder layer whose attention is read, counted from 0; at most that of the stage, ``decoder[k]``."""
     queries: Literal["last", "all"] = "last"
-    """From the prompt's last token, or the mean over all its tokens but the one that is looked at."""
+    """Attention from the prompt's last token, or the mean over all its tokens except the visual token itself."""
     heads: Literal["mean", "sum", "max"] = "mean"
-    """How heads become one number."""
+    """The combination of heads."""
 
 
 class PromptAttention(SaliencySource[PromptAttentionSpec]):
-    """``a_j = mean_h softmax(q_i k^T / sqrt(d))_hj`` over all real keys, for the last i, or averaged over all i.
+    """The visual tokens that the language model looks at for this question.
 
+    Use it inside the language model, where the choice should depend on the question.
+
+    ``a_j = mean_h softmax(q_i k^T / sqrt(d))_hj`` over all keys except padding, for the last i, or averaged over all i.
     Source: FastV, arXiv 2403.06764 (attention received on average; its release reads the last token's row) and
     PyramidDrop, arXiv 2410.17247 (the last instruction token's row).
     """
 
     @property
     def needs(self) -> frozenset[str]:
-        """One layer's attention."""
+        """The attention of one layer."""
         family = "last_query_attention" if self.spec.queries == "last" else "received_attention"
         return frozenset({f"decoder.{family}[{self.spec.layer}]"})
 

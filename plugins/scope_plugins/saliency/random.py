@@ -1,4 +1,4 @@
-"""Random saliency: with plain top-k this is the random control that every comparison needs."""
+"""Random saliency; with plain top-k, it is the random control for comparisons."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ class RandomSpec(ComponentSpec):
 
     name: Literal["random"] = "random"
     seed: Annotated[int, Field(ge=0, lt=2**63)] = 0
-    """Seed; images with equally many tokens get the same pattern, so average over seeds in comparisons."""
+    """Seed; images with the same number of tokens get the same pattern, so average over seeds in comparisons."""
 
 
 class Random(SaliencySource[RandomSpec]):
@@ -29,7 +29,7 @@ class Random(SaliencySource[RandomSpec]):
         """(B, N) in [0, 1); a row depends on the seed and its number of valid tokens alone."""
         scores = torch.zeros(tokens.shape[:2], device="cpu")
         valid = tokens.valid.cpu()
-        for row, here in zip(scores, valid, strict=True):
-            seeded = torch.Generator("cpu").manual_seed(self.spec.seed)
-            row[here] = torch.rand(int(here.sum()), generator=seeded, device="cpu")
+        for row, real in zip(scores, valid, strict=True):
+            generator = torch.Generator("cpu").manual_seed(self.spec.seed)
+            row[real] = torch.rand(int(real.sum()), generator=generator, device="cpu")
         return scores.to(tokens.features)

@@ -1,4 +1,4 @@
-"""Attention inside the language model from the text tokens that have most to do with the image."""
+"""Attention inside the language model from the text tokens that are closest to the image."""
 
 from __future__ import annotations
 
@@ -17,29 +17,31 @@ class RaterAttentionSpec(ComponentSpec):
 
     name: Literal["rater_attention"] = "rater_attention"
     layer: Annotated[int, Field(ge=0)]
-    """Which decoder layer's attention, counted from 0; at most that of the stage, ``decoder[k]``."""
+    """The decoder layer whose attention is read, counted from 0; at most that of the stage, ``decoder[k]``."""
     heads: Literal["mean", "sum", "max"] = "mean"
-    """How heads become one number."""
+    """The combination of heads."""
 
 
 class RaterAttention(SaliencySource[RaterAttentionSpec]):
-    """``a_j = mean over raters i, mean over heads h, of softmax(q_i k^T / sqrt(d))_hj``.
+    """The visual tokens that the words about the image look at; other words of the question do not count.
 
-    Raters are text tokens behind the image that visual tokens find more similar than the average one:
-    ``r_i = mean_j softmax_i(v_j . t_i)`` over the embeddings that enter the language model, ``r_i > mean(r)``. They are
-    chosen once, on all visual tokens, however few are left. Where none stands out, all text tokens rate.
+    Use it inside the language model for questions with many words that say nothing about the image.
 
+    ``a_j`` is the mean over raters i and heads h of ``softmax(q_i k^T / sqrt(d))_hj``. Raters are the text tokens after
+    the image that are more similar to it than the average one: ``r_i = mean_j softmax_i(v_j . t_i)`` over the
+    embeddings that enter the language model, ``r_i > mean(r)``. They are chosen by all visual tokens, including those
+    pruned before. If no text token is above average, all are raters.
     Source: SparseVLM, arXiv 2410.04417, sections 3.2 and 3.3.
     """
 
     @property
     def needs(self) -> frozenset[str]:
-        """Text rows of one layer, and what entered the language model."""
+        """Attention from the text in one layer, and the embeddings that enter the language model."""
         layer = self.spec.layer
         return frozenset({f"decoder.text_attention[{layer}]", "decoder.vision_hidden[0]", "decoder.text_hidden[0]"})
 
     def score(self, tokens: VisualTokens) -> Tensor:
-        """(B, N) in [0, H] for ``sum``, in [0, 1] otherwise; zeros where an image has no text behind it."""
+        """(B, N) in [0, H] for ``sum``, in [0, 1] otherwise; zeros for an image without text after it."""
         attention = tokens.signal(f"decoder.text_attention[{self.spec.layer}]")
         rates = raters(tokens.signal("decoder.vision_hidden[0]"), tokens.signal("decoder.text_hidden[0]"))
         if self.spec.heads == "mean":
@@ -51,16 +53,16 @@ class RaterAttention(SaliencySource[RaterAttentionSpec]):
 
 
 def raters(vision: Tensor, text: Tensor) -> Tensor:
-    """(B, M) bool: which text tokens rate.
+    """(B, M) bool: the text tokens that are raters.
 
     Args:
         vision: (B, F, D) embeddings of all visual tokens; rows of zeros are padding.
-        text: (B, M, D) embeddings of the text behind them, likewise.
+        text: (B, M, D) embeddings of the text after them, likewise.
     """
-    there, real = vision.ne(0).any(2), text.ne(0).any(2)
-    scores = (vision @ text.transpose(1, 2)).masked_fill(~real[:, None], -torch.inf)
-    share = scores.softmax(2).masked_fill(~(there[..., None] & real[:, None]), 0)
-    mean = share.sum(1) / there.sum(1, keepdim=True).clamp(min=1)
-    average = mean.sum(1, keepdim=True) / real.sum(1, keepdim=True).clamp(min=1)
-    rates = (mean > average) & real
-    return torch.where(rates.any(1, keepdim=True), rates, real)
+    is_vision, is_text = vision.ne(0).any(2), text.ne(0).any(2)
+    scores = (vision @ text.transpose(1, 2)).masked_fill(~is_text[:, None], -torch.inf)
+    share = scores.softmax(2).masked_fill(~(is_vision[..., None] & is_text[:, None]), 0)
+    mean = share.sum(1) / is_vision.sum(1, keepdim=True).clamp(min=1)
+    average = mean.sum(1, keepdim=True) / is_text.sum(1, keepdim=True).clamp(min=1)
+    rates = (mean > average) & is_text
+    return torch.where(rates.any(1, keepdim=True), rates, is_text)

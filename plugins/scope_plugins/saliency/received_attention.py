@@ -1,4 +1,4 @@
-"""Received attention: what the other tokens look at. For towers without a CLS token."""
+"""Attention that each patch receives from all tokens; for towers without a CLS token."""
 
 from __future__ import annotations
 
@@ -11,24 +11,26 @@ from scope_core.parts import ComponentSpec, SaliencySource
 
 
 class ReceivedAttentionSpec(ComponentSpec):
-    """Attention each patch receives at one layer of the tower, mean over all queries."""
+    """Attention that each patch receives at one layer of the tower, mean over all queries."""
 
     name: Literal["received_attention"] = "received_attention"
     layer: int = -2
-    """Which layer's attention, counted as in ``hidden_states``: -1 is the last layer."""
+    """The layer whose attention is read, counted as in ``hidden_states``: -1 is the last layer."""
     heads: Literal["sum", "mean", "max"] = "sum"
-    """How heads become one number."""
+    """The combination of heads."""
 
 
 class ReceivedAttention(SaliencySource[ReceivedAttentionSpec]):
-    """``a_j = sum_h mean_i softmax(q_i k^T / sqrt(d))_hj``: the mean over queries needs no CLS token.
+    """The patches that the other patches attend to.
 
-    Source: HiPrune, arXiv 2508.00553 (attention averaged over queries).
+    Use it for towers without a CLS token, such as SigLIP's, or to read middle layers as HiPrune does.
+
+    ``a_j = sum_h mean_i softmax(q_i k^T / sqrt(d))_hj``. Source: HiPrune, arXiv 2508.00553.
     """
 
     @property
     def needs(self) -> frozenset[str]:
-        """One layer's received attention."""
+        """The received attention of one layer."""
         return frozenset({f"vision.received_attention[{self.spec.layer}]"})
 
     def score(self, tokens: VisualTokens) -> Tensor:

@@ -14,32 +14,32 @@ from scope_plugins.saliency._scaling import scaled
 
 
 class ScaledSpec(ComponentSpec):
-    """Another source, brought to a scale."""
+    """Another source, scaled."""
 
     name: Literal["scaled"] = "scaled"
     of: Annotated[ComponentSpec, Slot("saliency")]
     """The source."""
     scale: Literal["min_max", "rank", "max", "sum", "mean"] = "min_max"
-    """``min_max``: 0 to 1. ``rank``: 0 to 1 by rank alone. Otherwise what scores are divided by."""
+    """``min_max``: 0 to 1. ``rank``: 0 to 1 by rank alone. Otherwise scores are divided by this statistic."""
     over: Literal["group", "call"] = "group"
-    """Whether minimum, maximum and so on are those of each group, or of all groups of the call together; the latter
-    makes an image's picks depend on the images beside it."""
+    """Scope of minimum, maximum and so on: each group, or all groups of the call together. With ``call``, an image's
+    picks depend on the other images of the call."""
     offset: Annotated[float, Field(ge=0)] = 0.0
     """Added to the numerator of ``min_max``, so that the lowest score is not 0."""
 
     @model_validator(mode="after")
     def _offset_fits(self) -> Self:
         if self.offset and self.scale != "min_max":
-            raise ValueError(f"offset belongs to scale: min_max, not to {self.scale}")
+            raise ValueError(f"offset is an option of scale: min_max, not of {self.scale}")
         return self
 
 
 class Scaled(SaliencySource[ScaledSpec]):
-    """``(a_j - min a + offset) / (max a - min a)``, 1 for all tokens where all are equal; or as ``scale`` says."""
+    """``(a_j - min a + offset) / (max a - min a)``, 1 for all tokens if all are equal; or another ``scale``."""
 
     @property
     def nonnegative(self) -> bool:  # type: ignore[override]  # depends on the options
-        """Whether no score can be negative."""
+        """True if no score can be negative."""
         return self.spec.scale in ("min_max", "rank") or self.parts["of"].nonnegative
 
     def score(self, tokens: VisualTokens) -> Tensor:

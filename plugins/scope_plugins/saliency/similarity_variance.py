@@ -1,4 +1,4 @@
-"""Variance of a token's similarities: tokens that are like some and unlike others carry context."""
+"""Variance of a token's similarities to the others."""
 
 from __future__ import annotations
 
@@ -17,21 +17,24 @@ class SimilarityVarianceSpec(ComponentSpec):
 
     name: Literal["similarity_variance"] = "similarity_variance"
     similarity: Annotated[ComponentSpec, Slot("similarity")]
-    """How alike two tokens are."""
+    """Similarity of two tokens."""
     base: Annotated[ComponentSpec | None, Slot("saliency", optional=True)] = None
-    """A saliency to add the variance to, rescaled to its mean over the group; none for the variance alone."""
+    """A saliency to add the variance to, rescaled to its mean over the group; null for the variance alone."""
     weight: Annotated[float, Field(ge=0)] = 0.09
-    """Weight of the rescaled variance; without a base it is not used."""
+    """Weight of the rescaled variance; ignored without a base."""
 
 
 class SimilarityVariance(SaliencySource[SimilarityVarianceSpec]):
-    """``v_j = mean_{i != j} (S_ij - mean_{i != j} S_ij)^2``; with a base b, ``b_j + weight v_j mean|b| / mean v``.
+    """Tokens that are like some tokens and unlike others, which says more about the context than a uniform area.
 
+    Use it to weigh parts of an image, as HoloV does, rather than single tokens.
+
+    ``v_j = mean_{i != j} (S_ij - mean_{i != j} S_ij)^2``; with a base b, ``b_j + weight v_j mean|b| / mean v``.
     Groups of one token, and of equal similarities, have variance 0. Source: HoloV, arXiv 2510.02912.
     """
 
     def score(self, tokens: VisualTokens) -> Tensor:
-        """(B, N), at least 0 where the base is."""
+        """(B, N), at least 0 if the base is."""
         valid = tokens.valid.to(tokens.features.dtype)
         alone = torch.eye(tokens.shape[1], dtype=torch.bool, device=tokens.device)
         pairs = (valid[:, :, None] * valid[:, None, :]).masked_fill(alone, 0)
@@ -44,5 +47,5 @@ class SimilarityVariance(SaliencySource[SimilarityVarianceSpec]):
         base = scores(self.parts["base"], tokens)
         spread = (variance * valid).sum(1, keepdim=True)
         scale = (base.abs() * valid).sum(1, keepdim=True) / spread.masked_fill(spread == 0, 1)
-        made: Tensor = base + self.spec.weight * variance * scale
-        return made
+        total: Tensor = base + self.spec.weight * variance * scale
+        return total

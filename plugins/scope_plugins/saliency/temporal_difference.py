@@ -1,4 +1,4 @@
-"""What changed since the frame before."""
+"""Difference of each token from the previous frame."""
 
 from __future__ import annotations
 
@@ -13,19 +13,21 @@ from scope_core.parts import ComponentSpec, SaliencySource
 
 
 class TemporalDifferenceSpec(ComponentSpec):
-    """How much each token differs from the token at its place in the frame before."""
+    """Difference of each token from the token at the same place in the previous frame."""
 
     name: Literal["temporal_difference"] = "temporal_difference"
     frame: Literal["image", "tile"] = "image"
-    """What a frame is: each image of the group (with ``partition: prompt``), or each tile."""
+    """The unit that counts as a frame: each image of the group (with ``partition: prompt``), or each tile."""
 
 
 class TemporalDifference(SaliencySource[TemporalDifferenceSpec]):
-    """``a_j = 1 - cos(x_j, x_i)``, i the token in the same row and column of the frame before.
+    """Tokens that changed since the previous frame; what stands still is dropped.
 
-    Tokens without one (those of the first frame, or where frames differ in size) get 2, the largest distance there is.
-    Tokens that carry no place in a grid are compared by their number within the frame.
-    Source: EVS, arXiv 2510.14624.
+    Use it for videos, with the constraint `first_frame`, so that still parts are kept once.
+
+    ``a_j = 1 - cos(x_j, x_i)``, where i is the token in the same row and column of the previous frame. Tokens without
+    one (in the first frame, or where frames differ in size) get 2, the largest possible distance. Tokens without a
+    place in a grid are compared by their index within the frame. Source: EVS, arXiv 2510.14624.
     """
 
     def score(self, tokens: VisualTokens) -> Tensor:
@@ -36,7 +38,7 @@ class TemporalDifference(SaliencySource[TemporalDifferenceSpec]):
         for group, columns in enumerate(zip(*(plane.tolist() for plane in planes), strict=True)):
             frames: dict[tuple[int, int], dict[tuple[int, ...], int]] = {}
             for token, (image, tile, row, col) in enumerate(zip(*columns, strict=True)):
-                if image < 0:  # padding; tokens that are no candidates any more still say what was there before
+                if image < 0:  # padding; dropped tokens are still compared with those of the next frame
                     continue
                 frame = frames.setdefault((image, tile if self.spec.frame == "tile" else 0), {})
                 place = (tile if self.spec.frame == "image" else 0, row, col) if min(row, col) >= 0 else (len(frame),)
@@ -51,4 +53,4 @@ class TemporalDifference(SaliencySource[TemporalDifferenceSpec]):
             if pairs:
                 now_at, before_at = torch.tensor(pairs, device=tokens.device).T
                 score[group, now_at] = 1 - (unit[group, now_at] * unit[group, before_at]).sum(-1)
-        return score.nan_to_num(nan=2.0)  # beside padding, which may hold anything
+        return score.nan_to_num(nan=2.0)  # comparisons with padding, which may hold anything

@@ -1,4 +1,4 @@
-"""How much each token has to do with the prompt's text."""
+"""Similarity of each token to the prompt's text."""
 
 from __future__ import annotations
 
@@ -16,24 +16,27 @@ class TextRelevanceSpec(ComponentSpec):
 
     name: Literal["text_relevance"] = "text_relevance"
     sign: Literal["negative", "positive"] = "negative"
-    """CLIP's patches rank backwards: those that show what the text names tend to have the *lower* cosine, so published
-    code takes it negated. ``positive`` takes it as it is, for towers in which it does not."""
+    """Sign of the cosine. CLIP's patches that show what the text names tend to have the *lower* cosine, so published
+    code negates it; use ``positive`` for towers where they have the higher one."""
     chunks: Literal["mean", "max"] = "mean"
-    """How several chunks of a long text become one number."""
+    """The combination of several chunks of a long text."""
 
 
 class TextRelevance(SaliencySource[TextRelevanceSpec]):
-    """``a_j = mean_t -cos(x_j, text_t)``, or without the minus.
+    """The patches that the question is about.
 
-    Chunks whose similarities are all 0 are padding. A prompt without any text makes all tokens equally relevant.
-    Source: CDPruner, arXiv 2506.10967 (the minus is that of its release, and deliberate).
+    Use it with models whose text encoder shares the tower's space, such as CLIP.
+
+    ``a_j = mean_t -cos(x_j, text_t)``, or without the minus. Chunks whose similarities are all 0 are padding. A prompt
+    without text makes all tokens equally relevant.
+    Source: CDPruner, arXiv 2506.10967 (the minus is deliberate in its release).
     """
 
     nonnegative = False
 
     @property
     def needs(self) -> frozenset[str]:
-        """The cosines, which the host computes."""
+        """The cosines, computed by the host."""
         return frozenset({"clip.text_similarity"})
 
     def score(self, tokens: VisualTokens) -> Tensor:
@@ -45,6 +48,6 @@ class TextRelevance(SaliencySource[TextRelevanceSpec]):
         if self.spec.chunks == "mean":
             total = similarity.masked_fill(~real[:, :, None], 0).sum(1)
             return total / real.sum(1).clamp(min=1)[:, None]
-        none = torch.full_like(similarity[:, :1], -torch.inf)
-        best = torch.cat([none, similarity.masked_fill(~real[:, :, None], -torch.inf)], 1).amax(1)
+        lowest = torch.full_like(similarity[:, :1], -torch.inf)
+        best = torch.cat([lowest, similarity.masked_fill(~real[:, :, None], -torch.inf)], 1).amax(1)
         return best.masked_fill(~real.any(1)[:, None], 0)

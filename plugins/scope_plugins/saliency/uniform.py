@@ -1,4 +1,4 @@
-"""Uniform saliency: every token matters the same, which leaves the choice to coverage."""
+"""Uniform saliency: every token is equally salient, so that coverage alone decides."""
 
 from __future__ import annotations
 

@@ -9,7 +9,7 @@ from scope_core.parts import Entry, hookimpl
 
 @hookimpl
 def scope_selectors() -> Iterable[Entry]:
-    """Four parts and an optimizer, and selectors one after another."""
+    """Four parts with an optimizer, selectors one after another, and others."""
     yield Entry(
         "scope_plugins.selector.composite:Composite",
         "composite",
@@ -19,18 +19,18 @@ def scope_selectors() -> Iterable[Entry]:
     yield Entry(
         "scope_plugins.selector.chain:Chain",
         "chain",
-        "selectors one after another on what is left, each with its share of the budget",
+        "selectors one after another, each on the tokens left by those before, with its share of the budget",
     )
     yield Entry(
         "scope_plugins.selector.bipartite:Bipartite",
         "bipartite",
-        "backward: of matched tokens, the most alike are dropped or folded round by round",
+        "matched pairs of tokens: the most similar lose one token, dropped or merged, round by round",
         paper="ToMe, arXiv 2210.09461; VisPruner, arXiv 2412.01818",
     )
     yield Entry(
         "scope_plugins.selector.quota:Quota",
         "quota",
-        "the group cut into pieces that share the budget by their score, a selector inside each",
+        "pieces of a group that share the budget by their score, with a selector inside each",
         paper="HoloV, arXiv 2510.02912",
     )
     yield Entry(
@@ -42,7 +42,7 @@ def scope_selectors() -> Iterable[Entry]:
     yield Entry(
         "scope_plugins.selector.grid_fill:GridFill",
         "grid_fill",
-        "the tokens that stand out, then a grid whose density follows from how many they are",
+        "saliency outliers, then a grid whose density follows from their number",
         paper="PruMerge+, arXiv 2403.15388",
     )
     yield Entry(

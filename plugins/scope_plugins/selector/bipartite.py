@@ -1,4 +1,4 @@
-"""Backward elimination: match every second token to the others, and drop or fold the most alike."""
+"""Rounds of matching every second token to the others; the most similar matches lose a token, dropped or merged."""
 
 from __future__ import annotations
 
@@ -14,44 +14,47 @@ from scope_core.parts import ComponentSpec, Execution, Selector, Slot, scores
 
 
 class BipartiteSpec(ComponentSpec):
-    """Rounds of matching even to odd places in a line of tokens, until as many are left as are kept."""
+    """Rounds of matching even to odd places in a line of tokens, until K tokens are left."""
 
     name: Literal["bipartite"] = "bipartite"
     similarity: Annotated[ComponentSpec, Slot("similarity")]
-    """How alike two tokens are. To fold by the cosine of mean vectors, use a dot product."""
+    """Similarity of two tokens. To merge by the cosine of mean vectors, use a dot product."""
     order_by: Annotated[ComponentSpec | None, Slot("saliency", optional=True)] = None
-    """Saliency that lines the tokens up, highest first; none for the order in which they lie."""
+    """Saliency by which tokens are lined up, highest first; null for the order in the image."""
     per_round: Annotated[int | None, Field(ge=1)] = None
-    """Most tokens to remove in a round; none for as many as possible, which is half."""
+    """Largest number of tokens removed in a round; null for as many as possible, which is half."""
     fold: bool = False
-    """Fold a removed token into its match, whose similarities are then those of both together."""
+    """Merge a removed token into its match, whose similarities are then those of both together."""
     after_round: Literal["in_place", "evens_first"] = "in_place"
-    """The line for the next round: places as they were; or the even tokens that stayed, most alike first, before the
-    odd ones, as published code concatenates them."""
+    """The line for the next round: the same order; or first the even tokens that stayed, most similar first, then the
+    odd ones, as in published code."""
 
 
 class Bipartite(Selector[BipartiteSpec]):
-    """Each token at an even place finds the most similar one at an odd place; the r most similar pairs lose the first.
+    """Tokens that duplicate others are removed, the closest duplicates first.
 
-    ``r = min(tokens left - K, per_round, half of those left)``; ties go to the earlier place. Required tokens stay at
-    odd places. Folding adds up the rows and columns of the similarity of both, and compares by
-    ``S_ij / sqrt(S_ii S_jj)``: for a dot product that is the cosine of the means of what was folded together, every
-    token weighted by its size. Picks are in the order of the last line; a pick's gain is the number of tokens it stands
-    for, its score ``1 - highest similarity to another pick``. `Selection.assigned` is set where tokens are folded.
+    Use it where what is left should have no near copies; with ``fold``, removed tokens are merged into their match.
 
-    Sources: ToMe, arXiv 2210.09461, section 3 (folding); VisPruner, arXiv 2412.01818, section 4 (dropping).
+    In each round, every token at an even place is matched to the most similar one at an odd place, and the r most
+    similar pairs lose their even token: ``r = min(tokens left - K, per_round, half of those left)``, ties to the
+    earlier place. Required tokens are put at odd places. Merging adds up the rows and columns of the similarity of
+    both, and compares by ``S_ij / sqrt(S_ii S_jj)``: for a dot product, the cosine of the means of the merged tokens,
+    each token counting the same. Picks are in the order of the last line; a pick's gain is the number of tokens merged
+    into it, itself included, and its score ``1 - highest similarity to another pick``. `Selection.assigned` is set if
+    tokens are merged.
+    Sources: ToMe, arXiv 2210.09461, section 3 (merging); VisPruner, arXiv 2412.01818, section 4 (dropping).
     """
 
     equivariant = False
 
     def execution(self, sizes: Sequence[int], itemsize: int, free: int | None = None) -> Execution:
-        """The largest group's similarities: folding adds them up in float64, and both end with a copy."""
+        """Memory for the similarities of the largest group, added up in float64 if tokens are merged, and a copy."""
         numbers = max(sizes, default=0) ** 2
         folding = 8 + 8 + itemsize if self.spec.fold else 2 * itemsize
         return Execution(memory=int(numbers * max(self.parts["similarity"].matrices * itemsize, folding)))
 
     def select(self, tokens: VisualTokens, keep: Sequence[int]) -> Selection:
-        """What is left of each group."""
+        """The tokens left in each group."""
         ranks = None if self.spec.order_by is None else scores(self.parts["order_by"], tokens)
         homes = torch.full_like(tokens.row, -1)
         columns: list[tuple[Tensor, Tensor, Tensor]] = []
@@ -66,7 +69,7 @@ class Bipartite(Selector[BipartiteSpec]):
             sizes = torch.bincount(home, minlength=len(index))[left].to(pairs.dtype)
             nearest = pairs.fill_diagonal_(-torch.inf).amax(1) if count > 1 else sizes.new_zeros(count)
             columns.append((index[left], sizes if self.spec.fold else sizes.new_ones(count), 1 - nearest))
-            del pairs  # before the next group's are made
+            del pairs  # frees memory for the next group's
         picks, gains, distinct = (
             torch.nn.utils.rnn.pad_sequence(list(column), batch_first=True, padding_value=fill)
             for column, fill in zip(zip(*columns, strict=True), (-1, torch.nan, torch.nan), strict=True)
@@ -74,24 +77,24 @@ class Bipartite(Selector[BipartiteSpec]):
         return Selection(picks, gains, distinct, tokens, assigned=homes if self.spec.fold else None)
 
     def _pairs(self, tokens: VisualTokens, group: int, index: Tensor) -> Tensor:
-        """(n, n) similarities of one group's tokens, lined up; no other group's matrix is made meanwhile."""
+        """(n, n) similarities of one group's tokens, in the order of the line."""
         matrix: Tensor = self.parts["similarity"].pairwise(tokens.only(group, tokens.shape[1]))[0]
         return matrix[index[:, None], index]
 
     def _rounds(self, pairs: Tensor, required: Tensor, count: int) -> tuple[Tensor, Tensor, Tensor]:
-        """Places left (K,), where each place went (n,), and the similarities (K, K) of what is left."""
+        """(K,) places left, (n,) the place each was merged into, and (K, K) similarities of the places left."""
         home = line = torch.arange(len(pairs), device=pairs.device)
         if count == 0:
             return line[:0], home, pairs
         fold, dtype = self.spec.fold, pairs.dtype
-        pairs = pairs.to(torch.float64) if fold else pairs  # sums over many tokens leave the range of half precision
+        pairs = pairs.to(torch.float64) if fold else pairs  # sums over many tokens exceed the range of half precision
         while len(line) > count:
             even = line[~required[line]][::2]
             odd = line[~torch.isin(line, even)]
             gone = min(len(line) - count, self.spec.per_round or len(line), len(line) // 2, len(even))
             alike = _cosine(pairs, even, odd) if fold else pairs[even[:, None], odd]
             match, order = alike.argmax(1), alike.amax(1).sort(descending=True, stable=True).indices
-            del alike  # before the next round's
+            del alike  # frees memory for the next round's
             lost, stays = even[order[:gone]], even[order[gone:]]
             if fold:
                 into = odd[match[order[:gone]]]
@@ -105,7 +108,7 @@ class Bipartite(Selector[BipartiteSpec]):
 
 
 def _cosine(total: Tensor, rows: Tensor, cols: Tensor) -> Tensor:
-    """``S_ij / sqrt(S_ii S_jj)`` of some rows and columns; 0 where a token's similarity to itself is not above 0."""
+    """``S_ij / sqrt(S_ii S_jj)`` of some rows and columns; 0 if a token's similarity to itself is not above 0."""
     scale = total.diagonal().clamp(min=0).sqrt()
     scale = scale.masked_fill(scale == 0, float("inf"))
     return total[rows[:, None], cols].div_(scale[rows, None]).div_(scale[cols])

@@ -1,4 +1,4 @@
-"""The usual selector: four parts and an optimizer."""
+"""The default selector: four parts and an optimizer."""
 
 from __future__ import annotations
 
@@ -12,29 +12,32 @@ from scope_core.parts import ComponentSpec, Execution, Part, Problem, Scoring, S
 
 
 class CompositeSpec(ComponentSpec):
-    """Saliency, similarity, coverage and combiner, with an optimizer; each left out is the default of its kind."""
+    """Saliency, similarity, coverage and combiner, with an optimizer; those omitted are the default of their kind."""
 
     name: Literal["composite"] = "composite"
     saliency: Annotated[ComponentSpec, Slot("saliency")]
-    """How much each token matters on its own."""
+    """The importance of each token on its own."""
     similarity: Annotated[ComponentSpec, Slot("similarity")]
-    """How alike two tokens are."""
+    """Similarity of two tokens."""
     coverage: Annotated[ComponentSpec, Slot("coverage")]
-    """What a token adds to those picked."""
+    """The gain that a token adds to those picked."""
     combiner: Annotated[ComponentSpec, Slot("combiner")]
-    """How gain and saliency make one score."""
+    """The score made of gain and saliency."""
     optimizer: Annotated[ComponentSpec, Slot("optimizer")]
-    """How picks are made from scores."""
+    """The order in which tokens are picked by score."""
     memory: Annotated[float, Field(gt=0, strict=True)] | None = None
-    """GiB that the similarities, and what is made of them, may take; null: nine tenths of what is free. What needs more
-    is done in blocks, without their matrix, or refused before anything is allocated."""
+    """GiB that similarities, and matrices computed from them, may take; null: nine tenths of the free memory. A
+    selection that needs more is made in blocks, without the whole matrix, or refused before anything is allocated."""
 
 
 class Composite(Selector[CompositeSpec]):
-    """SCOPE, top-k, DivPrune and their mixtures: only the parts differ."""
+    """Greedy or top-k selection by a score of saliency and coverage.
+
+    Use it for SCOPE, top-k, DivPrune and their combinations, which differ in the parts only.
+    """
 
     def walk(self) -> Iterator[Part[Any]]:
-        """The parts that will be asked: a saliency or similarity that nothing reads needs no signals."""
+        """The parts in use: a saliency or similarity that no part reads is skipped, so its signals are not needed."""
         combiner, coverage = self.parts["combiner"], self.parts["coverage"]
         idle = set() if combiner.uses_saliency else {"saliency"}
         if not combiner.uses_coverage:
@@ -48,11 +51,11 @@ class Composite(Selector[CompositeSpec]):
 
     @property
     def limit(self) -> int | None:
-        """The option `memory` in bytes."""
+        """The option ``memory`` in bytes."""
         return None if self.spec.memory is None else int(self.spec.memory * 2**30)
 
     def execution(self, sizes: Sequence[int], itemsize: int, free: int | None = None) -> Execution:
-        """That of the largest group: large groups are selected one at a time."""
+        """The execution of the largest group; large groups are selected one at a time."""
         largest = [max(sizes, default=0)]
         return plan_execution(self._scoring, largest, itemsize, self.parts["optimizer"].ways, self.limit, free)
 
@@ -61,7 +64,7 @@ class Composite(Selector[CompositeSpec]):
         return Scoring(*(self.parts[name] for name in Scoring._fields))
 
     def select(self, tokens: VisualTokens, keep: Sequence[int]) -> Selection:
-        """What the optimizer picks from the four parts."""
+        """The optimizer's picks from the four parts."""
         problem = Problem(tokens, self.parts["saliency"], *self._scoring, memory=self.limit)
-        made = by_group(problem, self.parts["optimizer"], keep)
-        return Selection(picks=made.picks, gains=made.gains, scores=made.scores, tokens=tokens)
+        chosen = by_group(problem, self.parts["optimizer"], keep)
+        return Selection(picks=chosen.picks, gains=chosen.gains, scores=chosen.scores, tokens=tokens)

@@ -1,4 +1,4 @@
-"""The tokens whose saliency stands out, and a grid between them whose density follows from how many those are."""
+"""Saliency outliers, then a grid whose density follows from their number."""
 
 from __future__ import annotations
 
@@ -18,19 +18,22 @@ class GridFillSpec(ComponentSpec):
 
     name: Literal["grid_fill"] = "grid_fill"
     saliency: Annotated[ComponentSpec, Slot("saliency")]
-    """Saliency whose outliers are picked first."""
+    """The saliency whose outliers are picked first."""
     fence: Annotated[float, Field(ge=0)] = 1.5
     """Outliers lie above ``Q3 + fence (Q3 - Q1)``."""
     density: Annotated[int, Field(ge=1)] = 3
-    """Grid points for each outlier, about."""
+    """Approximate number of grid points for each outlier."""
 
 
 class GridFill(Selector[GridFillSpec]):
-    """m outliers, highest first; then tokens 0, s, 2s, ... of the n candidates, ``s = floor(floor(n / m) / density)``.
+    """Tokens that stand out, and evenly spaced ones for the rest of the image.
 
-    Grid points that are outliers are not picked twice, and the last candidate is no grid point. With the budget `iqr`
-    of the same ``grid`` that is the whole budget; a smaller one cuts the end off, a larger one is filled by saliency.
-    Required tokens come first. Source: PruMerge+, arXiv 2403.15388.
+    Use it with the budget `iqr` of the same ``grid``, which gives exactly these counts, to repeat PruMerge+.
+
+    m outliers, highest first; then tokens 0, s, 2s, ... of the n candidates, ``s = floor(floor(n / m) / density)``.
+    Grid points that are outliers are not picked twice, and the last candidate is not a grid point. A smaller budget
+    cuts off the end, a larger one is filled by saliency. Required tokens come first.
+    Source: PruMerge+, arXiv 2403.15388.
     """
 
     equivariant = False
@@ -44,8 +47,8 @@ class GridFill(Selector[GridFillSpec]):
             ranked = index[score[group, index].sort(descending=True, stable=True).indices].tolist()
             seeds = outliers(score[group, index], self.spec.fence)
             grid = index[list(grid_points(len(index), seeds, self.spec.density))].tolist()
-            must = [token for token in ranked if bool(tokens.required[group, token])]
-            order = list(dict.fromkeys([*must, *ranked[:seeds], *grid, *ranked]))[:count]
+            required = [token for token in ranked if bool(tokens.required[group, token])]
+            order = list(dict.fromkeys([*required, *ranked[:seeds], *grid, *ranked]))[:count]
             picks[group, :count] = torch.tensor(order, dtype=torch.int64, device=tokens.device)
-        made = score.gather(1, picks.clamp(min=0)).masked_fill(picks < 0, torch.nan)
-        return Selection(picks, torch.ones_like(made).masked_fill(picks < 0, torch.nan), made, tokens)
+        picked = score.gather(1, picks.clamp(min=0)).masked_fill(picks < 0, torch.nan)
+        return Selection(picks, torch.ones_like(picked).masked_fill(picks < 0, torch.nan), picked, tokens)

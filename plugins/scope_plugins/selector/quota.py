@@ -1,4 +1,4 @@
-"""Shares for the pieces of a group by their score, and a selector inside each."""
+"""Pieces of a group that share the budget by their score, with a selector inside each."""
 
 from __future__ import annotations
 
@@ -20,27 +20,30 @@ class QuotaSpec(ComponentSpec):
 
     name: Literal["quota"] = "quota"
     partition: Annotated[ComponentSpec, Slot("partition")] = "chunks"  # type: ignore[assignment]  # a part's bare name
-    """How the group is cut into pieces."""
+    """The division of the group into pieces."""
     saliency: Annotated[ComponentSpec, Slot("saliency")]
-    """Saliency whose mean over a piece, computed inside it, is the piece's score."""
+    """The saliency whose mean over a piece, computed inside it, is the piece's score."""
     sharpness: Annotated[float, Field(ge=0)] = 1.0
-    """Power of the scores: 0 for equal shares, high for the winner to take all."""
+    """Power of the scores: 0 gives equal shares, a high power nearly all to the best piece."""
     selector: Annotated[ComponentSpec, Slot("selector")]
-    """What selects inside each piece."""
+    """The selector inside each piece."""
 
 
 class Quota(Selector[QuotaSpec]):
-    """Piece p keeps about ``K w_p`` tokens, ``w_p = score_p^sharpness / sum_q score_q^sharpness``.
+    """Every part of the image keeps some tokens, and parts of high score keep more.
 
-    Counts are rounded down, held between the piece's required and its valid tokens, and what is missing goes one by one
-    to the pieces of highest weight that have room, over and over until all of it is placed. Picks are piece by piece;
-    a piece kept whole stays in raster order. Source: HoloV, arXiv 2510.02912.
+    Use it where a selector would otherwise keep tokens of a few places only, as HoloV argues.
+
+    Piece p keeps about ``K w_p`` tokens, ``w_p = score_p^sharpness / sum_q score_q^sharpness``. Counts are rounded
+    down and limited to between the piece's required and its valid tokens; the remaining tokens go one by one to the
+    pieces of highest weight that have room, repeatedly if necessary. Picks are piece by piece; a piece kept whole stays
+    in raster order. Source: HoloV, arXiv 2510.02912.
     """
 
     equivariant = False
 
     def select(self, tokens: VisualTokens, keep: Sequence[int]) -> Selection:
-        """Each piece's picks, one piece after another."""
+        """The picks of all pieces, one piece after another."""
         pad = torch.nn.utils.rnn.pad_sequence
         pieces = [self._pieces(tokens, group) for group in range(len(keep))]
         flat = [group * tokens.shape[1] + piece for group, found in enumerate(pieces) for piece in found]
@@ -54,28 +57,28 @@ class Quota(Selector[QuotaSpec]):
         if bool((score < 0).any()):
             raise SpecError(
                 f"selector {self}: saliency {self.parts['saliency']} gave a piece of the image the score "
-                f"{float(score.min()):.4g}; shares need scores of at least 0, so choose a saliency that is not negative"
+                f"{float(score.min()):.4g}; shares need scores of at least 0: choose a saliency that is not negative"
             )
         required = (inside.required & inside.valid).sum(1).tolist()
         counts, start = [], 0
         for found, count in zip(pieces, keep, strict=True):
-            mine = slice(start, start + len(found))
-            weights = self._weights(score[mine].double())
-            counts += shares(count, weights, required[mine], valid[mine].tolist())
+            in_group = slice(start, start + len(found))
+            weights = self._weights(score[in_group].double())
+            counts += shares(count, weights, required[in_group], valid[in_group].tolist())
             start += len(found)
-        made = self.parts["selector"].select(inside, counts)
+        selection = self.parts["selector"].select(inside, counts)
         rows: list[list[Tensor]] = [[], [], []]
         start = 0
         for found in pieces:
             parts: list[list[Tensor]] = [[], [], []]
             for piece in range(start, start + len(found)):
-                live = made.picks[piece] >= 0
+                live = selection.picks[piece] >= 0
                 order = live.nonzero().flatten()
                 if len(order) == int(valid[piece]):
-                    order = made.picks[piece, order].argsort()
-                parts[0].append(index[piece][made.picks[piece, order]] % tokens.shape[1])
-                parts[1].append(made.gains[piece, order])
-                parts[2].append(made.scores[piece, order])
+                    order = selection.picks[piece, order].argsort()
+                parts[0].append(index[piece][selection.picks[piece, order]] % tokens.shape[1])
+                parts[1].append(selection.gains[piece, order])
+                parts[2].append(selection.scores[piece, order])
             start += len(found)
             kinds = (tokens.row, tokens.features, tokens.features)
             for row, column, kind in zip(rows, parts, kinds, strict=True):
@@ -85,13 +88,13 @@ class Quota(Selector[QuotaSpec]):
         return Selection(padded[0], padded[1], padded[2], tokens)
 
     def execution(self, sizes: Sequence[int], itemsize: int, free: int | None = None) -> Execution:
-        """At most that of whole groups, and never refused: what the selector inside gets depends on the tiles, too."""
-        made = super().execution(sizes, itemsize, free)
-        return replace(made, way="dense", reason="") if made.way == "refuse" else made
+        """At most the execution of whole groups; never refused, since the size of pieces also depends on the tiles."""
+        whole = super().execution(sizes, itemsize, free)
+        return replace(whole, way="dense", reason="") if whole.way == "refuse" else whole
 
     def _weights(self, score: Tensor) -> list[float]:
         if self.spec.sharpness != 1 and bool((score > 0).any()):
-            score = score / score.max()  # high powers leave the range of numbers
+            score = score / score.max()  # high powers would overflow
         weights: list[float] = (score**self.spec.sharpness).tolist()
         return weights
 
@@ -112,7 +115,7 @@ class Quota(Selector[QuotaSpec]):
 def shares(total: int, weights: Sequence[float], least: Sequence[int], most: Sequence[int]) -> list[int]:
     """Whole numbers that add up to ``total``, about in proportion to ``weights``, between ``least`` and ``most``.
 
-    Equal weights if all are 0. Ties go to the lowest index.
+    If all weights are 0, they count as equal. Ties go to the lowest index.
     """
     if not sum(weights):
         weights = [1.0] * len(most)
@@ -122,7 +125,7 @@ def shares(total: int, weights: Sequence[float], least: Sequence[int], most: Seq
     while sum(counts) < total:
         for i in [i for i in by_weight if counts[i] < most[i]][: total - sum(counts)]:
             counts[i] += 1
-    while sum(counts) > total:  # only where required tokens took more than their share
+    while sum(counts) > total:  # only if required tokens exceed the share of their piece
         for i in [i for i in reversed(by_weight) if counts[i] > least[i]][: sum(counts) - total]:
             counts[i] -= 1
     return counts

@@ -9,7 +9,7 @@ from scope_core.parts import Entry, hookimpl
 
 @hookimpl
 def scope_similarity_metrics() -> Iterable[Entry]:
-    """Of features, keys, any signal or places, and what is made of other similarities."""
+    """Similarities of features, keys, other signals or places, and combinations of similarities."""
     yield Entry(
         "scope_plugins.similarity.cosine:Cosine",
         "cosine",
@@ -29,7 +29,7 @@ def scope_similarity_metrics() -> Iterable[Entry]:
         "signal_cosine",
         "cosine of another signal, e.g. of the tower's hidden states",
     )
-    yield Entry("scope_plugins.similarity.spatial:Spatial", "spatial", "nearness in the token grid")
+    yield Entry("scope_plugins.similarity.spatial:Spatial", "spatial", "closeness in the token grid")
     yield Entry(
         "scope_plugins.similarity.row_softmax:RowSoftmax",
         "row_softmax",
@@ -39,7 +39,7 @@ def scope_similarity_metrics() -> Iterable[Entry]:
     yield Entry(
         "scope_plugins.similarity.without_negatives:WithoutNegatives",
         "without_negatives",
-        "another similarity, its negative values cut off or moved up",
+        "another similarity, with negative values set to 0 or shifted",
     )
     yield Entry("scope_plugins.similarity.blend:Blend", "blend", "several similarities as one: weighted sum or product")
     yield Entry(

@@ -1,4 +1,4 @@
-"""Matrices made a few rows at a time, so that what is in between is never whole."""
+"""Matrices computed a few rows at a time, which keeps intermediate results small."""
 
 from __future__ import annotations
 
@@ -6,21 +6,21 @@ from collections.abc import Callable
 
 from torch import Tensor
 
-TOGETHER = 2**18
-"""Numbers that are looked at together."""
+BLOCK = 2**18
+"""Numbers that are computed together."""
 
 
 def by_rows(like: Tensor, function: Callable[[slice], Tensor]) -> Tensor:
-    """A (B, N, N) matrix, ``function(rows)`` giving (B, R, N) of it.
+    """(B, N, N) matrix, computed as ``function(rows)`` for consecutive rows.
 
     Args:
-        like: (B, N, ...) of the same dtype and device.
-        function: Called with some rows after others.
+        like: (B, N, ...) tensor of the same dtype and device.
+        function: Returns (B, R, N) for a slice of R rows.
     """
     batch, count = like.shape[:2]
-    made = like.new_empty(batch, count, count)
-    few = max(1, TOGETHER // max(1, batch * count))
+    matrix = like.new_empty(batch, count, count)
+    few = max(1, BLOCK // max(1, batch * count))
     for start in range(0, count, few):
         rows = slice(start, start + few)
-        made[:, rows] = function(rows)
-    return made
+        matrix[:, rows] = function(rows)
+    return matrix

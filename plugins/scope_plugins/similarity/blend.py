@@ -1,4 +1,4 @@
-"""Several similarities as one: their weighted sum, or product."""
+"""Several similarities combined: weighted sum, or product."""
 
 from __future__ import annotations
 
@@ -12,19 +12,19 @@ from scope_core import VisualTokens
 from scope_core.parts import ComponentSpec, SimilarityMetric, Slot
 
 ROWS = 64
-"""Rows that are added up together, so that no weighted matrix is made."""
+"""Rows that are added up together, so that no whole weighted matrix is allocated."""
 
 
 class BlendSpec(ComponentSpec):
-    """Similarities mixed."""
+    """A combination of similarities."""
 
     name: Literal["blend"] = "blend"
     of: Annotated[tuple[ComponentSpec, ...], Slot("similarity", many=True), Field(min_length=1)]
     """The similarities."""
     weights: tuple[Annotated[float, Field(ge=0)], ...] = ()
-    """One weight per similarity of a sum, made to add up to 1. Left out: equal weights."""
+    """One weight per similarity of a sum, scaled to add up to 1; by default all are equal."""
     how: Literal["sum", "product"] = "sum"
-    """How the similarities become one number; a product takes no weights."""
+    """The combination of the similarities; a product takes no weights."""
 
     @model_validator(mode="after")
     def _weights_fit(self) -> Self:
@@ -39,17 +39,17 @@ class BlendSpec(ComponentSpec):
 class Blend(SimilarityMetric[BlendSpec]):
     """``S_ij = sum_s w_s S_sij`` with weights that add up to 1, or ``prod_s S_sij``.
 
-    Sums and products of positive semi-definite similarities are positive semi-definite again.
+    Sums and products of positive semi-definite similarities are positive semi-definite.
     """
 
     @property
-    def symmetric(self) -> bool:  # type: ignore[override]  # as the similarities inside
-        """Whether all similarities inside are."""
+    def symmetric(self) -> bool:  # type: ignore[override]  # follows from the similarities inside
+        """True if all similarities inside are symmetric."""
         return all(part.symmetric for part in self.parts["of"])
 
     @property
     def matrices(self) -> float:  # type: ignore[override]
-        """One similarity after the other, beside the sum so far."""
+        """The largest at any time: one similarity after the other, besides the sum so far."""
         first, *others = (part.matrices for part in self.parts["of"])
         return float(max(first, 2, *(1 + other for other in others)))
 
@@ -58,11 +58,11 @@ class Blend(SimilarityMetric[BlendSpec]):
         parts, product = self.parts["of"], self.spec.how == "product"
         weights = (1.0,) * len(parts) if product or not self.spec.weights else self.spec.weights
         shares = [weight if product else weight / sum(weights) for weight in weights]
-        made: Tensor = parts[0].pairwise(tokens).to(tokens.features.dtype) * shares[0]
+        total: Tensor = parts[0].pairwise(tokens).to(tokens.features.dtype) * shares[0]
         for part, share in zip(parts[1:], shares[1:], strict=True):
-            matrix = part.pairwise(tokens).to(made.dtype)
+            matrix = part.pairwise(tokens).to(total.dtype)
             for start in range(0, matrix.shape[1], ROWS):
-                mine, rows = made[:, start : start + ROWS], matrix[:, start : start + ROWS]
-                _ = mine.mul_(rows) if product else mine.add_(rows * share)
-            del matrix, rows  # before the next one is made
-        return made
+                out, rows = total[:, start : start + ROWS], matrix[:, start : start + ROWS]
+                _ = out.mul_(rows) if product else out.add_(rows * share)
+            del matrix, rows  # frees memory for the next similarity
+        return total

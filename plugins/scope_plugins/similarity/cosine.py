@@ -18,10 +18,10 @@ class CosineSpec(ComponentSpec):
 
 
 class Cosine(SimilarityMetric[CosineSpec]):
-    """``S_ij = x_i . x_j / (|x_i| |x_j|)``; a zero vector has similarity 0 to everything, itself included.
+    """``S_ij = x_i . x_j / (|x_i| |x_j|)``; a zero vector has similarity 0 to all tokens, including itself.
 
-    The matrix is exactly symmetric with an exact unit diagonal. Two tokens that nothing kept covers but each
-    other have equal gains; rounding would break such ties at random instead of to the lowest index.
+    The matrix is exactly symmetric, and its diagonal is exactly 1. Otherwise two tokens that cover only each other
+    would differ in their gains by rounding, and ties would not go to the lowest index.
     """
 
     symmetric = True

@@ -16,16 +16,19 @@ class KeysCosineSpec(ComponentSpec):
 
     name: Literal["keys_cosine"] = "keys_cosine"
     layer: int = -2
-    """Which layer's keys, counted as in ``hidden_states``: -1 is the last layer."""
+    """The layer whose keys are read, counted as in ``hidden_states``: -1 is the last layer."""
     heads: Literal["mean", "concat"] = "mean"
-    """Whether a token's key is the mean over heads, or all heads side by side."""
+    """A token's key: the mean over heads, or all heads concatenated."""
 
 
 class KeysCosine(SimilarityMetric[KeysCosineSpec]):
-    """``S_ij`` is the cosine of ``mean_h k_hi`` and ``mean_h k_hj``, or of the keys of all heads in a row.
+    """Tokens are alike if the tower attends to them alike.
 
-    ToMe (arXiv 2210.09461) and VisionZip (arXiv 2412.04467) take the mean over heads, PruMerge (arXiv 2403.15388)
-    the whole key.
+    Use it for merging, where keys summarise a token with less noise than features (ToMe).
+
+    ``S_ij`` is the cosine of ``mean_h k_hi`` and ``mean_h k_hj``, or of the concatenated keys of all heads.
+    Sources: ToMe, arXiv 2210.09461, and VisionZip, arXiv 2412.04467 (mean over heads); PruMerge, arXiv 2403.15388
+    (concatenated).
     """
 
     symmetric = True
@@ -34,7 +37,7 @@ class KeysCosine(SimilarityMetric[KeysCosineSpec]):
 
     @property
     def needs(self) -> frozenset[str]:
-        """One layer's keys."""
+        """The keys of one layer."""
         return frozenset({f"vision.keys[{self.spec.layer}]"})
 
     def pairwise(self, tokens: VisualTokens) -> Tensor:

@@ -15,15 +15,18 @@ class KeysDotSpec(ComponentSpec):
 
     name: Literal["keys_dot"] = "keys_dot"
     layer: int = -2
-    """Which layer's keys, counted as in ``hidden_states``: -1 is the last layer."""
+    """The layer whose keys are read, counted as in ``hidden_states``: -1 is the last layer."""
     heads: Literal["mean", "concat"] = "mean"
-    """Whether a token's key is the mean over heads, or all heads side by side."""
+    """A token's key: the mean over heads, or all heads concatenated."""
 
 
 class KeysDot(SimilarityMetric[KeysDotSpec]):
-    """``S_ij = k_i . k_j``. Sums of it over groups of tokens are dot products of their summed keys.
+    """Tokens are alike if the tower attends to them alike; long keys count for more.
 
-    Source: ToMe, arXiv 2210.09461, which averages keys as it folds tokens.
+    Use it with the selector `bipartite` and ``fold``: sums of it over merged tokens are dot products of their summed
+    keys, so that merged tokens are compared by their average key.
+
+    ``S_ij = k_i . k_j``. Source: ToMe, arXiv 2210.09461, which averages keys as it merges tokens.
     """
 
     symmetric = True
@@ -31,7 +34,7 @@ class KeysDot(SimilarityMetric[KeysDotSpec]):
 
     @property
     def needs(self) -> frozenset[str]:
-        """One layer's keys."""
+        """The keys of one layer."""
         return frozenset({f"vision.keys[{self.spec.layer}]"})
 
     def pairwise(self, tokens: VisualTokens) -> Tensor:
@@ -40,6 +43,6 @@ class KeysDot(SimilarityMetric[KeysDotSpec]):
         return vectors @ vectors.transpose(1, 2)
 
     def vectors(self, tokens: VisualTokens) -> Tensor:
-        """(B, N, C) mean keys, or those of all heads in a row."""
+        """(B, N, C) mean keys, or the concatenated keys of all heads."""
         keys = tokens.signal(f"vision.keys[{self.spec.layer}]").to(tokens.features.dtype)
         return keys.mean(1) if self.spec.heads == "mean" else keys.transpose(1, 2).flatten(2)

@@ -1,4 +1,4 @@
-"""Another similarity as shares: how a token's attention would be divided over all tokens."""
+"""Softmax over each row of another similarity."""
 
 from __future__ import annotations
 
@@ -20,24 +20,26 @@ class RowSoftmaxSpec(ComponentSpec):
     of: Annotated[ComponentSpec, Slot("similarity")]
     """The similarity."""
     temperature: Annotated[float, Field(gt=0)] = 0.2
-    """What similarities are divided by first; the smaller, the more a row's best token gets."""
+    """Divisor of similarities before the softmax; the smaller, the more the best token of a row gets."""
     joint: bool = False
-    """Divide by the number of rows too, so that the whole matrix sums to 1 and coverage of it is a mean over rows."""
+    """Also divide by the number of rows, so that the whole matrix sums to 1 and coverage is a mean over rows."""
 
 
 class RowSoftmax(SimilarityMetric[RowSoftmaxSpec]):
-    """``S_ij = exp(s_ij / t) / sum_l exp(s_il / t)`` over the valid tokens l, and over n if ``joint``.
+    """Every token divides a similarity of 1 among all tokens, most of it to the most similar ones.
 
-    A row sums to 1, so similarities are never negative, and a row is not symmetric to its column.
-    Source: MMTok, arXiv 2508.18264 (vision-vision coverage, temperature 0.2).
+    Use it to make similarities of different origin comparable before they are added up, as in MMTok.
+
+    ``S_ij = exp(s_ij / t) / sum_l exp(s_il / t)`` over the valid tokens l, divided by their number if ``joint``. Never
+    negative, and not symmetric. Source: MMTok, arXiv 2508.18264 (vision-vision coverage, temperature 0.2).
     """
 
     symmetric = False
     bounds = (0.0, 1.0)
 
     @property
-    def matrices(self) -> float:  # type: ignore[override]  # as the similarity inside
-        """The similarity inside, and its shares."""
+    def matrices(self) -> float:  # type: ignore[override]  # follows from the similarity inside
+        """Those of the similarity inside, or that matrix and its softmax."""
         return float(max(self.parts["of"].matrices, 2))
 
     def pairwise(self, tokens: VisualTokens) -> Tensor:

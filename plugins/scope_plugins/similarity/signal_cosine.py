@@ -1,4 +1,4 @@
-"""Cosine similarity of another signal than the features that are pruned."""
+"""Cosine similarity of a signal other than the features."""
 
 from __future__ import annotations
 
@@ -20,9 +20,10 @@ class SignalCosineSpec(ComponentSpec):
 
 
 class SignalCosine(SimilarityMetric[SignalCosineSpec]):
-    """``S_ij = y_i . y_j / (|y_i| |y_j|)`` with ``y`` another tensor of the same tokens.
+    """``S_ij = y_i . y_j / (|y_i| |y_j|)``, where ``y`` is another tensor of the same tokens.
 
-    MMTok (arXiv 2508.18264) prunes projected tokens and compares them in the tower's space.
+    Use it to compare tokens in another space than the one they are pruned in: MMTok, arXiv 2508.18264, prunes projected
+    tokens and compares them in the tower's space.
     """
 
     symmetric = True
@@ -38,7 +39,7 @@ class SignalCosine(SimilarityMetric[SignalCosineSpec]):
         """(B, N, N) in [-1, 1] up to rounding.
 
         Raises:
-            TokensError: the signal does not hold one vector per token, or holds numbers that are not finite.
+            TokensError: the signal does not have one vector per token, or contains numbers that are not finite.
         """
         return cosines(tokens, *self._signal(tokens))
 

@@ -1,4 +1,4 @@
-"""Nearness in the token grid."""
+"""Closeness in the token grid."""
 
 from __future__ import annotations
 
@@ -19,13 +19,13 @@ class SpatialSpec(ComponentSpec):
     scale: Annotated[float, Field(gt=0)] = 2.0
     """Distance in tokens at which the kernel has fallen to exp(-1/2) (gaussian) or exp(-1) (exponential)."""
     kernel: Literal["gaussian", "exponential"] = "gaussian"
-    """How nearness falls with distance."""
+    """The decrease of similarity with distance."""
 
 
 class Spatial(SimilarityMetric[SpatialSpec]):
     """``S_ij = exp(-d_ij^2 / (2 s^2))`` or ``exp(-d_ij / s)``, d the distance in rows and columns; 0 across tiles.
 
-    Both kernels are positive definite. Blended with a cosine, near tokens count as more alike than far ones.
+    Both kernels are positive definite. In a `blend` with a cosine, near tokens count as more similar than far ones.
     """
 
     symmetric = True
@@ -42,8 +42,8 @@ class Spatial(SimilarityMetric[SpatialSpec]):
         if bool(off.any()):
             group, token = (int(i) for i in off.nonzero()[0])
             raise TokensError(
-                f"similarity {self} compares places, and {tokens.name_of(group, token)} carries none; pass grid=(rows, "
-                f"columns), or use a similarity of features"
+                f"similarity {self} needs places in a grid, but {tokens.name_of(group, token)} has none; pass "
+                f"grid=(rows, columns), or use a similarity of features"
             )
         row, col = (plane.to(tokens.features.dtype) for plane in (tokens.row, tokens.col))
         tile, image, scale = tokens.tile, tokens.image, self.spec.scale

@@ -12,7 +12,7 @@ from scope_plugins.similarity._rows import by_rows
 
 
 class WithoutNegativesSpec(ComponentSpec):
-    """Another similarity, with negative values cut off or moved up."""
+    """Another similarity, with negative values set to 0 or shifted."""
 
     name: Literal["without_negatives"] = "without_negatives"
     of: Annotated[ComponentSpec, Slot("similarity")]
@@ -22,22 +22,22 @@ class WithoutNegativesSpec(ComponentSpec):
 
 
 class WithoutNegatives(SimilarityMetric[WithoutNegativesSpec]):
-    """``S_ij = max(0, s_ij)``, or ``(1 + s_ij) / 2``. For objectives that want at least 0."""
+    """``S_ij = max(0, s_ij)``, or ``(1 + s_ij) / 2``. Use it for coverage functions that need at least 0."""
 
     bounds = (0.0, None)
 
     @property
-    def matrices(self) -> float:  # type: ignore[override]  # as the similarity inside
-        """The similarity inside, and what is made of it."""
+    def matrices(self) -> float:  # type: ignore[override]  # follows from the similarity inside
+        """Those of the similarity inside, or that matrix and the result."""
         return float(max(self.parts["of"].matrices, 2))
 
     @property
-    def symmetric(self) -> bool:  # type: ignore[override]  # as the similarity inside
-        """Whether the similarity inside is."""
+    def symmetric(self) -> bool:  # type: ignore[override]  # follows from the similarity inside
+        """True if the similarity inside is symmetric."""
         return bool(self.parts["of"].symmetric)
 
     def pairwise(self, tokens: VisualTokens) -> Tensor:
-        """(B, N, N), at least 0 (``shift``: if the similarity is at least -1, rounding forgiven)."""
+        """(B, N, N), at least 0 (for ``shift``: if the similarity is at least -1, up to rounding)."""
         matrix: Tensor = self.parts["of"].pairwise(tokens)
         if self.spec.how == "clamp":
             return matrix.clamp(min=0)

@@ -13,7 +13,7 @@ def scope_tasks() -> Iterable[Entry]:
     yield Entry(
         "scope_plugins.task.pope:Pope",
         "pope",
-        "POPE: is the object there? From its own question files",
+        "POPE: yes-or-no questions about objects, from its own question files",
         paper="POPE, arXiv 2305.10355",
     )
     yield Entry(

@@ -18,19 +18,23 @@ from scope_core.tasks import Example, Outcome, Question, Task
 
 
 class PopeSpec(ComponentSpec):
-    """Question files as POPE gives them: one JSON object a line, with question_id, image, text and label."""
+    """POPE's question files: one JSON object per line, with question_id, image, text and label."""
 
     name: Literal["pope"] = "pope"
     questions: str
-    """A question file, e.g. coco_pope_random.json, or a folder of them: each file is a split."""
+    """A question file, e.g. coco_pope_random.json, or a folder of question files; each file is a split."""
     images: str
     """Folder of the images that the questions name."""
     suffix: str = ""
-    """Added to every question, e.g. an instruction to answer in one word."""
+    """Text added to every question, e.g. an instruction to answer in one word."""
 
 
 class Pope(Task[PopeSpec]):
-    """Existence questions; a reply is read as no where its first sentence holds "no" or "not", as yes otherwise."""
+    """Does the model see objects that are not in the image? Use it to measure object hallucination on photographs.
+
+    A reply counts as no if its first sentence contains the word "no" or "not", otherwise as yes.
+    Source: POPE, arXiv 2305.10355.
+    """
 
     max_new_tokens = 16
 
@@ -43,20 +47,20 @@ class Pope(Task[PopeSpec]):
         """One example per image, in the order of the file."""
         self.check_split(split)
         path = self._files()[split]
-        asked: dict[str, list[Question]] = {}
+        questions: dict[str, list[Question]] = {}
         for number, line in enumerate(_text(path).splitlines(), 1):
             if line.strip():
                 image, question = self._question(line, f"{path}, line {number}")
-                asked.setdefault(image, []).append(question)
-        chosen = list(asked.items())[:limit]
-        return [Example(name, _Picture(Path(self.spec.images) / name), tuple(mine)) for name, mine in chosen]
+                questions.setdefault(image, []).append(question)
+        images = Path(self.spec.images)
+        return [Example(name, _ImageFile(images / name), tuple(asked)) for name, asked in [*questions.items()][:limit]]
 
     def correct(self, question: Question, reply: str) -> bool:
-        """Whether yes or no was said, whichever is right."""
+        """True if the reply says yes or no as the answer does."""
         return said_yes(reply) == (question.answer == "yes")
 
     def metrics(self, outcomes: Sequence[Outcome]) -> Mapping[str, float]:
-        """Accuracy, precision, recall and F1 of "yes", and how often yes was said; 0 where nothing can be divided."""
+        """Accuracy, precision, recall and F1 of "yes", and the share of "yes"; 0 where a ratio is undefined."""
         yes = [said_yes(outcome.reply) for outcome in outcomes]
         right = [outcome.question.answer == "yes" for outcome in outcomes]
         both = sum(a and b for a, b in zip(yes, right, strict=True))
@@ -75,7 +79,7 @@ class Pope(Task[PopeSpec]):
             return {path.stem: path}
         found = {file.stem: file for file in sorted([*path.glob("*.json"), *path.glob("*.jsonl")])}
         if not found:
-            raise TaskError(f"pope: folder '{path}' holds no .json file; POPE's are named like coco_pope_random.json")
+            raise TaskError(f"pope: folder '{path}' has no .json file; POPE's are named like coco_pope_random.json")
         return found
 
     def _question(self, line: str, where: str) -> tuple[str, Question]:
@@ -85,8 +89,8 @@ class Pope(Task[PopeSpec]):
             number = str(row["question_id"])
         except (ValueError, KeyError, TypeError) as error:
             raise TaskError(
-                f"pope: {where} is no question ({type(error).__name__}: {error}); expected one JSON object a line with "
-                f"question_id, image, text and label"
+                f"pope: {where} is not a question ({type(error).__name__}: {error}); expected one JSON object per line "
+                f"with question_id, image, text and label"
             ) from error
         if label not in ("yes", "no"):
             raise TaskError(f"pope: {where}: label is '{row['label']}'; expected yes or no")
@@ -95,13 +99,13 @@ class Pope(Task[PopeSpec]):
 
 
 def said_yes(reply: str) -> bool:
-    """How POPE's evaluation reads a reply: the first sentence, its words, commas left out."""
+    """True unless the first sentence has the word "no" or "not", as in POPE's evaluation; commas are ignored."""
     words = reply.split(".", 1)[0].replace(",", "").split()
     return not any(word in ("No", "no", "not") for word in words)
 
 
-class _Picture:
-    """Opens one image file."""
+class _ImageFile:
+    """A function that opens one image file."""
 
     def __init__(self, path: Path) -> None:
         self.path = path

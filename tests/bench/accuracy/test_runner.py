@@ -12,8 +12,8 @@ from PIL import Image
 
 import scope_core as scope
 from bench import tiny
-from scope_bench.accuracy.asking import Answering, reusable
 from scope_bench.accuracy.methods import BLIND, FULL, ORACLE, SHUFFLED, Method, check, methods_of
+from scope_bench.accuracy.questioner import Questioner, reusable
 from scope_bench.accuracy.runner import Run, Settings, bounds, run, scenes_of
 from scope_core.tasks import Example, Question, Task
 
@@ -81,7 +81,7 @@ def test_batches_change_nothing(batch: int) -> None:
 
 def test_adapters_that_do_not_reuse_are_asked_plainly(monkeypatch: pytest.MonkeyPatch) -> None:
     wanted = bench()
-    monkeypatch.setattr("scope_bench.accuracy.asking.reusable", lambda pruner, model: False)
+    monkeypatch.setattr("scope_bench.accuracy.questioner.reusable", lambda pruner, model: False)
     found = bench()
     assert {k: v for k, v in replies(found).items() if not k.startswith(ORACLE)} == {
         k: v for k, v in replies(wanted).items() if not k.startswith(ORACLE)
@@ -135,9 +135,9 @@ def test_what_is_measured_beside_the_replies() -> None:
 def test_an_interrupted_run_goes_on_where_it_was(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     whole = bench()
     asked: list[int] = []
-    ask = Answering.ask
+    ask = Questioner.ask
 
-    def counting(self: Answering, one: Method, scenes: Any, donors: Any) -> Any:
+    def counting(self: Questioner, one: Method, scenes: Any, donors: Any) -> Any:
         asked.append(len(scenes))
         return ask(self, one, scenes, donors)
 
@@ -145,7 +145,7 @@ def test_an_interrupted_run_goes_on_where_it_was(tmp_path: Path, monkeypatch: py
         if made >= total // 3:
             raise KeyboardInterrupt
 
-    monkeypatch.setattr(Answering, "ask", counting)
+    monkeypatch.setattr(Questioner, "ask", counting)
     with pytest.raises(KeyboardInterrupt):
         bench(folder=tmp_path, progress=interrupt)
     before = sum(asked)
@@ -166,13 +166,13 @@ def test_an_interrupted_run_goes_on_where_it_was(tmp_path: Path, monkeypatch: py
 def test_rows_are_not_used_for_anything_else(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Another model, task, seed, split, budget, or other questions: all is asked anew."""
     asked: list[str] = []
-    ask = Answering.ask
+    ask = Questioner.ask
 
-    def noting(self: Answering, one: Method, scenes: Any, donors: Any) -> Any:
+    def noting(self: Questioner, one: Method, scenes: Any, donors: Any) -> Any:
         asked.append(one.label)
         return ask(self, one, scenes, donors)
 
-    monkeypatch.setattr(Answering, "ask", noting)
+    monkeypatch.setattr(Questioner, "ask", noting)
     same: dict[str, Any] = {"specs": ("scope",), "keeps": (3,), "with_bounds": False, "folder": tmp_path, "batch": 100}
     bench(**same)
     assert asked.pop() == "scope@3"
@@ -197,7 +197,7 @@ def test_one_spec_under_two_names_is_asked_once(tmp_path: Path, monkeypatch: pyt
     path = tmp_path / "mine.yaml"
     path.write_text("recipe: scope\nbudget: 9\n", encoding="utf-8")
     first = bench(("scope",), (3,), with_bounds=False, folder=tmp_path)
-    monkeypatch.setattr(Answering, "ask", lambda *_: pytest.fail("it was asked again"))
+    monkeypatch.setattr(Questioner, "ask", lambda *_: pytest.fail("it was asked again"))
     again = bench((str(path),), (3,), with_bounds=False, folder=tmp_path)
     assert replies(again)["mine@3"] == replies(first)["scope@3"]
 
@@ -210,7 +210,7 @@ def test_progress_ends_at_the_total() -> None:
 
 
 def test_a_budget_beyond_the_tokens_is_refused_before_anything_runs(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(Answering, "ask", lambda *_: pytest.fail("it ran"))
+    monkeypatch.setattr(Questioner, "ask", lambda *_: pytest.fail("it ran"))
     with pytest.raises(scope.BudgetError, match=r"scope@17: .*17"):
         bench(keeps=(17, 4))
 

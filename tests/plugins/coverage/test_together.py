@@ -137,7 +137,7 @@ def test_declarations() -> None:
 def test_negative_similarities_are_refused_where_they_mean_nothing(coverage: str) -> None:
     features = torch.randn(1, 12, 4, generator=torch.Generator().manual_seed(0))
     spec = {"recipe": "coverage_only", "coverage": coverage, "budget": 3}
-    with pytest.raises(scope.SpecError, match="similarities of at least 0, and similarity 'cosine'"):
+    with pytest.raises(scope.SpecError, match="similarities of at least 0, but similarity 'cosine'"):
         scope.select(features, spec=spec)
     for metric in ({"name": "without_negatives"}, {"name": "without_negatives", "how": "shift"}, "row_softmax"):
         assert scope.select(features, spec={**spec, "similarity": metric}).counts == (3,)

@@ -1,1 +1,1 @@
-"""Faster ways to the picks of `scope_plugins.coverage`: compiled for the CPU and for CUDA, and without the matrix."""
+"""Kernels of `scope_plugins.coverage`: the same picks faster, compiled for CPU or CUDA, or without the whole matrix."""

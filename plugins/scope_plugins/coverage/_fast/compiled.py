@@ -1,4 +1,4 @@
-"""Functions as machine code, where numba is there."""
+"""Compilation of functions to machine code, if numba is installed."""
 
 from __future__ import annotations
 
@@ -10,22 +10,21 @@ NO_NUMBA = "numba is not installed, or cannot be imported; pip install --upgrade
 
 @functools.cache
 def available() -> bool:
-    """Whether numba is there and can be imported, which releases of NumPy that it does not know prevent."""
+    """True if numba can be imported; with a NumPy that is too new for it, it cannot."""
     try:
         import numba  # noqa: F401
-    except Exception:  # whatever keeps it from being imported, the loop needs none of it
+    except Exception:  # whatever the error, selection works without numba
         return False
     return True
 
 
 def compiled(function: Any) -> Any:
-    """The function as machine code, which numba keeps on disk where it can."""
+    """The function as machine code, cached on disk if possible."""
     import numba
 
-    # no NaN gets here and the sign of a zero does not matter, so a maximum can be found several numbers at a time;
-    # sums are left in their order
+    # inputs hold no NaN and the sign of a zero does not matter, so maxima can be vectorised; the order of sums is kept
     options: dict[str, Any] = {"nogil": True, "fastmath": {"nnan", "nsz"}}
     try:
         return numba.njit(cache=True, **options)(function)
-    except RuntimeError:  # neither beside this file nor in a user's folder can be written
+    except RuntimeError:  # neither this folder nor the user's cache folder is writable
         return numba.njit(**options)(function)

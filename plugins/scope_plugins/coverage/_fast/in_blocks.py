@@ -1,4 +1,4 @@
-"""Greedy for one group whose similarities are computed when they are read."""
+"""Greedy selection for one group, computing similarities as they are read."""
 
 from __future__ import annotations
 
@@ -20,15 +20,15 @@ def greedy(
     offset: Tensor,
     keep: int,
 ) -> Picks:
-    """Rounds of argmax over gains that are brought up to date pick by pick.
+    """Greedy selection with gains that are updated after each pick.
 
     Args:
         gain: (N,) float64 gains of the empty set.
-        after: Makes (N,) gains of a pick, (1,) int64, and the gains before it.
+        after: Returns the (N,) gains after a pick, given the pick, (1,) int64, and the gains before it.
         tokens: (1, N).
         scale: (1, N) float64 of the score ``gain * scale + offset``.
         offset: (1, N) float64.
-        keep: How many to pick.
+        keep: Number of picks.
     """
     from scope_core import take_turns
 
@@ -36,13 +36,13 @@ def greedy(
 
     def scored() -> tuple[Tensor, Tensor]:
         nonlocal gain
-        gain = after(pending.pop(), gain) if pending else gain  # not before it is asked for: never for the last pick
+        gain = after(pending.pop(), gain) if pending else gain  # updated only when needed: not after the last pick
         return gain[None], gain * scale + offset
 
     return take_turns(tokens, [keep], scored, pending.append)
 
 
-def rises(blocks: Blocks, best: Tensor) -> Tensor:
+def full_gains(blocks: Blocks, best: Tensor) -> Tensor:
     """(N,) ``sum_i max(0, S_ij - c_i)``; every pair of tokens is computed once.
 
     Args:

@@ -1,4 +1,4 @@
-"""Kernels on the CPU that keep one group's gains up to date in compiled code (numba): two calls for each pick."""
+"""Kernels for the CPU that update one group's gains in compiled code (numba), with two calls per pick."""
 
 from __future__ import annotations
 
@@ -18,27 +18,27 @@ if TYPE_CHECKING:
     from scope_core.parts import Picks
 
     Group = tuple[np.ndarray, Callable[[int], None]]
-    """(N,) float64 gains of one group, and what brings them up to date after a pick."""
+    """(N,) float64 gains of one group, and the function that updates them after a pick."""
 
 
 class OnHost(Kernel):
-    """A kernel for the CPU, where numba is installed."""
+    """A kernel for the CPU; needs numba."""
 
     def why_not(self, coverage: Any, device: torch.device) -> str:
-        """Another device, or no compiler."""
+        """The reason: another device, or no compiler; empty if the kernel can run."""
         if not arithmetic.on_host(device):
-            return f"it is compiled for the CPU only, and the tokens are on {device}"
+            return f"it is compiled for the CPU only, but the tokens are on {device}"
         return "" if compiled.available() else compiled.NO_NUMBA
 
 
 class Incremental(OnHost):
-    """Gains in float64, and a compiled way to keep them up to date."""
+    """Gains in float64 with a compiled update."""
 
     @abstractmethod
     def groups(self, coverage: Any, similarity: Tensor, tokens: VisualTokens) -> Callable[[int, int], Group] | None:
-        """Makes of a group's index and its number of picks the gains of the empty set, and their update.
+        """A function of a group's index and its number of picks: the gains of the empty set, and their update.
 
-        None where the two ways could differ, for numbers beyond what they share.
+        None if compiled gains could differ from those of `CoverageFunction.gain` for these numbers.
         """
 
     def picks(
@@ -50,7 +50,7 @@ class Incremental(OnHost):
         offset: Tensor,
         keep: Sequence[int],
     ) -> Picks | None:
-        """One group after the other."""
+        """All picks, one group after the other; None if `groups` is None."""
         import numpy as np
         import torch
 
@@ -62,22 +62,22 @@ class Incremental(OnHost):
             return None
         columns = [arrays(column) for column in (scale, offset, tokens.valid, tokens.required)]
         shape = (len(keep), max(keep, default=0))
-        made, gains, scores = np.full(shape, -1), np.full(shape, np.nan), np.full(shape, np.nan)
-        with np.errstate(over="ignore", invalid="ignore"):  # the engine refuses what is no number
+        picks, gains, scores = np.full(shape, -1), np.full(shape, np.nan), np.full(shape, np.nan)
+        with np.errstate(over="ignore", invalid="ignore"):  # the engine refuses NaN
             for group, count in enumerate(keep):
                 factor, added, valid, required = (column[group] for column in columns)
                 (gain, add), left, barred = started(group, count), valid.copy(), np.zeros(len(valid))
                 first = np.count_nonzero(valid & required)
                 for step in range(count):
                     pick = choose(step, first, gain, factor, added, left, required, barred)
-                    made[group, step], gains[group, step] = pick, gain[pick]
+                    picks[group, step], gains[group, step] = pick, gain[pick]
                     add(pick)
-                chosen = made[group, :count]
+                chosen = picks[group, :count]
                 scores[group, :count] = gains[group, :count] * factor[chosen] + added[chosen]
-        return Picks(*(torch.from_numpy(column) for column in (made, gains, scores)))
+        return Picks(*(torch.from_numpy(column) for column in (picks, gains, scores)))
 
 
 def arrays(tensor: Tensor) -> np.ndarray:
-    """The tensor's numbers, row by row; a view where it can be one."""
-    made: np.ndarray = tensor.detach().contiguous().numpy()
-    return made
+    """The tensor as a contiguous array; a view if possible."""
+    array: np.ndarray = tensor.detach().contiguous().numpy()
+    return array

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 
 class LogDetKernel(Incremental):
-    """The rows of the factor one after the other, in the order of `LogDet.add`."""
+    """Updates of gains that add the rows of the factor in the order of `LogDet.add`."""
 
     def groups(self, coverage: Any, similarity: Tensor, tokens: VisualTokens) -> Callable[[int, int], Group]:
         """Gains and their update, ``log(variance)``.
@@ -42,7 +42,7 @@ class LogDetKernel(Incremental):
             def add(pick: int) -> None:
                 if not extend(matrices[index], factor, pivots, next(filled), *columns, worst, pick):
                     coverage.refuse("is not positive semi-definite")
-                torch.log(remains, out=gain)  # torch's logarithm and others differ in the last bit
+                torch.log(remains, out=gain)  # other logarithms differ from torch's in the last bit
 
             return gain.numpy(), add
 
@@ -70,17 +70,17 @@ def _extend(
 
     Args:
         similarity: (N, N).
-        factor: (K, N) float64, of which ``count`` rows are filled; one more is.
+        factor: (K, N) float64, changed: ``count`` rows are filled, and this fills the next.
         pivots: (K,) float64, likewise.
         count: Picks so far.
-        variance: (N,) float64, changed: what is left of each token's variance.
-        floor: (N,) below which nothing is left but rounding.
-        remains: (N,) out: what gains are logarithms of.
+        variance: (N,) float64, changed: each token's variance given the picks.
+        floor: (N,) variances up to which only rounding errors are left.
+        remains: (N,) out: the numbers whose logarithms are the gains.
         worst: The highest of ``floor``.
         pick: The token.
 
     Returns:
-        Whether every variance is at least 0, but for rounding.
+        True if every variance is at least 0, up to rounding.
     """
     size = variance.shape[0]
     row, left = factor[count], variance[pick]
@@ -92,9 +92,9 @@ def _extend(
             if weight != 0.0:
                 for j in range(size):
                     row[j] += weight * other[j]
-        mine = similarity[pick]
+        given = similarity[pick]
         for j in range(size):
-            row[j] = float(mine[j]) - row[j]
+            row[j] = float(given[j]) - row[j]
         pivots[count] = row[pick] = left
         for j in range(size):
             variance[j] -= row[j] * row[j] / left

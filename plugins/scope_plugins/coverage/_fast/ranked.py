@@ -1,4 +1,4 @@
-"""Kernel for coverage whose gains one row or column of similarity changes: one compiled loop (numba), or blocks."""
+"""Kernel for gains that change by one row or column of similarity: one compiled loop (numba), or block by block."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ class Ranked(OnHost):
     """Picking p changes the gain of token j by ``v_j = constant + row * S_pj + column * S_jp``.
 
     Attributes:
-        minimum: Whether it becomes ``min(gain_j, v_j)``, for the first pick ``v_j``; else ``gain_j - v_j``.
+        minimum: True if the gain becomes ``min(gain_j, v_j)``, after the first pick ``v_j``; else ``gain_j - v_j``.
         constant: 0 or 1.
         row: 0, 1 or -1.
         column: 0, 1 or -1.
@@ -32,7 +32,7 @@ class Ranked(OnHost):
     column: int = 0
 
     def first_in_blocks(self, coverage: Any, blocks: Blocks, tokens: VisualTokens) -> Tensor:
-        """(N,) float64 gains of the empty set of one group."""
+        """(N,) float64 gains of the empty set, for one group."""
         return blocks.own.new_zeros(blocks.own.shape)
 
     def picks(
@@ -44,7 +44,7 @@ class Ranked(OnHost):
         offset: Tensor,
         keep: Sequence[int],
     ) -> Picks | None:
-        """In the precision of gains; None where ``scale`` or ``offset`` are more precise, as the loop then is."""
+        """All picks, in the precision of gains; None if ``scale`` or ``offset`` are more precise than gains."""
         import torch
 
         from scope_core.parts import Picks
@@ -52,23 +52,23 @@ class Ranked(OnHost):
 
         gain = coverage.gain(coverage.start(similarity, tokens))
         narrow = [column.to(gain.dtype) for column in (scale, offset)]
-        if not all(torch.equal(one.to(whole.dtype), whole) for one, whole in zip(narrow, (scale, offset), strict=True)):
+        if not all(torch.equal(n.to(full.dtype), full) for n, full in zip(narrow, (scale, offset), strict=True)):
             return None
         shape = (len(keep), max(keep, default=0))
-        made = torch.full(shape, -1, device="cpu")
+        picks = torch.full(shape, -1, device="cpu")
         gains, scores = (torch.full(shape, torch.nan, dtype=gain.dtype, device="cpu") for _ in range(2))
-        read = (similarity, gain, tokens.valid, tokens.required, *narrow)
-        columns = [arrays(tensor) for tensor in (*read, made, gains, scores)]
-        exact = columns[1].dtype.type  # constants of the gains' dtype: nothing is computed in another
+        inputs = (similarity, gain, tokens.valid, tokens.required, *narrow)
+        columns = [arrays(tensor) for tensor in (*inputs, picks, gains, scores)]
+        exact = columns[1].dtype.type  # constants in the gains' dtype, so that all is computed in it
         weights = exact(self.constant), exact(self.row), exact(self.column)
         for group, count in enumerate(keep):
             rounds.greedy_changing(*(column[group] for column in columns), self.minimum, *weights, count)
-        return Picks(made, gains, scores)
+        return Picks(picks, gains, scores)
 
     def picks_in_blocks(
         self, coverage: Any, blocks: Blocks, tokens: VisualTokens, scale: Tensor, offset: Tensor, keep: int
     ) -> Picks:
-        """Greedy that reads one row of similarities for each pick."""
+        """Greedy selection that computes one row of similarities per pick."""
         from scope_plugins.coverage._fast.in_blocks import greedy
 
         fresh = True

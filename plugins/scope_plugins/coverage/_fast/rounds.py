@@ -1,7 +1,7 @@
-"""What kernels on the CPU have in common, compiled (numba): one round of greedy, and whole loops of such rounds.
+"""Compiled code (numba) shared by kernels on the CPU: one round of greedy selection, and loops of such rounds.
 
-Imported only where numba is there. Every step is arithmetic of the loop over `start`, `gain` and `add` in the same
-dtype and order, or a sum that is exact in any order: picks, gains and scores are the loop's to the last bit.
+Imported only if numba is installed. Every operation is that of the loop over `start`, `gain` and `add`, in the same
+dtype and order, or a sum that is exact in any order: picks, gains and scores agree with the loop to the last bit.
 """
 
 from __future__ import annotations
@@ -28,13 +28,13 @@ def choose(
 
     Args:
         step: Picks so far.
-        first: How many must be picked before the others.
+        first: Number of tokens that must be picked before the others.
         gain: (N,) float.
         scale: (N,) finite.
         offset: (N,) finite.
-        left: (N,) bool, changed: what can still be picked.
-        required: (N,) bool: those among them that come first.
-        barred: (N,) float, changed: 0 for what can be picked now; kept from one round to the next.
+        left: (N,) bool, changed: tokens that are candidates still.
+        required: (N,) bool: candidates that must be picked first.
+        barred: (N,) float, changed: 0 for tokens that can be picked in this round; kept between rounds.
     """
     size = gain.shape[0]
     if step in (0, first):
@@ -53,7 +53,7 @@ def choose(
 
 @compiled
 def cover(rows: np.ndarray, rounder: float, gain: np.ndarray) -> None:
-    """Add to ``gain`` (N,) what rows (M, N) of similarity give it: ``sum_i max(0, S_ij)``, entries on the grid."""
+    """Add ``sum_i max(0, S_ij)`` to ``gain`` (N,) for rows (M, N) of similarity, rounded to the grid."""
     for i in range(rows.shape[0]):
         row = rows[i]
         for j in range(gain.shape[0]):
@@ -63,7 +63,7 @@ def cover(rows: np.ndarray, rounder: float, gain: np.ndarray) -> None:
 
 @compiled
 def rise(rows: np.ndarray, rounder: float, best: np.ndarray, gain: np.ndarray, pick: int) -> None:
-    """Bring gains ``sum_i max(0, S_ij - best_i)`` up to date after a pick; only rows whose maximum rises are read."""
+    """Update gains ``sum_i max(0, S_ij - best_i)`` after a pick; only rows whose maximum rises are read."""
     for i in range(rows.shape[0]):
         new, old = (float(rows[i, pick]) + rounder) - rounder, best[i]
         if new > old:
@@ -91,13 +91,13 @@ def greedy_rising(
     """Fill ``picks``, ``gains`` and ``scores`` (K,) of one group for facility location.
 
     Args:
-        similarity: (N, N): how well token j stands for token i.
-        rounder: 1.5 * 2^52 steps of the grid: adding and subtracting it rounds to the grid. 0 leaves numbers alone.
+        similarity: (N, N) similarity of token i to token j.
+        rounder: `arithmetic.rounding_constant`; 0 means no rounding.
         valid: (N,) bool: candidates.
-        required: (N,) bool: those among them that must be picked first.
+        required: (N,) bool: candidates that must be picked first.
         scale: (N,) float64 of a score ``gain * scale + offset``, finite.
         offset: (N,) float64, finite.
-        count: How many to pick.
+        count: Number of picks.
         picks: (K,) int64, out; -1 from ``count`` on.
         gains: (K,) float64, out; NaN from ``count`` on.
         scores: (K,) float64, out; likewise.
@@ -129,23 +129,23 @@ def greedy_changing(
     of_column: float,
     count: int,
 ) -> None:
-    """Fill ``picks``, ``gains`` and ``scores`` (K,) of one group where a pick's row and column change gains.
+    """Fill ``picks``, ``gains`` and ``scores`` (K,) of one group, for gains that change by a pick's row and column.
 
     Args:
         similarity: (N, N).
         start: (N,) gains of the empty set.
         valid: (N,) bool: candidates.
-        required: (N,) bool: those among them that must be picked first.
-        scale: (N,) in the dtype of gains, as are all numbers that follow.
+        required: (N,) bool: candidates that must be picked first.
+        scale: (N,) in the dtype of gains, as are all numbers below.
         offset: (N,).
         picks: (K,) int64, out.
         gains: (K,) out.
         scores: (K,) out.
-        minimum: As in `ranked.Change`, as are those that follow.
-        constant: Of gains' dtype.
-        of_row: Likewise.
-        of_column: Likewise.
-        count: How many to pick.
+        minimum: As in `ranked.Ranked`.
+        constant: As in `ranked.Ranked`.
+        of_row: ``row`` in `ranked.Ranked`.
+        of_column: ``column`` in `ranked.Ranked`.
+        count: Number of picks.
     """
     size = start.shape[0]
     gain, left, barred = start.copy(), valid.copy(), start * 0

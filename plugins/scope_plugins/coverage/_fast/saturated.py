@@ -19,24 +19,24 @@ if TYPE_CHECKING:
 
 
 class SaturatedKernel(Incremental):
-    """Only rows that lack less than their highest similarity change a gain."""
+    """Updates of gains that read only rows lacking less than their highest similarity."""
 
     def groups(self, coverage: Any, similarity: Tensor, tokens: VisualTokens) -> Callable[[int, int], Group] | None:
         """Gains ``sum_i min(S_ij, left_i)`` and their update."""
-        given = rounder(similarity)
-        if given is None:
+        constant = rounder(similarity)
+        if constant is None:
             return None
         matrices, share, (start, lower) = arrays(similarity), coverage.spec.share, kernels()
 
         def group(index: int, count: int) -> Group:
             import numpy as np
 
-            mine: np.ndarray = matrices[index]
-            gain, left, highest = np.zeros((3, len(mine)))
-            start(mine, given, given / (1.5 * 2.0**52), share, gain, left, highest)
+            matrix: np.ndarray = matrices[index]
+            gain, left, highest = np.zeros((3, len(matrix)))
+            start(matrix, constant, constant / (1.5 * 2.0**52), share, gain, left, highest)
 
             def add(pick: int) -> None:
-                lower(mine, given, highest, left, gain, pick)
+                lower(matrix, constant, highest, left, gain, pick)
 
             return gain, add
 
@@ -75,12 +75,12 @@ def _lower(
     similarity: np.ndarray, rounder: float, highest: np.ndarray, left: np.ndarray, gain: np.ndarray, pick: int
 ) -> None:
     for i in range(similarity.shape[0]):
-        had = left[i]
-        now = had - ((float(similarity[i, pick]) + rounder) - rounder)
-        now = now if now > 0.0 else 0.0
-        left[i] = now
-        if now < had and now < highest[i]:
+        old = left[i]
+        new = old - ((float(similarity[i, pick]) + rounder) - rounder)
+        new = new if new > 0.0 else 0.0
+        left[i] = new
+        if new < old and new < highest[i]:
             row = similarity[i]
             for j in range(gain.shape[0]):
                 value = (float(row[j]) + rounder) - rounder
-                gain[j] -= (value if value < had else had) - (value if value < now else now)
+                gain[j] -= (value if value < old else old) - (value if value < new else new)

@@ -1,4 +1,4 @@
-"""Kernel of a sum of coverage functions, of kernels that keep gains up to date."""
+"""Kernel of a sum of coverage functions, from their kernels."""
 
 from __future__ import annotations
 
@@ -19,26 +19,26 @@ class StackedKernel(Incremental):
     """Compiled updates of all functions; gains are added up as `Stacked.gain` does."""
 
     def why_not(self, coverage: Any, device: torch.device) -> str:
-        """As ever; or one of the functions has no compiled update."""
+        """The reason: another device, no compiler, or a function without a compiled update; empty if it can run."""
         if reason := super().why_not(coverage, device):
             return reason
         for part in coverage.parts["of"]:
             if not isinstance(part.kernel, Incremental):
-                return f"of its functions, {part} has no compiled update of its gains"
+                return f"its function {part} has no compiled update of gains"
             if reason := part.kernel.why_not(part, device):
                 return reason
         return ""
 
     def groups(self, coverage: Any, similarity: Tensor, tokens: VisualTokens) -> Callable[[int, int], Group] | None:
-        """None where one of the functions has none."""
+        """Compiled updates of all functions; None if one of them has none for these numbers."""
         import numpy as np
 
         parts: list[Callable[[int, int], Group]] = []
         for part in coverage.parts["of"]:
-            made = part.kernel.groups(part, similarity, tokens)
-            if made is None:
+            groups = part.kernel.groups(part, similarity, tokens)
+            if groups is None:
                 return None
-            parts.append(made)
+            parts.append(groups)
         weights = coverage.spec.weights or (1.0,) * len(parts)
 
         def group(index: int, count: int) -> Group:
@@ -51,8 +51,8 @@ class StackedKernel(Incremental):
                     np.add(total, np.multiply(gain, weight, out=scratch), out=total)
 
             def add(pick: int) -> None:
-                for one in adds:
-                    one(pick)
+                for add_one in adds:
+                    add_one(pick)
                 add_up()
 
             add_up()

@@ -1,4 +1,4 @@
-"""Kernel of facility location of the text: only text tokens that a pick covers better than before are looked at."""
+"""Kernel of facility location of the text: updates read only text tokens that a pick covers better than before."""
 
 from __future__ import annotations
 
@@ -19,6 +19,6 @@ class TextFacilityLocationKernel(Incremental):
     """Facility location of a matrix with a row for each word."""
 
     def groups(self, coverage: Any, similarity: Tensor, tokens: VisualTokens) -> Callable[[int, int], Group] | None:
-        """Compiled updates."""
+        """Compiled updates of gains."""
         words = coverage.words(tokens)
         return rising_rows(words, words.mT)

@@ -18,22 +18,22 @@ if TYPE_CHECKING:
 
 
 class ThetaCoverKernel(Incremental):
-    """Only rows of tokens that become covered change a gain."""
+    """Updates of gains that read only rows of newly covered tokens."""
 
     def groups(self, coverage: Any, similarity: Tensor, tokens: VisualTokens) -> Callable[[int, int], Group]:
-        """How many tokens each would be the first to cover, and the update."""
+        """The number of uncovered tokens that each token would cover, and the update."""
         least = float(coverage.least(similarity))
         matrices, valid, (start, cover) = arrays(similarity), arrays(tokens.valid), kernels()
 
         def group(index: int, count: int) -> Group:
             import numpy as np
 
-            mine: np.ndarray = matrices[index]
-            left, gain = valid[index].copy(), np.zeros(len(mine))
-            start(mine, least, left, gain)
+            matrix: np.ndarray = matrices[index]
+            left, gain = valid[index].copy(), np.zeros(len(matrix))
+            start(matrix, least, left, gain)
 
             def add(pick: int) -> None:
-                cover(mine, least, left, gain, pick)
+                cover(matrix, least, left, gain, pick)
 
             return gain, add
 

@@ -62,7 +62,7 @@ GROUPS: dict[str, dict[str, str]] = {
         "crown": "👑",
     },
 }
-"""Group, class, and the emoji of the class. The shipped sprites show the first; training draws from all."""
+"""Classes of each group, and the emoji of each class. The shipped sprites show the first; training uses all."""
 
 NAMES: tuple[str, ...] = tuple(name for group in GROUPS.values() for name in group)
 GROUP_OF: dict[str, str] = {name: group for group, names in GROUPS.items() for name in names}
@@ -70,7 +70,7 @@ GROUP_OF: dict[str, str] = {name: group for group, names in GROUPS.items() for n
 WEIGHTS: dict[str, int] = {
     name: 3 if rank % 5 == 0 else 1 for group in GROUPS.values() for rank, name in enumerate(group)
 }
-"""How often a class is drawn: every fifth three times as often, so that POPE's *popular* split has a meaning."""
+"""Relative frequency of each class: every fifth is three times as frequent, for POPE's *popular* split."""
 
 PLURALS: dict[str, str] = {
     **{name: f"{name}s" for name in NAMES},

@@ -1,4 +1,4 @@
-"""Scenes: sprites on a crop of a photograph. The same seed gives the same pixels."""
+"""Composition of scenes: sprites on a crop of a photograph. The same seed gives the same pixels."""
 
 from __future__ import annotations
 
@@ -20,12 +20,12 @@ SIZE = 336
 SMALL, MIDDLE, LARGE = (26, 40), (40, 70), (70, 120)
 """Ranges of the longer side of an object in pixels, before it is rotated."""
 MISSES = 40
-"""So many places are tried for an object before it is left out."""
+"""Number of places that are tried for an object before it is left out."""
 
 
 @dataclass(frozen=True)
 class Planned:
-    """One object, decided on but not yet drawn. ``x`` and ``y`` are its centre, ``size`` its longer side in pixels."""
+    """An object that is not drawn yet. ``x`` and ``y`` are its centre, ``size`` its longer side in pixels."""
 
     label: str
     x: float
@@ -39,7 +39,7 @@ class Planned:
 
 @dataclass(frozen=True)
 class Scene:
-    """What a scene consists of; `draw` makes the image."""
+    """The parts of a scene; `draw` makes the image."""
 
     seed: str
     photograph: Photograph
@@ -57,20 +57,20 @@ class Scene:
             left, top = (max(0, min(SIZE - side, at)) for at, side in ((left, sprite.width), (top, sprite.height)))
             image.alpha_composite(sprite, (left, top))
             boxes.append(Box(planned.label, left, top, left + sprite.width, top + sprite.height))
-        made = image.convert("RGB")
-        return (_degraded(made, random) if self.varied else made), tuple(boxes)
+        scene = image.convert("RGB")
+        return (_degraded(scene, random) if self.varied else scene), tuple(boxes)
 
 
 def plan(seed: str, photographs: Sequence[Photograph], *, varied: bool = False) -> Scene:
-    """Decide on a scene.
+    """A random scene.
 
-    Three to eight objects, in one of six scenes nine to twelve; half of the scenes repeat a class two to four times;
-    two of three draw most objects from one group of classes, so that classes co-occur. One of seven objects is
-    see-through, and so low in contrast.
+    It has three to eight objects, or in one of six scenes nine to twelve. About half of the scenes repeat a class two
+    to four times; two of three take most objects from one group of classes, so that classes co-occur. One of seven
+    objects is see-through, which lowers its contrast.
 
     Args:
         seed: Any text.
-        photographs: To take the background from.
+        photographs: The photographs to choose the background from.
         varied: Also vary colours, sharpness and noise, for training.
     """
     random = Random(seed)  # noqa: S311
@@ -103,7 +103,7 @@ def _class(random: Random, names: Sequence[str], theme: str | None) -> str:
 
 
 def _background(photograph: Image, random: Random, *, varied: bool) -> Image:
-    """A square crop of a third to all of the shorter side, perhaps mirrored, a little brighter or darker."""
+    """A square crop of a third to all of the shorter side, sometimes mirrored, a little brighter or darker."""
     from PIL import Image, ImageEnhance
 
     side = random.uniform(0.35, 1) * min(photograph.size)
@@ -120,7 +120,7 @@ def _background(photograph: Image, random: Random, *, varied: bool) -> Image:
 
 
 def _sprite(planned: Planned, choices: Sequence[Image], random: Random, *, varied: bool) -> Image:
-    """The sprite as it will be pasted, cropped to what can be seen of it."""
+    """The sprite as it will be pasted, cropped to its visible pixels."""
     from PIL import Image
 
     sprite = choices[planned.sprite % len(choices)]
@@ -142,7 +142,7 @@ def _sprite(planned: Planned, choices: Sequence[Image], random: Random, *, varie
 
 
 def _recoloured(image: Image, random: Random, strength: float) -> Image:
-    """Hue, saturation, brightness and contrast moved by up to ``strength`` of their range."""
+    """The image with hue, saturation, brightness and contrast changed by up to ``strength`` of their range."""
     from PIL import Image, ImageEnhance
 
     hue, saturation, value = image.convert("HSV").split()
@@ -155,7 +155,7 @@ def _recoloured(image: Image, random: Random, strength: float) -> Image:
 
 
 def _degraded(image: Image, random: Random) -> Image:
-    """Sometimes blurred or saved as a poor JPEG, as photographs are."""
+    """The image, sometimes blurred or compressed as a JPEG of low quality."""
     from io import BytesIO
 
     from PIL import Image, ImageFilter

@@ -1,8 +1,8 @@
-"""Draw further emoji families to train on: ``python -m scope_plugins.task.scenes.families OUT PACKAGE...``.
+"""Draw further emoji families for training: ``python -m scope_plugins.task.scenes.families OUT PACKAGE...``.
 
-A package is the unpacked folder of an npm package ``@iconify-json/...`` (its ``icons.json`` holds SVG drawings under
-the names of Unicode's emoji) or a colour-bitmap font file. Needs ``pip install resvg_py``, which nothing else does.
-docs/scenes-llava.md names the packages that the shipped weights were trained with, and their licences.
+A package is the unpacked folder of an npm package ``@iconify-json/...`` (its ``icons.json`` has SVG drawings by the
+Unicode name of the emoji) or a colour-bitmap font file. Needs ``pip install resvg_py``. docs/scenes-llava.md names the
+packages that the shipped weights were trained with, and their licences.
 """
 
 from __future__ import annotations
@@ -22,9 +22,9 @@ if TYPE_CHECKING:
     from PIL.Image import Image
 
 SIDE = 136
-"""Of a sprite in pixels."""
+"""Side of a sprite in pixels."""
 STRIKE = 109
-"""The one size of Noto Color Emoji's bitmaps."""
+"""The only size of Noto Color Emoji's bitmaps."""
 RENAMED = {
     "🐸": "frog",
     "🍕": "pizza",
@@ -34,14 +34,14 @@ RENAMED = {
     "🕒": "three-oclock",
     "🎁": "wrapped-gift",
 }
-"""Where the short name that the packages use is not Unicode's."""
+"""Emoji whose short name in the packages differs from Unicode's."""
 
 
 def draw(package: Path, out: Path) -> int:
-    """Write ``CLASS-NUMBER.png`` of all classes that the package has; how many.
+    """Write ``CLASS-NUMBER.png`` for all classes that the package has, and return the number of files.
 
     Raises:
-        TaskError: it is neither kind of package.
+        TaskError: the package is of neither kind.
         MissingDependencyError: resvg_py is not installed.
     """
     drawn = _glyphs(package) if package.suffix == ".ttf" else _icons(package)
@@ -78,7 +78,7 @@ def _icons(package: Path) -> Iterator[tuple[str, int, Image]]:
     try:
         icons = json.loads((package / "icons.json").read_text("utf-8"))
     except OSError as error:
-        raise TaskError(f"{package} is no unpacked @iconify-json package: {error}") from error
+        raise TaskError(f"{package} is not an unpacked @iconify-json package: {error}") from error
     for name, emoji in _emoji():
         for number, character in enumerate(emoji):
             if svg := _svg(icons, character):
@@ -92,7 +92,7 @@ def _emoji() -> Iterator[tuple[str, str]]:
 
 
 def _svg(icons: dict[str, Any], character: str) -> str | None:
-    """The drawing of an emoji; None where the family lacks it."""
+    """The SVG drawing of an emoji; None if the family has none."""
     name = RENAMED.get(character) or unicodedata.name(character).lower().replace(" ", "-")
     for given in (name, f"{name}-1", name.replace("-", "")):
         parent = icons.get("aliases", {}).get(given, {}).get("parent", given)

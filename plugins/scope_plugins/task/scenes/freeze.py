@@ -1,7 +1,7 @@
 """Render the frozen test set: ``python -m scope_plugins.task.scenes.freeze FOLDER``.
 
-It was run once; running it again gives the same questions, and the same images where Pillow and the photographs are
-the same. `frozen.SHA256` holds what was shipped.
+The shipped test set was rendered once; `frozen.SHA256` has its hashes. Another run gives the same questions, and the
+same images if Pillow and the photographs are the same.
 """
 
 from __future__ import annotations
@@ -23,17 +23,17 @@ from scope_plugins.task.scenes.sprites import SHIPPED, read_sprites
 
 SCENES = 416
 QUALITY = 80
-"""Of WebP; 336 x 336 pixels then take about 17 kB."""
+"""WebP quality, at which 336 x 336 pixels take about 17 kB."""
 
 
 def freeze(folder: Path, scenes: int = SCENES) -> dict[str, str]:
-    """Write ``images.zip`` and ``questions.json.gz``; the SHA-256 of each.
+    """Write ``images.zip`` and ``questions.json.gz``, and return the SHA-256 of each.
 
-    Each photograph gets as many scenes as the others, in turn.
+    The photographs take turns, so that each has the same number of scenes.
     """
     sprites, found = read_sprites(SHIPPED), photographs("test")
     folder.mkdir(parents=True, exist_ok=True)
-    made = []
+    entries = []
     with ZipFile(folder / "images.zip", "w") as archive:
         for index in range(scenes):
             seed = f"test:{index}"
@@ -47,8 +47,8 @@ def freeze(folder: Path, scenes: int = SCENES) -> dict[str, str]:
             objects = [[box.label, box.x0, box.y0, box.x1, box.y1] for box in boxes]
             asked = [asdict(question) for question in questions]
             shown = scene.photograph.name
-            made.append({"id": seed, "image": name, "photograph": shown, "objects": objects, "questions": asked})
-    text = json.dumps(made, separators=(",", ":")).encode()
+            entries.append({"id": seed, "image": name, "photograph": shown, "objects": objects, "questions": asked})
+    text = json.dumps(entries, separators=(",", ":")).encode()
     (folder / "questions.json.gz").write_bytes(gzip.compress(text, mtime=0))
     return {p.name: hashlib.sha256(p.read_bytes()).hexdigest() for p in sorted(folder.iterdir())}
 

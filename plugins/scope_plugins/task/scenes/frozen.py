@@ -26,10 +26,10 @@ SHA256 = {
 
 
 def read(limit: int | None = None, folder: Path = FOLDER) -> Sequence[Example]:
-    """The examples, in their order; scenes of different photographs alternate.
+    """The examples in order; scenes of different photographs alternate.
 
     Raises:
-        TaskError: a file is missing, or is not the one that was frozen.
+        TaskError: a file is missing, or differs from the shipped one.
     """
     scenes = json.loads(decompress(_checked(folder, "questions.json.gz")))
     _checked(folder, "images.zip")

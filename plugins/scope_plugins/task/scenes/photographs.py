@@ -1,4 +1,4 @@
-"""Background photographs and the split they belong to; no photograph is in two splits."""
+"""Background photographs and their splits; no photograph is in two splits."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from PIL.Image import Image
 
 KINDS = ("texture", "plants", "landscape", "space", "indoors")
-"""What a background can be asked to be; photographs that are none of these are not asked about."""
+"""Kinds of backgrounds that questions ask about; other photographs get no question about the background."""
 
 
 @dataclass(frozen=True)
@@ -25,7 +25,7 @@ class Photograph:
     Attributes:
         path: The file.
         kind: One of `KINDS`, or None.
-        shows: Classes that can be seen in it. They are not asked about, because the answer would be arguable.
+        shows: Classes that can be seen in it. Questions leave them out, because the answer would be arguable.
     """
 
     path: Path
@@ -34,11 +34,11 @@ class Photograph:
 
     @property
     def name(self) -> str:
-        """File name without its ending."""
+        """The file name without its suffix."""
         return self.path.stem
 
     def open(self) -> Image:
-        """In RGB, as it is on disk."""
+        """The photograph in RGB, not resized."""
         return _opened(self.path)
 
 
@@ -93,11 +93,11 @@ _PACKAGES = {"skimage": "scikit-image", "sklearn": "scikit-learn"}
 
 
 def photographs(split: str) -> Sequence[Photograph]:
-    """The photographs of a split, out of scikit-image and scikit-learn, which need not be imported for it.
+    """The photographs of a split, read from scikit-image and scikit-learn without importing them.
 
     Raises:
-        MissingDependencyError: one of the two is not installed.
-        TaskError: this version of it lacks a photograph.
+        MissingDependencyError: one of the two packages is not installed.
+        TaskError: the installed package lacks a photograph.
     """
     found = []
     for (package, folder), files in _SPLITS[split].items():
@@ -109,18 +109,18 @@ def photographs(split: str) -> Sequence[Photograph]:
         for name, (kind, shows) in files.items():
             path = Path(spec.origin).parent / folder / name
             if not path.is_file():
-                raise TaskError(f"{_PACKAGES[package]} has no {name} in {path.parent}; try another version of it")
+                raise TaskError(f"{_PACKAGES[package]} has no {name} in {path.parent}; install another version of it")
             found.append(Photograph(path, kind, shows))
     return found
 
 
 def read_photographs(folder: Path) -> Sequence[Photograph]:
-    """The photographs of a folder. Their kind is the name of a subfolder that is one of `KINDS`.
+    """The photographs of a folder; those in a subfolder named like one of `KINDS` are of that kind.
 
     A line ``FILE: CLASS, CLASS`` of ``shows.txt`` names the classes that can be seen in a file.
 
     Raises:
-        TaskError: there are none.
+        TaskError: the folder has no photographs.
     """
     listed = folder / "shows.txt"
     shows: dict[str, tuple[str, ...]] = {}
@@ -129,5 +129,5 @@ def read_photographs(folder: Path) -> Sequence[Photograph]:
         shows[name.strip()] = (*shows.get(name.strip(), ()), *(word.strip() for word in classes.split(",")))
     paths = sorted(p for p in folder.rglob("*") if p.suffix.lower() in (".jpg", ".jpeg", ".png", ".webp"))
     if not paths:
-        raise TaskError(f"the folder {folder} holds no photograph (.jpg, .jpeg, .png, .webp)")
+        raise TaskError(f"the folder {folder} has no photographs (.jpg, .jpeg, .png, .webp)")
     return [Photograph(p, p.parent.name if p.parent.name in KINDS else None, shows.get(p.name, ())) for p in paths]

@@ -1,4 +1,4 @@
-"""Questions about a scene, and their answers, from what was put into it."""
+"""Questions about a scene, with answers that follow from its objects."""
 
 from __future__ import annotations
 
@@ -15,15 +15,15 @@ from scope_plugins.task.scenes.compose import SIZE, plan
 from scope_plugins.task.scenes.photographs import KINDS, Photograph
 
 MARGIN = 10
-"""A centre nearer than this to a middle line, in pixels, is in no quadrant that one should have to name."""
+"""Quadrants are asked about only if the centre is at least this far from both middle lines, in pixels."""
 APART = 24
-"""Left and right are asked about only where the centres are further apart than this, in pixels."""
+"""Left and right are asked about only if the centres are at least this far apart, in pixels."""
 RATIO = 1.3
-"""Sizes are compared only where the longer side of one is so many times that of the other."""
+"""Sizes are compared only if the longer side of one object is at least this many times that of the other."""
 MOST = 6
-"""Counts above this are not asked for."""
+"""Largest count that is asked for."""
 
-# The first is what the test set asks; the second is the shortest.
+# The first wording is that of the test set; the second is the shortest.
 WORDINGS: dict[str, tuple[str, ...]] = {
     "existence": (
         "Is there {a} {x} in the image?",
@@ -74,7 +74,7 @@ QUADRANTS = ("top-left", "top-right", "bottom-left", "bottom-right")
 
 @lru_cache(maxsize=1)
 def population() -> tuple[Counter[str], Counter[tuple[str, str]]]:
-    """How many of 2,000 scenes show each class, and each ordered pair of classes, whatever the background."""
+    """The number of scenes, out of 2,000, that show each class and each ordered pair of classes."""
     alone: Counter[str] = Counter()
     together: Counter[tuple[str, str]] = Counter()
     blank = [Photograph(Path("blank"))]
@@ -86,32 +86,32 @@ def population() -> tuple[Counter[str], Counter[tuple[str, str]]]:
 
 
 def absent(present: Sequence[str], split: str, random: Random, hidden: Sequence[str] = ()) -> str:
-    """A class that is not there, chosen as POPE's splits do (arXiv 2305.10355, section 4.1).
+    """A class that is not in the scene, chosen as in POPE's splits (arXiv 2305.10355, section 4.1).
 
     Args:
         present: Classes in the scene.
         split: ``"random"``; ``"popular"``: one of the ten most frequent; ``"adversarial"``: one of the five that
             most often appear together with those present.
-        random: Draws it.
-        hidden: Not to be asked about.
+        random: Random generator.
+        hidden: Classes to leave out.
     """
     names = [name for name in NAMES if name not in present and name not in hidden]
     alone, together = population()
     if split == "popular":
         names = sorted(names, key=lambda name: -alone[name])[:10]
     elif split == "adversarial":
-        names = sorted(names, key=lambda name: -sum(together[here, name] for here in set(present)))[:5]
+        names = sorted(names, key=lambda name: -sum(together[shown, name] for shown in set(present)))[:5]
     return random.choice(names)
 
 
 class Asker:
-    """Makes the questions of one scene.
+    """Questions of one scene, collected in ``made``.
 
     Args:
         key: Prefix of the questions' ids.
         boxes: The objects.
         photograph: The background.
-        random: Draws objects and wordings.
+        random: Random generator for objects and wordings.
         wording: ``"test"``, ``"short"`` or ``"varied"``.
     """
 
@@ -124,45 +124,45 @@ class Asker:
         self.made: list[Question] = []
 
     def existence(self, name: str, answer: bool, *tags: str) -> None:
-        """Is it there?"""
+        """Add: is it in the scene?"""
         size = max(_side(box) for box in self.boxes if box.label == name) if answer else None
         self._add("existence", "yes" if answer else "no", ("yes", "no"), size, tags, x=name)
 
     def count(self, name: str) -> None:
-        """How many are there?"""
+        """Add: how many are in the scene?"""
         size = min((_side(box) for box in self.boxes if box.label == name), default=None)
         self._add("count", str(self.counts[name]), tuple(map(str, range(MOST + 1))), size, x=name)
 
     def where(self, name: str) -> None:
-        """In which quadrant is its centre?"""
+        """Add: in which quadrant is its centre?"""
         self._add("where", quadrant(self.single[name]), QUADRANTS, _side(self.single[name]), x=name)
 
     def relation(self, name: str, other: str) -> None:
-        """Is one left (or right) of the other?"""
+        """Add: is one left (or right) of the other?"""
         one, two, side = self.single[name], self.single[other], self.random.choice(("left", "right"))
         holds = (_centre(one)[0] < _centre(two)[0]) == (side == "left")
         answer = "yes" if holds else "no"
         self._add("relation", answer, ("yes", "no"), min(_side(one), _side(two)), x=name, y=other, side=side)
 
     def bigger(self, name: str, other: str) -> None:
-        """Which of two has the longer side?"""
+        """Add: which of two is bigger, by the longer side?"""
         one, two = self.single[name], self.single[other]
         answer = name if _side(one) > _side(two) else other
         self._add("size", answer, (name, other), min(_side(one), _side(two)), x=name, y=other)
 
     def background(self) -> None:
-        """What is the photograph?"""
+        """Add: which kind of background is it?"""
         if self.photograph.kind is not None:
             self._add("background", self.photograph.kind, KINDS, None)
 
     @property
     def placed(self) -> list[str]:
-        """Classes whose one object is clearly in a quadrant."""
+        """Classes with one object, which is clearly in a quadrant."""
         return [name for name, box in self.single.items() if min(abs(at - SIZE / 2) for at in _centre(box)) >= MARGIN]
 
     @property
     def beside(self) -> list[tuple[str, str]]:
-        """Pairs that are clearly left and right of each other."""
+        """Pairs of objects that are clearly left and right of each other."""
         return [
             (one, two)
             for one, two in combinations(self.single, 2)
@@ -171,7 +171,7 @@ class Asker:
 
     @property
     def unequal(self) -> list[tuple[str, str]]:
-        """Pairs of which one is clearly bigger."""
+        """Pairs of objects of which one is clearly bigger."""
         sides = {name: _side(box) for name, box in self.single.items()}
         pairs = combinations(sides, 2)
         return [(a, b) for a, b in pairs if max(sides[a], sides[b]) >= RATIO * min(sides[a], sides[b])]
@@ -203,7 +203,7 @@ def chosen(asker: Asker) -> tuple[Question, ...]:
         asker.existence(absent(names, split, random, hidden), False, split)
     many = [name for name in names if 1 < asker.counts[name] <= MOST]
     singles = list(asker.single)
-    # A class that is there several times first, else always answering 1 would be right.
+    # first a class with several objects, or else the answer 1 would always be right
     for pool in (many, singles if random.random() < 0.5 else many, singles):
         if pool and (pool is many or random.random() < 0.7):
             asker.count(random.choice(pool))
@@ -220,7 +220,7 @@ def chosen(asker: Asker) -> tuple[Question, ...]:
 
 
 def everything(asker: Asker) -> tuple[Question, ...]:
-    """All questions a scene allows (at most sixteen relations and eight comparisons), to train on."""
+    """All questions that a scene allows (at most sixteen relations and eight comparisons), for training."""
     random, names, hidden = asker.random, sorted(asker.counts), asker.photograph.shows
     for name in names:
         asker.existence(name, True)
@@ -242,7 +242,7 @@ def everything(asker: Asker) -> tuple[Question, ...]:
 
 
 def quadrant(box: Box) -> str:
-    """Where the centre of a box is."""
+    """The quadrant of a box's centre."""
     x, y = _centre(box)
     return f"{'top' if y < SIZE / 2 else 'bottom'}-{'left' if x < SIZE / 2 else 'right'}"
 

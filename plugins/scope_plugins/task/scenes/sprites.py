@@ -1,4 +1,4 @@
-"""Sprites: small pictures of the objects, with transparency."""
+"""Sprites: small images of the objects, with transparency."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from PIL.Image import Image
 
 SHIPPED = Path(__file__).parent / "data" / "sprites"
-"""Noto Color Emoji, one PNG per class; its licence is beside them."""
+"""Noto Color Emoji, one PNG per class; the licence is in the same folder."""
 
 Sprites = Mapping[str, Sequence["Image"]]
 
@@ -22,7 +22,7 @@ def read_sprites(folder: Path) -> Sprites:
     """All sprites of a folder, by class.
 
     Args:
-        folder: Holds ``CLASS-NUMBER.png`` files, or folders of them (emoji families).
+        folder: Folder of ``CLASS-NUMBER.png`` files, or of such folders (emoji families).
 
     Raises:
         TaskError: a class has no sprite, or a file cannot be read.

@@ -1,4 +1,4 @@
-"""The scenes task: emoji on photographs, asked about in natural language, with answers known by construction."""
+"""The scenes task: questions about emoji on photographs, with answers known by construction."""
 
 from __future__ import annotations
 
@@ -19,43 +19,43 @@ from scope_plugins.task.scenes.sprites import SHIPPED, Sprites, read_sprites
 
 
 class ScenesSpec(ComponentSpec):
-    """Scenes over photographs. The ``test`` split is frozen and shipped; the options act on the drawn ones."""
+    """Emoji on photographs. The ``test`` split is shipped with the package; options apply to the drawn splits only."""
 
     name: Literal["scenes"] = "scenes"
     sprites: str | None = None
-    """Folder of other sprites, ``CLASS-NUMBER.png`` or folders of such; those shipped if left out."""
+    """Folder of other sprites, ``CLASS-NUMBER.png`` or folders of such; by default those shipped."""
     photographs: str | None = None
     """Folder of further photographs, added to those of the split."""
     wording: Literal["test", "short", "varied"] = "test"
-    """``test`` asks as the test set does."""
+    """Wording of questions; ``test`` is that of the test split."""
     ask: Literal["chosen", "everything"] = "chosen"
-    """About twelve questions a scene, or all that it allows, to train on."""
+    """About twelve questions per scene, or all that it allows (for training)."""
     vary: bool = False
-    """Also vary colours, sharpness and noise, to train on."""
+    """Also vary colours, sharpness and noise (for training)."""
     scenes: Annotated[int, Field(ge=1)] = 400
-    """How many a drawn split has."""
+    """Number of scenes in a drawn split."""
 
 
 class Scenes(Task[ScenesSpec]):
-    """Existence (POPE's three splits), count, quadrant, left or right, which is bigger, and what the background is."""
+    """Questions about existence (POPE's three splits), count, quadrant, left or right, size, and the background."""
 
     max_new_tokens = 3
 
     @property
     def splits(self) -> tuple[str, ...]:
-        """The frozen one first."""
+        """The shipped split first."""
         return ("test", "validation", "train")
 
     def examples(self, split: str, limit: int | None = None, seed: int = 0) -> Sequence[Example]:
         """The scenes of a split; no photograph is in two of them.
 
         Args:
-            split: ``test`` is read from the package. The others are drawn: scene i from the text ``SPLIT:SEED+i``.
-            limit: At most so many.
-            seed: Of the drawn splits.
+            split: ``test`` is read from the package. The others are drawn; scene i has the seed ``SPLIT:SEED+i``.
+            limit: Largest number of scenes.
+            seed: Seed of the drawn splits.
 
         Raises:
-            TaskError: there is no such split, or its files cannot be read.
+            TaskError: the split does not exist, or its files cannot be read.
             MissingDependencyError: the photographs of a drawn split are not installed.
         """
         self.check_split(split)
@@ -69,13 +69,13 @@ class Scenes(Task[ScenesSpec]):
 
 
 class Drawn(Sequence[Example]):
-    """Scenes that are drawn when one is asked for.
+    """Scenes that are drawn when they are accessed.
 
     Args:
-        spec: How to draw and ask.
-        seeds: One per scene.
-        photographs: Of the split.
-        sprites: By class.
+        spec: Options of scenes and questions.
+        seeds: One seed per scene.
+        photographs: The photographs of the split.
+        sprites: The sprites by class.
     """
 
     def __init__(
@@ -98,5 +98,5 @@ class Drawn(Sequence[Example]):
         image, boxes = scene.draw(self.sprites)
         asker = Asker(seed, boxes, scene.photograph, Random(f"{seed}:{self.spec.wording}"), self.spec.wording)  # noqa: S311
         questions = chosen(asker) if self.spec.ask == "chosen" else everything(asker)
-        # Scenes of one photograph are not independent, but a drawn split has few: clustered by scene, as papers do.
+        # scenes of one photograph are not independent, but a drawn split has few photographs: grouped by scene instead
         return Example(seed, image.copy, questions, boxes, group=seed)

@@ -1,4 +1,4 @@
-"""Candidates of our own. None is registered: a recipe earns its name by measurement (see the benchmarks)."""
+"""Our own candidates for recipes. They are not registered, since no benchmark shows yet that they are better."""
 
 from __future__ import annotations
 
@@ -11,13 +11,13 @@ RECIPES = (
     Recipe(
         "scope_text",
         {**SCOPE, "coverage": {"name": "stacked", "of": ["facility_location", TEXT], "weights": [1.0, 50.0]}},
-        "SCOPE whose coverage has rows for the text's tokens too",
+        "SCOPE whose coverage also has rows for the text's tokens",
         paper="SCOPE, arXiv 2510.24214; text rows as in MMTok, arXiv 2508.18264",
     ),
     Recipe(
         "scope_merge",
         {**SCOPE, "merger": "average"},
-        "SCOPE, the dropped tokens averaged into the kept ones they resemble most",
+        "SCOPE, with dropped tokens averaged into the most similar kept ones",
         paper="SCOPE, arXiv 2510.24214; merging as in ToMe, arXiv 2210.09461",
     ),
 )

@@ -1,4 +1,4 @@
-"""Putting questions to a model: images encoded once where its adapter can go on from there, plain calls elsewhere."""
+"""Questions put to a model: with images encoded once if its adapter can reuse them, else by ordinary calls."""
 
 from __future__ import annotations
 
@@ -20,12 +20,12 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, eq=False)
 class Answers:
-    """What one method said about one scene.
+    """The replies of a method about a scene.
 
     Attributes:
-        replies: One to each question.
-        selection: What was kept; None where nothing was seen.
-        select_ms: Wall time of selecting; None where nothing was selected.
+        replies: One reply for each question.
+        selection: The selected tokens; None without an image.
+        select_ms: Wall time of selecting; None if nothing was selected.
     """
 
     replies: list[str]
@@ -34,7 +34,7 @@ class Answers:
 
 
 class Reader(Pruner):
-    """Stands for all pruners that take tokens at one point, so that an image is encoded once for all of them."""
+    """A stand-in for all pruners that take tokens at one point, so that an image is encoded once for all of them."""
 
     def __init__(self, like: Pruner, needs: frozenset[str]) -> None:
         adapter = None if like.spec.adapter is None else like.spec.adapter.model_dump()
@@ -44,33 +44,33 @@ class Reader(Pruner):
 
     @property
     def needs(self) -> frozenset[str]:
-        """Signals that any of them reads."""
+        """Signals that any of these pruners reads."""
         return self.all_needs
 
 
 def point_of(pruner: Pruner) -> str:
-    """What encodings of an image depend on, besides signals: pruners of one point share them."""
+    """A key of everything that the encoding of an image depends on, besides signals; equal keys share encodings."""
     adapter = None if pruner.spec.adapter is None else pruner.spec.adapter.model_dump(mode="json")
     return json.dumps([pruner.spec.at, pruner.spec.dtype, adapter], sort_keys=True)
 
 
 def reusable(pruner: Pruner, model: Any) -> bool:
-    """Whether an image can be encoded without its question, and be gone on from."""
+    """True if an image can be encoded without its question, and the adapter can reuse the encoding."""
     inside = len(getattr(pruner, "stages", (pruner,))) > 1 or pruner.spec.at.startswith("decoder")
     about_pixels = all(need.startswith("vision.") or need == "projected" for need in pruner.needs)
     return about_pixels and not inside and bool(find_adapter(model, pruner).reuses)
 
 
-class Answering:
-    """The model, asked through its adapter.
+class Questioner:
+    """Puts questions to a model through its adapter.
 
     Args:
-        loaded: The model and what it takes to talk to it.
-        pruners: Everybody who will take part.
-        registry: Where names are looked up.
-        memo: Keeps what the tower made of pixels; None keeps nothing.
-        batch: Prompts in one call at most.
-        length: New tokens of a reply at most.
+        loaded: The model with its processor.
+        pruners: All pruners of the benchmark.
+        registry: The registry that names are looked up in.
+        memo: Cache of the tower's outputs; None for no cache.
+        batch: Largest number of prompts per call.
+        length: Largest number of new tokens per reply.
     """
 
     def __init__(
@@ -96,19 +96,19 @@ class Answering:
         self.prompts: dict[str, list[dict[str, Any]]] = {}
 
     def forget(self) -> None:
-        """Drop what was made of scenes that are done with."""
+        """Drop the encodings and prompts of finished scenes."""
         self.encoded.clear()
         self.prompts.clear()
 
     def inputs(self, scene: Scene, questions: int | None = None) -> list[dict[str, Any]]:
-        """Arguments of ``generate`` for the scene's questions, or the first so many."""
-        made = self.prompts.setdefault(scene.example.id, [])
+        """Arguments of ``generate`` for all of the scene's questions, or for the first ``questions``."""
+        prompts = self.prompts.setdefault(scene.example.id, [])
         wanted = scene.example.questions[:questions]
-        made += [self.loaded.inputs([scene.image], question.text) for question in wanted[len(made) :]]
-        return made[: len(wanted)]
+        prompts += [self.loaded.inputs([scene.image], question.text) for question in wanted[len(prompts) :]]
+        return prompts[: len(wanted)]
 
     def encode(self, scene: Scene, pruner: Pruner) -> Encoding:
-        """The scene's image, for all pruners of the point that ``pruner`` is at."""
+        """The scene's encoded image, for all pruners at the same point as ``pruner``."""
         key = (scene.example.id, point_of(pruner))
         if key not in self.encoded:
             with self.readers[key[1]].attach(self.loaded.model) as pruning:
@@ -116,15 +116,16 @@ class Answering:
         return self.encoded[key]
 
     def ask(self, method: Method, scenes: Sequence[Scene], donors: Sequence[Scene]) -> list[Answers]:
-        """What the method says about each scene; ``donors`` are whose images the shuffled run shows instead."""
+        """The method's answers about each scene; the shuffled run shows the images of ``donors`` instead."""
         if method.pruner is None:
-            return self._unseeing(scenes)
-        seen = donors if method.name == SHUFFLED else scenes
+            return self._without_image(scenes)
+        shown_scenes = donors if method.name == SHUFFLED else scenes
+        pairs = list(zip(scenes, shown_scenes, strict=True))
         if id(method.pruner) not in self.reusing:
-            return [self._plainly(method.pruner, scene, shown) for scene, shown in zip(scenes, seen, strict=True)]
+            return [self._by_generate(method.pruner, scene, shown) for scene, shown in pairs]
         chosen: list[tuple[Encoding, Selection, float]] = []
         asked: list[Asked] = []
-        for scene, shown in zip(scenes, seen, strict=True):
+        for scene, shown in pairs:
             encoding = self.encode(shown, method.pruner)
             pruner = self.specialised(method, scene, encoding)
             start = time.perf_counter()
@@ -138,17 +139,17 @@ class Answering:
         ]
 
     def specialised(self, method: Method, scene: Scene, encoding: Encoding) -> Pruner:
-        """The method's pruner; the label oracle's is told where this scene's objects are."""
+        """The method's pruner; the label oracle gets the places of this scene's objects."""
         import torch
 
         if method.name != ORACLE:
             return method.pruner  # type: ignore[return-value]
         shares = scene.shares(encoding.tokens)
-        nowhere = torch.zeros(1, encoding.tokens.shape[1])
-        return Oracle(method.keep or 0, nowhere if shares is None else shares, self.registry)
+        no_objects = torch.zeros(1, encoding.tokens.shape[1])
+        return Oracle(method.keep or 0, no_objects if shares is None else shares, self.registry)
 
     def first_token_ms(self, method: Method, scene: Scene) -> float | None:
-        """Milliseconds from encoded and selected tokens to the first new one, for one prompt; None where not reused."""
+        """Milliseconds from selected tokens to the first new one, for one prompt; None if encodings are not reused."""
         if method.pruner is None or id(method.pruner) not in self.reusing or method.name == ORACLE:
             return None
         encoding = self.encode(scene, method.pruner)
@@ -167,8 +168,8 @@ class Answering:
                 replies += [self.loaded.decode(row) for row in ids]
         return replies
 
-    def _unseeing(self, scenes: Sequence[Scene]) -> list[Answers]:
-        """Answers to the questions alone."""
+    def _without_image(self, scenes: Sequence[Scene]) -> list[Answers]:
+        """Answers to the questions without their image."""
         prompts = [self.loaded.inputs([], question.text) for scene in scenes for question in scene.example.questions]
         if self.reusing:
             replies = iter(self._answers(next(iter(self.readers.values())), [Asked(inputs) for inputs in prompts]))
@@ -176,8 +177,8 @@ class Answering:
             replies = iter([self._generate(inputs) for inputs in prompts])
         return [Answers([next(replies) for _ in scene.example.questions]) for scene in scenes]
 
-    def _plainly(self, pruner: Pruner, scene: Scene, shown: Scene) -> Answers:
-        """One ordinary call of ``generate`` for each question."""
+    def _by_generate(self, pruner: Pruner, scene: Scene, shown: Scene) -> Answers:
+        """Answers by an ordinary call of ``generate`` for each question."""
         replies, receipt = [], None
         for question in scene.example.questions:
             inputs = self.loaded.inputs([shown.image], question.text)
