@@ -103,7 +103,7 @@ def test_a_layer_that_the_host_cannot_read_is_refused_when_attaching() -> None:
     with pytest.raises(AttributeError):
         model(**given.inputs)
     before = snapshot(model)
-    with pytest.raises(scope.AdapterError, match=r"vision_feature_layer -2.*reads only its tower's last layer"):
+    with pytest.raises(scope.AdapterError, match=r"vision_feature_layer -2.*reads only the tower's last layer"):
         scope.Pruner("scope@2").attach(model)
     assert not differences(before, snapshot(model))
 
