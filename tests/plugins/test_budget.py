@@ -47,7 +47,7 @@ def test_ratio_rounds_every_unit_half_up(tiles: list[list[int]], per: str, parti
     want = [int(Fraction(percent, 100) * size + Fraction(1, 2)) for size in sizes[per]]
     budget = {"name": "ratio", "keep_ratio": percent / 100, "per": per}
     if any(count == 0 < size for count, size in zip(want, sizes[per], strict=True)):
-        with pytest.raises(BudgetError, match="leaves none of the"):
+        with pytest.raises(BudgetError, match="keeps none of the"):
             counts(budget, tiles, partition)
     else:
         assert sum(counts(budget, tiles, partition)) == sum(want)
@@ -65,11 +65,11 @@ def test_ratio_is_exact_arithmetic(ratio: float, size: int, want: int) -> None:
     [
         (
             {"keep": 9},
-            "budget 'tokens' keeps 9 per image, but image 1 has 8 tokens; lower `keep`, or say `if_short: keep_all`",
+            "budget 'tokens' keeps 9 per image, but image 1 has 8 tokens; lower `keep`, or set `if_short: keep_all`",
         ),
         ({"keep": 5, "per": "tile"}, "keeps 5 per tile, but image 1, tile 0 has 4 tokens"),
         ({"keep": 19, "per": "total"}, "keeps 19 per total, but all images together has 18 tokens"),
-        (0.05, "budget 'ratio' of 0.05 leaves none of the 8 tokens of image 1; raise it, or say `budget: 0`"),
+        (0.05, "budget 'ratio' of 0.05 keeps none of the 8 tokens of image 1; raise it, or set `budget: 0`"),
     ],
 )
 def test_what_cannot_be_met_names_the_unit(budget: Any, text: str) -> None:

@@ -83,7 +83,7 @@ class TestScaled:
         np.testing.assert_allclose(score(spec, tokens), [[0.5 / 4, 1.5 / 4], [2.5 / 4, 4.5 / 4]])
 
     def test_options_that_exclude_each_other(self) -> None:
-        with pytest.raises(scope.SpecError, match="offset belongs to scale: min_max"):
+        with pytest.raises(scope.SpecError, match="offset is an option of scale: min_max"):
             scope.Pruner({"recipe": "scope", "saliency": {"name": "scaled", "scale": "rank", "offset": 1}})
 
     def test_given_saliency_stands_in_for_the_source_inside(self) -> None:
@@ -213,7 +213,7 @@ class TestSimilarities:
         place = torch.tensor([[0, 1, 0, 1]])
         tokens = VisualTokens.of(torch.ones(1, 4, 2), row=place, col=place, tile=tile)
         assert (pairwise("spatial", tokens)[0, :2, 2:] == 0).all()
-        with pytest.raises(scope.TokensError, match="carries none; pass grid="):
+        with pytest.raises(scope.TokensError, match="has none; pass grid="):
             pairwise("spatial", VisualTokens.of(torch.ones(1, 4, 2)))
 
     @pytest.mark.parametrize("joint", [False, True])

@@ -188,7 +188,7 @@ def test_average(full: int, layers: list[int], average: int) -> None:
             pruner.plan([full])
         return
     if average < least:
-        with pytest.raises(BudgetError, match=f"the least is {least},"):
+        with pytest.raises(BudgetError, match=f"the smallest average is {least},"):
             pruner.plan([full])
         return
     plan = pruner.plan([full])
@@ -201,11 +201,11 @@ def test_average_of_published_schedules() -> None:
     for budget in ({}, {"budget": 270}):
         plan = Pruner("pyramiddrop", **budget).plan([576])
         assert [plan.total, *(stage.total for stage in plan.later)] == [288, 144, 72]
-    with pytest.raises(BudgetError, match="the least is 145, with 1 token behind every stage"):
+    with pytest.raises(BudgetError, match="the smallest average is 145, with 1 token after every stage"):
         Pruner("pyramiddrop@64").plan([576])
     later = {"at": "decoder[20]", "budget": {"name": "average", "decay": 0.5, "layers": 32}}
     mixed = Pruner("pyramiddrop", budget={"name": "tokens", "keep": 9}, then=[later])
-    with pytest.raises(BudgetError, match="give every stage this budget"):
+    with pytest.raises(BudgetError, match="give this budget to every stage"):
         mixed.plan([576])
 
 
@@ -228,7 +228,7 @@ def test_tables_of_the_release() -> None:
             assert (before, stage.total - after) == (0, count)
             assert after == int((int(gone * 0.3) + 1) / 10) + 1
             tokens = stage.total
-    with pytest.raises(BudgetError, match="no row for 100; rows are for 192, 128, 64"):
+    with pytest.raises(BudgetError, match="no row for 100; there are rows for 192, 128, 64"):
         Pruner("sparsevlm@official@100").plan([576])
     with pytest.raises(BudgetError, match="larger images"):
         Pruner("sparsevlm@official").plan([100])
@@ -240,10 +240,10 @@ def test_tables_of_the_release() -> None:
         ({"name": "staged", "keep": [5, 3]}, "2 numbers.*3 stages"),
         ({"name": "staged", "ratios": [0.5, 0.2, 0.3]}, "grows"),
         ({"name": "staged"}, "either `keep` or `ratios`"),
-        ({"name": "staged", "keep": [700, 5, 3]}, "keeps 700 tokens of image 0 behind stage 0 of 3, and 576"),
+        ({"name": "staged", "keep": [700, 5, 3]}, "keeps 700 tokens of image 0 after stage 0 of 3, but it has only 576"),
         ({"name": "average", "layers": 32}, "give `keep`"),
-        ({"name": "average", "keep": 200, "layers": 16}, "counts 16 layers, and a stage is at"),
-        ({"name": "lookup", "keep": 1, "rows": [[1, 5, 3]]}, "counts for 2 stages, and there are 3"),
+        ({"name": "average", "keep": 200, "layers": 16}, "has `layers: 16`, but a stage is at"),
+        ({"name": "lookup", "keep": 1, "rows": [[1, 5, 3]]}, "counts for 2 stages, but there are 3"),
         ({"name": "stepped", "keep": 576, "step": 8, "plus": 4}, "keeps 580 tokens"),
     ],
 )
