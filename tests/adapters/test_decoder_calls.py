@@ -261,7 +261,11 @@ def test_attention_that_is_not_served_is_refused() -> None:
         ({**top(3), "budget": 5, "at": "decoder[2]"}, scope.SignalError, "layer 3 has not run by then"),
         ({**ONE_STAGE, "then": [{"at": "decoder[2]"}]}, scope.SpecError, "out of order"),
         ({**ONE_STAGE, "budget": 3, "then": [{"at": "decoder[4]", "budget": 5}]}, scope.BudgetError, "has 3 tokens"),
-        ({**ONE_STAGE, "budget": {"name": "average", "keep": 6, "layers": 5}}, scope.BudgetError, "the least is 7"),
+        (
+            {**ONE_STAGE, "budget": {"name": "average", "keep": 6, "layers": 5}},
+            scope.BudgetError,
+            "the smallest average is 7",
+        ),
     ],
     ids=["no such layer", "layer too late", "stages out of order", "more than is left", "average too low"],
 )

@@ -246,7 +246,7 @@ def excused(error: scope.ScopeError, pruner: Pruner, tokens: VisualTokens) -> bo
     if isinstance(error, scope.PluginOutputError):  # CLS of several layers at once, from mergers inside each other
         return "uses_cls" in text and len({n for m in kinds["merger"] for n in m.needs if "vision.cls[" in n}) > 1
     if isinstance(error, scope.TokensError):
-        ranks = "at least 0" in text or "turn the order of tokens around" in text
+        ranks = "at least 0" in text or "reverse the order of tokens" in text
         return ranks and any(not part.nonnegative for part in kinds["saliency"])
     return False
 

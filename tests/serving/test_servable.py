@@ -145,7 +145,7 @@ def test_a_budget_that_only_some_pictures_can_meet() -> None:
     served = Served(config("llava_next", "scope@2600"))
     assert served.largest == (672, 672)
     assert served.check_rows(served.default, (672, 672)) == 2600 + 48
-    with pytest.raises(ValueError, match=r"100 x 300 pixels: budget 'tokens' keeps 2600 .* say `if_short: keep_all`"):
+    with pytest.raises(ValueError, match=r"100 x 300 pixels: budget 'tokens' keeps 2600 .* set `if_short: keep_all`"):
         served.check_rows(served.default, (300, 100))
     with pytest.raises(ValueError, match="keeps 2881 per image, but image 0 has 2880"):
         Served(config("llava_next", "scope@2881"))

@@ -32,7 +32,7 @@ def test_average(full: int, layers: list[int], average: int) -> None:
             pruner.plan([full])
         return
     if average < least:
-        with pytest.raises(BudgetError, match=f"the least is {least},"):
+        with pytest.raises(BudgetError, match=f"the smallest average is {least},"):
             pruner.plan([full])
         return
     plan = pruner.plan([full])
@@ -45,9 +45,9 @@ def test_average_of_published_schedules() -> None:
     for budget in ({}, {"budget": 270}):
         plan = Pruner("pyramiddrop", **budget).plan([576])
         assert [plan.total, *(stage.total for stage in plan.later)] == [288, 144, 72]
-    with pytest.raises(BudgetError, match="the least is 145, with 1 token behind every stage"):
+    with pytest.raises(BudgetError, match="the smallest average is 145, with 1 token after every stage"):
         Pruner("pyramiddrop@64").plan([576])
     later = {"at": "decoder[20]", "budget": {"name": "average", "decay": 0.5, "layers": 32}}
     mixed = Pruner("pyramiddrop", budget={"name": "tokens", "keep": 9}, then=[later])
-    with pytest.raises(BudgetError, match="give every stage this budget"):
+    with pytest.raises(BudgetError, match="give this budget to every stage"):
         mixed.plan([576])

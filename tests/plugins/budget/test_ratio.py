@@ -24,7 +24,7 @@ def test_ratio_rounds_every_unit_half_up(tiles: list[list[int]], per: str, parti
     want = [int(Fraction(percent, 100) * size + Fraction(1, 2)) for size in sizes[per]]
     budget = {"name": "ratio", "keep_ratio": percent / 100, "per": per}
     if any(count == 0 < size for count, size in zip(want, sizes[per], strict=True)):
-        with pytest.raises(BudgetError, match="leaves none of the"):
+        with pytest.raises(BudgetError, match="keeps none of the"):
             counts(budget, tiles, partition)
     else:
         assert sum(counts(budget, tiles, partition)) == sum(want)

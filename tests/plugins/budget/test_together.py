@@ -17,11 +17,11 @@ from scope_core import BudgetError, Pruner, SpecError
     [
         (
             {"keep": 9},
-            "budget 'tokens' keeps 9 per image, but image 1 has 8 tokens; lower `keep`, or say `if_short: keep_all`",
+            "budget 'tokens' keeps 9 per image, but image 1 has 8 tokens; lower `keep`, or set `if_short: keep_all`",
         ),
         ({"keep": 5, "per": "tile"}, "keeps 5 per tile, but image 1, tile 0 has 4 tokens"),
         ({"keep": 19, "per": "total"}, "keeps 19 per total, but all images together has 18 tokens"),
-        (0.05, "budget 'ratio' of 0.05 leaves none of the 8 tokens of image 1; raise it, or say `budget: 0`"),
+        (0.05, "budget 'ratio' of 0.05 keeps none of the 8 tokens of image 1; raise it, or set `budget: 0`"),
     ],
 )
 def test_what_cannot_be_met_names_the_unit(budget: Any, text: str) -> None:
@@ -42,10 +42,13 @@ def test_both_are_exact_and_not_adaptive(registry: scope.Registry) -> None:
         ({"name": "staged", "keep": [5, 3]}, "2 numbers.*3 stages"),
         ({"name": "staged", "ratios": [0.5, 0.2, 0.3]}, "grows"),
         ({"name": "staged"}, "either `keep` or `ratios`"),
-        ({"name": "staged", "keep": [700, 5, 3]}, "keeps 700 tokens of image 0 behind stage 0 of 3, and 576"),
+        (
+            {"name": "staged", "keep": [700, 5, 3]},
+            "keeps 700 tokens of image 0 after stage 0 of 3, but it has only 576",
+        ),
         ({"name": "average", "layers": 32}, "give `keep`"),
-        ({"name": "average", "keep": 200, "layers": 16}, "counts 16 layers, and a stage is at"),
-        ({"name": "lookup", "keep": 1, "rows": [[1, 5, 3]]}, "counts for 2 stages, and there are 3"),
+        ({"name": "average", "keep": 200, "layers": 16}, "has `layers: 16`, but a stage is at"),
+        ({"name": "lookup", "keep": 1, "rows": [[1, 5, 3]]}, "counts for 2 stages, but there are 3"),
         ({"name": "stepped", "keep": 576, "step": 8, "plus": 4}, "keeps 580 tokens"),
     ],
 )

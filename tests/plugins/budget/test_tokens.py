@@ -43,5 +43,7 @@ class TestTiles:
 
 def test_floor_that_leaves_nothing_of_a_tile_is_refused() -> None:
     pruner = Pruner({"recipe": "scope", "partition": "tile", "budget": {"name": "tokens", "keep": 2, "tiles": "floor"}})
-    with pytest.raises(scope.BudgetError, match=r"2 tokens of 3 tiles, which leaves none of image 0, tile 0"):
+    with pytest.raises(
+        scope.BudgetError, match=r"2 tokens equally among 3 tiles, which leaves none for image 0, tile 0"
+    ):
         pruner.plan(Layout.of([[4, 4, 4]]))

@@ -25,9 +25,11 @@ class TestCells:
 
     def test_a_cell_off_the_grid_is_an_error(self, registry: scope.Registry) -> None:
         cells = built(registry, "constraint", {"name": "cells", "keep": [[2, 0]]})
-        with pytest.raises(scope.TokensError, match="no token lies at row 2, column 0; rows reach 1, columns 2"):
+        with pytest.raises(
+            scope.TokensError, match="no token at row 2, column 0; the last row is 1, the last column 2"
+        ):
             cells.must_keep(self.TOKENS)
-        with pytest.raises(scope.TokensError, match="these tokens carry no grid"):
+        with pytest.raises(scope.TokensError, match="tokens without a grid"):
             cells.must_keep(VisualTokens.of(torch.ones(1, 6, 2)))
 
     @pytest.mark.parametrize("cell", [[-1, 0], [0], [0, 0, 0], "ab"])

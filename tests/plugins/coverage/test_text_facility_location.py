@@ -66,5 +66,5 @@ class TestTextFacilityLocation:
     def test_widths_must_agree(self) -> None:
         features, _ = self.case(4)
         spec = {"recipe": "coverage_only", "coverage": "text_facility_location", "budget": 5}
-        with pytest.raises(scope.TokensError, match="must be of one width: say `at: projected`"):
+        with pytest.raises(scope.TokensError, match="their last sizes must agree: set `at: projected`"):
             scope.select(features, signals={"text.embeddings": torch.randn(1, 4, 9)}, spec=spec)

@@ -115,7 +115,7 @@ def test_tables_of_the_release() -> None:
             assert (before, stage.total - after) == (0, count)
             assert after == int((int(gone * 0.3) + 1) / 10) + 1
             tokens = stage.total
-    with pytest.raises(BudgetError, match="no row for 100; rows are for 192, 128, 64"):
+    with pytest.raises(BudgetError, match="no row for 100; there are rows for 192, 128, 64"):
         Pruner("sparsevlm@official@100").plan([576])
     with pytest.raises(BudgetError, match="larger images"):
         Pruner("sparsevlm@official").plan([100])

@@ -56,7 +56,7 @@ class TestScaled:
         np.testing.assert_allclose(score(spec, tokens), [[0.5 / 4, 1.5 / 4], [2.5 / 4, 4.5 / 4]])
 
     def test_options_that_exclude_each_other(self) -> None:
-        with pytest.raises(scope.SpecError, match="offset belongs to scale: min_max"):
+        with pytest.raises(scope.SpecError, match="offset is an option of scale: min_max"):
             scope.Pruner({"recipe": "scope", "saliency": {"name": "scaled", "scale": "rank", "offset": 1}})
 
     def test_given_saliency_stands_in_for_the_source_inside(self) -> None:

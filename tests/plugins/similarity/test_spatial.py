@@ -30,5 +30,5 @@ def test_places_of_other_tiles_are_not_near() -> None:
     place = torch.tensor([[0, 1, 0, 1]])
     tokens = VisualTokens.of(torch.ones(1, 4, 2), row=place, col=place, tile=tile)
     assert (pairwise("spatial", tokens)[0, :2, 2:] == 0).all()
-    with pytest.raises(scope.TokensError, match="carries none; pass grid="):
+    with pytest.raises(scope.TokensError, match="has none; pass grid="):
         pairwise("spatial", VisualTokens.of(torch.ones(1, 4, 2)))
