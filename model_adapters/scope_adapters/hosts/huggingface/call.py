@@ -238,7 +238,7 @@ class Call:
 
     def embedded(self, call: dict[str, Any], short: Shortened, output: Any, state: Mapping[str, Any]) -> EmbeddedPrompt:
         """The shortened prompts as embeddings; removes position ids from ``call``: generate would not continue them."""
-        layers = output.get("deepstack_features") or ()
+        layers = output["deepstack_features"] if self.adapter.has_token_fields else ()
         positions, mask = call.pop("position_ids", None), call.get("attention_mask")
         real = short.kept if mask is None or mask.dim() != 2 else mask != 0
         after = None
