@@ -313,7 +313,7 @@ def test_words_and_patterns_stand_for_several_methods(fake: Callable[..., Ran]) 
     [
         (["--specs", "scoop@9", "--skip"], 3, "did you mean 'scope'?"),
         (["--specs", "no-such.yaml"], 3, "no-such.yaml"),
-        (["--specs", " , "], 2, "no spec is named"),
+        (["--specs", " , "], 2, "no spec is given"),
         (["--thetas", "0.5,high"], 2, "cosines"),
         (["--thetas", "1.5"], 2, "from -1 to 1"),
         (["--thetas", ","], 2, "cosines"),
@@ -489,7 +489,7 @@ def test_many_methods_and_photographs_find_room(
             sizes.append(page.height)
     assert 2 * SIDE <= sizes[0] - sizes[1] < 3 * SIDE  # one photograph less, in both runs of methods
     result = Comparison.model_validate(fake(*args, "--json").json)
-    assert "shown: the first 2 of 3 photographs; means are over all" in footnotes(result, 2)
+    assert "shown: the first 2 of 3 images; means are over all" in footnotes(result, 2)
     assert not any("shown" in line for line in footnotes(result, 3))
 
 

@@ -207,7 +207,7 @@ def test_material_of_photographs_goes_on_with_crops() -> None:
     features, saliency = made.cut(33, CPU, torch.float64)
     assert (features.shape, saliency.shape, features.dtype) == ((1, 33, 4), (1, 33), torch.float64)
     assert float(saliency.max()) == 1
-    with pytest.raises(scope.TokensError, match="are 48 tokens, not 49"):
+    with pytest.raises(scope.TokensError, match="give 48 tokens, but 49 are needed"):
         made.cut(49, CPU, torch.float32)
 
 

@@ -129,10 +129,10 @@ def test_the_scores_against_counting(pairs: list[tuple[bool, bool]]) -> None:
 @pytest.mark.parametrize(
     ("line", "message"),
     [
-        ('{"question_id": 1, "image": "a.jpg", "text": "?"}', "line 2 is no question (KeyError: 'label')"),
+        ('{"question_id": 1, "image": "a.jpg", "text": "?"}', "line 2 is not a question (KeyError: 'label')"),
         ('{"question_id": 1, "image": "a.jpg", "text": "?", "label": "maybe"}', "label is 'maybe'; expected yes or no"),
-        ("not json", "line 2 is no question (JSONDecodeError"),
-        ("[1]", "line 2 is no question (TypeError"),
+        ("not json", "line 2 is not a question (JSONDecodeError"),
+        ("[1]", "line 2 is not a question (TypeError"),
     ],
 )
 def test_lines_that_are_no_questions(folder: Path, line: str, message: str) -> None:
@@ -147,7 +147,7 @@ def test_files_that_are_not_there(folder: Path, tmp_path: Path) -> None:
     with pytest.raises(scope.TaskError, match=r"cannot be read.*option questions"):
         pope(folder / "gone.json", folder).examples("gone")
     (folder / "empty").mkdir()
-    with pytest.raises(scope.TaskError, match=r"holds no \.json file"):
+    with pytest.raises(scope.TaskError, match=r"has no \.json file"):
         _ = pope(folder / "empty", folder).splits
     (folder / "a.jpg").unlink()
     (folder / "b.jpg").write_bytes((folder / "b.jpg").read_bytes()[:200])

@@ -213,7 +213,7 @@ def test_other_photographs_are_added(tmp_path):
     (leaf,) = photographs.read_photographs(tmp_path)
     assert (leaf.name, leaf.kind, leaf.shows) == ("leaf", "plants", ("tree", "rose", "cactus"))
     assert len(task(photographs=str(tmp_path)).examples("validation", 2)) == 2
-    with pytest.raises(TaskError, match="holds no photograph"):
+    with pytest.raises(TaskError, match="has no photographs"):
         photographs.read_photographs(tmp_path / "nowhere")
 
 
@@ -240,5 +240,5 @@ def test_families_are_drawn_from_unpacked_packages(tmp_path, monkeypatch):
     assert families.draw(tmp_path, tmp_path / "out") == 3
     assert sorted(p.name for p in (tmp_path / "out").iterdir()) == ["cat-1.png", "dog-0.png", "pizza-0.png"]
     assert 'viewBox="0 0 32 16"' in drawn[0]
-    with pytest.raises(TaskError, match="no unpacked"):
+    with pytest.raises(TaskError, match="is not an unpacked"):
         families.draw(tmp_path / "nowhere", tmp_path)
