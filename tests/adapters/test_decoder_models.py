@@ -82,7 +82,7 @@ FAMILIES: dict[str, Callable[[], Any]] = {
 @pytest.mark.parametrize(
     ("build", "why"),
     [
-        (lambda: tiled.shared("gemma3"), "of type 'gemma3_text'; served are llama, mistral, qwen2, qwen3"),
+        (lambda: tiled.shared("gemma3"), "of type 'gemma3_text'; supported are llama, mistral, qwen2, qwen3"),
         (lambda: tiled.shared("paligemma"), "of type 'gemma'"),
         (lambda: qwen.shared("qwen2_vl"), "of type 'qwen2_vl_text'"),
         (lambda: llava(decoder="mistral"), "sliding_window 4096"),

@@ -214,9 +214,9 @@ def test_outputs_can_be_laid_out_along_the_full_prompt(side: str) -> None:
         logits = model(**given.inputs).logits
         full = pruning.expand(logits, fill=-1.0)
         flat = pruning.expand(torch.ones(logits.shape[:2], dtype=torch.int64))
-        with pytest.raises(scope.AttachError, match="expected"):
+        with pytest.raises(scope.AttachError, match="its first two axes must be"):
             pruning.expand(logits[:, :-1])
-        with pytest.raises(scope.AttachError, match="expected"):
+        with pytest.raises(scope.AttachError, match="its first two axes must be"):
             pruning.shorten(given.ids[:, :-1])
     there_and_back = pruning.shorten(pruning.expand(logits), fill=-2.0)
     assert torch.equal(there_and_back, logits.masked_fill((pruning.positions < 0)[..., None], -2.0))

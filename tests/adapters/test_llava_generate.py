@@ -59,7 +59,7 @@ def test_positional_ids_and_config(model: Any) -> None:
         assert torch.equal(
             model.generate(inputs=given.ids, generation_config=config, pixel_values=given.pixels), wanted
         )
-        with pytest.raises(scope.AttachError, match="keyword arguments"):
+        with pytest.raises(scope.AttachError, match="without a keyword"):
             model.generate(given.ids, config, None, pixel_values=given.pixels)
 
 

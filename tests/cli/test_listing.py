@@ -74,7 +74,7 @@ def test_show_a_part(scope_: Callable[..., Ran]) -> None:
     heads = next(option for option in facts["options"] if option["name"] == "heads")
     assert heads == {
         "name": "heads", "type": "sum | mean | max", "default": "sum", "required": False,
-        "description": "How heads become one number.",
+        "description": "The combination of heads.",
     }  # fmt: skip
     text = scope_("show", "cls_attention").words
     for wanted in ("2510.24214", "scope-core", "vision.cls_attention[-2]", "sum | mean | max", "top_k_attention"):

@@ -238,7 +238,9 @@ def excused(error: scope.ScopeError, pruner: Pruner, tokens: VisualTokens) -> bo
             return any(getattr(part.spec, "path", None) == "blocks" for part in kinds["optimizer"])
         if "path 'compiled' is not possible here" in text:
             return any(getattr(part.spec, "path", None) == "compiled" for part in kinds["optimizer"])
-        if "of a chain" in text and pruner.parts["selector"].spec.name != "chain":  # which alone tells its stages apart
+        if (
+            "is not a chain" in text and pruner.parts["selector"].spec.name != "chain"
+        ):  # which alone tells its stages apart
             return any(getattr(part.spec, "stage", None) for part in kinds["merger"])
         picky = [part for part in kinds["coverage"] if "is defined for" in text and str(part) in text]
         wide = [m for m in kinds["similarity"] if m.bounds[0] is None or m.bounds[0] < 0 or not m.symmetric]

@@ -57,7 +57,7 @@ class TestPlan:
     @pytest.mark.parametrize(
         ("spec", "images", "error", "text"),
         [
-            ("scope@640", [576], BudgetError, "keeps 640 per image, but image 0 has 576 tokens; lower `keep`, or say"),
+            ("scope@640", [576], BudgetError, "keeps 640 per image, but image 0 has 576 tokens; lower `keep`, or set"),
             ("scope@4", 576, TokensError, "give a list with the tokens of each image"),
             ("scope@4", [[24, 24]], TokensError, "give tokens per image"),
             ("scope@4", ["a"], TokensError, "image 0 is 'a'"),
