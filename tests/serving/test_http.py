@@ -190,7 +190,7 @@ def test_the_guides_clients(
     exec(
         ask.replace("http://127.0.0.1:8000", server.url).replace("max_tokens=64", "max_tokens=10, temperature=0"), names
     )
-    text, length = reference([Image.open("photo.jpg")])
+    text, length = reference([Image.open("photo.jpg")], question="What is in the image?")
     printed = capsys.readouterr().out.rstrip("\n")
     assert printed == f"{text} {length}"
     exec(per_request.replace("max_tokens=64", "max_tokens=10, temperature=0"), names)

@@ -145,7 +145,7 @@ BAD = {
     577: "keeps 577 per image, but image 0 has 576",
     10**12: "1000000000000",
     1.5: "less than or equal to 1",
-    True: "no spec",
+    True: "not a spec",
     "sope@32": "did you mean 'scope'",
     "scope@-3": "greater than or equal to 0",
     "engine.yaml": "is a file",
