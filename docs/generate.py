@@ -201,7 +201,7 @@ def part_row(kind: str, record: Any) -> tuple[str, str, str, str]:
     """Name, summary, signals and paper of one part."""
     default = " (default)" if record.item.default else ""
     try:
-        read = needs(scope.default_registry().build(kind, record.spec.model_validate({"name": record.name})).needs)
+        read = needs(scope.default_registry().build_named(kind, record.name).needs)
     except ValueError:  # it cannot be built without options
         read = ""
     return f"`{record.name}`{default}", record.item.summary, read, record.item.paper

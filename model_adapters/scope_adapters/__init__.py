@@ -8,8 +8,9 @@ project imports transformers or timm.
 
 from __future__ import annotations
 
-import importlib
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
+
+from scope_core.faces import lazy
 
 if TYPE_CHECKING:
     from scope_adapters.adapters.anyres import AnyRes
@@ -39,7 +40,6 @@ _HOMES = {
     "towers.timm": "TimmTower timm_probe",
     "zoo.towers": "from_hub from_timm",
 }
-_HOME_OF = {name: home for home, names in _HOMES.items() for name in names.split()}
 
 __all__ = [
     "AnyRes",
@@ -58,13 +58,5 @@ __all__ = [
     "timm_probe",
 ]
 
-if not TYPE_CHECKING:  # type checkers know the imports above, and report names that are not there
-
-    def __getattr__(name: str) -> Any:
-        if name in _HOME_OF:
-            return getattr(importlib.import_module(f"scope_adapters.{_HOME_OF[name]}"), name)
-        raise AttributeError(f"module 'scope_adapters' has no attribute '{name}'")
-
-
-def __dir__() -> list[str]:
-    return list(__all__)
+if not TYPE_CHECKING:  # type checkers read the imports above, and report unknown names
+    __getattr__, __dir__ = lazy(__name__, _HOMES)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
 
 from scope_core import Registry, default_registry
 from scope_core.adapters import Declaration
@@ -78,7 +77,5 @@ def declaration(registry: Registry, name: str, model_type: str) -> Declaration:
 
     with torch.device("meta"):
         model = AutoModelForImageTextToText.from_config(AutoConfig.for_model(model_type))
-    spec = registry.get("adapter", name).spec.model_validate({"name": name}, context={"registry": registry})
-    adapter: Any = registry.build("adapter", spec)
-    found: Declaration = adapter.check(model)
+    found: Declaration = registry.build_named("adapter", name).check(model)
     return found

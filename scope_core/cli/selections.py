@@ -103,7 +103,7 @@ class Trial:
 
     def __init__(self, tower: Tower, images: Sequence[Image], methods: Sequence[Method], judge: Judge) -> None:
         source = judge.source
-        needs = {judge.at: frozenset().union(*(part.needs for part in source.walk())) if source else frozenset()}
+        needs = {judge.at: source.all_needs if source else frozenset()}
         for one in methods:
             needs[one.at] = needs.get(one.at, frozenset()) | one.pruner.needs
         self.judge = judge
@@ -233,9 +233,9 @@ def by_note(notes: Sequence[Sequence[str]]) -> dict[str, list[int]]:
 
 def source_of(pruner: Pruner) -> SaliencySource[Any] | None:
     """The pruner's saliency source, if it has one."""
-    found: SaliencySource[Any] | None
-    found = next((part for part in pruner.walk() if part.kind == "saliency"), None)  # type: ignore[assignment]
-    return found
+    from scope_core.parts.saliency import SaliencySource
+
+    return next((part for part in pruner.walk() if isinstance(part, SaliencySource)), None)
 
 
 def scores_of(source: SaliencySource[Any], tokens: VisualTokens) -> Tensor | None:

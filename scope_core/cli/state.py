@@ -60,7 +60,7 @@ class State:
         """The zoo entry with this name, else the default one, else the first.
 
         Raises:
-            UnknownNameError: there is none, or it is of the other kind.
+            UnknownNameError: no entry has this name, or the entry is of the other kind.
         """
         fitting = [record for record in self.registry.records("zoo") if record.item.kind == kind]
         if name is None:

@@ -75,8 +75,7 @@ def fast_picks(problem: Problem, keep: Sequence[int], ways: Sequence[Way] = WAYS
         TooLargeError: the similarities do not fit into memory.
     """
     execution, kernel, picks = problem.execution(ways), problem.coverage.kernel, None
-    if execution.way == "refuse":
-        execution.check(problem.who)
+    execution.check(problem.who)
     if execution.way == "dense" or kernel is None:
         return None
     if (form := _affine_form(problem)) is not None:
@@ -93,8 +92,8 @@ def fast_picks(problem: Problem, keep: Sequence[int], ways: Sequence[Way] = WAYS
     elif "dense" not in ways:
         path = "compiled" if "kernel" in ways else "blocks"
         raise SpecError(
-            f"{problem.who}: path '{path}' cannot handle these numbers; path 'loop' reports undefined scores, and path "
-            f"'auto' uses the loop where it has to"
+            f"{problem.who()}: path '{path}' cannot handle these numbers; path 'loop' reports undefined scores, and "
+            f"path 'auto' uses the loop where it has to"
         )
     return picks
 

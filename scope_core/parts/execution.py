@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from math import isqrt
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple
@@ -53,10 +53,10 @@ class Execution:
     reason: str = ""
     error: type[ScopeError] = SpecError
 
-    def check(self, who: str) -> None:
-        """Raise ``error`` if the way is ``"refuse"``; ``who`` names the tokens in the message."""
+    def check(self, who: Callable[[], str]) -> None:
+        """Raise ``error`` if the way is ``"refuse"``; ``who()`` names the tokens in the message."""
         if self.way == "refuse":
-            raise self.error(f"{who}: {self.reason}")
+            raise self.error(f"{who()}: {self.reason}")
 
     @staticmethod
     def of(inner: Iterable[Execution]) -> Execution:
@@ -118,7 +118,7 @@ def plan_execution(
             return Execution("refuse", 0, True, allowed, reason, TooLargeError)
         return Execution("blocks", 0, True, allowed)
     if shortfall:
-        reason = _too_large(parts, sizes, itemsize, shortfall, why_no_blocks(parts, itemsize), (allowed, free))
+        reason = _too_large(parts, sizes, itemsize, need, shortfall, allowed, free)
         return Execution("refuse", need, False, allowed, reason, TooLargeError)
     return Execution(whole, need, not no_blocks, allowed)
 
@@ -214,14 +214,14 @@ def _too_large(
     parts: Scoring,
     sizes: Sequence[int],
     itemsize: int,
+    need: int,
     shortfall: str,
-    no_blocks: str,
-    room: tuple[int | None, int | None],
+    allowed: int | None,
+    free: int | None,
 ) -> str:
     """The message of `TooLargeError`: memory needed and free, why blocks are not possible, and what to do."""
     metric, coverage, combiner = parts
-    count, (allowed, free) = max(sizes), room
-    need = sum(matrix_bytes(metric, coverage, size, itemsize, combiner) for size in sizes)
+    count, no_blocks = max(sizes), why_no_blocks(parts, itemsize)
     usable = allowed if allowed is not None else max(UNCHECKED_BYTES, int(0.9 * free)) if free is not None else 0
     most = isqrt(usable // (len(sizes) * matrix_bytes(metric, coverage, 1, itemsize, combiner)))
     advice = "" if no_blocks else "use `optimizer: {name: greedy, path: blocks}`, "

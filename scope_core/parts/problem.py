@@ -89,7 +89,6 @@ class Problem:
         (batch, count, _), itemsize = self.tokens.shape, self.tokens.features.element_size()
         return batch * matrix_bytes(self.metric, self.coverage, count, itemsize, self.combiner)
 
-    @property
     def who(self) -> str:
         """The groups, for messages."""
         batch = self.tokens.shape[0]

@@ -46,7 +46,7 @@ class Question:
         answer: The right answer.
         kind: What the question asks for, e.g. ``"existence"``; accuracy is reported for each kind.
         choices: Possible answers, if they are few; empty for open questions.
-        size: Longer side in pixels of the smallest object that has to be seen to answer; None if there is none.
+        size: Longer side in pixels of the smallest object that has to be seen to answer; None if no object has to be.
         tags: Further groups that the question belongs to, e.g. ``("adversarial",)``.
     """
 

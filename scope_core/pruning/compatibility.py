@@ -12,7 +12,6 @@ from scope_core.pruning.adapter import ModelAdapter
 from scope_core.pruning.schedule import Schedule
 from scope_core.pruning.stage import Stage
 from scope_core.registry.observers import PluginWarning
-from scope_core.registry.records import Record
 from scope_core.registry.registry import Registry
 from scope_core.structures.declaration import Declaration
 from scope_core.structures.signals import parse_signal
@@ -28,8 +27,7 @@ def find_adapter(model: Any, pruner: Schedule, name: str | None = None) -> Model
     registry = pruner.registry
     chosen: ModelAdapter[Any] | None = None
     if name is not None:
-        spec = registry.get("adapter", name).spec
-        chosen = registry.build("adapter", spec.model_validate({"name": name}, context={"registry": registry}))
+        chosen = registry.build_named("adapter", name)
     elif pruner.spec.adapter is not None:
         chosen = pruner.parts["adapter"]
     if chosen is not None:
@@ -70,7 +68,7 @@ def _adapters(pruner: Schedule) -> tuple[list[ModelAdapter[Any]], list[str]]:
     untried: list[str] = []
     for record in pruner.registry.records("adapter"):
         try:
-            adapters.append(_default(pruner.registry, record))
+            adapters.append(pruner.registry.build_named("adapter", record.name))
         except (ScopeError, ValueError) as error:
             untried.append(f"'{record.name}' ({str(error).splitlines()[0]})")
     return adapters, untried
@@ -185,16 +183,10 @@ def compatible_parts(registry: Registry, kind: str, declaration: Declaration) ->
     for record in registry.records(kind):
         for given in options:
             try:
-                needs = _default(registry, record, **given).all_needs
+                needs = registry.build_named(kind, record.name, **given).all_needs
             except (ScopeError, ValueError):  # the part needs other options, so do not suggest it
                 continue
             if not declaration.lacks(needs):
                 found.append((not needs, record.name + (f" with layer: {given['layer']}" if given else "")))
                 break
     return [name for _, name in sorted(found)]
-
-
-def _default(registry: Registry, record: Record, **options: Any) -> Any:
-    """The part of ``record`` with the given options, and defaults for the others."""
-    spec = record.spec.model_validate({"name": record.name, **options}, context={"registry": registry})
-    return registry.build(record.kind.name, spec)

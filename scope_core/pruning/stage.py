@@ -106,8 +106,8 @@ class Stage:
             counts = check_counts(budget.plan(layout, groups), sizes, "plan()", budget)
         selector, itemsize = self.parts["selector"], torch.finfo(self.dtype or torch.float32).bits // 8
         execution = selector.execution(sizes, itemsize)
-        memory = {"memory": execution.memory, "in_blocks": execution.in_blocks}
-        plan = Plan(layout, groups, counts, exact=not budget.adaptive, **memory)
+        memory, in_blocks = execution.memory, execution.in_blocks
+        plan = Plan(layout, groups, counts, exact=not budget.adaptive, memory=memory, in_blocks=in_blocks)
         less_extra(counts, self.parts["merger"], plan)  # raises if the merger's rows do not fit into the budget
         return plan
 
@@ -229,8 +229,7 @@ def _free(registry: Registry, kind: str) -> list[str]:
     names = []
     for record in registry.records(kind):
         try:
-            spec = record.spec.model_validate({"name": record.name}, context={"registry": registry})
-            needs = registry.build(kind, spec).all_needs
+            needs = registry.build_named(kind, record.name).all_needs
         except (ScopeError, ValueError):  # the part needs options, so do not suggest it
             continue
         names += [] if needs else [record.name]

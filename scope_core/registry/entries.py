@@ -62,17 +62,9 @@ class Entry:
                 f"Entry({part!r}, {name!r}, ...): start with the part's class and name as text, "
                 f"'package.module:Class' and 'vendor.part', or with its spec model and class"
             )
-        fields = {
-            "name": part_name,
-            "target": target,
-            "model": model,
-            "summary": summary,
-            "paper": paper,
-            "requires": requires,
-            "default": default,
-        }
-        for field_name, value in fields.items():
-            object.__setattr__(self, field_name, value)
+        vars(self).update(  # the class is frozen
+            name=part_name, target=target, model=model, summary=summary, paper=paper, requires=requires, default=default
+        )
 
 
 @dataclass(frozen=True)
@@ -95,8 +87,20 @@ class Recipe:
     control: bool = False
 
 
+class _Loaded:
+    """An item whose target is imported when it is used."""
+
+    name: str
+    target: str
+    requires: tuple[str, ...]
+
+    def load(self, where: str = "") -> Any:
+        """The target. Raises `MissingDependencyError`, or `PluginError` for any other failure to import it."""
+        return import_target(self.target, where or f"{type(self).__name__.lower()} '{self.name}'", self.requires)
+
+
 @dataclass(frozen=True)
-class Command:
+class Command(_Loaded):
     """A command that a plugin adds to the command line.
 
     Attributes:
@@ -117,13 +121,9 @@ class Command:
     paper: str = ""
     requires: tuple[str, ...] = ()
 
-    def load(self, where: str = "") -> Any:
-        """The target. Raises `MissingDependencyError`, or `PluginError` for any other failure to import it."""
-        return import_target(self.target, where or f"command '{self.name}'", self.requires)
-
 
 @dataclass(frozen=True)
-class Check:
+class Check(_Loaded):
     """A self-check that a plugin adds to ``scope doctor``.
 
     Attributes:
@@ -144,10 +144,6 @@ class Check:
     tries: bool = True
     paper: str = ""
     requires: tuple[str, ...] = ()
-
-    def load(self, where: str = "") -> Any:
-        """The target. Raises `MissingDependencyError`, or `PluginError` for any other failure to import it."""
-        return import_target(self.target, where or f"check '{self.name}'", self.requires)
 
 
 @dataclass(frozen=True)

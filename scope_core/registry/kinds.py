@@ -74,20 +74,8 @@ KINDS: tuple[Kind, ...] = tuple(
         ("task", "scope_tasks", _ENTRY, "Task", "questions about images, with answers, to measure accuracy with"),
         ("adapter", "scope_adapters", _ENTRY, "ModelAdapter", "where a model's tokens are intercepted"),
         ("recipe", "scope_recipes", f"{_ENTRIES}:Recipe", "", "a named, complete pruner spec"),
-        (
-            "zoo",
-            "scope_zoo",
-            f"{_ENTRIES}:ZooEntry",
-            "",
-            "models and towers that can be loaded by name",
-        ),
-        (
-            "command",
-            "scope_commands",
-            f"{_ENTRIES}:Command",
-            "",
-            "commands that plugins add to `scope`",
-        ),
+        ("zoo", "scope_zoo", f"{_ENTRIES}:ZooEntry", "", "models and towers that can be loaded by name"),
+        ("command", "scope_commands", f"{_ENTRIES}:Command", "", "commands that plugins add to `scope`"),
         ("check", "scope_checks", f"{_ENTRIES}:Check", "", "self-checks that `scope doctor` runs"),
     )
 )

@@ -26,7 +26,7 @@ class PartLookup(Protocol):
         ...
 
     def get(self, kind: str, name: str) -> Any:
-        """The record of ``name``; raises `ScopeError` if there is none, or two."""
+        """The record of ``name``; raises `ScopeError` unless exactly one is registered."""
         ...
 
     def records(self, kind: str) -> list[Any]:

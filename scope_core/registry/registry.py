@@ -105,7 +105,7 @@ class Registry:
         return self._candidates(kind, name)[0]
 
     def default(self, kind: str) -> Record | None:
-        """The part used if a spec leaves a slot of ``kind`` out; None if there is none."""
+        """The part used if a spec leaves a slot of ``kind`` out; None if the kind has no default."""
         return next((record for record in self.records(kind) if getattr(record.item, "default", False)), None)
 
     def conflicts(self) -> list[tuple[str, str, list[Record]]]:
@@ -131,6 +131,16 @@ class Registry:
                 f"{kind} '{spec.name}' ({record.origin}) cannot be built: {type(error).__name__}: {error}"
             ) from error
         return part
+
+    def build_named(self, kind: str, name: str, **options: Any) -> Any:
+        """The live part called ``name``, with these options and the defaults of the others.
+
+        Raises:
+            ScopeError: there is no such part, or it cannot be built.
+            ValidationError: the options are wrong, or one without a default is missing.
+        """
+        spec = self.get(kind, name).spec
+        return self.build(kind, spec.model_validate({"name": name, **options}, context={"registry": self}))
 
     def build_slots(self, spec: Spec) -> dict[str, Any]:
         """``{field: part}`` for the slots of ``spec``; a tuple of parts for a slot that holds many."""

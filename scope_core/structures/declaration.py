@@ -18,11 +18,11 @@ class Declaration:
         reasons: ``{family: why it is not offered}``, quoted in errors.
         has_cls: True if the tower has a CLS token.
         geometry: The relation of the language model's tokens to tower patches, in words.
-        placeholder: Token id of an image placeholder; None if there is none.
+        placeholder: Token id of an image placeholder; None without placeholders.
         modules: Paths of the modules that the adapter changes, ``{role: path}``.
         merges: Interception points at which tokens can be merged.
         encoder: Path of the model's own method that runs tower and projector and packs their outputs, for timing;
-            empty if there is none.
+            empty without such a method.
         decoder_layers: Number of language-model layers, each of which except the first is an interception point
             ``decoder[k]``; 0 if tokens cannot be pruned inside the language model (``reasons["decoder"]`` says why).
         takes_signals: True if callers can supply their own signals to `Pruner.attach`.

@@ -49,7 +49,7 @@ class Memo(Protocol):
     """A cache that keeps tensors between calls, e.g. on disk; lost entries are computed again."""
 
     def get(self, key: str) -> Tensor | None:
-        """The tensor stored under ``key``; None if there is none."""
+        """The tensor stored under ``key``; None if nothing is stored."""
         ...
 
     def put(self, key: str, tensor: Tensor) -> None:

@@ -37,11 +37,6 @@ class Mistral3(HuggingFaceAdapter[Mistral3Spec]):
     given = "multi_modal_projector.linear_1"
     """Path of the module whose first argument has one row per token."""
 
-    def matches(self, model: Any) -> bool:
-        """True if ``config.model_type`` is this adapter's."""
-        config = getattr(model, "config", None)
-        return getattr(config, "model_type", None) == self.model_type and hasattr(model, "generate")
-
     def check(self, model: Any) -> Declaration:
         """The declaration, once projector and features method were found; without attention of the tower."""
         model = unwrap(model)

@@ -56,8 +56,6 @@ class ProjectedTower(HuggingFaceAdapter[S]):
     )
 
     shares_prefix = True
-    model_type: str
-    """``config.model_type`` of the models."""
     geometry = "one token per patch"
 
     tower = "vision_tower"
@@ -67,11 +65,6 @@ class ProjectedTower(HuggingFaceAdapter[S]):
     """Path of the module whose first argument is the projector's input, one row per token."""
     merging = ""
     """Path of the module or method that merges several patches into one token; empty where every patch is a token."""
-
-    def matches(self, model: Any) -> bool:
-        """True if ``config.model_type`` is this adapter's and the model has ``generate``."""
-        config = getattr(model, "config", None)
-        return getattr(config, "model_type", None) == self.model_type and hasattr(model, "generate")
 
     def check(self, model: Any) -> Declaration:
         """The declaration, once tower, projector and features method were found."""

@@ -49,14 +49,8 @@ class MergedPatches(HuggingFaceAdapter[S]):
     position_axes = (3, 4)
     state = ("rope_deltas",)
     numbers_itself = False
-    model_type: str
     whole = ""
     """Attribute of the tower that lists the layers without window attention; see `resolve_packed`."""
-
-    def matches(self, model: Any) -> bool:
-        """True if ``config.model_type`` is this adapter's and the model has ``generate``."""
-        config = getattr(model, "config", None)
-        return getattr(config, "model_type", None) == self.model_type and hasattr(model, "generate")
 
     def check(self, model: Any) -> Declaration:
         """The declaration, once tower, merger and the model's numbering of positions were found."""

@@ -128,7 +128,7 @@ def template_for(config: Any, model: str) -> Path:
     """The file of a chat template of this package.
 
     Raises:
-        AdapterError: there is none for this type of language model.
+        AdapterError: no architecture is known for this type of language model.
     """
     kind = config.text_config.model_type
     if kind not in TEMPLATES:

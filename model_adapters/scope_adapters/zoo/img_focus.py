@@ -204,7 +204,7 @@ def _convert(model: bytes) -> dict[str, np.ndarray]:
 
 
 def _flaw(path: Path) -> str:
-    """The flaw of a converted file, as the end of a sentence; empty if there is none."""
+    """The flaw of a converted file, as the end of a sentence; empty if it has no flaw."""
     from safetensors import SafetensorError, safe_open
 
     try:

@@ -80,11 +80,10 @@ def saliency_source(name: str | None, *, registry: Registry, declaration: Declar
     fitting: dict[str, SaliencySource[Any]] = {}
     for record in records:
         try:
-            spec = record.spec.model_validate({"name": record.name}, context={"registry": registry})
-            source = registry.build("saliency", spec)
+            source = registry.build_named("saliency", record.name)
         except (ScopeError, ValueError):  # has options without a default
             continue
-        needs = frozenset().union(*(part.needs for part in source.walk()))
+        needs = source.all_needs
         if source.nonnegative and needs and not declaration.lacks(needs):
             fitting[record.name] = source
     if name is None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import importlib.util
-import inspect
 import json as json_module
 import textwrap
 from pathlib import Path
@@ -16,18 +15,13 @@ from scope_core.commands import (
     State,
     did_you_mean,
     done,
-    import_target,
-    loading,
     make_folder,
     note,
     numbers,
-    open_pictures,
     out,
-    progress,
     show_json,
     split_commas,
     state_of,
-    warn,
     working,
     write_text,
 )
@@ -35,9 +29,6 @@ from scope_core.commands import (
 if TYPE_CHECKING:
     import torch
 
-    from scope_bench.speed.inputs import Material
-    from scope_bench.speed.select import Settings
-    from scope_core.adapters import ZooEntry
 
 SECTIONS = ("select", "growth", "capture", "generate")
 NEED_MODEL = ("capture", "generate")
@@ -136,6 +127,7 @@ def speed(
     with working("loading torch"):
         from scope_bench.speed import timing
         from scope_bench.speed.machine import machine
+        from scope_bench.speed.sections import material_of, with_model, without_model
         from scope_bench.speed.select import Settings, cases, check_device, check_size, pruners
         from scope_bench.speed.tables import head, lacks_numba, markdown, tables
     where = check_device(device)
@@ -157,14 +149,14 @@ def speed(
             check_size(most, settings, pruners(names, min(*keeps, most), state.registry).values())
             if grown and len(names) > 1:
                 note(f"growth measures only the first of --specs: {names[0]}")
-            material = _material(most, width, photos, state)
+            material = material_of(most, width, split_commas(photos), state)
             report["features"] = material.about
-            report |= _bare(material, plan, grown, keeps, names, settings, state)
+            report |= without_model(material, plan, grown, keeps, names, settings, state)
         if set(NEED_MODEL) & set(chosen):
             wanted = keeps if keep else [64]
             names = _methods(specs, "model", model, state)
-            asked = question, batch, photos
-            report |= _modelled(chosen, state, model, names, wanted, asked, dtype, settings, steps)
+            asked = question, batch, split_commas(photos)
+            report |= with_model(chosen, state, model, names, wanted, asked, dtype, settings, steps)
     shown = tables(report)
     if json:
         show_json(report)
@@ -175,82 +167,6 @@ def speed(
             out().print(table.text() + "\n", markup=False, soft_wrap=True)
     if out_dir is not None:
         _write(report, markdown(report, shown), out_dir)
-
-
-def _bare(
-    material: Material,
-    plan: list[tuple[int, int]],
-    grown: list[int],
-    keeps: list[int],
-    names: list[str],
-    settings: Settings,
-    state: State,
-) -> dict[str, Any]:
-    """The sections that need no model."""
-    from scope_bench.speed.baselines import missing_libraries
-    from scope_bench.speed.growth import grow
-    from scope_bench.speed.select import select
-
-    found: dict[str, Any] = {}
-    if plan:
-        missing = missing_libraries()
-        if settings.libraries and settings.device.type == "cpu" and missing:
-            note(f"not compared with {', '.join(missing)}, not installed: pip install {' '.join(missing)}")
-        with progress("selecting") as tell:
-            found["select"] = select(material, plan, names, state.registry, settings, tell)
-    if grown:
-        with progress("growth") as tell:
-            found["growth"] = grow(material, grown, keeps, names[0], state.registry, settings, tell)
-    return found
-
-
-def _modelled(
-    chosen: list[str],
-    state: State,
-    model: str | None,
-    names: list[str],
-    keeps: list[int],
-    asked: tuple[str, int, Strings],
-    dtype: str | None,
-    settings: Settings,
-    steps: bool,
-) -> dict[str, Any]:
-    """The sections that need a model."""
-    entry = state.zoo("model", model).item
-    question, batch, photos = asked
-    images = [picture.image for picture in open_pictures(split_commas(photos))][:1] if photos else []
-    with loading(entry):
-        from scope_bench.speed.capture import capture
-        from scope_bench.speed.generate import generate
-        from scope_bench.speed.inputs import gradient
-        from scope_bench.speed.probes import Watched
-
-        where = settings.device
-        loaded = entry.load(**_loading(entry, where, dtype))
-        kind = None if dtype is None else _dtype(dtype)
-        watched = Watched.of(
-            loaded, state.registry, images or [gradient()], question, batch=batch, device=where, dtype=kind
-        )
-    if loaded.notes:
-        warn(f"{entry.name}: {loaded.notes}")
-    found: dict[str, Any] = {}
-    if "capture" in chosen:
-        with progress("capture") as tell:
-            found["capture"] = capture(watched, names, state.registry, settings.effort, settings.clock, tell)
-    if "generate" in chosen:
-        runs = [(name, keep) for name in names for keep in keeps]
-        with progress("first token") as tell:
-            found["generate"] = generate(
-                watched, runs, state.registry, settings.effort, tell, clock=settings.clock, steps=steps
-            )
-    return found
-
-
-def _loading(entry: ZooEntry, where: torch.device, dtype: str | None) -> dict[str, Any]:
-    """Options of an entry's loader that load the model with this dtype and on this device."""
-    takes = inspect.signature(import_target(entry.target, f"zoo entry '{entry.name}'", entry.requires)).parameters
-    wanted = {"dtype": dtype, **({} if where.type == "cpu" else {"device": str(where), "device_map": str(where)})}
-    return {name: value for name, value in wanted.items() if value is not None and name in takes}
 
 
 def _sections(given: Strings, model: str | None) -> list[str]:
@@ -282,17 +198,6 @@ def _methods(given: Strings, kind: str, name: str | None, state: State) -> list[
     for text in methods.notes:
         note(text)
     return [method.given for method in methods.run]
-
-
-def _material(tokens: int, width: int, photos: Strings, state: State) -> Material:
-    from scope_bench.speed.inputs import of_photographs, smooth
-
-    if not photos:
-        return smooth(tokens, width)
-    images = [picture.image for picture in open_pictures(split_commas(photos))]
-    entry = state.zoo("tower", None).item
-    with loading(entry, f"encoding images by {entry.name}"):
-        return of_photographs(images, entry.load(), tokens, entry.name)
 
 
 def _write(report: dict[str, Any], text: str, folder: Path) -> None:

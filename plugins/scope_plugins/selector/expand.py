@@ -79,7 +79,7 @@ class Expand(Selector[ExpandSpec]):
         return Selection(joined("picks", -1), joined("gains", torch.nan), joined("scores", torch.nan), tokens)
 
     def _neighbour(self, tokens: VisualTokens, group: int, token: int, row: int, col: int) -> int | None:
-        """The token ``row`` below and ``col`` right of ``token`` in its tile; None if there is none."""
+        """The token ``row`` below and ``col`` right of ``token`` in its tile; None outside the tile."""
         if int(tokens.row[group, token]) < 0:
             return None
         valid, image, tile = tokens.valid[group], tokens.image[group], tokens.tile[group]

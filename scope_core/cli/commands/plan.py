@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
+from functools import partial
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -84,7 +85,7 @@ def check(pruner: Pruner, first: Plan) -> None:
     """
     for stage, plan in zip(pruner.stages, (first, *first.later), strict=False):
         if plan is first or first.exact:  # else sizes are upper bounds
-            _execution(stage, plan).check(_largest(plan))
+            _execution(stage, plan).check(partial(_largest, plan))
 
 
 def _execution(stage: Stage, plan: Plan, free: int | None = None) -> Execution:

@@ -100,8 +100,7 @@ def _needs(record: Record, registry: Registry) -> list[str] | None:
     if getattr(record.target, "needs", None) is Part.needs:
         return []
     try:
-        spec = record.spec.model_validate({"name": record.name}, context={"registry": registry})
-        return sorted(registry.build(record.kind.name, spec).needs)
+        return sorted(registry.build_named(record.kind.name, record.name).needs)
     except (ScopeError, ValueError):
         return None
 

@@ -49,7 +49,7 @@ def attributes_can_be_read(subject: Subject, case: Case) -> None:
         if name == "kernel" and not isinstance(value, Kernel | None):
             raise PropertyViolation(f"`kernel` is {value!r}; expected a scope_core.parts.Kernel, or None for none")
         if name == "bounds" and not (isinstance(value, tuple) and len(value) == 2):
-            raise PropertyViolation(f"`bounds` is {value!r}; expected (lowest, highest), None where there is none")
+            raise PropertyViolation(f"`bounds` is {value!r}; expected (lowest, highest), None for a missing bound")
 
 
 def _is_count(value: Any) -> bool:

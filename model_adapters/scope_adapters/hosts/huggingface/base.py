@@ -21,6 +21,9 @@ S = TypeVar("S", bound=ComponentSpec)
 class HuggingFaceModel(ModelAdapter[S]):
     """The declarations of a Hugging Face model: its arguments, and how images become rows and candidates."""
 
+    model_type: str
+    """``config.model_type`` of the models that the adapter serves."""
+
     image_inputs: tuple[str, ...] = ("pixel_values", "image_sizes")
     """Arguments that hold images or say how to encode them; a call has images if it has the first of them."""
 
@@ -48,6 +51,11 @@ class HuggingFaceModel(ModelAdapter[S]):
 
     numbers_itself: bool = True
     """True if the model numbers the positions of a shortened prompt by itself; otherwise see `positions`."""
+
+    def matches(self, model: Any) -> bool:
+        """True if ``config.model_type`` is this adapter's and the model has ``generate``."""
+        config = getattr(model, "config", None)
+        return getattr(config, "model_type", None) == self.model_type and hasattr(model, "generate")
 
     @abstractmethod
     def encode(self, model: Any, images: Mapping[str, Any], ids: Tensor, attachment: Session) -> Encoded:
