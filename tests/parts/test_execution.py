@@ -62,7 +62,7 @@ def test_matrices_that_are_held_together_add_up() -> None:
 )
 def test_a_refusal_is_an_error_of_its_kind(given: Any, kind: type[Exception], said: str) -> None:
     with pytest.raises(kind, match=said):
-        plan_execution(parts(), [COUNT], 4, **given).check("one image")
+        plan_execution(parts(), [COUNT], 4, **given).check(lambda: "one image")
 
 
 def test_selectors_one_after_the_other() -> None:
