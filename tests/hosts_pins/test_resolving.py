@@ -34,6 +34,7 @@ def resolved(pins: list[str], python: str, *extras: str) -> subprocess.Completed
 @pytest.fixture(scope="module")
 def answers() -> dict[Any, subprocess.CompletedProcess[str]]:
     """All at once: an index takes its time to answer."""
+    subprocess.run([UV, "--version"], check=True, capture_output=True)  # puts uv there once, not in each thread
     cases = [(host, extras) for host in HOSTS for extras in EXTRAS]
     with ThreadPoolExecutor(len(cases)) as pool:
         made = pool.map(lambda case: resolved(HOSTS[case[0]]["pins"], HOSTS[case[0]]["python"], *case[1]), cases)
