@@ -91,7 +91,7 @@ def listed(names: Iterable[str]) -> str:
     return ", ".join(sorted(names)) or "none"
 
 
-def did_you_mean(name: str, known: Iterable[str]) -> str:
-    """`` (did you mean 'x'?)`` for the nearest known name, or an empty string."""
-    near = difflib.get_close_matches(name, list(known), n=1, cutoff=0.55)
+def did_you_mean(name: str, known: Iterable[str], *, cutoff: float = 0.55) -> str:
+    """`` (did you mean 'x'?)`` for the nearest known name, or an empty string if none is as near as ``cutoff``."""
+    near = difflib.get_close_matches(name, list(known), n=1, cutoff=cutoff)
     return f" (did you mean '{near[0]}'?)" if near else ""

@@ -83,7 +83,10 @@ def entry(
 
 
 _COMMANDS = (
-    ("list", listing.list_parts, ("scope list", "scope list saliency", "scope list recipe --json")),
+    ("list", listing.list_parts, (
+        "scope list", "scope list saliency", "scope list recipe 'vis*' '*prune*' --exclude '*@*'",
+        "scope list recipe --json",
+    )),
     ("show", show.show, ("scope show cls_attention", "scope show recipe:random", "scope show scope --json")),
     ("explain", spec.explain, ("scope explain scope@64", "scope explain scope@25% --out pruner.yaml")),
     ("schema", spec.schema, ("scope schema --out scope.schema.json",)),

@@ -5,14 +5,14 @@ from __future__ import annotations
 from collections.abc import Collection, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from scope_core.cli.output import loading, note
-from scope_core.errors import AdapterError, ScopeError, SignalError, SpecError, did_you_mean, listed
+from scope_core.errors import AdapterError, ScopeError, SignalError, did_you_mean, listed
 from scope_core.pruning.spec import PrunerSpec
 from scope_core.pruning.spec_reader import label_of, read_spec
+from scope_core.registry.patterns import check_patterns, is_pattern, matching
 from scope_core.structures.signals import parse_signal
 
 if TYPE_CHECKING:
@@ -147,7 +147,8 @@ def read_methods(
         at: Interception point of all methods, instead of each spec's own.
 
     Raises:
-        SpecError: a spec is wrong, or a pattern matches no recipe.
+        SpecError: a spec is wrong.
+        UnknownNameError: a pattern matches no recipe.
     """
     from scope_core.pruning.pruner import Pruner
 
@@ -218,7 +219,7 @@ def written_out(texts: Sequence[str], registry: Registry) -> list[tuple[str, boo
     """The specs that ``texts`` stand for, each with True if typed by itself; in a group, controls come last.
 
     Raises:
-        SpecError: a pattern matches no recipe.
+        UnknownNameError: a pattern matches no recipe.
     """
     recipes = sorted(registry.records("recipe"), key=lambda record: (record.item.control, record.name))
     names = {
@@ -228,12 +229,12 @@ def written_out(texts: Sequence[str], registry: Registry) -> list[tuple[str, boo
     found: list[tuple[str, bool]] = []
     for text in texts:
         group, _, amount = text.partition("@")
-        if is_file(text) or registry.has("recipe", group) or not (group in names or {*"*?["} & {*group}):
+        if is_file(text) or registry.has("recipe", group) or not (group in names or is_pattern(group)):
             found.append((text, True))
             continue
-        fitting = names.get(group) or [record.name for record in recipes if fnmatchcase(record.name, group)]
-        if not fitting:
-            raise SpecError(f"no recipe matches '{group}'. Recipes: {listed(registry.names('recipe'))}")
+        if group not in names:
+            check_patterns("recipe", names[EVERY], [group])
+        fitting = names.get(group) or matching(names[EVERY], group)
         whole = [f"{name}@{amount}" if amount else name for name in fitting]
         found += [(one, False) for one in whole if one not in texts]
     return found

@@ -24,6 +24,7 @@ from scope_core.errors import (
 )
 from scope_core.registry.kinds import HERE, KINDS, kind_named
 from scope_core.registry.loading import collect
+from scope_core.registry.patterns import matching
 from scope_core.registry.records import NAME, Failure, Origin, Record
 from scope_core.registry.specs import ComponentSpec, Spec, slots_of
 
@@ -69,9 +70,15 @@ class Registry:
         """Every kind of part, in the order of `scope_core.registry.kinds.KINDS`."""
         return list(self._table)
 
-    def names(self, kind: str) -> list[str]:
-        """The names registered under ``kind``, sorted."""
-        return list(self._table[kind_named(kind).name])
+    def names(self, kind: str, pattern: str | Iterable[str] = "*", *, exclude: str | Iterable[str] = ()) -> list[str]:
+        """The names registered under ``kind``, sorted; maybe none.
+
+        Args:
+            kind: A kind of part.
+            pattern: A pattern of names such as ``"vis*"``, or several.
+            exclude: Patterns of names to leave out.
+        """
+        return matching(self._table[kind_named(kind).name], pattern, exclude)
 
     def has(self, kind: str, name: str) -> bool:
         """True if ``name`` is registered under ``kind``."""

@@ -42,6 +42,32 @@ def test_one_kind(scope_: Callable[..., Ran], registry) -> None:
     assert "facility_location" not in ran.stdout
 
 
+def test_names_by_pattern(scope_: Callable[..., Ran], registry) -> None:
+    def names(*args: str) -> list[str]:
+        return [row["name"] for row in scope_("list", "recipe", *args, "--json").json]
+
+    assert names("vis*") == registry.names("recipe", "vis*") != []
+    assert names("vis*", "scope", "--exclude", "*@*") == ["scope", "visionzip", "vispruner"]
+    table = scope_("list", "recipe", "visionz*").stdout
+    assert ("visionzip" in table, "vispruner" in table) == (True, False)
+    assert "no items are left of kind: recipe" in scope_("list", "recipe", "dart", "--exclude", "dart*").stderr
+
+
+@pytest.mark.parametrize(
+    ("args", "wanted"),
+    [
+        (["recipe", "viz*"], "no recipe matches 'viz*' (did you mean 'visionzip'?)"),
+        (["recipe", "--exclude", "viz*"], "no recipe matches 'viz*' (did you mean 'visionzip'?)"),
+        (["saliency", "text"], "no saliency source matches 'text'"),
+        (["vis*"], "put the kind first: scope list recipe 'vis*'"),
+    ],
+)
+def test_a_pattern_that_fits_no_name_is_refused(scope_: Callable[..., Ran], args: list[str], wanted: str) -> None:
+    ran = scope_("list", *args)
+    assert ran.code == 3
+    assert wanted in " ".join(ran.stderr.split())
+
+
 def test_two_distributions_with_one_name_are_mentioned(scope_: Callable[..., Ran], tmp_path, monkeypatch) -> None:
     site = tmp_path / "site"
     for number in (1, 2):

@@ -28,6 +28,12 @@ class TestNames:
             assert registry.names(kind) == sorted(registry.names(kind))
             assert [found.name for found in registry.records(kind)] == registry.names(kind)
 
+    def test_names_by_pattern(self, registry: scope.Registry) -> None:
+        every = registry.names("recipe")
+        assert registry.names("recipe", "scope*") == [name for name in every if name.startswith("scope")] != []
+        assert registry.names("recipe", ["vis*", "dart*"], exclude="*@*") == ["dart", "visionzip", "vispruner"]
+        assert registry.names("recipe", exclude=["*"]) == registry.names("recipe", "nothing*") == []
+
     def test_unknown_kind(self, registry: scope.Registry) -> None:
         with pytest.raises(UnknownNameError, match=r"no kind of part called 'salience' \(did you mean 'saliency'\?\)"):
             registry.names("salience")

@@ -11,9 +11,10 @@ from rich.text import Text
 from scope_core.cli.output import note, out, show_json, table, warn
 from scope_core.cli.packages import missing_packages
 from scope_core.cli.state import state_of
+from scope_core.errors import UnknownNameError
 from scope_core.registry.kinds import HOME, KINDS, Kind, kind_named
+from scope_core.registry.patterns import check_patterns, is_pattern
 from scope_core.registry.records import Record
-from scope_core.registry.registry import Registry
 
 NAMES = 24
 """Minimum width of the column of names, so that the blocks of different kinds line up."""
@@ -24,20 +25,36 @@ def list_parts(
     kind: Annotated[
         str | None, typer.Argument(metavar="KIND", help="Only this kind, e.g. saliency or recipe.", show_default=False)
     ] = None,
+    patterns: Annotated[
+        list[str] | None,
+        typer.Argument(metavar="PATTERN", help="Only names that fit a pattern, e.g. 'vis*'.", show_default=False),
+    ] = None,
+    exclude: Annotated[
+        list[str] | None,
+        typer.Option(metavar="PATTERN", help="Leave out names that fit this pattern.", show_default=False),
+    ] = None,
     json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
 ) -> None:
     """List what is installed: parts, recipes, adapters, models and towers, commands of plugins."""
     registry = state_of(ctx).registry
+    if kind is not None and is_pattern(kind):
+        raise UnknownNameError(f"'{kind}' is a pattern of names; put the kind first: scope list recipe '{kind}'")
     kinds = KINDS if kind is None else (kind_named(kind),)
+    if kind is not None:
+        check_patterns(kind, registry.names(kind), [*(patterns or ()), *(exclude or ())])
+    records = {
+        wanted: [found for found in registry.records(wanted.name) if found.name in names]
+        for wanted in kinds
+        if (names := registry.names(wanted.name, patterns or "*", exclude=exclude or ()))
+    }
     if json:
-        show_json([describe(record) for wanted in kinds for record in registry.records(wanted.name)])
+        show_json([describe(record) for found in records.values() for record in found])
         return
-    filled = [wanted for wanted in kinds if registry.records(wanted.name)]
-    if filled:
-        out().print(_table(filled, registry))
-    empty = [wanted.name for wanted in kinds if wanted not in filled]
+    if records:
+        out().print(_table(records))
+    empty = [wanted.name for wanted in kinds if wanted not in records]
     if empty:
-        note(f"no items are installed of kind: {', '.join(empty)}")
+        note(f"no items are {'left' if exclude else 'installed'} of kind: {', '.join(empty)}")
     for other, name, clash in registry.conflicts():
         warn(f"{other} '{name}' is given by {len(clash)} distributions and not listed; run `scope doctor`")
 
@@ -65,14 +82,14 @@ def origin_of(record: Record) -> str:
     return str(record.origin) if record.origin.version else record.origin.entry_point
 
 
-def _table(kinds: list[Kind], registry: Registry) -> RenderableType:
+def _table(records: dict[Kind, list[Record]]) -> RenderableType:
     """A heading and a block of rows per kind; below each summary its paper, and its origin if not scope-core."""
     blocks: list[RenderableType] = []
     homes = set()
-    for kind in kinds:
+    for kind, found in records.items():
         blocks.append(Text(f"{kind.name}  ", style="bold cyan") + Text(kind.about, style="italic cyan"))
         block = table([("", {"no_wrap": True, "min_width": NAMES}), ""], [], show_header=False, box=None)
-        for record in registry.records(kind.name):
+        for record in found:
             mark = " *" if getattr(record.item, "default", False) else ""
             home = record.origin.distribution == HOME
             homes |= {origin_of(record)} if home else set()
