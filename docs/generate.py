@@ -567,7 +567,7 @@ def member(name: str, item: Any) -> str:
         "Way": '`Literal["dense", "kernel", "blocks"]`: how exact greedy is run; the picks are the same. By the loop '
         "over the whole matrix, by the coverage function's `Kernel`, or without the matrix, from blocks of it.",
         "Group": "`tuple[Span, ...]`: tokens that are selected together, in order.",
-        "SignalName": "Type of a spec's option that names a signal; what is no name of one is refused with the spec.",
+        "SignalName": "Type of a spec's option that names a signal; anything else is refused with the spec.",
         "CONTRACT": "Version (major, minor) of what plugins are promised and owe. A plugin's module may say which "
         'one it was built for: `scope_contract = "1"`.',
         "hookimpl": "Marks a function of a plugin as the implementation of the [hook](hooks.md) of the same name.",

@@ -24,9 +24,9 @@ def shortfall_message(need: int, allowed: int | None, free: int | None) -> str:
         free: Free bytes; None if unknown.
     """
     if allowed is not None:
-        return f"`memory: {gibibytes(allowed)}` allows {said(allowed)}" if need > allowed else ""
+        return f"`memory: {gibibytes(allowed)}` allows {readable_size(allowed)}" if need > allowed else ""
     too_much = free is not None and need > max(UNCHECKED_BYTES, 0.9 * free)
-    return f"{said(free)} are free" if free is not None and too_much else ""
+    return f"{readable_size(free)} are free" if free is not None and too_much else ""
 
 
 def free_for(need: int, allowed: int | None, device: torch.device) -> int | None:
@@ -78,7 +78,7 @@ def _table(path: str) -> Mapping[str, int]:
     return {row[0]: int(row[1]) for row in rows if len(row) > 1 and row[1].isdigit()}
 
 
-def said(size: float) -> str:
+def readable_size(size: float) -> str:
     """``"1.6 GB"``, ``"33 MB"``, ``"1.3 MB"``, ``"107 kB"`` or ``"60 bytes"`` for messages."""
     if size < 1000:
         return f"{size:.0f} byte{'s' * (size != 1)}"

@@ -95,7 +95,7 @@ def test_what_is_free_is_read_from_the_system(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("size", [(1.6e9, "1.6 GB"), (33.2e6, "33 MB")])
 def test_sizes_in_words(size: tuple[float, str]) -> None:
-    assert memory.said(size[0]) == size[1]
+    assert memory.readable_size(size[0]) == size[1]
 
 
 SPECS: tuple[Any, ...] = (
@@ -182,4 +182,4 @@ def test_a_limit_is_said_as_it_was_written(number: float, digits: int) -> None:
     ("size", "said"), [(1, "1 byte"), (999, "999 bytes"), (107_374, "107 kB"), (1_327_104, "1.3 MB"), (16e8, "1.6 GB")]
 )
 def test_sizes_are_said_with_digits_enough(size: float, said: str) -> None:
-    assert memory.said(size) == said
+    assert memory.readable_size(size) == said

@@ -15,7 +15,7 @@ from scope_core.registry.specs import ComponentSpec
 S = TypeVar("S", bound=ComponentSpec)
 
 
-def held(slots: Mapping[str, Any]) -> tuple[Part[Any], ...]:
+def parts_in(slots: Mapping[str, Any]) -> tuple[Part[Any], ...]:
     """The parts in a table of slots; a slot holds a part or a tuple of parts."""
     return tuple(part for value in slots.values() for part in (value if isinstance(value, tuple) else (value,)))
 
@@ -55,7 +55,7 @@ class Part(ABC, Generic[S]):
     @property
     def inner(self) -> tuple[Part[Any], ...]:
         """The parts in this part's slots, in order."""
-        return held(self.parts)
+        return parts_in(self.parts)
 
     @property
     def all_needs(self) -> frozenset[str]:

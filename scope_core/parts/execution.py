@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 import torch
 
 from scope_core.errors import ScopeError, SpecError, TooLargeError
-from scope_core.memory import UNCHECKED_BYTES, said, shortfall_message
+from scope_core.memory import UNCHECKED_BYTES, readable_size, shortfall_message
 from scope_core.structures.blocks import blocks_bytes
 
 if TYPE_CHECKING:
@@ -201,8 +201,8 @@ def blocks_refusal(
     vectors = f"{count} vectors" + ("" if width is None else f" of {width} numbers")
     return (
         f"even without the matrix of {metric}, {vectors} and blocks of their products take "
-        f"{said(need)}{' or more' if width is None else ''}, and {shortfall}; divide the tokens into smaller groups "
-        f"(`partition: {{name: chunks, count: N}}`), or {_get_more(allowed)}"
+        f"{readable_size(need)}{' or more' if width is None else ''}, and {shortfall}; divide the tokens into smaller "
+        f"groups (`partition: {{name: chunks, count: N}}`), or {_get_more(allowed)}"
     )
 
 
@@ -233,7 +233,7 @@ def _too_large(
     )
     obstacle = no_blocks or "the optimizer needs the whole matrix (greedy with path 'auto' does not)"
     return (
-        f"similarity {metric} and coverage {coverage} of {count} tokens take {said(need)} for matrices of "
+        f"similarity {metric} and coverage {coverage} of {count} tokens take {readable_size(need)} for matrices of "
         f"{count} x {count}, and {shortfall}; block-wise selection is not possible here: {obstacle}. "
         f"What helps: {advice}"
     )

@@ -16,7 +16,7 @@ from scope_core.engine.grouping import group_index, with_tiles
 from scope_core.engine.merging import less_extra, merged
 from scope_core.engine.validation import check_counts, check_groups, check_keep, check_selection
 from scope_core.errors import PluginOutputError, ScopeError, SignalError, TokensError, listed
-from scope_core.parts.base import Part, held
+from scope_core.parts.base import Part, parts_in
 from scope_core.parts.calls import attribute_errors
 from scope_core.pruning.spec import PrunerSpec
 from scope_core.pruning.spec_reader import label_of
@@ -64,7 +64,7 @@ class Stage:
 
     def walk(self) -> list[Part[Any]]:
         """Every part of this stage, those inside other parts included."""
-        return [part for outer in held(self.parts) for part in outer.walk()]
+        return [part for outer in parts_in(self.parts) for part in outer.walk()]
 
     @property
     def dtype(self) -> torch.dtype | None:

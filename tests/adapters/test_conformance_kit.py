@@ -76,7 +76,7 @@ def test_an_adapter_that_is_right_passes() -> None:
 def test_what_cannot_be_tried_is_said() -> None:
     report = check(Llava, sizes=None)
     assert set(PROPERTIES) - set(report.passed) == {PLANS}
-    assert "  not tried: plans_come_true: check_adapter was not told the images' sizes" in str(report)
+    assert "  not tried: plans_come_true: check_adapter was not given the images' sizes (sizes=...)" in str(report)
 
 
 def test_a_model_that_does_not_look_proves_nothing() -> None:

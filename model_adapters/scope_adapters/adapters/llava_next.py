@@ -29,7 +29,7 @@ class LlavaNextSpec(ComponentSpec):
     layout: Literal["faithful", "paper2880"] = "faithful"
     """The rows that an unpruned language model would read."""
     newlines: Literal["keep", "drop", "keep_if_row_kept"] = "keep"
-    """The treatment of the faithful layout's newline tokens, which are no candidates and count against no budget."""
+    """The treatment of the faithful layout's newline tokens, which are not candidates and not counted in the budget."""
     padding: Literal["excluded", "competes"] = "excluded"
     """The treatment of patches of the padded border: never kept, or candidates like others. Published code lets them
     compete, so only `layout: paper2880` with `padding: competes` reproduces the numbers in papers."""

@@ -25,7 +25,7 @@ class LlavaOnevisionSpec(ComponentSpec):
 
     name: Literal["llava_onevision"] = "llava_onevision"
     newlines: Literal["keep", "drop", "keep_if_row_kept"] = "keep"
-    """The treatment of newline tokens, which are no candidates and count against no budget."""
+    """The treatment of newline tokens, which are not candidates and not counted in the budget."""
 
 
 class LlavaOnevision(AnyRes[LlavaOnevisionSpec]):

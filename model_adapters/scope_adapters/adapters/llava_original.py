@@ -17,7 +17,7 @@ class LlavaOriginalSpec(ComponentSpec):
 
     name: Literal["llava_original"] = "llava_original"
     newlines: Literal["keep", "drop", "keep_if_row_kept"] = "keep"
-    """The treatment of ``spatial_unpad``'s newline tokens, which are no candidates and count against no budget."""
+    """The treatment of ``spatial_unpad``'s newline tokens, which are not candidates and not counted in the budget."""
 
 
 class LlavaOriginal(Spliced[LlavaOriginalSpec]):

@@ -22,7 +22,7 @@ KEY = "visual_pruner_metrics"
 """The key of the folder in ``hf_overrides``."""
 
 COUNTERS = (
-    ("scope_images", "Images that visual tokens were selected of"),
+    ("scope_images", "Images whose visual tokens were selected"),
     ("scope_visual_tokens_in", "Visual tokens of these images before selection"),
     ("scope_visual_tokens_kept", "Visual tokens of these images that the language model reads"),
     ("scope_selection_seconds", "Time spent on selection, without the vision tower"),

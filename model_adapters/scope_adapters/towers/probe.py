@@ -159,7 +159,7 @@ def layer_index(layer: int, count: int, name: str) -> int:
     """The index of the layer whose output is ``hidden_states[layer]``.
 
     Raises:
-        SignalError: there is no such layer; 0 is the embeddings, which are no layer's output.
+        SignalError: there is no such layer; 0 is the embeddings, which are not a layer's output.
     """
     index = count + layer if layer < 0 else layer - 1
     if layer == 0 or not 0 <= index < count:

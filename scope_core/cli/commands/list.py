@@ -31,7 +31,9 @@ def list_parts(
     ] = None,
     exclude: Annotated[
         list[str] | None,
-        typer.Option(metavar="PATTERN", help="Leave out names that fit this pattern.", show_default=False),
+        typer.Option(
+            metavar="PATTERN", help="Leave out names that fit this pattern; may be repeated.", show_default=False
+        ),
     ] = None,
     json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
 ) -> None:

@@ -198,19 +198,20 @@ def _print(facts: dict[str, Any]) -> None:
 
 
 def _say_memory(facts: dict[str, Any]) -> None:
-    from scope_core.memory import gibibytes, said
+    from scope_core.memory import gibibytes, readable_size
 
     blocks, limit = facts["blocks"], facts["limit"]
     taken = allowed = ""
     if blocks:
-        taken = f"{said(blocks['fixed'])}, and {said(1000 * blocks['per_width'])} for each 1000 numbers of a vector"
+        per_width = readable_size(1000 * blocks["per_width"])
+        taken = f"{readable_size(blocks['fixed'])}, and {per_width} for each 1000 numbers of a vector"
     if limit is not None:
-        allowed = f"; `memory: {gibibytes(limit)}` allows {said(limit)}"
+        allowed = f"; `memory: {gibibytes(limit)}` allows {readable_size(limit)}"
     if blocks and not facts["memory"]:
         note(f"similarities are computed in blocks, without their matrix. On the CPU that takes {taken}{allowed}")
     elif facts["memory"] >= 1e8:
         without = f"; with less memory, in blocks, without their matrix: {taken}" if blocks else ""
-        note(f"similarities take {said(facts['memory'])} during selection{without}{allowed}")
+        note(f"similarities take {readable_size(facts['memory'])} during selection{without}{allowed}")
     if facts["refused"]:
         warn(f"`select` would refuse this on this machine now: {facts['refused']}")
 

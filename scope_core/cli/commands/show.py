@@ -14,7 +14,7 @@ from scope_core.cli.output import out, show_json, table
 from scope_core.cli.spec_options import options_of
 from scope_core.cli.state import state_of
 from scope_core.errors import ScopeError, UnknownNameError, did_you_mean
-from scope_core.parts.base import Part, held
+from scope_core.parts.base import Part, parts_in
 from scope_core.pruning.spec_reader import read_spec
 from scope_core.registry.records import Record
 from scope_core.registry.registry import Registry
@@ -89,7 +89,7 @@ def facts_of(record: Record, registry: Registry) -> dict[str, Any]:
 def _recipe_facts(record: Record, registry: Registry) -> dict[str, Any]:
     try:
         spec = read_spec({"recipe": record.name}, registry)
-        parts = held(registry.build_slots(spec))
+        parts = parts_in(registry.build_slots(spec))
     except ScopeError as error:
         return {"parts": dict(record.item.spec), "error": str(error)}
     return {"parts": spec.to_dict(registry), "needs": sorted({need for part in parts for need in part.all_needs})}

@@ -13,7 +13,7 @@ from scope_core.cli.output import check_out, out, show_json, write_text
 from scope_core.cli.shell import Code
 from scope_core.cli.state import state_of
 from scope_core.errors import SpecError
-from scope_core.parts.base import held
+from scope_core.parts.base import parts_in
 from scope_core.pruning.spec import PrunerSpec, written
 from scope_core.pruning.spec_reader import changes, label_of, read_spec
 from scope_core.registry.registry import Registry
@@ -68,7 +68,7 @@ def commented(spec: PrunerSpec, given: str, registry: Registry) -> str:
 
 def _needs(spec: PrunerSpec, registry: Registry) -> list[str]:
     """Signals that the parts of one stage read."""
-    return sorted({name for part in held(registry.build_slots(spec)) for name in part.all_needs})
+    return sorted({name for part in parts_in(registry.build_slots(spec)) for name in part.all_needs})
 
 
 def _comment(text: str) -> str:

@@ -51,7 +51,7 @@ def offered_signals_are_delivered(harness: Harness) -> None:
 def plans_come_true(harness: Harness) -> None:
     """Tokens, kept tokens and patches of each image are as planned; separators are at most as planned."""
     if harness.sizes is None:
-        raise Skipped("check_adapter was not told the images' sizes")
+        raise Skipped("check_adapter was not given the images' sizes (sizes=...)")
     for row, sizes in enumerate(harness.sizes):
         if not sizes:
             continue

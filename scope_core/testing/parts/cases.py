@@ -126,7 +126,7 @@ class Case:
         count = self.sizes[group]
         sizes = {**SIZES, "D": self.width, "N": count, "F": count}
         made = self._normal(group, name, *(sizes[axis] for axis in axes))
-        if "attention" in family:  # over all keys, one of which is no visual token: positive, sums below 1
+        if "attention" in family:  # over all keys, one of which is not a visual token: positive, sums below 1
             made = torch.cat([made, made[..., :1] * 0], -1).softmax(-1)[..., :-1]
         if family == "clip.text_similarity":
             made = made.tanh()

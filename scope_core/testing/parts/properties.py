@@ -169,7 +169,7 @@ def expected_of(subject: Subject, expected_failures: Mapping[str, str]) -> dict[
     """``expected_failures``, if every entry is a property that the part must have.
 
     Raises:
-        UnknownNameError: An entry is no property of this kind of part, or the part need not have it.
+        UnknownNameError: An entry is not a property of this kind of part, or the part need not have it.
     """
     check_names(subject.kind, expected_failures)
     applicable = {prop.name for prop in owed(subject)}
@@ -180,7 +180,7 @@ def expected_of(subject: Subject, expected_failures: Mapping[str, str]) -> dict[
 
 
 def check_names(kind: str, names: Iterable[str]) -> None:
-    """Refuse names that are no properties of a kind of part.
+    """Refuse names that are not properties of a kind of part.
 
     Raises:
         UnknownNameError: names the nearest property.

@@ -66,9 +66,10 @@ def only_candidates_are_picked(subject: Subject, case: Case) -> None:
             for group, row in enumerate(made.picks.tolist()):
                 wrong = [t for t in row if t >= 0 and not (t < tokens.shape[1] and bool(tokens.valid[group, t]))]
                 if wrong:
+                    candidates = tokens.valid[group].nonzero().flatten().tolist()
                     raise PropertyViolation(
-                        f"asked for {wanted[group]} tokens of group {group}, it picked {wrong[0]}, no candidate "
-                        f"(tokens.valid is False); candidates: {tokens.valid[group].nonzero().flatten().tolist()}"
+                        f"asked for {wanted[group]} tokens of group {group}, it picked {wrong[0]}, which is "
+                        f"not a candidate (tokens.valid is False); candidates: {candidates}"
                     )
 
 

@@ -189,7 +189,7 @@ def _kind_of(entry: Entry) -> str:
     for kind in KINDS:
         if kind.base and isinstance(target, type) and issubclass(target, import_target(kind.base, "")):
             return kind.name
-    raise UnknownNameError(f"{target!r} is no part: subclass one of scope_core's interfaces, e.g. SaliencySource")
+    raise UnknownNameError(f"{target!r} is not a part: subclass one of scope_core's interfaces, e.g. SaliencySource")
 
 
 def _only_kind(name: str, registry: Registry) -> str:
