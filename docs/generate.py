@@ -490,7 +490,8 @@ def compatibility() -> str:
 
 GROUPS: dict[str, dict[str, str]] = {
     "scope_core": {
-        "Configure and run": "Pruner select load PrunerSpec Selection Receipt ImageReceipt Attachment VisualTokens",
+        "Configure and run": "Pruner select load PrunerSpec Selection Receipt ImageReceipt Attachment attached detach "
+        "VisualTokens",
         "Plan": "Layout Plan",
         "Find plugins": "default_registry discover Registry PluginWarning",
         "Greedy, for optimizers and selectors": "greedy rank take_turns by_group",

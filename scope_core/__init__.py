@@ -47,7 +47,7 @@ if TYPE_CHECKING:
         ZooError,
     )
     from scope_core.parts.zoo import load
-    from scope_core.pruning.attachment import Attachment
+    from scope_core.pruning.attachment import Attachment, attached, detach
     from scope_core.pruning.pruner import Pruner, select
     from scope_core.pruning.spec import PrunerSpec
     from scope_core.registry.discovery import default_registry, discover
@@ -65,7 +65,7 @@ _HOMES = {
     "PluginOutputError ScopeError SignalError SpecError TaskError TokensError TooLargeError "
     "UnknownNameError ZooError",
     "parts.zoo": "load",
-    "pruning.attachment": "Attachment",
+    "pruning.attachment": "Attachment attached detach",
     "pruning.pruner": "Pruner select",
     "pruning.spec": "PrunerSpec",
     "registry.discovery": "default_registry discover",
@@ -117,8 +117,10 @@ __all__ = [
     "VisualTokens",
     "ZooError",
     "__version__",
+    "attached",
     "by_group",
     "default_registry",
+    "detach",
     "discover",
     "greedy",
     "load",

@@ -31,6 +31,10 @@ class ModelAdapter(Part[S]):
     def matches(self, model: Any) -> bool:
         """True if this adapter serves ``model``; decided by names and attributes, without imports."""
 
+    def unwrapped(self, model: Any) -> Any:
+        """The object whose calls `install` changes: ``model``, or the model inside wrappers around it."""
+        return model
+
     @abstractmethod
     def check(self, model: Any) -> Declaration:
         """The points and signals that the model offers. Resolves every module path and hooks nothing.

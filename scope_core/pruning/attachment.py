@@ -21,8 +21,9 @@ if TYPE_CHECKING:
     from scope_core.structures.layout import Plan
 
 _attached: weakref.WeakValueDictionary[int, Attachment] = weakref.WeakValueDictionary()
-"""The attachment of each model by the model's id, so that a second one is refused instead of pruning twice. Safe: an
-Attachment keeps its model alive, so an id cannot be reused while its entry exists; the table keeps nothing alive."""
+"""The attachment of each model by the id of the unwrapped model, so that a second one is refused instead of pruning
+twice. Safe: an Attachment keeps its model alive, so an id cannot be reused while its entry exists; the table keeps
+nothing alive."""
 
 
 class Attachment(Session):
@@ -52,11 +53,12 @@ class Attachment(Session):
         given = checked_signals(signals)
         self.model = model
         self.adapter = find_adapter(model, pruner, adapter)
-        current = _attached.get(id(model))
+        current = _of(self.adapter.unwrapped(model))
         if current is not None:
+            through = "" if current.model is model else f", through {type(current.model).__name__}"
             raise AttachError(
-                f"{current.pruner!r} is already attached to this {type(model).__name__}; "
-                f"call its detach() or leave its `with` block first"
+                f"{current.pruner!r} is already attached to this {type(model).__name__}{through}; leave its `with` "
+                f"block or call scope.detach(model) first (scope.attached(model) returns the attachment)"
             )
         declaration = self.adapter.check(model)
         check_fit(pruner, declaration, given)
@@ -64,7 +66,7 @@ class Attachment(Session):
         self._undo = ExitStack()
         try:
             self.adapter.install(model, self, self._undo)
-            _attached[id(model)] = self
+            _attached[id(self.adapter.unwrapped(model))] = self
             self.active = True
             self._undo.callback(self._forget)
             observe(
@@ -174,7 +176,8 @@ class Attachment(Session):
 
     def _forget(self) -> None:
         self.active = False
-        _attached.pop(id(self.model), None)
+        for key in [key for key, attachment in _attached.items() if attachment is self]:
+            del _attached[key]
 
     def __enter__(self) -> Attachment:
         if not self.active:
@@ -189,3 +192,45 @@ class Attachment(Session):
     def __repr__(self) -> str:
         state = "attached to" if self.active else "detached from"
         return f"<{self.pruner!r} {state} {self.declaration.model} through adapter '{self.adapter.spec.name}'>"
+
+
+def attached(model: Any) -> Attachment | None:
+    """The attachment of a model, for code that did not keep what `Pruner.attach` returned; None if it has none.
+
+    Args:
+        model: A model, wrapped (``torch.compile``, PEFT) or not; or a module that contains one.
+
+    Raises:
+        AttachError: the module contains several models with an attachment; lists them.
+    """
+    everyone = list({id(attachment): attachment for attachment in _attached.values()}.values())
+    for attachment in everyone:
+        if _of(attachment.adapter.unwrapped(model)) is attachment:
+            return attachment
+    parts = {id(part) for part in model.modules()} if callable(getattr(model, "modules", None)) else set()
+    found = [one for one in everyone if id(one.adapter.unwrapped(one.model)) in parts]
+    if len(found) > 1:
+        raise AttachError(
+            f"this {type(model).__name__} contains {len(found)} models with a pruner: "
+            f"{'; '.join(map(repr, found))}; pass one of these models"
+        )
+    return found[0] if found else None
+
+
+def detach(model: Any) -> None:
+    """Undo what `Pruner.attach` did to a model; nothing happens if no pruner is attached.
+
+    Args:
+        model: As for `attached`.
+
+    Raises:
+        AttachError: as for `attached`.
+    """
+    attachment = attached(model)
+    if attachment is not None:
+        attachment.detach()
+
+
+def _of(model: Any) -> Attachment | None:
+    """The attachment of an unwrapped model."""
+    return _attached.get(id(model))

@@ -213,7 +213,13 @@ def test_double_attach_is_refused_and_leaves_the_first_at_work() -> None:
     model, given = llava(), batch(*TWO)
     with keeping(4).attach(model) as first:
         wanted, before = model.generate(**given.inputs, **GREEDY), snapshot(model)
-        refused(lambda: keeping(6).attach(model), scope.AttachError, "attached", "detach()")
+        refused(
+            lambda: keeping(6).attach(model),
+            scope.AttachError,
+            "attached",
+            "scope.detach(model)",
+            "scope.attached(model)",
+        )
         assert differences(before, snapshot(model)) == []
         assert torch.equal(model.generate(**given.inputs, **GREEDY), wanted)
     assert first.receipt.calls == 2

@@ -65,12 +65,12 @@ def test_peft_style_wrapper() -> None:
     with keeping(4).attach(outer) as pruning:
         assert torch.equal(outer.generate(**given.inputs, **GREEDY), wanted)
         assert pruning.declaration.model == "LlavaForConditionalGeneration"
-        refuse(inner, "Wrapped", "detach()")
-        refuse(outer, "detach()")
+        refuse(inner, "Wrapped", "scope.detach(model)")
+        refuse(outer, "scope.detach(model)")
         assert torch.equal(inner.generate(**given.inputs, **GREEDY), wanted)
     assert differences(before, snapshot(outer)) == []
     with keeping(4).attach(inner):
-        refuse(outer, "detach()")
+        refuse(outer, "scope.detach(model)")
 
 
 @pytest.mark.parametrize("told", [True, False], ids=["wraps", "bare"])

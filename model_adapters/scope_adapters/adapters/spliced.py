@@ -18,7 +18,7 @@ from torch.nn.utils.rnn import pad_sequence
 from scope_adapters.adapters.anyres import Packing, check_order, layout_from, numbered, separators
 from scope_adapters.adapters.merged import merged_tokens
 from scope_adapters.hosts.huggingface.image_rows import Encoded
-from scope_adapters.hosts.methods import check_free, unwrap
+from scope_adapters.hosts.methods import unwrap
 from scope_adapters.hosts.original_llava import OriginalLlavaAdapter, S
 from scope_adapters.hosts.splicing import (
     ARGUMENTS,
@@ -73,7 +73,6 @@ class Spliced(OriginalLlavaAdapter[S]):
         for path in (*self.methods, "generate"):
             resolve(model, path, what=name)
         self._check_arguments(model)
-        check_free(model, PREPARE)
         if PREPARE in vars(model):
             raise AdapterError(f"{name}: {PREPARE} was replaced on this instance; undo that before attaching")
         if getattr(model.config, "use_pos_skipping", False):

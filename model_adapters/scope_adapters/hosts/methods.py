@@ -7,7 +7,7 @@ from collections.abc import Callable
 from typing import Any
 
 from scope_adapters.compat.transformers import SERVED, installed_version, lacks
-from scope_core import AdapterError, AttachError
+from scope_core import AdapterError
 from scope_core.adapters import Session
 
 
@@ -20,20 +20,6 @@ def unwrap(model: Any) -> Any:
         if inner is None or inner is model:
             return model
         model = inner
-
-
-def check_free(inner: Any, method: str) -> None:
-    """Refuse a model whose ``method`` another pruner wraps.
-
-    Raises:
-        AttachError: names the pruner and the model that it was attached to.
-    """
-    other: Any = getattr(vars(inner).get(method), "attachment", None)
-    if getattr(other, "active", False):
-        raise AttachError(
-            f"{other.pruner!r} is already attached to this {type(inner).__name__}, through "
-            f"{type(other.model).__name__}; call its detach() or leave its `with` block first"
-        )
 
 
 def check_host(model: Any, name: str) -> None:

@@ -20,7 +20,7 @@ from torch import Tensor
 
 from scope_adapters.hosts.huggingface.image_rows import Encoded, in_place, rows_for
 from scope_adapters.hosts.huggingface.prompt import Shortened
-from scope_adapters.hosts.methods import Method, check_free, unwrap
+from scope_adapters.hosts.methods import Method, unwrap
 from scope_adapters.hosts.splicing import (
     PLACEHOLDER,
     PREPARE,
@@ -71,10 +71,13 @@ class OriginalLlavaAdapter(ModelAdapter[S]):
     def layout_of(self, encoded: Encoded, prompts: Sequence[int]) -> Layout:
         """Tiles and prompts of the encoded images."""
 
+    def unwrapped(self, model: Any) -> Any:
+        """The model inside ``torch.compile`` and PEFT-style wrappers."""
+        return unwrap(model)
+
     def install(self, model: Any, attachment: Session, undo: ExitStack) -> None:
         """Wrap the splicing method, and ``generate`` for its limits on lengths."""
         inner = unwrap(model)
-        check_free(inner, PREPARE)
         call = _Call(self, inner, attachment)
         for name, change in ((PREPARE, call.prepare), ("generate", call.generate)):
             replace_attribute(inner, name, Method(getattr(inner, name), change, attachment), undo)

@@ -22,7 +22,7 @@ from scope_adapters.hosts.huggingface.answer import answer
 from scope_adapters.hosts.huggingface.base import HuggingFaceModel
 from scope_adapters.hosts.huggingface.call import Call
 from scope_adapters.hosts.huggingface.in_decoder import inside, refuse_reuse
-from scope_adapters.hosts.methods import Method, check_free, unwrap
+from scope_adapters.hosts.methods import Method, unwrap
 from scope_adapters.towers.memo import remembering
 from scope_core.adapters import Asked, Encoding, Memo, Session, replace_attribute
 from scope_core.parts import ComponentSpec
@@ -41,6 +41,10 @@ class HuggingFaceAdapter(HuggingFaceModel[S]):
         """False for models with further per-token fields or with positions that depend on the images."""
         return self.numbers_itself and not self.has_token_fields
 
+    def unwrapped(self, model: Any) -> Any:
+        """The model inside ``torch.compile`` and PEFT-style wrappers."""
+        return unwrap(model)
+
     def encode_once(
         self, model: Any, inputs: Mapping[str, Any], attachment: Session, memo: Memo | None = None
     ) -> Encoding:
@@ -58,7 +62,6 @@ class HuggingFaceAdapter(HuggingFaceModel[S]):
     def install(self, model: Any, attachment: Session, undo: ExitStack) -> None:
         """Wrap ``forward`` and ``generate`` of this instance."""
         inner = unwrap(model)
-        check_free(inner, "forward")
         call = Call(self, inner, attachment, inside(inner, attachment, undo))
         for name, change in (("forward", call.forward), ("generate", call.generate)):
             replace_attribute(inner, name, Method(getattr(inner, name), change, attachment), undo)
