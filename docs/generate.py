@@ -511,6 +511,7 @@ GROUPS: dict[str, dict[str, str]] = {
         "resolve replace_attribute",
         "Encode once": "Encoding Asked Memo",
         "The zoo": "ZooEntry Tower LoadedModel",
+        "Images": "read_images upright_rgb",
     },
     "scope_core.tasks": {"Write tasks": "Task Example Question Box Outcome"},
     "scope_core.commands": {
@@ -518,7 +519,7 @@ GROUPS: dict[str, dict[str, str]] = {
         "Options": "ScopeGroup State state_of examples numbers split_commas check_out",
         "Output": "note warn done out show_json table percent plain_text working loading progress make_folder "
         "write_text did_you_mean listed explain THETAS",
-        "Images": "Picture open_pictures upright_rgb",
+        "Images": "Picture open_pictures",
     },
 }
 """Public names by face and use."""

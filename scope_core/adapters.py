@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 from scope_core.faces import lazy
 
 if TYPE_CHECKING:
+    from scope_core.images import read_images, upright_rgb
     from scope_core.parts.zoo import LoadedModel, Tower
     from scope_core.pruning.adapter import ModelAdapter
     from scope_core.pruning.compatibility import check_fit, compatible_parts, find_adapter
@@ -22,6 +23,7 @@ if TYPE_CHECKING:
     from scope_core.structures.signals import Offer
 
 _HOMES = {
+    "images": "read_images upright_rgb",
     "parts.zoo": "LoadedModel Tower",
     "pruning.adapter": "ModelAdapter",
     "pruning.compatibility": "check_fit compatible_parts find_adapter",
@@ -49,8 +51,10 @@ __all__ = [
     "check_fit",
     "compatible_parts",
     "find_adapter",
+    "read_images",
     "replace_attribute",
     "resolve",
+    "upright_rgb",
 ]
 
 if not TYPE_CHECKING:  # type checkers read the imports above, and report unknown names

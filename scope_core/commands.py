@@ -30,7 +30,6 @@ if TYPE_CHECKING:
     from scope_core.cli.shell import ScopeGroup, examples, numbers, split_commas
     from scope_core.cli.state import State, state_of
     from scope_core.errors import did_you_mean, listed
-    from scope_core.images import upright_rgb
     from scope_core.pruning.spec_reader import explain
     from scope_core.registry.entries import Check, Command, Finding, import_target
     from scope_core.structures.receipt import THETAS
@@ -42,7 +41,6 @@ _HOMES = {
     "cli.shell": "ScopeGroup examples numbers split_commas",
     "cli.state": "State state_of",
     "errors": "did_you_mean listed",
-    "images": "upright_rgb",
     "pruning.spec_reader": "explain",
     "registry.entries": "Check Command Finding import_target",
     "structures.receipt": "THETAS",
@@ -76,7 +74,6 @@ __all__ = [
     "split_commas",
     "state_of",
     "table",
-    "upright_rgb",
     "warn",
     "working",
     "write_text",

@@ -8,18 +8,15 @@ from __future__ import annotations
 from abc import abstractmethod
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import Any
 
 from scope_core.errors import TaskError, did_you_mean, listed
 from scope_core.parts.base import Part, S
 
-if TYPE_CHECKING:
-    from PIL.Image import Image
-
 
 @dataclass(frozen=True)
 class Box:
-    """The bounding box of an object, in pixels of the image that `Example.image` returns.
+    """The bounding box of an object, in pixels of the image that `Example.image` returns, upright as its EXIF says.
 
     Attributes:
         label: Class of the object.
@@ -65,7 +62,7 @@ class Example:
 
     Attributes:
         id: Unique within the split.
-        image: Opens the image. It may be called several times and must always return the same image.
+        image: Opens the image, or names its file. It may be called several times and must always return the same.
         questions: At least one.
         objects: The objects in the image; empty if unknown.
         group: Examples of one group are not independent (e.g. frames of one video), and confidence intervals are
@@ -73,7 +70,7 @@ class Example:
     """
 
     id: str
-    image: Callable[[], Image]
+    image: Callable[[], Any]
     questions: tuple[Question, ...]
     objects: tuple[Box, ...] = ()
     group: str = ""

@@ -40,7 +40,8 @@ class LoadedModel:
 
     Attributes:
         model: The model, in eval mode.
-        inputs: ``(images, question) -> `` keyword arguments of ``model.generate`` for one prompt.
+        inputs: ``(images, question) -> `` keyword arguments of ``model.generate`` for one prompt. Images are anything
+            that `scope_core.adapters.read_images` reads.
         decode: ``ids -> text`` for generated ids.
         name: Name in tables and receipts.
         notes: What a user has to know, e.g. that the weights are random; empty if nothing.
@@ -49,7 +50,7 @@ class LoadedModel:
     """
 
     model: Any
-    inputs: Callable[[Sequence[Image], str], dict[str, Any]]
+    inputs: Callable[[Sequence[Any], str], dict[str, Any]]
     decode: Callable[[Any], str]
     name: str
     notes: str = ""

@@ -162,6 +162,22 @@ def test_a_truncated_image_is_an_error_not_a_guess(loaded, tmp_path, examples):
         loaded.inputs([image], "is there a dog?")
 
 
+def test_every_way_in_gives_the_same_pixels(loaded, tmp_path, examples):
+    deep, path = np.asarray(examples[0].image().convert("L")).astype(np.uint16) * 257, tmp_path / "deep.png"
+    Image.fromarray(deep).save(path)
+    ways = [path, str(path), path.read_bytes(), Image.open(path), deep, (deep >> 8).astype(np.float32) / 255]
+    pixels = [loaded.inputs([way], "is there a dog?")["pixel_values"] for way in ways]
+    tower = scope.load("dinov2-small")
+    pixels += [tower.pixels([way]) for way in ways]
+    assert all(torch.equal(pixels[0], other) for other in pixels)
+    assert pixels[0].std() > 0.3  # not clipped to white
+    assert tower.view(path).tobytes() == loaded.view(deep).tobytes()
+    with pytest.raises(ZooError, match="no image was given; tower 'dinov2-small' needs at least one"):
+        tower.encode([], at="vision", needs=frozenset())
+    with pytest.raises(ZooError, match=r"not a list; give \[image\]"):
+        tower.encode(examples[0].image(), at="vision", needs=frozenset())
+
+
 def test_a_placeholder_in_the_question_is_no_image(loaded):
     ids = loaded.inputs([], "is there <image> a dog?")["input_ids"]
     assert loaded.model.config.image_token_index not in ids

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 import torch
 from PIL import Image
 
 import scope_core as scope
 from scope_adapters.zoo import shapes
+from scope_core.adapters import upright_rgb
 
 PICTURE = Image.linear_gradient("L").resize((60, 40))
 
@@ -45,3 +48,22 @@ def test_what_does_not_fit_is_refused_before_it_is_made(monkeypatch: pytest.Monk
         shapes.load("shape", scale=8)
     with pytest.raises(scope.ZooError, match="scale is 3"):
         shapes.load("shape", scale=3)
+
+
+@pytest.mark.parametrize("tiled", [False, True])
+def test_images_are_read_by_the_one_loader(tiled: bool, tmp_path: Path) -> None:
+    loaded = shapes.load("shape", tiled=tiled, scale=8)
+    image, path = Image.new("RGBA", (30, 20), (255, 0, 0, 90)), tmp_path / "clear.png"
+    image.paste((0, 0, 255, 255), (0, 0, 10, 20))
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    image.save(path, exif=exif)
+    pixels = [
+        loaded.inputs([given], "?")["pixel_values"]
+        for given in (path, Image.open(path), upright_rgb(image.rotate(-90, expand=True)))
+    ]
+    assert all(torch.equal(pixels[0], other) for other in pixels[1:])
+    with pytest.raises(scope.ZooError, match="image 1 of the list is None"):
+        loaded.inputs([None], "?")
+    for size in ((1, 1), (1, 900), (900, 1)):
+        assert torch.isfinite(loaded.inputs([Image.new("RGB", size)], "?")["pixel_values"]).all()

@@ -22,7 +22,7 @@ HOOKS = {kind.hook for kind in KINDS}  # the hook for adapters is called as thei
 
 # from the lowest floor up: a room imports from its own floor and from those below it
 FLOORS = (
-    ("errors", "faces", "memory", "images", "notes", "untraced", "version"),
+    ("errors", "faces", "memory", "images", "notes", "pixels", "untraced", "version"),
     ("structures",),
     ("registry",),
     ("parts",),

@@ -28,7 +28,7 @@ scores units
 """,
     "scope_core.adapters": """
 Asked Declaration Encoding LoadedModel Memo ModelAdapter Offer Schedule Session Tower ZooEntry check_fit
-compatible_parts find_adapter replace_attribute resolve
+compatible_parts find_adapter read_images replace_attribute resolve upright_rgb
 """,
     "scope_core.tasks": """
 Box Example Outcome Question Task
@@ -36,7 +36,7 @@ Box Example Outcome Question Task
     "scope_core.commands": """
 Check Command Finding Picture ScopeGroup State THETAS check_out did_you_mean done examples explain import_target
 listed loading make_folder note numbers open_pictures out percent plain_text progress show_json split_commas state_of
-table upright_rgb warn working write_text
+table warn working write_text
 """,
     "scope_adapters": """
 AnyRes ClipTextSimilarity Encoded HuggingFaceAdapter HuggingFaceTower Llava LlavaOriginal MergedPatches ProjectedTower

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
+from typing import Any
 
 import torch
 from PIL.Image import Image
@@ -11,8 +12,8 @@ from torch import Tensor
 
 from scope_adapters.towers.layouts import ResolvedTower
 from scope_adapters.towers.probe import offers, probe, reasons
-from scope_core import AdapterError, VisualTokens
-from scope_core.adapters import Declaration
+from scope_core import AdapterError, VisualTokens, ZooError
+from scope_core.adapters import Declaration, read_images, upright_rgb
 
 
 class ImageTower(ABC):
@@ -56,32 +57,43 @@ class ImageTower(ABC):
             modules=self.tower.paths,
         )
 
-    def view(self, image: Image) -> Image:
+    def view(self, image: Any) -> Image:
         """The image that the tower reads: shorter side resized to ``size`` (bicubic), centre crop."""
+        return self._cropped(upright_rgb(image))
+
+    def _cropped(self, image: Image) -> Image:
         from PIL import ImageOps
         from PIL.Image import Resampling
 
-        return ImageOps.fit(image.convert("RGB"), (self.size, self.size), method=Resampling.BICUBIC)
+        return ImageOps.fit(image, (self.size, self.size), method=Resampling.BICUBIC)
 
-    def pixels(self, images: Sequence[Image]) -> Tensor:
-        """(B, 3, size, size) normalised pixels on the tower's device and dtype."""
-        views = [self.view(image) for image in images]
+    def pixels(self, images: Sequence[Any]) -> Tensor:
+        """(B, 3, size, size) normalised pixels on the tower's device and dtype.
+
+        Raises:
+            ZooError: there is no image, or one cannot be read.
+        """
+        views = [self._cropped(image) for image in read_images(images)]
+        if not views:
+            raise ZooError(f"no image was given; tower '{self.name}' needs at least one")
         raw = torch.stack([torch.frombuffer(bytearray(view.tobytes()), dtype=torch.uint8) for view in views])
         scaled = raw.view(-1, self.size, self.size, 3).permute(0, 3, 1, 2).float() / 255
         mean, std = torch.tensor(self.mean).view(3, 1, 1), torch.tensor(self.std).view(3, 1, 1)
         weight = next(self.module.parameters())
         return ((scaled - mean) / std).to(weight.device, weight.dtype)
 
-    def encode(self, images: Sequence[Image], *, at: str, needs: frozenset[str]) -> VisualTokens:
+    def encode(self, images: Sequence[Any], *, at: str, needs: frozenset[str]) -> VisualTokens:
         """Tokens of the images, one group each; layers that are not read are skipped.
 
         Args:
-            images: At least one image, of any size.
+            images: At least one image, of any size: paths, Pillow images, arrays, ...; see
+                `scope_core.adapters.read_images`.
             at: Only ``"vision"``.
             needs: Signals to capture.
 
         Raises:
             AdapterError: ``at`` is another point.
+            ZooError: there is no image, or one cannot be read.
         """
         if at != "vision":
             raise AdapterError(f"tower '{self.name}' has tokens at 'vision' only, not at '{at}'")

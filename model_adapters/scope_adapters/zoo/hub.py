@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from scope_adapters.zoo.requests import requests_to
 from scope_core import MissingDependencyError, TokensError, ZooError
-from scope_core.adapters import LoadedModel
+from scope_core.adapters import LoadedModel, read_images, upright_rgb
 
 if TYPE_CHECKING:
     from PIL.Image import Image
@@ -78,21 +78,27 @@ def load_model(
     model = from_pretrained("AutoModelForImageTextToText", source, dtype=dtype, **options).eval()
     processor = from_pretrained("AutoProcessor", source)
 
-    def inputs(images: Sequence[Image], question: str) -> dict[str, Any]:
+    def inputs(images: Sequence[Any], question: str) -> dict[str, Any]:
         one_prompt(question)
+        images = read_images(images)
+        try:
+            batch = prepared(images, question)
+        except (ValueError, ZeroDivisionError, OSError) as error:  # e.g. an image too narrow for the processor
+            raise ZooError(f"the processor of '{source}' cannot prepare these images: {error}") from error
+        return dict(batch.to(model.device, model.dtype))
+
+    def prepared(images: Sequence[Image], question: str) -> Any:
         if getattr(processor, "chat_template", None) is None:
             prompt = f"{getattr(processor, 'image_token', '') * len(images)}{question}"
-            batch = processor(text=prompt, images=list(images) or None, return_tensors="pt")
-        else:
-            content = [*({"type": "image", "image": image} for image in images), {"type": "text", "text": question}]
-            batch = processor.apply_chat_template(
-                [{"role": "user", "content": content}],
-                add_generation_prompt=True,
-                tokenize=True,
-                return_dict=True,
-                return_tensors="pt",
-            )
-        return dict(batch.to(model.device, model.dtype))
+            return processor(text=prompt, images=images or None, return_tensors="pt")
+        content = [*({"type": "image", "image": image} for image in images), {"type": "text", "text": question}]
+        return processor.apply_chat_template(
+            [{"role": "user", "content": content}],
+            add_generation_prompt=True,
+            tokenize=True,
+            return_dict=True,
+            return_tensors="pt",
+        )
 
     def decode(ids: Any) -> str:
         import torch
@@ -113,7 +119,7 @@ def seen(image_processor: Any, image: Image) -> Image:
     import torch
     from PIL.Image import frombytes
 
-    pixels = torch.as_tensor(image_processor(images=image.convert("RGB"), return_tensors="pt")["pixel_values"][0])
+    pixels = torch.as_tensor(image_processor(images=upright_rgb(image), return_tensors="pt")["pixel_values"][0])
     mean, std = (torch.tensor(x).view(3, 1, 1) for x in (image_processor.image_mean, image_processor.image_std))
     raw = ((pixels * std + mean).clamp(0, 1) * 255).round().byte().permute(1, 2, 0).contiguous()
     return frombytes("RGB", (raw.shape[1], raw.shape[0]), bytes(raw.flatten().tolist()))

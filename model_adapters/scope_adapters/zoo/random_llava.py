@@ -6,13 +6,10 @@ Kept patches, numbers of tokens and timings are real; answers are noise.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from scope_adapters.zoo.hub import one_prompt
-from scope_core.adapters import LoadedModel
-
-if TYPE_CHECKING:
-    from PIL.Image import Image
+from scope_core.adapters import LoadedModel, read_images
 
 PAD, BOS, PLACEHOLDER, OFFSET = 0, 1, 2, 3
 """Special token ids; byte b has id b + OFFSET."""
@@ -63,8 +60,9 @@ def load(source: str, *, seed: int = 0, layers: int = 4, width: int = 256) -> Lo
     model.generation_config.eos_token_id = None
     model.generation_config.suppress_tokens = [PAD, BOS, PLACEHOLDER]
 
-    def inputs(images: Sequence[Image], question: str) -> dict[str, Any]:
+    def inputs(images: Sequence[Any], question: str) -> dict[str, Any]:
         one_prompt(question)
+        images = read_images(images)
         ids = [BOS, *([PLACEHOLDER] * side * side * len(images)), *(byte + OFFSET for byte in question.encode())]
         batch: dict[str, Any] = {
             "input_ids": torch.tensor([ids]),

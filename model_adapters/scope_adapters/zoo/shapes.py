@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from scope_adapters.zoo.hub import one_prompt
 from scope_core import ZooError
-from scope_core.adapters import LoadedModel
+from scope_core.adapters import LoadedModel, read_images
 from scope_core.parts import free_memory
 
 if TYPE_CHECKING:
@@ -69,8 +69,9 @@ def load(
     model.generation_config.pad_token_id = 0
     model.generation_config.eos_token_id = None
 
-    def inputs(images: Sequence[Image], question: str) -> dict[str, Any]:
+    def inputs(images: Sequence[Any], question: str) -> dict[str, Any]:
         one_prompt(question)
+        images = read_images(images)
         per_image = GRID * GRID + (2 * GRID * (2 * GRID + 1) if tiled else 0)
         # about four letters per token, as in common tokenizers
         words = [FIRST_WORD + word_of(text) for text in _pieces(SYSTEM + question + " ASSISTANT:")]
@@ -153,7 +154,7 @@ def _pixels(image: Image, tiled: bool) -> Tensor:
     import torch
 
     def tile(box: tuple[int, int, int, int]) -> Tensor:
-        small = image.convert("RGB").crop(box).resize((SIDE, SIDE))
+        small = image.crop(box).resize((SIDE, SIDE))
         raw = torch.frombuffer(bytearray(small.tobytes()), dtype=torch.uint8)
         return raw.view(SIDE, SIDE, 3).permute(2, 0, 1).float() / 64 - 2
 
@@ -161,6 +162,6 @@ def _pixels(image: Image, tiled: bool) -> Tensor:
     whole = tile((0, 0, wide, high))
     if not tiled:
         return whole
-    half = (wide // 2, high // 2)
-    corners = [(x * half[0], y * half[1]) for y in (0, 1) for x in (0, 1)]
+    half = (max(wide // 2, 1), max(high // 2, 1))
+    corners = [(min(x * half[0], wide - 1), min(y * half[1], high - 1)) for y in (0, 1) for x in (0, 1)]
     return torch.stack([whole, *(tile((x, y, x + half[0], y + half[1])) for x, y in corners)])

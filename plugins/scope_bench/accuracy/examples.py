@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 from scope_bench.accuracy.cache import digest
 from scope_core import ScopeError, TaskError
-from scope_core.commands import upright_rgb
+from scope_core.adapters import upright_rgb
 
 if TYPE_CHECKING:
     from PIL.Image import Image
@@ -36,12 +36,10 @@ class Scene:
         """The image in RGB.
 
         Raises:
-            TaskError: the image cannot be opened; the message names the example.
+            ScopeError: the image cannot be opened; the message names the example.
         """
-        from PIL import ImageOps
-
         try:
-            return upright_rgb(ImageOps.exif_transpose(self.example.image()))
+            return upright_rgb(self.example.image(), f"the image of example '{self.example.id}'")
         except ScopeError:
             raise
         except Exception as error:  # Pillow raises many kinds on damaged files, and third-party tasks may raise any

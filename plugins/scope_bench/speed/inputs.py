@@ -83,7 +83,7 @@ def of_photographs(images: Sequence[Image], tower: Tower, tokens: int, name: str
             boxes = [(x * wide, y * high, (x + 1) * wide, (y + 1) * high) for y in range(cuts) for x in range(cuts)]
             for box in boxes:
                 if sum(map(len, rows)) < tokens:
-                    view = image.convert("RGB").crop(box)
+                    view = image.crop(box)
                     rows.append(tower.encode([view], at=at, needs=frozenset()).features[0].detach().float().cpu())
         cuts += 1
     features = torch.cat(rows)

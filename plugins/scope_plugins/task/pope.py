@@ -12,7 +12,8 @@ from typing import Any, Literal
 
 from PIL.Image import Image
 
-from scope_core import TaskError
+from scope_core import TaskError, ZooError
+from scope_core.adapters import upright_rgb
 from scope_core.parts import ComponentSpec
 from scope_core.tasks import Example, Outcome, Question, Task
 
@@ -111,14 +112,9 @@ class _ImageFile:
         self.path = path
 
     def __call__(self) -> Image:
-        from PIL import Image as Pillow
-
         try:
-            with Pillow.open(self.path) as opened:
-                opened.load()
-                image: Image = opened.copy()
-                return image
-        except OSError as error:
+            return upright_rgb(self.path)
+        except ZooError as error:
             raise TaskError(
                 f"pope: image '{self.path}' cannot be read: {error}. Check the task's option images"
             ) from error

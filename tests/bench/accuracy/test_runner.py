@@ -271,6 +271,10 @@ def test_a_picture_that_cannot_be_opened_is_named(tmp_path: Path) -> None:
 
     with pytest.raises(scope.TaskError, match=r"image of example 'picture 0' cannot be opened"):
         bench(("scope",), (4,), odd(image=opened))
+    with pytest.raises(scope.ZooError, match=r"cut\.png' cannot be read"):
+        bench(("scope",), (4,), odd(image=lambda: path))
+    with pytest.raises(scope.ZooError, match=r"the image of example 'picture 0' has values that are not finite"):
+        bench(("scope",), (4,), odd(image=lambda: Image.new("F", (20, 20), float("nan"))))
 
 
 @pytest.mark.parametrize(

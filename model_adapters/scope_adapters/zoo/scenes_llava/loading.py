@@ -5,14 +5,11 @@ from __future__ import annotations
 import json
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from scope_adapters.zoo.hub import one_prompt
 from scope_core import ZooError
-from scope_core.adapters import LoadedModel
-
-if TYPE_CHECKING:
-    from PIL.Image import Image
+from scope_core.adapters import LoadedModel, read_images
 
 FOLDER = Path(__file__).parent
 NOTE = "a 3.6M-parameter decoder trained on emoji pasted on photographs: it knows those objects, in its own few words"
@@ -43,8 +40,9 @@ def load(source: str, *, cache_dir: Path | None = None) -> LoadedModel:
     except (OSError, ValueError, RuntimeError, SafetensorError) as error:
         raise ZooError(f"the files of scenes-llava in {FOLDER} are damaged: {error}. Reinstall scope-core") from error
 
-    def inputs(images: Sequence[Image], question: str) -> dict[str, Any]:
+    def inputs(images: Sequence[Any], question: str) -> dict[str, Any]:
         one_prompt(question)
+        images = read_images(images)
         placeholders = "<image>" * model.config.image_seq_length * len(images)
         batch = dict(words(f"{placeholders} {question.replace('<image>', ' ')}", return_tensors="pt"))
         return {**batch, "pixel_values": tower.pixels(images)} if images else batch

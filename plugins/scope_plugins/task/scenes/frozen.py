@@ -7,12 +7,12 @@ import json
 from collections.abc import Sequence
 from functools import partial
 from gzip import decompress
-from io import BytesIO
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from zipfile import ZipFile
 
 from scope_core import TaskError
+from scope_core.adapters import upright_rgb
 from scope_core.tasks import Box, Example, Question
 
 if TYPE_CHECKING:
@@ -59,8 +59,5 @@ def _example(scene: dict[str, Any], images: Path) -> Example:
 
 
 def _image(images: Path, name: str) -> Image:
-    from PIL import Image as Pillow
-
-    with ZipFile(images) as archive, Pillow.open(BytesIO(archive.read(name))) as opened:
-        image: Image = opened.convert("RGB")
-        return image
+    with ZipFile(images) as archive:
+        return upright_rgb(archive.read(name), f"{name} of the scenes test set")

@@ -9,7 +9,8 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from scope_core import MissingDependencyError, TaskError
+from scope_core import MissingDependencyError, TaskError, ZooError
+from scope_core.adapters import upright_rgb
 
 if TYPE_CHECKING:
     from PIL.Image import Image
@@ -44,13 +45,9 @@ class Photograph:
 
 @lru_cache(maxsize=128)
 def _opened(path: Path) -> Image:
-    from PIL import Image as Pillow
-
     try:
-        with Pillow.open(path) as opened:
-            image: Image = opened.convert("RGB")
-            return image
-    except OSError as error:
+        return upright_rgb(path)
+    except ZooError as error:
         raise TaskError(f"the photograph {path} cannot be read: {error}") from error
 
 
