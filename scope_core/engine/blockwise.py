@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor
@@ -12,12 +11,10 @@ from scope_core.errors import PluginOutputError, SpecError, TooLargeError
 from scope_core.memory import free_for
 from scope_core.parts.calls import attribute_errors, expect
 from scope_core.parts.execution import blocks_refusal
+from scope_core.parts.problem import Problem
 from scope_core.structures.blocks import Blocks, blocks_bytes
 from scope_core.structures.picks import Picks
 from scope_core.structures.tokens import VisualTokens
-
-if TYPE_CHECKING:
-    from scope_core.parts.problem import Problem
 
 
 def picks_in_blocks(

@@ -5,18 +5,16 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from math import isqrt
-from typing import TYPE_CHECKING, Any, Literal, NamedTuple
+from typing import Any, Literal, NamedTuple
 
 import torch
 
 from scope_core.errors import ScopeError, SpecError, TooLargeError
 from scope_core.memory import UNCHECKED_BYTES, readable_size, shortfall_message
+from scope_core.parts.combiner import Combiner
+from scope_core.parts.coverage import CoverageFunction
+from scope_core.parts.similarity import SimilarityMetric
 from scope_core.structures.blocks import blocks_bytes
-
-if TYPE_CHECKING:
-    from scope_core.parts.combiner import Combiner
-    from scope_core.parts.coverage import CoverageFunction
-    from scope_core.parts.similarity import SimilarityMetric
 
 Way = Literal["dense", "kernel", "blocks"]
 WAYS: tuple[Way, ...] = ("dense", "kernel", "blocks")

@@ -4,14 +4,13 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-if TYPE_CHECKING:
-    import torch
-    from torch import Tensor
+import torch
+from torch import Tensor
 
-    from scope_core.structures.picks import Picks
-    from scope_core.structures.tokens import VisualTokens
+from scope_core.structures.picks import Picks
+from scope_core.structures.tokens import VisualTokens
 
 
 class Kernel(ABC):

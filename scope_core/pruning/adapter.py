@@ -5,17 +5,15 @@ from __future__ import annotations
 from abc import abstractmethod
 from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
-from typing import TYPE_CHECKING, Any
+from typing import Any
+
+from torch import Tensor
 
 from scope_core.parts.base import Part, S
-
-if TYPE_CHECKING:
-    from torch import Tensor
-
-    from scope_core.pruning.session import Session
-    from scope_core.structures.declaration import Declaration
-    from scope_core.structures.encoding import Asked, Encoding, Memo
-    from scope_core.structures.layout import Layout
+from scope_core.pruning.session import Session
+from scope_core.structures.declaration import Declaration
+from scope_core.structures.encoding import Asked, Encoding, Memo
+from scope_core.structures.layout import Layout
 
 
 class ModelAdapter(Part[S]):

@@ -6,19 +6,17 @@ import weakref
 from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
 from types import TracebackType
-from typing import TYPE_CHECKING, Any
+from typing import Any
+
+from torch import Tensor
 
 from scope_core.errors import AttachError
 from scope_core.pruning.compatibility import check_fit, find_adapter
 from scope_core.pruning.schedule import Schedule
 from scope_core.pruning.session import GivenSignal, Session, checked_signals
 from scope_core.registry.observers import observe
-
-if TYPE_CHECKING:
-    from torch import Tensor
-
-    from scope_core.structures.encoding import Asked, Encoding, Memo
-    from scope_core.structures.layout import Plan
+from scope_core.structures.encoding import Asked, Encoding, Memo
+from scope_core.structures.layout import Plan
 
 _attached: weakref.WeakValueDictionary[int, Attachment] = weakref.WeakValueDictionary()
 """The attachment of each model by the id of the unwrapped model, so that a second one is refused instead of pruning

@@ -7,23 +7,21 @@ import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from functools import cached_property
-from typing import TYPE_CHECKING, Any
+from typing import Any
+
+from torch import Tensor
 
 from scope_core.errors import SignalError
 from scope_core.notes import add_note
 from scope_core.pruning.schedule import Schedule
 from scope_core.registry.observers import observe
 from scope_core.structures.declaration import Declaration
+from scope_core.structures.layout import Layout
 from scope_core.structures.receipt import Receipt
+from scope_core.structures.selection import Selection
 from scope_core.structures.signals import parse_signal
+from scope_core.structures.tokens import VisualTokens
 from scope_core.untraced import untraced
-
-if TYPE_CHECKING:
-    from torch import Tensor
-
-    from scope_core.structures.layout import Layout
-    from scope_core.structures.selection import Selection
-    from scope_core.structures.tokens import VisualTokens
 
 GivenSignal = Callable[[Mapping[str, Any], "VisualTokens"], "Tensor"]
 """``function(inputs, tokens) -> tensor``: a signal that the caller of `Pruner.attach` supplies. ``inputs`` holds the

@@ -4,14 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import Any, Protocol
 
-if TYPE_CHECKING:
-    from torch import Tensor
+from torch import Tensor
 
-    from scope_core.structures.layout import Layout
-    from scope_core.structures.selection import Selection
-    from scope_core.structures.tokens import VisualTokens
+from scope_core.structures.layout import Layout
+from scope_core.structures.selection import Selection
+from scope_core.structures.tokens import VisualTokens
 
 
 @dataclass(frozen=True, eq=False)

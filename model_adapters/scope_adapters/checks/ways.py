@@ -6,6 +6,8 @@ import functools
 from collections.abc import Iterator
 from typing import Any
 
+import torch
+
 from scope_adapters.compat.transformers import SERVED, installed_version, lacks
 from scope_core import MissingDependencyError, Pruner, Registry, ScopeError
 from scope_core.commands import Finding
@@ -42,8 +44,6 @@ def try_on(model: Any, inputs: dict[str, Any], spec: dict[str, Any], registry: R
         ScopeError: the number of kept tokens is wrong, or the answer afterwards differs from the one before.
         Exception: any error that attaching or the model raises.
     """
-    import torch
-
     ids = inputs["inputs"] if "inputs" in inputs else inputs["input_ids"]
     with torch.inference_mode():
         before = model.generate(**inputs, max_new_tokens=3, do_sample=False)
@@ -74,7 +74,6 @@ def tiny() -> tuple[Any, dict[str, Any]]:
     Raises:
         MissingDependencyError: the installed transformers is too old.
     """
-    import torch
     from transformers import CLIPVisionConfig, LlamaConfig, LlavaConfig, LlavaForConditionalGeneration
 
     vision = CLIPVisionConfig(

@@ -3,15 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import Any
+
+from torch import Tensor
 
 from scope_adapters.evaluation.errors import stopping
-from scope_core import AttachError
-
-if TYPE_CHECKING:
-    from torch import Tensor
-
-    from scope_core import Attachment, Plan, Pruner
+from scope_core import AttachError, Attachment, Plan, Pruner
 
 
 class Watched:

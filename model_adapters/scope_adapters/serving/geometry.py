@@ -8,16 +8,16 @@ from __future__ import annotations
 import functools
 from collections.abc import Sequence
 from types import SimpleNamespace
-from typing import TYPE_CHECKING, Any
+from typing import Any
+
+import torch
+from torch import Tensor, nn
 
 from scope_adapters.adapters.anyres import Packing, layout_from
 from scope_adapters.adapters.llava import Llava, LlavaSpec
 from scope_adapters.adapters.llava_next import LlavaNext, LlavaNextSpec
 from scope_adapters.towers.layouts import LAYOUTS, ResolvedTower
 from scope_core import AdapterError, Layout, SpecError
-
-if TYPE_CHECKING:
-    from torch import Tensor
 
 Size = tuple[int, int]
 """(height, width) of an image in pixels."""
@@ -72,8 +72,6 @@ class Geometry:
         return rows, cols
 
     def _packing(self, size: Size) -> Packing:
-        import torch
-
         places = torch.arange(self.patches)
         return Packing(torch.zeros(self.patches, dtype=torch.bool), places, places, (self.patches,), self.patches)
 
@@ -110,7 +108,6 @@ class TiledGeometry(Geometry):
         return layout_from([self.packing(size) for size in sizes], prompts or range(len(sizes)), self.newlines)
 
     def _packing(self, size: Size) -> Packing:
-        import torch
         from transformers.models.llava_next.modeling_llava_next import image_size_to_num_patches
 
         side = self.config.vision_config.image_size
@@ -173,7 +170,6 @@ _TOWERS = ("clip_vision_model", "siglip_vision_model")
 
 @functools.lru_cache(8)
 def _bare_class() -> Any:
-    from torch import nn
     from transformers.models.llava_next.modeling_llava_next import LlavaNextModel
 
     class Bare(LlavaNextModel):  # type: ignore[misc]

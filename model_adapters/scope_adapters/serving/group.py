@@ -5,19 +5,18 @@ from __future__ import annotations
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from itertools import accumulate
-from typing import TYPE_CHECKING
+
+import torch
+from torch import Tensor
+from torch.nn.utils.rnn import pad_sequence
 
 from scope_adapters.adapters.anyres import numbered, separators
 from scope_adapters.hosts.huggingface.image_rows import raster
 from scope_adapters.hosts.huggingface.in_decoder import everything
+from scope_adapters.serving.geometry import Geometry, Size
 from scope_adapters.serving.receipts import Call, wait
 from scope_core import PluginOutputError, Pruner, Selection, VisualTokens
 from scope_core.parts import parse_signal
-
-if TYPE_CHECKING:
-    from torch import Tensor
-
-    from scope_adapters.serving.geometry import Geometry, Size
 
 
 class Group:
@@ -38,8 +37,6 @@ class Group:
 
     def tokens(self, features: Tensor, found: Mapping[str, Tensor]) -> VisualTokens:
         """The candidates, one group per image, from the features (T, n, D) of all tiles."""
-        from torch.nn.utils.rnn import pad_sequence
-
         row, col = self.geometry.cells(features)
         tiles = VisualTokens.of(features, row=row, col=col, signals=found)
         counts = [len(packing.tiles) for packing in self.packings]
@@ -53,8 +50,6 @@ class Group:
         Returns:
             (M, D) rows of all images; and (R,) int64 number of the row at each place, M for a newline.
         """
-        import torch
-
         wait(tokens.features)
         start = time.perf_counter()
         selection = self._selection(tokens)
@@ -74,8 +69,6 @@ class Group:
         return self.pruner.prune(tokens, self.layout)
 
     def _orders(self, selection: Selection, newline: int) -> Iterator[Tensor]:
-        import torch
-
         stay, start = separators(self.packings, self.geometry.newlines), 0
         for image, count in enumerate(selection.row_counts):
             packing, device = self.packings[image], selection.picks.device
@@ -95,8 +88,6 @@ def rehearse(pruner: Pruner, geometry: Geometry, size: Size) -> None:
     Raises:
         ScopeError: a part breaks its contract, or required tokens do not fit into the budget.
     """
-    import torch
-
     vision, text = geometry.config.vision_config, geometry.config.get_text_config()
     heads, width, n = int(vision.num_attention_heads), int(vision.hidden_size), geometry.patches
     shapes = {"projected": (n, int(text.hidden_size)), "vision.keys": (heads, n, width // heads)}

@@ -3,16 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
+from scope_adapters.serving.geometry import Size
 from scope_adapters.serving.processing import FIELD
 from scope_adapters.serving.served import Served
 from scope_adapters.serving.touch_points import check
 from scope_adapters.serving.worker import Encoder, ImageTiles
 from scope_core import AttachError
-
-if TYPE_CHECKING:
-    from scope_adapters.serving.geometry import Size
 
 check()
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 import functools
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import torch
 from vllm.multimodal.inputs import MultiModalFieldConfig
@@ -16,11 +16,9 @@ from vllm.multimodal.parse import ImageEmbeddingItems, ImageProcessorItems, Imag
 from vllm.multimodal.processing import PromptReplacement
 
 from scope_adapters.serving import metrics
+from scope_adapters.serving.geometry import Size
 from scope_adapters.serving.served import KEY, Served
 from scope_core import SpecError
-
-if TYPE_CHECKING:
-    from scope_adapters.serving.geometry import Size
 
 FIELD = "visual_pruner_spec"
 """Name of a tensor beside the pixels of each image: its spec, as bytes of JSON."""

@@ -6,12 +6,12 @@ The logger is a child of vLLM's, so that vLLM's handlers and level apply in each
 from __future__ import annotations
 
 import logging
-from typing import TYPE_CHECKING
 
-if TYPE_CHECKING:
-    from torch import Tensor
+import torch
+from torch import Tensor
 
-    from scope_core import Layout, Selection
+from scope_adapters.serving import metrics
+from scope_core import Layout, Selection
 
 log = logging.getLogger(f"vllm.{__package__}")
 
@@ -37,8 +37,6 @@ class Call:
             label: The engine's spec in short.
             folder: Folder of the counters; see `scope_adapters.serving.metrics`.
         """
-        from scope_adapters.serving import metrics
-
         if not self.images:
             return
         log.info(
@@ -55,7 +53,5 @@ class Call:
 
 def wait(tensor: Tensor) -> None:
     """Wait for the device, so that the time of the tower does not count as time of selection."""
-    import torch
-
     if tensor.device.type != "cpu":
         torch.accelerator.synchronize(tensor.device)

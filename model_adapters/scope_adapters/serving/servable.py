@@ -7,15 +7,15 @@ other prompts. So the number of rows must follow from the image's size, and the 
 from __future__ import annotations
 
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any
+from typing import Any
+
+import torch
 
 from scope_adapters.adapters.anyres import check_order
+from scope_adapters.serving.geometry import Geometry
 from scope_adapters.towers.probe import offers, reasons
 from scope_core import BudgetError, Pruner, ScopeError, SpecError
 from scope_core.adapters import Declaration, Offer, check_fit
-
-if TYPE_CHECKING:
-    from scope_adapters.serving.geometry import Geometry
 
 _APART = "vLLM encodes an image apart from its prompt and reuses the result for other prompts"
 _DECODER = "in vLLM the prompt has the same length in all layers of the language model"
@@ -108,8 +108,6 @@ def _fixed_budgets(pruner: Pruner) -> list[str]:
 
 
 def _numbers_itself(pruner: Pruner) -> bool:
-    import torch
-
     full, kept = torch.arange(4)[None], torch.tensor([[0, 3]])
     positions = pruner.parts["positions"].position_ids(full, kept, torch.ones_like(kept, dtype=torch.bool))
     return positions is not None and positions.tolist() != [[0, 1]]

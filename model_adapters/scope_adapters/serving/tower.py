@@ -10,16 +10,15 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any
+from typing import Any
+
+from torch import Tensor
 
 from scope_adapters.towers.layouts import ResolvedTower
 from scope_adapters.towers.probe import Capture, layer_index
 from scope_core import AttachError
 from scope_core.adapters import resolve
 from scope_core.parts import parse_signal
-
-if TYPE_CHECKING:
-    from torch import Tensor
 
 _BY_HEAD = ("vision.cls_attention", "vision.received_attention", "vision.keys")
 _HIDDEN = ("vision.hidden", "vision.cls")

@@ -8,20 +8,17 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import torch
+from torch import Tensor
 
 from scope_adapters.serving import metrics, receipts
+from scope_adapters.serving.geometry import Size
 from scope_adapters.serving.group import Group
 from scope_adapters.serving.served import Served
 from scope_adapters.serving.tower import resolved, signals, watch
-
-if TYPE_CHECKING:
-    from torch import Tensor
-
-    from scope_adapters.serving.geometry import Size
-    from scope_core import VisualTokens
+from scope_core import VisualTokens
 
 
 @dataclass(frozen=True)

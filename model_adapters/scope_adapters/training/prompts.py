@@ -5,12 +5,11 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from random import Random
-from typing import TYPE_CHECKING
+
+import torch
+from torch import Tensor
 
 from scope_adapters.training.vocabulary import EOS, UNK
-
-if TYPE_CHECKING:
-    from torch import Tensor
 
 SHARES = {"existence": 0.27, "count": 0.22, "where": 0.2, "relation": 0.2, "size": 0.07, "background": 0.04}
 """Share of each kind of question; other kinds get the smallest share."""
@@ -128,8 +127,6 @@ class Packed:
 
 def pack(scenes: Sequence[Sequence[Asked]], length: int) -> Packed:
     """Questions with answers, packed into rows of ``length`` tokens; those that do not fit are dropped."""
-    import torch
-
     shape = (len(scenes), length)
     ids, positions = torch.zeros(shape, dtype=torch.int64), torch.zeros(shape, dtype=torch.int64)
     targets, block = torch.full(shape, -100), torch.full(shape, -1)

@@ -7,6 +7,8 @@ from copy import deepcopy
 from pathlib import Path
 from typing import Any, TypeAlias
 
+import torch
+
 from scope_adapters.training.settings import Settings
 from scope_adapters.training.stages import Data, Draws, Forward, align, answer, rate
 from scope_adapters.training.student import Student
@@ -46,8 +48,6 @@ def train(
     Raises:
         ZooError: the checkpoint has other settings.
     """
-    import torch
-
     folder.mkdir(parents=True, exist_ok=True)
     path = folder / "checkpoint.pt"
     with torch.random.fork_rng(devices=[]):
@@ -100,8 +100,6 @@ class Run:
     """The run of one stage."""
 
     def __init__(self, stage: str, student: Student, data: Data, settings: Settings) -> None:
-        import torch
-
         self.stage, self.student, self.data, self.settings = stage, student, data, settings
         self.steps = steps_of(stage, settings)
         self.step, self.draws = 0, Draws.of(len(STAGES) * settings.seed + STAGES.index(stage))
@@ -117,8 +115,6 @@ class Run:
 
     def advance(self) -> float:
         """Run one step and return its loss."""
-        import torch
-
         peak, last, warm = getattr(self.settings, f"{self.stage.partition('-')[0]}_rates")
         now = rate(self.step, self.steps, peak=peak, last=last, warm=warm)
         for group in self.optimizer.param_groups:
@@ -154,8 +150,6 @@ class Run:
 
 def _save(path: Path, state: dict[str, Any]) -> None:
     """Write a checkpoint atomically, so that an interruption leaves the previous one."""
-    import torch
-
     scratch = path.with_suffix(".new")
     torch.save(state, scratch)
     scratch.replace(path)

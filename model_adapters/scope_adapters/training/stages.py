@@ -8,6 +8,10 @@ from dataclasses import dataclass, field
 from random import Random
 from typing import TYPE_CHECKING, Any, TypeAlias
 
+import torch
+from torch import Tensor
+from torch.nn.functional import cross_entropy, linear, normalize
+
 from scope_adapters.training.features import Features
 from scope_adapters.training.prompts import Asked, Words, ask, pack
 from scope_adapters.training.settings import TOKENS, WIDTH
@@ -16,7 +20,6 @@ from scope_adapters.training.subsets import FIRST, LAST, owners, seen, subset
 
 if TYPE_CHECKING:
     import numpy as np
-    from torch import Tensor
 
 Forward: TypeAlias = Callable[..., Any]
 
@@ -86,8 +89,6 @@ def align(student: Student, data: Data, draws: Draws) -> Tensor:
     learn which patches a word is about, and only guesses.
     """
     import numpy as np
-    import torch
-    from torch.nn.functional import cross_entropy, linear, normalize
 
     rows, targets = [], []
     scenes = min(SCENES, len(data.features))
@@ -121,8 +122,6 @@ def answer(
         patterns: Patterns of tokens; by default `subsets.FIRST` or `subsets.LAST`. Empty: all tokens.
     """
     import numpy as np
-    import torch
-    from torch.nn.functional import cross_entropy, linear
 
     keep, scenes = FEW if few else draws.python.choices(MIXED, MIXED_SHARES)[0]
     patterns = (FIRST if few else LAST) if patterns is None else patterns

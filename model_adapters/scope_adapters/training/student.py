@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-from scope_adapters.training.settings import WIDTH, Settings
+import torch
+from torch import Tensor, nn
+from torch.nn.functional import embedding, gelu, linear, scaled_dot_product_attention, silu
+
+from scope_adapters.training.prompts import Packed
+from scope_adapters.training.settings import TOKENS, WIDTH, Settings
 from scope_adapters.training.vocabulary import BOS, EOS, IMAGE, PAD
-
-if TYPE_CHECKING:
-    from torch import Tensor
-
-    from scope_adapters.training.prompts import Packed
 
 
 def text_config(settings: Settings, vocabulary: int) -> Any:
@@ -36,8 +36,6 @@ def llava_config(settings: Settings, vocabulary: int, vision: Any) -> Any:
     """``LlavaConfig`` of the whole model around a vision config."""
     from transformers import LlavaConfig
 
-    from scope_adapters.training.settings import TOKENS
-
     return LlavaConfig(
         vision_config=vision,
         text_config=text_config(settings, vocabulary),
@@ -61,8 +59,6 @@ class Student:
     """
 
     def __init__(self, settings: Settings, vocabulary: int) -> None:
-        import torch
-        from torch import nn
         from transformers import LlamaForCausalLM
 
         self.settings = settings
@@ -92,7 +88,6 @@ class Student:
     def normalise(self, sample: Any) -> None:
         """Set mean and standard deviation of the features from ``sample`` (n, TOKENS, WIDTH)."""
         import numpy as np
-        import torch
 
         values = np.asarray(sample, np.float32)
         self.mean, self.std = (torch.from_numpy(f(values, axis=(0, 1))) for f in (np.mean, np.std))
@@ -112,8 +107,6 @@ class Student:
 
     def project(self, features: Tensor) -> Tensor:
         """(..., width) visual tokens from (..., WIDTH) features."""
-        from torch.nn.functional import gelu
-
         projected: Tensor = self.second(gelu(self.first((features - self.mean) / self.std)))
         return projected
 
@@ -129,9 +122,6 @@ class Student:
             positions: (B, T).
             mask: (B, 1, T, 1 + K + T), see `full_mask`.
         """
-        import torch
-        from torch.nn.functional import embedding, gelu, linear, scaled_dot_product_attention, silu
-
         half, model = torch.bfloat16, self.decoder.model
         heads, prefix = self.settings.heads, features.shape[1] + 1
         x = ((features - self.mean) / self.std).to(half)
@@ -158,8 +148,6 @@ class Student:
         return self._norm(h[:, prefix:], model.norm.weight)
 
     def _norm(self, x: Tensor, weight: Tensor) -> Tensor:
-        import torch
-
         scale = torch.rsqrt(x.square().mean(-1, keepdim=True) + self.decoder.config.rms_norm_eps)
         return (x * scale * weight).to(torch.bfloat16)
 
@@ -176,8 +164,6 @@ class Student:
 
 def full_mask(packed: Packed, keep: int) -> Tensor:
     """(B, 1, T, 1 + keep + T) additive mask: every question attends to the whole image and to itself."""
-    import torch
-
     rows, length = packed.ids.shape
     mask = torch.zeros(rows, 1, length, 1 + keep + length, dtype=torch.bfloat16)
     mask[..., 1 + keep :].masked_fill_(~packed.mask[:, None], float("-inf"))
@@ -185,7 +171,5 @@ def full_mask(packed: Packed, keep: int) -> Tensor:
 
 
 def _rotated(x: Tensor, cos: Tensor, sin: Tensor) -> Tensor:
-    import torch
-
     first, second = x.chunk(2, -1)
     return torch.cat([first * cos - second * sin, second * cos + first * sin], -1)

@@ -7,16 +7,16 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import TYPE_CHECKING
 
+import torch
+from torch import Tensor
+
 from scope_bench.accuracy.cache import digest
-from scope_core import ScopeError, TaskError
+from scope_core import ScopeError, TaskError, VisualTokens
 from scope_core.adapters import upright_rgb
+from scope_core.tasks import Example
 
 if TYPE_CHECKING:
     from PIL.Image import Image
-    from torch import Tensor
-
-    from scope_core import VisualTokens
-    from scope_core.tasks import Example
 
 
 @dataclass(frozen=True)
@@ -62,7 +62,6 @@ class Scene:
 
         None if no objects are known, if the tower's view of images is unknown, or if tokens are not a single grid.
         """
-        import torch
         from PIL import Image, ImageDraw
 
         boxes = self.example.objects

@@ -5,17 +5,14 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import torch
 from torch import Tensor
 
-from scope_core import Pruner, Selection, TaskError
+from scope_core import Layout, Pruner, Registry, Selection, TaskError, VisualTokens
 from scope_core.cli.methods import naming, read_methods
 from scope_core.commands import note
-
-if TYPE_CHECKING:
-    from scope_core import Layout, Registry, VisualTokens
 
 FULL, ORACLE, SHUFFLED, BLIND = "all tokens", "label oracle", "shuffled images", "blind"
 

@@ -6,16 +6,14 @@ import json
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
+import torch
+
+from scope_bench.accuracy.examples import Scene
 from scope_bench.accuracy.methods import ORACLE, SHUFFLED, Method, Oracle
-from scope_core import Pruner
-from scope_core.adapters import Asked, Encoding, Memo, find_adapter
-
-if TYPE_CHECKING:
-    from scope_bench.accuracy.examples import Scene
-    from scope_core import Registry, Selection
-    from scope_core.adapters import LoadedModel
+from scope_core import Pruner, Registry, Selection
+from scope_core.adapters import Asked, Encoding, LoadedModel, Memo, find_adapter
 
 
 @dataclass(frozen=True, eq=False)
@@ -140,8 +138,6 @@ class Questioner:
 
     def specialised(self, method: Method, scene: Scene, encoding: Encoding) -> Pruner:
         """The method's pruner; the label oracle gets the places of this scene's objects."""
-        import torch
-
         if method.name != ORACLE:
             return method.pruner  # type: ignore[return-value]
         shares = scene.shares(encoding.tokens)
@@ -188,8 +184,6 @@ class Questioner:
         return Answers(replies, receipt.selection if receipt else None, receipt.select_ms if receipt else None)
 
     def _generate(self, inputs: dict[str, Any]) -> str:
-        import torch
-
         with torch.no_grad():
             out = self.loaded.model.generate(**inputs, max_new_tokens=self.length, do_sample=False)
         return self.loaded.decode(out[0, inputs["input_ids"].shape[1] :])

@@ -5,19 +5,16 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from scope_bench.accuracy.cache import Journal, TensorCache, code_of, file_name, weights_of
 from scope_bench.accuracy.examples import Scene
 from scope_bench.accuracy.methods import BLIND, FULL, ORACLE, SHUFFLED, KeepsAll, Method
 from scope_bench.accuracy.questioner import Answers, Questioner
-from scope_core import TaskError
+from scope_core import Registry, TaskError
+from scope_core.adapters import LoadedModel
 from scope_core.cli.methods import naming
-
-if TYPE_CHECKING:
-    from scope_core import Registry
-    from scope_core.adapters import LoadedModel
-    from scope_core.tasks import Task
+from scope_core.tasks import Task
 
 THETAS = (0.5, 0.6, 0.7, 0.8, 0.9)
 """Thresholds of theta-coverage; a single threshold saturates on some features."""

@@ -4,18 +4,15 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import torch
 
+from scope_bench.speed.probes import Watched
 from scope_bench.speed.select import pruners
 from scope_bench.speed.timing import Effort, Progress, finish, in_turns
-from scope_core import AttachError, Pruner
+from scope_core import AttachError, Pruner, Registry
 from scope_core.cli.methods import naming
-
-if TYPE_CHECKING:
-    from scope_bench.speed.probes import Watched
-    from scope_core import Registry
 
 PLAIN, EAGER = "tower, as the model calls it", "tower, every attention map returned (eager)"
 NOTHING = "tower in a pruned call, nothing read"

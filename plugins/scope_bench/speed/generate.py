@@ -9,7 +9,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -17,10 +17,8 @@ from torch import Tensor
 from scope_bench.speed.probes import PARTS, Watched
 from scope_bench.speed.select import pruners
 from scope_bench.speed.timing import Effort, Laps, Progress, finish, in_turns, spread
+from scope_core import Attachment, Pruner, Registry
 from scope_core.cli.methods import naming
-
-if TYPE_CHECKING:
-    from scope_core import Attachment, Pruner, Registry
 
 UNPRUNED = "unpruned"
 MORE = 8

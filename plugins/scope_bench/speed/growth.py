@@ -6,15 +6,13 @@ import math
 import statistics
 from collections.abc import Sequence
 from functools import partial
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from scope_bench.speed import baselines
+from scope_bench.speed.inputs import Material
 from scope_bench.speed.select import FLOOR, Settings, check_size, pruners
 from scope_bench.speed.timing import Progress, in_turns
-
-if TYPE_CHECKING:
-    from scope_bench.speed.inputs import Material
-    from scope_core import Registry
+from scope_core import Registry
 
 
 def grow(

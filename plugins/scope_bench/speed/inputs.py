@@ -11,11 +11,10 @@ import torch
 from torch import Tensor
 
 from scope_core import TokensError
+from scope_core.adapters import Tower
 
 if TYPE_CHECKING:
     from PIL.Image import Image
-
-    from scope_core.adapters import Tower
 
 
 @dataclass(frozen=True, eq=False)

@@ -12,14 +12,12 @@ from typing import TYPE_CHECKING, Any
 import torch
 
 from scope_bench.speed.timing import finish
-from scope_core import AdapterError, Pruner, TaskError
-from scope_core.adapters import find_adapter, replace_attribute, resolve
+from scope_core import AdapterError, Pruner, Registry, TaskError
+from scope_core.adapters import Declaration, LoadedModel, find_adapter, replace_attribute, resolve
 
 if TYPE_CHECKING:
     from PIL.Image import Image
 
-    from scope_core import Registry
-    from scope_core.adapters import Declaration, LoadedModel
 
 PARTS = ("tower", "projector")
 

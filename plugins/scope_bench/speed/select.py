@@ -6,7 +6,7 @@ import math
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from functools import partial
-from typing import TYPE_CHECKING, Any, Literal
+from typing import Any, Literal
 
 import torch
 from torch import Tensor
@@ -15,12 +15,9 @@ from scope_bench.speed import baselines
 from scope_bench.speed.inputs import Material
 from scope_bench.speed.machine import check_memory
 from scope_bench.speed.timing import Effort, Progress, in_turns, ratio
-from scope_core import BudgetError, Pruner, TaskError, VisualTokens
+from scope_core import BudgetError, Pruner, Registry, TaskError, VisualTokens
 from scope_core.cli.methods import naming, read_methods
 from scope_core.parts import Combiner, ComponentSpec, Problem, SimilarityMetric
-
-if TYPE_CHECKING:
-    from scope_core import Registry
 
 FLOOR, LOOP = "cosine matrix alone", "plain loop, as published"
 MATRICES = 4

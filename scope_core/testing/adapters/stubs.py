@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from types import SimpleNamespace
-from typing import TYPE_CHECKING, Any, Literal
+from typing import Any, Literal
 
 import torch
 
@@ -15,11 +15,9 @@ from scope_core.registry.entries import Entry
 from scope_core.registry.hookspecs import hookimpl
 from scope_core.registry.registry import Registry
 from scope_core.registry.specs import ComponentSpec
+from scope_core.structures.layout import Group, Layout
 from scope_core.structures.selection import Selection
-
-if TYPE_CHECKING:
-    from scope_core.structures.layout import Group, Layout
-    from scope_core.structures.tokens import VisualTokens
+from scope_core.structures.tokens import VisualTokens
 
 
 class OnPurpose(ScopeError):  # noqa: N818

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Mapping
-from typing import TYPE_CHECKING, Any, Protocol, TypedDict, TypeVar, cast
+from typing import Any, Protocol, TypedDict, TypeVar, cast
 
+from torch import Tensor
 from typing_extensions import Unpack
 
 from scope_core.errors import MissingDependencyError
@@ -23,9 +24,6 @@ from scope_core.testing.parts.properties import (
     properties_of,
 )
 from scope_core.testing.parts.subject import Subject, subject_of
-
-if TYPE_CHECKING:
-    from torch import Tensor
 
 Test = TypeVar("Test", bound=Callable[..., Any])
 

@@ -2,11 +2,8 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
-if TYPE_CHECKING:
-    import torch
-    from torch import Tensor
+import torch
+from torch import Tensor
 
 BLOCK = 2**17  # numbers processed together: 1 MB in float64, which fits into caches
 
@@ -31,8 +28,6 @@ def rounding_constant(similarity: Tensor) -> Tensor:
     device. For N = 576 and similarities up to 1 the step is 2^-41, far below the precision of a float32 cosine; half
     precision is not rounded.
     """
-    import torch
-
     if similarity.element_size() < 4 or not similarity.numel():
         return torch.zeros(1, dtype=torch.float64, device=similarity.device)
     low, high = torch.aminmax(similarity)
@@ -46,8 +41,6 @@ def rounding_constant(similarity: Tensor) -> Tensor:
 
 def on_grid(similarity: Tensor, rounder: Tensor) -> Tensor:
     """A float64 copy of the similarities, rounded to the grid."""
-    import torch
-
     return similarity.to(torch.float64, copy=True).add_(rounder).sub_(rounder)
 
 
@@ -61,8 +54,6 @@ def full_gains(similarity: Tensor, rounder: Tensor, best: Tensor) -> Tensor:
         rounder: `rounding_constant` of the similarity.
         best: (B, N) running maximum ``c_i``.
     """
-    import torch
-
     if best.element_size() < 4:  # a few columns at a time, which gives the same sums with less memory
         columns = torch.split(similarity, max(1, block_size(best) // max(1, best.numel())), dim=2)
         return torch.cat([(some - best[:, :, None]).clamp_(min=0).sum(1) for some in columns], 1)
@@ -74,7 +65,5 @@ def full_gains(similarity: Tensor, rounder: Tensor, best: Tensor) -> Tensor:
 
 def blocks(tensor: Tensor) -> tuple[Tensor, ...]:
     """Views of (B, N, ...) along N; as many rows each as `block_size` allows of a (B, N, N) matrix."""
-    import torch
-
     batch, count = tensor.shape[:2]
     return torch.split(tensor, max(1, block_size(tensor) // max(1, batch * count)), dim=1)

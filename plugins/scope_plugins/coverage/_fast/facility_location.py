@@ -11,16 +11,17 @@ from collections.abc import Callable, Sequence
 from math import frexp
 from typing import TYPE_CHECKING, Any
 
+import torch
+from torch import Tensor
+
+from scope_core import VisualTokens
+from scope_core.parts import Blocks, Picks
 from scope_plugins.coverage._fast import arithmetic, on_triton
 from scope_plugins.coverage._fast.incremental import Incremental, arrays
 
 if TYPE_CHECKING:
     import numpy as np
-    import torch
-    from torch import Tensor
 
-    from scope_core import VisualTokens
-    from scope_core.parts import Blocks, Picks
     from scope_plugins.coverage._fast.incremental import Group
 
 
@@ -50,9 +51,7 @@ class FacilityLocationKernel(Incremental):
         if not arithmetic.on_host(similarity.device):
             return on_triton.picks(similarity, tokens, scale, offset, keep)
         import numpy as np
-        import torch
 
-        from scope_core.parts import Picks
         from scope_plugins.coverage._fast import rounds
 
         step, largest = grid(similarity)
@@ -70,8 +69,6 @@ class FacilityLocationKernel(Incremental):
         self, coverage: Any, blocks: Blocks, tokens: VisualTokens, scale: Tensor, offset: Tensor, keep: int
     ) -> Picks:
         """Greedy selection that computes rows again only if their running maximum rises, or all rows if most do."""
-        import torch
-
         from scope_plugins.coverage._fast.in_blocks import full_gains, greedy
 
         best = torch.zeros_like(blocks.own)
@@ -94,8 +91,6 @@ def grid(similarity: Tensor) -> tuple[float, float]:
 
     A step of 0 means no rounding.
     """
-    import torch
-
     if not similarity.numel():
         return 0.0, 0.0
     similarity = similarity.detach()

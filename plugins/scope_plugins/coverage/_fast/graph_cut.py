@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
+from torch import Tensor
+
+from scope_core import VisualTokens
+from scope_core.parts import Blocks
 from scope_plugins.coverage._fast.ranked import Ranked
-
-if TYPE_CHECKING:
-    from torch import Tensor
-
-    from scope_core import VisualTokens
-    from scope_core.parts import Blocks
 
 
 class GraphCutKernel(Ranked):

@@ -3,13 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import TYPE_CHECKING
 
-if TYPE_CHECKING:
-    from torch import Tensor
+from torch import Tensor
 
-    from scope_core import VisualTokens
-    from scope_core.parts import Blocks, Picks
+from scope_core import VisualTokens, take_turns
+from scope_core.parts import Blocks, Picks
 
 
 def greedy(
@@ -30,8 +28,6 @@ def greedy(
         offset: (1, N) float64.
         keep: Number of picks.
     """
-    from scope_core import take_turns
-
     pending: list[Tensor] = []
 
     def scored() -> tuple[Tensor, Tensor]:

@@ -6,16 +6,15 @@ from abc import abstractmethod
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
-from scope_core.parts import Kernel
+import torch
+from torch import Tensor
+
+from scope_core import VisualTokens
+from scope_core.parts import Kernel, Picks
 from scope_plugins.coverage._fast import arithmetic, compiled
 
 if TYPE_CHECKING:
     import numpy as np
-    import torch
-    from torch import Tensor
-
-    from scope_core import VisualTokens
-    from scope_core.parts import Picks
 
     Group = tuple[np.ndarray, Callable[[int], None]]
     """(N,) float64 gains of one group, and the function that updates them after a pick."""
@@ -52,9 +51,7 @@ class Incremental(OnHost):
     ) -> Picks | None:
         """All picks, one group after the other; None if `groups` is None."""
         import numpy as np
-        import torch
 
-        from scope_core.parts import Picks
         from scope_plugins.coverage._fast.rounds import choose
 
         started = self.groups(coverage, similarity, tokens)

@@ -6,14 +6,16 @@ import functools
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
+import torch
+from torch import Tensor
+
+from scope_core import VisualTokens
 from scope_plugins.coverage._fast.compiled import compiled
 from scope_plugins.coverage._fast.incremental import Incremental, arrays
 
 if TYPE_CHECKING:
     import numpy as np
-    from torch import Tensor
 
-    from scope_core import VisualTokens
     from scope_plugins.coverage._fast.incremental import Group
 
 
@@ -27,7 +29,6 @@ class LogDetKernel(Incremental):
             SpecError: as `LogDet.start` and `LogDet.add`.
         """
         import numpy as np
-        import torch
 
         state = coverage.start(similarity, tokens)
         matrices, gains = arrays(similarity), coverage.gain(state)

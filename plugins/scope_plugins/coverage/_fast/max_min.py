@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
+import torch
+from torch import Tensor
+
+from scope_core import VisualTokens
+from scope_core.parts import Blocks
 from scope_plugins.coverage._fast.ranked import Ranked
-
-if TYPE_CHECKING:
-    from torch import Tensor
-
-    from scope_core import VisualTokens
-    from scope_core.parts import Blocks
 
 
 class MaxMinKernel(Ranked):
@@ -18,8 +17,6 @@ class MaxMinKernel(Ranked):
 
     def first_in_blocks(self, coverage: Any, blocks: Blocks, tokens: VisualTokens) -> Tensor:
         """Distance to the nearest other token."""
-        import torch
-
         padding = ~tokens.valid[0]
         highest = torch.full_like(blocks.own, -torch.inf)
         for rows, columns, block in blocks.triangle():

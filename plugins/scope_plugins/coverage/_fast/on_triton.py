@@ -7,14 +7,14 @@ import warnings
 from collections.abc import Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from importlib.util import find_spec
+from typing import Any
 
-if TYPE_CHECKING:
-    import torch
-    from torch import Tensor
+import torch
+from torch import Tensor
 
-    from scope_core import VisualTokens
-    from scope_core.parts import Picks
+from scope_core import VisualTokens
+from scope_core.parts import Picks
 
 NARROW, WIDE, WIDEST = 256, 1024, 2048  # columns per program
 
@@ -59,8 +59,6 @@ def plan(batch: int, count: int, processors: int, *, meet: bool = False) -> Plan
 
 def why_not(device: torch.device) -> str:
     """The reason why the kernels cannot run on ``device``; empty if they can."""
-    from importlib.util import find_spec
-
     if device.type != "cuda":
         return f"there are kernels for cuda devices, but not for {device.type}"
     if find_spec("triton") is None:
@@ -71,8 +69,6 @@ def why_not(device: torch.device) -> str:
 @functools.cache
 def _trial(index: int) -> str:
     """The reason why a tiny problem fails on a CUDA device, or empty; tried once per process, and warned of once."""
-    import torch
-
     try:
         similarity = torch.ones(1, 2, 2, device=f"cuda:{index}")
         column = similarity[:, 0].double()
@@ -87,8 +83,6 @@ def _trial(index: int) -> str:
 
 def picks(similarity: Tensor, tokens: VisualTokens, scale: Tensor, offset: Tensor, keep: Sequence[int]) -> Picks | None:
     """All picks of facility location, as `Kernel.picks`; None if the kernels cannot run."""
-    import torch
-
     if why_not(similarity.device):
         return None
     level = tokens.valid.to(torch.int8) + (tokens.valid & tokens.required)
@@ -108,9 +102,6 @@ def run(
         keep: Number of picks in each group, at most the number of its candidates.
         shared: Division of the work; by default that of `plan`.
     """
-    import torch
-
-    from scope_core.parts import Picks
     from scope_plugins.coverage._fast import triton_kernel as kernels
     from scope_plugins.coverage._fast.arithmetic import rounding_constant
 
@@ -163,7 +154,6 @@ def run(
 
 def _processors(device: torch.device) -> int:
     """The number of programs certain to run at the same time; 0 if Triton cannot launch a cooperative grid."""
-    import torch
     from triton.backends.nvidia.compiler import CUDAOptions
 
     if not hasattr(CUDAOptions, "launch_cooperative_grid"):
@@ -173,6 +163,4 @@ def _processors(device: torch.device) -> int:
 
 def _on(device: torch.device) -> AbstractContextManager[Any]:
     """A context in which Triton launches on ``device``: it always uses the current one."""
-    import torch
-
     return torch.cuda.device(device) if device.type == "cuda" else nullcontext()

@@ -4,15 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
+import torch
+from torch import Tensor
+
+from scope_core import VisualTokens
+from scope_core.parts import Blocks, Picks
 from scope_plugins.coverage._fast.incremental import OnHost, arrays
-
-if TYPE_CHECKING:
-    from torch import Tensor
-
-    from scope_core import VisualTokens
-    from scope_core.parts import Blocks, Picks
 
 
 @dataclass(frozen=True)
@@ -45,9 +44,6 @@ class Ranked(OnHost):
         keep: Sequence[int],
     ) -> Picks | None:
         """All picks, in the precision of gains; None if ``scale`` or ``offset`` are more precise than gains."""
-        import torch
-
-        from scope_core.parts import Picks
         from scope_plugins.coverage._fast import rounds
 
         gain = coverage.gain(coverage.start(similarity, tokens))

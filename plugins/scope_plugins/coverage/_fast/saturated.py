@@ -6,15 +6,16 @@ import functools
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
+from torch import Tensor
+
+from scope_core import VisualTokens
 from scope_plugins.coverage._fast.compiled import compiled
 from scope_plugins.coverage._fast.facility_location import rounder
 from scope_plugins.coverage._fast.incremental import Incremental, arrays
 
 if TYPE_CHECKING:
     import numpy as np
-    from torch import Tensor
 
-    from scope_core import VisualTokens
     from scope_plugins.coverage._fast.incremental import Group
 
 

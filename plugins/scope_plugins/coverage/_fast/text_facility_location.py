@@ -5,13 +5,13 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
+from torch import Tensor
+
+from scope_core import VisualTokens
 from scope_plugins.coverage._fast.facility_location import rising_rows
 from scope_plugins.coverage._fast.incremental import Incremental
 
 if TYPE_CHECKING:
-    from torch import Tensor
-
-    from scope_core import VisualTokens
     from scope_plugins.coverage._fast.incremental import Group
 
 
