@@ -5,18 +5,15 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cached_property
-from typing import TYPE_CHECKING
 
 import torch
+from PIL import Image, ImageDraw
 from torch import Tensor
 
 from scope_bench.accuracy.cache import digest
 from scope_core import ScopeError, TaskError, VisualTokens
 from scope_core.adapters import upright_rgb
 from scope_core.tasks import Example
-
-if TYPE_CHECKING:
-    from PIL.Image import Image
 
 
 @dataclass(frozen=True)
@@ -29,10 +26,10 @@ class Scene:
     """
 
     example: Example
-    view: Callable[[Image], Image] | None = None
+    view: Callable[[Image.Image], Image.Image] | None = None
 
     @cached_property
-    def image(self) -> Image:
+    def image(self) -> Image.Image:
         """The image in RGB.
 
         Raises:
@@ -62,8 +59,6 @@ class Scene:
 
         None if no objects are known, if the tower's view of images is unknown, or if tokens are not a single grid.
         """
-        from PIL import Image, ImageDraw
-
         boxes = self.example.objects
         row, col = tokens.row[0].cpu(), tokens.col[0].cpu()
         grid = int(row.max()) + 1, int(col.max()) + 1

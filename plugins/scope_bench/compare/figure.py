@@ -8,6 +8,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
+from PIL import Image, ImageDraw, ImageFont
+
 from scope_bench.compare.report import Comparison, Photograph
 from scope_bench.compare.tables import runs_of
 from scope_core.cli.overlay import (
@@ -29,9 +31,6 @@ from scope_core.cli.selections import by_note
 from scope_core.commands import percent
 
 if TYPE_CHECKING:
-    from PIL.Image import Image
-    from PIL.ImageDraw import ImageDraw
-
     from scope_core.cli.selections import Shown
 
 SIDE = 288
@@ -43,7 +42,7 @@ HEAD, TEXT, SMALL = 21, 17, 16
 CELL, NAMES = (56, 30), 320
 
 
-def draw(result: Comparison, views: Sequence[Image], shown: Sequence[Shown]) -> Image:
+def draw(result: Comparison, views: Sequence[Image.Image], shown: Sequence[Shown]) -> Image.Image:
     """The whole figure.
 
     Args:
@@ -54,9 +53,6 @@ def draw(result: Comparison, views: Sequence[Image], shown: Sequence[Shown]) -> 
     Raises:
         TokensError: tokens have no positions on a single tile.
     """
-    import PIL.Image
-    from PIL import ImageDraw
-
     blocks = columns_of(len(result.methods), ACROSS)
     drawn = min(len(views), max(1, DOWN // len(blocks)))
     strips = [strip_of(view, one) for view, one in zip(views[:drawn], shown[:drawn], strict=True)]
@@ -72,7 +68,7 @@ def draw(result: Comparison, views: Sequence[Image], shown: Sequence[Shown]) -> 
     notes = len(feet) * LINE
     bottom = max(square[1], notes) if beside else square[1] + notes
     height = 2 * MARGIN + 2 * LINE + 34 + len(blocks) * block_height + bottom
-    page = PIL.Image.new("RGB", (width, height), PAGE)
+    page = Image.new("RGB", (width, height), PAGE)
     pen = ImageDraw.Draw(page)
     put_text(pen, (MARGIN, MARGIN - 6), _heading(result), 26, INK, width - 2 * MARGIN)
     stages = max(max(kept.stages or (0,)) for one in shown for kept in one.kept)
@@ -125,7 +121,9 @@ def _theta(result: Comparison) -> str:
     return f"{result.thetas[len(result.thetas) // 2]:g}"
 
 
-def _block(page: Image, pen: ImageDraw, result: Comparison, strips: Sequence[Strip], block: range, y: int) -> int:
+def _block(
+    page: Image.Image, pen: ImageDraw.ImageDraw, result: Comparison, strips: Sequence[Strip], block: range, y: int
+) -> int:
     """Draw some methods on every image, and return the y coordinate below them."""
     several, size = len(result.photographs) > 1, panel_size(strips[0], SIDE)
     for place, number in enumerate(block, 1):
@@ -156,7 +154,7 @@ def _grid(photograph: Photograph) -> str:
     return " x ".join(map(str, photograph.grid or ())) + f" = {photograph.tokens} patches"
 
 
-def _legend(pen: ImageDraw, at: tuple[int, int], stages: int) -> None:
+def _legend(pen: ImageDraw.ImageDraw, at: tuple[int, int], stages: int) -> None:
     """Draw the legend of bright, outlined and dark patches."""
     x, y = at
     dark = f"#{round(255 * LIGHT):02x}" + f"{round(255 * LIGHT):02x}" * 2
@@ -167,10 +165,8 @@ def _legend(pen: ImageDraw, at: tuple[int, int], stages: int) -> None:
         x += 26 + put_text(pen, (x + 26, y - 1), label, TEXT, INK, 400) + 28
 
 
-def _fitted(pen: ImageDraw, at: tuple[int, int], text: str, room: int) -> None:
+def _fitted(pen: ImageDraw.ImageDraw, at: tuple[int, int], text: str, room: int) -> None:
     """Draw the head of a column, in smaller letters if it is long."""
-    from PIL import ImageFont
-
     size = HEAD
     while size > 13 and ImageFont.load_default(size).getlength(text) > room:
         size -= 1
@@ -183,7 +179,7 @@ def _square_size(result: Comparison) -> tuple[int, int]:
     return (NAMES + count * CELL[0], (count + 1) * CELL[1] + 2 * LINE) if count > 1 else (0, 0)
 
 
-def _square(pen: ImageDraw, result: Comparison, y: int) -> None:
+def _square(pen: ImageDraw.ImageDraw, result: Comparison, y: int) -> None:
     """Draw the overlaps as a square of shaded numbers."""
     put_text(pen, (MARGIN, y), "Overlap: of the tokens that either keeps,", TEXT, INK, NAMES + 500)
     put_text(pen, (MARGIN, y + LINE), "the share that both keep (Jaccard)", TEXT, INK, NAMES)

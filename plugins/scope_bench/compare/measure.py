@@ -6,14 +6,14 @@ from collections.abc import Callable, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
+from PIL import Image
+
 from scope_core import ScopeError, SignalError, UnknownNameError
 from scope_core.cli.methods import LeftOut, Methods
 from scope_core.cli.selections import Judge, Kept, Selected, Shown, Trial, shown_of
 from scope_core.commands import did_you_mean, listed
 
 if TYPE_CHECKING:
-    from PIL.Image import Image
-
     from scope_core import Registry
     from scope_core.adapters import Declaration, Tower
     from scope_core.parts import SaliencySource
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 def measure(
     tower: Tower,
     methods: Methods,
-    images: Sequence[tuple[str, Image]],
+    images: Sequence[tuple[str, Image.Image]],
     judge: Judge,
     *,
     skip: bool = False,

@@ -5,16 +5,13 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from math import ceil
-from typing import TYPE_CHECKING
 
 import torch
+from PIL import Image
 from torch import Tensor
 
 from scope_core import TokensError
 from scope_core.adapters import Tower
-
-if TYPE_CHECKING:
-    from PIL.Image import Image
 
 
 @dataclass(frozen=True, eq=False)
@@ -62,7 +59,7 @@ def smooth(tokens: int, width: int, seed: int = 0) -> Material:
     return Material(f"smooth random fields (seed {seed})", features, saliency)
 
 
-def of_photographs(images: Sequence[Image], tower: Tower, tokens: int, name: str) -> Material:
+def of_photographs(images: Sequence[Image.Image], tower: Tower, tokens: int, name: str) -> Material:
     """Features of whole images, and then of smaller and smaller crops, until there are enough.
 
     Saliency is the length of the features, scaled to at most 1, so that no signal has to be read.
@@ -90,9 +87,7 @@ def of_photographs(images: Sequence[Image], tower: Tower, tokens: int, name: str
     return Material(f"{len(images)} photographs through {name}", features, length / length.max())
 
 
-def gradient() -> Image:
+def gradient() -> Image.Image:
     """A square image of gradients; its content does not affect the time of a model."""
-    from PIL import Image
-
     sides = [Image.linear_gradient("L").resize((672, 672)).rotate(90 * turn) for turn in range(3)]
     return Image.merge("RGB", sides)

@@ -7,17 +7,14 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import torch
+from PIL import Image
 
 from scope_bench.speed.timing import finish
 from scope_core import AdapterError, Pruner, Registry, TaskError
 from scope_core.adapters import Declaration, LoadedModel, find_adapter, replace_attribute, resolve
-
-if TYPE_CHECKING:
-    from PIL.Image import Image
-
 
 PARTS = ("tower", "projector")
 
@@ -49,7 +46,7 @@ class Watched:
         cls,
         loaded: LoadedModel,
         registry: Registry,
-        images: list[Image],
+        images: list[Image.Image],
         question: str,
         *,
         batch: int = 1,

@@ -4,16 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from io import BytesIO
 from random import Random
-from typing import TYPE_CHECKING
+
+from PIL import Image, ImageEnhance, ImageFilter
 
 from scope_core.tasks import Box
 from scope_plugins.task.scenes.classes import GROUPS, NAMES, WEIGHTS
 from scope_plugins.task.scenes.photographs import Photograph
 from scope_plugins.task.scenes.sprites import Sprites
-
-if TYPE_CHECKING:
-    from PIL.Image import Image
 
 SIZE = 336
 """Side of a scene in pixels."""
@@ -46,7 +45,7 @@ class Scene:
     objects: tuple[Planned, ...]
     varied: bool
 
-    def draw(self, sprites: Sprites) -> tuple[Image, tuple[Box, ...]]:
+    def draw(self, sprites: Sprites) -> tuple[Image.Image, tuple[Box, ...]]:
         """The image (RGB, `SIZE` x `SIZE`) and the box around each object's pixels."""
         random = Random(f"{self.seed}/pixels")  # noqa: S311
         image = _background(self.photograph.open(), random, varied=self.varied).convert("RGBA")
@@ -102,10 +101,8 @@ def _class(random: Random, names: Sequence[str], theme: str | None) -> str:
     return random.choices(pool, [WEIGHTS[name] for name in pool])[0]
 
 
-def _background(photograph: Image, random: Random, *, varied: bool) -> Image:
+def _background(photograph: Image.Image, random: Random, *, varied: bool) -> Image.Image:
     """A square crop of a third to all of the shorter side, sometimes mirrored, a little brighter or darker."""
-    from PIL import Image, ImageEnhance
-
     side = random.uniform(0.35, 1) * min(photograph.size)
     left, top = (random.uniform(0, extent - side) for extent in photograph.size)
     crop = photograph.resize((SIZE, SIZE), Image.Resampling.BICUBIC, (left, top, left + side, top + side))
@@ -119,10 +116,8 @@ def _background(photograph: Image, random: Random, *, varied: bool) -> Image:
     return crop
 
 
-def _sprite(planned: Planned, choices: Sequence[Image], random: Random, *, varied: bool) -> Image:
+def _sprite(planned: Planned, choices: Sequence[Image.Image], random: Random, *, varied: bool) -> Image.Image:
     """The sprite as it will be pasted, cropped to its visible pixels."""
-    from PIL import Image
-
     sprite = choices[planned.sprite % len(choices)]
     if planned.flip:
         sprite = sprite.transpose(Image.Transpose.FLIP_LEFT_RIGHT)
@@ -141,10 +136,8 @@ def _sprite(planned: Planned, choices: Sequence[Image], random: Random, *, varie
     return sprite.crop(alpha.point([0] * 16 + [255] * 240).getbbox())
 
 
-def _recoloured(image: Image, random: Random, strength: float) -> Image:
+def _recoloured(image: Image.Image, random: Random, strength: float) -> Image.Image:
     """The image with hue, saturation, brightness and contrast changed by up to ``strength`` of their range."""
-    from PIL import Image, ImageEnhance
-
     hue, saturation, value = image.convert("HSV").split()
     shift = round(random.uniform(-strength, strength) * 40) % 256
     hue = hue.point([(h + shift) % 256 for h in range(256)])
@@ -154,12 +147,8 @@ def _recoloured(image: Image, random: Random, strength: float) -> Image:
     return image
 
 
-def _degraded(image: Image, random: Random) -> Image:
+def _degraded(image: Image.Image, random: Random) -> Image.Image:
     """The image, sometimes blurred or compressed as a JPEG of low quality."""
-    from io import BytesIO
-
-    from PIL import Image, ImageFilter
-
     if random.random() < 0.15:
         image = image.filter(ImageFilter.GaussianBlur(random.uniform(0.3, 1.0)))
     if random.random() < 0.35:

@@ -13,13 +13,12 @@ import unicodedata
 from collections.abc import Iterator
 from io import BytesIO
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
+
+from PIL import Image, ImageDraw, ImageFont
 
 from scope_core import MissingDependencyError, TaskError
 from scope_plugins.task.scenes.classes import GROUPS
-
-if TYPE_CHECKING:
-    from PIL.Image import Image
 
 SIDE = 136
 """Side of a sprite in pixels."""
@@ -57,9 +56,7 @@ def draw(package: Path, out: Path) -> int:
     return count
 
 
-def _glyphs(font: Path) -> Iterator[tuple[str, int, Image]]:
-    from PIL import Image, ImageDraw, ImageFont
-
+def _glyphs(font: Path) -> Iterator[tuple[str, int, Image.Image]]:
     face = ImageFont.truetype(str(font), STRIKE)
     for name, emoji in _emoji():
         for number, character in enumerate(emoji):
@@ -68,9 +65,7 @@ def _glyphs(font: Path) -> Iterator[tuple[str, int, Image]]:
             yield name, number, image
 
 
-def _icons(package: Path) -> Iterator[tuple[str, int, Image]]:
-    from PIL import Image
-
+def _icons(package: Path) -> Iterator[tuple[str, int, Image.Image]]:
     try:
         import resvg_py
     except ImportError as error:

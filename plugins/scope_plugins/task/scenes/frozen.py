@@ -8,15 +8,14 @@ from collections.abc import Sequence
 from functools import partial
 from gzip import decompress
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 from zipfile import ZipFile
+
+from PIL import Image
 
 from scope_core import TaskError
 from scope_core.adapters import upright_rgb
 from scope_core.tasks import Box, Example, Question
-
-if TYPE_CHECKING:
-    from PIL.Image import Image
 
 FOLDER = Path(__file__).parent / "data" / "test"
 SHA256 = {
@@ -58,6 +57,6 @@ def _example(scene: dict[str, Any], images: Path) -> Example:
     return Example(scene["id"], partial(_image, images, scene["image"]), questions, boxes, scene["id"])
 
 
-def _image(images: Path, name: str) -> Image:
+def _image(images: Path, name: str) -> Image.Image:
     with ZipFile(images) as archive:
         return upright_rgb(archive.read(name), f"{name} of the scenes test set")

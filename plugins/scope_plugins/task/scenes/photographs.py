@@ -7,13 +7,11 @@ from dataclasses import dataclass
 from functools import lru_cache
 from importlib.util import find_spec
 from pathlib import Path
-from typing import TYPE_CHECKING
+
+from PIL import Image
 
 from scope_core import MissingDependencyError, TaskError, ZooError
 from scope_core.adapters import upright_rgb
-
-if TYPE_CHECKING:
-    from PIL.Image import Image
 
 KINDS = ("texture", "plants", "landscape", "space", "indoors")
 """Kinds of backgrounds that questions ask about; other photographs get no question about the background."""
@@ -38,13 +36,13 @@ class Photograph:
         """The file name without its suffix."""
         return self.path.stem
 
-    def open(self) -> Image:
+    def open(self) -> Image.Image:
         """The photograph in RGB, not resized."""
         return _opened(self.path)
 
 
 @lru_cache(maxsize=128)
-def _opened(path: Path) -> Image:
+def _opened(path: Path) -> Image.Image:
     try:
         return upright_rgb(path)
     except ZooError as error:

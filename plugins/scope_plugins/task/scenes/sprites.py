@@ -4,18 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+
+from PIL import Image
 
 from scope_core import TaskError
 from scope_plugins.task.scenes.classes import NAMES
 
-if TYPE_CHECKING:
-    from PIL.Image import Image
-
 SHIPPED = Path(__file__).parent / "data" / "sprites"
 """Noto Color Emoji, one PNG per class; the licence is in the same folder."""
 
-Sprites = Mapping[str, Sequence["Image"]]
+Sprites = Mapping[str, Sequence[Image.Image]]
 
 
 def read_sprites(folder: Path) -> Sprites:
@@ -27,8 +25,6 @@ def read_sprites(folder: Path) -> Sprites:
     Raises:
         TaskError: a class has no sprite, or a file cannot be read.
     """
-    from PIL import Image
-
     found: dict[str, list[Image.Image]] = {name: [] for name in NAMES}
     for path in sorted(folder.rglob("*.png")):
         if (name := path.stem.partition("-")[0]) in found:
