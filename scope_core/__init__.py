@@ -21,42 +21,48 @@ from typing import TYPE_CHECKING, Any
 
 from scope_core.faces import lazy
 from scope_core.registry.lookup import provide_default
-from scope_core.version import __version__
 
 if TYPE_CHECKING:
     from scope_core import adapters as adapters
     from scope_core import parts as parts
     from scope_core import tasks as tasks
-    from scope_core.engine.greedy import greedy, rank, take_turns
-    from scope_core.engine.scheduling import by_group
-    from scope_core.errors import (
-        AdapterError,
-        AttachError,
-        BudgetError,
-        MissingDependencyError,
-        PluginConflictError,
-        PluginError,
-        PluginOutputError,
-        ScopeError,
-        SignalError,
-        SpecError,
-        TaskError,
-        TokensError,
-        TooLargeError,
-        UnknownNameError,
-        ZooError,
-    )
-    from scope_core.parts.zoo import load
-    from scope_core.pruning.attachment import Attachment, attached, detach
-    from scope_core.pruning.pruner import Pruner, select
-    from scope_core.pruning.spec import PrunerSpec
-    from scope_core.registry.discovery import default_registry, discover
-    from scope_core.registry.observers import PluginWarning
-    from scope_core.registry.registry import Registry
-    from scope_core.structures.layout import Layout, Plan
-    from scope_core.structures.receipt import ImageReceipt, Receipt
-    from scope_core.structures.selection import Selection
-    from scope_core.structures.tokens import VisualTokens
+    from scope_core.engine.greedy import greedy as greedy
+    from scope_core.engine.greedy import rank as rank
+    from scope_core.engine.greedy import take_turns as take_turns
+    from scope_core.engine.scheduling import by_group as by_group
+    from scope_core.errors import AdapterError as AdapterError
+    from scope_core.errors import AttachError as AttachError
+    from scope_core.errors import BudgetError as BudgetError
+    from scope_core.errors import MissingDependencyError as MissingDependencyError
+    from scope_core.errors import PluginConflictError as PluginConflictError
+    from scope_core.errors import PluginError as PluginError
+    from scope_core.errors import PluginOutputError as PluginOutputError
+    from scope_core.errors import ScopeError as ScopeError
+    from scope_core.errors import SignalError as SignalError
+    from scope_core.errors import SpecError as SpecError
+    from scope_core.errors import TaskError as TaskError
+    from scope_core.errors import TokensError as TokensError
+    from scope_core.errors import TooLargeError as TooLargeError
+    from scope_core.errors import UnknownNameError as UnknownNameError
+    from scope_core.errors import ZooError as ZooError
+    from scope_core.parts.zoo import load as load
+    from scope_core.pruning.attachment import Attachment as Attachment
+    from scope_core.pruning.attachment import attached as attached
+    from scope_core.pruning.attachment import detach as detach
+    from scope_core.pruning.pruner import Pruner as Pruner
+    from scope_core.pruning.pruner import select as select
+    from scope_core.pruning.spec import PrunerSpec as PrunerSpec
+    from scope_core.registry.discovery import default_registry as default_registry
+    from scope_core.registry.discovery import discover as discover
+    from scope_core.registry.observers import PluginWarning as PluginWarning
+    from scope_core.registry.registry import Registry as Registry
+    from scope_core.structures.layout import Layout as Layout
+    from scope_core.structures.layout import Plan as Plan
+    from scope_core.structures.receipt import ImageReceipt as ImageReceipt
+    from scope_core.structures.receipt import Receipt as Receipt
+    from scope_core.structures.selection import Selection as Selection
+    from scope_core.structures.tokens import VisualTokens as VisualTokens
+    from scope_core.version import __version__ as __version__
 
 _HOMES = {
     "engine.greedy": "greedy rank take_turns",
@@ -75,6 +81,7 @@ _HOMES = {
     "structures.receipt": "ImageReceipt Receipt",
     "structures.selection": "Selection",
     "structures.tokens": "VisualTokens",
+    "version": "__version__",
 }
 _MOVED = {
     "adapters": "Asked Declaration Encoding LoadedModel Memo ModelAdapter Offer Schedule Session Tower ZooEntry "
@@ -89,48 +96,10 @@ _MOVED = {
 }
 """Names that this module held in 0.1.0, by the module that holds them now."""
 
-__all__ = [
-    "AdapterError",
-    "AttachError",
-    "Attachment",
-    "BudgetError",
-    "ImageReceipt",
-    "Layout",
-    "MissingDependencyError",
-    "Plan",
-    "PluginConflictError",
-    "PluginError",
-    "PluginOutputError",
-    "PluginWarning",
-    "Pruner",
-    "PrunerSpec",
-    "Receipt",
-    "Registry",
-    "ScopeError",
-    "Selection",
-    "SignalError",
-    "SpecError",
-    "TaskError",
-    "TokensError",
-    "TooLargeError",
-    "UnknownNameError",
-    "VisualTokens",
-    "ZooError",
-    "__version__",
-    "attached",
-    "by_group",
-    "default_registry",
-    "detach",
-    "discover",
-    "greedy",
-    "load",
-    "rank",
-    "select",
-    "take_turns",
-]
-
 if not TYPE_CHECKING:  # type checkers read the imports above, and report unknown names
-    __getattr__, __dir__ = lazy(__name__, _HOMES, _MOVED, faces=("adapters", "commands", "parts", "tasks", "testing"))
+    __getattr__, __dir__, __all__ = lazy(
+        __name__, _HOMES, _MOVED, faces=("adapters", "commands", "parts", "tasks", "testing")
+    )
 
 
 def _default_registry() -> Any:

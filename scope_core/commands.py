@@ -10,29 +10,36 @@ from typing import TYPE_CHECKING
 from scope_core.faces import lazy
 
 if TYPE_CHECKING:
-    from scope_core.cli.output import (
-        check_out,
-        done,
-        loading,
-        make_folder,
-        note,
-        out,
-        percent,
-        plain_text,
-        progress,
-        show_json,
-        table,
-        warn,
-        working,
-        write_text,
-    )
-    from scope_core.cli.photos import Picture, open_pictures
-    from scope_core.cli.shell import ScopeGroup, examples, numbers, split_commas
-    from scope_core.cli.state import State, state_of
-    from scope_core.errors import did_you_mean, listed
-    from scope_core.pruning.spec_reader import explain
-    from scope_core.registry.entries import Check, Command, Finding, import_target
-    from scope_core.structures.receipt import THETAS
+    from scope_core.cli.output import check_out as check_out
+    from scope_core.cli.output import done as done
+    from scope_core.cli.output import loading as loading
+    from scope_core.cli.output import make_folder as make_folder
+    from scope_core.cli.output import note as note
+    from scope_core.cli.output import out as out
+    from scope_core.cli.output import percent as percent
+    from scope_core.cli.output import plain_text as plain_text
+    from scope_core.cli.output import progress as progress
+    from scope_core.cli.output import show_json as show_json
+    from scope_core.cli.output import table as table
+    from scope_core.cli.output import warn as warn
+    from scope_core.cli.output import working as working
+    from scope_core.cli.output import write_text as write_text
+    from scope_core.cli.photos import Picture as Picture
+    from scope_core.cli.photos import open_pictures as open_pictures
+    from scope_core.cli.shell import ScopeGroup as ScopeGroup
+    from scope_core.cli.shell import examples as examples
+    from scope_core.cli.shell import numbers as numbers
+    from scope_core.cli.shell import split_commas as split_commas
+    from scope_core.cli.state import State as State
+    from scope_core.cli.state import state_of as state_of
+    from scope_core.errors import did_you_mean as did_you_mean
+    from scope_core.errors import listed as listed
+    from scope_core.pruning.spec_reader import explain as explain
+    from scope_core.registry.entries import Check as Check
+    from scope_core.registry.entries import Command as Command
+    from scope_core.registry.entries import Finding as Finding
+    from scope_core.registry.entries import import_target as import_target
+    from scope_core.structures.receipt import THETAS as THETAS
 
 _HOMES = {
     "cli.output": "check_out done loading make_folder note out percent plain_text progress show_json table warn "
@@ -46,38 +53,5 @@ _HOMES = {
     "structures.receipt": "THETAS",
 }
 
-__all__ = [
-    "THETAS",
-    "Check",
-    "Command",
-    "Finding",
-    "Picture",
-    "ScopeGroup",
-    "State",
-    "check_out",
-    "did_you_mean",
-    "done",
-    "examples",
-    "explain",
-    "import_target",
-    "listed",
-    "loading",
-    "make_folder",
-    "note",
-    "numbers",
-    "open_pictures",
-    "out",
-    "percent",
-    "plain_text",
-    "progress",
-    "show_json",
-    "split_commas",
-    "state_of",
-    "table",
-    "warn",
-    "working",
-    "write_text",
-]
-
 if not TYPE_CHECKING:  # type checkers read the imports above, and report unknown names
-    __getattr__, __dir__ = lazy(__name__, _HOMES)
+    __getattr__, __dir__, __all__ = lazy(__name__, _HOMES)

@@ -10,8 +10,8 @@ from typing import Any
 
 def lazy(
     face: str, homes: Mapping[str, str], moved: Mapping[str, str] | None = None, faces: Collection[str] = ()
-) -> tuple[Callable[[str], Any], Callable[[], list[str]]]:
-    """``__getattr__`` and ``__dir__`` of the module ``face``.
+) -> tuple[Callable[[str], Any], Callable[[], list[str]], list[str]]:
+    """``__getattr__``, ``__dir__`` and ``__all__`` of the module ``face``.
 
     Args:
         face: The module's name.
@@ -36,4 +36,5 @@ def lazy(
             raise ImportError(f"{face}.{name} has moved to {module}: from {module} import {name}", name=face)
         raise AttributeError(f"module '{face}' has no attribute '{name}'")
 
-    return get, lambda: [*sys.modules[face].__all__]
+    names = sorted(home_of, key=lambda name: (not name.isupper(), name))
+    return get, lambda: [*names], names

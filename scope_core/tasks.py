@@ -10,19 +10,15 @@ from typing import TYPE_CHECKING
 from scope_core.faces import lazy
 
 if TYPE_CHECKING:
-    from scope_core.parts.task import Box, Example, Outcome, Question, Task
+    from scope_core.parts.task import Box as Box
+    from scope_core.parts.task import Example as Example
+    from scope_core.parts.task import Outcome as Outcome
+    from scope_core.parts.task import Question as Question
+    from scope_core.parts.task import Task as Task
 
 _HOMES = {
     "parts.task": "Box Example Outcome Question Task",
 }
 
-__all__ = [
-    "Box",
-    "Example",
-    "Outcome",
-    "Question",
-    "Task",
-]
-
 if not TYPE_CHECKING:  # type checkers read the imports above, and report unknown names
-    __getattr__, __dir__ = lazy(__name__, _HOMES)
+    __getattr__, __dir__, __all__ = lazy(__name__, _HOMES)

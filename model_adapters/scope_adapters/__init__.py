@@ -13,18 +13,20 @@ from typing import TYPE_CHECKING
 from scope_core.faces import lazy
 
 if TYPE_CHECKING:
-    from scope_adapters.adapters.anyres import AnyRes
-    from scope_adapters.adapters.llava import Llava
-    from scope_adapters.adapters.llava_original import LlavaOriginal
-    from scope_adapters.adapters.projected import ProjectedTower
-    from scope_adapters.adapters.qwen2_vl import MergedPatches
-    from scope_adapters.adapters.spliced import Spliced
-    from scope_adapters.hosts.huggingface.adapter import HuggingFaceAdapter
-    from scope_adapters.hosts.huggingface.image_rows import Encoded
-    from scope_adapters.towers.clip_text import ClipTextSimilarity
-    from scope_adapters.towers.huggingface import HuggingFaceTower
-    from scope_adapters.towers.timm import TimmTower, timm_probe
-    from scope_adapters.zoo.towers import from_hub, from_timm
+    from scope_adapters.adapters.anyres import AnyRes as AnyRes
+    from scope_adapters.adapters.llava import Llava as Llava
+    from scope_adapters.adapters.llava_original import LlavaOriginal as LlavaOriginal
+    from scope_adapters.adapters.projected import ProjectedTower as ProjectedTower
+    from scope_adapters.adapters.qwen2_vl import MergedPatches as MergedPatches
+    from scope_adapters.adapters.spliced import Spliced as Spliced
+    from scope_adapters.hosts.huggingface.adapter import HuggingFaceAdapter as HuggingFaceAdapter
+    from scope_adapters.hosts.huggingface.image_rows import Encoded as Encoded
+    from scope_adapters.towers.clip_text import ClipTextSimilarity as ClipTextSimilarity
+    from scope_adapters.towers.huggingface import HuggingFaceTower as HuggingFaceTower
+    from scope_adapters.towers.timm import TimmTower as TimmTower
+    from scope_adapters.towers.timm import timm_probe as timm_probe
+    from scope_adapters.zoo.towers import from_hub as from_hub
+    from scope_adapters.zoo.towers import from_timm as from_timm
 
 _HOMES = {
     "adapters.anyres": "AnyRes",
@@ -41,22 +43,5 @@ _HOMES = {
     "zoo.towers": "from_hub from_timm",
 }
 
-__all__ = [
-    "AnyRes",
-    "ClipTextSimilarity",
-    "Encoded",
-    "HuggingFaceAdapter",
-    "HuggingFaceTower",
-    "Llava",
-    "LlavaOriginal",
-    "MergedPatches",
-    "ProjectedTower",
-    "Spliced",
-    "TimmTower",
-    "from_hub",
-    "from_timm",
-    "timm_probe",
-]
-
 if not TYPE_CHECKING:  # type checkers read the imports above, and report unknown names
-    __getattr__, __dir__ = lazy(__name__, _HOMES)
+    __getattr__, __dir__, __all__ = lazy(__name__, _HOMES)

@@ -12,29 +12,45 @@ from typing import TYPE_CHECKING
 from scope_core.faces import lazy
 
 if TYPE_CHECKING:
-    from scope_core.memory import free_memory
-    from scope_core.parts.base import Part
-    from scope_core.parts.budget import Budget
-    from scope_core.parts.combiner import Combiner
-    from scope_core.parts.constraint import Constraint
-    from scope_core.parts.coverage import CoverageFunction
-    from scope_core.parts.execution import Execution, Scoring, Way, matrix_bytes, plan_execution
-    from scope_core.parts.kernel import Kernel
-    from scope_core.parts.merger import Merger
-    from scope_core.parts.optimizer import Optimizer
-    from scope_core.parts.partition import Partition
-    from scope_core.parts.position import PositionPolicy
-    from scope_core.parts.problem import Problem, scores
-    from scope_core.parts.saliency import SaliencySource
-    from scope_core.parts.selector import Selector
-    from scope_core.parts.similarity import SimilarityMetric
-    from scope_core.registry.entries import Entry, Recipe
-    from scope_core.registry.hookspecs import CONTRACT, hookimpl
-    from scope_core.registry.specs import ComponentSpec, Slot, Spec
-    from scope_core.structures.blocks import Blocks
-    from scope_core.structures.layout import Group, ImageLayout, Span, apportion, fill, units
-    from scope_core.structures.picks import Picks
-    from scope_core.structures.signals import SignalName, Signals, parse_signal
+    from scope_core.memory import free_memory as free_memory
+    from scope_core.parts.base import Part as Part
+    from scope_core.parts.budget import Budget as Budget
+    from scope_core.parts.combiner import Combiner as Combiner
+    from scope_core.parts.constraint import Constraint as Constraint
+    from scope_core.parts.coverage import CoverageFunction as CoverageFunction
+    from scope_core.parts.execution import Execution as Execution
+    from scope_core.parts.execution import Scoring as Scoring
+    from scope_core.parts.execution import Way as Way
+    from scope_core.parts.execution import matrix_bytes as matrix_bytes
+    from scope_core.parts.execution import plan_execution as plan_execution
+    from scope_core.parts.kernel import Kernel as Kernel
+    from scope_core.parts.merger import Merger as Merger
+    from scope_core.parts.optimizer import Optimizer as Optimizer
+    from scope_core.parts.partition import Partition as Partition
+    from scope_core.parts.position import PositionPolicy as PositionPolicy
+    from scope_core.parts.problem import Problem as Problem
+    from scope_core.parts.problem import scores as scores
+    from scope_core.parts.saliency import SaliencySource as SaliencySource
+    from scope_core.parts.selector import Selector as Selector
+    from scope_core.parts.similarity import SimilarityMetric as SimilarityMetric
+    from scope_core.registry.entries import Entry as Entry
+    from scope_core.registry.entries import Recipe as Recipe
+    from scope_core.registry.hookspecs import CONTRACT as CONTRACT
+    from scope_core.registry.hookspecs import hookimpl as hookimpl
+    from scope_core.registry.specs import ComponentSpec as ComponentSpec
+    from scope_core.registry.specs import Slot as Slot
+    from scope_core.registry.specs import Spec as Spec
+    from scope_core.structures.blocks import Blocks as Blocks
+    from scope_core.structures.layout import Group as Group
+    from scope_core.structures.layout import ImageLayout as ImageLayout
+    from scope_core.structures.layout import Span as Span
+    from scope_core.structures.layout import apportion as apportion
+    from scope_core.structures.layout import fill as fill
+    from scope_core.structures.layout import units as units
+    from scope_core.structures.picks import Picks as Picks
+    from scope_core.structures.signals import SignalName as SignalName
+    from scope_core.structures.signals import Signals as Signals
+    from scope_core.structures.signals import parse_signal as parse_signal
 
 _HOMES = {
     "memory": "free_memory",
@@ -62,47 +78,5 @@ _HOMES = {
     "structures.signals": "SignalName Signals parse_signal",
 }
 
-__all__ = [
-    "CONTRACT",
-    "Blocks",
-    "Budget",
-    "Combiner",
-    "ComponentSpec",
-    "Constraint",
-    "CoverageFunction",
-    "Entry",
-    "Execution",
-    "Group",
-    "ImageLayout",
-    "Kernel",
-    "Merger",
-    "Optimizer",
-    "Part",
-    "Partition",
-    "Picks",
-    "PositionPolicy",
-    "Problem",
-    "Recipe",
-    "SaliencySource",
-    "Scoring",
-    "Selector",
-    "SignalName",
-    "Signals",
-    "SimilarityMetric",
-    "Slot",
-    "Span",
-    "Spec",
-    "Way",
-    "apportion",
-    "fill",
-    "free_memory",
-    "hookimpl",
-    "matrix_bytes",
-    "parse_signal",
-    "plan_execution",
-    "scores",
-    "units",
-]
-
 if not TYPE_CHECKING:  # type checkers read the imports above, and report unknown names
-    __getattr__, __dir__ = lazy(__name__, _HOMES)
+    __getattr__, __dir__, __all__ = lazy(__name__, _HOMES)

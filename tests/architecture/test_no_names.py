@@ -17,7 +17,6 @@ WORDS = {
     "tokens": "a key of receipts and selections in JSON",
     "none": "the word for an empty list in messages",
     "scope": "the name of the command",
-    "greedy": "the public function that optimizers call, in __all__",
     "ratio": "an option of table columns",
     "kernel": "an attribute of coverage functions, and one of the ways to make picks",
 }

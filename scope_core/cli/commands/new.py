@@ -33,8 +33,8 @@ app = typer.Typer(
 )
 
 TAKEN = {
-    *scope_core.__all__,
-    *parts.__all__,
+    *dir(scope_core),
+    *dir(parts),
     *vars(builtins),
     "Annotated",
     "Field",
