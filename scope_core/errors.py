@@ -23,7 +23,9 @@ Each class is also the builtin a caller would expect to catch.
 from __future__ import annotations
 
 import difflib
+import reprlib
 from collections.abc import Iterable
+from typing import Any
 
 
 class ScopeError(Exception):
@@ -91,7 +93,24 @@ def listed(names: Iterable[str]) -> str:
     return ", ".join(sorted(names)) or "none"
 
 
+def quoted(value: Any, longest: int = 100) -> str:
+    """A user's value for a message: its ``repr``, shortened to ``longest`` characters however large it is."""
+    if isinstance(value, str) and len(value) > longest:
+        value = f"{value[: longest // 2]}...{value[-longest // 2 :]}"
+    try:
+        text = repr(value) if isinstance(value, str) else _SHORT.repr(value)
+    except Exception:  # a whole number of more digits than Python writes, or a third-party class
+        bits = f" of {value.bit_length():,} bits" if isinstance(value, int) else ""
+        return f"<{type(value).__name__}{bits}>"
+    return text if len(text) <= longest + 10 else f"{text[:longest]}..."
+
+
+_SHORT = reprlib.Repr()
+_SHORT.maxlevel = 3
+_SHORT.maxstring = _SHORT.maxother = 80
+
+
 def did_you_mean(name: str, known: Iterable[str], *, cutoff: float = 0.55) -> str:
     """`` (did you mean 'x'?)`` for the nearest known name, or an empty string if none is as near as ``cutoff``."""
-    near = difflib.get_close_matches(name, list(known), n=1, cutoff=cutoff)
+    near = difflib.get_close_matches(name, list(known), n=1, cutoff=cutoff) if len(name) <= 100 else []
     return f" (did you mean '{near[0]}'?)" if near else ""

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 from torch.nn.utils.rnn import pad_sequence
 
-from scope_core.errors import BudgetError, PluginOutputError, SpecError
+from scope_core.errors import BudgetError, PluginOutputError, SpecError, quoted
 from scope_core.parts.calls import attribute_errors, expect
 from scope_core.parts.merger import Merger
 from scope_core.structures.layout import Plan
@@ -162,7 +162,7 @@ def check_extra(merger: Merger[Any], tokens: int, rows: int) -> tuple[int, int]:
         extra = merger.extra(tokens, rows)
     if not (isinstance(extra, tuple) and len(extra) == 2 and all(isinstance(n, int) and n >= 0 for n in extra)):
         raise PluginOutputError(
-            f"merger {merger}: extra({tokens}, {rows}) returned {extra!r}; expected (rows before, rows after)"
+            f"merger {merger}: extra({tokens}, {rows}) returned {quoted(extra)}; expected (rows before, rows after)"
         )
     return extra
 

@@ -11,7 +11,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from scope_core.errors import BudgetError, PluginOutputError
+from scope_core.errors import BudgetError, PluginOutputError, quoted
 from scope_core.parts.budget import Budget
 from scope_core.parts.partition import Partition
 from scope_core.parts.selector import Selector
@@ -27,14 +27,15 @@ def check_groups(groups: Any, layout: Layout, partition: Partition[Any]) -> tupl
         checked = tuple(tuple(group) for group in groups)
     except TypeError:
         raise PluginOutputError(
-            f"partition {partition}: split() returned {groups!r}; expected groups of Span, e.g. ((Span(0, 0, 576),),)"
+            f"partition {partition}: split() returned {quoted(groups)}; expected groups of Span, "
+            f"e.g. ((Span(0, 0, 576),),)"
         ) from None
     spans = [span for group in checked for span in group]
     for span in spans:
         if not isinstance(span, Span) or not 0 <= span.image < len(layout.images):
             raise PluginOutputError(
-                f"partition {partition}: split() returned {span!r} for {len(layout.images)} images; expected groups "
-                f"of Span"
+                f"partition {partition}: split() returned {quoted(span)} for {len(layout.images)} images; expected "
+                f"groups of Span"
             )
     if not all(checked):
         raise PluginOutputError(f"partition {partition}: split() returned a group without spans")
@@ -61,7 +62,7 @@ def check_counts(counts: Any, limits: Sequence[int], what: str, budget: Budget[A
         checked = tuple(counts)
     except TypeError:
         raise PluginOutputError(
-            f"budget {budget}: {what} returned {counts!r}; expected {len(limits)} whole numbers"
+            f"budget {budget}: {what} returned {quoted(counts)}; expected {len(limits)} whole numbers"
         ) from None
     valid = all(isinstance(count, int) and 0 <= count <= limit for count, limit in zip(checked, limits, strict=False))
     if len(checked) != len(limits) or not valid:

@@ -8,7 +8,7 @@ from typing import Any
 
 from torch import Tensor
 
-from scope_core.errors import SpecError, TokensError
+from scope_core.errors import SpecError, TokensError, quoted
 from scope_core.pruning.attachment import Attachment
 from scope_core.pruning.compatibility import check_fit, find_adapter
 from scope_core.pruning.schedule import Schedule
@@ -60,7 +60,7 @@ class Pruner(Schedule):
         for number, image in enumerate(images if isinstance(images, Iterable) else ()):
             if isinstance(image, Iterable):
                 raise TokensError(
-                    f"image {number} is {image!r}; give tokens per image, e.g. plan([576, 576]), or a "
+                    f"image {number} is {quoted(image)}; give tokens per image, e.g. plan([576, 576]), or a "
                     f"Layout for images with tiles, e.g. Layout.of([[576, 576, 576]]); "
                     f"or give sizes and a model: plan([(height, width)], model=model)"
                 )

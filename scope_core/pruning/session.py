@@ -11,7 +11,7 @@ from typing import Any
 
 from torch import Tensor
 
-from scope_core.errors import SignalError
+from scope_core.errors import SignalError, quoted
 from scope_core.notes import add_note
 from scope_core.pruning.schedule import Schedule
 from scope_core.registry.observers import observe
@@ -154,7 +154,7 @@ def checked_signals(signals: Any) -> Mapping[str, GivenSignal]:
     if not isinstance(signals, Mapping) or not all(callable(give) for give in signals.values()):
         raise SignalError(
             f"signals must map names to functions, e.g. {{'clip.text_similarity': function}}, each of which takes "
-            f"(inputs, tokens) and returns a tensor; got {signals!r}"
+            f"(inputs, tokens) and returns a tensor; got {quoted(signals)}"
         )
     for name in signals:
         parse_signal(name)

@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
-import json
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-import yaml
 from pydantic import ValidationError
 
-from scope_core.errors import SpecError, did_you_mean, listed
-from scope_core.pruning.spec import PrunerSpec, changed_part, selector_options
+from scope_core.errors import SpecError, listed, quoted
+from scope_core.pruning.spec import PrunerSpec
+from scope_core.pruning.spec_file import LineOf, is_file_name, read_file
+from scope_core.pruning.spec_limits import check_size
 from scope_core.pruning.spec_short import from_short
+from scope_core.pruning.spec_tables import changed_part, selector_options
 from scope_core.registry.lookup import PartLookup
 
 
@@ -39,26 +40,36 @@ def read_spec(value: Any, registry: PartLookup, **overrides: Any) -> PrunerSpec:
             "then": (),
         }
         value = {**kept, **value.to_dict(registry)}
-    where = "spec"
-    if isinstance(value, Path) or (isinstance(value, str) and value.endswith((".yaml", ".yml", ".json"))):
-        where = f"spec file '{value}'"
-        value = _read_file(Path(value))
+    where, line_of = "spec", None
+    if isinstance(value, Path) or (isinstance(value, str) and is_file_name(value)):
+        where = f"spec file {quoted(str(value), 400)}"
+        value, line_of = read_file(Path(value))
     elif isinstance(value, str):
-        where = f"spec '{value}'"
+        where = f"spec {quoted(value)}"
+        check_size(value, where)
+        if value.lower().endswith(".toml"):
+            raise SpecError(f"{where}: spec files are YAML or JSON; give a .yaml, .yml or .json file")
         value = from_short(value)
     if not isinstance(value, Mapping):
         if where == "spec":
-            text = f"cannot read {value!r} as a spec; give a recipe ('scope@64'), a YAML file, a table or a PrunerSpec"
+            text = (
+                f"cannot read {quoted(value)} as a spec; give a recipe ('scope@64'), a YAML file, a table or a "
+                f"PrunerSpec"
+            )
+        elif value is None:
+            text = f"{where} is empty; write e.g. `recipe: scope` and `budget: 64`"
         else:
-            text = f"{where} holds {value!r} instead of a table; write e.g. `recipe: scope` and `budget: 64`"
+            text = f"{where} holds {quoted(value)} instead of a table; write e.g. `recipe: scope` and `budget: 64`"
         raise SpecError(f"{text}. Recipes: {listed(registry.names('recipe'))}")
+    check_size({**value, **overrides}, where)
     if "selector" in overrides:  # a whole selector replaces the old one's parts
         value = {key: old for key, old in value.items() if key not in selector_options(registry)}
-    data = {**value, **{key: changed_part(key, value.get(key), new, registry) for key, new in overrides.items()}}
+    changed = {key: changed_part(key, value.get(key), new, PrunerSpec, registry) for key, new in overrides.items()}
+    data = {**value, **changed}
     try:
         return PrunerSpec.model_validate(data, context={"registry": registry})
     except ValidationError as error:
-        raise SpecError(explain(error, where, data)) from error
+        raise SpecError(explain(error, where, data, line_of)) from error
 
 
 def label_of(spec: PrunerSpec, registry: PartLookup) -> str:
@@ -79,27 +90,72 @@ def changes(spec: PrunerSpec, registry: PartLookup) -> dict[str, Any]:
     return {key: plain.get(key) for key in {**plain, **given} if key != "budget" and given.get(key) != plain.get(key)}
 
 
-def explain(error: ValidationError, where: str, data: Mapping[str, Any]) -> str:
-    """The message of a validation error: each error with its path in what the user wrote, and what is allowed."""
+def explain(error: ValidationError, where: str, data: Mapping[str, Any], line_of: LineOf | None = None) -> str:
+    """The message of a validation error: each mistake with its place in what the user wrote, and what is allowed.
+
+    Args:
+        error: The error.
+        where: The spec's name in messages.
+        data: The spec as the user wrote it.
+        line_of: Finds lines in the spec file; None without a file.
+    """
     lines: list[str] = []
     reported: set[tuple[str, ...]] = set()
     for issue in error.errors(include_url=False):
-        path = [str(step) for step in issue["loc"]]
-        stage, path = (path[:2], path[2:]) if path[:1] == ["then"] and len(path) > 1 else ([], path)
+        place = [str(step) for step in issue["loc"] if not str(step).startswith("function-")]  # steps of pydantic's own
+        stage, path = (place[:2], place[2:]) if place[:1] == ["then"] and len(place) > 1 else ([], place)
         if path[:1] == ["selector"] and not _whole_selector(data):
             path = path[1:]
-        text = issue["msg"].removeprefix("Value error, ")
-        if issue["type"] == "missing" and path == ["budget"]:
-            text = "no budget is given; write e.g. `budget: 64` (tokens per image) or `budget: 0.25` (a share)"
-        elif issue["type"] not in _OWN_TYPES and not isinstance(issue["input"], Mapping):
-            text += f" (given: {issue['input']!r})"
-        if (*path, text) in reported:  # a later stage inherited it from an earlier one
-            continue
-        reported.add((*path, text))
-        lines.append(f"{'.'.join([*stage, *path])}: {text}" if stage or path else text)
+        message = _message(issue, path)
+        if (*path, message) in reported and not _is_written(data, [*stage, *path]):
+            continue  # a later stage inherited it from an earlier one
+        reported.add((*path, message))
+        line = line_of([*stage, *path]) if line_of else None
+        if issue["type"] == "scope_unknown_option" or (issue["type"], path[-1:]) == ("scope_unknown_part", ["recipe"]):
+            path = path[:-1]  # the message names the option
+        at = [f"line {line}"] if line else []
+        at += [".".join([*stage, *path])] if stage or path else []
+        lines.append(f"{', '.join(at)}: {message}" if at else message)
+    return _joined(where, lines)
+
+
+def _message(issue: Any, path: Sequence[str]) -> str:
+    """One mistake in words, without its place."""
+    message: str = issue["msg"].removeprefix("Value error, ")
+    if issue["type"] == "missing" and list(path) == ["budget"]:
+        return "no budget is given; write e.g. `budget: 64` (tokens per image) or `budget: 0.25` (a share)"
+    if issue["type"] not in _OWN_TYPES and not isinstance(issue["input"], Mapping):
+        message += f" (given: {quoted(issue['input'])})"
+    return message if len(message) <= _MESSAGE else f"{message[: _MESSAGE - 300]} ... {message[-300:]}"
+
+
+def _joined(where: str, lines: list[str]) -> str:
+    """All mistakes as one message; shortened if they are many, so that each is named."""
     if len(lines) == 1:
         return f"{where}: {lines[0]}"
-    return f"{where} is wrong in {len(lines)} places:\n" + "\n".join(f"  {line}" for line in lines)
+    shown = lines[:_MOST]
+    if len("".join(shown)) > _WHOLE:
+        space = _WHOLE // len(shown)
+        shown = [line if len(line) <= space else f"{line[:space]}..." for line in shown]
+    if len(lines) > len(shown):
+        shown.append(f"and {len(lines) - len(shown):,} further mistakes; correct these first")
+    return f"{where} is wrong in {len(lines):,} places:\n" + "\n".join(f"  {line}" for line in shown)
+
+
+_MESSAGE, _WHOLE, _MOST = 1200, 1800, 16
+"""The most characters of one mistake's message, and of those of all mistakes; the most mistakes that are listed."""
+
+
+def _is_written(data: Any, place: Sequence[str]) -> bool:
+    """True if the user wrote something at this place."""
+    for step in place:
+        if isinstance(data, Mapping) and step in data:
+            data = data[step]
+        elif isinstance(data, (list, tuple)) and step.isdecimal() and int(step) < len(data):
+            data = data[int(step)]
+        else:
+            return False
+    return True
 
 
 def _whole_selector(data: Mapping[str, Any]) -> bool:
@@ -119,39 +175,3 @@ _OWN_TYPES = {
     "scope_broken_spec",
     "missing",
 }
-
-
-def _read_file(path: Path) -> Any:
-    try:
-        text = path.read_text(encoding="utf-8")
-    except (OSError, UnicodeDecodeError) as error:
-        nearby = [file.name for file in path.parent.glob("*") if file.suffix in (".yaml", ".yml", ".json")]
-        hint = did_you_mean(path.name, nearby) if isinstance(error, FileNotFoundError) else ""
-        raise SpecError(f"cannot read spec file '{path}': {getattr(error, 'strerror', error)}{hint}") from error
-    try:
-        if path.suffix == ".json":
-            return json.loads(text, object_pairs_hook=_without_duplicates)
-        return yaml.load(text, Loader=_UniqueKeys)  # noqa: S506 - a SafeLoader that also refuses duplicate keys
-    except (yaml.YAMLError, ValueError) as error:
-        raise SpecError(f"spec file '{path}' is not valid {path.suffix[1:].upper()}: {error}") from error
-
-
-def _without_duplicates(pairs: list[tuple[Any, Any]]) -> dict[Any, Any]:
-    keys = [key for key, _ in pairs]
-    duplicates = sorted({str(key) for key in keys if keys.count(key) > 1})
-    if duplicates:
-        raise ValueError(f"'{duplicates[0]}' is given twice")
-    return dict(pairs)
-
-
-class _UniqueKeys(yaml.SafeLoader):
-    """A safe loader that refuses duplicate keys; PyYAML itself would silently use the last one."""
-
-    def construct_mapping(self, node: Any, deep: bool = False) -> dict[Any, Any]:
-        keys: list[Any] = []
-        for written, _ in node.value:
-            key = self.construct_object(written, deep=True)
-            if key in keys:
-                raise yaml.constructor.ConstructorError(None, None, f"'{key}' is given twice", written.start_mark)
-            keys.append(key)
-        return super().construct_mapping(node, deep=deep)

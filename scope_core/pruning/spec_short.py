@@ -5,11 +5,15 @@ from __future__ import annotations
 import re
 from typing import Any
 
-from scope_core.errors import SpecError
+from scope_core.errors import SpecError, did_you_mean, quoted
 from scope_core.registry.lookup import PartLookup
 
 _SHORT = re.compile(r"(?P<recipe>.+?)(?:@(?P<number>-?\d+(?:\.\d+)?)(?P<percent>%?))?")
 _DECODER = re.compile(r"decoder\[(?P<layer>[1-9]\d*)\]")
+
+
+POINTS = ("vision", "projected")
+"""The interception points before the language model that adapters without a vendor's name declare."""
 
 
 def decoder_layer(at: str) -> int | None:
@@ -22,8 +26,21 @@ def decoder_layer(at: str) -> int | None:
     if match is not None:
         return int(match["layer"])
     if at.startswith("decoder"):
-        raise SpecError(f"'{at}' is not an interception point; write decoder[k] with k from 1, e.g. decoder[2]")
+        raise SpecError(f"{quoted(at)} is not an interception point; write decoder[k] with k from 1, e.g. decoder[2]")
     return None
+
+
+def check_point(at: str) -> None:
+    """Refuse a text that can be no interception point of any adapter.
+
+    Raises:
+        SpecError: lists the points; the points of third-party adapters have a dot in their name, as their parts do.
+    """
+    if decoder_layer(at) is None and at not in POINTS and "." not in at:
+        raise SpecError(
+            f"{quoted(at)} is not an interception point{did_you_mean(at, [*POINTS, 'decoder'])}. Points: "
+            f"{', '.join(POINTS)}, decoder[k] with k from 1; points of third-party adapters have a dot: acme.pooled"
+        )
 
 
 def from_short(text: str) -> dict[str, Any]:
@@ -34,7 +51,9 @@ def from_short(text: str) -> dict[str, Any]:
     """
     match = _SHORT.fullmatch(text.strip())
     if match is None:
-        raise SpecError(f"'{text}' is not a spec; write a recipe's name and a budget, e.g. 'scope@64' or 'scope@25%'")
+        raise SpecError(
+            f"{quoted(text)} is not a spec; write a recipe's name and a budget, e.g. 'scope@64' or 'scope@25%'"
+        )
     data: dict[str, Any] = {"recipe": match["recipe"]}
     if match["number"] is not None:
         number = match["number"]
@@ -50,7 +69,7 @@ def wrong_amount(given: str, registry: PartLookup) -> str:
     recipe, _, amount = given.rpartition("@")
     if not registry.has("recipe", recipe) or (amount and not re.search(r"[\d%]", amount)):
         return ""
-    problem = f"'{amount}' is not a budget" if amount else "the budget is missing"
+    problem = f"{quoted(amount)} is not a budget" if amount else "the budget is missing"
     return f"{problem}: write a count or a percentage after @, e.g. {recipe}@64 or {recipe}@25%"
 
 

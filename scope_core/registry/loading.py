@@ -9,7 +9,7 @@ from typing import Any
 
 import pluggy
 
-from scope_core.errors import PluginError, did_you_mean, listed
+from scope_core.errors import PluginError, did_you_mean, listed, quoted
 from scope_core.registry import hookspecs
 from scope_core.registry.entries import Entry, import_target
 from scope_core.registry.kinds import HERE, HOME, KINDS, Kind, public_name
@@ -72,7 +72,9 @@ def _check_contract(plugin: Any, origin: Origin) -> None:
     match = re.fullmatch(r"(\d+)(?:\.(\d+))?", wanted) if isinstance(wanted, str) else None
     ours = ".".join(map(str, hookspecs.CONTRACT))
     if match is None:
-        raise PluginError(f"scope_contract is {wanted!r}; write the version as text, e.g. scope_contract = '{ours}'")
+        raise PluginError(
+            f"scope_contract is {quoted(wanted)}; write the version as text, e.g. scope_contract = '{ours}'"
+        )
     built = (int(match[1]), int(match[2] or 0))
     if built[0] < hookspecs.CONTRACT[0]:
         raise OtherContractError(
@@ -99,7 +101,9 @@ def _records_of(plugin: Any, origin: Origin) -> list[Record]:
         for impl in getattr(probe.hook, kind.hook).get_hookimpls():
             items = impl.function()
             if not isinstance(items, Iterable):
-                raise PluginError(f"{kind.hook} returned {items!r}; return or yield {kind.item.split(':')[1]} objects")
+                raise PluginError(
+                    f"{kind.hook} returned {quoted(items)}; return or yield {kind.item.split(':')[1]} objects"
+                )
             records += [_record(item, kind, origin) for item in items]
     return records
 
@@ -120,7 +124,7 @@ def _check_hook_names(plugin: Any) -> None:
 def _record(item: Any, kind: Kind, origin: Origin) -> Record:
     wanted = import_target(kind.item, kind.hook)
     if not isinstance(item, wanted):
-        raise PluginError(f"{kind.hook} yielded {item!r}, which is not a {public_name(wanted.__name__)}")
+        raise PluginError(f"{kind.hook} yielded {quoted(item)}, which is not a {public_name(wanted.__name__)}")
     name = item.name
     if not NAME.fullmatch(name.replace("-", "_") if kind.name == "zoo" else name):
         raise PluginError(f"{kind.name} name '{name}' may hold only a-z, 0-9, _ and dots")

@@ -21,6 +21,7 @@ from scope_core.errors import (
     UnknownNameError,
     did_you_mean,
     listed,
+    quoted,
 )
 from scope_core.registry.kinds import HERE, KINDS, kind_named
 from scope_core.registry.loading import collect
@@ -213,7 +214,8 @@ class Registry:
     def _unknown(self, kind: str, name: str) -> str:
         names = self.names(kind)
         elsewhere = [other for other in self.kinds() if other != kind and name in self._table[other]]
-        text = f"no {kind_named(kind).noun} is called '{name}'{did_you_mean(name, names)}. Installed: {listed(names)}"
+        text = f"no {kind_named(kind).noun} is called {quoted(name)}{did_you_mean(name, names)}"
+        text += f". Installed: {listed(names)}"
         if elsewhere:
             text += f". ('{name}' is the name of a {' and a '.join(elsewhere)})"
         if not any(self._table.values()):

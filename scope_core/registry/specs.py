@@ -14,7 +14,8 @@ Names in slots are looked up in a registry: the one passed as validation context
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping, Sequence
+from functools import partial
 from numbers import Integral, Real
 from typing import TYPE_CHECKING, Any, ClassVar, Literal, get_args, get_origin
 
@@ -22,9 +23,11 @@ from pydantic import BaseModel, ConfigDict, SerializationInfo, ValidationError, 
 from pydantic_core import PydanticCustomError
 from pydantic_core import core_schema as cs
 
-from scope_core.errors import ScopeError, did_you_mean, listed
+from scope_core.errors import ScopeError, did_you_mean, listed, quoted
 from scope_core.registry.kinds import HERE, HOME
 from scope_core.registry.lookup import PartLookup, default_lookup
+from scope_core.registry.mistakes import check_keys, check_many, known_options, mistake, mistakes_of, raise_all
+from scope_core.registry.option_types import exact
 
 if TYPE_CHECKING:
     from pydantic import GetCoreSchemaHandler, GetJsonSchemaHandler
@@ -75,9 +78,10 @@ class Slot:
         return self.resolve(value, info)
 
     def _as_tuple(self, value: Any) -> tuple[Any, ...]:
-        if isinstance(value, (str, Mapping)) or not isinstance(value, Iterable):
-            text = f"give a list of {self.kind} parts, not {value!r}"
+        if isinstance(value, (str, bytes)) or not isinstance(value, Sequence):
+            text = f"give a list of {self.kind} parts, not {quoted(value)}"
             raise PydanticCustomError("scope_list_wanted", "{text}", {"text": text})
+        check_many(value, f"{self.kind} parts")
         return tuple(value)
 
     def _dump(self, value: Any, info: SerializationInfo) -> Any:
@@ -98,32 +102,19 @@ class Slot:
             return self._checked_instance(value, registry)
         data = self.as_mapping(value, registry)
         model = self._model(data["name"], registry)
-        check_keys(data)
-        unknown = sorted(set(data) - set(model.model_fields))
-        if unknown:
-            text = "; ".join(self._unknown(option, model, registry) for option in unknown)
-            text += self._other_errors(model, {key: data[key] for key in data if key not in unknown}, info)
-            raise PydanticCustomError("scope_unknown_option", "{text}", {"text": text})
+        right, found = known_options(data, model.model_fields, partial(self._unknown, model, registry))
         try:
-            return model.model_validate(data, context=info.context)
-        except (ValidationError, PydanticCustomError, ScopeError):
+            made = model.model_validate(right, context=info.context)
+        except ValidationError as error:
+            found += mistakes_of(error)
+        except (PydanticCustomError, ScopeError):
             raise
         except Exception as error:  # third-party validators may raise anything
             owner = registry.get(self.kind, data["name"]).origin
             text = f"the spec of {self.kind} '{data['name']}' ({owner}) raised {error!r}"
-            raise PydanticCustomError("scope_broken_spec", "{text}", {"text": text}) from error
-
-    @staticmethod
-    def _other_errors(model: type[ComponentSpec], data: Mapping[str, Any], info: ValidationInfo) -> str:
-        """The errors that remain when a table's unknown options are left out, for messages."""
-        try:
-            model.model_validate(data, context=info.context)
-        except ValidationError as error:
-            issues = error.errors(include_url=False)
-            return ". Also: " + "; ".join(f"{'.'.join(map(str, i['loc']))}: {i['msg']}" for i in issues)
-        except Exception:  # errors of third-party validators are reported once the options are right
-            return ""
-        return ""
+            found.append(mistake("scope_broken_spec", text))
+        raise_all(model.__name__, found)
+        return made
 
     def _checked_instance(self, value: ComponentSpec, registry: PartLookup) -> ComponentSpec:
         if registry.has(self.kind, value.name) and registry.get(self.kind, value.name).spec is type(value):
@@ -161,7 +152,7 @@ class Slot:
             hint = f" ({'; '.join(owners)})" if owners else ""
             text = f"this {self.kind} has no name{hint}; write {{name: ..., ...}}"
         else:
-            text = f"cannot read {value!r} as a {self.kind}; give a name, or a table with a 'name' key"
+            text = f"cannot read {quoted(value)} as a {self.kind}; give a name, or a table with a 'name' key"
         raise PydanticCustomError(
             "scope_name_missing", "{text}", {"text": f"{text}. Installed: {listed(registry.names(self.kind))}"}
         )
@@ -181,28 +172,16 @@ class Slot:
     def _number_hint(self, name: str, registry: PartLookup) -> str:
         """The hint for a number in quotes, if this kind accepts bare numbers; else empty."""
         accepts_numbers = any(shorthand_of(record.spec) for record in self._built_in(registry))
-        if not accepts_numbers or not re.fullmatch(r"\d+(\.\d+)?%?", name):
+        if not accepts_numbers or not re.fullmatch(r"(0|[1-9]\d*)(\.\d+)?%?", name):
             return ""
         number = f"{float(name[:-1]) / 100:g}" if name.endswith("%") else name
         return f". Write the number without quotes: `{self.kind}: {number}`"
 
-    def _unknown(self, option: str, model: type[ComponentSpec], registry: PartLookup) -> str:
-        options = [field for field in model.model_fields if field != "name"]
-        text = (
-            f"{self.kind} '{name_of(model)}' has no option '{option}'{did_you_mean(option, options)}. "
-            f"Options: {listed(options)}"
-        )
+    def _unknown(self, model: type[ComponentSpec], registry: PartLookup, option: str, options: str) -> str:
+        near = did_you_mean(option, (field for field in model.model_fields if field != "name"))
+        text = f"{self.kind} '{name_of(model)}' has no option {quoted(option)}{near}{options}"
         others = [r.name for r in registry.records(self.kind) if option in r.spec.model_fields]
-        return text + (f". ('{option}' is an option of {listed(others)})" if others else "")
-
-
-def check_keys(data: Mapping[Any, Any]) -> None:
-    """Refuse a table whose keys are not all text."""
-    for key in data:
-        if not isinstance(key, str):
-            hint = "; YAML reads an unquoted on, off, yes or no as true or false" if isinstance(key, bool) else ""
-            text = f"there is no option {key!r}: names of options must be text{hint}"
-            raise PydanticCustomError("scope_unknown_option", "{text}", {"text": text})
+        return text + (f". ({quoted(option)} is an option of {listed(others)})" if others else "")
 
 
 class Spec(BaseModel):
@@ -215,6 +194,11 @@ class Spec(BaseModel):
         allow_inf_nan=False,
         validate_default=True,  # so that a slot's default may be a bare name
     )
+
+    @classmethod
+    def __get_pydantic_core_schema__(cls, source: Any, handler: GetCoreSchemaHandler) -> cs.CoreSchema:
+        checked: cs.CoreSchema = exact(handler(source))
+        return checked
 
     @model_validator(mode="before")
     @classmethod

@@ -11,7 +11,7 @@ from fractions import Fraction
 from operator import index
 from typing import Any
 
-from scope_core.errors import BudgetError, TokensError
+from scope_core.errors import BudgetError, TokensError, quoted
 
 
 @dataclass(frozen=True)
@@ -67,7 +67,7 @@ class Layout:
             TokensError: an entry is not a token count, or there are not as many prompts as images.
         """
         if isinstance(tokens, str) or not isinstance(tokens, Iterable):
-            raise TokensError(f"give a list with the tokens of each image, e.g. [576, 576], not {tokens!r}")
+            raise TokensError(f"give a list with the tokens of each image, e.g. [576, 576], not {quoted(tokens)}")
         images = [_tiles(image, f"image {number}") for number, image in enumerate(tokens)]
         rows = list(prompts) if prompts is not None else [0] * len(images)
         if len(rows) != len(images):
@@ -158,7 +158,7 @@ def _tiles(image: Any, where: str) -> tuple[int, ...]:
         except TypeError:
             tiles.append(-1)
         if tiles[-1] < 0:
-            raise TokensError(f"{where}: {tile!r} is not a token count; give whole numbers of at least 0")
+            raise TokensError(f"{where}: {quoted(tile)} is not a token count; give whole numbers of at least 0")
     return tuple(tiles)
 
 

@@ -137,7 +137,7 @@ def scope_zoo() -> Iterable[ZooEntry]:
 
     yield entry("fake-tower", "tower", "tower", recipe="scope@9", cached=f"{__name__}:has_weights", points=("vision",))
     yield entry("fake-bare", "tower", "tower", options={"cls": False})
-    yield entry("fake-two-points", "tower", "tower", options={"points": ("vision", "deep")}, recipe="scope@9")
+    yield entry("fake-two-points", "tower", "tower", options={"points": ("vision", "acme.deep")}, recipe="scope@9")
     yield entry("fake-no-grid", "tower", "tower", options={"grid": False}, recipe="scope@9")
     yield entry("fake-broken", "tower", "broken", "far away", recipe="scope@9", cached=f"{__name__}:has_weights",
                 points=("vision",))  # fmt: skip

@@ -356,21 +356,21 @@ def test_the_saliency_is_one_that_the_tower_has(fake: Callable[..., Ran]) -> Non
 def test_one_point_judges_all(fake: Callable[..., Ran]) -> None:
     args = ("compare", "demo:coffee", "--tower", "fake-two-points", "--specs", "random@9,scope@9", "--json")
     assert fake(*args).json["judged_at"] == "vision"
-    deep = fake(*args, "--at", "deep").json
-    assert deep["judged_at"] == "deep"
-    assert [one["at"] for one in deep["methods"]] == ["deep", "deep"]
+    deep = fake(*args, "--at", "acme.deep").json
+    assert deep["judged_at"] == "acme.deep"
+    assert [one["at"] for one in deep["methods"]] == ["acme.deep", "acme.deep"]
 
 
 class TwoGrids:
     """A tower with 8 x 8 tokens at one point and 4 x 4, means of four, at another."""
 
-    declaration = Declaration(model="TwoGrids", points={"fine": "8 x 8", "coarse": "4 x 4"}, offers=())
+    declaration = Declaration(model="TwoGrids", points={"acme.fine": "8 x 8", "acme.coarse": "4 x 4"}, offers=())
 
     def view(self, image: Image.Image) -> Image.Image:
         return image.resize((112, 112))
 
     def encode(self, images: list[Image.Image], *, at: str, needs: frozenset[str]) -> scope.VisualTokens:
-        side = {"fine": 8, "coarse": 4}[at]
+        side = {"acme.fine": 8, "acme.coarse": 4}[at]
         values = torch.frombuffer(bytearray(images[0].resize((side, side)).tobytes()), dtype=torch.uint8)
         return scope.VisualTokens.of(values.float().view(1, side * side, 3) - 128, grid=(side, side))
 
@@ -378,21 +378,21 @@ class TwoGrids:
 def test_tokens_that_are_not_alike_are_not_compared(tmp_path: Path) -> None:
     registry = scope.default_registry()
     files = {}
-    for at in ("fine", "coarse"):
+    for at in ("acme.fine", "acme.coarse"):
         files[at] = tmp_path / f"{at}.yaml"
         files[at].write_text(f"recipe: coverage_only\nbudget: 5\nat: {at}\n")
     tower, picture = TwoGrids(), open_pictures(["demo:coffee"])[0]
     methods = read_methods(list(map(str, files.values())), registry)
     methods.narrow("two-grids", tower.declaration.points, tower.declaration)
-    judge = Judge("fine", (0.9,), None, 1)
+    judge = Judge("acme.fine", (0.9,), None, 1)
     steps: list[tuple[int, int]] = []
     selected = measure(tower, methods, [("coffee", picture.image)], judge, progress=lambda *step: steps.append(step))
     result = comparison("two-grids", selected, methods, [picture], registry=registry)
     assert steps == [(1, 2), (2, 2)]
     fine, coarse = result.methods
     assert fine.notes == []
-    assert coarse.notes == ["its tokens are not those at 'fine', so coverage is measured on its own features"]
-    own = tower.encode([picture.image], at="coarse", needs=frozenset()).features[0].double().numpy()
+    assert coarse.notes == ["its tokens are not those at 'acme.fine', so coverage is measured on its own features"]
+    own = tower.encode([picture.image], at="acme.coarse", needs=frozenset()).features[0].double().numpy()
     kept = result.photographs[0].methods[1].kept
     assert coarse.theta_coverage["0.9"].mean == pytest.approx(coverage(own, kept, 0.9), abs=1e-6)
     assert result.photographs[0].overlap == [[1, None], [None, 1]]

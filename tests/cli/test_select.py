@@ -171,7 +171,7 @@ def test_a_missing_point_among_several(fake: Callable[..., Ran]) -> None:
     """This tower says its points only when it is loaded."""
     ran = fake("select", "demo:coffee", "--tower", "fake-two-points", "--compare", "divprune")
     assert ran.code == 0
-    assert "fake-two-points alone has tokens only at: vision, deep; --at vision" in ran.stderr
+    assert "fake-two-points alone has tokens only at: vision, acme.deep; --at vision" in ran.stderr
     assert fake("select", "demo:coffee", "--tower", "fake-two-points", "--spec", "divprune@9").code == 3
 
 

@@ -177,7 +177,7 @@ class TestFiles:
             ("a.json", "{", ["not valid JSON"]),
             ("a.yaml", "recipe: [scope\n", ["not valid YAML", "line 1"]),
             ("a.yaml", "recipe: scope\n---\nbudget: 4\n", ["not valid YAML: expected a single document"]),
-            ("a.yaml", "", ["holds None instead of a table; write e.g. `recipe: scope`"]),
+            ("a.yaml", "", ["is empty; write e.g. `recipe: scope`"]),
             ("a.yaml", "scope@64", ["holds 'scope@64' instead of a table"]),
             ("a.yaml", "recipe: scope\non: 3\n", ["there is no option True", "unquoted on, off, yes or no"]),
             ("a.yaml", "? [a]\n: b\n", ["not valid YAML", "unhashable key"]),

@@ -65,7 +65,7 @@ class TestErrors:
             ),
             (
                 {"recipe": "scope", "budget": 4, "combiner": {"name": "product", "alfa": 1, "beta": 2, "alpha": -1}},
-                ["no option 'alfa'", "no option 'beta'", "Also: alpha: Input should be greater than or equal to 0"],
+                ["no option 'alfa'", "no option 'beta'", "combiner.alpha: Input should be greater than or equal to 0"],
             ),
             ({"saliency": "uniform"}, ["budget: no budget is given; write e.g. `budget: 64`"]),
             ({"recipe": "scope", "budgett": 3}, ["there is no option 'budgett' (did you mean 'budget'?)", "Options: "]),
