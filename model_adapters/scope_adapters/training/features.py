@@ -8,7 +8,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeAlias
 
+import torch
+
 from scope_adapters.training.settings import TOKENS, WIDTH
+from scope_adapters.zoo.towers import dinov2_small
 from scope_core import ZooError
 from scope_core.tasks import Box, Example
 
@@ -49,7 +52,6 @@ def encode(examples: Sequence[Example], folder: Path, *, key: str, track: Track 
         ZooError: the folder holds features of other scenes.
     """
     import numpy as np
-    import torch
 
     folder.mkdir(parents=True, exist_ok=True)
     notes, path = folder / "scenes.json", folder / "values.npy"
@@ -80,10 +82,6 @@ def encode(examples: Sequence[Example], folder: Path, *, key: str, track: Track 
 
 def _tower() -> tuple[Any, Any]:
     """The tower without its last layer, since LLaVA reads the one before, and its preprocessing."""
-    import torch
-
-    from scope_adapters.zoo.towers import dinov2_small
-
     tower = dinov2_small("")
     module = tower.module
     module.encoder.layer = module.encoder.layer[:-1]

@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
+import torch
+
 from scope_adapters.zoo.requests import requests_to
 from scope_core import MissingDependencyError, TokensError, ZooError
 from scope_core.adapters import LoadedModel, read_images, upright_rgb
@@ -101,8 +103,6 @@ def load_model(
         )
 
     def decode(ids: Any) -> str:
-        import torch
-
         return str(processor.decode(torch.as_tensor(ids).flatten(), skip_special_tokens=True))
 
     return LoadedModel(
@@ -116,7 +116,6 @@ def load_model(
 
 def seen(image_processor: Any, image: Image) -> Image:
     """The image that the tower gets from a processor without tiles, with its normalisation undone."""
-    import torch
     from PIL.Image import frombytes
 
     pixels = torch.as_tensor(image_processor(images=upright_rgb(image), return_tensors="pt")["pixel_values"][0])

@@ -8,7 +8,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
+import torch
+
 from scope_adapters.zoo.hub import one_prompt
+from scope_adapters.zoo.towers import dinov2_small
 from scope_core.adapters import LoadedModel, read_images
 
 PAD, BOS, PLACEHOLDER, OFFSET = 0, 1, 2, 3
@@ -25,10 +28,7 @@ def load(source: str, *, seed: int = 0, layers: int = 4, width: int = 256) -> Lo
         layers: Number of layers of the decoder.
         width: Width of the decoder.
     """
-    import torch
     from transformers import LlamaConfig, LlavaConfig, LlavaForConditionalGeneration
-
-    from scope_adapters.zoo.towers import dinov2_small
 
     tower = dinov2_small(source)
     side = tower.size // tower.module.config.patch_size

@@ -8,17 +8,16 @@ scaled.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any
+from typing import Any
+
+import torch
+from PIL import Image
+from torch import Tensor
 
 from scope_adapters.zoo.hub import one_prompt
 from scope_core import ZooError
 from scope_core.adapters import LoadedModel, read_images
 from scope_core.parts import free_memory
-
-if TYPE_CHECKING:
-    import torch
-    from PIL.Image import Image
-    from torch import Tensor
 
 PLACEHOLDER, BOS, FIRST_WORD = 32000, 1, 3
 SIDE, PATCH, GRID = 336, 14, 24
@@ -45,7 +44,6 @@ def load(
     Raises:
         ZooError: there is no such scale, or too little memory for the weights.
     """
-    import torch
     from transformers import LlavaForConditionalGeneration, LlavaNextForConditionalGeneration
 
     if scale not in (1, 2, 4, 8):
@@ -149,9 +147,8 @@ def word_of(text: str) -> int:
     return value
 
 
-def _pixels(image: Image, tiled: bool) -> Tensor:
+def _pixels(image: Image.Image, tiled: bool) -> Tensor:
     """(3, 336, 336), or (5, 3, 336, 336) for the whole image and its quarters; roughly normalised."""
-    import torch
 
     def tile(box: tuple[int, int, int, int]) -> Tensor:
         small = image.crop(box).resize((SIDE, SIDE))

@@ -56,24 +56,6 @@ class Facilities(CoverageFunction[ComponentSpec]):
         return similarity, best.maximum(similarity[torch.arange(len(pick)), :, pick])
 
 
-class Ones(CoverageFunction[ComponentSpec]):
-    """The same gain for every token."""
-
-    uses_similarity = False
-
-    def start(self, similarity: Tensor, tokens: VisualTokens) -> Tensor:
-        """The gain itself."""
-        return tokens.features.new_ones(tokens.shape[:2])
-
-    def gain(self, state: Tensor) -> Tensor:
-        """(B, N) of ones."""
-        return state
-
-    def add(self, state: Tensor, pick: Tensor) -> Tensor:
-        """Nothing changes."""
-        return state
-
-
 class Times(Combiner[ComponentSpec]):
     """Gain times saliency."""
 

@@ -7,7 +7,10 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+import torch
+
 from scope_adapters.zoo.hub import one_prompt
+from scope_adapters.zoo.towers import dinov2_small
 from scope_core import ZooError
 from scope_core.adapters import LoadedModel, read_images
 
@@ -29,10 +32,7 @@ def load(source: str, *, cache_dir: Path | None = None) -> LoadedModel:
         ZooError: the tower cannot be fetched, or the package's files are damaged.
         MissingDependencyError: transformers, safetensors or onnx is not installed.
     """
-    import torch
     from safetensors import SafetensorError
-
-    from scope_adapters.zoo.towers import dinov2_small
 
     tower = dinov2_small(source, cache_dir=cache_dir)
     try:
@@ -59,7 +59,6 @@ def assemble(folder: Path, vision: Any) -> tuple[Any, Any]:
     Raises:
         OSError, ValueError, RuntimeError, SafetensorError: a file is missing or does not fit.
     """
-    import torch
     from safetensors.torch import load_file
     from transformers import LlavaConfig, LlavaForConditionalGeneration
 
