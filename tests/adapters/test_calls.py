@@ -11,7 +11,7 @@ import torch
 
 import scope_core as scope
 from adapters.guests import keeping, registry
-from adapters.installed import cache_of, cached
+from adapters.installed import cached
 from adapters.models import MIXED, ONE, PATCHES, TWO, Batch, batch, llava, shared
 from adapters.snapshot import differences, snapshot
 from scope_adapters.compat.caches import plain_cache
@@ -74,24 +74,6 @@ def test_images_after_a_cached_prompt(model: Any, call: str) -> None:
         model(**given.inputs, **cached(model, cache))
     (name,) = given_cache = cached(model, cache)
     refuse(model, call, scope.AttachError, f"{name} with new images", "without a cache", **given.inputs, **given_cache)
-
-
-@BOTH
-def test_the_next_turn_on_a_pruned_cache(model: Any, call: str) -> None:
-    given = batch(*ONE)
-    with keeping(5).attach(model):
-        first = model.generate(**given.inputs, **GREEDY, return_dict_in_generate=True)
-    ids = torch.cat([first.sequences, torch.tensor([[20, 21]])], 1)
-    refuse(
-        model,
-        call,
-        scope.AttachError,
-        "placeholders",
-        "holds a cached prompt",
-        input_ids=ids,
-        attention_mask=torch.ones_like(ids),
-        **cached(model, cache_of(first)),
-    )
 
 
 @BOTH

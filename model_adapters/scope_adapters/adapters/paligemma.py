@@ -26,6 +26,7 @@ class PaliGemma(ProjectedTower[PaliGemmaSpec]):
     image_inputs = ("pixel_values",)
     pooler = "tensor"
     shares_prefix = False
+    first_position = 1
     model_type = "paligemma"
 
     def reads(self, model: Any, images: Mapping[str, Any]) -> tuple[int | Sequence[int], str]:

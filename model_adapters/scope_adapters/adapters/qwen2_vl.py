@@ -153,7 +153,7 @@ class MergedPatches(HuggingFaceAdapter[S]):
             real = short.take(real, 0)
             text = (real.cumsum(1) - 1) * real
         elif len(full) == max(self.position_axes):
-            text, full = compact_positions(full[0], short), full[1:]
+            text, full = compact_positions(full[0], short, mask), full[1:]
         axes = torch.stack([short.take(axis, 0) for axis in full])
         return axes if text is None or not takes_text_positions(base.language_model) else torch.cat([text[None], axes])
 

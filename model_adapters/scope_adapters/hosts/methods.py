@@ -3,12 +3,31 @@
 from __future__ import annotations
 
 import functools
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
 from typing import Any
 
 from scope_adapters.compat.transformers import SERVED, installed_version, lacks
 from scope_core import AdapterError
 from scope_core.adapters import Session
+
+_within: ContextVar[bool] = ContextVar("scope_within", default=False)
+
+
+@contextmanager
+def within() -> Iterator[None]:
+    """Let calls of the model inside pass: they belong to a call that was checked, and their features are pruned."""
+    token = _within.set(True)
+    try:
+        yield
+    finally:
+        _within.reset(token)
+
+
+def is_within() -> bool:
+    """True inside of `within`."""
+    return _within.get()
 
 
 def unwrap(model: Any) -> Any:

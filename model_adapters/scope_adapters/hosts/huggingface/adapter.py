@@ -63,8 +63,9 @@ class HuggingFaceAdapter(HuggingFaceModel[S]):
         """Wrap ``forward`` and ``generate`` of this instance."""
         inner = unwrap(model)
         call = Call(self, inner, attachment, inside(inner, attachment, undo))
-        for name, change in (("forward", call.forward), ("generate", call.generate)):
+        for name, change in call.wrapped.items():
             replace_attribute(inner, name, Method(getattr(inner, name), change, attachment), undo)
+        undo.callback(call.continued.leave)
         if not takes_encoder_outputs(inner):
             embeddings.install(base_of(inner), undo)
         elif self.pooler == "tensor":

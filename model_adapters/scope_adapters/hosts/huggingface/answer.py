@@ -10,10 +10,10 @@ import torch
 from torch import Tensor
 
 from scope_adapters.compat.caches import CACHE_NAMES, cache_name, plain_cache
-from scope_adapters.hosts.huggingface.call import Call, generating
+from scope_adapters.hosts.huggingface.call import Call
 from scope_adapters.hosts.huggingface.generation import arguments
 from scope_adapters.hosts.huggingface.prompt import FILLS, owners
-from scope_adapters.hosts.methods import Method
+from scope_adapters.hosts.methods import Method, within
 from scope_core import AttachError
 from scope_core.adapters import Asked
 
@@ -29,7 +29,7 @@ def answer(call: Call, asked: Sequence[Asked], options: Mapping[str, Any]) -> li
     if not asked:
         return []
     prompts = [_prompt(call, number, question) for number, question in enumerate(asked)]
-    with torch.no_grad(), generating():
+    with torch.no_grad(), within():
         inputs: dict[str, Any] | None = None
         entering: AbstractContextManager[None] = nullcontext()
         if call.adapter.shares_prefix and not call.attachment.pruner.parts["positions"].gapped:

@@ -46,6 +46,9 @@ class HuggingFaceModel(ModelAdapter[S]):
     position_axes: tuple[int, ...] = ()
     """The numbers of axes that position ids may have, (axes, B, L), besides the plain (B, L)."""
 
+    first_position: int = 0
+    """Number of the first position in the language model."""
+
     has_token_fields: bool = False
     """True if the model has more features of each token than its row; see `with_rows`."""
 

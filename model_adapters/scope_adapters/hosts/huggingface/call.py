@@ -4,9 +4,7 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
-from contextvars import ContextVar
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from functools import partial
 from typing import Any
@@ -19,34 +17,23 @@ from scope_adapters.compat.signatures import named
 from scope_adapters.compat.transformers import base_of, counts_on, takes_encoder_outputs
 from scope_adapters.hosts.huggingface.arguments import PRE_ENCODED, along_prompt, check_shapes
 from scope_adapters.hosts.huggingface.base import HuggingFaceModel
+from scope_adapters.hosts.huggingface.cached_prompt import CachedPrompt
+from scope_adapters.hosts.huggingface.continued import Continuation, check_caches, known_ids
 from scope_adapters.hosts.huggingface.embeddings import EmbeddedPrompt, following
 from scope_adapters.hosts.huggingface.generation import Rewritten, arguments, inferred_mask, result, setting
 from scope_adapters.hosts.huggingface.image_rows import Encoded, in_place, rows_for
 from scope_adapters.hosts.huggingface.in_decoder import Inside, everything
 from scope_adapters.hosts.huggingface.prompt import FILLS, Shortened, compact_positions, owners, shorten
 from scope_adapters.hosts.huggingface.refusals import (
-    check_continuation,
     check_gaps,
     check_inputs,
     check_rearranged,
     check_text_only,
 )
 from scope_adapters.hosts.huggingface.text import text_embeddings
+from scope_adapters.hosts.methods import is_within, within
 from scope_core import AttachError, Layout, Selection
 from scope_core.adapters import Session
-
-_generating: ContextVar[bool] = ContextVar("scope_generating", default=False)
-"""True inside a wrapped generate, whose calls of forward hold pruned features."""
-
-
-@contextmanager
-def generating() -> Iterator[None]:
-    """Let calls of ``forward`` inside pass, since their features are pruned already."""
-    token = _generating.set(True)
-    try:
-        yield
-    finally:
-        _generating.reset(token)
 
 
 class Call:
@@ -59,8 +46,17 @@ class Call:
         self.placeholder = attachment.declaration.placeholder
         self.cache = cache_name(type(model).forward) or CACHE_NAMES[0]
         self.embeds = not takes_encoder_outputs(model)
-        self.entered = 0  # length of the latest prompts when they entered the language model
+        self.continued = Continuation(adapter, model, attachment, inside)
         self.lock = threading.Lock()  # modules are shared, so one call at a time is recorded
+
+    @property
+    def wrapped(self) -> dict[str, Callable[..., Any]]:
+        """The methods of the model that are changed, and what stands in for them."""
+        return {
+            "forward": self.forward,
+            "generate": self.generate,
+            "prepare_inputs_for_generation": self.continued.prepare,
+        }
 
     @property
     def alone(self) -> bool:
@@ -73,12 +69,20 @@ class Call:
         check_inputs(self.adapter, self.model, self.cache, kwargs)
         if kwargs.get(self.adapter.image_inputs[0]) is not None:
             rewritten = self.rewrite(kwargs)
-            with rewritten.entering():
-                return inner(**rewritten.kwargs)
-        if not _generating.get():
+            with within(), rewritten.entering():
+                output = inner(**rewritten.kwargs)
+            self.continued.remember(self.continued.prompt(rewritten, kwargs, by_mask=False), kwargs, output)
+            return output
+        if is_within():
+            return inner(**kwargs)
+        check_caches(kwargs)
+        prompt = self.continued.recall(kwargs)
+        if prompt is None:
             check_text_only(kwargs.get("input_ids"), kwargs, self.placeholder, self.cache)
-            check_continuation(self.attachment, self.entered, kwargs)
-        return inner(**kwargs)
+        else:
+            kwargs = self.continued.forward(prompt, kwargs)
+        with within():
+            return inner(**kwargs)
 
     def generate(
         self,
@@ -94,9 +98,14 @@ class Call:
             raise AttachError("generate() of a pruned model takes only inputs and generation_config without a keyword")
         check_inputs(self.adapter, self.model, self.cache, kwargs)
         ids = inputs if inputs is not None else kwargs.get("input_ids")
+        check_caches(kwargs, generation_config, self.model.generation_config)
         if kwargs.get(self.adapter.image_inputs[0]) is None:
+            prompt = self.continued.recall(kwargs)
+            if prompt is not None and ids is not None:
+                return self.go_on(model_generate, prompt, ids, generation_config, kwargs)
             check_text_only(ids, kwargs, self.placeholder, self.cache)
-            return model_generate(inputs, generation_config, **kwargs)
+            with within():
+                return model_generate(inputs, generation_config, **kwargs)
         if kwargs.get("assistant_model") is not None:
             raise AttachError("assisted generation would need the assistant's prompt pruned, too; omit assistant_model")
         default = self.model.generation_config
@@ -113,9 +122,23 @@ class Call:
             kwargs["attention_mask"] = inferred_mask(ids, kwargs, generation_config, default)
         with torch.no_grad():
             rewritten = self.rewrite({**kwargs, "input_ids": ids})
-        with generating(), rewritten.entering():
-            output = model_generate(**arguments(rewritten, generation_config, self.model))
-        return result(output, rewritten)
+        prompt = self.continued.prompt(rewritten, kwargs, by_mask=True)
+        self.continued.remember(prompt, kwargs)  # even if the call fails half-way
+        with within(), rewritten.entering():
+            output = result(model_generate(**arguments(rewritten, generation_config, self.model)), rewritten)
+        self.continued.remember(known_ids(prompt, 0, rewritten.full_ids, output), kwargs, output)
+        return output
+
+    def go_on(
+        self, model_generate: Callable[..., Any], prompt: CachedPrompt, ids: Tensor, config: Any, kwargs: dict[str, Any]
+    ) -> Any:
+        """``generate`` from the cache of a pruned prompt."""
+        cached = cached_length(cache_of(kwargs))
+        rewritten = self.continued.generate(prompt, kwargs, ids, self.padding(), config)
+        with within(), rewritten.entering():
+            output = result(model_generate(**arguments(rewritten, config, self.model)), rewritten)
+        self.continued.remember(known_ids(prompt, cached, ids, output), kwargs, output)
+        return output
 
     def padding(self) -> int:
         """The padding id, from the text config: that of the outer config may be beyond the table."""
@@ -221,16 +244,21 @@ class Call:
             if policy.gapped and call.get("attention_mask") is None:
                 call["attention_mask"] = torch.ones_like(call["input_ids"])
         elif full is not None:
-            call["position_ids"] = compact_positions(full, short)
-        prompt = None
+            call["position_ids"] = compact_positions(full, short, mask)
+        prompt, after, whole = None, None, None
+        if (numbers := call.get("position_ids")) is not None:
+            shown = call.get("attention_mask")
+            after = following(numbers, short.kept if shown is None else short.kept & shown.to(short.kept.device).bool())
+            real = torch.ones_like(ids, dtype=torch.bool) if mask is None else mask != 0
+            whole = following(numbered, real) if numbers.dim() == 2 else None
         if self.embeds:
             state = {name: value for name, value in self.state().items() if value is not before[name]}
             prompt = self.embedded(call, short, output, state)
         else:
             call["mm_encoder_outputs"] = {"image": output}
         self.attachment.positions = short.index if short.plain else short.index.masked_fill(~short.kept, -1)
-        self.attachment.prompt_length, self.entered = ids.shape[1], short.index.shape[1]
-        return Rewritten(call, ids, short, embedded=prompt)
+        self.attachment.prompt_length = ids.shape[1]
+        return Rewritten(call, ids, short, embedded=prompt, after=after, whole=whole)
 
     def state(self) -> dict[str, Any]:
         """The attributes of the base model that calls change, by name."""

@@ -27,6 +27,8 @@ class Rewritten:
         short: The positions that remain.
         run: The call inside the language model; None if nothing is pruned there.
         embedded: Embeddings that the base model reads in place of ids; None if ``kwargs`` hold the kept rows.
+        after: (B, 1) or (axes, B, 1) position of the next token; None if the model numbers the prompt by itself.
+        whole: (B, 1) the same along the caller's prompt; None if it is unknown.
     """
 
     kwargs: dict[str, Any]
@@ -34,6 +36,8 @@ class Rewritten:
     short: Shortened
     run: Run | None = None
     embedded: EmbeddedPrompt | None = None
+    after: Tensor | None = None
+    whole: Tensor | None = None
 
     @contextmanager
     def entering(self) -> Iterator[None]:

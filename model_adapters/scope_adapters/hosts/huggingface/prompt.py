@@ -108,16 +108,17 @@ def shorten(ids: Tensor, attention_mask: Tensor | None, placeholder: int, keep: 
     return Shortened(index, ~dropped.gather(1, index), dropped)
 
 
-def compact_positions(full: Tensor, short: Shortened) -> Tensor:
+def compact_positions(full: Tensor, short: Shortened, mask: Tensor | None = None) -> Tensor:
     """(B, L') the caller's position ids, without the gaps of dropped placeholders.
 
-    A position that is not above the one before it starts a new sequence (padding, packed prompts); positions dropped
-    from one sequence do not move the next.
+    A position that is not above the one before it starts a new sequence (after padding, or in packed prompts), unless
+    it is padding itself; positions dropped from one sequence do not move the next.
     """
     dropped = short.dropped.to(full.device).to(full.dtype)
     before = dropped.cumsum(1) - dropped
     first = torch.ones_like(full[:, :1], dtype=torch.bool)
     starts = torch.cat([first, full.diff(dim=1) <= 0], 1)
+    starts = starts if mask is None else starts & mask.to(starts.device).bool()
     in_earlier = before.masked_fill(~starts, 0).cummax(1).values
     return short.take(full - (before - in_earlier), 0)
 
