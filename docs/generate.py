@@ -508,7 +508,7 @@ GROUPS: dict[str, dict[str, str]] = {
     },
     "scope_core.adapters": {
         "Write adapters": "ModelAdapter Declaration Offer Session Schedule check_fit compatible_parts find_adapter "
-        "resolve replace_attribute",
+        "recipe_fits RecipeFit resolve replace_attribute",
         "Encode once": "Encoding Asked Memo",
         "The zoo": "ZooEntry Tower LoadedModel",
         "Images": "read_images upright_rgb",

@@ -11,7 +11,8 @@ from typing import Any
 from torch import Tensor
 
 from scope_core.errors import AttachError
-from scope_core.pruning.compatibility import check_fit, find_adapter
+from scope_core.pruning.compatibility import find_adapter
+from scope_core.pruning.recipe_fit import check_fit
 from scope_core.pruning.schedule import Schedule
 from scope_core.pruning.session import GivenSignal, Session, checked_signals
 from scope_core.registry.observers import observe

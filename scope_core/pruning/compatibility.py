@@ -24,15 +24,18 @@ def find_adapter(model: Any, pruner: Schedule, name: str | None = None) -> Model
         AdapterError: no adapter matches, or several do.
         UnknownNameError: no adapter has this name.
     """
-    registry = pruner.registry
-    chosen: ModelAdapter[Any] | None = None
-    if name is not None:
-        chosen = registry.build_named("adapter", name)
-    elif pruner.spec.adapter is not None:
-        chosen = pruner.parts["adapter"]
-    if chosen is not None:
+    if name is None and pruner.spec.adapter is not None:
+        chosen: ModelAdapter[Any] = pruner.parts["adapter"]
         return chosen
-    adapters, untried = _adapters(pruner)
+    return matching_adapter(model, pruner.registry, name)
+
+
+def matching_adapter(model: Any, registry: Registry, name: str | None = None) -> ModelAdapter[Any]:
+    """The adapter with this name, or the only one that matches ``model``; errors as in `find_adapter`."""
+    if name is not None:
+        chosen: ModelAdapter[Any] = registry.build_named("adapter", name)
+        return chosen
+    adapters, untried = _adapters(registry)
     matching = [adapter for adapter in adapters if _matches(adapter, model)]
     if len(matching) == 1:
         return matching[0]
@@ -62,13 +65,13 @@ def _data_parallel_hint(model: Any) -> str:
     )
 
 
-def _adapters(pruner: Schedule) -> tuple[list[ModelAdapter[Any]], list[str]]:
+def _adapters(registry: Registry) -> tuple[list[ModelAdapter[Any]], list[str]]:
     """The adapters with their default options, and a line for each that could not be built."""
     adapters: list[ModelAdapter[Any]] = []
     untried: list[str] = []
-    for record in pruner.registry.records("adapter"):
+    for record in registry.records("adapter"):
         try:
-            adapters.append(pruner.registry.build_named("adapter", record.name))
+            adapters.append(registry.build_named("adapter", record.name))
         except (ScopeError, ValueError) as error:
             untried.append(f"'{record.name}' ({str(error).splitlines()[0]})")
     return adapters, untried
@@ -82,8 +85,8 @@ def _matches(adapter: ModelAdapter[Any], model: Any) -> bool:
         return False
 
 
-def check_fit(pruner: Schedule, declaration: Declaration, given: Collection[str] = ()) -> None:
-    """Check that the model offers what the parts of all stages need, before anything is hooked.
+def check_parts(pruner: Schedule, declaration: Declaration, given: Collection[str] = ()) -> None:
+    """Check that the model offers what the parts of all stages need.
 
     Args:
         pruner: The pruner.
@@ -155,15 +158,17 @@ def check_point(stage: Stage, declaration: Declaration) -> None:
             f"{declaration.model} has no interception point '{at}'{did_you_mean(at, declaration.points)}. "
             f"Points: {_points(declaration)}"
         )
-    if layer is None and merger.mixes and at not in declaration.merges:
-        raise AdapterError(
-            f"merger {merger} cannot merge tokens at '{at}' of {declaration.model}, whose projector does not process "
-            f"tokens one by one; points where it can: {listed(declaration.merges)}"
-        )
-    if merger.uses_cls and at != "vision":
+    before = "vision" in declaration.merges
+    if merger.uses_cls and declaration.has_cls and not (at == "vision" and before):
+        instead = f"this spec merges at '{at}'; set `at: vision`" if before else "tokens are merged after it"
         raise AdapterError(
             f"merger {merger} uses the CLS token, which {declaration.model} has only before the projector, but "
-            f"this spec merges at '{at}'; set `at: vision`"
+            f"{instead}"
+        )
+    if layer is None and merger.mixes and not {at, "projected"} & declaration.merges:
+        raise AdapterError(
+            f"merger {merger} cannot merge tokens at '{at}' of {declaration.model}; points where it can: "
+            f"{listed(declaration.merges)}"
         )
 
 

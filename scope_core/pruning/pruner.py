@@ -10,7 +10,8 @@ from torch import Tensor
 
 from scope_core.errors import SpecError, TokensError, quoted
 from scope_core.pruning.attachment import Attachment
-from scope_core.pruning.compatibility import check_fit, find_adapter
+from scope_core.pruning.compatibility import find_adapter
+from scope_core.pruning.recipe_fit import check_fit
 from scope_core.pruning.schedule import Schedule
 from scope_core.pruning.session import GivenSignal
 from scope_core.pruning.spec import PrunerSpec

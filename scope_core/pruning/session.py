@@ -135,6 +135,7 @@ class Session:
                 encode_ms=encode_ms,
                 select_ms=elapsed,
                 calls=self.receipt.calls + (stage == 0),
+                notes=self.declaration.notes(pruner.spec.at, pruner.needs, pruner.parts["merger"].mixes),
             )
             if stage:
                 receipt = replace(self.receipt, later=(*self.receipt.later, receipt))

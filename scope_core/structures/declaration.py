@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
-from scope_core.structures.signals import Offer
+from scope_core.structures.signals import Offer, parse_signal
 
 
 @dataclass(frozen=True)
@@ -40,6 +40,19 @@ class Declaration:
     encoder: str = ""
     decoder_layers: int = 0
     takes_signals: bool = True
+
+    def notes(self, at: str, needs: frozenset[str], merges: bool) -> tuple[str, ...]:
+        """Sentences on what the model makes of a stage that prunes ``at`` a point, reads ``needs`` and ``merges``."""
+        windowed = {offer.family: offer for offer in self.offers if offer.whole is not None}
+        notes = []
+        for name in sorted(needs):
+            family, layer = parse_signal(name)
+            if layer is not None and family in windowed:
+                found, of = windowed[family].layer_of(layer), windowed[family].layers
+                notes.append(f"{name} is that of layer {found} of {of}: other layers attend in windows")
+        if merges and at in self.points and at not in self.merges:
+            notes.append("tokens are merged after the projector, which does not process the tower's tokens one by one")
+        return tuple(notes)
 
     def lacks(self, needs: frozenset[str]) -> list[str]:
         """The signals in ``needs`` that the model does not offer, sorted."""

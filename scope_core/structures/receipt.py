@@ -48,6 +48,7 @@ class Receipt:
         selection: The selection itself, one row per image.
         calls: Number of calls pruned since attaching, this one included.
         later: Receipts of later stages, inside the language model, in order.
+        notes: Sentences on what the model made of the spec: layers that stand for others, merging after the projector.
     """
 
     spec: str
@@ -61,6 +62,7 @@ class Receipt:
     selection: Selection | None = field(default=None, repr=False, compare=False)
     calls: int = 0
     later: tuple[Receipt, ...] = ()
+    notes: tuple[str, ...] = ()
 
     def __bool__(self) -> bool:
         return bool(self.images)
@@ -105,6 +107,7 @@ class Receipt:
             "encode_ms": self.encode_ms,
             "select_ms": self.select_ms,
             "calls": self.calls,
+            **({"notes": list(self.notes)} if self.notes else {}),
             **({"later": [receipt.to_dict() for receipt in self.later]} if self.later else {}),
         }
 
@@ -130,5 +133,6 @@ class Receipt:
             )
         if self.signals:
             lines.append(f"  signals: {', '.join(self.signals)}")
+        lines += [f"  {note}" for note in self.notes]
         lines += [line for receipt in self.later for line in str(receipt).splitlines()]
         return "\n".join(lines)

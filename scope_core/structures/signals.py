@@ -103,11 +103,15 @@ class Offer:
         layers: Number of layers of the tower, or of the language model for families ``decoder.*``; None for families
             without a layer.
         only: The layers that are offered, numbered from 1 (``decoder.*``: from 0); None for all of them.
+        whole: The layers, numbered from 1, that attend to whole images, of a tower whose other layers attend in
+            windows; None if the signal is the same in all layers. Names then mean the layer that corresponds; see
+            `layer_of`.
     """
 
     family: str
     layers: int | None = None
     only: tuple[int, ...] | None = None
+    whole: tuple[int, ...] | None = None
 
     def covers(self, name: str) -> bool:
         """True if the signal ``name`` is offered.
@@ -118,12 +122,22 @@ class Offer:
         family, layer = parse_signal(name)
         if family != self.family or (layer is None) != (self.layers is None):
             return False
-        if layer is None or self.layers is None:
-            return True
+        return layer is None or self.layer_of(layer) is not None
+
+    def layer_of(self, layer: int) -> int | None:
+        """The number of the layer that ``layer`` means; None if it is not offered.
+
+        Among layers that attend to whole images, -1 is the last of them, -2 the last but one. A layer counted from the
+        start means itself, or else the next one above it that attends to whole images.
+        """
         if self._inside:
-            return layer in (range(self.layers) if self.only is None else self.only)
-        number = self.layers + 1 + layer if layer < 0 else layer
-        return 1 <= number <= self.layers if self.only is None else number in self.only
+            return layer if layer in (self.only or range(self.layers or 0)) else None
+        if self.whole is not None:
+            from_start = [number for number in self.whole if 1 <= layer <= number]
+            found = from_start[:1] if layer > 0 else self.whole[layer:][:1] if -layer <= len(self.whole) else ()
+            return next(iter(found), None) if layer else None
+        number = (self.layers or 0) + 1 + layer if layer < 0 else layer
+        return number if number in (range(1, (self.layers or 0) + 1) if self.only is None else self.only) else None
 
     @property
     def _inside(self) -> bool:
@@ -148,6 +162,9 @@ class Offer:
             return self.family
         if self._all_inside:
             return f"{self.family}[0..{self.layers - 1}]"
+        if self.whole is not None:
+            numbers = ", ".join(map(str, self.whole))
+            return f"{self.family}[-{len(self.whole)}..-1] (layers {numbers} of {self.layers}, which see whole images)"
         if self.only is None:
             return f"{self.family}[-{self.layers}..-1]"
         return " and ".join(f"{self.family}[{layer}]" for layer in self.some) or f"no {self.family}"

@@ -23,8 +23,8 @@ PLACEHOLDER, VIDEO, START, END = 150, 151, 152, 153
 PATCH = 7
 qwen3_vl = offers.transformers_class("Qwen3VLForConditionalGeneration")
 MODELS = ("qwen2_vl", "qwen2_5_vl", pytest.param("qwen3_vl", marks=qwen3_vl))
-LAYER = {"qwen2_vl": -2, "qwen2_5_vl": -1, "qwen3_vl": -2}
-"""A layer of each whose attention spans whole images."""
+READ = {"qwen2_vl": 2, "qwen2_5_vl": 1, "qwen3_vl": 2}
+"""The layer, from 0, that layer -2 of received attention means: the last but one that sees whole images."""
 
 
 def qwen(name: str, *, attention: str = "sdpa", dtype: torch.dtype = torch.float32, seed: int = 0) -> Any:
@@ -182,11 +182,13 @@ class Watched:
 
     Attributes:
         hidden: By layer (0 is the first): (N, D) mean of each token's four patches.
+        keys: By layer: (H, N, C) mean of the keys of each token's four patches, before the rotary embedding.
         received: By layer: (H, N) attention received, mean over the image's patches, summed over each token's four.
             Only layers that attend within whole images are here.
     """
 
     hidden: list[dict[int, Tensor]]
+    keys: list[dict[int, Tensor]]
     received: list[dict[int, Tensor]]
 
 
@@ -200,6 +202,7 @@ def watch(model: Any, given: Prompts) -> Watched:
     visual, home = twin.model.visual, sys.modules[type(model).__module__]
     weights: dict[int, list[Tensor]] = {id(block.attn): [] for block in visual.blocks}
     states: dict[int, Tensor] = {}
+    fused: dict[int, Tensor] = {}
     merged: list[Tensor] = []
     function, running = (home, "eager_attention_forward"), list[Any]()
     if not hasattr(*function):  # 4.52: one map for all images, masked
@@ -218,17 +221,20 @@ def watch(model: Any, given: Prompts) -> Watched:
 
     for layer, block in enumerate(visual.blocks):
         block.register_forward_hook(lambda _m, _a, output, layer=layer: states.update({layer: output.double()}))
+        block.attn.qkv.register_forward_hook(lambda _m, _a, output, layer=layer: fused.update({layer: output.double()}))
     visual.merger.register_forward_hook(lambda _m, _a, output: merged.append(output))
     with pytest.MonkeyPatch.context() as patch, torch.no_grad():
         patch.setattr(*function, recorded)
         out = tower_rows(visual(given.pixels, grid_thw=given.grids))
     place = torch.cdist(out.double(), merged[-1].double()).argmin(1)  # of each token among the tower's blocks
     assert torch.equal(place.sort().values, torch.arange(len(out)))
-    made = Watched([], [])
+    made = Watched([], [], [])
     first = 0
     for number, count in enumerate(given.tokens):
         mine = place[first : first + count]
         made.hidden.append({layer: state.view(-1, 4, state.shape[-1])[mine].mean(1) for layer, state in states.items()})
+        by_block = {layer: all_of.view(len(all_of) // 4, 4, 3, 2, -1)[mine, :, 1] for layer, all_of in fused.items()}
+        made.keys.append({layer: keys.mean(1).transpose(0, 1) for layer, keys in by_block.items()})
         made.received.append({})
         for layer, block in enumerate(visual.blocks):
             maps = weights[id(block.attn)]

@@ -123,8 +123,13 @@ def test_two_passes_of_different_lengths_are_refused() -> None:
 
 
 def test_mixed_rows_are_merged_after_the_projector_only() -> None:
-    with pytest.raises(scope.AdapterError, match=r"cannot merge tokens at 'vision'.*points where it can: projected"):
-        scope.Pruner({"recipe": "prumerge", "budget": 5, "at": "vision"}).attach(next_like())
+    model, (given, more) = next_like(), given_to("next")
+    spec = {"recipe": "tome", "budget": 5, "order": "raster"}
+    with scope.Pruner(spec).attach(model) as pruning, torch.no_grad():
+        model(input_ids=given.ids, **more)
+    assert "merged after the projector" in str(pruning.receipt)
+    with pytest.raises(scope.AdapterError, match=r"'keep_cls'.*uses the CLS token.*tokens are merged after it"):
+        scope.Pruner("visionzip@5").attach(next_like())
 
 
 def test_videos_are_refused() -> None:

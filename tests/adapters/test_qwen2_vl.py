@@ -29,7 +29,7 @@ from adapters.installed import (
     takes_token_types,
 )
 from adapters.models import VOCABULARY
-from adapters.qwen import END, LAYER, MIXED, MODELS, ONE, PATCH, PLACEHOLDER, Prompts, prompts, qwen, shared, watch
+from adapters.qwen import END, MIXED, MODELS, ONE, PATCH, PLACEHOLDER, READ, Prompts, prompts, qwen, shared, watch
 from adapters.snapshot import differences, snapshot
 from scope_adapters.compat.transformers import takes_encoder_outputs
 from scope_core import VisualTokens
@@ -50,7 +50,7 @@ KEEP = [5, 3, 2]
 
 
 def pruner(name: str, keep: Any, **options: Any) -> scope.Pruner:
-    return keeping(keep, saliency={"name": "received_attention", "layer": LAYER[name]}, **options)
+    return keeping(keep, saliency={"name": "received_attention", "layer": -2}, **options)
 
 
 class ReaderSpec(ComponentSpec):
@@ -343,8 +343,8 @@ def test_signals_and_features_are_what_the_tower_computed(name: str) -> None:
     model, given = shared(name), prompts(*MIXED, [1, (8, 8), 1])
     seen = watch(model, given)
     layers = sorted(seen.received[0])
-    needs = [f"vision.received_attention[{layer - 4}]" for layer in layers]
-    needs += [f"vision.hidden[{layer + 1}]" for layer in range(4)] + ["projected"]
+    needs = [f"vision.received_attention[{layer + 1}]" for layer in layers]
+    needs += [f"vision.{family}[{layer + 1}]" for family in ("hidden", "keys") for layer in range(4)] + ["projected"]
     assert layers == ([1, 3] if name == "qwen2_5_vl" else [0, 1, 2, 3])
     with reading(needs).attach(model) as pruning:
         logits(model, given.inputs)
@@ -354,13 +354,15 @@ def test_signals_and_features_are_what_the_tower_computed(name: str) -> None:
     for image, count in enumerate(given.tokens):
         assert tokens.valid[image].sum() == count
         for layer in layers:
-            got = tokens.signals[f"vision.received_attention[{layer - 4}]"][image]
+            got = tokens.signals[f"vision.received_attention[{layer + 1}]"][image]
             torch.testing.assert_close(got[:, :count].double(), seen.received[image][layer], atol=1e-6, rtol=1e-5)
             torch.testing.assert_close(got.sum(1), torch.ones(2))
             assert got[:, count:].abs().sum() == 0
         for layer in range(4):
             got = tokens.signals[f"vision.hidden[{layer + 1}]"][image, :count]
             torch.testing.assert_close(got.double(), seen.hidden[image][layer], atol=1e-5, rtol=1e-5)
+            got = tokens.signals[f"vision.keys[{layer + 1}]"][image, :, :count]
+            torch.testing.assert_close(got.double(), seen.keys[image][layer], atol=1e-5, rtol=1e-5)
         torch.testing.assert_close(tokens.features[image, :count].double(), seen.hidden[image][3], atol=1e-5, rtol=1e-5)
         assert torch.equal(tokens.signals["projected"][image, :count], projected[image])
         cols = int(given.grids[image, 2]) // 2
@@ -379,7 +381,7 @@ def test_kept_tokens_are_the_published_ones(name: str, at: str) -> None:
         projected = features_of(model, pixel_values=given.pixels, image_grid_thw=given.grids)
     for image, count in enumerate(KEEP):
         features = seen.hidden[image][3] if at == "vision" else projected[image]
-        score = seen.received[image][4 + LAYER[name]].sum(0)
+        score = seen.received[image][READ[name]].sum(0)
         picks, _, _ = oracles.scope_picks(oracles.cosine_matrix(features.numpy()), score.numpy(), count)
         assert pruning.receipt.selection.picks[image, :count].tolist() == list(picks)
 
@@ -416,8 +418,8 @@ def test_a_missing_signal_is_refused_before_anything_is_hooked(name: str) -> Non
         "vision.received_attention[",
     ):
         assert part in message
-    with pytest.raises(scope.SignalError, match=r"keys belong to patches"):
-        reading(["vision.keys[-1]"]).attach(model)
+    with pytest.raises(scope.SignalError, match=r"vision\.keys\[-5\]"):
+        reading(["vision.keys[-5]"]).attach(model)
 
 
 @pytest.mark.parametrize("failure", ["none", "body", "tower", "decoder", "plugin", "budget"])

@@ -119,7 +119,8 @@ class Spliced(OriginalLlavaAdapter[S]):
         """The record of one pass of tower and projector; the tower's unused last layers are skipped."""
         tower, projector = self.tower_of(model), reach(model, self.projector)
         before = self._before(model, tower)
-        seen: dict[str, Any] = {"before": before, "columns": tower.grid()[1], "project": projector}
+        seen: dict[str, Any] = {"before": before, "columns": tower.grid()[1]}
+        seen["project"] = None if self._may_merge(model) else projector
 
         def keep(_module: Any, args: Any, output: Any) -> None:
             seen["vision"], seen["projected"] = args[0].detach(), output.detach()
@@ -155,8 +156,7 @@ class Spliced(OriginalLlavaAdapter[S]):
         row, col = (torch.where(patch < 0, -1, at) for at in (patch // seen["columns"], patch % seen["columns"]))
         tokens = numbered(VisualTokens.of(features, row=row, col=col, signals=signals), tiles)
         packings = [_packing(image, features.shape[1]) for image in placed]
-        merged = any(packing.merged for packing in packings)
-        if merged:
+        if any(packing.merged for packing in packings):
 
             def pack(values: Tensor) -> list[Tensor]:
                 packed = repack(values)
@@ -169,11 +169,6 @@ class Spliced(OriginalLlavaAdapter[S]):
         rows = [embeds[image.prompt, image.positions] for image in placed]
         places, stay = [packing.places for packing in packings], separators(packings, self.newlines)
         project = seen["project"] if attachment.at == "vision" else None
-        if merged and project is not None and attachment.pruner.parts["merger"].mixes:
-            raise AttachError(
-                "this image's rows merge patches after the projector, so tokens cannot be merged before it; set "
-                "`at: projected`"
-            )
         return Encoded(None, rows, tokens, places, stay, geometry=packings, project=project)
 
     @property

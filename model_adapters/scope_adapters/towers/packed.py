@@ -23,7 +23,7 @@ from scope_core import AdapterError, AttachError
 from scope_core.adapters import Offer, replace_attribute, resolve
 from scope_core.parts import parse_signal
 
-_HIDDEN, _RECEIVED = "vision.hidden", "vision.received_attention"
+_HIDDEN, _RECEIVED, _KEYS = "vision.hidden", "vision.received_attention", "vision.keys"
 _ROTATE = "apply_rotary_pos_emb_vision"
 _QUERY_BLOCK = 128
 """Number of queries per block of received attention: memory is H x 128 x M instead of H x M x M."""
@@ -40,7 +40,7 @@ class PackedTower:
         rotate: ``(query, key, cos, sin) -> (query, key)``, the model's own function.
         side: Number of patches on one side of a token's block.
         reorder: Method that knows the order of the windows' blocks; empty if blocks stay in raster order.
-        full: Layers, counted from 1, whose attention spans whole images; None for all.
+        full: Layers, counted from 1, that attend to whole images; None for all.
     """
 
     module: Any
@@ -54,16 +54,13 @@ class PackedTower:
     def offers(self) -> tuple[Offer, ...]:
         """Signals that a probe can read from this tower."""
         count = len(self.layers)
-        return Offer(_RECEIVED, count, self.full), Offer(_HIDDEN, count)
+        return Offer(_RECEIVED, count, whole=self.full), Offer(_HIDDEN, count), Offer(_KEYS, count)
 
     def reasons(self) -> dict[str, str]:
         """Reasons why some signals are not offered, by family."""
         name, offer = type(self.module).__name__, self.offers()[0]
-        return {
-            "vision.cls_attention": f"its {name} tower has no CLS token; there is {offer}",
-            _RECEIVED: f"attention of other layers stays within windows; there is {offer}",
-            "vision.keys": f"each token is a block of {self.side} x {self.side} patches, but keys belong to patches",
-        }
+        none = f"its {name} tower has no CLS token"
+        return {"vision.cls_attention": f"{none}; there is {offer}", "vision.cls": none}
 
 
 def resolve_packed(model: Any, where: str, *, full: str = "") -> PackedTower:
@@ -114,7 +111,7 @@ class PackedCapture:
             needs: Names of signals.
             sizes: Number of tokens of each image; signals are padded to the longest with zeros.
         """
-        makers = {_HIDDEN: self.hidden, _RECEIVED: self.received}
+        makers = {_HIDDEN: self.hidden, _RECEIVED: self.received, _KEYS: self.keys}
         parsed = {name: parse_signal(name) for name in needs}
         return {
             name: partial(makers[family], layer, sizes)
@@ -128,11 +125,21 @@ class PackedCapture:
         blocks = self._raster(states.view(-1, self.tower.side**2, states.shape[-1]).mean(1))
         return padded(torch.split(blocks, list(sizes)))
 
+    def keys(self, layer: int, sizes: Sequence[int]) -> Tensor:
+        """(B, H, N, C): mean over each token's block of the patches' keys, before the rotary embedding."""
+        keys = self._cast(self._heads(layer)[1])
+        blocks = self._raster(keys.view(-1, self.tower.side**2, *keys.shape[1:]).mean(1))
+        return padded(torch.split(blocks, list(sizes))).transpose(1, 2)
+
     def received(self, layer: int, sizes: Sequence[int]) -> Tensor:
-        """(B, H, N): attention that each token's block receives, mean over all patches of its image as queries."""
-        fused, (segments, rotation) = self._seen("qkv", layer), self._seen("call", layer)
+        """(B, H, N): attention that each token's block receives, mean over all patches of its image as queries.
+
+        ``layer`` means the layer that corresponds; see `Offer.layer_of`.
+        """
+        layer = self.tower.offers()[0].layer_of(layer) or layer
+        segments, rotation = self._seen("call", layer)
         attention, unit = self.tower.layers[self._index(layer)].attn, self.tower.side**2
-        query, key, _ = fused.reshape(len(fused), 3, attention.num_heads, -1).unbind(1)
+        query, key, _ = self._heads(layer)
         query, key = (self._cast(x).transpose(0, 1) for x in self.tower.rotate(query, key, *rotation))
         queries, keys = (torch.split(x, segments.diff().tolist(), 1) for x in (query, key))
         scale = getattr(attention, "scaling", key.shape[-1] ** -0.5)  # missing in 4.52, which always divides
@@ -141,6 +148,11 @@ class PackedCapture:
         blocks = self._raster(patches.view(len(patches), -1, unit).sum(2).mT)
         images = [image / (len(image) * unit) for image in torch.split(blocks, list(sizes))]
         return padded(images).transpose(1, 2)
+
+    def _heads(self, layer: int) -> tuple[Tensor, ...]:
+        """Queries, keys and values of the patches, (P, H, C) each."""
+        fused = self._seen("qkv", layer)
+        return fused.reshape(len(fused), 3, self.tower.layers[self._index(layer)].attn.num_heads, -1).unbind(1)
 
     def _raster(self, blocks: Tensor) -> Tensor:
         """Blocks in the order of the language model."""
@@ -194,12 +206,14 @@ def probe_packed(tower: PackedTower, needs: frozenset[str], *, dtype: torch.dtyp
             tell = partial(setattr, capture, "order")
             replace_attribute(tower.module, tower.reorder, telling_order(tower.reorder, method, tell), undo)
         for family, layer in sorted(wanted):
-            index = layer_index(layer, len(tower.layers), f"{family}[{layer}]")
+            number = tower.offers()[0].layer_of(layer) if family == _RECEIVED else layer
+            index = layer_index(layer if number is None else number, len(tower.layers), f"{family}[{layer}]")
             block = tower.layers[index]
             if family == _HIDDEN:
                 undo.callback(block.register_forward_hook(partial(keep, "hidden", index)).remove)
-            elif family == _RECEIVED:
+            elif family in (_RECEIVED, _KEYS):
                 undo.callback(block.attn.qkv.register_forward_hook(partial(keep, "qkv", index)).remove)
+            if family == _RECEIVED:
                 undo.callback(block.attn.register_forward_pre_hook(partial(called, index), with_kwargs=True).remove)
         yield capture
 

@@ -1,12 +1,12 @@
 """FasterVLM keeps the tokens that the tower's CLS token attends to most.
 
-Use it for towers with a CLS token; similar tokens may all be kept.
+Use it for towers with a CLS token (`fastervlm@no_cls` for others); similar tokens may all be kept.
 """
 
 from __future__ import annotations
 
 from scope_core.parts import Recipe
-from scope_plugins.recipes._parts import PER_IMAGE, PER_TILE
+from scope_plugins.recipes._parts import PER_IMAGE, PER_TILE, without_cls
 
 PAPER = "FasterVLM, arXiv 2412.01818v1"
 
@@ -21,8 +21,11 @@ FASTERVLM = {
     "at": "vision",
 }
 
+_RECIPE = Recipe("fastervlm", FASTERVLM, "the tokens CLS attends to most, in each tile", paper=PAPER)
+
 RECIPES = (
-    Recipe("fastervlm", FASTERVLM, "the tokens CLS attends to most, in each tile", paper=PAPER),
+    _RECIPE,
+    without_cls(_RECIPE),
     Recipe(
         "fastervlm@official",
         {**FASTERVLM, "budget": PER_TILE, "dtype": "as_is"},

@@ -19,11 +19,19 @@ _SELECTOR = {
 
 HIPRUNE = {"selector": _SELECTOR, "partition": "tile", "budget": PER_IMAGE, "at": "vision"}
 
+_MIDDLE = {**_SELECTOR, "anchors": top_k({"name": "received_attention", "layer": 16, "heads": "mean"})}
+
 RECIPES = (
     Recipe(
         "hiprune",
         HIPRUNE,
         "tokens that a middle layer attends to, with their neighbours, then those that a deep layer attends to",
+        paper=PAPER,
+    ),
+    Recipe(
+        "hiprune@no_cls",
+        {**HIPRUNE, "selector": _MIDDLE},
+        "HiPrune as released for Qwen2.5-VL: the middle layer is 16 of 32 instead of 9 of 24",
         paper=PAPER,
     ),
     Recipe(

@@ -1,12 +1,13 @@
 """HoloV divides the budget among bands of the image, so that no part of the image is lost.
 
 Use it where attention concentrates on a few places: inside each band, the tokens that CLS attends to most are kept.
+`holov@no_cls` is for towers without a CLS token.
 """
 
 from __future__ import annotations
 
 from scope_core.parts import Recipe
-from scope_plugins.recipes._parts import PER_IMAGE, top_k
+from scope_plugins.recipes._parts import PER_IMAGE, top_k, without_cls
 
 PAPER = "HoloV, NeurIPS 2025, arXiv 2510.02912"
 
@@ -29,13 +30,16 @@ HOLOV = {
     "at": "projected",
 }
 
+_RECIPE = Recipe(
+    "holov",
+    HOLOV,
+    "16 chunks share the budget by attention and variance of similarity; in each, the tokens CLS attends to most",
+    paper=PAPER,
+)
+
 RECIPES = (
-    Recipe(
-        "holov",
-        HOLOV,
-        "16 chunks share the budget by attention and variance of similarity; in each, the tokens CLS attends to most",
-        paper=PAPER,
-    ),
+    _RECIPE,
+    without_cls(_RECIPE),
     Recipe(
         "holov@official",
         {**HOLOV, "order": "picks", "dtype": "as_is"},

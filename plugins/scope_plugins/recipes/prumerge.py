@@ -8,7 +8,7 @@ from __future__ import annotations
 from typing import Any
 
 from scope_core.parts import Recipe
-from scope_plugins.recipes._parts import STRIDE, top_k
+from scope_plugins.recipes._parts import STRIDE, top_k, without_cls
 
 PAPER = "PruMerge, ICCV 2025, arXiv 2403.15388"
 
@@ -40,25 +40,30 @@ _CHAIN = {
     "shares": [1.0, 3.0],
 }
 
+_PRUMERGE = Recipe(
+    "prumerge",
+    _recipe(-2),
+    "the tokens whose CLS attention stands out, their neighbours by key merged in, and one row for the rest",
+    paper=PAPER,
+)
+_PLUS = Recipe(
+    "prumerge_plus",
+    _recipe(-2, selector=_CHAIN, budget={"times": 4}),
+    "PruMerge with three evenly spaced tokens for each one that stands out",
+    paper=PAPER,
+)
+
 RECIPES = (
-    Recipe(
-        "prumerge",
-        _recipe(-2),
-        "the tokens whose CLS attention stands out, their neighbours by key merged in, and one row for the rest",
-        paper=PAPER,
-    ),
+    _PRUMERGE,
+    without_cls(_PRUMERGE),
     Recipe(
         "prumerge@official",
         _recipe(-1, order="picks", dtype="as_is"),
         "PruMerge as released: attention and keys of the last layer, rows in order of attention, the tower's precision",
         paper=PAPER,
     ),
-    Recipe(
-        "prumerge_plus",
-        _recipe(-2, selector=_CHAIN, budget={"times": 4}),
-        "PruMerge with three evenly spaced tokens for each one that stands out",
-        paper=PAPER,
-    ),
+    _PLUS,
+    without_cls(_PLUS),
     Recipe(
         "prumerge_plus@official",
         _recipe(-1, selector=_plus(-1, 3), budget={"grid": 3}, order="picks", dtype="as_is"),

@@ -7,6 +7,7 @@ saliency and its coverage alone.
 from __future__ import annotations
 
 from scope_core.parts import Recipe
+from scope_plugins.recipes._parts import without_cls
 
 BUDGET = {"name": "tokens", "keep": 64, "per": "image"}
 
@@ -20,6 +21,13 @@ SCOPE = {
     "at": "vision",
 }
 
+_TOP_K = Recipe(
+    "top_k_attention",
+    {**SCOPE, "coverage": "modular", "combiner": "saliency_only", "optimizer": "top_k"},
+    "the tokens CLS attends to most: SCOPE's saliency without its coverage",
+    paper="FasterVLM, arXiv 2412.01818",
+)
+
 RECIPES = (
     Recipe("scope", SCOPE, "greedy by coverage gain x saliency^alpha", paper="SCOPE, NeurIPS 2025, arXiv 2510.24214"),
     Recipe(
@@ -28,12 +36,8 @@ RECIPES = (
         "SCOPE for towers without a CLS token: attention received from all tokens instead of attention from CLS",
         paper="SCOPE, arXiv 2510.24214; received attention as in HiPrune, arXiv 2508.00553",
     ),
-    Recipe(
-        "top_k_attention",
-        {**SCOPE, "coverage": "modular", "combiner": "saliency_only", "optimizer": "top_k"},
-        "the tokens CLS attends to most: SCOPE's saliency without its coverage",
-        paper="FasterVLM, arXiv 2412.01818",
-    ),
+    _TOP_K,
+    without_cls(_TOP_K),
     Recipe(
         "coverage_only",
         {**SCOPE, "saliency": "uniform", "combiner": "coverage_only"},

@@ -1,12 +1,12 @@
 """VisionZip keeps the tokens that CLS attends to most, and a few evenly spaced ones that all others are merged into.
 
-Use it for towers with a CLS token, where a summary of the dropped tokens should remain.
+Use it where a summary of the dropped tokens should remain; `visionzip@no_cls` for towers without a CLS token.
 """
 
 from __future__ import annotations
 
 from scope_core.parts import Recipe
-from scope_plugins.recipes._parts import FLOORED, PER_IMAGE, STRIDE, top_k
+from scope_plugins.recipes._parts import FLOORED, PER_IMAGE, STRIDE, top_k, without_cls
 
 PAPER = "VisionZip, CVPR 2025, arXiv 2412.04467"
 
@@ -32,13 +32,16 @@ VISIONZIP = {
     "at": "vision",
 }
 
+_RECIPE = Recipe(
+    "visionzip",
+    VISIONZIP,
+    "CLS, the tokens it attends to most, and evenly spaced ones that the rest is merged into by key similarity",
+    paper=PAPER,
+)
+
 RECIPES = (
-    Recipe(
-        "visionzip",
-        VISIONZIP,
-        "CLS, the tokens it attends to most, and evenly spaced ones that the rest is merged into by key similarity",
-        paper=PAPER,
-    ),
+    _RECIPE,
+    without_cls(_RECIPE),
     Recipe(
         "visionzip@official",
         {**VISIONZIP, "budget": FLOORED, "dtype": "as_is"},

@@ -1,12 +1,12 @@
 """VisPruner keeps the tokens that CLS attends to most, and diverse ones among the rest.
 
-Use it for towers with a CLS token, where attention alone would keep near copies.
+Use it for towers with a CLS token (`vispruner@no_cls` for others), where attention alone would keep near copies.
 """
 
 from __future__ import annotations
 
 from scope_core.parts import Recipe
-from scope_plugins.recipes._parts import PER_IMAGE, PER_TILE, top_k
+from scope_plugins.recipes._parts import PER_IMAGE, PER_TILE, top_k, without_cls
 
 PAPER = "VisPruner, ICCV 2025, arXiv 2412.01818v2"
 
@@ -33,13 +33,16 @@ VISPRUNER = {
     "at": "vision",
 }
 
+_RECIPE = Recipe(
+    "vispruner",
+    VISPRUNER,
+    "half by CLS attention; half by dropping, round by round, the most similar of the other tokens",
+    paper=PAPER,
+)
+
 RECIPES = (
-    Recipe(
-        "vispruner",
-        VISPRUNER,
-        "half by CLS attention; half by dropping, round by round, the most similar of the other tokens",
-        paper=PAPER,
-    ),
+    _RECIPE,
+    without_cls(_RECIPE),
     Recipe(
         "vispruner@official",
         {**VISPRUNER, "budget": PER_TILE, "dtype": "as_is"},
