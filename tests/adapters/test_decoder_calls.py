@@ -249,8 +249,8 @@ def test_attention_that_is_not_served_is_refused() -> None:
         pytest.raises(scope.AttachError, match="4 axes"),
     ):
         model(input_ids=given.ids, pixel_values=given.pixels, attention_mask=torch.ones(1, 1, 1, 1))
-    model.config.text_config._attn_implementation = "flash_attention_2"
-    with pytest.raises(scope.AdapterError, match="'flash_attention_2'; supported are sdpa, eager"):
+    model.config.text_config._attn_implementation = "flex_attention"
+    with pytest.raises(scope.AdapterError, match="'flex_attention', whose masks are no tensors; use sdpa, eager"):
         scope.Pruner({**top(1), "budget": 5, "at": "decoder[2]"}).attach(model)
 
 

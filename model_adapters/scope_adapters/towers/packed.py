@@ -152,7 +152,8 @@ class PackedCapture:
     def _heads(self, layer: int) -> tuple[Tensor, ...]:
         """Queries, keys and values of the patches, (P, H, C) each."""
         fused = self._seen("qkv", layer)
-        return fused.reshape(len(fused), 3, self.tower.layers[self._index(layer)].attn.num_heads, -1).unbind(1)
+        split: Tensor = fused.reshape(len(fused), 3, self.tower.layers[self._index(layer)].attn.num_heads, -1)
+        return split.unbind(1)
 
     def _raster(self, blocks: Tensor) -> Tensor:
         """Blocks in the order of the language model."""

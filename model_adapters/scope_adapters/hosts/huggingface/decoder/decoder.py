@@ -13,43 +13,23 @@ import weakref
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from contextvars import ContextVar
-from dataclasses import dataclass, field
 from typing import Any
 
 import torch
 from torch import Tensor
 
 from scope_adapters.compat.caches import cache_of, cached_length
+from scope_adapters.compat.decoders import DEEPSTACK, mask_axes, several_axes, takes_deepstack
 from scope_adapters.hosts.huggingface.decoder.offers import check_cache, check_whole, decoder_of
+from scope_adapters.hosts.huggingface.decoder.passes import CHANGED, Pass, arguments_after, with_deepstack
 from scope_adapters.hosts.huggingface.decoder.run import Run
-from scope_adapters.hosts.huggingface.decoder.steps import ADDED, Step, along, mask_of, seen_by, spread
+from scope_adapters.hosts.huggingface.decoder.steps import ADDED, mask_of, seen_by
 from scope_core import AttachError, SignalError
-from scope_core.adapters import Session
+from scope_core.adapters import Session, replace_attribute
 from scope_core.parts import parse_signal
 
 _running: ContextVar[Run | None] = ContextVar("scope_running", default=None)
 """The call that runs in the language model of an attached model now."""
-
-
-@dataclass
-class Pass:
-    """One forward pass of the language model for a call that is pruned.
-
-    Attributes:
-        run: The call.
-        first: True for the pass in which tokens are selected.
-        queries: Number of positions in the pass.
-        cached: Number of positions in the first layer's cache before the pass; 0 without a cache.
-        given: Arguments that the language model gives its layers, from the first hooked layer.
-        changed: Arguments that replace them in layers after the stages so far.
-    """
-
-    run: Run
-    first: bool
-    queries: int
-    cached: int
-    given: dict[str, Any] = field(default_factory=dict)
-    changed: dict[str, Any] = field(default_factory=dict)
 
 
 class Decoder:
@@ -63,6 +43,13 @@ class Decoder:
             if stage.decoder_layer is not None
         }
         self.readings = _readings(attachment, self.stages)
+        self.several_axes = several_axes(self.decoder)
+        self.mask_axes = mask_axes(self.decoder)
+        if not self.mask_axes:
+            raise AttachError(
+                f"{type(self.decoder).__name__} gives its layers masks that stages inside the language model do not "
+                f"know: call set_attn_implementation('sdpa'), or use 'eager' or a FlashAttention"
+            )
         self._caches: weakref.WeakKeyDictionary[Any, Run] = weakref.WeakKeyDictionary()
         self._thread = threading.local()
 
@@ -72,6 +59,8 @@ class Decoder:
         first = min([*self.stages, *self.readings])
         undo.callback(decoder.register_forward_pre_hook(self._begin, with_kwargs=True).remove)
         undo.callback(decoder.register_forward_hook(self._end, always_call=True).remove)
+        if takes_deepstack(decoder):
+            replace_attribute(decoder, DEEPSTACK, self._deepstack(getattr(decoder, DEEPSTACK)), undo)
         for number in range(first, len(decoder.layers)):
             hook = _Before(self, number)
             undo.callback(decoder.layers[number].register_forward_pre_hook(hook, with_kwargs=True).remove)
@@ -88,6 +77,17 @@ class Decoder:
     def remembers(self, cache: Any) -> bool:
         """True if ``cache`` holds a prompt that was pruned inside the language model."""
         return cache is not None and cache in self._caches
+
+    def _deepstack(self, inner: Any) -> Any:
+        """The method that adds the tower's further features, for the tokens that are left."""
+
+        def added(hidden: Tensor, where: Tensor, extra: Tensor) -> Tensor:
+            now: Pass | None = getattr(self._thread, "now", None)
+            if now is None or now.step is None:
+                return inner(hidden, where, extra)  # type: ignore[no-any-return]
+            return with_deepstack(now, hidden, where, extra)
+
+        return added
 
     def _begin(self, _module: Any, args: Any, kwargs: dict[str, Any]) -> None:
         self._thread.now = None
@@ -127,7 +127,7 @@ class Decoder:
             return None
         run, hidden = now.run, args[0] if args else kwargs["hidden_states"]
         if not now.given:
-            now.given = {name: kwargs.get(name) for name in _CHANGED}
+            now.given = {name: kwargs.get(name) for name in CHANGED}
             self._check(now, kwargs)
         if now.first:
             self._decide(number, now, hidden)
@@ -135,7 +135,8 @@ class Decoder:
         if step is not None:
             if not now.cached:
                 hidden = step.take(hidden, run.beams)
-            now.changed = self._arguments(now, step, hidden)
+            now.step = step
+            now.changed = arguments_after(now, hidden, self.decoder, self.mask_axes)
         if now.first:
             for stage in self.readings.get(number, ()):
                 if self.attachment.pruner.stages[stage].decoder_layer != number:
@@ -159,7 +160,7 @@ class Decoder:
         with torch.no_grad():
             if stage in self.readings.get(number, ()):
                 now.run.read(stage, number, hidden, rotary)
-            step = now.run.decide(stage, hidden, now.given["position_ids"])
+            step = now.run.decide(stage, hidden, None if self.several_axes else now.given["position_ids"])
         if step is not None:
             now.run.steps[number] = step
             source, added = step.table.source, step.table.candidate == ADDED
@@ -174,62 +175,26 @@ class Decoder:
         if cache is not None:
             self._caches[cache] = now.run
         mask, numbers = now.given["attention_mask"], now.given["position_ids"]
-        if mask is not None and not (isinstance(mask, Tensor) and mask.dim() == 4):
+        if mask is not None and not (isinstance(mask, Tensor) and mask.dim() == self.mask_axes):
+            shape = "(B, 1, L, L)" if self.mask_axes == 4 else "(B, L)"
             raise AttachError(
                 f"attention gets a mask of {getattr(mask, 'shape', type(mask).__name__)}; stages inside the language "
-                f"model need sdpa or eager attention, whose masks are (B, 1, L, L): call set_attn_implementation"
+                f"model expect {shape} of this attention: pass a mask (B, L), or call set_attn_implementation"
             )
-        if not isinstance(numbers, Tensor) or numbers.dim() != 2:
+        if not self.several_axes and (not isinstance(numbers, Tensor) or numbers.dim() != 2):
             raise AttachError("layers of the language model get no plain position_ids (B, L)")
         if now.first and mask is not None:
-            table = now.run.table
-            wanted = mask_of(table.valid.to(mask.device), table.valid.shape[1], None, None)
-            seen = seen_by(mask)[:: now.run.beams]
-            real = table.valid.to(mask.device)[:, None, :, None]
-            if bool(((seen != wanted) & real).any()):
+            valid = now.run.table.valid.to(mask.device)
+            if self.mask_axes == 2:
+                wrong = mask[:: now.run.beams].bool() != valid
+            else:
+                wrong = seen_by(mask)[:: now.run.beams] != mask_of(valid, valid.shape[1], None, None)
+                wrong = wrong & valid[:, None, :, None]
+            if bool(wrong.any()):
                 raise AttachError(
                     "the attention mask is not that of plain causal prompts with padding (packed prompts, or a mask of "
                     "four axes?), so the mask after dropping tokens inside the language model is undefined"
                 )
-
-    def _arguments(self, now: Pass, step: Step, hidden: Tensor) -> dict[str, Any]:
-        """Mask, positions and rotary embedding of layers after ``step``."""
-        run, given = now.run, now.given
-        numbers, rotary = given["position_ids"], given["position_embeddings"]
-        shift = spread(step.shift, run.beams)[:, None].to(numbers.device)
-        if now.cached:
-            if bool(shift.any()):
-                numbers = numbers - shift
-                rotary = self.decoder.rotary_emb(hidden, position_ids=numbers)
-        else:
-            following = (numbers[:, run.length :] - shift).expand(hidden.shape[0], -1)
-            numbers = torch.cat([spread(step.positions, run.beams).to(numbers.device), following], 1)
-            if step.renumbered:
-                rotary = self.decoder.rotary_emb(hidden, position_ids=numbers)
-            else:
-                rest = torch.arange(run.length, now.queries, device=numbers.device).expand(hidden.shape[0], -1)
-                place = torch.cat([spread(step.table.source.clamp(min=0), run.beams).to(numbers.device), rest], 1)
-                rotary = tuple(along(part, place) for part in rotary)
-        mask = self._mask(now, step, hidden)
-        return {"position_ids": numbers, "position_embeddings": rotary, "attention_mask": mask}
-
-    def _mask(self, now: Pass, step: Step, hidden: Tensor) -> Tensor | None:
-        run, mask = now.run, now.given["attention_mask"]
-        valid = spread(step.table.valid, run.beams).to(hidden.device)
-        total = now.cached + now.queries
-        following = valid.new_ones(len(valid), total - run.length)
-        valid = torch.cat([valid, following], 1)
-        queries = now.queries if now.cached else valid.shape[1]
-        additive = None if mask is None or mask.dtype == torch.bool else mask.dtype
-        if additive is None and bool(valid.all()) and mask is None and (queries == 1 or not now.cached):
-            return None
-        like = None
-        if mask is not None and following.shape[1]:
-            like = seen_by(mask)[..., run.length : total].expand(len(valid), -1, -1, -1)
-            if not now.cached:  # positions of the prompt see none of those that follow
-                prompt = like.new_zeros(len(valid), 1, queries - like.shape[2] + run.length, like.shape[3])
-                like = torch.cat([prompt, like[:, :, run.length :]], 2)
-        return mask_of(valid, queries, like, additive)
 
 
 class _Before:
@@ -264,8 +229,6 @@ def _readings(attachment: Session, stages: dict[int, int]) -> dict[int, list[int
                 readers[read].append(number)
     return readers
 
-
-_CHANGED = ("attention_mask", "position_ids", "position_embeddings")
 
 _OTHER_PROMPT = (
     "{} positions reached the language model at once, with {} in its cache, but the pruned prompt has {}. A prompt "

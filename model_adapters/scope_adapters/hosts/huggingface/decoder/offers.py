@@ -6,6 +6,7 @@ from dataclasses import replace
 from typing import Any
 
 from scope_adapters.compat.caches import layer_lengths, odd_layers
+from scope_adapters.compat.decoders import DEEPSTACK, takes_deepstack
 from scope_adapters.compat.transformers import installed_version, language_model, rotary_options, unknown_convention
 from scope_core import AttachError
 from scope_core.adapters import Declaration, Offer
@@ -23,10 +24,11 @@ FAMILIES = (
     "decoder.text_keys",
 )
 
-SERVED = ("llama", "mistral", "qwen2", "qwen3")
+SERVED = ("llama", "mistral", "qwen2", "qwen3", "qwen2_vl_text", "qwen2_5_vl_text", "qwen3_vl_text")
 """``model_type`` of supported language models; each is tested."""
 
-ATTENTION = ("sdpa", "eager")
+UNMASKED = ("flex_attention", "paged")
+"""Beginnings of names of attention functions whose masks are no tensors."""
 
 
 def decoder_of(model: Any) -> Any:
@@ -51,8 +53,6 @@ def refusal(model: Any) -> str:
             f"{', '.join(sorted(layer_types)) or 'not given'}); only full attention is supported"
         )
     rope = rotary_options(text)
-    if rope.get("mrope_section"):
-        return "its positions have several axes (mrope)"
     if rope.get("rope_type") in ("dynamic", "longrope"):
         return f"its rotary embedding depends on the prompt's length (rope_type '{rope['rope_type']}')"
     missing = [name for name in ("layers", "norm", "rotary_emb") if not hasattr(decoder, name)]
@@ -63,10 +63,13 @@ def refusal(model: Any) -> str:
         if unknown:
             return f"{type(module).__name__}.forward of the installed transformers {installed_version()} {unknown}"
     used = getattr(text, "_attn_implementation", None)
-    if used not in ATTENTION:
+    if str(used).startswith(UNMASKED):
         return (
-            f"its attention runs as '{used}'; supported are {', '.join(ATTENTION)}, see model.set_attn_implementation()"
+            f"its attention runs as '{used}', whose masks are no tensors; use sdpa, eager or a FlashAttention, see "
+            f"model.set_attn_implementation()"
         )
+    if takes_deepstack(decoder) and not hasattr(decoder, DEEPSTACK):
+        return f"{type(decoder).__name__} has no {DEEPSTACK}(), which adds features of the tower between its layers"
     return ""
 
 

@@ -75,7 +75,7 @@ class Run:
             columns = self.columns()
             view = View(
                 hidden=hidden[:: self.beams].detach(),
-                rotary=tuple(part[:: self.beams] if part.shape[0] > 1 else part for part in rotary),  # type: ignore[arg-type]
+                rotary=tuple(part[..., :: self.beams, :, :] if part.shape[-3] > 1 else part for part in rotary),  # type: ignore[arg-type]
                 valid=self.table.valid.to(hidden.device),
                 prompts=self.owners,
                 columns=[mine.to(hidden.device) for mine in columns],
@@ -90,13 +90,14 @@ class Run:
             self.table.key[prompt, mine] for prompt, mine in zip(self.owners, columns, strict=True)
         ]
 
-    def decide(self, stage: int, hidden: Tensor, numbers: Tensor) -> Step | None:
+    def decide(self, stage: int, hidden: Tensor, numbers: Tensor | None) -> Step | None:
         """The change by ``stage``; None if nothing changes.
 
         Args:
             stage: Number of the stage.
             hidden: (B * beams, L, D) input of the layer.
-            numbers: (R or 1, L) position ids that entered the language model.
+            numbers: (R or 1, L) position ids that entered the language model; None if they have several axes: tokens
+                that stay keep theirs then.
         """
         columns = self.columns()
         tokens = self._tokens(stage, hidden[:: self.beams], columns)
@@ -116,23 +117,29 @@ class Run:
         if found is None:
             return None
         index, table, rows = found
-        full = numbers[:: self.beams] if numbers.shape[0] > 1 else numbers
-        full = full.expand(self.prompts, -1).to(index.device)
-        policy = self.attachment.pruner.stages[stage].parts["positions"]
-        numbers = policy.position_ids(full, table.source.clamp(min=0), table.valid)
+        renumbered = None if numbers is None else self._renumbered(stage, numbers, table)
         merging = selection.mixed is not None
         step = Step(
             length=self.table.valid.shape[1],
             index=index,
             table=table,
-            positions=_compact(full, self._real, table.valid) if numbers is None else numbers,
-            shift=_shift(full, self._real, table.valid) * (numbers is None),
-            renumbered=numbers is None,
+            positions=None if renumbered is None else renumbered[0],
+            shift=None if renumbered is None else renumbered[1],
             merge=_merging(selection, columns, self.owners) if merging else None,
             merged=rows if merging else None,
         )
         self.table = table
         return step
+
+    def _renumbered(self, stage: int, numbers: Tensor, table: Table) -> tuple[Tensor, Tensor | None]:
+        """(B, M) position ids after ``stage``, and what `Step.shift` says."""
+        full = numbers[:: self.beams] if numbers.shape[0] > 1 else numbers
+        full = full.expand(self.prompts, -1).to(table.valid.device)
+        policy = self.attachment.pruner.stages[stage].parts["positions"]
+        kept: Tensor | None = policy.position_ids(full, table.source.clamp(min=0), table.valid)
+        if kept is not None:
+            return kept, None
+        return _compact(full, self._real, table.valid), _shift(full, self._real, table.valid)
 
     def forget(self) -> None:
         """Free what only the selection needed."""

@@ -6,13 +6,14 @@ is not used, so the model may run any attention kernel.
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import torch
 from torch import Tensor
+
+from scope_adapters.compat.decoders import rotate
 
 _CHUNK = 256
 """The number of queries whose attention is in memory at once."""
@@ -24,7 +25,7 @@ class View:
 
     Attributes:
         hidden: (B, L, D) input of the layer.
-        rotary: Cosines and sines of the positions, (B, L, C) each.
+        rotary: Cosines and sines of the positions, (B, L, C) each, or (3, B, L, C) for positions of several axes.
         valid: (B, L) bool: False for padding.
         prompts: The prompt of each image.
         columns: (n_i,) int64 per image: positions of its tokens, in their order.
@@ -82,19 +83,19 @@ class Reading:
 
     def rotated(self, heads: Tensor, cos: Tensor, sin: Tensor) -> Tensor:
         """The heads under the model's own rotary embedding."""
-        rotate = sys.modules[type(self.attention).__module__].apply_rotary_pos_emb
-        rotated: Tensor = rotate(heads, heads, cos.to(heads.device), sin.to(heads.device))[0]
+        rotated: Tensor = rotate(self.attention, heads, cos.to(heads.device), sin.to(heads.device))
         return rotated
 
     def rows(self, image: int, queries: Tensor) -> Tensor:
         """(H, Q, L) attention from columns of the image's prompt; softmax over all real keys up to each query."""
         prompt = self.view.prompts[image]
         cos, sin = (
-            part[prompt if part.shape[0] > 1 else 0][queries.to(part.device)][None] for part in self.view.rotary
+            part[..., [prompt if part.shape[-3] > 1 else 0], :, :][..., queries.to(part.device), :]
+            for part in self.view.rotary
         )
         query = self.rotated(self.heads("q", self.normed[prompt, queries][None]), cos, sin)[0]
         key = self.keys[prompt].repeat_interleave(self.attention.num_key_value_groups, 0)
-        scores = query @ key.transpose(1, 2) * self.attention.scaling
+        scores = query @ key.transpose(1, 2) * getattr(self.attention, "scaling", key.shape[-1] ** -0.5)
         column = torch.arange(scores.shape[2], device=scores.device)
         seen = self.view.valid[prompt].to(scores.device) & (column <= queries.to(scores.device)[:, None])
         attention: Tensor = scores.masked_fill(~seen, -torch.inf).softmax(-1, dtype=torch.float32)

@@ -64,9 +64,9 @@ class Step:
         length: L, number of positions before the stage.
         index: (B, M) int64 position before the stage of each position after it.
         table: The positions after the stage.
-        positions: (B, M) int64 their position ids.
-        shift: (B,) number by which position ids after the prompt get smaller.
-        renumbered: True if position ids change, so that the rotary embedding is computed again.
+        positions: (B, M) int64 their position ids; None if positions have several axes, which they keep.
+        shift: (B,) number by which position ids after the prompt get smaller; None if no position id changes, so that
+            the rotary embedding need not be computed again.
         merge: ``states (B, L, D) -> (rows, D)`` merged rows of all images; None if nothing is merged.
         merged: (B, M) int64 the merged row at each position, -1 without one.
     """
@@ -74,9 +74,8 @@ class Step:
     length: int
     index: Tensor
     table: Table
-    positions: Tensor
-    shift: Tensor
-    renumbered: bool
+    positions: Tensor | None
+    shift: Tensor | None
     merge: Callable[[Tensor], Tensor] | None = None
     merged: Tensor | None = None
 
