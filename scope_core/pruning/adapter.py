@@ -8,6 +8,8 @@ from contextlib import ExitStack
 from typing import Any
 
 from torch import Tensor
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 from scope_core.parts.base import Part, S
 from scope_core.pruning.session import Session
@@ -40,6 +42,10 @@ class ModelAdapter(Part[S]):
         Raises:
             AdapterError: a path does not exist; names the deepest prefix that does, and similar names.
         """
+
+    def without_weights(self, folder: Path) -> Any:
+        """A model without weights, as ``folder`` describes it, for `check`; None if it is no model of this family."""
+        return None
 
     @abstractmethod
     def layout(self, model: Any, sizes: Sequence[tuple[int, int]]) -> Layout:

@@ -35,7 +35,7 @@ def matching_adapter(model: Any, registry: Registry, name: str | None = None) ->
     if name is not None:
         chosen: ModelAdapter[Any] = registry.build_named("adapter", name)
         return chosen
-    adapters, untried = _adapters(registry)
+    adapters, untried = all_adapters(registry)
     matching = [adapter for adapter in adapters if _matches(adapter, model)]
     if len(matching) == 1:
         return matching[0]
@@ -65,7 +65,7 @@ def _data_parallel_hint(model: Any) -> str:
     )
 
 
-def _adapters(registry: Registry) -> tuple[list[ModelAdapter[Any]], list[str]]:
+def all_adapters(registry: Registry) -> tuple[list[ModelAdapter[Any]], list[str]]:
     """The adapters with their default options, and a line for each that could not be built."""
     adapters: list[ModelAdapter[Any]] = []
     untried: list[str] = []

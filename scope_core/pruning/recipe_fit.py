@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Collection
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 from scope_core.errors import AdapterError, ScopeError, SignalError, listed
-from scope_core.pruning.compatibility import check_parts, matching_adapter
+from scope_core.pruning.compatibility import all_adapters, check_parts, matching_adapter
 from scope_core.pruning.schedule import Schedule
 from scope_core.registry.discovery import default_registry
 from scope_core.registry.registry import Registry
@@ -43,7 +44,8 @@ def recipe_fits(model: Any, *, adapter: str | None = None, registry: Registry | 
     """Every recipe, and whether it runs on ``model``. Hooks nothing.
 
     Args:
-        model: A model that an adapter serves, or its `Declaration`.
+        model: A model that an adapter serves; the folder of one, as a `pathlib.Path`, whose weights are not read; or a
+            `Declaration`.
         adapter: Name of the adapter; the one that matches the model if left out.
         registry: Registry of the recipes; by default that of the process.
 
@@ -52,7 +54,8 @@ def recipe_fits(model: Any, *, adapter: str | None = None, registry: Registry | 
     """
     known = registry or default_registry()
     if not isinstance(model, Declaration):
-        model = matching_adapter(model, known, adapter).check(model)
+        found = _without_weights(model, known) if isinstance(model, Path) else model
+        model = matching_adapter(found, known, adapter).check(found)
     reasons = {name: _why(name, model, known) for name in known.names("recipe")}
     return [
         RecipeFit(name, why, tuple(other for other in _family(name, reasons) if why and not reasons[other]))
@@ -83,6 +86,19 @@ def check_fit(pruner: Schedule, declaration: Declaration, given: Collection[str]
         raise type(error)(
             f"recipe '{recipe}' does not run on {declaration.model}, but {listed(variants)} does: {error}"
         ) from None
+
+
+def _without_weights(folder: Path, registry: Registry) -> Any:
+    """A model without weights, as an adapter reads it from ``folder``."""
+    adapters, _ = all_adapters(registry)
+    for adapter in adapters:
+        model = adapter.without_weights(folder)
+        if model is not None:
+            return model
+    raise AdapterError(
+        f"no adapter reads a model from the folder '{folder}'; it needs a config.json of a model that one of these "
+        f"serves: {listed(adapter.spec.name for adapter in adapters)}"
+    )
 
 
 def _family(name: str, names: Collection[str]) -> list[str]:

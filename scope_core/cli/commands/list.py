@@ -2,19 +2,24 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 from rich.console import Group, RenderableType
 from rich.text import Text
 
-from scope_core.cli.output import note, out, show_json, table, warn
+from scope_core.cli.output import loading, note, out, show_json, table, warn, working
 from scope_core.cli.packages import missing_packages
-from scope_core.cli.state import state_of
+from scope_core.cli.state import State, state_of
 from scope_core.errors import UnknownNameError
 from scope_core.registry.kinds import HOME, KINDS, Kind, kind_named
 from scope_core.registry.patterns import check_patterns, is_pattern
 from scope_core.registry.records import Record
+
+if TYPE_CHECKING:
+    from scope_core.pruning.recipe_fit import RecipeFit
 
 NAMES = 24
 """Minimum width of the column of names, so that the blocks of different kinds line up."""
@@ -35,10 +40,19 @@ def list_parts(
             metavar="PATTERN", help="Leave out names that fit this pattern; may be repeated.", show_default=False
         ),
     ] = None,
+    model: Annotated[
+        str | None,
+        typer.Option(
+            metavar="NAME_OR_FOLDER",
+            help="Mark each recipe: runs on this model of the zoo, or of this folder, runs as a variant, or cannot.",
+            show_default=False,
+        ),
+    ] = None,
     json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
 ) -> None:
     """List what is installed: parts, recipes, adapters, models and towers, commands of plugins."""
-    registry = state_of(ctx).registry
+    state = state_of(ctx)
+    registry = state.registry
     if kind is not None and is_pattern(kind):
         raise UnknownNameError(f"'{kind}' is a pattern of names; put the kind first: scope list recipe '{kind}'")
     kinds = KINDS if kind is None else (kind_named(kind),)
@@ -49,16 +63,40 @@ def list_parts(
         for wanted in kinds
         if (names := registry.names(wanted.name, patterns or "*", exclude=exclude or ()))
     }
+    fits = {} if model is None else _fits(state, kind, model)
     if json:
-        show_json([describe(record) for found in records.values() for record in found])
+        marks = {name: {"fit": {"runs": fit.runs, **vars(fit)}} for name, fit in fits.items()}
+        show_json([describe(r) | marks.get(r.name, {}) for found in records.values() for r in found])
         return
     if records:
-        out().print(_table(records))
+        out().print(_table(records, fits))
     empty = [wanted.name for wanted in kinds if wanted not in records]
     if empty:
         note(f"no items are {'left' if exclude else 'installed'} of kind: {', '.join(empty)}")
     for other, name, clash in registry.conflicts():
         warn(f"{other} '{name}' is given by {len(clash)} distributions and not listed; run `scope doctor`")
+
+
+def _fits(state: State, kind: str | None, name: str) -> dict[str, RecipeFit]:
+    """Which recipes run on a model of the zoo, or of a folder, by recipe."""
+    if kind != "recipe":
+        raise typer.BadParameter("--model marks recipes: scope list recipe --model NAME", param_hint="'--model'")
+    from scope_core.pruning.recipe_fit import recipe_fits
+
+    folder = Path(name)
+    if folder.is_dir():
+        with working(f"reading {folder}"):
+            return {fit.recipe: fit for fit in recipe_fits(folder, registry=state.registry)}
+    entry = state.zoo("model", name).item
+    with loading(entry):
+        found = recipe_fits(entry.load().model, adapter=entry.adapter or None, registry=state.registry)
+    return {fit.recipe: fit for fit in found}
+
+
+def _mark(fit: RecipeFit) -> Text:
+    """A line of a table: whether a recipe runs."""
+    style = "green" if fit.runs else "cyan" if fit.variants else "yellow"
+    return Text(str(fit), style=style)
 
 
 def describe(record: Record) -> dict[str, Any]:
@@ -84,7 +122,7 @@ def origin_of(record: Record) -> str:
     return str(record.origin) if record.origin.version else record.origin.entry_point
 
 
-def _table(records: dict[Kind, list[Record]]) -> RenderableType:
+def _table(records: dict[Kind, list[Record]], fits: Mapping[str, RecipeFit]) -> RenderableType:
     """A heading and a block of rows per kind; below each summary its paper, and its origin if not scope-core."""
     blocks: list[RenderableType] = []
     homes = set()
@@ -99,6 +137,7 @@ def _table(records: dict[Kind, list[Record]]) -> RenderableType:
             lines = [Text(record.item.summary), *([Text(text, style="dim")] if (text := ";  ".join(below)) else [])]
             if missing := missing_packages(record.item.requires):
                 lines.append(Text(f"cannot be used yet: pip install {' '.join(missing)}", style="yellow"))
+            lines += [_mark(fits[record.name])] if record.name in fits else []
             block.add_row(Text("  " + record.name) + Text(mark, style="bold green"), Group(*lines))
         blocks += [block, Text()]
     legend = "* default of its kind    `scope show NAME` shows details"

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import json
 from abc import abstractmethod
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import Any, Literal, TypeVar
 
 from torch import Tensor
@@ -59,6 +61,20 @@ class HuggingFaceModel(ModelAdapter[S]):
         """True if ``config.model_type`` is this adapter's and the model has ``generate``."""
         config = getattr(model, "config", None)
         return getattr(config, "model_type", None) == self.model_type and hasattr(model, "generate")
+
+    def without_weights(self, folder: Path) -> Any:
+        """The model that ``config.json`` describes, on the meta device; None if it is of another type."""
+        try:
+            described = json.loads((folder / "config.json").read_text(encoding="utf-8"))
+        except (OSError, ValueError):
+            return None
+        if not isinstance(described, dict) or described.get("model_type") != self.model_type:
+            return None
+        import torch
+        from transformers import AutoConfig, AutoModelForImageTextToText
+
+        with torch.device("meta"):
+            return AutoModelForImageTextToText.from_config(AutoConfig.from_pretrained(folder, local_files_only=True))
 
     @abstractmethod
     def encode(self, model: Any, images: Mapping[str, Any], ids: Tensor, attachment: Session) -> Encoded:
