@@ -16,6 +16,7 @@ from torch import Tensor
 
 import scope_core as scope
 from adapters import anyres, guests, original_llava, qwen, tiled
+from adapters.installed import deepstack_of, features_of
 from adapters.mistral3 import mistral3
 from adapters.mistral3 import prompts as mistral_prompts
 from adapters.models import MIXED, ONE, PATCHES, TWO, Batch, batch, eager, llava, shared
@@ -441,12 +442,39 @@ def test_every_adapter_is_among_them() -> None:
     assert {*examples(), "llava_original", "tinyllava"} == set(scope.default_registry().names("adapter"))
 
 
-@qwen.qwen3_vl
-def test_features_kept_beside_the_rows_allow_no_rows_in_other_places(registry: scope.Registry) -> None:
-    model, given = qwen.shared("qwen3_vl"), qwen.prompts([3, (4, 4), 4])
-    for spec in ({"order": "picks"}, {"merger": {"name": "mixing", "before": 1}, "at": "projected"}):
-        with (
-            pruner(registry, 3, saliency="uniform", **spec).attach(model),
-            pytest.raises(AttachError, match="keeps further features of each token"),
-        ):
-            logits(model, given.inputs)
+@pytest.mark.parametrize(
+    "spec", [{"order": "picks"}, {"merger": {"name": "mixing", "after": 1}}, {"merger": "mixing"}], ids=str
+)
+@pytest.mark.parametrize("name", qwen.MODELS)
+def test_qwen_rows_take_features_and_positions_along(name: str, spec: dict[str, Any], registry: scope.Registry) -> None:
+    """Rows and DeepStack's features are mixed alike; each row has the axes of its token, an added one a free place."""
+    model, given = qwen.shared(name), qwen.prompts([3, (4, 8), 4])
+    calls: list[dict[str, Any]] = []
+    asked = {"at": "projected", "saliency": {"name": "received_attention", "layer": -2}, **spec}
+    with pruner(registry, 4, **asked).attach(model) as pruning, torch.no_grad():
+        hook = model.model.language_model.register_forward_pre_hook(
+            lambda _, __, kwargs: calls.append(kwargs), with_kwargs=True
+        )
+        model(**given.inputs)
+        hook.remove()
+    selection, call = pruning.receipt.selection, calls[0]
+    after = int("after" in str(spec))
+    order = selection.picks if "order" in spec else selection.kept
+    kept = order[0][order[0] >= 0].tolist()
+    assert kept != sorted(kept) or "order" not in spec  # else the test would not see the order
+
+    def made(rows: Tensor) -> Tensor:
+        return by_place(rows, kept, after=after) if "merger" in spec else rows[kept]
+
+    with torch.no_grad():
+        full = features_of(model, pixel_values=given.pixels, image_grid_thw=given.grids)[0]
+        first = int((given.ids[0] == qwen.PLACEHOLDER).nonzero()[0])
+        close(call["inputs_embeds"][0, first : first + 4], made(full))
+        if name == "qwen3_vl":
+            layers = deepstack_of(model, given.pixels, given.grids)
+            for layer, got in zip(layers, call["deepstack_visual_embeds"], strict=True):
+                close(got, made(layer))
+    row, col = call["position_ids"][-2:, 0, first : first + 4] - call["position_ids"][-3, 0, first]
+    places = [place for place in range(8) if place not in kept]
+    wanted = kept + [min(places, key=lambda place: abs(place - kept[-1]))] * after
+    assert (row * 4 + col).tolist() == wanted

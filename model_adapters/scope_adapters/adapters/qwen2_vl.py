@@ -155,6 +155,8 @@ class MergedPatches(HuggingFaceAdapter[S]):
         elif len(full) == max(self.position_axes):
             text, full = compact_positions(full[0], short, mask), full[1:]
         axes = torch.stack([short.take(axis, 0) for axis in full])
+            text, full = compact_positions(full[0], short), full[1:]
+        axes = torch.stack([short.take(axis, 0, by_source=True) for axis in full])
         return axes if text is None or not takes_text_positions(base.language_model) else torch.cat([text[None], axes])
 
     def install(self, model: Any, attachment: Session, undo: ExitStack) -> None:

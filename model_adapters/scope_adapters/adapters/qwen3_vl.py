@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any, Literal
 
 from torch import Tensor
@@ -19,7 +19,7 @@ class Qwen3VLSpec(ComponentSpec):
 
 
 class Qwen3VL(MergedPatches[Qwen3VLSpec]):
-    """DeepStack features go with their tokens. Part mergers do not merge them: each token keeps its own."""
+    """DeepStack features go with their tokens: picked, moved and merged like the rows."""
 
     model_type = "qwen3_vl"
     has_token_fields = True
@@ -32,11 +32,11 @@ class Qwen3VL(MergedPatches[Qwen3VLSpec]):
         ]
         return output
 
-    def with_rows(self, encoded: Encoded, rows: list[Tensor], flags: list[Tensor]) -> Any:
+    def with_rows(self, encoded: Encoded, rows: list[Tensor], remaining: Callable[[int, Tensor], Tensor]) -> Any:
         """The output with these rows, and with the same rows of every list of DeepStack features."""
-        output = super().with_rows(encoded, rows, flags)
+        output = super().with_rows(encoded, rows, remaining)
         output.deepstack_features = [
-            [image[flag.to(image.device)] for image, flag in zip(layer, flags, strict=True)]
+            [remaining(number, image) for number, image in enumerate(layer)]
             for layer in encoded.output.deepstack_features
         ]
         return output

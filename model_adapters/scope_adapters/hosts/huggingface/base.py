@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from abc import abstractmethod
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Literal, TypeVar
 
@@ -91,13 +91,14 @@ class HuggingFaceModel(ModelAdapter[S]):
     def layout_of(self, encoded: Encoded, prompts: Sequence[int]) -> Layout:
         """Tiles and prompts of the encoded images."""
 
-    def with_rows(self, encoded: Encoded, rows: list[Tensor], flags: list[Tensor]) -> Any:
+    def with_rows(self, encoded: Encoded, rows: list[Tensor], remaining: Callable[[int, Tensor], Tensor]) -> Any:
         """A fresh features output that holds only ``rows`` (beam search expands it in place).
 
         Args:
             encoded: The encoded images with all rows.
             rows: (k_i, D) per image: the rows that stay.
-            flags: (n_i,) bool per image: their places among all rows, for further per-token fields.
+            remaining: ``(image, (n_i, D) values) -> (k_i, D)``: further features of the tokens, one row for each, as
+                they are for the rows that stay: picked, moved and merged alike.
         """
         heavy = ("pooler_output", "hidden_states", "attentions")
         rest = {name: value for name, value in encoded.output.items() if name not in heavy}

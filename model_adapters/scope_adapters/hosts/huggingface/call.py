@@ -21,13 +21,12 @@ from scope_adapters.hosts.huggingface.cached_prompt import CachedPrompt
 from scope_adapters.hosts.huggingface.continued import Continuation, check_caches, known_ids
 from scope_adapters.hosts.huggingface.embeddings import EmbeddedPrompt, following
 from scope_adapters.hosts.huggingface.generation import Rewritten, arguments, inferred_mask, result, setting
-from scope_adapters.hosts.huggingface.image_rows import Encoded, in_place, rows_for
+from scope_adapters.hosts.huggingface.image_rows import Encoded, in_place, own_places, rows_for
 from scope_adapters.hosts.huggingface.in_decoder import Inside, everything
 from scope_adapters.hosts.huggingface.prompt import FILLS, Shortened, compact_positions, owners, shorten
 from scope_adapters.hosts.huggingface.refusals import (
     check_gaps,
     check_inputs,
-    check_rearranged,
     check_text_only,
 )
 from scope_adapters.hosts.huggingface.text import text_embeddings
@@ -201,18 +200,29 @@ class Call:
         rows: list[Tensor] = []
         flags: list[Tensor] = []
         places: list[Tensor] = []
+        own: list[Tensor] = []
         for encoded, selection in parts:
             stay = [encoded.rows_kept(image, kept) for image, kept in enumerate(selection.mask)]
             read = [rows_for(encoded, selection, image, flag) for image, flag in enumerate(stay)]
             same_place = in_place(selection)
             flags += stay
             rows += read
-            places += [encoded.places_kept(i, flag, len(read[i]), same_place) for i, flag in enumerate(stay)]
-        first = parts[0][0]
-        if not all(in_place(selection) for _, selection in parts):
-            check_rearranged(self.adapter, self.model)
-        output = self.adapter.with_rows(first, rows, flags)
+            if self.adapter.position_axes and not same_place:
+                own += [own_places(selection, i, len(flag)) for i, flag in enumerate(stay)]
+                spots = [torch.zeros_like(flag, dtype=torch.bool) for flag in stay]
+                places += [spot.index_fill_(0, own[i].to(spot.device), True) for i, spot in enumerate(spots)]
+            else:
+                places += [encoded.places_kept(i, flag, len(read[i]), same_place) for i, flag in enumerate(stay)]
+        first, chosen = parts[0]
+
+        def remaining(image: int, values: Tensor) -> Tensor:
+            other = replace(first, rows=[*first.rows[:image], values, *first.rows[image + 1 :]], project=None)
+            return rows_for(other, chosen, image, flags[image])
+
+        output = self.adapter.with_rows(first, rows, remaining)
         short = shorten(ids, mask, int(self.placeholder or 0), torch.cat(places))
+        if own:
+            short = short.moved(ids, int(self.placeholder or 0), own, [len(flag) for flag in flags])
         spent = set(self.adapter.image_inputs) - (set() if self.embeds else set(self.adapter.lasting_inputs))
         call = {name: value for name, value in kwargs.items() if name not in spent}
         call["input_ids"] = short.take(ids, 0 if short.plain else self.padding())

@@ -11,6 +11,11 @@ from torch import Tensor
 
 from scope_core import AttachError, Selection, VisualTokens
 
+_TOO_FEW = (
+    "image {0}: {1} tokens are kept, but the prompt has {2} placeholders for it, and prompts can only be shortened; "
+    "keep at most {2}"
+)
+
 
 @dataclass(frozen=True)
 class Encoded:
@@ -70,11 +75,35 @@ class Encoded:
             return flags
         count = len(flags) if self.placeholders is None else self.placeholders[image]
         if rows > count:
-            raise AttachError(
-                f"image {image}: {rows} tokens are kept, but the prompt has {count} placeholders for it, and prompts "
-                f"can only be shortened; keep at most {count}"
-            )
+            raise AttachError(_TOO_FEW.format(image, rows, count))
         return torch.arange(count, device=flags.device) < rows
+
+
+def own_places(selection: Selection, image: int, count: int) -> Tensor:
+    """(R,) int64 the placeholder of each row of an image, for positions of several axes: that of its token.
+
+    Rows that a merger added take the nearest free placeholder to the row before them.
+
+    Args:
+        selection: The selection; candidate j is placeholder j.
+        image: Number of the image.
+        count: Number of its placeholders.
+
+    Raises:
+        AttachError: there are fewer placeholders than rows.
+    """
+    sources = selection.rows[image, : selection.row_counts[image]].tolist()
+    if len(sources) > count:
+        raise AttachError(_TOO_FEW.format(image, len(sources), count))
+    free = sorted(set(range(count)) - set(sources))
+    own, before = [], 0
+    for source in sources:
+        place = source if source >= 0 else min(free, key=lambda spot, near=before: abs(spot - near))
+        if source < 0:
+            free.remove(place)
+        own.append(place)
+        before = place
+    return torch.tensor(own, dtype=torch.int64)
 
 
 def in_place(selection: Selection) -> bool:

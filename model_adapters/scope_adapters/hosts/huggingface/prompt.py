@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor
@@ -20,16 +20,36 @@ class Shortened:
         kept: (B, L') bool: False for positions that only pad shorter rows.
         dropped: (B, L) bool: True for dropped placeholders of the full prompt.
         plain: True for one prompt without padding.
+        sources: (B, L') int64: the position in the full prompt that each remaining one stands for, if rows were moved;
+            None if that is `index`.
     """
 
     index: Tensor
     kept: Tensor
     dropped: Tensor
     plain: bool = False
+    sources: Tensor | None = None
 
-    def take(self, tensor: Tensor, fill: float) -> Tensor:
-        """The remaining positions of a (B, L) tensor."""
-        taken = tensor.gather(1, self.index.to(tensor.device))
+    def moved(self, ids: Tensor, placeholder: int, places: Sequence[Tensor], counts: Sequence[int]) -> Shortened:
+        """The same, with `sources`.
+
+        Args:
+            ids: (B, L) the full prompts.
+            placeholder: Id of image placeholders.
+            places: Per image, the placeholder of each of its rows; see `own_places`.
+            counts: Placeholders of each image.
+        """
+        stands_for = torch.arange(ids.shape[1], device=ids.device).repeat(len(ids), 1)
+        spots = torch.split((ids == placeholder).nonzero(), list(counts))
+        for spot, own in zip(spots, places, strict=True):
+            there, meant = spot[own.sort().values.to(spot.device)], spot[own.to(spot.device)]
+            stands_for[there[:, 0], there[:, 1]] = meant[:, 1]
+        return replace(self, sources=stands_for.gather(1, self.index.to(ids.device)))
+
+    def take(self, tensor: Tensor, fill: float, *, by_source: bool = False) -> Tensor:
+        """The remaining positions of a (B, L) tensor; with ``by_source``, the values of what they stand for."""
+        index = self.sources if by_source and self.sources is not None else self.index
+        taken = tensor.gather(1, index.to(tensor.device))
         return taken if self.plain else taken.masked_fill(~self.kept.to(tensor.device), fill)
 
 

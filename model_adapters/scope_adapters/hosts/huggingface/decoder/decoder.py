@@ -83,7 +83,7 @@ class Decoder:
 
         def added(hidden: Tensor, where: Tensor, extra: Tensor) -> Tensor:
             now: Pass | None = getattr(self._thread, "now", None)
-            if now is None or now.step is None:
+            if now is None or not now.steps:
                 return inner(hidden, where, extra)  # type: ignore[no-any-return]
             return with_deepstack(now, hidden, where, extra)
 
@@ -135,7 +135,7 @@ class Decoder:
         if step is not None:
             if not now.cached:
                 hidden = step.take(hidden, run.beams)
-            now.step = step
+            now.steps.append(step)
             now.changed = arguments_after(now, hidden, self.decoder, self.mask_axes)
         if now.first:
             for stage in self.readings.get(number, ()):

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from scope_adapters.hosts.huggingface.decoder.run import Run
-from scope_adapters.hosts.huggingface.decoder.steps import ADDED, Step, along, mask_of, seen_by, spread
+from scope_adapters.hosts.huggingface.decoder.steps import Step, along, mask_of, seen_by, spread
 
 CHANGED = ("attention_mask", "position_ids", "position_embeddings")
 """Arguments of layers that change after a stage."""
@@ -26,7 +26,7 @@ class Pass:
         cached: Number of positions in the first layer's cache before the pass; 0 without a cache.
         given: Arguments that the language model gives its layers, from the first hooked layer.
         changed: Arguments that replace them in layers after the stages so far.
-        step: The latest stage that the pass went through; None before the first.
+        steps: The stages that the pass went through.
     """
 
     run: Run
@@ -35,7 +35,7 @@ class Pass:
     cached: int
     given: dict[str, Any] = field(default_factory=dict)
     changed: dict[str, Any] = field(default_factory=dict)
-    step: Step | None = None
+    steps: list[Step] = field(default_factory=list)
 
     def places(self, step: Step, total: int) -> Tensor:
         """(R, M + T) int64 position that entered of each position after ``step``; the last T of ``total`` follow."""
@@ -53,9 +53,7 @@ def arguments_after(now: Pass, hidden: Tensor, decoder: Any, mask_axes: int) -> 
         decoder: The language model.
         mask_axes: 4 or 2; see `scope_adapters.compat.decoders.mask_axes`.
     """
-    step, numbers, rotary = now.step, now.given["position_ids"], now.given["position_embeddings"]
-    if step is None:
-        return {}
+    step, numbers, rotary = now.steps[-1], now.given["position_ids"], now.given["position_embeddings"]
     if step.shift is None and not now.cached:
         place = now.places(step, now.queries)
         rotary = tuple(along(part, place) if part.dim() == 3 else _each_axis(part, place) for part in rotary)
@@ -83,16 +81,13 @@ def with_deepstack(now: Pass, hidden: Tensor, where: Tensor, extra: Tensor) -> T
         now: The pass, after a stage.
         hidden: (R, M + T, D) states after the stage.
         where: (R, L + T) bool: the visual tokens among the positions that entered.
-        extra: (V, D) their features. Rows that a merger added get none.
+        extra: (V, D) their features, which go the way of the hidden states: dropped, moved and merged alike.
     """
-    step, beams = now.step, now.run.beams
-    if step is None:
-        return hidden
-    dense = hidden.new_zeros(*where.shape, hidden.shape[2])
-    dense[where.to(dense.device)] = extra.to(dense)
-    taken = along(dense, now.places(step, where.shape[1]))
-    has = spread(step.table.valid & (step.table.candidate != ADDED), beams).to(taken.device)
-    return hidden + torch.cat([taken[:, : has.shape[1]] * has[..., None], taken[:, has.shape[1] :]], 1)
+    added = hidden.new_zeros(*where.shape, hidden.shape[2])
+    added[where.to(added.device)] = extra.to(added)
+    for step in now.steps:
+        added = step.take(added, now.run.beams)
+    return hidden + added
 
 
 def _each_axis(part: Tensor, place: Tensor) -> Tensor:
