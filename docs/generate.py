@@ -299,6 +299,25 @@ def adapters_short() -> str:
     )
 
 
+def recipe_fit() -> str:
+    """Table of the recipes and the families of models that they run on, by the declarations of `adapter_rows`."""
+    from scope_core.adapters import recipe_fits
+
+    rows = [row for row in adapter_rows() if row.declaration is not None]
+    fits = {row.name: {fit.recipe: fit for fit in recipe_fits(row.declaration)} for row in rows}
+
+    def cell(adapter: str, recipe: str) -> str:
+        fit = fits[adapter][recipe]
+        own = recipe.partition("@")[0]
+        return "yes" if fit.runs else ", ".join(name.replace(own, "") or own for name in fit.variants) or "-"
+
+    names = [record.name for record in records("recipe")]
+    return table(
+        ("recipe", *(f"`{row.name}`" for row in rows)),
+        ((f"`{name}`", *(cell(row.name, name) for row in rows)) for name in names),
+    )
+
+
 def towers() -> str:
     """Table of the known layouts of vision towers."""
     from scope_adapters.towers.layouts import LAYOUTS
@@ -670,6 +689,7 @@ SECTIONS: dict[str, Callable[[], str]] = {
     "commands": commands,
     "compare-json": compare_json,
     "compatibility": compatibility,
+    "recipe-fit": recipe_fit,
 }
 
 if __name__ == "__main__":

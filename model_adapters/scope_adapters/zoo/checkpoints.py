@@ -43,7 +43,7 @@ INTERNVL = Family("internvl", "scope@25%", "InternVL3, arXiv 2504.10479", requir
 IDEFICS = Family("idefics3", "scope@no_cls@25%", "Idefics3, arXiv 2408.12637")
 SMOLVLM = Family("smolvlm", "scope@no_cls@25%", "SmolVLM, arXiv 2504.05299", requires=(*VIDEO, "num2words"))
 QWEN2 = Family("qwen2_vl", "scope@no_cls@25%", "Qwen2-VL, arXiv 2409.12191", requires=VIDEO)
-QWEN25 = Family("qwen2_5_vl", "coverage_only@25%", "Qwen2.5-VL, arXiv 2502.13923", requires=VIDEO)
+QWEN25 = Family("qwen2_5_vl", "scope@no_cls@25%", "Qwen2.5-VL, arXiv 2502.13923", requires=VIDEO)
 QWEN3 = Family("qwen3_vl", "scope@no_cls@25%", "Qwen3-VL, arXiv 2511.21631", requires=VIDEO)
 
 APACHE, LLAMA2, GEMMA = "Apache-2.0", "Llama 2", "Gemma terms"
