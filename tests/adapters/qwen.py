@@ -23,15 +23,50 @@ PLACEHOLDER, VIDEO, START, END = 150, 151, 152, 153
 PATCH = 7
 qwen3_vl = offers.transformers_class("Qwen3VLForConditionalGeneration")
 MODELS = ("qwen2_vl", "qwen2_5_vl", pytest.param("qwen3_vl", marks=qwen3_vl))
+"""Every test of a file runs on these; the further ones of `MORE` go through the conformance kit."""
+CLASSES = {
+    "qwen2_vl": "Qwen2VL",
+    "qwen2_5_vl": "Qwen2_5_VL",
+    "qwen3_vl": "Qwen3VL",
+    "qwen3_vl_moe": "Qwen3VLMoe",
+    "qwen3_5": "Qwen3_5",
+    "qwen3_5_moe": "Qwen3_5Moe",
+}
+EXPERTS = {"moe_intermediate_size": 32, "num_experts": 4, "num_experts_per_tok": 2}
+RECURRENT: dict[str, Any] = {
+    "linear_num_key_heads": 2,
+    "linear_num_value_heads": 4,
+    "linear_key_head_dim": 16,
+    "linear_value_head_dim": 16,
+    "layer_types": ["linear_attention", "linear_attention", "full_attention"],
+    "rope_parameters": {
+        "rope_type": "default",
+        "mrope_section": [1, 1, 0],
+        "rope_theta": 1e4,
+        "partial_rotary_factor": 0.25,
+    },
+}
+MORE: dict[str, dict[str, Any]] = {
+    "qwen3_vl_moe": {**EXPERTS, "decoder_sparse_step": 1},
+    "qwen3_5": RECURRENT,
+    "qwen3_5_moe": {**RECURRENT, **EXPERTS, "shared_expert_intermediate_size": 32},
+}
+"""Options of further language models."""
+
+
+def mark(name: str) -> pytest.MarkDecorator:
+    """Skip where the installed transformers has no such model."""
+    return offers.transformers_class(f"{CLASSES[name]}ForConditionalGeneration")
+
+
 READ = {"qwen2_vl": 2, "qwen2_5_vl": 1, "qwen3_vl": 2}
 """The layer, from 0, that layer -2 of received attention means: the last but one that sees whole images."""
 
 
 def qwen(name: str, *, attention: str = "sdpa", dtype: torch.dtype = torch.float32, seed: int = 0) -> Any:
     """A model in eval mode. Windows of Qwen2.5 are 2 x 2 tokens; Qwen3 adds features of two earlier layers."""
-    classes = {"qwen2_vl": "Qwen2VL", "qwen2_5_vl": "Qwen2_5_VL", "qwen3_vl": "Qwen3VL"}
     made, texts, kind = (
-        getattr(hf, classes[name] + suffix) for suffix in ("Config", "TextConfig", "ForConditionalGeneration")
+        getattr(hf, CLASSES[name] + suffix) for suffix in ("Config", "TextConfig", "ForConditionalGeneration")
     )
     text = {
         "hidden_size": 64,
@@ -46,6 +81,7 @@ def qwen(name: str, *, attention: str = "sdpa", dtype: torch.dtype = torch.float
         "eos_token_id": None,
         "pad_token_id": 0,
         "max_position_embeddings": 512,
+        **MORE.get(name, {}),
     }
     vision: dict[str, Any] = {
         "depth": 4,

@@ -91,7 +91,7 @@ CASES: dict[str, dict[str, Case]] = {
     "smolvlm": {"smolvlm": _tiled("smolvlm")},
     "qwen2_vl": {"qwen2_vl": _qwen("qwen2_vl")},
     "qwen2_5_vl": {"qwen2_5_vl": _qwen("qwen2_5_vl")},
-    "qwen3_vl": {"qwen3_vl": _qwen("qwen3_vl")},
+    **{name: {name: _qwen(name)} for name in ("qwen3_vl", *qwen.MORE)},
 }
 """By adapter, by kind of model. An adapter that is registered has to be here."""
 
@@ -109,7 +109,10 @@ def test_every_registered_adapter_has_a_model() -> None:
         assert f'check_adapter("{name}"' in (Path(__file__).parent / file).read_text(encoding="utf-8")
 
 
-MARKS = {("qwen3_vl", "qwen3_vl"): qwen.qwen3_vl, ("llava_onevision", "grouped"): anyres.shared_prompts}
+MARKS = {
+    **{(name, name): qwen.mark(name) for name in ("qwen3_vl", *qwen.MORE)},
+    ("llava_onevision", "grouped"): anyres.shared_prompts,
+}
 """Models that some releases of transformers do not have."""
 
 

@@ -10,7 +10,7 @@ import torch
 import scope_core as scope
 from adapters.decoders import GREEDY, hidden_columns, top
 from adapters.installed import beams_mended
-from adapters.qwen import MIXED, MODELS, PLACEHOLDER, Prompts, prompts, qwen, shared
+from adapters.qwen import MIXED, MODELS, PLACEHOLDER, Prompts, mark, prompts, qwen, shared
 from adapters.snapshot import differences, snapshot
 
 ONE_STAGE = {**top(1), "budget": 6, "at": "decoder[1]"}
@@ -22,6 +22,7 @@ ENCODER_FIRST = {
 }
 PAIR = ([3, (6, 10), 2, (4, 8), 4],)
 """One prompt, two images of different sizes, text before, between and after."""
+INSIDE = (*MODELS, pytest.param("qwen3_vl_moe", marks=mark("qwen3_vl_moe")))
 MODES: dict[str, dict[str, Any]] = {"greedy": GREEDY, "beams": {**GREEDY, "num_beams": 3}}
 
 
@@ -49,7 +50,7 @@ def longer(given: Prompts, ids: torch.Tensor) -> dict[str, torch.Tensor]:
 
 @pytest.mark.parametrize("spec", [ONE_STAGE, TWO_STAGES], ids=["one", "two"])
 @pytest.mark.parametrize("attention", ["sdpa", "eager"])
-@pytest.mark.parametrize("name", MODELS)
+@pytest.mark.parametrize("name", INSIDE)
 def test_dropping_equals_hiding(name: str, attention: str, spec: dict[str, Any]) -> None:
     """Every position keeps its axes, and every token that is left the features that the tower adds between layers."""
     model, given = qwen(name, attention=attention), prompts(*PAIR)
@@ -110,7 +111,7 @@ def test_methods_with_and_without_a_cache(name: str, recipe: str) -> None:
     assert differences(before, snapshot(model)) == []
 
 
-@pytest.mark.parametrize("name", MODELS)
+@pytest.mark.parametrize("name", INSIDE)
 def test_keeping_all_tokens_changes_nothing(name: str) -> None:
     model, given = shared(name), prompts(*MIXED)
     with torch.no_grad():

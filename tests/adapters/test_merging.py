@@ -413,7 +413,7 @@ def examples() -> dict[str, Any]:
     for name, build in (("llava_next", anyres.next_model), ("llava_onevision", anyres.onevision_model)):
         made[name] = lambda build=build: (build(), anyres.prompts(build(), [2, (27, 141), 3]).inputs)
     made["llava"] = lambda: (llava(), batch(*ONE).inputs)
-    for name in ("qwen2_vl", "qwen2_5_vl", "qwen3_vl"):
+    for name in qwen.CLASSES:
         made[name] = lambda name=name: (qwen.shared(name), qwen.prompts([3, (6, 10), 4]).inputs)
     made["mistral3"] = lambda: (mistral3(), mistral_prompts([3, (2, 3), 4]).inputs)
     return made
@@ -424,7 +424,7 @@ def _image(name: str) -> tuple[str, ...]:
 
 
 @pytest.mark.parametrize(
-    "name", [pytest.param(name, marks=qwen.qwen3_vl) if name == "qwen3_vl" else name for name in examples()]
+    "name", [pytest.param(name, marks=qwen.mark(name)) if name in qwen.CLASSES else name for name in examples()]
 )
 def test_a_merger_that_changes_nothing_changes_nothing_at_any_point(name: str, registry: scope.Registry) -> None:
     """Going through the projector again gives what the model itself made of the kept tokens."""

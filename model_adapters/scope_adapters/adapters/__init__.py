@@ -53,6 +53,27 @@ def scope_adapters() -> Iterable[Entry]:
         requires=("scope-core[hf]",),
     )
     yield Entry(
+        "scope_adapters.adapters.qwen3_vl_moe:Qwen3VLMoe",
+        "qwen3_vl_moe",
+        "Qwen3-VL-MoE on Hugging Face transformers >= 4.57, images",
+        paper="Qwen3-VL, arXiv 2511.21631",
+        requires=("scope-core[hf]",),
+    )
+    yield Entry(
+        "scope_adapters.adapters.qwen3_5:Qwen35",
+        "qwen3_5",
+        "Qwen3.5 on Hugging Face transformers that have it, images",
+        paper="Qwen3.5, 2026",
+        requires=("scope-core[hf]",),
+    )
+    yield Entry(
+        "scope_adapters.adapters.qwen3_5:Qwen35Moe",
+        "qwen3_5_moe",
+        "Qwen3.5-MoE on Hugging Face transformers that have it, images",
+        paper="Qwen3.5, 2026",
+        requires=("scope-core[hf]",),
+    )
+    yield Entry(
         "scope_adapters.adapters.vipllava:VipLlava",
         "vipllava",
         "ViP-LLaVA on Hugging Face transformers >= 4.52",

@@ -7,7 +7,7 @@ from typing import Any, Literal
 
 from torch import Tensor
 
-from scope_adapters.adapters.qwen2_vl import MergedPatches
+from scope_adapters.adapters.qwen2_vl import MergedPatches, S
 from scope_adapters.hosts.huggingface.image_rows import Encoded
 from scope_core.parts import ComponentSpec
 
@@ -18,10 +18,9 @@ class Qwen3VLSpec(ComponentSpec):
     name: Literal["qwen3_vl"] = "qwen3_vl"
 
 
-class Qwen3VL(MergedPatches[Qwen3VLSpec]):
+class DeepStack(MergedPatches[S]):
     """DeepStack features go with their tokens: picked, moved and merged like the rows."""
 
-    model_type = "qwen3_vl"
     has_token_fields = True
 
     def features(self, base: Any, images: Mapping[str, Any]) -> Any:
@@ -40,3 +39,9 @@ class Qwen3VL(MergedPatches[Qwen3VLSpec]):
             for layer in encoded.output.deepstack_features
         ]
         return output
+
+
+class Qwen3VL(DeepStack[Qwen3VLSpec]):
+    """Qwen3-VL: attention over whole images in every layer of the tower."""
+
+    model_type = "qwen3_vl"

@@ -24,7 +24,16 @@ FAMILIES = (
     "decoder.text_keys",
 )
 
-SERVED = ("llama", "mistral", "qwen2", "qwen3", "qwen2_vl_text", "qwen2_5_vl_text", "qwen3_vl_text")
+SERVED = (
+    "llama",
+    "mistral",
+    "qwen2",
+    "qwen3",
+    "qwen2_vl_text",
+    "qwen2_5_vl_text",
+    "qwen3_vl_text",
+    "qwen3_vl_moe_text",
+)
 """``model_type`` of supported language models; each is tested."""
 
 UNMASKED = ("flex_attention", "paged")
