@@ -15,11 +15,13 @@ if TYPE_CHECKING:
     from scope_core.parts.zoo import LoadedModel as LoadedModel
     from scope_core.parts.zoo import Tower as Tower
     from scope_core.pruning.adapter import ModelAdapter as ModelAdapter
-    from scope_core.pruning.compatibility import check_fit as check_fit
     from scope_core.pruning.compatibility import compatible_parts as compatible_parts
     from scope_core.pruning.compatibility import find_adapter as find_adapter
     from scope_core.pruning.patching import replace_attribute as replace_attribute
     from scope_core.pruning.patching import resolve as resolve
+    from scope_core.pruning.recipe_fit import RecipeFit as RecipeFit
+    from scope_core.pruning.recipe_fit import check_fit as check_fit
+    from scope_core.pruning.recipe_fit import recipe_fits as recipe_fits
     from scope_core.pruning.schedule import Schedule as Schedule
     from scope_core.pruning.session import Session as Session
     from scope_core.registry.entries import ZooEntry as ZooEntry
@@ -28,18 +30,6 @@ if TYPE_CHECKING:
     from scope_core.structures.encoding import Encoding as Encoding
     from scope_core.structures.encoding import Memo as Memo
     from scope_core.structures.signals import Offer as Offer
-    from scope_core.images import read_images, upright_rgb
-    from scope_core.parts.zoo import LoadedModel, Tower
-    from scope_core.pruning.adapter import ModelAdapter
-    from scope_core.pruning.compatibility import compatible_parts, find_adapter
-    from scope_core.pruning.patching import replace_attribute, resolve
-    from scope_core.pruning.recipe_fit import RecipeFit, check_fit, recipe_fits
-    from scope_core.pruning.schedule import Schedule
-    from scope_core.pruning.session import Session
-    from scope_core.registry.entries import ZooEntry
-    from scope_core.structures.declaration import Declaration
-    from scope_core.structures.encoding import Asked, Encoding, Memo
-    from scope_core.structures.signals import Offer
 
 _HOMES = {
     "images": "read_images upright_rgb",
@@ -55,29 +45,6 @@ _HOMES = {
     "structures.encoding": "Asked Encoding Memo",
     "structures.signals": "Offer",
 }
-
-__all__ = [
-    "Asked",
-    "Declaration",
-    "Encoding",
-    "LoadedModel",
-    "Memo",
-    "ModelAdapter",
-    "Offer",
-    "RecipeFit",
-    "Schedule",
-    "Session",
-    "Tower",
-    "ZooEntry",
-    "check_fit",
-    "compatible_parts",
-    "find_adapter",
-    "read_images",
-    "recipe_fits",
-    "replace_attribute",
-    "resolve",
-    "upright_rgb",
-]
 
 if not TYPE_CHECKING:  # type checkers read the imports above, and report unknown names
     __getattr__, __dir__, __all__ = lazy(__name__, _HOMES)

@@ -5,11 +5,10 @@ from __future__ import annotations
 from abc import abstractmethod
 from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
+from pathlib import Path
 from typing import Any
 
 from torch import Tensor
-from pathlib import Path
-from typing import TYPE_CHECKING, Any
 
 from scope_core.parts.base import Part, S
 from scope_core.pruning.session import Session

@@ -27,10 +27,8 @@ SimilarityMetric Slot Span Spec Way apportion fill free_memory hookimpl matrix_b
 scores units
 """,
     "scope_core.adapters": """
-Asked Declaration Encoding LoadedModel Memo ModelAdapter Offer Schedule Session Tower ZooEntry check_fit
-compatible_parts find_adapter read_images replace_attribute resolve upright_rgb
 Asked Declaration Encoding LoadedModel Memo ModelAdapter Offer RecipeFit Schedule Session Tower ZooEntry check_fit
-compatible_parts find_adapter recipe_fits replace_attribute resolve
+compatible_parts find_adapter read_images recipe_fits replace_attribute resolve upright_rgb
 """,
     "scope_core.tasks": """
 Box Example Outcome Question Task

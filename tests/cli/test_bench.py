@@ -128,7 +128,11 @@ def test_patterns_and_the_same_method_twice(bench: Bench, tmp_path: Path) -> Non
     (tmp_path / "same.yaml").write_text("recipe: scope\nbudget: 9\n")
     specs = f"scope,top_k_*,scope@3,{tmp_path / 'same.yaml'}"
     ran = bench("--specs", specs, "--keep", "4", "--json")
-    assert [run["name"] for run in ran.json["runs"] if run["role"] == "spec"] == ["scope", "top_k_attention"]
+    assert [run["name"] for run in ran.json["runs"] if run["role"] == "spec"] == [
+        "scope",
+        "top_k_attention",
+        "top_k_attention@no_cls",
+    ]
     assert "'scope@3' is the same as 'scope' and runs once" in ran.stderr
     assert "same.yaml' is the same as 'scope' and runs once" in ran.stderr
 

@@ -38,13 +38,13 @@ def without_cls(recipe: Recipe) -> Recipe:
     """The variant ``@no_cls`` of a recipe, for towers without a CLS token.
 
     Received attention of the same layer takes the place of attention from CLS, no row is kept for CLS, and tokens are
-    merged after the projector.
+    merged after the projector. It is no control: benchmarks run the recipe itself by default.
     """
     spec = _replaced(dict(recipe.spec))
     if "merger" in spec:
         spec["at"] = "projected"
     summary = f"{recipe.name} for towers without a CLS token: by the attention that tokens receive from all others"
-    return replace(recipe, name=f"{recipe.name}@no_cls", spec=spec, summary=summary)
+    return replace(recipe, name=f"{recipe.name}@no_cls", spec=spec, summary=summary, control=False)
 
 
 def _replaced(value: Any) -> Any:

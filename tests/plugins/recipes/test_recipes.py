@@ -137,6 +137,36 @@ INSIDE |= {"fastv@official": 32, "sparsevlm": 192, "sparsevlm@official": 192}
 """Recipes inside the language model, with budgets that their schedules can meet, of which 32 is a stage's count."""
 
 
+WITHOUT_CLS = {
+    "top_k_attention": "sum",
+    "saliency_only": "sum",
+    "fastervlm": "mean",
+    "vispruner": "mean",
+    "holov": "mean",
+    "visionzip": "sum",
+    "prumerge": "mean",
+    "prumerge_plus": "mean",
+}
+"""Methods with a variant ``@no_cls``, and how it combines the heads of received attention."""
+
+
+@pytest.mark.parametrize(("method", "heads"), WITHOUT_CLS.items())
+def test_variants_without_cls_read_received_attention(method: str, heads: str, photo_features: Photos) -> None:
+    """The same method with another saliency; no row is kept for CLS, and tokens are merged after the projector."""
+    received = torch.rand(3, 4, 576, generator=torch.Generator().manual_seed(5)) / 576
+    given = {"grid": photo_features.grid, "signals": {"vision.received_attention[-2]": received}}
+    given["signals"]["vision.keys[-2]"] = torch.rand(3, 4, 576, 8, generator=torch.Generator().manual_seed(6))
+    combined = received.sum(1) if heads == "sum" else received.mean(1)
+    variant = scope.Pruner(f"{method}@no_cls@32")
+    got = variant.select(photo_features.features, **given)
+    if method != "visionzip":  # its CLS row is one of the 32
+        wanted = scope.select(photo_features.features, saliency=combined, spec=f"{method}@32", **given)
+        assert got.picks.equal(wanted.picks)
+    assert got.picks.equal(variant.select(photo_features.features, saliency=combined, **given).picks)
+    assert not variant.parts["merger"].uses_cls
+    assert variant.spec.at == ("projected" if variant.parts["merger"].mixes or method == "holov" else "vision")
+
+
 class TestEveryRecipe:
     RECIPES = (
         *INSIDE,
@@ -150,6 +180,8 @@ class TestEveryRecipe:
         "downsample",
         "saliency_only",
         "divprune@official",
+        "hiprune@no_cls",
+        *(f"{method}@no_cls" for method in WITHOUT_CLS),
         *(f"{method}{release}" for method in ("cdpruner", "mmtok", "evs") for release in ("", "@official")),
         *(f"{method}{release}" for method in ENCODER_METHODS for release in ("", "@official")),
     )
