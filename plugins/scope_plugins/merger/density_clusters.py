@@ -39,9 +39,13 @@ class DensityClusters(Merger[DensityClustersSpec]):
     """
 
     def extra(self, tokens: int, rows: int) -> tuple[int, int]:
-        """The number of cluster rows after the kept tokens, ``rows`` together; 0 if no token is dropped."""
+        """The number of cluster rows after the kept tokens, ``rows`` together; 0 if no token is dropped.
+
+        Each row takes the place of a token, which is then dropped too and may need a row of its own; a number above
+        ``rows`` says that there is no end to it.
+        """
         clusters = 0
-        while rows < tokens and clusters != (more := self._clusters(tokens - rows + clusters)):
+        while clusters <= rows < tokens and clusters != (more := self._clusters(tokens - rows + clusters)):
             clusters = more
         return 0, clusters
 
@@ -75,11 +79,11 @@ def cluster(features: Tensor, clusters: int) -> Tensor:
     """(N,) int64 index of each token's cluster, for N >= clusters tokens (N, D); the best centre's cluster is 0."""
     distance = torch.stack([(features - row).norm(dim=1) for row in features]) / features.shape[1] ** 0.5
     nearest = distance.sort(dim=1).values[:, :clusters]
-    density = (-nearest.square().mean(1)).exp()
+    density = -nearest.square().mean(1)  # its logarithm: the density itself underflows where vectors are long
     index = torch.arange(len(features), device=features.device)
     denser = (density > density[:, None]) | ((density == density[:, None]) & (index < index[:, None]))
     apart = distance.masked_fill(~denser, distance.max()).amin(1)
-    centres = (apart * density).sort(descending=True, stable=True).indices[:clusters]
+    centres = (apart.log() + density).sort(descending=True, stable=True).indices[:clusters]
     home: Tensor = distance[centres].argmin(0)
     home[centres] = torch.arange(clusters, device=features.device)
     return home
