@@ -30,6 +30,7 @@ if TYPE_CHECKING:
     from scope_core.parts.position import PositionPolicy as PositionPolicy
     from scope_core.parts.problem import Problem as Problem
     from scope_core.parts.problem import scores as scores
+    from scope_core.parts.problem import similarities as similarities
     from scope_core.parts.saliency import SaliencySource as SaliencySource
     from scope_core.parts.selector import Selector as Selector
     from scope_core.parts.similarity import SimilarityMetric as SimilarityMetric
@@ -65,7 +66,7 @@ _HOMES = {
     "parts.optimizer": "Optimizer",
     "parts.partition": "Partition",
     "parts.position": "PositionPolicy",
-    "parts.problem": "Problem scores",
+    "parts.problem": "Problem scores similarities",
     "parts.saliency": "SaliencySource",
     "parts.selector": "Selector",
     "parts.similarity": "SimilarityMetric",

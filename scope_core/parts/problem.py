@@ -110,14 +110,12 @@ class Problem:
             return None
         if self.memory is not None or self._matrices > UNCHECKED_BYTES:
             self.execution(("dense",)).check(self.who)
-        with attribute_errors(self.metric, "pairwise", self.tokens):
-            matrix = self.metric.pairwise(self.tokens)
-        matrix, saliency = self._without_padding(matrix, f"similarity {self.metric}: pairwise()"), self.saliency
+        matrix, saliency = similarities(self.metric, self.tokens), self.saliency
         if self.combiner.condition is not None:
             with attribute_errors(self.combiner, "condition"):
                 conditioned = self.combiner.condition(matrix, saliency)
             if conditioned is not matrix:
-                matrix = self._without_padding(conditioned, f"combiner {self.combiner}: condition()")
+                matrix = _without_padding(conditioned, f"combiner {self.combiner}: condition()", self.tokens)
         if self.coverage.nonnegative_similarity and matrix.numel():
             self.check_nonnegative(matrix.amin())
         return matrix
@@ -133,21 +131,6 @@ class Problem:
                 f"coverage {self.coverage} is defined for similarities of at least 0, but similarity "
                 f"{self.metric} gave {float(lowest):.4g}; choose a similarity without negative values"
             )
-
-    def _without_padding(self, matrix: Tensor, what: str) -> Tensor:
-        """The similarity matrix, checked, with zeros in rows and columns of padding."""
-        tokens = self.tokens
-        expect(matrix, (*tokens.shape[:2], tokens.shape[1]), what, tokens)
-        if not bool(tokens.valid.all()):
-            matrix = matrix if is_writable(matrix, tokens) else matrix.clone()
-            matrix.masked_fill_(~tokens.valid[:, :, None], 0).masked_fill_(~tokens.valid[:, None, :], 0)
-        if not all_finite(matrix):
-            group, row, col = (int(i) for i in (~torch.isfinite(matrix)).nonzero()[0])
-            raise PluginOutputError(
-                f"{what} gave {float(matrix[group, row, col])} for {tokens.name_of(group, row)} and token {col}; "
-                f"selection needs finite numbers: look for overflow in half precision"
-            )
-        return matrix
 
     def start(self) -> object:
         """The coverage function's state for the empty set."""
@@ -197,3 +180,32 @@ def scores(source: SaliencySource[Any], tokens: VisualTokens) -> Tensor:
     name += f" (from {', '.join(sorted(source.needs))})" if source.needs else ""
     tokens.check_finite(name, saliency)
     return saliency
+
+
+def similarities(metric: SimilarityMetric[Any], tokens: VisualTokens) -> Tensor:
+    """(B, N, N) similarity of ``tokens`` from ``metric``, checked. Always use this function to call a metric.
+
+    Rows and columns of padding are zero.
+
+    Raises:
+        PluginOutputError: the metric did not return a floating-point tensor of this shape, or numbers that are not
+            finite.
+    """
+    with attribute_errors(metric, "pairwise", tokens):
+        matrix = metric.pairwise(tokens)
+    return _without_padding(matrix, f"similarity {metric}: pairwise()", tokens)
+
+
+def _without_padding(matrix: Tensor, what: str, tokens: VisualTokens) -> Tensor:
+    """The similarity matrix, checked, with zeros in rows and columns of padding."""
+    expect(matrix, (*tokens.shape[:2], tokens.shape[1]), what, tokens)
+    if not bool(tokens.valid.all()):
+        matrix = matrix if is_writable(matrix, tokens) else matrix.clone()
+        matrix.masked_fill_(~tokens.valid[:, :, None], 0).masked_fill_(~tokens.valid[:, None, :], 0)
+    if not all_finite(matrix):
+        group, row, col = (int(i) for i in (~torch.isfinite(matrix)).nonzero()[0])
+        raise PluginOutputError(
+            f"{what} gave {float(matrix[group, row, col])} for {tokens.name_of(group, row)} and token {col}; "
+            f"selection needs finite numbers: look for overflow in half precision"
+        )
+    return matrix

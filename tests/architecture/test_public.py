@@ -24,7 +24,7 @@ by_group default_registry detach discover greedy load rank select take_turns
 Blocks Budget CONTRACT Combiner ComponentSpec Constraint CoverageFunction Entry Execution Group ImageLayout Kernel
 Merger Optimizer Part Partition Picks PositionPolicy Problem Recipe SaliencySource Scoring Selector SignalName Signals
 SimilarityMetric Slot Span Spec Way apportion fill free_memory hookimpl matrix_bytes parse_signal plan_execution
-scores units
+scores similarities units
 """,
     "scope_core.adapters": """
 Asked Declaration Encoding LoadedModel Memo ModelAdapter Offer RecipeFit Schedule Session Tower ZooEntry check_fit

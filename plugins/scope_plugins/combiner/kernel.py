@@ -8,7 +8,7 @@ import torch
 from pydantic import Field
 from torch import Tensor
 
-from scope_core import VisualTokens
+from scope_core import TokensError, VisualTokens
 from scope_core.parts import Combiner, ComponentSpec
 from scope_plugins.combiner._power import power
 
@@ -38,11 +38,22 @@ class Kernel(Combiner[KernelSpec]):
         """(B, N) the weights r.
 
         Raises:
-            TokensError: without theta, a valid token's saliency is negative.
+            TokensError: without theta, a valid token's saliency is negative; or the square of a weight is too large.
         """
         if self.spec.theta is None:
-            return power(saliency, 1.0, tokens, str(self))
-        return (self.spec.theta / (2 * (1 - self.spec.theta)) * saliency.masked_fill(~tokens.valid, 0)).exp()
+            weights = power(saliency, 1.0, tokens, str(self))
+        else:
+            weights = (self.spec.theta / (2 * (1 - self.spec.theta)) * saliency.masked_fill(~tokens.valid, 0)).exp()
+        over = torch.isinf(weights * weights) & tokens.valid
+        if bool(over.any()):
+            group, token = (int(i) for i in over.nonzero()[0])
+            how = "" if self.spec.theta is None else f" with theta {self.spec.theta}"
+            raise TokensError(
+                f"combiner {self}: saliency {float(saliency[group, token]):.4g} of {tokens.name_of(group, token)} "
+                f"gives a weight{how} whose square exceeds the range of {str(weights.dtype)[6:]}; scale it with the "
+                f"saliency 'scaled'{'' if self.spec.theta is None else ', or lower theta'}"
+            )
+        return weights
 
     def condition(self, similarity: Tensor, saliency: Tensor) -> Tensor:
         """(B, N, N) ``r_i S_ij r_j``, exactly symmetric where S is."""

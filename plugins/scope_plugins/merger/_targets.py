@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from scope_core import Selection, SpecError
-from scope_core.parts import SimilarityMetric
+from scope_core.parts import SimilarityMetric, similarities
 
 
 def kept_rows(selection: Selection) -> Tensor:
@@ -55,7 +55,7 @@ def members(selection: Selection, similarity: SimilarityMetric[Any], stage: int 
     if selection.assigned is not None:
         home = selection.assigned
     else:
-        matrix = similarity.pairwise(tokens).masked_fill(~targets[:, None, :], -torch.inf)
+        matrix = similarities(similarity, tokens).masked_fill(~targets[:, None, :], -torch.inf)
         home = matrix.argmax(2).masked_fill(~targets.any(1, keepdim=True), -1)
     dropped = tokens.valid & ~selection.mask & (home >= 0)
     dropped &= targets.gather(1, home.clamp(min=0))

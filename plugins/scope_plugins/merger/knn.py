@@ -9,7 +9,7 @@ from pydantic import Field
 from torch import Tensor
 
 from scope_core import Selection
-from scope_core.parts import ComponentSpec, Merger, Slot, scores
+from scope_core.parts import ComponentSpec, Merger, Slot, scores, similarities
 from scope_plugins.merger._targets import kept_rows
 
 
@@ -41,7 +41,7 @@ class Knn(Merger[KnnSpec]):
         """(B, K, N) weights: 1 for the kept token, and the saliency of its neighbours."""
         tokens, rows = selection.tokens, kept_rows(selection)
         itself, real = rows > 0, rows.sum(2) > 0
-        matrix = self.parts["similarity"].pairwise(tokens)
+        matrix = similarities(self.parts["similarity"], tokens)
         near = matrix.gather(1, selection.arranged.clamp(min=0)[..., None].expand(-1, -1, tokens.shape[1]))
         allowed = tokens.valid[:, None, :] & ~itself & real[..., None]
         order = near.masked_fill(~allowed, -torch.inf).sort(dim=2, descending=True, stable=True).indices

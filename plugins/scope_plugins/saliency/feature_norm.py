@@ -9,6 +9,7 @@ from torch import Tensor
 
 from scope_core import VisualTokens
 from scope_core.parts import ComponentSpec, SaliencySource
+from scope_plugins.saliency._norms import norms
 
 
 class FeatureNormSpec(ComponentSpec):
@@ -24,5 +25,4 @@ class FeatureNorm(SaliencySource[FeatureNormSpec]):
 
     def score(self, tokens: VisualTokens) -> Tensor:
         """(B, N), at least 0."""
-        norm: Tensor = tokens.features.norm(p=self.spec.order, dim=-1)
-        return norm
+        return norms(tokens.features, self.spec.order)

@@ -9,6 +9,7 @@ from torch import Tensor
 
 from scope_core import TokensError, VisualTokens
 from scope_core.parts import ComponentSpec, SaliencySource, SignalName
+from scope_plugins.saliency._norms import norms
 
 
 class KeyNormSpec(ComponentSpec):
@@ -49,7 +50,6 @@ class KeyNorm(SaliencySource[KeyNormSpec]):
                 f"with N={tokens.shape[1]}"
             )
         if self.spec.heads == "concat":
-            norm: Tensor = keys.transpose(1, 2).flatten(2).norm(p=self.spec.order, dim=-1)
-            return norm
-        norms: Tensor = keys.norm(p=self.spec.order, dim=-1)
-        return norms.mean(1) if self.spec.heads == "mean" else norms.sum(1)
+            return norms(keys.transpose(1, 2).flatten(2), self.spec.order)
+        each = norms(keys, self.spec.order)
+        return each.mean(1) if self.spec.heads == "mean" else each.sum(1)

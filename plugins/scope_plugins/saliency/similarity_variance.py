@@ -9,7 +9,7 @@ from pydantic import Field
 from torch import Tensor
 
 from scope_core import VisualTokens
-from scope_core.parts import ComponentSpec, SaliencySource, Slot, scores
+from scope_core.parts import ComponentSpec, SaliencySource, Slot, scores, similarities
 
 
 class SimilarityVarianceSpec(ComponentSpec):
@@ -38,7 +38,7 @@ class SimilarityVariance(SaliencySource[SimilarityVarianceSpec]):
         valid = tokens.valid.to(tokens.features.dtype)
         alone = torch.eye(tokens.shape[1], dtype=torch.bool, device=tokens.device)
         pairs = (valid[:, :, None] * valid[:, None, :]).masked_fill(alone, 0)
-        similarity = self.parts["similarity"].pairwise(tokens).masked_fill(pairs == 0, 0)  # padding may hold anything
+        similarity = similarities(self.parts["similarity"], tokens).masked_fill(pairs == 0, 0)
         others = pairs.sum(1).clamp(min=1)
         mean = (similarity * pairs).sum(1) / others
         variance: Tensor = ((similarity - mean[:, None, :]) ** 2 * pairs).sum(1) / others

@@ -10,7 +10,7 @@ from pydantic import Field
 from torch import Tensor
 
 from scope_core import Selection, VisualTokens
-from scope_core.parts import ComponentSpec, Execution, Selector, Slot, scores
+from scope_core.parts import ComponentSpec, Execution, Selector, Slot, scores, similarities
 
 
 class BipartiteSpec(ComponentSpec):
@@ -78,7 +78,7 @@ class Bipartite(Selector[BipartiteSpec]):
 
     def _pairs(self, tokens: VisualTokens, group: int, index: Tensor) -> Tensor:
         """(n, n) similarities of one group's tokens, in the order of the line."""
-        matrix: Tensor = self.parts["similarity"].pairwise(tokens.only(group, tokens.shape[1]))[0]
+        matrix: Tensor = similarities(self.parts["similarity"], tokens.only(group, tokens.shape[1]))[0]
         return matrix[index[:, None], index]
 
     def _rounds(self, pairs: Tensor, required: Tensor, count: int) -> tuple[Tensor, Tensor, Tensor]:

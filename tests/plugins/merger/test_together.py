@@ -42,3 +42,14 @@ def test_padding_may_hold_anything(merger: str) -> None:
     valid = torch.arange(12)[None] > 0
     got = scope.select(features, saliency=saliency, valid=valid, spec={**TOP, "merger": merger, "budget": 6})
     assert bool(torch.isfinite(got.merge(features)).all())
+
+
+@pytest.mark.parametrize("merger", ["average", "mean_add", "knn"])
+def test_similarities_that_overflow_are_refused_rather_than_compared(merger: str) -> None:
+    """Of kept tokens that are all infinitely similar, the first would take in everything."""
+    spec = {**TOP, "saliency": "uniform", "budget": 3, "merger": {"name": merger, "similarity": "dot"}}
+    if merger == "knn":
+        spec["merger"]["saliency"] = "uniform"
+    with pytest.raises(scope.PluginOutputError, match=r"similarity 'dot'.* gave (inf|-inf|nan) for image 0"):
+        scope.select(FEATURES * 1e25, spec=spec)
+    assert scope.select(FEATURES, spec=spec).counts == (3,)

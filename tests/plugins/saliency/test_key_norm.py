@@ -25,3 +25,14 @@ def test_key_norm() -> None:
             np.testing.assert_allclose(got, want)
     with pytest.raises(scope.SpecError, match="is not a signal name"):
         scope.Pruner({"recipe": "scope", "saliency": {"name": "key_norm", "of": "Keys!"}})
+
+
+@pytest.mark.parametrize("heads", ["concat", "mean", "sum"])
+def test_keys_whose_squares_are_0_in_float32(heads: str) -> None:
+    keys = torch.randn(1, 3, 5, 4, generator=torch.Generator().manual_seed(0))
+    spec = {"name": "key_norm", "of": "decoder.keys[2]", "heads": heads}
+    small, usual = (
+        score(spec, VisualTokens.of(torch.ones(1, 5, 2), signals={"decoder.keys[2]": keys * size}))
+        for size in (1e-25, 1.0)
+    )
+    np.testing.assert_allclose(small / 1e-25, usual, rtol=1e-5)

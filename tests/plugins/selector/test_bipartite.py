@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+import pytest
 import torch
 
 import scope_core as scope
@@ -38,3 +39,9 @@ class TestBipartite:
         got = self.select(2, per_round=1)
         unit = torch.nn.functional.normalize(self.LINE[0][got.picks[0]], dim=1)
         torch.testing.assert_close(got.scores[0], (1 - unit[0] @ unit[1]).expand(2).float())
+
+    def test_similarities_that_overflow_are_refused_rather_than_compared(self) -> None:
+        spec = {"selector": {"name": "bipartite", "similarity": "dot"}, "budget": 3}
+        assert scope.select(self.LINE.float() * 1e15, spec=spec).counts == (3,)
+        with pytest.raises(scope.PluginOutputError, match=r"similarity 'dot'.* gave (inf|-inf|nan) for image 0"):
+            scope.select(self.LINE.float() * 1e25, spec=spec)
