@@ -83,6 +83,8 @@ def _trace_context_variables() -> None:
     torch._dynamo.reset()
 
 
+halves = _works(_multiply_halves) and _works(_clamp_halves)
+"""Whether this torch computes in float16 on a CPU."""
 half_products = pytest.mark.skipif(
     not _works(_multiply_halves), reason="this torch cannot multiply float16 matrices on a CPU"
 )
