@@ -154,8 +154,6 @@ class MergedPatches(HuggingFaceAdapter[S]):
             text = (real.cumsum(1) - 1) * real
         elif len(full) == max(self.position_axes):
             text, full = compact_positions(full[0], short, mask), full[1:]
-        axes = torch.stack([short.take(axis, 0) for axis in full])
-            text, full = compact_positions(full[0], short), full[1:]
         axes = torch.stack([short.take(axis, 0, by_source=True) for axis in full])
         return axes if text is None or not takes_text_positions(base.language_model) else torch.cat([text[None], axes])
 

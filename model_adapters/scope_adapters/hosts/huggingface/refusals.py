@@ -69,31 +69,3 @@ def check_gaps(policy: Any, kwargs: Mapping[str, Any], *configs: Any) -> None:
             f"position {policy} leaves gaps, and generate with use_cache=False would take each gap for the start "
             f"of another sequence; use the cache, or omit `positions`"
         )
-
-
-def check_rearranged(adapter: HuggingFaceModel[Any], model: Any) -> None:
-    """Refuse rows in new places if the model has more features of each token than its row."""
-    if adapter.has_token_fields:
-        raise AttachError(
-            f"{type(model).__name__} keeps further features of each token, so rows can neither be added by a merger "
-            f"nor leave raster order; choose another merger, and omit `order`"
-def check_continuation(attachment: Session, entered: int, kwargs: Mapping[str, Any]) -> None:
-    """Refuse a step after a pruned prompt whose mask is as long as the full prompt: it would mask other tokens.
-
-    Args:
-        attachment: The session of the attached pruner.
-        entered: Length of the latest prompt when it entered the language model; 0 if unknown.
-        kwargs: The call.
-    """
-    ids, positions = kwargs.get("input_ids"), attachment.positions
-    mask: Any = kwargs.get("attention_mask")
-    if ids is None or positions is None or getattr(mask, "ndim", 0) != 2:
-        return
-    cached = cached_length(cache_of(kwargs))
-    entered = entered or positions.shape[1]
-    removed = attachment.prompt_length - entered
-    if cached and removed and mask.shape[1] == cached + ids.shape[1] + removed and not bool(mask.all()):
-        raise AttachError(
-            f"attention_mask counts {mask.shape[1]} positions, but the cached prompt was pruned to {entered} of "
-            f"{attachment.prompt_length}; continue with `pruning.shorten(mask)` in place of the prompt's mask"
-        )
