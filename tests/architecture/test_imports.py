@@ -88,7 +88,7 @@ def test_guests_import_from_faces_only_and_never_each_other(package: str) -> Non
                     continue
                 if (source.module, module, names) == (package, "scope_core.faces", ("lazy",)):
                     continue  # a package's own face
-                assert module in FACES, f"{where(source, line)} imports from {module}, which is no face"
+                assert module in FACES, f"{where(source, line)} imports from {module}, which is not a face"
                 private = set(names) - set(importlib.import_module(module).__all__) - {"parts", "adapters", "tasks"}
                 assert not private, f"{where(source, line)} imports {private}, which {module} does not name"
 
