@@ -531,6 +531,7 @@ GROUPS: dict[str, dict[str, str]] = {
         "Encode once": "Encoding Asked Memo",
         "The zoo": "ZooEntry Tower LoadedModel",
         "Images": "read_images upright_rgb",
+        "Caches": "cache_folder replacing sole_user remove_leftovers",
     },
     "scope_core.tasks": {"Write tasks": "Task Example Question Box Outcome"},
     "scope_core.commands": {

@@ -10,6 +10,10 @@ from typing import TYPE_CHECKING
 from scope_core.faces import lazy
 
 if TYPE_CHECKING:
+    from scope_core.folders import cache_folder as cache_folder
+    from scope_core.folders import remove_leftovers as remove_leftovers
+    from scope_core.folders import replacing as replacing
+    from scope_core.folders import sole_user as sole_user
     from scope_core.images import read_images as read_images
     from scope_core.images import upright_rgb as upright_rgb
     from scope_core.parts.zoo import LoadedModel as LoadedModel
@@ -32,6 +36,7 @@ if TYPE_CHECKING:
     from scope_core.structures.signals import Offer as Offer
 
 _HOMES = {
+    "folders": "cache_folder remove_leftovers replacing sole_user",
     "images": "read_images upright_rgb",
     "parts.zoo": "LoadedModel Tower",
     "pruning.adapter": "ModelAdapter",

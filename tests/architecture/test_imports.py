@@ -22,7 +22,7 @@ HOOKS = {kind.hook for kind in KINDS}  # the hook for adapters is called as thei
 
 # from the lowest floor up: a room imports from its own floor and from those below it
 FLOORS = (
-    ("errors", "faces", "memory", "images", "notes", "pixels", "untraced", "version"),
+    ("errors", "faces", "folders", "memory", "images", "notes", "pixels", "untraced", "version"),
     ("structures",),
     ("registry",),
     ("parts",),
@@ -120,12 +120,12 @@ def test_guests_declare_their_parts_without_torch() -> None:
                 assert not loaded, source.module
 
 
-def test_the_environment_is_read_in_discovery_only() -> None:
+def test_the_environment_is_read_in_discovery_and_for_the_cache_folder_only() -> None:
     for source in everything():
         for node in ast.walk(source.tree):
             name = node.attr if isinstance(node, ast.Attribute) else node.id if isinstance(node, ast.Name) else ""
             if name in ("environ", "environb", "getenv"):
-                assert source.module == "scope_core.registry.discovery", (
+                assert source.module in ("scope_core.registry.discovery", "scope_core.folders"), (
                     f"{where(source, node.lineno)} reads the environment"
                 )
 

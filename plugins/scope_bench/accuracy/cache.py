@@ -8,54 +8,51 @@ import logging
 import os
 import re
 import sys
-import tempfile
+import warnings
 from collections import OrderedDict
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
 import torch
 from torch import Tensor
 
-from scope_core import TaskError
+from scope_core import ZooError
+from scope_core.adapters import cache_folder, remove_leftovers, replacing
 
 logger = logging.getLogger(__name__)
 
 GIGABYTE = 1 << 30
 
 
-def default_cache_dir() -> Path:
-    """The default folder of kept files, below the user's home."""
-    below = {"darwin": "Library/Caches", "win32": "AppData/Local"}.get(sys.platform, ".cache")
-    return Path.home() / below / "scope-core"
+OLD = 3600.0
+"""Age in seconds of a half-written file that a killed process must have left."""
 
 
-@contextmanager
-def replacing(path: Path) -> Iterator[Path]:
-    """A new file next to ``path`` to write to, which replaces it if no error occurs.
-
-    Raises:
-        TaskError: the folder is not writable.
-    """
+def default_folder() -> Path | None:
+    """The user's cache folder; None, with a warning, if there is none."""
     try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        handle, name = tempfile.mkstemp(dir=path.parent, prefix=path.name, suffix=".part")
-        os.close(handle)
-    except OSError as error:
-        raise TaskError(
-            f"'{path.parent}' cannot be written: {error.strerror or error}; choose another folder with --cache-dir"
-        ) from error
-    part = Path(name)
-    try:
-        yield part
-        part.replace(path)
-    finally:
-        part.unlink(missing_ok=True)
+        return cache_folder()
+    except ZooError as error:
+        warnings.warn(f"{error}. Features and replies are not kept", stacklevel=2)
+        return None
+
+
+def warn_unkept(path: Path, error: Exception) -> None:
+    """Warn that ``path`` cannot be used; Python shows the same warning once."""
+    reason = getattr(error, "strerror", None) or error
+    warnings.warn(
+        f"'{path.parent}' cannot be read or written: {reason}. What does not fit there is not kept, and an interrupted "
+        f"run starts anew; choose another folder with --cache-dir, or use --no-cache",
+        stacklevel=2,
+    )
 
 
 class TensorCache:
     """A `Memo` on disk, with the latest tensors in memory; the oldest files are deleted if it grows too large.
+
+    If the folder cannot be used, tensors are kept in memory only, with a warning.
 
     Args:
         folder: Folder of the files, created when the first is written; None keeps tensors in memory only.
@@ -67,6 +64,8 @@ class TensorCache:
         self.folder, self.limit, self.memory = folder, limit, memory
         self.held: OrderedDict[str, Tensor] = OrderedDict()
         self.on_disk: int | None = None
+        if folder is not None:
+            remove_leftovers(folder, "*.part", age=OLD)
 
     def get(self, key: str) -> Tensor | None:
         """The tensor of ``key``, or None; a damaged file counts as missing."""
@@ -74,9 +73,9 @@ class TensorCache:
             self.held.move_to_end(key)
             return self.held[key]
         path = self._path(key)
-        if path is None or not path.is_file():
-            return None
         try:
+            if path is None or not path.is_file():
+                return None
             tensor: Tensor = torch.load(path, weights_only=True, map_location="cpu")
             os.utime(path)
         except Exception as error:  # the kind of error depends on where the file is damaged
@@ -92,14 +91,18 @@ class TensorCache:
         path = self._path(key)
         if path is None:
             return
-        with replacing(path) as part:
-            torch.save(tensor, part)
-        if self.on_disk is None:
-            self.on_disk = sum(file.stat().st_size for file in self._files())
-        else:
-            self.on_disk += path.stat().st_size
-        if self.on_disk > self.limit:
-            self._shrink()
+        try:
+            with replacing(path) as part:
+                torch.save(tensor, part)
+            if self.on_disk is None:
+                self.on_disk = sum(size for _, size, _ in self._files())
+            else:
+                self.on_disk += path.stat().st_size
+            if self.on_disk > self.limit:
+                self._shrink()
+        except (OSError, RuntimeError) as error:  # torch raises the latter on a full disk
+            warn_unkept(path, error)
+            self.folder = None
 
     def _hold(self, key: str, tensor: Tensor) -> None:
         self.held[key] = tensor
@@ -109,12 +112,17 @@ class TensorCache:
     def _path(self, key: str) -> Path | None:
         return None if self.folder is None else self.folder / f"{key}.pt"
 
-    def _files(self) -> list[Path]:
-        return [] if self.folder is None else list(self.folder.glob("*.pt"))
+    def _files(self) -> list[tuple[float, int, Path]]:
+        """(time of the last use, size, file), the oldest first; another process may delete files meanwhile."""
+        found = []
+        for file in [] if self.folder is None else self.folder.glob("*.pt"):
+            with suppress(OSError):
+                found.append((file.stat().st_mtime, file.stat().st_size, file))
+        return sorted(found)
 
     def _shrink(self) -> None:
         """Delete the least recently used files until a tenth of the limit is free."""
-        files = sorted((file.stat().st_mtime, file.stat().st_size, file) for file in self._files())
+        files = self._files()
         total = sum(size for _, size, _ in files)
         for _, size, file in files:
             if total <= 0.9 * self.limit:
@@ -127,6 +135,8 @@ class TensorCache:
 class Journal:
     """The rows of a method, one line of JSON for each example; an interrupted run can continue from it.
 
+    If the file cannot be used, rows are kept in memory only, with a warning.
+
     Args:
         path: The file; None keeps rows in memory only.
         fresh: Discard existing rows.
@@ -137,17 +147,28 @@ class Journal:
         self.rows: dict[str, dict[str, Any]] = {}
         if path is None:
             return
-        if fresh:
-            path.unlink(missing_ok=True)
-        elif path.is_file():
-            whole = path.read_bytes().rpartition(b"\n")[0]  # drops a last line that an interruption cut short
-            for line in whole.splitlines():
-                row = _row(line)
-                if row is not None:
-                    self.rows[row["example"]] = row
-            if path.stat().st_size != len(whole) + (1 if whole else 0):
-                with replacing(path) as part:
-                    part.write_bytes(whole + b"\n" if whole else b"")
+        try:
+            remove_leftovers(path.parent, "*.part", age=OLD)
+            if fresh:
+                path.unlink(missing_ok=True)
+            elif path.is_file():
+                self._read(path)
+        except OSError as error:
+            self._give_up(path, error)
+
+    def _read(self, path: Path) -> None:
+        whole = path.read_bytes().rpartition(b"\n")[0]  # drops a last line that an interruption cut short
+        for line in whole.splitlines():
+            row = _row(line)
+            if row is not None:
+                self.rows[row["example"]] = row
+        if path.stat().st_size != len(whole) + (1 if whole else 0):
+            with replacing(path) as part:
+                part.write_bytes(whole + b"\n" if whole else b"")
+
+    def _give_up(self, path: Path, error: OSError) -> None:
+        warn_unkept(path, error)
+        self.path = None
 
     def get(self, example: str, asked: str) -> dict[str, Any] | None:
         """The row of an example, or None if its questions have changed (by their digest ``asked``)."""
@@ -164,10 +185,7 @@ class Journal:
             with self.path.open("a", encoding="utf-8") as file:
                 file.write(json.dumps(row) + "\n")
         except OSError as error:
-            raise TaskError(
-                f"'{self.path}' cannot be written: {error.strerror or error}; choose another folder with --cache-dir, "
-                f"or use --no-cache"
-            ) from error
+            self._give_up(self.path, error)
 
 
 def _row(line: bytes) -> dict[str, Any] | None:

@@ -108,7 +108,7 @@ def accuracy(
 
         methods = methods_of(texts, keeps, state.registry)
     with loading(entry):
-        from scope_bench.accuracy.cache import default_cache_dir
+        from scope_bench.accuracy.cache import default_folder
         from scope_bench.accuracy.report import results_of
         from scope_bench.accuracy.runner import Settings, bounds, run, scenes_of
 
@@ -119,7 +119,7 @@ def accuracy(
             limit=min(limit or QUICK_LIMIT, QUICK_LIMIT) if quick else limit,
             seed=seed,
             batch=batch,
-            folder=(cache_dir or default_cache_dir()) if cache else None,
+            folder=(cache_dir or default_folder()) if cache else None,
             fresh=not resume,
         )
         scenes = scenes_of(loaded, chosen, settings)

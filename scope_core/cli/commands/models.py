@@ -123,7 +123,7 @@ def facts_of(record: Record) -> dict[str, Any]:
 def _cached(entry: ZooEntry) -> bool | None:
     try:
         return entry.is_cached()
-    except ScopeError:
+    except (ScopeError, OSError):  # e.g. a folder that may not be read
         return None
 
 

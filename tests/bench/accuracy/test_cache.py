@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import errno
 import json
+import os
 import sys
 import types
+import warnings
 from pathlib import Path
 
 import pytest
@@ -12,7 +15,8 @@ import torch
 from adapters import models
 
 import scope_core as scope
-from scope_bench.accuracy.cache import Journal, TensorCache, code_of, default_cache_dir, replacing, weights_of
+from scope_bench.accuracy import cache
+from scope_bench.accuracy.cache import Journal, TensorCache, code_of, weights_of
 
 
 def test_tensors_come_back_bit_for_bit(tmp_path: Path) -> None:
@@ -48,8 +52,6 @@ def test_what_was_not_used_for_longest_goes(tmp_path: Path) -> None:
     cache = TensorCache(tmp_path, limit=20_000, memory=1)
     for key in "abc":
         cache.put(key, torch.zeros(1000))  # about 5 kB on disk
-    import os
-
     for age, key in enumerate("bac"):
         os.utime(tmp_path / f"{key}.pt", (age, age))
     cache.put("d", torch.zeros(1000))
@@ -60,20 +62,79 @@ def test_what_was_not_used_for_longest_goes(tmp_path: Path) -> None:
     assert sum(file.stat().st_size for file in tmp_path.iterdir()) <= 20_000
 
 
-def test_nothing_half_written_is_left(tmp_path: Path) -> None:
-    path = tmp_path / "deep" / "file"
-    path.mkdir(parents=True)  # so that the file cannot be moved into its place
-    with pytest.raises(IsADirectoryError), replacing(path) as part:
-        part.write_text("half")
-    assert list(path.parent.iterdir()) == [path]
+def full(*_: object, **__: object) -> None:
+    raise OSError(errno.ENOSPC, "No space left on device")
 
 
-def test_a_folder_that_cannot_be_written(tmp_path: Path) -> None:
-    (tmp_path / "file").write_text("in the way")
-    with pytest.raises(scope.TaskError, match="--cache-dir"):
-        TensorCache(tmp_path / "file" / "below").put("a", torch.zeros(1))
-    with pytest.raises(scope.TaskError, match="--no-cache"):
-        Journal(tmp_path / "file" / "below.jsonl").add({"example": "a", "asked": "x", "replies": []})
+UNUSABLE = "cannot be read or written: .*choose another folder with --cache-dir, or use --no-cache"
+
+
+@pytest.mark.parametrize("trouble", ["a file in the way", "full", "full in torch"])
+def test_a_folder_that_cannot_be_used_is_told_once_and_done_without(
+    tmp_path: Path, trouble: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder = tmp_path / "cache"
+    if trouble == "a file in the way":
+        folder.write_text("in the way")
+    elif trouble == "full":
+        monkeypatch.setattr(cache.torch, "save", full)
+        monkeypatch.setattr(cache.Path, "open", full)
+    else:
+        monkeypatch.setattr(cache.torch, "save", lambda *_: (_ for _ in ()).throw(RuntimeError("failed writing file")))
+        monkeypatch.setattr(cache.Path, "open", full)
+    kept, journal = TensorCache(folder), Journal(folder / "a.jsonl")
+    with pytest.warns(UserWarning, match=UNUSABLE):
+        kept.put("a", torch.ones(1))
+    with pytest.warns(UserWarning, match=UNUSABLE):
+        journal.add(row("one"))
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        kept.put("b", torch.zeros(1))
+        journal.add(row("two"))
+    assert (kept.get("a"), kept.get("b")) == (torch.ones(1), torch.zeros(1))
+    assert list(journal.rows) == ["one", "two"]
+    assert not folder.is_dir() or not list(folder.iterdir())
+
+
+def test_a_journal_that_cannot_be_read_or_deleted(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = tmp_path / "a.jsonl"
+    Journal(path).add(row("one"))
+    monkeypatch.setattr(cache.Path, "read_bytes", full)
+    monkeypatch.setattr(cache.Path, "unlink", full)
+    for fresh in (False, True):
+        with pytest.warns(UserWarning, match=UNUSABLE):
+            journal = Journal(path, fresh=fresh)
+        assert journal.rows == {}
+        journal.add(row("two"))
+    assert path.read_text().count("\n") == 1
+
+
+def test_without_a_home_nothing_is_kept(monkeypatch: pytest.MonkeyPatch) -> None:
+    def nowhere() -> Path:
+        raise scope.ZooError("there is no folder for caches")
+
+    monkeypatch.setattr(cache, "cache_folder", nowhere)
+    with pytest.warns(UserWarning, match="no folder for caches. Features and replies are not kept"):
+        assert cache.default_folder() is None
+
+
+def test_files_of_killed_runs_are_removed(tmp_path: Path) -> None:
+    old, young = tmp_path / "ab.ptx.part", tmp_path / "cd.pty.part"
+    for path in (old, young):
+        path.write_bytes(b"half")
+    os.utime(old, (1, 1))
+    TensorCache(tmp_path)
+    assert list(tmp_path.iterdir()) == [young]
+
+
+def test_another_process_may_delete_files_meanwhile(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    one, two = TensorCache(tmp_path, limit=20_000, memory=1), TensorCache(tmp_path, limit=20_000, memory=1)
+    for number in range(12):
+        one.put(f"a{number}", torch.zeros(1000))
+        two.put(f"b{number}", torch.zeros(1000))
+    gone = tmp_path / "gone.pt"
+    monkeypatch.setattr(cache.Path, "glob", lambda self, pattern: iter([gone]))
+    assert one._files() == []
 
 
 def row(example: str, asked: str = "q") -> dict[str, object]:
@@ -141,8 +202,3 @@ def test_changed_code_is_noticed(tmp_path: Path) -> None:
         assert code_of([part]) != second
     finally:
         del sys.modules["acme_alone"]
-
-
-def test_the_cache_is_the_users_own() -> None:
-    assert default_cache_dir().is_relative_to(Path.home())
-    assert default_cache_dir().name == "scope-core"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import warnings
 from typing import Any
 
 NO_NUMBA = "numba is not installed, or cannot be imported; pip install --upgrade numba"
@@ -25,6 +26,32 @@ def compiled(function: Any) -> Any:
     # inputs hold no NaN and the sign of a zero does not matter, so maxima can be vectorised; the order of sums is kept
     options: dict[str, Any] = {"nogil": True, "fastmath": {"nnan", "nsz"}}
     try:
-        return numba.njit(cache=True, **options)(function)
+        return _tolerant(numba.njit(cache=True, **options)(function))
     except RuntimeError:  # neither this folder nor the user's cache folder is writable
         return numba.njit(**options)(function)
+
+
+def _tolerant(dispatcher: Any) -> Any:
+    """The dispatcher, for which a cache that is full or damaged means compiling anew instead of an error."""
+    cache = getattr(dispatcher, "_cache", None)
+    for name in ("load_overload", "save_overload"):
+        if hasattr(cache, name):
+            setattr(cache, name, functools.partial(_attempt, getattr(cache, name)))
+    return dispatcher
+
+
+def _attempt(method: Any, *args: Any) -> Any:
+    try:
+        return method(*args)
+    except Exception as error:  # which kind depends on where a file is damaged
+        _warn_once(type(error).__name__, getattr(error, "strerror", None) or str(error))
+        return None
+
+
+@functools.cache
+def _warn_once(kind: str, reason: str) -> None:
+    warnings.warn(
+        f"numba's cache cannot be used ({kind}: {reason}), so code is compiled anew in each process. To choose another "
+        f"folder for it, set NUMBA_CACHE_DIR",
+        stacklevel=2,
+    )
