@@ -83,11 +83,18 @@ def cls_signal(merger: Merger[Any]) -> str:
     """The signal with the CLS token that a merger uses; empty if it uses none.
 
     Raises:
-        PluginOutputError: the merger uses CLS and declares no such signal, or several.
+        SpecError: mergers inside each other use CLS tokens of different layers.
+        PluginOutputError: a merger uses CLS and declares no such signal, or several.
     """
     if not merger.uses_cls:
         return ""
-    read = {name for part in merger.walk() for name in part.needs if parse_signal(name)[0] == "vision.cls"}
+    each = [{name for name in part.needs if parse_signal(name)[0] == "vision.cls"} for part in merger.walk()]
+    read = set[str]().union(*each)
+    if len(read) > 1 and all(len(names) < 2 for names in each):
+        raise SpecError(
+            f"merger {merger} and those inside it read CLS tokens of several layers: {', '.join(sorted(read))}; give "
+            f"all of them the same `layer`"
+        )
     if len(read) != 1:
         raise PluginOutputError(
             f"merger {merger} has uses_cls = True but needs {', '.join(sorted(read)) or 'no vision.cls signal'}; "

@@ -74,6 +74,8 @@ def excused(error: scope.ScopeError, pruner: Pruner, tokens: VisualTokens) -> bo
         must = bool(tokens.required.any()) or bool(kinds["constraint"])
         return adds or must
     if isinstance(error, scope.SpecError):
+        if "CLS tokens of several layers" in text:
+            return len({n for m in kinds["merger"] for n in m.needs if "vision.cls[" in n}) > 1
         if any(sum(merger.extra(20, 10)) for merger in kinds["merger"]) and "row(s)" in text:
             return True
         if "at least 0" in text and any(not part.nonnegative for part in kinds["saliency"]):
@@ -89,8 +91,6 @@ def excused(error: scope.ScopeError, pruner: Pruner, tokens: VisualTokens) -> bo
         picky = [part for part in kinds["coverage"] if "is defined for" in text and str(part) in text]
         wide = [m for m in kinds["similarity"] if m.bounds[0] is None or m.bounds[0] < 0 or not m.symmetric]
         return bool(picky and wide) or any(not part.nonnegative for part in kinds["saliency"] if picky)
-    if isinstance(error, scope.PluginOutputError):  # CLS of several layers at once, from mergers inside each other
-        return "uses_cls" in text and len({n for m in kinds["merger"] for n in m.needs if "vision.cls[" in n}) > 1
     if isinstance(error, scope.TokensError):
         ranks = "at least 0" in text or "reverse the order of tokens" in text
         return ranks and any(not part.nonnegative for part in kinds["saliency"])
