@@ -70,7 +70,7 @@ def test_an_adapter_that_is_right_passes() -> None:
     assert report.passed == tuple(PROPERTIES)
     assert not report.skipped
     assert set(report.seconds) == set(PROPERTIES)
-    assert str(report) == "adapter 'guest' on LlavaForConditionalGeneration: 12 of 12 properties hold"
+    assert str(report) == "adapter 'guest' on LlavaForConditionalGeneration: 13 of 13 properties hold"
 
 
 def test_what_cannot_be_tried_is_said() -> None:

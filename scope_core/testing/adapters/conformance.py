@@ -30,6 +30,7 @@ from scope_core.testing.adapters.outputs import (
     keeping_all_tokens_changes_nothing,
     keeping_fewer_tokens_changes_outputs,
 )
+from scope_core.testing.adapters.places import signals_and_places_belong_to_the_token_that_a_patch_moves
 from scope_core.testing.adapters.snapshots import diff, snapshot
 from scope_core.testing.adapters.stubs import with_parts
 from scope_core.testing.failures import PropertyViolation, refuse_unexpected
@@ -45,6 +46,8 @@ _CHECKS: Mapping[Callable[[Harness], None], str] = {
     batches_match_single_prompts: "a left-padded batch, with several images and with none, equals single prompts",
     images_may_keep_no_tokens: "so does a batch in which no token of one image is kept",
     offered_signals_are_delivered: "offered signals are there, finite and each image's own; others are refused",
+    signals_and_places_belong_to_the_token_that_a_patch_moves: "new pixels in a patch move the features of one token "
+    "most: the one with that row and column, and with those signals",
     plans_come_true: "plans made from image sizes are what happens",
     calls_do_not_affect_later_ones: "no call changes a later one",
 }

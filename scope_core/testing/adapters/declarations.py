@@ -18,7 +18,7 @@ _LAYERLESS = ("projected", "text.embeddings", "clip.text_similarity")
 def offered_signals_are_delivered(harness: Harness) -> None:
     """Every offered family at up to two layers, from all images together and from one prompt's alone."""
     declared = harness.declaration
-    names = [name for offer in declared.offers for name in _names(offer)]
+    names = [name for offer in declared.offers for name in offered_names(offer)]
     inside = tuple(name for name in names if name.startswith("decoder."))
     points = dict.fromkeys(declared.points, tuple(name for name in names if name not in inside))
     if declared.decoder_layers > 1:
@@ -91,7 +91,7 @@ def _of_one_size(one: Tensor, two: Tensor) -> tuple[Tensor, Tensor]:
     return filled(one), filled(two)
 
 
-def _names(offer: Offer) -> list[str]:
+def offered_names(offer: Offer) -> list[str]:
     """One or two signals of a family that are offered."""
     if offer.layers is None:
         return [offer.family]

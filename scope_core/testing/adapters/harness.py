@@ -90,11 +90,7 @@ class Harness:
 
     def inputs(self, rows: Sequence[int], *, other: bool = False) -> dict[str, Any]:
         """New arguments, since calls may change theirs; with ``other``, other images of the same sizes."""
-        made = dict(self.make_inputs(rows))
-        for name, value in made.items():
-            if isinstance(value, Tensor):
-                made[name] = -value if other and value.is_floating_point() else value.clone()
-        return made
+        return {name: _copied(value, other=other) for name, value in self.make_inputs(rows).items()}
 
     @cached_property
     def prompts(self) -> bool:
@@ -204,6 +200,14 @@ class Harness:
             return False
         scale = float(other.abs().max()) if other.numel() else 1.0
         return bool(((one - other).abs() <= self.tolerance * max(scale, 1e-6)).all())
+
+
+def _copied(value: Any, *, other: bool) -> Any:
+    if isinstance(value, Tensor):
+        return -value if other and value.is_floating_point() else value.clone()
+    if type(value) in (list, tuple):
+        return type(value)(_copied(each, other=other) for each in value)
+    return value
 
 
 def owned(pruning: Attachment, prompt: int) -> list[int]:
