@@ -33,16 +33,8 @@ def plot(
 
 def draw(results: Results, *, colours: Mapping[str, Any] | None = None, without: Collection[str] = ()) -> Any:
     """The matplotlib figure; see `plot`."""
-    try:
-        from matplotlib.backends.backend_agg import FigureCanvasAgg
-        from matplotlib.figure import Figure
-    except ImportError as error:
-        raise MissingDependencyError(
-            "the plot needs matplotlib: pip install matplotlib; tables and JSON work without it"
-        ) from error
     runs = [run for run in results["runs"] if run["name"] not in without]
-    figure = Figure(figsize=(9, 5.2), dpi=110, layout="constrained")
-    FigureCanvasAgg(figure)
+    figure = new_figure(9, 5.2)
     axes = figure.add_subplot()
     lines = {run["name"]: run["role"] for run in runs if run["keep"] is not None}
     painted = _colours([name for name, role in lines.items() if role != "bound"], colours or {})
@@ -68,6 +60,24 @@ def draw(results: Results, *, colours: Mapping[str, Any] | None = None, without:
     axes.set_title(f"{about}\n{how}", fontsize=10)
     axes.grid(alpha=0.3)
     figure.legend(fontsize=8, loc="outside right upper")
+    return figure
+
+
+def new_figure(width: float, height: float) -> Any:
+    """An empty matplotlib figure of this size in inches.
+
+    Raises:
+        MissingDependencyError: matplotlib is not installed.
+    """
+    try:
+        from matplotlib.backends.backend_agg import FigureCanvasAgg
+        from matplotlib.figure import Figure
+    except ImportError as error:
+        raise MissingDependencyError(
+            "the plot needs matplotlib: pip install matplotlib; tables and JSON work without it"
+        ) from error
+    figure = Figure(figsize=(width, height), dpi=110, layout="constrained")
+    FigureCanvasAgg(figure)
     return figure
 
 

@@ -7,8 +7,8 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from scope_bench.accuracy.plot import new_figure
 from scope_bench.speed.tables import CLOCKS, Report, fitted, head, made_of, number
-from scope_core import MissingDependencyError
 
 SPEC, BESIDE = "C0", "0.7"
 """Colours of the user's specs, and of what they are compared with."""
@@ -27,18 +27,7 @@ def plot(report: Report, path: Path) -> None:
 
 
 def draw(report: Report) -> Any:
-    """The matplotlib figure.
-
-    Raises:
-        MissingDependencyError: matplotlib is not installed.
-    """
-    try:
-        from matplotlib.backends.backend_agg import FigureCanvasAgg
-        from matplotlib.figure import Figure
-    except ImportError as error:
-        raise MissingDependencyError(
-            "the plot needs matplotlib: pip install matplotlib; tables and JSON work without it"
-        ) from error
+    """The matplotlib figure; see `plot`."""
     panels: list[Callable[[Any], None]] = []
     clock = report["clock"]
     cases = report.get("select", ())
@@ -54,8 +43,7 @@ def draw(report: Report) -> Any:
         panels.append(lambda axes: _generate(axes, report["generate"]))
     columns = min(len(panels), 2)
     lines = -(-len(panels) // columns)
-    figure = Figure(figsize=(6.5 * columns, 3.6 * lines + 0.5), dpi=110, layout="constrained")
-    FigureCanvasAgg(figure)
+    figure = new_figure(6.5 * columns, 3.6 * lines + 0.5)
     title = head(report).partition("\n")[0]
     if cases or "capture" in report:
         title += "; blue: specs, grey: what they are compared with"

@@ -209,26 +209,14 @@ def generated(report: Mapping[str, Any]) -> list[Table]:
     ]
 
 
-PARTS = ("tower", "project", "pack", "select", "LLM", "own")
+PARTS = {"tower": "tower", "project": "projector", "pack": "pack", "select": "select", "LLM": "llm", "own": "own"}
+"""The parts of a call as they are shown, and as a row names them."""
 
 
 def made_of(row: Mapping[str, Any]) -> dict[str, float | None]:
     """Medians of the parts of a call, by `PARTS`; None for parts that a call does not have or that are unknown."""
-    medians = {name: row[f"{name}_ms"]["median"] for name in ("tower", "projector", "features", "generate")}
-    pruned = "reached" in row
-    if "pack_ms" in row:
-        pack = None if row["pack_ms"] is None else row["pack_ms"]["median"]
-    else:  # older reports
-        pack = medians["features"] - medians["tower"] - medians["projector"]
-    rest = medians["generate"] - (0.0 if pruned else medians["features"])
-    return {
-        "tower": medians["tower"],
-        "project": medians["projector"],
-        "pack": pack,
-        "select": row["select_ms"]["median"] if pruned else None,
-        "LLM": row["llm_ms"]["median"] if "llm_ms" in row else rest,
-        "own": row["own_ms"]["median"] if pruned else None,
-    }
+    spreads = {name: row.get(f"{part}_ms") for name, part in PARTS.items()}
+    return {name: None if found is None else found["median"] for name, found in spreads.items()}
 
 
 def number(value: float) -> str:
