@@ -12,6 +12,7 @@ from typing import Any
 from scope_adapters.evaluation.errors import EvaluationStopped, stopping
 from scope_adapters.evaluation.watched import Watched
 from scope_core import MissingDependencyError, Pruner, ScopeError, SpecError
+from scope_core.adapters import quoted
 
 BASES = {
     "ScopeLlavaHf": "lmms_eval.models.simple.llava_hf",
@@ -160,13 +161,13 @@ def spec_of(given: Any) -> Any:
     if isinstance(given, str) and given.lstrip().startswith("{"):
         try:
             return json.loads(given)
-        except ValueError as error:
+        except (ValueError, RecursionError) as error:
             raise SpecError(
-                f'pruner={given}: not JSON ({error}); e.g. pruner={{"recipe":"scope","budget":64}}'
+                f'pruner={quoted(given)}: not JSON ({error}); e.g. pruner={{"recipe":"scope","budget":64}}'
             ) from error
     if isinstance(given, str | Mapping):
         return given
-    raise SpecError(f"pruner={given!r}: give a spec such as scope@64, the path of a spec file, or JSON in braces")
+    raise SpecError(f"pruner={quoted(given)}: give a spec such as scope@64, the path of a spec file, or JSON in braces")
 
 
 def totals(watched: Watched) -> dict[str, Any]:

@@ -15,8 +15,7 @@ from scope_adapters.hosts.huggingface.image_rows import raster
 from scope_adapters.hosts.huggingface.in_decoder import everything
 from scope_adapters.serving.geometry import Geometry, Size
 from scope_adapters.serving.receipts import Call, wait
-from scope_core import PluginOutputError, Pruner, Selection, VisualTokens
-from scope_core.parts import parse_signal
+from scope_core import Pruner, Selection, VisualTokens
 
 
 class Group:
@@ -80,28 +79,3 @@ class Group:
                 numbers = torch.cat([numbers, numbers.new_full((int(apart.sum()),), newline)])[order]
             start += count
             yield numbers
-
-
-def rehearse(pruner: Pruner, geometry: Geometry, size: Size) -> None:
-    """Prune random features of the right shapes, so that a part that cannot run fails before the first image.
-
-    Raises:
-        ScopeError: a part breaks its contract, or required tokens do not fit into the budget.
-    """
-    vision, text = geometry.config.vision_config, geometry.config.get_text_config()
-    heads, width, n = int(vision.num_attention_heads), int(vision.hidden_size), geometry.patches
-    shapes = {"projected": (n, int(text.hidden_size)), "vision.keys": (heads, n, width // heads)}
-    shapes |= dict.fromkeys(("vision.cls_attention", "vision.received_attention"), (heads, n))
-    generator = torch.Generator(device="cpu").manual_seed(0)
-
-    def random(family: str) -> Tensor:
-        shape = (geometry.tiles(size), *shapes.get(family, (n, width)))
-        return torch.rand(shape, generator=generator, device="cpu", dtype=torch.float32)
-
-    found = {name: random(parse_signal(name)[0]) for name in sorted(pruner.needs)}
-    group = Group(geometry, pruner, [size])
-    _, order = group.select(group.tokens(random(pruner.spec.at), found), Call())
-    if len(order) != group.promised[0]:
-        raise PluginOutputError(
-            f"{pruner.label} returns {len(order)} rows for an image, but {group.promised[0]} were planned"
-        )

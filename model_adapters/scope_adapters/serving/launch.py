@@ -18,6 +18,7 @@ from scope_adapters.serving.register import ARCHITECTURES
 from scope_adapters.serving.served import KEY, Served, written
 from scope_adapters.zoo.requests import requests_to
 from scope_core import AdapterError, MissingDependencyError, Pruner, Registry, SpecError, ZooError
+from scope_core.adapters import quoted
 
 SERVER = "vllm.entrypoints.openai.api_server"
 """The module to run. ``vllm serve`` does the same, but needs a package called vllm, unlike the build for CPUs."""
@@ -166,8 +167,8 @@ def user_overrides_in(options: Sequence[str]) -> tuple[dict[str, Any], list[str]
         return {}, rest
     try:
         table = json.loads(text)
-    except ValueError as error:
-        raise SpecError(f"--hf-overrides {text!r} is not JSON: {error}") from error
+    except (ValueError, RecursionError) as error:
+        raise SpecError(f"--hf-overrides {quoted(text)} is not JSON: {error}") from error
     if not isinstance(table, dict):
-        raise SpecError(f"--hf-overrides {text!r} is not a table; write '{{\"key\": value}}'")
+        raise SpecError(f"--hf-overrides {quoted(text)} is not a table; write '{{\"key\": value}}'")
     return table, rest

@@ -8,12 +8,14 @@ from __future__ import annotations
 
 import functools
 import json
+from collections.abc import Callable
 from typing import Any
 
 from scope_adapters.serving.geometry import Geometry, Size, geometry_of
-from scope_adapters.serving.group import rehearse
+from scope_adapters.serving.rehearsal import extremes, rehearse, rehearse_size
 from scope_adapters.serving.servable import check, refuse
 from scope_core import BudgetError, Pruner, ScopeError, SpecError, __version__, default_registry
+from scope_core.adapters import quoted
 
 KEY = "visual_pruner"
 """The key of the spec in ``hf_overrides`` and in ``mm_processor_kwargs``."""
@@ -51,12 +53,18 @@ class Served:
         """(height, width) of an image with the most rows and, among those, the most tiles."""
 
     def rehearse(self) -> None:
-        """Prune random features by the engine's spec, so that a part that cannot run fails at the start.
+        """Prune invented features by the engine's spec, so that a spec that can fail is refused at the start.
 
         Raises:
-            ScopeError: a part breaks its contract. Errors that the part itself raises pass.
+            SpecError: a part fails on features, or on an image's size, that a worker may meet.
         """
-        rehearse(self.pruner(self.default), self.geometry(self.default), self.largest)
+        self._rehearse(self.pruner(self.default), self.geometry(self.default), extremes)
+
+    def _rehearse(self, pruner: Pruner, geometry: Geometry, sizes: Callable[[Geometry], list[Size]]) -> None:
+        try:
+            rehearse(pruner, geometry, sizes(geometry))
+        except SpecError as error:
+            raise SpecError(f"{pruner.label} cannot be served by vLLM: it fails on {error}") from error
 
     def asked(self, value: Any) -> str:
         """The spec of a request, written out.
@@ -72,7 +80,7 @@ class Served:
             return self.default
         try:
             return self._text(json.dumps(value, sort_keys=True))
-        except (ScopeError, TypeError) as error:
+        except (ScopeError, TypeError, RecursionError) as error:
             raise ValueError(f"{KEY}: {error}") from error
 
     def _asked(self, value: str) -> str:
@@ -80,15 +88,19 @@ class Served:
         text = written(pruner)
         if text != self.default:
             check(pruner, self.geometry(text))
-            rehearse(pruner, self.geometry(text), self.largest)
+            self._rehearse(pruner, self.geometry(text), self._ends)
         return text
+
+    def _ends(self, geometry: Geometry) -> list[Size]:
+        """The image with the fewest tokens, and the largest one, by which the engine is sized."""
+        return [*extremes(geometry)[:1], self.largest]
 
     def _read(self, value: Any) -> Pruner:
         if isinstance(value, bool) or not isinstance(value, (int, float, str, dict)):
-            raise SpecError(f"{value!r} is not a spec; give a number of tokens, a recipe ('scope@32') or a table")
+            raise SpecError(f"{quoted(value)} is not a spec; give a number of tokens, a recipe ('scope@32') or a table")
         if isinstance(value, str) and value.endswith((".yaml", ".yml", ".json")):
             raise SpecError(
-                f"{value!r} is a file; in a request, give a recipe ('scope@32'), a number of tokens or a table"
+                f"{quoted(value)} is a file; in a request, give a recipe ('scope@32'), a number of tokens or a table"
             )
         if isinstance(value, str) or (isinstance(value, dict) and "recipe" in value):
             return Pruner(value, registry=self.registry)
@@ -140,7 +152,7 @@ class Served:
         layout = geometry.layout([size])
         rows = pruner.plan(layout).images[0] + layout.images[0].separators
         if pruner.spec.constraints:  # required tokens must fit into the budget, which depends on their places
-            rehearse(pruner, geometry, size)
+            rehearse_size(pruner, geometry, size)
         return rows
 
     def _load(self, size: Size) -> tuple[int, int]:

@@ -37,8 +37,8 @@ def read_task(text: str, registry: Registry) -> Task[Any]:
     if text.endswith((".yaml", ".yml", ".json")) or text.lstrip().startswith("{"):
         try:
             data = yaml.safe_load(text if text.lstrip().startswith("{") else Path(text).read_text(encoding="utf-8"))
-        except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
-            raise SpecError(f"task '{text}' cannot be read: {' '.join(str(error).split())}") from error
+        except (OSError, ValueError, RecursionError, yaml.YAMLError) as error:
+            raise SpecError(f"task '{text[:200]}' cannot be read: {' '.join(str(error).split())[:600]}") from error
     try:
         choice = _Choice.model_validate({"task": data}, context={"registry": registry})
     except ValidationError as error:
