@@ -28,8 +28,8 @@ scores similarities units
 """,
     "scope_core.adapters": """
 Asked Declaration Encoding LoadedModel Memo ModelAdapter Offer RecipeFit Schedule Session Tower ZooEntry cache_folder
-check_fit compatible_parts find_adapter read_images recipe_fits remove_leftovers replace_attribute replacing resolve
-sole_user upright_rgb
+check_fit compatible_parts find_adapter quoted read_images recipe_fits remove_leftovers replace_attribute replacing
+resolve sole_user upright_rgb
 """,
     "scope_core.tasks": """
 Box Example Outcome Question Task
