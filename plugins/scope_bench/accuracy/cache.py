@@ -39,12 +39,20 @@ def default_folder() -> Path | None:
         return None
 
 
+_TOLD: set[Path] = set()
+"""Cache folders that were warned of."""
+
+
 def warn_unkept(path: Path, error: Exception) -> None:
-    """Warn that ``path`` cannot be used; Python shows the same warning once."""
-    reason = getattr(error, "strerror", None) or error
+    """Warn, once, that ``path``, a file in a folder of the cache folder, cannot be used."""
+    folder = path.parent.parent
+    if folder in _TOLD:
+        return
+    _TOLD.add(folder)
+    reason = (error.strerror or error) if isinstance(error, OSError) else "files are cut short, as on a full disk"
     warnings.warn(
-        f"'{path.parent}' cannot be read or written: {reason}. What does not fit there is not kept, and an interrupted "
-        f"run starts anew; choose another folder with --cache-dir, or use --no-cache",
+        f"'{folder}' cannot be read or written: {reason}. Features and replies that are not there are not kept, and an "
+        f"interrupted run starts anew; choose another folder with --cache-dir, or use --no-cache",
         stacklevel=2,
     )
 

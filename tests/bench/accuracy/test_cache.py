@@ -82,18 +82,24 @@ def test_a_folder_that_cannot_be_used_is_told_once_and_done_without(
     else:
         monkeypatch.setattr(cache.torch, "save", lambda *_: (_ for _ in ()).throw(RuntimeError("failed writing file")))
         monkeypatch.setattr(cache.Path, "open", full)
-    kept, journal = TensorCache(folder), Journal(folder / "a.jsonl")
-    with pytest.warns(UserWarning, match=UNUSABLE):
+    kept, journals = TensorCache(folder / "features"), [Journal(folder / "bench" / f"{n}.jsonl") for n in range(2)]
+
+    def use() -> None:
         kept.put("a", torch.ones(1))
-    with pytest.warns(UserWarning, match=UNUSABLE):
-        journal.add(row("one"))
+        for journal in journals:
+            journal.add(row("one"))
+
+    with pytest.warns(UserWarning, match=UNUSABLE) as warned:
+        use()
+    assert len(warned) == 1
+    assert f"'{folder}'" in str(warned[0].message)
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         kept.put("b", torch.zeros(1))
-        journal.add(row("two"))
+        journals[0].add(row("two"))
     assert (kept.get("a"), kept.get("b")) == (torch.ones(1), torch.zeros(1))
-    assert list(journal.rows) == ["one", "two"]
-    assert not folder.is_dir() or not list(folder.iterdir())
+    assert list(journals[0].rows) == ["one", "two"]
+    assert not [file for file in folder.rglob("*") if file.is_file()]
 
 
 def test_a_journal_that_cannot_be_read_or_deleted(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -102,6 +108,7 @@ def test_a_journal_that_cannot_be_read_or_deleted(tmp_path: Path, monkeypatch: p
     monkeypatch.setattr(cache.Path, "read_bytes", full)
     monkeypatch.setattr(cache.Path, "unlink", full)
     for fresh in (False, True):
+        cache._TOLD.clear()
         with pytest.warns(UserWarning, match=UNUSABLE):
             journal = Journal(path, fresh=fresh)
         assert journal.rows == {}
