@@ -90,6 +90,34 @@ def test_answers_are_those_of_generate(adapter: str, kind: str) -> None:
     assert len({tuple(ids) for ids in wanted}) > 1, "the answers do not depend on the prompt"
 
 
+COUNTING: dict[str, dict[str, Any]] = {
+    "max_length": {"max_length": 24 + 3},
+    "min_length": {"min_length": 24 + 4, "eos_token_id": list(range(100)), "max_new_tokens": LENGTH},
+    "repetition_penalty": {"repetition_penalty": 5.0, "max_new_tokens": LENGTH},
+    "no_repeat_ngram_size": {"no_repeat_ngram_size": 1, "max_new_tokens": LENGTH},
+    "begin_suppress_tokens": {"begin_suppress_tokens": list(range(100)), "max_new_tokens": LENGTH},
+    "logits_processor": {
+        "logits_processor": [lambda ids, scores: scores.scatter(1, ids[:, :24], -torch.inf)],
+        "max_new_tokens": LENGTH,
+    },
+}
+
+
+@pytest.mark.parametrize("name", COUNTING)
+def test_options_that_count_or_read_the_prompt(name: str) -> None:
+    """A beginning that prompts share is computed once; to options, each prompt is whole."""
+    model, pruner = models.shared("clip"), scope.Pruner("scope@5")
+    one = dict(models.batch([3, "image", 4]).inputs)
+    prompts = [{**one, "input_ids": one["input_ids"].index_fill(1, torch.tensor(23), last)} for last in (20, 21, 22)]
+    with pruner.attach(model) as pruning:
+        encoding = pruning.encode(prompts[0])
+        selection = pruner.prune(encoding.tokens, encoding.layout)
+        found = pruning.answer([Asked(inputs, encoding, selection) for inputs in prompts], **COUNTING[name])
+        for inputs, ids in zip(prompts, found, strict=True):
+            wanted = model.generate(**inputs, do_sample=False, **COUNTING[name])[0, 24:]
+            assert ids.tolist() == wanted.tolist()
+
+
 def test_prompts_without_images_beside_others() -> None:
     model, pruner = models.shared("clip"), scope.Pruner("scope@5")
     one, bare = models.batch([3, "image", 4]).inputs, models.batch([6]).inputs
@@ -198,5 +226,13 @@ def test_what_does_not_fit_is_refused() -> None:
         odd = {**one, "position_ids": torch.arange(one["input_ids"].shape[1])[None]}
         with pytest.raises(scope.AttachError, match="position_ids, which cannot be batched"):
             pruning.answer([Asked(odd, encoding, selection)])
+        for options in ({"num_beams": 2}, {"do_sample": True}, {"num_return_sequences": 2}):
+            with pytest.raises(scope.AttachError, match=f"{next(iter(options))}.*one greedy sequence a prompt"):
+                pruning.answer([Asked(one, encoding, selection)], **options)
+        with pytest.raises(scope.AttachError, match="custom_generate"):
+            pruning.answer([Asked(one, encoding, selection)], custom_generate="here")
+        longer = {"input_ids": torch.cat([one["input_ids"], one["input_ids"][:, -1:]], 1)}
+        with pytest.raises(scope.AttachError, match="differ in length; give max_new_tokens"):
+            pruning.answer([Asked(one, encoding, selection), Asked(longer, encoding, selection)], max_length=30)
     with pytest.raises(scope.AttachError, match="detached"):
         pruning.answer([Asked(one, encoding, selection)])

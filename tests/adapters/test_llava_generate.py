@@ -66,20 +66,23 @@ def test_positional_ids_and_config(model: Any) -> None:
 @pytest.mark.parametrize("where", ["arguments", "config", "model"])
 @pytest.mark.parametrize("limit", ["max_length", "max_new_tokens"])
 def test_length_limits_count_the_full_prompt(model: Any, limit: str, where: str) -> None:
+    """As many new tokens as without a pruner: from a model's own config, `max_length` counts only those in 5.0."""
     given = batch(*TWO)
     options = {limit: given.length + NEW if limit == "max_length" else NEW, "do_sample": False}
     base = {"pad_token_id": 0, "suppress_tokens": [PLACEHOLDER]}
     config = GenerationConfig(**options, **base)
-    before = config.to_dict()
+    before, new = config.to_dict(), NEW
+    if where == "model":
+        model.generation_config = config
+        new = model.generate(**given.inputs).shape[1] - given.length
     with keeping([5, 3, 9]).attach(model):
-        wanted = model.generate(**given.inputs, **GREEDY)
+        wanted = model.generate(**given.inputs, max_new_tokens=new, do_sample=False)
         if where == "arguments":
             got = model.generate(**given.inputs, **options)
         elif where == "config":
             got = model.generate(**given.inputs, generation_config=config)
             assert config.to_dict() == before
         else:
-            model.generation_config = config
             got = model.generate(**given.inputs)
             assert model.generation_config is config
             assert config.to_dict() == before

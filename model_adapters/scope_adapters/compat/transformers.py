@@ -39,29 +39,6 @@ def _once_per_class(ask: Callable[[Any], bool]) -> Callable[[Any], bool]:
     return asked
 
 
-def times_asked(model: Any, beams: int, several: int) -> int:
-    """The number of rows that ``prefix_allowed_tokens_fn`` gets for one prompt.
-
-    Several sequences sampled from one prompt count as one row each up to transformers 5.23, and as one prompt from
-    5.24 on; found by running ``generate``'s own processor.
-    """
-    import torch
-    from transformers import GenerationConfig
-
-    asked: set[int] = set()
-
-    def allowed(row: int, _ids: Any) -> list[int]:
-        asked.add(row)
-        return [0]
-
-    config = GenerationConfig(num_beams=beams, num_return_sequences=several, do_sample=beams == 1)
-    config._eos_token_tensor = None  # generate sets it, and 4.x reads it
-    processors = model._get_logits_processor(config, 1, None, allowed, [])
-    rows = max(beams, several)
-    processors(torch.zeros(rows, 1, dtype=torch.long), torch.zeros(rows, 2))
-    return len(asked)
-
-
 @_once_per_class
 def takes_encoder_outputs(model: Any) -> bool:
     """True if ``forward`` takes ``mm_encoder_outputs`` (from 5.18 on) and ``generate`` assigns them to beams correctly.

@@ -17,7 +17,7 @@ import torch
 from torch import Tensor
 
 from scope_adapters.compat.transformers import base_of, takes_encoder_outputs
-from scope_adapters.hosts.huggingface import embeddings
+from scope_adapters.hosts.huggingface import embeddings, full_prompt
 from scope_adapters.hosts.huggingface.answer import answer
 from scope_adapters.hosts.huggingface.base import HuggingFaceModel
 from scope_adapters.hosts.huggingface.call import Call
@@ -63,7 +63,7 @@ class HuggingFaceAdapter(HuggingFaceModel[S]):
         """Wrap ``forward`` and ``generate`` of this instance."""
         inner = unwrap(model)
         call = Call(self, inner, attachment, inside(inner, attachment, undo))
-        for name, change in call.wrapped.items():
+        for name, change in {**call.wrapped, **full_prompt.changes(inner)}.items():
             replace_attribute(inner, name, Method(getattr(inner, name), change, attachment), undo)
         undo.callback(call.continued.leave)
         if not takes_encoder_outputs(inner):

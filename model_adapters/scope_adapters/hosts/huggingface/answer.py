@@ -11,24 +11,43 @@ from torch import Tensor
 
 from scope_adapters.compat.caches import CACHE_NAMES, cache_name, plain_cache
 from scope_adapters.hosts.huggingface.call import Call
+from scope_adapters.hosts.huggingface.full_prompt import FullPrompt, showing
 from scope_adapters.hosts.huggingface.generation import arguments
 from scope_adapters.hosts.huggingface.prompt import FILLS, owners
+from scope_adapters.hosts.huggingface.refusals import check_options
 from scope_adapters.hosts.methods import Method, within
 from scope_core import AttachError
 from scope_core.adapters import Asked
 
 _SERVED = {"input_ids", "attention_mask", *FILLS} - {"labels"}
 
+GREEDY: Mapping[str, Any] = {"do_sample": False, "num_beams": 1, "num_return_sequences": 1}
+"""Options of all answers."""
+
 
 def answer(call: Call, asked: Sequence[Asked], options: Mapping[str, Any]) -> list[Tensor]:
     """The new ids of each prompt.
 
     Raises:
-        AttachError: a prompt does not fit its images, or has an argument that cannot be batched.
+        AttachError: a prompt does not fit its images, or has an argument that cannot be batched, or an option asks for
+            more than one greedy answer.
     """
     if not asked:
         return []
+    varied = [name for name, plain in GREEDY.items() if options.get(name, plain) not in (plain, None)]
+    if varied:
+        raise AttachError(
+            f"{', '.join(f'{name}={options[name]!r}' for name in varied)}: answers are one greedy sequence a prompt; "
+            f"omit {' and '.join(varied)}, or call generate()"
+        )
+    check_options(call.model, options, call.model.generation_config)
     prompts = [_prompt(call, number, question) for number, question in enumerate(asked)]
+    counted = [name for name in ("max_length", "min_length") if options.get(name) is not None]
+    if counted and len({prompt["input_ids"].shape[1] for prompt in prompts}) > 1:
+        raise AttachError(
+            f"{' and '.join(counted)} counts the prompt, and these prompts differ in length; give "
+            f"{' and '.join(name.replace('length', 'new_tokens') for name in counted)}"
+        )
     with torch.no_grad(), within():
         inputs: dict[str, Any] | None = None
         entering: AbstractContextManager[None] = nullcontext()
@@ -38,8 +57,10 @@ def answer(call: Call, asked: Sequence[Asked], options: Mapping[str, Any]) -> li
             inputs, entering = _spliced(call, asked, _stacked(prompts, call))
         method = vars(call.model).get("generate", call.model.generate)
         generate = method.inner if isinstance(method, Method) else method
-        with entering:
-            output = generate(**{**inputs, **options, "do_sample": False, "num_beams": 1})
+        stacked = _stacked(prompts, call)
+        prompt = FullPrompt(stacked["input_ids"], stacked["attention_mask"], inputs["input_ids"].shape[1])
+        with entering, showing(prompt):
+            output = generate(**arguments({**inputs, **options, **GREEDY}, prompt))
     ids = output if isinstance(output, Tensor) else output.sequences
     ends = options.get("eos_token_id", call.model.generation_config.eos_token_id)
     return [_until_end(row, ends) for row in ids[:, inputs["input_ids"].shape[1] :]]
@@ -99,7 +120,7 @@ def _spliced(
     if not parts:
         return dict(batch), nullcontext()
     rewritten = call.splice(batch, parts)  # type: ignore[arg-type]
-    return arguments(rewritten, None, call.model), rewritten.entering()
+    return rewritten.kwargs, rewritten.entering()
 
 
 def _on_shared_prefix(

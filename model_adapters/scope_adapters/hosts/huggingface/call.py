@@ -20,6 +20,7 @@ from scope_adapters.hosts.huggingface.base import HuggingFaceModel
 from scope_adapters.hosts.huggingface.cached_prompt import CachedPrompt
 from scope_adapters.hosts.huggingface.continued import Continuation, check_caches, known_ids
 from scope_adapters.hosts.huggingface.embeddings import EmbeddedPrompt, following
+from scope_adapters.hosts.huggingface.full_prompt import showing
 from scope_adapters.hosts.huggingface.generation import Rewritten, arguments, inferred_mask, result, setting
 from scope_adapters.hosts.huggingface.image_rows import Encoded, in_place, own_places, rows_for
 from scope_adapters.hosts.huggingface.in_decoder import Inside, everything
@@ -27,6 +28,7 @@ from scope_adapters.hosts.huggingface.prompt import FILLS, Shortened, compact_po
 from scope_adapters.hosts.huggingface.refusals import (
     check_gaps,
     check_inputs,
+    check_options,
     check_text_only,
 )
 from scope_adapters.hosts.huggingface.text import text_embeddings
@@ -105,9 +107,8 @@ class Call:
             check_text_only(ids, kwargs, self.placeholder, self.cache)
             with within():
                 return model_generate(inputs, generation_config, **kwargs)
-        if kwargs.get("assistant_model") is not None:
-            raise AttachError("assisted generation would need the assistant's prompt pruned, too; omit assistant_model")
         default = self.model.generation_config
+        check_options(self.model, kwargs, generation_config, default)
         if self.embeds and setting("prefill_chunk_size", kwargs, generation_config, default):
             raise AttachError(
                 f"prefill_chunk_size: {type(self.model).__name__} of the installed transformers takes images with "
@@ -123,8 +124,7 @@ class Call:
             rewritten = self.rewrite({**kwargs, "input_ids": ids})
         prompt = self.continued.prompt(rewritten, kwargs, by_mask=True)
         self.continued.remember(prompt, kwargs)  # even if the call fails half-way
-        with within(), rewritten.entering():
-            output = result(model_generate(**arguments(rewritten, generation_config, self.model)), rewritten)
+        output = self.run(model_generate, rewritten, generation_config)
         self.continued.remember(known_ids(prompt, 0, rewritten.full_ids, output), kwargs, output)
         return output
 
@@ -134,10 +134,16 @@ class Call:
         """``generate`` from the cache of a pruned prompt."""
         cached = cached_length(cache_of(kwargs))
         rewritten = self.continued.generate(prompt, kwargs, ids, self.padding(), config)
-        with within(), rewritten.entering():
-            output = result(model_generate(**arguments(rewritten, config, self.model)), rewritten)
+        output = self.run(model_generate, rewritten, config)
         self.continued.remember(known_ids(prompt, cached, ids, output), kwargs, output)
         return output
+
+    def run(self, model_generate: Callable[..., Any], rewritten: Rewritten, config: Any) -> Any:
+        """The result of the model's ``generate``, in which all that counts or reads the prompt gets the full one."""
+        prompt = rewritten.prompt
+        with within(), showing(prompt), rewritten.entering():
+            output = model_generate(generation_config=config, **arguments(rewritten.kwargs, prompt))
+        return result(output, prompt)
 
     def padding(self) -> int:
         """The padding id, from the text config: that of the outer config may be beyond the table."""
@@ -268,7 +274,7 @@ class Call:
             call["mm_encoder_outputs"] = {"image": output}
         self.attachment.positions = short.index if short.plain else short.index.masked_fill(~short.kept, -1)
         self.attachment.prompt_length = ids.shape[1]
-        return Rewritten(call, ids, short, embedded=prompt, after=after, whole=whole)
+        return Rewritten(call, ids, short, embedded=prompt, after=after, whole=whole, full_mask=mask)
 
     def state(self) -> dict[str, Any]:
         """The attributes of the base model that calls change, by name."""

@@ -157,6 +157,7 @@ class Continuation:
         new, _ = conversation.new_ids(ids, self.placeholder)
         mask, given, count = kwargs.get("attention_mask"), kwargs.get("position_ids"), int(new.shape[1])
         mask = inferred_mask(ids, kwargs, config, self.model.generation_config) if mask is None else mask
+        full_mask = None if mask is None else mask[:, -ids.shape[1] :]
         mask = conversation.short_mask(mask, count)
         numbers = conversation.numbers(
             None if given is None else given[..., -count:],
@@ -184,7 +185,7 @@ class Continuation:
             else:
                 call["position_ids"] = positions
         left = Shortened(torch.zeros_like(short), torch.ones_like(short, dtype=torch.bool), short < 0)
-        return Rewritten(call, ids, left, embedded=embedded)
+        return Rewritten(call, ids, left, embedded=embedded, full_mask=full_mask)
 
 
 def known_ids(prompt: CachedPrompt, cached: int, ids: Tensor, output: Any) -> CachedPrompt:

@@ -8,9 +8,23 @@ from typing import Any
 from torch import Tensor
 
 from scope_adapters.compat.caches import CACHE_NAMES, cache_of, cached_length
+from scope_adapters.compat.generate import missing_steps
+from scope_adapters.compat.transformers import installed_version
 from scope_adapters.hosts.huggingface.arguments import PRE_ENCODED
 from scope_adapters.hosts.huggingface.base import HuggingFaceModel
+from scope_adapters.hosts.huggingface.generation import setting
 from scope_core import AttachError
+
+UNSERVED: Mapping[str, str] = {
+    "assistant_model": "assisted generation would need the assistant's prompt pruned, too",
+    "assistant_early_exit": "assisted generation would need the assistant's prompt pruned, too",
+    "use_mtp": "drafts of several tokens are not supported on a pruned prompt",
+    "speculation_type": "drafts of several tokens are not supported on a pruned prompt",
+    "custom_generate": "its code would get the shortened prompt in place of yours",
+    "trust_remote_code": "code from the hub would get the shortened prompt in place of yours",
+    "token_healing": "it decodes the prompt and encodes it again, without its image placeholders",
+}
+"""Options of ``generate`` that calls with images refuse, with the reason."""
 
 
 def check_inputs(adapter: HuggingFaceModel[Any], model: Any, cache: str, kwargs: Mapping[str, Any]) -> None:
@@ -52,6 +66,30 @@ def check_text_only(ids: Tensor | None, kwargs: Mapping[str, Any], placeholder: 
         raise AttachError(
             f"these ids hold image placeholders and {cache} holds a cached prompt: if that prompt was pruned, their "
             f"lengths differ; pass the whole conversation with its images and without a cache"
+        )
+
+
+def check_options(model: Any, kwargs: Mapping[str, Any], *configs: Any) -> None:
+    """Refuse options of ``generate`` that would show the shortened prompt to code that takes it for the full one.
+
+    Args:
+        model: The model, unwrapped.
+        kwargs: The call.
+        configs: Generation configs, in the order in which they are read.
+    """
+    missing = missing_steps(model)
+    if missing:
+        raise AttachError(
+            f"generate() of the installed transformers {installed_version()} has no {', '.join(missing)}, so limits, "
+            f"logits processors and stopping criteria could not count the full prompt; `scope doctor` lists the tested "
+            f"versions"
+        )
+    for name, reason in UNSERVED.items():
+        if setting(name, kwargs, *configs):
+            raise AttachError(f"{name}: {reason}; omit {name}, or detach the pruner first")
+    if setting("cache_implementation", kwargs, *configs) == "paged":
+        raise AttachError(
+            "cache_implementation='paged' hands over ids without images, so nothing could be pruned or seen; omit it"
         )
 
 
