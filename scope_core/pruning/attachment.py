@@ -121,31 +121,36 @@ class Attachment(Session):
         """Exact counts for images of the given (height, width) in pixels, before any tensor exists."""
         return self.pruner.plan(self.adapter.layout(self.model, sizes))
 
-    def expand(self, tensor: Tensor, fill: float = 0.0) -> Tensor:
+    def expand(self, tensor: Tensor, fill: float = 0.0, *, axis: int = 1) -> Tensor:
         """A ``forward`` output, e.g. logits, at the positions of the caller's full prompt; the inverse of `shorten`.
 
         Args:
-            tensor: (B, L', ...) of the latest call.
+            tensor: (B, L', ...) of the latest call; or (R, L', ...) with R a multiple of B, for beams.
             fill: Value at positions that were dropped.
+            axis: The axis of length L'. Attention maps (B, H, L', L') have two; expand one after the other.
 
         Returns:
             (B, L, ...), where L is the length of the caller's prompt.
 
         Raises:
-            AttachError: there was no call yet, or the tensor does not start with (B, L').
+            AttachError: there was no call yet, or the tensor does not have (B, L') as its first axis and ``axis``.
         """
-        positions, length = self.positions, self.prompt_length
-        if positions is None or tuple(tensor.shape[:2]) != tuple(positions.shape):
-            wanted = (
-                "there was no call with images yet"
-                if positions is None
-                else f"its first two axes must be {tuple(positions.shape)}"
+        positions, length, shape = self.positions, self.prompt_length, tuple(tensor.shape)
+        if positions is None:
+            raise AttachError(f"cannot expand a tensor of shape {shape}: there was no call with images yet")
+        rows, short = positions.shape
+        if not 0 < axis < len(shape) or shape[axis] != short or shape[0] == 0 or shape[0] % rows:
+            where = "first two axes" if axis == 1 else f"axes 0 and {axis}"
+            raise AttachError(
+                f"cannot expand a tensor of shape {shape}: its {where} must be {(rows, short)}, or for beams a "
+                f"multiple of {rows}, and {short}"
             )
-            raise AttachError(f"cannot expand a tensor of shape {tuple(tensor.shape)}: {wanted}")
-        full = tensor.new_full((tensor.shape[0], length + 1, *tensor.shape[2:]), fill)
-        index = positions.to(tensor.device).masked_fill(positions.to(tensor.device) < 0, length)
-        index = index.view(*index.shape, *[1] * (tensor.dim() - 2)).expand_as(tensor)
-        return full.scatter(1, index, tensor)[:, :length]
+        moved = tensor.movedim(axis, 1)
+        full = moved.new_full((shape[0], length + 1, *moved.shape[2:]), fill)
+        index = positions.to(tensor.device).repeat_interleave(shape[0] // rows, 0)
+        index = index.masked_fill(index < 0, length)
+        index = index.view(*index.shape, *[1] * (tensor.dim() - 2)).expand_as(moved)
+        return full.scatter(1, index, moved)[:, :length].movedim(1, axis)
 
     def shorten(self, tensor: Tensor, fill: float = 0.0) -> Tensor:
         """A tensor of the caller's full prompt, e.g. its attention mask, shortened as in the latest call.

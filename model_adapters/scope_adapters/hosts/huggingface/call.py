@@ -15,13 +15,12 @@ from torch import Tensor
 from scope_adapters.compat.caches import CACHE_NAMES, cache_name, cache_of, cached_length
 from scope_adapters.compat.signatures import named
 from scope_adapters.compat.transformers import base_of, counts_on, takes_encoder_outputs
-from scope_adapters.hosts.huggingface.arguments import PRE_ENCODED, along_prompt, check_shapes
+from scope_adapters.hosts.huggingface.arguments import PRE_ENCODED, along_prompt, check_along, for_shortened
 from scope_adapters.hosts.huggingface.base import HuggingFaceModel
 from scope_adapters.hosts.huggingface.cached_prompt import CachedPrompt
 from scope_adapters.hosts.huggingface.continued import Continuation, check_caches, known_ids
 from scope_adapters.hosts.huggingface.embeddings import EmbeddedPrompt, following
-from scope_adapters.hosts.huggingface.full_prompt import showing
-from scope_adapters.hosts.huggingface.generation import Rewritten, arguments, inferred_mask, result, setting
+from scope_adapters.hosts.huggingface.generation import Rewritten, generated, inferred_mask, setting
 from scope_adapters.hosts.huggingface.image_rows import Encoded, in_place, own_places, rows_for
 from scope_adapters.hosts.huggingface.in_decoder import Inside, everything
 from scope_adapters.hosts.huggingface.prompt import FILLS, Shortened, compact_positions, owners, shorten
@@ -124,7 +123,7 @@ class Call:
             rewritten = self.rewrite({**kwargs, "input_ids": ids})
         prompt = self.continued.prompt(rewritten, kwargs, by_mask=True)
         self.continued.remember(prompt, kwargs)  # even if the call fails half-way
-        output = self.run(model_generate, rewritten, generation_config)
+        output = generated(model_generate, rewritten, generation_config)
         self.continued.remember(known_ids(prompt, 0, rewritten.full_ids, output), kwargs, output)
         return output
 
@@ -134,16 +133,9 @@ class Call:
         """``generate`` from the cache of a pruned prompt."""
         cached = cached_length(cache_of(kwargs))
         rewritten = self.continued.generate(prompt, kwargs, ids, self.padding(), config)
-        output = self.run(model_generate, rewritten, config)
+        output = generated(model_generate, rewritten, config)
         self.continued.remember(known_ids(prompt, cached, ids, output), kwargs, output)
         return output
-
-    def run(self, model_generate: Callable[..., Any], rewritten: Rewritten, config: Any) -> Any:
-        """The result of the model's ``generate``, in which all that counts or reads the prompt gets the full one."""
-        prompt = rewritten.prompt
-        with within(), showing(prompt), rewritten.entering():
-            output = model_generate(generation_config=config, **arguments(rewritten.kwargs, prompt))
-        return result(output, prompt)
 
     def padding(self) -> int:
         """The padding id, from the text config: that of the outer config may be beyond the table."""
@@ -179,7 +171,7 @@ class Call:
                 f"{self.cache} with new images: the cached prompt's length is not that of its ids once images are "
                 f"pruned; pass the whole conversation without a cache"
             )
-        check_shapes(along_prompt(kwargs), ids, self.adapter.position_axes)
+        check_along(kwargs, ids, self.model, self.adapter.position_axes, self.adapter.image_inputs)
         images = {name: kwargs[name] for name in self.adapter.image_inputs if kwargs.get(name) is not None}
         with self.lock:
             start = time.perf_counter()
@@ -230,7 +222,10 @@ class Call:
         if own:
             short = short.moved(ids, int(self.placeholder or 0), own, [len(flag) for flag in flags])
         spent = set(self.adapter.image_inputs) - (set() if self.embeds else set(self.adapter.lasting_inputs))
-        call = {name: value for name, value in kwargs.items() if name not in spent}
+        stays, inside = ~short.dropped, self.inside is not None
+        if inside:  # nothing but text is sure to stay
+            stays &= (ids != self.placeholder) & (True if mask is None else mask.to(ids.device) != 0)
+        call = for_shortened({n: value for n, value in kwargs.items() if n not in spent}, short, stays, inside)
         call["input_ids"] = short.take(ids, 0 if short.plain else self.padding())
         if mask is not None or not (short.plain or bool(short.kept.all())):
             call["attention_mask"] = short.take(torch.ones_like(ids) if mask is None else mask, 0)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
@@ -11,8 +11,9 @@ from torch import Tensor
 
 from scope_adapters.hosts.huggingface.decoder.run import Run, entering
 from scope_adapters.hosts.huggingface.embeddings import EmbeddedPrompt, entering_as_embeddings
-from scope_adapters.hosts.huggingface.full_prompt import FullPrompt, Streamer
+from scope_adapters.hosts.huggingface.full_prompt import FullPrompt, Streamer, showing
 from scope_adapters.hosts.huggingface.prompt import Shortened
+from scope_adapters.hosts.methods import within
 
 
 @dataclass(frozen=True)
@@ -72,8 +73,14 @@ def arguments(given: Mapping[str, Any], prompt: FullPrompt) -> dict[str, Any]:
     return call
 
 
-def result(output: Any, prompt: FullPrompt) -> Any:
-    """The result of ``generate``, with the caller's prompt in front of the new ids."""
+def generated(model_generate: Callable[..., Any], rewritten: Rewritten, config: Any) -> Any:
+    """The result of the model's ``generate``, in which all that counts or reads the prompt gets the caller's.
+
+    The ids in it begin with the caller's prompt.
+    """
+    prompt = rewritten.prompt
+    with within(), showing(prompt), rewritten.entering():
+        output = model_generate(generation_config=config, **arguments(rewritten.kwargs, prompt))
     if isinstance(output, Tensor):
         return prompt.restored(output)
     output.sequences = prompt.restored(output.sequences)
