@@ -8,7 +8,7 @@ import torch
 from pydantic import Field
 from torch import Tensor
 
-from scope_core import Selection
+from scope_core import BudgetError, Selection
 from scope_core.parts import ComponentSpec, Merger, Slot, scores
 from scope_plugins.merger._targets import kept_rows
 
@@ -50,7 +50,11 @@ class DensityClusters(Merger[DensityClustersSpec]):
         return 0, clusters
 
     def weights(self, selection: Selection) -> Tensor:
-        """(B, K + c, N) weights; a cluster's row is the mean of its tokens."""
+        """(B, K + c, N) weights; a cluster's row is the mean of its tokens.
+
+        Raises:
+            BudgetError: constraints exclude so many tokens that fewer are dropped than there are clusters.
+        """
         tokens, kept = selection.tokens, kept_rows(selection)
         saliency = scores(self.parts["saliency"], tokens)
         count = selection.picks.shape[1]
@@ -61,6 +65,11 @@ class DensityClusters(Merger[DensityClustersSpec]):
         for group, clusters in enumerate(counts):
             if clusters:
                 dropped = (tokens.valid[group] & ~selection.mask[group]).nonzero()[:, 0]
+                if self._recycled(len(dropped)) < clusters:
+                    raise BudgetError(
+                        f"{tokens.name_of(group)}: merger {self} adds {clusters} row(s) for dropped tokens, but only "
+                        f"{len(dropped)} are left to be dropped beside those that constraints exclude; lower the budget"
+                    )
                 best = saliency[group, dropped].sort(descending=True, stable=True).indices
                 chosen = dropped[best[: self._recycled(len(dropped))]]
                 home = cluster(tokens.features[group, chosen], clusters)

@@ -38,3 +38,17 @@ def test_clusters_of_long_vectors_are_those_of_the_definition(length: float) -> 
         assert [[home[i] == home[j] for j in range(12)] for i in range(12)] == [
             [want[i] == want[j] for j in range(12)] for i in range(12)
         ]
+
+
+def test_tokens_that_constraints_exclude_are_not_there_to_be_clustered() -> None:
+    """The plan counts a row for a dropped token before it is known which tokens are excluded."""
+    spec = {
+        "recipe": "coverage_only",
+        "constraints": [{"name": "cells", "drop": [[0, 0], [0, 1]]}],
+        "merger": {"name": "density_clusters", "saliency": "uniform"},
+        "budget": 11,
+    }
+    features = torch.randn(1, 12, 5, generator=torch.Generator().manual_seed(0))
+    with pytest.raises(scope.BudgetError, match=r"adds 1 row.s. for dropped tokens, but only 0 are left.*lower the"):
+        scope.select(features, spec=spec, grid=(3, 4))
+    assert scope.select(features, spec={**spec, "budget": 10}, grid=(3, 4)).row_counts == (10,)
