@@ -24,7 +24,7 @@ class VisualTokens:
         row: (B, N) int64 row in the token grid of the image's tile, -1 for tokens outside the grid.
         col: (B, N) int64 column in the same grid.
         tile: (B, N) int64 index of the tile (crop) within the image.
-        image: (B, N) int64 index of the image within the call.
+        image: (B, N) int64 index of the image within the call; parts see -1 for padding.
         signals: Named tensors, each computed when first read (see `scope_core.structures.signals`).
         saliency: (B, N) saliency that the caller gave; replaces that of a source that reads signals. Usually None.
     """
@@ -245,7 +245,7 @@ class VisualTokens:
 
     def name_of(self, group: int, token: int | None = None) -> str:
         """The name of a group or token in messages, e.g. ``"image 1, tile 0, token 37"``."""
-        where = int(token) if token is not None else 0
+        where = int(token) if token is not None else int((self.image[group] >= 0).int().argmax())
         image, tile = int(self.image[group, where]), int(self.tile[group, where])
         text = f"image {image}"
         if bool((self.tile > 0).any()):

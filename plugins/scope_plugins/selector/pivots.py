@@ -117,7 +117,8 @@ class Pivots(Selector[PivotsSpec]):
                 f"selector {self}: {tokens.name_of(group)} has no pivot: there is no text after it, and `pivots` "
                 f"allows none of its own tokens; set `pivots` to at least 1"
             )
-        pivots = self._turns(image_pivots.tolist(), text[0].tolist(), len(valid))
+        size = int((tokens.image[group] >= 0).sum())  # without the padding of smaller images
+        pivots = self._turns(image_pivots.tolist(), text[0].tolist(), len(valid), size)
         unit = torch.nn.functional.normalize(torch.cat([states, text[1].to(states)]), dim=1)
         shares = _shares(count - len(picks), len(pivots))
         for pivot, share in zip(pivots, shares, strict=True):
@@ -130,13 +131,13 @@ class Pivots(Selector[PivotsSpec]):
         device = saliency.device
         return torch.tensor(picks, dtype=torch.int64, device=device), saliency.new_tensor(values)
 
-    def _turns(self, image: list[int], text: list[int], count: int) -> list[int]:
-        """The pivots in the order they choose; text pivots are numbered after the image's ``count`` tokens."""
+    def _turns(self, image: list[int], text: list[int], count: int, size: int) -> list[int]:
+        """The pivots in the order they choose; text pivots are numbered from ``count`` on, behind ``size`` tokens."""
         if self.spec.order == "score":
             return image + [count + number for number in range(len(text))]
         offset = self.spec.offset
         place = {offset + pivot: pivot for pivot in image}
-        place |= {offset + count + pivot: count + number for number, pivot in enumerate(text)}
+        place |= {offset + size + pivot: count + number for number, pivot in enumerate(text)}
         positions = list(place)  # the release makes its set of a list, which determines the order
         return [place[position] for position in set(positions)]
 

@@ -48,3 +48,21 @@ def test_without_places_tokens_are_compared_by_number(registry: scope.Registry) 
     planes = {name: [-1, -1, -1, -1] for name in ("row", "col")}
     got = score(registry, [EAST, NORTH, NORTH, NORTH], image=[0, 0, 1, 1], tile=[0, 0, 0, 0], **planes)
     assert got == [2, 2, 1, 0]
+
+
+def test_padding_is_in_no_frame() -> None:
+    """A second tile that is larger than the first has tokens without one before them, in a batch as alone."""
+    features = torch.randn(2, 9, 4, generator=torch.Generator().manual_seed(0))
+    features[1, 6:] = 5.0  # padding may hold anything
+    spec = {
+        "recipe": "evs",
+        "saliency": {"name": "temporal_difference", "frame": "tile"},
+        "partition": "image",
+        "constraints": [],
+        "budget": 4,
+    }
+    valid = torch.arange(9) < torch.tensor([[9], [6]])
+    layout = scope.Layout.of([[4, 5], [2, 4]])
+    together = scope.select(features, spec=spec, valid=valid, layout=layout)
+    single = scope.select(features[1:, :6], spec=spec, layout=scope.Layout.of([[2, 4]]))
+    assert together.scores[1].tolist() == single.scores[0].tolist() == [2.0] * 4

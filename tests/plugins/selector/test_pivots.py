@@ -9,6 +9,7 @@ import torch
 from fakes import built
 
 import scope_core as scope
+from plugins.decoder_cases import alone, signals
 from scope_core import Pruner, SpecError
 
 
@@ -52,3 +53,22 @@ def test_pivots_give_way_to_required_tokens(registry: scope.Registry) -> None:
             picks = part.select(tokens, [keep]).picks[0].tolist()
             assert len(set(picks)) == keep
             assert set(required) <= set(picks)
+
+
+def test_pivots_as_in_a_set_do_not_depend_on_the_padding_of_a_batch() -> None:
+    """Positions of the text follow from the image's own tokens, not from those of the largest image."""
+    features = torch.randn(2, 24, 8, generator=torch.Generator().manual_seed(0))
+    read = signals(features, (1, 2))
+    valid = torch.arange(24) < torch.tensor([[24], [12]])
+    for offset in range(20, 52):  # a set's order changes where positions reach the size of its table
+        pruner = alone("dart@official", selector={"offset": offset}, budget={"name": "tokens", "keep": 10})
+        together = pruner.select(features, signals=read, valid=valid)
+        cut = {
+            name: (tensor[1:, :, :12] if name.startswith("decoder.keys") else tensor[1:, :12])
+            if not name.startswith(("decoder.text", "decoder.vision")) and "attention" not in name
+            else tensor[1:]
+            for name, tensor in read.items()
+            if name in pruner.needs
+        }
+        single = pruner.select(features[1:, :12], signals=cut)
+        assert together.picks[1].tolist() == single.picks[0].tolist(), offset
