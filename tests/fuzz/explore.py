@@ -104,6 +104,8 @@ def explore(name: str, case: Callable[[Random, Tally], Any], amount: Amount, few
     )
     @hypothesis.given(st.randoms(use_true_random=not amount.shrink))  # if Hypothesis draws, it repeats itself often
     def one(source: Random) -> None:
+        if not amount.shrink:  # Hypothesis draws some seeds again and again
+            source = Random(f"{amount.seed} {source.getrandbits(64)}")
         with patience():
             try:
                 case(source, tally)

@@ -1,4 +1,4 @@
-"""Random specs: recipes as they are, recipes with other parts, and parts at random, with a budget in any form."""
+"""Random specs: recipes, recipes with other parts, scoring parts and whole specs at random; budgets in any form."""
 
 from __future__ import annotations
 
@@ -15,6 +15,8 @@ RECIPES = [record.name for record in REGISTRY.records("recipe")]
 SLOTS = {
     name: slot for name, slot in slots_of(PrunerSpec).items() if slot.kind not in ("adapter", "budget", "selector")
 }
+
+COMPOSITE = slots_of(REGISTRY.get("selector", "composite").spec)
 
 
 class Wide(Drawer):
@@ -68,8 +70,12 @@ def options(source: Random, sizes: Sequence[int], stages: int = 1) -> Any:
 
 def spec(source: Random, sizes: Sequence[int]) -> Any:
     """Anything that `Pruner` may be given, mostly what images of these sizes can meet."""
-    drawer = Wide(source)
-    if source.random() < 0.3:
+    drawer, mode = Wide(source), source.random()
+    if mode < 0.35:
+        table = drawer.fitting({name: drawer.slot(slot, 1) for name, slot in COMPOSITE.items()})
+        table |= {"optimizer": source.choice(["greedy", "greedy", table["optimizer"]])}
+        table["budget"] = options(source, sizes)
+    elif mode < 0.55:
         table = drawer.table()
         if source.random() < 0.95:
             table["budget"] = options(source, sizes)
@@ -100,8 +106,7 @@ def over(table: dict[str, Any], drawer: Drawer) -> None:
         table["order"] = source.choice(["raster", "stages", "picks"])
     if source.random() < 0.3:
         table["dtype"] = source.choice(["float32", "float64", "as_is"])
-    inner = slots_of(REGISTRY.get("selector", "composite").spec)
     selector = REGISTRY.get("recipe", table["recipe"]).item.spec.get("selector")
     if source.random() < 0.5 and selector is None:
-        name = source.choice(sorted(inner))
-        table[name] = drawer.slot(inner[name], 2)
+        name = source.choice(sorted(COMPOSITE))
+        table[name] = drawer.slot(COMPOSITE[name], 2)
