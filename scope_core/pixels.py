@@ -71,14 +71,18 @@ def grey_of(image: Image, name: str) -> Image:
     import PIL.Image
     import torch
 
+    shape, clear = (image.height, image.width), image.info.get("transparency")
+    raw = bytearray(image.tobytes())
+    if image.mode.startswith("I;16"):  # bytes alone, since large scans are 16 bits deep
+        both = torch.frombuffer(raw, dtype=torch.uint8).view(*shape, 2)
+        high, low = both.unbind(2)[:: 1 if image.mode == "I;16B" else -1]
+        pixels = high.clone()
+        if isinstance(clear, int):
+            pixels[(high == clear >> 8) & (low == clear & 255)] = 255
+        return PIL.Image.frombytes("L", image.size, _bytes(pixels))
+    values = torch.frombuffer(raw, dtype=torch.float32 if image.mode == "F" else torch.int32).view(shape)
     # Pillow up to 11 opens 16-bit PNG files with mode I
-    sixteen = image.mode.startswith("I;16") or (image.mode == "I" and image.format == "PNG")
-    plane = image if image.mode in ("I", "F") else image.convert("I")
-    values = torch.frombuffer(
-        bytearray(plane.tobytes()), dtype=torch.float32 if image.mode == "F" else torch.int32
-    ).view(image.height, image.width)
-    pixels = eight_bits(values, sixteen, name)
-    clear = image.info.get("transparency")
+    pixels = eight_bits(values, image.mode == "I" and image.format == "PNG", name)
     if isinstance(clear, int):
         pixels[values == clear] = 255
     return PIL.Image.frombytes("L", image.size, _bytes(pixels))
