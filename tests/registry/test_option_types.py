@@ -101,6 +101,11 @@ def test_text_of_an_enum_is_text(registry: scope.Registry) -> None:
     assert (at, type(at)) == ("vision", str)
 
 
+def test_memory_is_at_most_what_a_machine_has(registry: scope.Registry) -> None:
+    with pytest.raises(SpecError, match=r"memory: Input should be less than or equal to 1000000 \(given: 1e\+300\)"):
+        Pruner({"recipe": "scope", "memory": 1e300}, registry=registry)
+
+
 class PluginSpec(ComponentSpec):
     """A third-party spec, which says nothing about strictness."""
 

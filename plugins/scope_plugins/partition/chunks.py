@@ -30,7 +30,7 @@ class Chunks(Partition[ChunksSpec]):
         groups: list[Group] = []
         for number, image in enumerate(layout.images):
             size, more = divmod(image.tokens, self.spec.count)
-            sizes = [size + (run < more) for run in range(self.spec.count)]
+            sizes = [size + (run < more) for run in range(min(self.spec.count, image.tokens))]
             bounds = pairwise(accumulate(sizes, initial=0))
             groups += [(Span(number, start, stop),) for start, stop in bounds if stop > start]
         return tuple(groups)

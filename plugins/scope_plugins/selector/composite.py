@@ -25,7 +25,7 @@ class CompositeSpec(ComponentSpec):
     """The score made of gain and saliency."""
     optimizer: Annotated[ComponentSpec, Slot("optimizer")]
     """The order in which tokens are picked by score."""
-    memory: Annotated[float, Field(gt=0)] | None = None
+    memory: Annotated[float, Field(gt=0, le=1e6)] | None = None
     """GiB that similarities, and matrices computed from them, may take; null: nine tenths of the free memory. A
     selection that needs more is made in blocks, without the whole matrix, or refused before anything is allocated."""
 

@@ -50,7 +50,7 @@ class Spatial(SimilarityMetric[SpatialSpec]):
 
         def near(rows: slice) -> Tensor:
             square = (row[:, rows, None] - row[:, None, :]) ** 2 + (col[:, rows, None] - col[:, None, :]) ** 2
-            exponent = -square / (2 * scale**2) if self.spec.kernel == "gaussian" else -square.sqrt() / scale
+            exponent = -square / (2 * scale * scale) if self.spec.kernel == "gaussian" else -square.sqrt() / scale
             apart = (tile[:, rows, None] != tile[:, None, :]) | (image[:, rows, None] != image[:, None, :])
             return exponent.exp().masked_fill(apart, 0)
 

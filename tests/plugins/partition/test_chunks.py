@@ -10,7 +10,8 @@ from scope_core import Layout
 
 
 @pytest.mark.parametrize(
-    ("tokens", "count", "sizes"), [(10, 3, [4, 3, 3]), (2, 3, [1, 1]), (0, 3, []), (9, 3, [3, 3, 3])]
+    ("tokens", "count", "sizes"),
+    [(10, 3, [4, 3, 3]), (2, 3, [1, 1]), (0, 3, []), (9, 3, [3, 3, 3]), (2, 2**62, [1, 1])],
 )
 def test_chunks_are_as_equal_as_can_be(tokens: int, count: int, sizes: list[int], registry: scope.Registry) -> None:
     groups = built(registry, "partition", {"name": "chunks", "count": count}).split(Layout.of([tokens]))

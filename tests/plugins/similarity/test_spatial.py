@@ -25,6 +25,11 @@ def test_by_the_formula(kernel: str) -> None:
     assert np.linalg.eigvalsh(got).min() > -1e-10  # what log_det asks for
 
 
+@pytest.mark.parametrize("kernel", ["gaussian", "exponential"])
+def test_all_are_near_at_a_scale_beyond_all_distances(kernel: str) -> None:
+    assert (pairwise({"name": "spatial", "scale": 1e300, "kernel": kernel}, some_tokens())[0] == 1).all()
+
+
 def test_places_of_other_tiles_are_not_near() -> None:
     tile = torch.tensor([[0, 0, 1, 1]])
     place = torch.tensor([[0, 1, 0, 1]])
