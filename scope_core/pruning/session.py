@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 import time
+import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from functools import cached_property
@@ -54,6 +55,7 @@ class Session:
         self.active = False
         self._adapter_name = adapter
         self._counting = threading.Lock()
+        self._told: set[str] = set()
 
     @cached_property
     def needs(self) -> frozenset[str]:
@@ -91,6 +93,21 @@ class Session:
 
         signals = {name: later(name, give) for name, give in self.given.items()}
         return replace(tokens, signals=tokens.signals.beside(signals)) if signals else tokens
+
+    def left_unpruned(self, why: str) -> None:
+        """Note that images of a call were not pruned: the receipt is falsy and tells why, and a warning does so once.
+
+        Args:
+            why: The reason, and what to do instead.
+        """
+        with self._counting:
+            self.receipt = Receipt(
+                self.receipt.spec, self.receipt.model, self.receipt.adapter, calls=self.receipt.calls, unpruned=why
+            )
+            told = why in self._told
+            self._told.add(why)
+        if not told:
+            warnings.warn(f"{self.pruner.label} is attached, but this call runs unpruned: {why}", stacklevel=2)
 
     def prune(
         self,

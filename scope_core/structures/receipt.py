@@ -49,6 +49,7 @@ class Receipt:
         calls: Number of calls pruned since attaching, this one included.
         later: Receipts of later stages, inside the language model, in order.
         notes: Sentences on what the model made of the spec: layers that stand for others, merging after the projector.
+        unpruned: The reason why images of the latest call were not pruned; empty if they were.
     """
 
     spec: str
@@ -63,6 +64,7 @@ class Receipt:
     calls: int = 0
     later: tuple[Receipt, ...] = ()
     notes: tuple[str, ...] = ()
+    unpruned: str = ""
 
     def __bool__(self) -> bool:
         return bool(self.images)
@@ -108,6 +110,7 @@ class Receipt:
             "select_ms": self.select_ms,
             "calls": self.calls,
             **({"notes": list(self.notes)} if self.notes else {}),
+            **({"unpruned": self.unpruned} if self.unpruned else {}),
             **({"later": [receipt.to_dict() for receipt in self.later]} if self.later else {}),
         }
 
@@ -117,7 +120,8 @@ class Receipt:
 
     def __str__(self) -> str:
         if not self:
-            return f"{self.spec} on {self.model}: nothing pruned yet (there was no call with images)"
+            why = f"in the latest call: {self.unpruned}" if self.unpruned else "yet (there was no call with images)"
+            return f"{self.spec} on {self.model}: nothing pruned {why}"
         encode = "" if self.encode_ms is None else f", vision tower {self.encode_ms:.1f} ms"
         lines = [
             f"{self.spec} on {self.model} at '{self.at}': {self.tokens} -> {self.kept} visual tokens "

@@ -22,6 +22,7 @@ from scope_adapters.hosts.huggingface.answer import answer
 from scope_adapters.hosts.huggingface.base import HuggingFaceModel
 from scope_adapters.hosts.huggingface.call import Call
 from scope_adapters.hosts.huggingface.in_decoder import inside, refuse_reuse
+from scope_adapters.hosts.huggingface.unpruned import Beside
 from scope_adapters.hosts.methods import Method, unwrap
 from scope_adapters.towers.memo import remembering
 from scope_core.adapters import Asked, Encoding, Memo, Session, replace_attribute
@@ -66,6 +67,7 @@ class HuggingFaceAdapter(HuggingFaceModel[S]):
         for name, change in {**call.wrapped, **full_prompt.changes(inner)}.items():
             replace_attribute(inner, name, Method(getattr(inner, name), change, attachment), undo)
         undo.callback(call.continued.leave)
+        Beside(inner, attachment, self.image_inputs[0]).install(undo)
         if not takes_encoder_outputs(inner):
             embeddings.install(base_of(inner), undo)
         elif self.pooler == "tensor":

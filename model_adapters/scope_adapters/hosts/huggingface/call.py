@@ -31,6 +31,7 @@ from scope_adapters.hosts.huggingface.refusals import (
     check_text_only,
 )
 from scope_adapters.hosts.huggingface.text import text_embeddings
+from scope_adapters.hosts.huggingface.unpruned import unpruned_images
 from scope_adapters.hosts.methods import is_within, within
 from scope_core import AttachError, Layout, Selection
 from scope_core.adapters import Session
@@ -78,7 +79,7 @@ class Call:
         check_caches(kwargs)
         prompt = self.continued.recall(kwargs)
         if prompt is None:
-            check_text_only(kwargs.get("input_ids"), kwargs, self.placeholder, self.cache)
+            self.check_text_only(kwargs.get("input_ids"), kwargs)
         else:
             kwargs = self.continued.forward(prompt, kwargs)
         with within():
@@ -103,7 +104,7 @@ class Call:
             prompt = self.continued.recall(kwargs)
             if prompt is not None and ids is not None:
                 return self.go_on(model_generate, prompt, ids, generation_config, kwargs)
-            check_text_only(ids, kwargs, self.placeholder, self.cache)
+            self.check_text_only(ids, kwargs)
             with within():
                 return model_generate(inputs, generation_config, **kwargs)
         default = self.model.generation_config
@@ -136,6 +137,13 @@ class Call:
         output = generated(model_generate, rewritten, config)
         self.continued.remember(known_ids(prompt, cached, ids, output), kwargs, output)
         return output
+
+    def check_text_only(self, ids: Tensor | None, kwargs: Mapping[str, Any]) -> None:
+        """Refuse calls without pixels that continue a prompt with images, and warn of images that are not pruned."""
+        check_text_only(ids, kwargs, self.placeholder, self.cache)
+        why = unpruned_images({**kwargs, "input_ids": ids}, self.adapter.image_inputs[0], self.placeholder)
+        if why:
+            self.attachment.left_unpruned(why)
 
     def padding(self) -> int:
         """The padding id, from the text config: that of the outer config may be beyond the table."""
@@ -173,7 +181,7 @@ class Call:
             )
         check_along(kwargs, ids, self.model, self.adapter.position_axes, self.adapter.image_inputs)
         images = {name: kwargs[name] for name in self.adapter.image_inputs if kwargs.get(name) is not None}
-        with self.lock:
+        with self.lock, within():
             start = time.perf_counter()
             encoded = self.adapter.encode(self.model, images, ids, self.attachment)
             encode_ms = (time.perf_counter() - start) * 1e3
