@@ -37,7 +37,7 @@ WAYS: dict[str, tuple[Callable[[Any, Batch], Any], str]] = {
         r"get_image_features\(\) was called directly",
     ),
     "features": (
-        lambda m, g: m.get_image_features(pixel_values=g.pixels),
+        lambda m, g: getattr(m, "get_image_features", m.model.get_image_features)(pixel_values=g.pixels),
         r"get_image_features\(\) was called directly",
     ),
     "no pixels": (lambda m, g: m(g.ids, attention_mask=g.mask), "holds image placeholders .id 150., but pixel_values"),

@@ -36,3 +36,11 @@ def test_text_and_json_say_both_counts() -> None:
     images = json.loads(made.to_json())["images"]
     assert [(image["tokens"], image["patches"], image["separators"]) for image in images] == [(6, 8, 1), (6, None, 0)]
     assert (made.tokens, made.kept) == (12, 4)
+
+
+def test_a_call_that_ran_unpruned_is_falsy_and_says_why() -> None:
+    made = scope.Receipt("scope@4", "Model", calls=3, unpruned="pixels are missing")
+    assert not made
+    assert str(made) == "scope@4 on Model: nothing pruned in the latest call: pixels are missing"
+    assert json.loads(made.to_json())["unpruned"] == "pixels are missing"
+    assert "unpruned" not in receipt().to_dict()
