@@ -18,7 +18,7 @@ from torch import Tensor, nn
 
 import scope_core as scope
 from adapters.guests import keeping
-from adapters.installed import with_attention
+from adapters.installed import cache_of, with_attention
 from adapters.models import PLACEHOLDER, llava
 from adapters.original_llava import (
     IGNORE_INDEX,
@@ -611,6 +611,33 @@ def test_a_filled_cache_is_refused() -> None:
         cache = model(given.ids, **given.inputs, use_cache=True).past_key_values
         with pytest.raises(scope.AttachError, match="whole conversation"):
             model(given.ids, **given.inputs, past_key_values=cache)
+
+
+def test_a_cache_handed_back() -> None:
+    """By ``forward``, with no mask or with that of what pruning left: what the whole conversation gives at once."""
+    model, given = shared("1.5"), prompts("1.5", MIXED[0])
+    new = torch.tensor([[20, 21]])
+    whole = dataclasses.replace(given, ids=torch.cat([given.ids, new], 1), mask=torch.cat([given.mask, new > 0], 1))
+    with keeping(5).attach(model) as pruning, torch.no_grad():
+        wanted = model(whole.ids, **whole.inputs).logits[:, -2:]
+        for kind in ("none", "short", "whole"):
+            cache = cache_of(model(given.ids, **given.inputs, use_cache=True))
+            length = {"none": 0, "short": cache.get_seq_length(), "whole": pruning.prompt_length}[kind] + 2
+            mask = None if kind == "none" else torch.ones(1, length, dtype=torch.long)
+            call = {"attention_mask": mask, "past_key_values": cache}
+            if kind == "whole":
+                with pytest.raises(scope.AttachError, match=f"counts {length} positions, but the cache holds"):
+                    model(new, **call)
+            else:
+                torch.testing.assert_close(model(new, **call).logits, wanted)
+        cache = cache_of(model(given.ids, **given.inputs, use_cache=True))
+        for more in ({}, given.inputs):
+            with pytest.raises(scope.AttachError, match="cannot continue from a cache"):
+                model.generate(given.ids, **more, **GREEDY, past_key_values=cache)
+    with scope.Pruner("scope@5", positions="original").attach(model), torch.no_grad():
+        cache = cache_of(model(given.ids, **given.inputs, use_cache=True))
+        with pytest.raises(scope.AttachError, match="positions with gaps"):
+            model(new, past_key_values=cache)
 
 
 def test_models_of_other_shapes_are_refused() -> None:

@@ -18,6 +18,7 @@ from typing import Any, TypeVar
 import torch
 from torch import Tensor
 
+from scope_adapters.compat.caches import cached_length
 from scope_adapters.hosts.huggingface.image_rows import Encoded, in_place, rows_for
 from scope_adapters.hosts.huggingface.prompt import Shortened
 from scope_adapters.hosts.methods import Method, unwrap
@@ -25,7 +26,9 @@ from scope_adapters.hosts.splicing import (
     PLACEHOLDER,
     PREPARE,
     Placed,
+    check_no_cache,
     check_rows,
+    check_step,
     copied,
     repacked,
     splice,
@@ -105,6 +108,7 @@ class _Call:
                 continue  # the default of every config, up to transformers 4.x
             if images is not None and limit and not instead:
                 raise AttachError(f"{name} counts the prompt, which pruning shortens; give {new} to generate() instead")
+        check_no_cache(kwargs, config)
         if args:
             args = (copied({"inputs": args[0]})["inputs"], *args[1:])
         ids = {name: copied({name: kwargs[name]})[name] for name in ("inputs", "input_ids") if name in kwargs}
@@ -120,10 +124,10 @@ class _Call:
             call = dict(inspect.signature(inner).bind(*args, **kwargs).arguments)
         except TypeError:  # an error of the model's code, as in LLaVA's MPT variant: let it raise
             return inner(*args, **kwargs)
-        if call.get("images") is None:
-            return inner(**call)
-        if call["input_ids"].shape[1] == 1:
-            return self.check_next(inner(**call))
+        if call.get("images") is None or call["input_ids"].shape[1] == 1:
+            if not getattr(self.thread, "generating", False) and self.attachment.positions is not None:
+                check_step(call, gapped=self.attachment.pruner.parts["positions"].gapped)
+            return self.check_next(inner(**call)) if call.get("images") is not None else inner(**call)
         self.check(call)
         features: list[Tensor] = []
 
@@ -249,8 +253,7 @@ class _Call:
                 f"{given} images were given, but the prompts take {wanted}: they hold {places} placeholders (id "
                 f"{PLACEHOLDER}) each, and in LLaVA a prompt without one takes one image, which is not used"
             )
-        cache = call.get("past_key_values")
-        if cache is not None and (cache.get_seq_length() if hasattr(cache, "get_seq_length") else len(cache)):
+        if cached_length(call.get("past_key_values")):
             raise AttachError(
                 "past_key_values with new images: the cached prompt's length is not that of its ids once images are "
                 "pruned; pass the whole conversation without a cache"

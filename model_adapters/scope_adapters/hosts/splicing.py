@@ -16,6 +16,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from scope_adapters.compat.caches import cache_of, cached_length
 from scope_core import AdapterError, AttachError
 
 PREPARE = "prepare_inputs_labels_for_multimodal"
@@ -254,3 +255,35 @@ def _read(rows: Tensor) -> tuple[Tensor, Tensor]:
 
 def _same(one: Tensor, other: Tensor) -> bool:
     return torch.allclose(one, other.to(one), rtol=0, atol=0, equal_nan=True)
+
+
+def check_no_cache(kwargs: Mapping[str, Any], config: Any) -> None:
+    """Refuse ``generate`` with a filled cache: it makes embeddings of all ids that it gets, and numbers them from 0."""
+    for given in (kwargs, vars(config) if config is not None else {}):
+        if cached_length(cache_of(given)):
+            raise AttachError(
+                "generate() of this codebase cannot continue from a cache; pass the whole conversation with its "
+                "images, or go on with forward() and new ids"
+            )
+
+
+def check_step(call: Mapping[str, Any], *, gapped: bool) -> None:
+    """Refuse a step of ``forward`` after a pruned prompt whose mask or positions are not those of what pruning left.
+
+    Args:
+        call: Arguments of the splicing method.
+        gapped: True if the prompt's positions have gaps, which the model does not continue by itself.
+    """
+    cache, mask, new = call.get("past_key_values"), call.get("attention_mask"), int(call["input_ids"].shape[1])
+    cached = cached_length(cache) if hasattr(cache, "get_seq_length") else 0
+    if cached and mask is not None and mask.shape[-1] != cached + new:
+        raise AttachError(
+            f"attention_mask counts {mask.shape[-1]} positions, but the cache holds {cached} and {new} are new; "
+            f"continue with a mask of {cached + new}, e.g. `pruning.shorten(mask)` in place of the prompt's mask, or "
+            f"with none"
+        )
+    if cached and gapped and call.get("position_ids") is None:
+        raise AttachError(
+            "the cached prompt has positions with gaps (`positions: original`), which the model does not continue by "
+            "itself; pass position_ids of the whole conversation"
+        )

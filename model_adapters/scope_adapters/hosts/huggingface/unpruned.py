@@ -44,6 +44,23 @@ def _is_features(value: Any) -> bool:
     return isinstance(value, Tensor) and value.is_floating_point()
 
 
+class _Watch:
+    """A hook. Copies and pickles of the model hold one that does nothing."""
+
+    def __init__(self, see: Callable[..., None]) -> None:
+        self.see = see
+
+    def __call__(self, *args: Any) -> None:
+        self.see(*args)
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return _Watch, (_see_nothing,)
+
+
+def _see_nothing(*_: Any) -> None:
+    pass
+
+
 class Beside:
     """Watches the parts of one attached model that can be called directly."""
 
@@ -54,11 +71,11 @@ class Beside:
 
     def install(self, undo: ExitStack) -> None:
         """Hook the base model and its language model, and wrap ``get_image_features``."""
-        undo.callback(self.base.register_forward_pre_hook(self._base, with_kwargs=True).remove)
-        undo.callback(self.base.register_forward_hook(self._base_done, always_call=True).remove)
+        undo.callback(self.base.register_forward_pre_hook(_Watch(self._base), with_kwargs=True).remove)
+        undo.callback(self.base.register_forward_hook(_Watch(self._base_done), always_call=True).remove)
         language = getattr(self.base, "language_model", None)
         if language is not None:
-            undo.callback(language.register_forward_pre_hook(self._language, with_kwargs=True).remove)
+            undo.callback(language.register_forward_pre_hook(_Watch(self._language), with_kwargs=True).remove)
         inner = self.base.get_image_features
         replace_attribute(self.base, "get_image_features", Method(inner, self._features, self.attachment), undo)
 
