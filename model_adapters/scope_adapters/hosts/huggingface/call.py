@@ -31,7 +31,7 @@ from scope_adapters.hosts.huggingface.refusals import (
     check_text_only,
 )
 from scope_adapters.hosts.huggingface.text import text_embeddings
-from scope_adapters.hosts.huggingface.unpruned import unpruned_images
+from scope_adapters.hosts.huggingface.unpruned import tell_unpruned
 from scope_adapters.hosts.methods import is_within, within
 from scope_core import AttachError, Layout, Selection
 from scope_core.adapters import Session
@@ -79,7 +79,8 @@ class Call:
         check_caches(kwargs)
         prompt = self.continued.recall(kwargs)
         if prompt is None:
-            self.check_text_only(kwargs.get("input_ids"), kwargs)
+            check_text_only(kwargs.get("input_ids"), kwargs, self.placeholder, self.cache)
+            tell_unpruned(self.attachment, kwargs, self.adapter.image_inputs[0])
         else:
             kwargs = self.continued.forward(prompt, kwargs)
         with within():
@@ -104,7 +105,8 @@ class Call:
             prompt = self.continued.recall(kwargs)
             if prompt is not None and ids is not None:
                 return self.go_on(model_generate, prompt, ids, generation_config, kwargs)
-            self.check_text_only(ids, kwargs)
+            check_text_only(ids, kwargs, self.placeholder, self.cache)
+            tell_unpruned(self.attachment, {**kwargs, "input_ids": ids}, self.adapter.image_inputs[0])
             with within():
                 return model_generate(inputs, generation_config, **kwargs)
         default = self.model.generation_config
@@ -137,13 +139,6 @@ class Call:
         output = generated(model_generate, rewritten, config)
         self.continued.remember(known_ids(prompt, cached, ids, output), kwargs, output)
         return output
-
-    def check_text_only(self, ids: Tensor | None, kwargs: Mapping[str, Any]) -> None:
-        """Refuse calls without pixels that continue a prompt with images, and warn of images that are not pruned."""
-        check_text_only(ids, kwargs, self.placeholder, self.cache)
-        why = unpruned_images({**kwargs, "input_ids": ids}, self.adapter.image_inputs[0], self.placeholder)
-        if why:
-            self.attachment.left_unpruned(why)
 
     def padding(self) -> int:
         """The padding id, from the text config: that of the outer config may be beyond the table."""

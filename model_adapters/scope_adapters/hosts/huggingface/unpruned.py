@@ -39,6 +39,13 @@ def unpruned_images(kwargs: Mapping[str, Any], pixels: str, placeholder: int | N
     return ""
 
 
+def tell_unpruned(attachment: Session, kwargs: Mapping[str, Any], pixels: str) -> None:
+    """Warn, and note in the receipt, if images of a call are not pruned."""
+    why = unpruned_images(kwargs, pixels, attachment.declaration.placeholder)
+    if why:
+        attachment.left_unpruned(why)
+
+
 def _is_features(value: Any) -> bool:
     value = value[0] if isinstance(value, list | tuple) and value else value
     return isinstance(value, Tensor) and value.is_floating_point()
