@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 
 from scope_core.engine.blockwise import picks_in_blocks
+from scope_core.engine.resolution import check_resolution
 from scope_core.engine.validation import check_table
 from scope_core.errors import PluginOutputError, SpecError
 from scope_core.parts.calls import attribute_errors
@@ -177,14 +178,13 @@ def allowed(available: Tensor, required: Tensor) -> Tensor:
 
 
 def check_picks(picks: Picks, problem: Problem, keep: Sequence[int]) -> None:
-    """Refuse picks whose score is not finite: some part returned NaN or infinity."""
-    if all_finite(picks.scores):
-        return
+    """Refuse picks whose score is not finite, or too small to differ: parts returned NaN, infinity or nothing but 0."""
     bad = ~torch.isfinite(picks.scores) & (picks.picks >= 0)
-    if bool(bad.any()):
+    if not all_finite(picks.scores) and bool(bad.any()):
         group, step = (int(i) for i in bad.nonzero()[0])
         raise PluginOutputError(
             f"pick {step} of {problem.tokens.name_of(group)} has score {float(picks.scores[group, step])}: combiner "
             f"{problem.combiner} computed it from gain {float(picks.gains[group, step])} of coverage "
             f"{problem.coverage}; check the saliency's sign and range"
         )
+    check_resolution(picks, problem, keep)

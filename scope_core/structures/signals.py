@@ -189,7 +189,7 @@ class Signals(Mapping[str, "Tensor"]):
         value = self._values[name]
         if callable(value):
             value = self._values[name] = value()
-        if not (hasattr(value, "shape") and hasattr(value, "detach")):  # a check for tensors without importing torch
+        if not (hasattr(type(value), "shape") and hasattr(value, "detach")):  # a tensor, without importing torch
             raise TokensError(f"signal '{name}' must be a tensor, not {type(value).__name__}")
         tensor: Tensor = value
         return tensor

@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 
 from scope_core.errors import TokensError
+from scope_core.structures.plain import check_floating, check_mask, check_plain, converted
 from scope_core.structures.signals import FAMILIES, Signals, batched, parse_signal, token_axis
 
 
@@ -71,13 +72,14 @@ class VisualTokens:
         Raises:
             TokensError: a shape, dtype or device does not fit, with the field's name.
         """
+        if isinstance(features, Tensor):
+            check_plain("features", features)
         if not isinstance(features, Tensor) or features.dim() not in (2, 3):
             given = tuple(features.shape) if isinstance(features, Tensor) else type(features).__name__
             raise TokensError(f"features must be a (B, N, D) or (N, D) tensor, not {given}")
         single = features.dim() == 2
         features = features[None] if single else features
-        if not features.is_floating_point():
-            raise TokensError(f"features must be floating point, not {features.dtype}; convert with .float()")
+        check_floating("features", features)
         if features.shape[1] == 0 or features.shape[2] == 0:
             raise TokensError(f"features of shape {tuple(features.shape)} are empty; N and D must be at least 1")
         shape = features.shape[:2]
@@ -89,11 +91,13 @@ class VisualTokens:
                 raise TokensError(
                     f"{name} must be a tensor, not {type(value).__name__}; convert with torch.as_tensor()"
                 )
+            if value.device != features.device:
+                raise TokensError(f"{name} is on {value.device}, features on {features.device}; move one of them")
+            check = {"saliency": check_floating, "valid": check_mask, "required": check_mask}.get(name, check_plain)
+            check(name, value)
             value = value[None] if single and value.dim() == 1 else value
             if tuple(value.shape) != tuple(shape):
                 raise TokensError(f"{name} has shape {tuple(value.shape)}; expected (B, N) = {tuple(shape)}")
-            if value.device != features.device:
-                raise TokensError(f"{name} is on {value.device}, features on {features.device}; move one of them")
             return value
 
         device = features.device
@@ -109,8 +113,6 @@ class VisualTokens:
         named = Signals(signals)
         if single:
             named = named.map(batched)
-        if isinstance(saliency, Tensor) and not saliency.is_floating_point():
-            raise TokensError(f"saliency must be floating point, not {saliency.dtype}; convert with .float()")
         return cls(
             features=features,
             valid=plane("valid", valid, lambda: torch.ones(shape, dtype=torch.bool, device=device)).bool(),
@@ -142,8 +144,8 @@ class VisualTokens:
             TokensError: its shape or dtype does not fit.
         """
         tensor = self.signals[name]
-        if parse_signal(name)[0] in FAMILIES and not tensor.is_floating_point():
-            raise TokensError(f"signal '{name}' must be floating point, not {tensor.dtype}; convert with .float()")
+        check = check_floating if parse_signal(name)[0] in FAMILIES else check_plain
+        check(f"signal '{name}'", tensor)
         token_axis(name, tuple(tensor.shape), *self.shape[:2])
         return tensor
 
@@ -168,15 +170,15 @@ class VisualTokens:
     def to_dtype(self, dtype: torch.dtype | None) -> VisualTokens:
         """These tokens, detached, with features, saliency and floating-point signals in ``dtype``, if given."""
 
-        def cast(tensor: Tensor) -> Tensor:
+        def cast(name: str, tensor: Tensor) -> Tensor:
             tensor = tensor.detach()
-            return tensor.to(dtype) if dtype is not None and tensor.is_floating_point() else tensor
+            return converted(name, tensor, dtype) if tensor.is_floating_point() else tensor
 
         return replace(
             self,
-            features=cast(self.features),
-            saliency=None if self.saliency is None else cast(self.saliency),
-            signals=self.signals.map(lambda _, tensor: cast(tensor)),
+            features=cast("features", self.features),
+            saliency=None if self.saliency is None else cast("saliency", self.saliency),
+            signals=self.signals.map(lambda name, tensor: cast(f"signal '{name}'", tensor)),
         )
 
     def without(self, mask: Tensor) -> VisualTokens:

@@ -44,7 +44,10 @@ class Kernel(Combiner[KernelSpec]):
             weights = power(saliency, 1.0, tokens, str(self))
         else:
             weights = (self.spec.theta / (2 * (1 - self.spec.theta)) * saliency.masked_fill(~tokens.valid, 0)).exp()
-        over = torch.isinf(weights * weights) & tokens.valid
+        squares = weights * weights
+        if bool(((squares < torch.finfo(squares.dtype).tiny) & (weights > 0) & tokens.valid).any()):
+            weights = weights.double()
+        over = torch.isinf(squares) & tokens.valid
         if bool(over.any()):
             group, token = (int(i) for i in over.nonzero()[0])
             how = "" if self.spec.theta is None else f" with theta {self.spec.theta}"

@@ -41,6 +41,8 @@ class Sum(Combiner[SumSpec]):
             scale = real.new_ones((real.shape[0], 1))
         else:
             scale = real.sum(1, keepdim=True)
+            if bool(torch.isinf(scale).any()):  # half precision
+                scale = real.double().sum(1, keepdim=True)
             if self.spec.normaliser == "mean":
                 scale = scale / tokens.valid.sum(1, keepdim=True).clamp(min=1)
         whole = power(saliency, 1.0, tokens, str(self))  # checked before dividing: a negative sum hides negative scores

@@ -53,6 +53,8 @@ def scaled(scores: Tensor, tokens: VisualTokens, how: str, *, over: str = "group
         size = size.masked_fill(torch.isinf(size), 0)
     else:
         size = real.sum(1, keepdim=True)
+        if bool(torch.isinf(size).any()):  # half precision
+            size = real.double().sum(1, keepdim=True)
         if how == "mean":
             size = size / valid.sum(1, keepdim=True).clamp(min=1)
     if bool((size < 0).any()):
@@ -60,7 +62,7 @@ def scaled(scores: Tensor, tokens: VisualTokens, how: str, *, over: str = "group
             f"saliency cannot be divided by its {how}, {float(size.min()):.4g}: that would reverse the order of "
             f"tokens; use scale: min_max or rank"
         )
-    return real / size.masked_fill(size == 0, 1)
+    return (real / size.masked_fill(size == 0, 1)).to(scores.dtype)
 
 
 def _flat(tokens: VisualTokens) -> VisualTokens:

@@ -1,0 +1,63 @@
+"""A check that scores which are all equal are so by the parts' formulas, and not because numbers became too small."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+
+import torch
+from torch import Tensor
+
+from scope_core.errors import ScopeError, TokensError
+from scope_core.parts.problem import Problem
+from scope_core.structures.picks import Picks
+
+_TOKENS = 512
+"""Tokens of a group that are scored again."""
+
+
+def check_resolution(picks: Picks, problem: Problem, keep: Sequence[int]) -> None:
+    """Refuse picks in the order of their indices where only the dtype makes all scores equal.
+
+    Raises:
+        TokensError: a group's first scores are all equal, and differ in float64.
+    """
+    for group in _suspects(picks, problem, keep):
+        count = min(problem.tokens.shape[1], _TOKENS)
+        few = replace(problem, tokens=problem.tokens.only(group, count), memory=None)
+        try:
+            given, exact = _first(few), _first(replace(few, tokens=few.tokens.to_dtype(torch.float64)))
+        except ScopeError:
+            continue  # float64 refuses what was scored: not a matter of the dtype
+        if len(given) > 1 and bool((given == given[0]).all()) and _spread(exact) > 1e-13 * float(exact.abs().max()):
+            dtype = str(problem.tokens.features.dtype)[6:]
+            raise TokensError(
+                f"{problem.tokens.name_of(group)}: every token has score {float(given[0]):.4g} in {dtype}, so tokens "
+                f"would be kept by their index; in float64 scores differ, up to {float(exact.max()):.4g} (combiner "
+                f"{problem.combiner}, coverage {problem.coverage}, similarity {problem.metric}). Use `dtype: float64`, "
+                f"or features and saliency of another scale"
+            )
+
+
+def _suspects(picks: Picks, problem: Problem, keep: Sequence[int]) -> list[int]:
+    """Groups whose first pick is their first candidate, with a score of 0 or that of the second pick."""
+    if picks.picks.shape[1] == 0 or not problem.tokens.shape[1]:
+        return []
+    first, score = picks.picks[:, 0], picks.scores
+    odd = score[:, 0] == 0
+    if score.shape[1] > 1:
+        odd = odd | (score[:, 0] == score[:, 1])
+    odd = odd & (first == problem.tokens.valid.int().argmax(1))
+    return [group for group in odd.nonzero().flatten().tolist() if keep[group] < int(problem.tokens.valid[group].sum())]
+
+
+def _first(problem: Problem) -> Tensor:
+    """(candidates,) scores before the first pick."""
+    tokens = problem.tokens
+    ones = tokens.features.new_ones(tokens.shape[:2])
+    gain = problem.gain(problem.start()) if problem.combiner.uses_coverage else ones
+    return problem.score(gain)[0, tokens.valid[0]]
+
+
+def _spread(scores: Tensor) -> float:
+    return float(scores.max() - scores.min())

@@ -1,0 +1,78 @@
+"""Refusals of tensors that selection cannot read: sparse, nested, quantised, without data, of other numbers."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from scope_core.errors import TokensError
+
+
+def check_plain(name: str, tensor: Tensor) -> None:
+    """Refuse anything but a dense tensor that holds data.
+
+    Raises:
+        TokensError: names the kind of tensor, and what makes it a plain one.
+    """
+    if tensor.is_nested:
+        raise TokensError(
+            f"{name} is a nested tensor; pad it with torch.nested.to_padded_tensor(), and mark padding in valid=..."
+        )
+    if tensor.is_meta:
+        raise TokensError(
+            f"{name} is on the device meta, which holds no numbers; `plan` needs none: give it token counts"
+        )
+    if tensor.layout != torch.strided:
+        kind = str(tensor.layout).removeprefix("torch.").lstrip("_")
+        raise TokensError(f"{name} is a tensor of layout {kind}; convert with .to_dense()")
+    if tensor.is_quantized:
+        raise TokensError(f"{name} is quantised ({tensor.dtype}); convert with .dequantize()")
+
+
+def check_floating(name: str, tensor: Tensor) -> None:
+    """Refuse a tensor that is not plain, or not of floating-point numbers.
+
+    Raises:
+        TokensError: names the dtype, and what converts it.
+    """
+    check_plain(name, tensor)
+    if tensor.is_complex():
+        raise TokensError(f"{name} must be floating point, not {tensor.dtype}; take the real part, or .abs()")
+    if not tensor.is_floating_point():
+        raise TokensError(f"{name} must be floating point, not {tensor.dtype}; convert with .float()")
+
+
+def check_mask(name: str, tensor: Tensor) -> None:
+    """Refuse a tensor that is not plain, or not of booleans or whole numbers.
+
+    Raises:
+        TokensError: names the dtype; masks that are added to scores hold 0 for what counts.
+    """
+    check_plain(name, tensor)
+    if tensor.is_floating_point() or tensor.is_complex():
+        raise TokensError(
+            f"{name} must be bool, True for tokens that count, not {tensor.dtype}; convert with `{name} > 0`, or with "
+            f"`{name} == 0` if it is a mask that is added to scores"
+        )
+
+
+def converted(name: str, tensor: Tensor, dtype: torch.dtype | None) -> Tensor:
+    """``tensor`` in ``dtype``, or as it is.
+
+    Raises:
+        TokensError: torch cannot convert it; or without ``dtype``, it is of 8 bits or fewer, with which torch cannot
+            compute.
+    """
+    if dtype is None:
+        if tensor.element_size() < 2:
+            raise TokensError(
+                f"{name} is {tensor.dtype}, with which torch cannot compute; omit `dtype: as_is` from the spec, or "
+                f"convert with .float()"
+            )
+        return tensor
+    try:
+        return tensor.to(dtype)
+    except (NotImplementedError, RuntimeError) as error:
+        raise TokensError(
+            f"{name} is {tensor.dtype}, which torch cannot convert to {str(dtype)[6:]}; give 16 bits or more"
+        ) from error
