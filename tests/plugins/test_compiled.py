@@ -238,7 +238,7 @@ def test_a_numba_that_cannot_be_imported_is_none(monkeypatch: pytest.MonkeyPatch
 def test_scores_that_are_no_numbers_are_blamed_as_ever() -> None:
     """A combiner whose scores overflow is named, whichever way greedy goes."""
     x, saliency = features("noise", 1, 6, 1), torch.full((1, 6), 1e200, dtype=torch.float64)
-    spec = {"recipe": "scope", "budget": 2, "combiner": {"name": "product", "alpha": 2.0}, "dtype": "float64"}
+    spec = {"recipe": "scope", "budget": 2, "combiner": {"name": "sum", "alpha": 2.0}, "dtype": "float64"}
     for path in ("auto", "loop"):
         with pytest.raises(scope.PluginOutputError, match="has score inf"):
             scope.select(x, saliency=saliency, spec={**spec, "optimizer": {"name": "greedy", "path": path}})

@@ -139,7 +139,7 @@ def test_matrices_that_are_not_contiguous_or_want_gradients() -> None:
 @pytest.mark.filterwarnings("ignore:invalid value:RuntimeWarning")  # numpy's, of the interpreter
 def test_scores_that_are_no_numbers_are_blamed_as_ever() -> None:
     x, saliency = features("noise", 1, 6, 1), torch.full((1, 6), 1e200, dtype=torch.float64)
-    spec = {"recipe": "scope", "budget": 2, "combiner": {"name": "product", "alpha": 2.0}, "dtype": "float64"}
+    spec = {"recipe": "scope", "budget": 2, "combiner": {"name": "sum", "alpha": 2.0}, "dtype": "float64"}
     with on_kernels(), pytest.raises(scope.PluginOutputError, match="has score inf"):
         scope.select(x, saliency=saliency, spec=spec)
 
