@@ -46,6 +46,10 @@ def picked(features: torch.Tensor, saliency: torch.Tensor, recipe: dict[str, Any
 @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16, torch.float16], ids=str)
 @pytest.mark.parametrize("name", RECIPES)
 def test_scales_and_dtypes(name: str, dtype: torch.dtype) -> None:
+    try:
+        torch.ones(1, 2, 2, dtype=dtype) @ torch.ones(1, 2, 2, dtype=dtype)
+    except RuntimeError:
+        pytest.skip(f"this torch multiplies no {dtype} on CPUs")
     tried = refused = 0
     for scale in SCALES:
         for features, saliency in ((FEATURES * scale, SALIENCY), (FEATURES, SALIENCY * scale)):

@@ -64,7 +64,8 @@ def ranked(features: Any = FEATURES, saliency: Any = SALIENCY) -> list[list[int]
 
 
 def signalled(features: Any = FEATURES, saliency: Any = SALIENCY) -> list[list[int]]:
-    signals = {ATTENTION: saliency if saliency.is_nested else saliency[:, None]}
+    plain = not saliency.is_nested and saliency.layout == torch.strided
+    signals = {ATTENTION: saliency[:, None] if plain else saliency}
     return scope.select(features, signals=signals, spec="scope@4").picks.tolist()
 
 
