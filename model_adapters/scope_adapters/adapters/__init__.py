@@ -67,7 +67,7 @@ def scope_adapters() -> Iterable[Entry]:
         requires=("scope-core[hf]",),
     )
     yield Entry(
-        "scope_adapters.adapters.qwen3_5:Qwen35Moe",
+        "scope_adapters.adapters.qwen3_5_moe:Qwen35Moe",
         "qwen3_5_moe",
         "Qwen3.5-MoE on Hugging Face transformers that have it, images",
         paper="Qwen3.5, 2026",

@@ -21,15 +21,3 @@ class Qwen35(MergedPatches[Qwen35Spec]):
     """Three of four layers are recurrent; tokens dropped before the language model never enter their state."""
 
     model_type = "qwen3_5"
-
-
-class Qwen35MoeSpec(ComponentSpec):
-    """Qwen3.5-MoE: ``model_type`` "qwen3_5_moe" on Hugging Face. Images only; calls with videos are refused."""
-
-    name: Literal["qwen3_5_moe"] = "qwen3_5_moe"
-
-
-class Qwen35Moe(MergedPatches[Qwen35MoeSpec]):
-    """Qwen3.5 with a mixture of experts."""
-
-    model_type = "qwen3_5_moe"
