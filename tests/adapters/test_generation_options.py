@@ -208,7 +208,7 @@ def test_criteria_of_the_release_get_the_callers_prompt(model: Any, name: str, m
 
 
 @pytest.mark.parametrize("skip", [False, True], ids=["prompt shown", "prompt skipped"])
-@pytest.mark.parametrize("name", [name for name in INSTALLED["streamers"][0] if name != "BaseStreamer"])
+@pytest.mark.parametrize("name", sorted(INSTALLED["streamers"][0] - {"BaseStreamer"}))
 def test_streamers_of_the_release_write_the_callers_prompt(
     model: Any, name: str, skip: bool, capsys: pytest.CaptureFixture[str]
 ) -> None:
