@@ -14,7 +14,8 @@ from hypothesis import strategies as st
 
 import scope_core as scope
 from scope_core import by_group, memory
-from scope_core.parts import Optimizer, Picks, Problem
+from scope_core.parts import Optimizer, Picks
+from scope_core.parts import problem as problem_file
 
 LOOP = {"name": "greedy", "path": "loop"}
 SMALL = 2 * 40 * 40 * 4 / 2**30
@@ -148,13 +149,13 @@ class TestOneGroupAtATime:
 
     def test_no_matrix_of_all_groups_is_made(self, monkeypatch: pytest.MonkeyPatch) -> None:
         shapes = []
-        real = Problem._without_padding
+        real = problem_file._without_padding
 
-        def looked_at(self: Problem, matrix: torch.Tensor, what: str) -> torch.Tensor:
+        def looked_at(matrix: torch.Tensor, what: str, tokens: scope.VisualTokens) -> torch.Tensor:
             shapes.append(tuple(matrix.shape))
-            return real(self, matrix, what)
+            return real(matrix, what, tokens)
 
-        monkeypatch.setattr(Problem, "_without_padding", looked_at)
+        monkeypatch.setattr(problem_file, "_without_padding", looked_at)
         valid = torch.arange(40)[None] < torch.tensor([40, 11, 0])[:, None]
         budget = {"name": "ratio", "keep_ratio": 0.5}
         scope.select(**tokens(3), valid=valid, spec={"recipe": "scope", "budget": budget})

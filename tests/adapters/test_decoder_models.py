@@ -87,7 +87,7 @@ FAMILIES: dict[str, Callable[[], Any]] = {
         (lambda: qwen.shared("qwen2_vl"), "of type 'qwen2_vl_text'"),
         (lambda: llava(decoder="mistral"), "sliding_window 4096"),
     ],
-    ids=["gemma3", "paligemma", "qwen2_vl", "sliding window"],
+    ids=["gemma3", "paligemma", "sliding window"],
 )
 def test_language_models_that_are_refused(build: Callable[[], Any], why: str) -> None:
     model = build()

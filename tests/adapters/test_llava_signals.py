@@ -204,7 +204,7 @@ def test_layers_the_tower_does_not_have(layer: int) -> None:
 
 
 def test_unknown_interception_point() -> None:
-    text = refusal(shared("clip"), {"name": "cls_attention"}, scope.AdapterError, at="projectd")
+    text = refusal(shared("clip"), {"name": "cls_attention"}, scope.SpecError, at="projectd")
     assert "did you mean 'projected'?" in text
     assert "vision" in text
 

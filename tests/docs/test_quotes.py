@@ -42,5 +42,5 @@ def test_quoted_messages_are_those_of_the_code(page: Path) -> None:
 
 
 def test_a_quote_that_no_message_has_is_noticed() -> None:
-    page = "| message | do |\n|---|---|\n| `omit assistant_model`, `leave assistant_model out` | nothing |\n"
+    page = "| message | do |\n|---|---|\n| `prompt pruned, too`, `prompt pruned as well` | nothing |\n"
     assert [is_quoted_right(quote, page) for quote in quotes(page)] == [True, False]

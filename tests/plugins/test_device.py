@@ -194,7 +194,7 @@ class TestPath:
         assert "but not for mps" in on_triton.why_not(torch.device("mps"))
 
     def test_without_triton(self, monkeypatch: pytest.MonkeyPatch) -> None:
-        monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
+        monkeypatch.setattr(on_triton, "find_spec", lambda name: None)
         assert "triton is not installed" in on_triton.why_not(torch.device("cuda:0"))
 
     def test_where_triton_fails_the_loop_serves_and_says_so_once(self, monkeypatch: pytest.MonkeyPatch) -> None:

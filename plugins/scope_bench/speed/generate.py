@@ -204,8 +204,11 @@ def _tensors(held: Any, seen: set[int]) -> list[Tensor]:
         inner = list(held.values())
     elif isinstance(held, (list, tuple)):
         inner = list(held)
+    elif hasattr(held, "__dict__") and not isinstance(held, type):
+        # an attached pruner leaves a record of the prompt on the cache
+        inner = [value for name, value in vars(held).items() if not name.startswith("_scope")]
     else:
-        inner = list(vars(held).values()) if hasattr(held, "__dict__") and not isinstance(held, type) else []
+        inner = []
     return [tensor for value in inner for tensor in _tensors(value, seen)]
 
 

@@ -216,7 +216,9 @@ def test_a_budget_beyond_the_tokens_is_refused_before_anything_runs(monkeypatch:
 
 
 def test_a_spec_that_cannot_run_on_the_model_is_named() -> None:
-    with pytest.raises(scope.SignalError, match=r"top_k_attention: saliency 'cls_attention'.*no CLS token"):
+    with pytest.raises(
+        scope.SignalError, match=r"top_k_attention: .*but top_k_attention@no_cls does: saliency.*no CLS token"
+    ):
         bench(("random", "top_k_attention"), kind="siglip")
     with pytest.raises(scope.SpecError, match=r"'scpoe': .*did you mean 'scope'"):
         bench(specs=("scpoe",))
