@@ -9,7 +9,7 @@ import pytest
 import torch
 
 import scope_core as scope
-from adapters import anyres, qwen, tiled
+from adapters import anyres, tiled
 from adapters.decoders import GREEDY, deep, top
 from adapters.installed import beams_mended
 from adapters.models import ONE, PLACEHOLDER, batch, llava
@@ -84,7 +84,6 @@ FAMILIES: dict[str, Callable[[], Any]] = {
     [
         (lambda: tiled.shared("gemma3"), "of type 'gemma3_text'; supported are llama, mistral, qwen2, qwen3"),
         (lambda: tiled.shared("paligemma"), "of type 'gemma'"),
-        (lambda: qwen.shared("qwen2_vl"), "of type 'qwen2_vl_text'"),
         (lambda: llava(decoder="mistral"), "sliding_window 4096"),
     ],
     ids=["gemma3", "paligemma", "sliding window"],
