@@ -12,6 +12,7 @@ from scope_core.errors import ScopeError, TokensError
 from scope_core.parts.problem import Problem
 from scope_core.structures.picks import Picks
 
+_EPS = torch.finfo(torch.float64).eps
 _TOKENS = 512
 """Tokens of a group that are scored again."""
 
@@ -20,16 +21,17 @@ def check_resolution(picks: Picks, problem: Problem, keep: Sequence[int]) -> Non
     """Refuse picks in the order of their indices where only the dtype makes all scores equal.
 
     Raises:
-        TokensError: a group's first scores are all equal, and differ in float64.
+        TokensError: a group's first scores are all equal, and in float64 differ by more than that rounds.
     """
     for group in _suspects(picks, problem, keep):
         count = min(problem.tokens.shape[1], _TOKENS)
         few = replace(problem, tokens=problem.tokens.only(group, count), memory=None)
         try:
-            given, exact = _first(few), _first(replace(few, tokens=few.tokens.to_dtype(torch.float64)))
+            given, _ = _first(few)
+            exact, rounding = _first(replace(few, tokens=few.tokens.to_dtype(torch.float64)))
         except ScopeError:
             continue  # float64 refuses what was scored: not a matter of the dtype
-        if len(given) > 1 and bool((given == given[0]).all()) and _spread(exact) > 1e-13 * float(exact.abs().max()):
+        if len(given) > 1 and bool((given == given[0]).all()) and _spread(exact) > rounding:
             dtype = str(problem.tokens.features.dtype)[6:]
             raise TokensError(
                 f"{problem.tokens.name_of(group)}: every token has score {float(given[0]):.4g} in {dtype}, so tokens "
@@ -51,12 +53,21 @@ def _suspects(picks: Picks, problem: Problem, keep: Sequence[int]) -> list[int]:
     return [group for group in odd.nonzero().flatten().tolist() if keep[group] < int(problem.tokens.valid[group].sum())]
 
 
-def _first(problem: Problem) -> Tensor:
-    """(candidates,) scores before the first pick."""
+def _first(problem: Problem) -> tuple[Tensor, float]:
+    """(candidates,) scores before the first pick, and a bound of what rounding in float64 changes in them.
+
+    Gains are differences of similarities, so they are rounded at the scale of these: tokens that are all the same have
+    gains of pure rounding.
+    """
     tokens = problem.tokens
-    ones = tokens.features.new_ones(tokens.shape[:2])
-    gain = problem.gain(problem.start()) if problem.combiner.uses_coverage else ones
-    return problem.score(gain)[0, tokens.valid[0]]
+    gain, rounded = tokens.features.new_ones(tokens.shape[:2]), 0.0
+    if problem.combiner.uses_coverage:
+        gain = problem.gain(problem.start())
+        if problem.similarity is not None:
+            rounded = 8 * _EPS * float(problem.similarity.abs().max()) * tokens.shape[1]
+    scores = problem.score(gain)[0, tokens.valid[0]]
+    moved = problem.score(gain + rounded)[0, tokens.valid[0]] - scores
+    return scores, float(moved.abs().max()) + 500 * _EPS * float(scores.abs().max())
 
 
 def _spread(scores: Tensor) -> float:

@@ -99,3 +99,14 @@ def test_scores_that_are_equal_are_picked_by_index() -> None:
         for name in ("product 4", "saliency", "cosine"):
             found = picked(features, saliency, RECIPES[name])
             assert name == "cosine" or found == list(range(K)) or not bool(saliency.eq(0).all())
+
+
+@pytest.mark.parametrize("seed", range(8))
+@pytest.mark.parametrize("similarity", ["cosine", "without_negatives"])
+@pytest.mark.parametrize("coverage", ["max_min", "facility_location"])
+def test_tokens_that_are_all_the_same_are_kept_by_index(coverage: str, similarity: str, seed: int) -> None:
+    """A blank image: every token is as good as any other, and what differs in float64 is rounding."""
+    one = torch.randn(1, 1, 64, generator=torch.Generator().manual_seed(seed)).expand(1, 16, 64)
+    for combiner in ("coverage_only", "product"):
+        spec = {"coverage": coverage, "similarity": similarity, "combiner": combiner, "recipe": "scope", "budget": 5}
+        assert scope.select(one, saliency=torch.full((1, 16), 1 / 16), spec=spec).picks[0].tolist() == [0, 1, 2, 3, 4]

@@ -98,13 +98,16 @@ def test_the_refusal_says_on_what_why_and_what_would_work(coverage: str) -> None
         engine.rehearse()
 
 
-@pytest.mark.parametrize("name", [name for name in REGISTRY.names("recipe") if "@" not in name])
-def test_no_recipe_that_is_served_fails_in_the_rehearsal(name: str) -> None:
-    try:
-        server = Served(small({"recipe": name, "budget": 5}))
-    except scope.SpecError:
-        pytest.skip("not served")
-    server.rehearse()
+def test_no_recipe_that_is_served_fails_in_the_rehearsal() -> None:
+    served = []
+    for name in REGISTRY.names("recipe"):
+        try:
+            server = Served(small({"recipe": name, "budget": 5}))
+        except scope.SpecError:
+            continue
+        server.rehearse()
+        served.append(name)
+    assert {"scope", "scope@no_cls", "divprune", "visionzip", "hiprune", "tome"} <= set(served)
 
 
 class FakeSpec(ComponentSpec):
@@ -152,7 +155,8 @@ def test_the_features_are_as_precise_as_the_workers(with_score: Any) -> None:
 
     with_score(score)
     Served(small({"saliency": "acme.fake", "combiner": "saliency_only", "budget": 5, "dtype": "as_is"})).rehearse()
-    assert seen == {torch.bfloat16}
+    assert torch.bfloat16 in seen
+    assert seen <= {torch.bfloat16, torch.float64}  # equal scores are looked at in float64 as well
     for written, wanted in (("float16", torch.float16), ("bfloat16", torch.bfloat16), ("float32", torch.bfloat16)):
         made = small("scope@5")
         made.dtype = getattr(torch, written)
@@ -173,7 +177,7 @@ def test_every_grid_is_tried(with_score: Any) -> None:
     server.rehearse()
     geometry = server.geometry(server.default)
     counts = {geometry.layout([size]).images[0].tokens for size in extremes(geometry)}
-    assert seen == counts
+    assert seen - {512} == counts  # of equal scores, the first 512 are looked at again
     for side in range(1, 3000, 37):  # no image has fewer or more tokens than these
         for size in ((side, 1), (1, side), (side, 3000), (3000, side), (side, side)):
             assert min(counts) <= geometry.layout([size]).images[0].tokens <= max(counts), size
