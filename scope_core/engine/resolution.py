@@ -27,8 +27,9 @@ def check_resolution(picks: Picks, problem: Problem, keep: Sequence[int]) -> Non
         count = min(problem.tokens.shape[1], _TOKENS)
         few = replace(problem, tokens=problem.tokens.only(group, count), memory=None)
         try:
-            given, _ = _first(few)
-            exact, rounding = _first(replace(few, tokens=few.tokens.to_dtype(torch.float64)))
+            with torch.no_grad():
+                given, _ = _first(few)
+                exact, rounding = _first(replace(few, tokens=few.tokens.to_dtype(torch.float64)))
         except ScopeError:
             continue  # float64 refuses what was scored: not a matter of the dtype
         if len(given) > 1 and bool((given == given[0]).all()) and _spread(exact) > rounding:

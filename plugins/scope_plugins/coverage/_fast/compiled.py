@@ -3,10 +3,17 @@
 from __future__ import annotations
 
 import functools
+import sys
 import warnings
+from importlib.util import find_spec
 from typing import Any
 
 NO_NUMBA = "numba is not installed, or cannot be imported; pip install --upgrade numba"
+
+
+def installed() -> bool:
+    """True if numba is installed. Plans do not import it: vLLM's engine cannot start in a process that has."""
+    return available() if "numba" in sys.modules else find_spec("numba") is not None
 
 
 @functools.cache

@@ -16,7 +16,7 @@ from torch import Tensor
 
 from scope_core import VisualTokens
 from scope_core.parts import Blocks, Picks
-from scope_plugins.coverage._fast import arithmetic, on_triton
+from scope_plugins.coverage._fast import arithmetic, compiled, on_triton
 from scope_plugins.coverage._fast.incremental import Incremental, arrays
 
 if TYPE_CHECKING:
@@ -50,6 +50,8 @@ class FacilityLocationKernel(Incremental):
         """All picks; None on the CPU for numbers without a grid, whose sums depend on their order."""
         if not arithmetic.on_host(similarity.device):
             return on_triton.picks(similarity, tokens, scale, offset, keep)
+        if not compiled.available():
+            return None
         import numpy as np
 
         from scope_plugins.coverage._fast import rounds

@@ -27,7 +27,7 @@ class OnHost(Kernel):
         """The reason: another device, or no compiler; empty if the kernel can run."""
         if not arithmetic.on_host(device):
             return f"it is compiled for the CPU only, but the tokens are on {device}"
-        return "" if compiled.available() else compiled.NO_NUMBA
+        return "" if compiled.installed() else compiled.NO_NUMBA
 
 
 class Incremental(OnHost):
@@ -49,7 +49,9 @@ class Incremental(OnHost):
         offset: Tensor,
         keep: Sequence[int],
     ) -> Picks | None:
-        """All picks, one group after the other; None if `groups` is None."""
+        """All picks, one group after the other; None if `groups` is None, or numba cannot be imported."""
+        if not compiled.available():
+            return None
         import numpy as np
 
         from scope_plugins.coverage._fast.rounds import choose

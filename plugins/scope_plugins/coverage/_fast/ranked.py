@@ -11,6 +11,7 @@ from torch import Tensor
 
 from scope_core import VisualTokens
 from scope_core.parts import Blocks, Picks
+from scope_plugins.coverage._fast import compiled
 from scope_plugins.coverage._fast.incremental import OnHost, arrays
 
 
@@ -44,6 +45,8 @@ class Ranked(OnHost):
         keep: Sequence[int],
     ) -> Picks | None:
         """All picks, in the precision of gains; None if ``scale`` or ``offset`` are more precise than gains."""
+        if not compiled.available():
+            return None
         from scope_plugins.coverage._fast import rounds
 
         gain = coverage.gain(coverage.start(similarity, tokens))

@@ -5,13 +5,13 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
+from torch import nn
+
+import scope_core as scope
 from adapters.guests import keeping
 from adapters.models import llava
 from adapters.snapshot import differences, snapshot
 from adapters.test_wrappers import Wrapped
-from torch import nn
-
-import scope_core as scope
 
 
 def test_a_model_without_a_pruner() -> None:
