@@ -179,9 +179,9 @@ def allowed(available: Tensor, required: Tensor) -> Tensor:
 
 def check_picks(picks: Picks, problem: Problem, keep: Sequence[int]) -> None:
     """Refuse picks whose score is not finite, or too small to differ: parts returned NaN, infinity or nothing but 0."""
-    bad = ~torch.isfinite(picks.scores) & (picks.picks >= 0)
-    if not all_finite(picks.scores) and bool(bad.any()):
-        group, step = (int(i) for i in bad.nonzero()[0])
+    undefined = ~torch.isfinite(picks.scores) & (picks.picks >= 0) if not all_finite(picks.scores) else None
+    if undefined is not None and bool(undefined.any()):
+        group, step = (int(i) for i in undefined.nonzero()[0])
         raise PluginOutputError(
             f"pick {step} of {problem.tokens.name_of(group)} has score {float(picks.scores[group, step])}: combiner "
             f"{problem.combiner} computed it from gain {float(picks.gains[group, step])} of coverage "

@@ -29,7 +29,9 @@ def check_resolution(picks: Picks, problem: Problem, keep: Sequence[int]) -> Non
         try:
             with torch.no_grad():
                 given, _ = _first(few)
-                exact, rounding = _first(replace(few, tokens=few.tokens.to_dtype(torch.float64)))
+                precise = replace(few, tokens=few.tokens.to_dtype(torch.float64))
+                exact, gain = _first(precise)
+                rounding = _rounding(precise, exact, gain)
         except ScopeError:
             continue  # float64 refuses what was scored: not a matter of the dtype
         if len(given) > 1 and bool((given == given[0]).all()) and _spread(exact) > rounding:
@@ -54,21 +56,25 @@ def _suspects(picks: Picks, problem: Problem, keep: Sequence[int]) -> list[int]:
     return [group for group in odd.nonzero().flatten().tolist() if keep[group] < int(problem.tokens.valid[group].sum())]
 
 
-def _first(problem: Problem) -> tuple[Tensor, float]:
-    """(candidates,) scores before the first pick, and a bound of what rounding in float64 changes in them.
+def _first(problem: Problem) -> tuple[Tensor, Tensor]:
+    """(candidates,) scores before the first pick, and the (1, N) gains that they are computed from."""
+    tokens = problem.tokens
+    uses = problem.combiner.uses_coverage
+    gain = problem.gain(problem.start()) if uses else tokens.features.new_ones(tokens.shape[:2])
+    return problem.score(gain)[0, tokens.valid[0]], gain
+
+
+def _rounding(problem: Problem, scores: Tensor, gain: Tensor) -> float:
+    """A bound of what rounding in float64 changes in the scores.
 
     Gains are differences of similarities, so they are rounded at the scale of these: tokens that are all the same have
     gains of pure rounding.
     """
-    tokens = problem.tokens
-    gain, rounded = tokens.features.new_ones(tokens.shape[:2]), 0.0
-    if problem.combiner.uses_coverage:
-        gain = problem.gain(problem.start())
-        if problem.similarity is not None:
-            rounded = 8 * _EPS * float(problem.similarity.abs().max()) * tokens.shape[1]
-    scores = problem.score(gain)[0, tokens.valid[0]]
+    tokens, rounded = problem.tokens, 0.0
+    if problem.combiner.uses_coverage and problem.similarity is not None:
+        rounded = 8 * _EPS * float(problem.similarity.abs().max()) * tokens.shape[1]
     moved = problem.score(gain + rounded)[0, tokens.valid[0]] - scores
-    return scores, float(moved.abs().max()) + 500 * _EPS * float(scores.abs().max())
+    return float(moved.abs().max()) + 500 * _EPS * float(scores.abs().max())
 
 
 def _spread(scores: Tensor) -> float:
