@@ -131,11 +131,11 @@ class Offer:
         start means itself, or else the next one above it that attends to whole images.
         """
         if self._inside:
-            return layer if layer in (self.only or range(self.layers or 0)) else None
+            return layer if layer in (range(self.layers or 0) if self.only is None else self.only) else None
+        if self.whole is not None and layer > 0:
+            return next((number for number in self.whole if layer <= number), None)
         if self.whole is not None:
-            from_start = [number for number in self.whole if 1 <= layer <= number]
-            found = from_start[:1] if layer > 0 else self.whole[layer:][:1] if -layer <= len(self.whole) else ()
-            return next(iter(found), None) if layer else None
+            return self.whole[layer] if -len(self.whole) <= layer < 0 else None
         number = (self.layers or 0) + 1 + layer if layer < 0 else layer
         return number if number in (range(1, (self.layers or 0) + 1) if self.only is None else self.only) else None
 

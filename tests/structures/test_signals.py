@@ -60,6 +60,7 @@ def test_an_offer_may_cover_some_layers_only() -> None:
     assert some.some == (-1, -3)
     assert str(some) == "vision.received_attention[-1] and vision.received_attention[-3]"
     assert not Offer("vision.hidden", 4, ()).covers("vision.hidden[-1]")
+    assert not Offer("decoder.keys", 4, ()).covers("decoder.keys[1]")
 
 
 def test_layer_0_is_no_layer() -> None:

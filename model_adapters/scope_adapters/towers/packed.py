@@ -54,13 +54,17 @@ class PackedTower:
     def offers(self) -> tuple[Offer, ...]:
         """Signals that a probe can read from this tower."""
         count = len(self.layers)
-        return Offer(_RECEIVED, count, whole=self.full), Offer(_HIDDEN, count), Offer(_KEYS, count)
+        return self.received, Offer(_HIDDEN, count), Offer(_KEYS, count)
+
+    @property
+    def received(self) -> Offer:
+        """Received attention, of layers that attend to whole images."""
+        return Offer(_RECEIVED, len(self.layers), whole=self.full)
 
     def reasons(self) -> dict[str, str]:
         """Reasons why some signals are not offered, by family."""
-        name, offer = type(self.module).__name__, self.offers()[0]
-        none = f"its {name} tower has no CLS token"
-        return {"vision.cls_attention": f"{none}; there is {offer}", "vision.cls": none}
+        none = f"its {type(self.module).__name__} tower has no CLS token"
+        return {"vision.cls_attention": f"{none}; there is {self.received}", "vision.cls": none}
 
 
 def resolve_packed(model: Any, where: str, *, full: str = "") -> PackedTower:
@@ -136,7 +140,7 @@ class PackedCapture:
 
         ``layer`` means the layer that corresponds; see `Offer.layer_of`.
         """
-        layer = self.tower.offers()[0].layer_of(layer) or layer
+        layer = self.tower.received.layer_of(layer) or layer
         segments, rotation = self._seen("call", layer)
         attention, unit = self.tower.layers[self._index(layer)].attn, self.tower.side**2
         query, key, _ = self._heads(layer)
@@ -207,7 +211,7 @@ def probe_packed(tower: PackedTower, needs: frozenset[str], *, dtype: torch.dtyp
             tell = partial(setattr, capture, "order")
             replace_attribute(tower.module, tower.reorder, telling_order(tower.reorder, method, tell), undo)
         for family, layer in sorted(wanted):
-            number = tower.offers()[0].layer_of(layer) if family == _RECEIVED else layer
+            number = tower.received.layer_of(layer) if family == _RECEIVED else layer
             index = layer_index(layer if number is None else number, len(tower.layers), f"{family}[{layer}]")
             block = tower.layers[index]
             if family == _HIDDEN:
