@@ -6,14 +6,10 @@ import sys
 from typing import Any
 
 from scope_adapters.compat.signatures import parameters
-from scope_adapters.compat.transformers import rotary_options
+from scope_adapters.compat.transformers import EnoughError, rotary_options
 
 DEEPSTACK = "_deepstack_process"
 """Method of Qwen3-VL's language model that adds features of the tower to hidden states, between the first layers."""
-
-
-class _SeenError(Exception):
-    """Ends a trial pass early."""
 
 
 def takes_deepstack(language: Any) -> bool:
@@ -38,7 +34,7 @@ def mask_axes(language: Any) -> int:
 
     def look(_module: Any, _args: Any, kwargs: dict[str, Any]) -> None:
         seen.append(kwargs.get("attention_mask"))
-        raise _SeenError
+        raise EnoughError
 
     weight = next(language.parameters())
     embeds = torch.zeros(1, 2, language.config.hidden_size, dtype=weight.dtype, device=weight.device)
@@ -47,7 +43,7 @@ def mask_axes(language: Any) -> int:
     try:
         with torch.no_grad():
             type(language).forward(language, inputs_embeds=embeds, attention_mask=mask, use_cache=False)
-    except _SeenError:
+    except EnoughError:
         pass
     finally:
         hook.remove()

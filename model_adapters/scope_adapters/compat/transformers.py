@@ -21,7 +21,7 @@ WINDOW_METHODS = ("permute_input_for_window_attn", "get_window_index")
 the first result of the second (up to 5.0)."""
 
 
-class _EnoughError(Exception):
+class EnoughError(Exception):
     """Ends a trial pass early."""
 
 
@@ -83,7 +83,7 @@ def takes_text_positions(language: Any) -> bool:
 
     def look(_module: Any, args: Any, kwargs: dict[str, Any]) -> None:
         seen.append(len(kwargs["position_ids"] if "position_ids" in kwargs else args[1]))
-        raise _EnoughError
+        raise EnoughError
 
     weight = next(language.parameters())
     embeds = torch.zeros(1, 1, language.config.hidden_size, dtype=weight.dtype, device=weight.device)
@@ -91,7 +91,7 @@ def takes_text_positions(language: Any) -> bool:
     try:
         positions = torch.zeros(4, 1, 1, dtype=torch.long, device=weight.device)
         type(language).forward(language, inputs_embeds=embeds, position_ids=positions, use_cache=False)
-    except _EnoughError:
+    except EnoughError:
         pass
     finally:
         hook.remove()
@@ -119,14 +119,14 @@ def reads_layer(base: Any, layer: Any) -> bool:
     import torch
 
     def found(*_: Any) -> None:
-        raise _EnoughError
+        raise EnoughError
 
     hook = base.vision_tower.register_forward_pre_hook(found)
     options = {"vision_feature_layer": layer, "vision_feature_select_strategy": "default"}
     try:
         with own_forwards(base):
             type(base).get_image_features(base, pixel_values=torch.zeros(1, 3, 1, 1), **options)
-    except _EnoughError:
+    except EnoughError:
         return True
     except AttributeError:
         return False

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from functools import partial
 from typing import Any
 
 import torch
@@ -99,16 +98,12 @@ def own_places(selection: Selection, image: int, count: int) -> Tensor:
     free = sorted(set(range(count)) - set(sources))
     own, before = [], 0
     for source in sources:
-        place = source if source >= 0 else min(free, key=partial(_distance, before))
+        place = source if source >= 0 else min((abs(spot - before), spot) for spot in free)[1]
         if source < 0:
             free.remove(place)
         own.append(place)
         before = place
     return torch.tensor(own, dtype=torch.int64)
-
-
-def _distance(one: int, other: int) -> int:
-    return abs(one - other)
 
 
 def in_place(selection: Selection) -> bool:

@@ -14,7 +14,7 @@ from scope_adapters.hosts.huggingface.decoder.decoder import Decoder
 from scope_adapters.hosts.huggingface.decoder.offers import check_cache, check_cache_kind
 from scope_adapters.hosts.huggingface.decoder.run import Run, entry
 from scope_adapters.hosts.huggingface.decoder.steps import ADDED, SEPARATOR
-from scope_adapters.hosts.huggingface.generation import Rewritten
+from scope_adapters.hosts.huggingface.generation import Rewritten, setting
 from scope_adapters.hosts.huggingface.image_rows import Encoded, raster
 from scope_core import AttachError, Layout, Selection, VisualTokens
 from scope_core.adapters import Session
@@ -37,15 +37,10 @@ class Inside:
         Raises:
             AttachError: names the argument, and the one to use instead.
         """
-
-        def setting(name: str) -> Any:
-            values = (kwargs.get(name), *(getattr(config, name, None) for config in configs))
-            return next((value for value in values if value is not None), None)
-
         check_cache(cache_of(kwargs))
-        check_cache_kind(setting("cache_implementation"))
+        check_cache_kind(setting("cache_implementation", kwargs, *configs))
         for name in ("prefill_chunk_size", "prompt_lookup_num_tokens"):
-            if setting(name):
+            if setting(name, kwargs, *configs):
                 raise AttachError(
                     f"{name}: a prompt that is pruned inside the language model has to reach it in one piece; omit "
                     f"{name}"

@@ -101,8 +101,7 @@ def check_gaps(policy: Any, kwargs: Mapping[str, Any], *configs: Any) -> None:
         kwargs: The call.
         configs: Generation configs, in the order in which they are read.
     """
-    given = [kwargs.get("use_cache"), *(getattr(config, "use_cache", None) for config in configs)]
-    if policy.gapped and next((value for value in given if value is not None), True) is False:
+    if policy.gapped and setting("use_cache", kwargs, *configs) is False:
         raise AttachError(
             f"position {policy} leaves gaps, and generate with use_cache=False would take each gap for the start "
             f"of another sequence; use the cache, or omit `positions`"
