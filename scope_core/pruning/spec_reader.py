@@ -32,14 +32,7 @@ def read_spec(value: Any, registry: PartLookup, **overrides: Any) -> PrunerSpec:
     if isinstance(value, PrunerSpec) and not overrides:
         value = {name: getattr(value, name) for name in PrunerSpec.model_fields}
     elif isinstance(value, PrunerSpec):  # list every option, so that the recipe does not add its own again
-        kept = {
-            "recipe": value.recipe,
-            "constraints": value.constraints,
-            "adapter": value.adapter,
-            "order": value.order,
-            "then": (),
-        }
-        value = {**kept, **value.to_dict(registry)}
+        value = {"adapter": None, "then": (), **value.to_table(registry)}
     where, line_of = "spec", None
     if isinstance(value, Path) or (isinstance(value, str) and is_file_name(value)):
         where = f"spec file {quoted(str(value), 400)}"
