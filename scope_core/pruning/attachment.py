@@ -52,7 +52,8 @@ class Attachment(Session):
         given = checked_signals(signals)
         self.model = model
         self.adapter = find_adapter(model, pruner, adapter)
-        current = _of(self.adapter.unwrapped(model))
+        key = id(self.adapter.unwrapped(model))
+        current = _attached.get(key)
         if current is not None:
             through = "" if current.model is model else f", through {type(current.model).__name__}"
             raise AttachError(
@@ -65,9 +66,9 @@ class Attachment(Session):
         self._undo = ExitStack()
         try:
             self.adapter.install(model, self, self._undo)
-            _attached[id(self.adapter.unwrapped(model))] = self
+            _attached[key] = self
             self.active = True
-            self._undo.callback(self._forget)
+            self._undo.callback(self._forget, key)
             observe(
                 pruner.registry,
                 "scope_attached",
@@ -178,10 +179,9 @@ class Attachment(Session):
         """Undo all changes to the model. Safe to call twice."""
         self._undo.close()
 
-    def _forget(self) -> None:
+    def _forget(self, key: int) -> None:
         self.active = False
-        for key in [key for key, attachment in _attached.items() if attachment is self]:
-            del _attached[key]
+        _attached.pop(key, None)
 
     def __enter__(self) -> Attachment:
         if not self.active:
@@ -207,9 +207,9 @@ def attached(model: Any) -> Attachment | None:
     Raises:
         AttachError: the module contains several models with an attachment; lists them.
     """
-    everyone = list({id(attachment): attachment for attachment in _attached.values()}.values())
+    everyone = list(_attached.values())
     for attachment in everyone:
-        if _of(attachment.adapter.unwrapped(model)) is attachment:
+        if _attached.get(id(attachment.adapter.unwrapped(model))) is attachment:
             return attachment
     parts = {id(part) for part in model.modules()} if callable(getattr(model, "modules", None)) else set()
     found = [one for one in everyone if id(one.adapter.unwrapped(one.model)) in parts]
@@ -233,8 +233,3 @@ def detach(model: Any) -> None:
     attachment = attached(model)
     if attachment is not None:
         attachment.detach()
-
-
-def _of(model: Any) -> Attachment | None:
-    """The attachment of an unwrapped model."""
-    return _attached.get(id(model))
