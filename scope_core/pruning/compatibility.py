@@ -86,17 +86,7 @@ def _matches(adapter: ModelAdapter[Any], model: Any) -> bool:
 
 
 def check_parts(pruner: Schedule, declaration: Declaration, given: Collection[str] = ()) -> None:
-    """Check that the model offers what the parts of all stages need.
-
-    Args:
-        pruner: The pruner.
-        declaration: The points and signals that the model offers.
-        given: Further signals, which the caller supplies: their names, or functions by name.
-
-    Raises:
-        AdapterError: the model has no such interception point, or cannot merge tokens there.
-        SignalError: a signal is missing; names the part, the signal, the model, and parts that would work.
-    """
+    """`check_fit`, except that its messages name no variants of the recipe."""
     for name, give in given.items() if isinstance(given, Mapping) else ():
         if missing := declaration.lacks(frozenset(getattr(give, "needs", ()))):
             raise SignalError(

@@ -83,8 +83,9 @@ def check_fit(pruner: Schedule, declaration: Declaration, given: Collection[str]
         variants = [name for name in names if not _why(name, declaration, registry)]
         if not variants:
             raise
+        verb = "does" if len(variants) == 1 else "do"
         raise type(error)(
-            f"recipe '{recipe}' does not run on {declaration.model}, but {listed(variants)} does: {error}"
+            f"recipe '{recipe}' does not run on {declaration.model}, but {listed(variants)} {verb}: {error}"
         ) from None
 
 

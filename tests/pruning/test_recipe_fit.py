@@ -11,6 +11,7 @@ from fakes import module
 import scope_core as scope
 from scope_core.adapters import Declaration, Offer, RecipeFit, recipe_fits
 from scope_core.parts import Recipe
+from scope_core.pruning.recipe_fit import check_fit
 
 CLS, RECEIVED = Offer("vision.cls_attention", 24), Offer("vision.received_attention", 24)
 BASE = {
@@ -52,6 +53,16 @@ def test_recipes_run_run_as_a_variant_or_cannot(registry: scope.Registry) -> Non
     assert blind["other"].variants == ()
     assert str(blind["other"]).startswith("cannot run: saliency 'cls_attention'")
     assert "vision.received_attention[30]" in blind["toy@deep"].why
+
+
+def test_the_error_names_the_variants_that_run(registry: scope.Registry) -> None:
+    more = Recipe("toy@last", {**BASE, "at": "vision", "saliency": {"name": "received_attention", "layer": -1}}, "last")
+    for known, variants in (
+        (registry, "toy@blind does"),
+        (registry.with_module(module(scope_recipes=[more]), name="more"), "toy@blind, toy@last do"),
+    ):
+        with pytest.raises(scope.SignalError, match=f"^recipe 'toy' does not run on Toy, but {variants}: saliency"):
+            check_fit(scope.Pruner("toy", registry=known), BLIND)
 
 
 def test_every_recipe_is_asked(registry: scope.Registry) -> None:
