@@ -46,14 +46,17 @@ def check_resolution(picks: Picks, problem: Problem, keep: Sequence[int]) -> Non
 
 def _suspects(picks: Picks, problem: Problem, keep: Sequence[int]) -> list[int]:
     """Groups whose first pick is their first candidate, with a score of 0 or that of the second pick."""
-    if picks.picks.shape[1] == 0 or not problem.tokens.shape[1]:
+    score, valid = picks.scores, problem.tokens.valid
+    if score.shape[1] == 0 or not valid.shape[1]:
         return []
-    first, score = picks.picks[:, 0], picks.scores
     odd = score[:, 0] == 0
     if score.shape[1] > 1:
         odd = odd | (score[:, 0] == score[:, 1])
-    odd = odd & (first == problem.tokens.valid.int().argmax(1))
-    return [group for group in odd.nonzero().flatten().tolist() if keep[group] < int(problem.tokens.valid[group].sum())]
+    return [
+        group
+        for group in odd.nonzero().flatten().tolist()
+        if keep[group] < int(valid[group].sum()) and int(picks.picks[group, 0]) == int(valid[group].int().argmax())
+    ]
 
 
 def _first(problem: Problem) -> tuple[Tensor, Tensor]:
