@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from scope_adapters.adapters.spliced import Spliced as Spliced
     from scope_adapters.hosts.huggingface.adapter import HuggingFaceAdapter as HuggingFaceAdapter
     from scope_adapters.hosts.huggingface.image_rows import Encoded as Encoded
+    from scope_adapters.towers.clip_text import ClipEmbeddings as ClipEmbeddings
     from scope_adapters.towers.clip_text import ClipTextSimilarity as ClipTextSimilarity
     from scope_adapters.towers.huggingface import HuggingFaceTower as HuggingFaceTower
     from scope_adapters.towers.timm import TimmTower as TimmTower
@@ -37,7 +38,7 @@ _HOMES = {
     "adapters.spliced": "Spliced",
     "hosts.huggingface.adapter": "HuggingFaceAdapter",
     "hosts.huggingface.image_rows": "Encoded",
-    "towers.clip_text": "ClipTextSimilarity",
+    "towers.clip_text": "ClipEmbeddings ClipTextSimilarity",
     "towers.huggingface": "HuggingFaceTower",
     "towers.timm": "TimmTower timm_probe",
     "zoo.towers": "from_hub from_timm",

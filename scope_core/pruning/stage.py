@@ -13,7 +13,7 @@ from torch import Tensor
 
 from scope_core.engine.constraints import constrained
 from scope_core.engine.grouping import group_index, with_tiles
-from scope_core.engine.merging import less_extra, merged
+from scope_core.engine.merging import less_extra, merged, rows_of_fewer
 from scope_core.engine.validation import check_counts, check_groups, check_keep, check_selection
 from scope_core.errors import PluginOutputError, ScopeError, SignalError, TokensError, listed
 from scope_core.parts.base import Part, parts_in
@@ -107,7 +107,8 @@ class Stage:
         selector, itemsize = self.parts["selector"], torch.finfo(self.dtype or torch.float32).bits // 8
         execution = selector.execution(sizes, itemsize)
         memory, in_blocks = execution.memory, execution.in_blocks
-        plan = Plan(layout, groups, counts, exact=not budget.adaptive, memory=memory, in_blocks=in_blocks)
+        exact = not (budget.adaptive or selector.adaptive)
+        plan = Plan(layout, groups, counts, exact=exact, memory=memory, in_blocks=in_blocks)
         less_extra(counts, self.parts["merger"], plan)  # raises if the merger's rows do not fit into the budget
         return plan
 
@@ -165,6 +166,8 @@ class Stage:
                 f"the field '{changed[0]}' was changed in place; one of these parts must change a copy instead: {names}"
             )
         check_selection(selection, grouped, counts, selector)
+        if selection.counts != counts:  # an adaptive selector
+            rows = rows_of_fewer(selection.counts, rows, merger, plan)
         selection = replace(selection, tokens=grouped, order=self.spec.order, mixed=None)
         return merged(selection, merger, rows, index, tokens)
 

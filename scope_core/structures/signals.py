@@ -15,6 +15,7 @@ family                             axes         meaning
 ``projected``                      B N D        tokens after the projector, as the language model reads them
 ``text.embeddings``                B M D        embeddings of the prompt's text tokens; rows of zeros are padding
 ``clip.text_similarity``           B T N        cosine of each of T chunks of text to each patch, in CLIP's space
+``clip.embeddings``                B N D        patches in CLIP's space, which images and texts share
 ``decoder.last_query_attention[k]``  B H N      attention from the last prompt token, softmax over all real keys
 ``decoder.received_attention[k]``  B H N        mean over the prompt's other tokens of the attention to each
 ``decoder.text_attention[k]``      B H M N      attention from each text token after the images, softmax likewise
@@ -54,6 +55,7 @@ FAMILIES: Mapping[str, str] = {
     "projected": "B N D",
     "text.embeddings": "B M D",
     "clip.text_similarity": "B T N",
+    "clip.embeddings": "B N D",
     "decoder.last_query_attention": "B H N",
     "decoder.received_attention": "B H N",
     "decoder.text_attention": "B H M N",

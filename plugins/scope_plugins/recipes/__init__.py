@@ -6,6 +6,7 @@ from collections.abc import Iterable
 
 from scope_core.parts import Recipe, hookimpl
 from scope_plugins.recipes import (
+    anchorprune,
     cdpruner,
     controls,
     dart,
@@ -34,6 +35,7 @@ def scope_recipes() -> Iterable[Recipe]:
         divprune,
         cdpruner,
         mmtok,
+        anchorprune,
         evs,
         visionzip,
         fastervlm,
