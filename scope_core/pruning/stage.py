@@ -15,9 +15,10 @@ from scope_core.engine.constraints import constrained
 from scope_core.engine.grouping import group_index, with_tiles
 from scope_core.engine.merging import less_extra, merged, rows_of_fewer
 from scope_core.engine.validation import check_counts, check_groups, check_keep, check_selection
-from scope_core.errors import PluginOutputError, ScopeError, SignalError, TokensError, listed
+from scope_core.errors import PluginOutputError, ScopeError, SignalError, SpecError, TokensError, listed
 from scope_core.parts.base import Part, parts_in
 from scope_core.parts.calls import attribute_errors
+from scope_core.parts.partition import TokenPartition
 from scope_core.pruning.spec import PrunerSpec
 from scope_core.pruning.spec_reader import label_of
 from scope_core.pruning.spec_short import decoder_layer
@@ -99,6 +100,12 @@ class Stage:
     def _plan(self, layout: Layout) -> Plan:
         layout = replace(layout, stage=self.number, schedule=self.points)
         partition, budget = self.parts["partition"], self.parts["budget"]
+        if isinstance(partition, TokenPartition):
+            raise SpecError(
+                f"partition {partition} divides an image by its tokens, so its pieces cannot be counted before they exist; "
+                f"use it inside a selector that shares a count among pieces: `selector: {{name: quota, partition: "
+                f"{partition.spec.name}}}`"
+            )
         with attribute_errors(partition, "split"):
             groups = check_groups(partition.split(layout), layout, partition)
         sizes = [sum(span.tokens for span in group) for group in groups]

@@ -33,6 +33,7 @@ from scope_core.testing.parts.checks import (
     check_saliency,
     check_selector,
     check_similarity,
+    check_statistic,
     parametrize,
 )
 from scope_core.testing.parts.properties import PartConformance, properties_of
@@ -59,6 +60,7 @@ __all__ = [
     "check_saliency",
     "check_selector",
     "check_similarity",
+    "check_statistic",
     "diff",
     "parametrize",
     "properties_of",

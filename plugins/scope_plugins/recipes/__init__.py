@@ -6,6 +6,7 @@ from collections.abc import Iterable
 
 from scope_core.parts import Recipe, hookimpl
 from scope_plugins.recipes import (
+    agilepruner,
     anchorprune,
     cdpruner,
     controls,
@@ -17,13 +18,17 @@ from scope_plugins.recipes import (
     hiprune,
     holov,
     mmtok,
+    promprune,
     prumerge,
+    prunesid,
     pyramiddrop,
+    scissor,
     scope,
     sparsevlm,
     tome,
     visionzip,
     vispruner,
+    vscan,
 )
 
 
@@ -36,6 +41,11 @@ def scope_recipes() -> Iterable[Recipe]:
         cdpruner,
         mmtok,
         anchorprune,
+        promprune,
+        agilepruner,
+        prunesid,
+        vscan,
+        scissor,
         evs,
         visionzip,
         fastervlm,

@@ -9,7 +9,7 @@ from __future__ import annotations
 from typing import Any
 
 from scope_core.parts import Recipe
-from scope_plugins.recipes._parts import PER_IMAGE, without_cls
+from scope_plugins.recipes._parts import PER_IMAGE, PER_TILE, without_cls
 from scope_plugins.recipes.cdpruner import RELEVANCE
 
 PAPER = "AnchorPrune, ECCV 2026, arXiv 2607.07033"
@@ -28,6 +28,7 @@ _CHAIN: dict[str, Any] = {"name": "chain", "shares": [1, 1], "rounding": "floor"
 
 ANCHORPRUNE: dict[str, Any] = {
     "selector": {**_CHAIN, "stages": [_ANCHORS, _EXPANSION]},
+    "partition": "tile",
     "budget": PER_IMAGE,
     "at": "vision",
 }
@@ -53,8 +54,9 @@ RECIPES = (
                     {**_EXPANSION, "similarity": {"name": "without_negatives", "of": "cosine"}},
                 ],
             },
+            "budget": PER_TILE,
         },
-        "AnchorPrune as released: anchors compared in CLIP's space, distances of at most 1",
+        "AnchorPrune as released: anchors compared in CLIP's space, distances of at most 1, one budget for each tile",
         paper=PAPER,
     ),
 )

@@ -57,3 +57,15 @@ def scope_selectors() -> Iterable[Entry]:
         "salient tokens, as many as until several differ from the first ones",
         paper="AnchorPrune, arXiv 2607.07033",
     )
+    yield Entry(
+        "scope_plugins.selector.portion:Portion",
+        "portion",
+        "a part of the tokens asked for, by a statistic of the image, with another selector",
+        paper="PromPrune, arXiv 2603.14892",
+    )
+    yield Entry(
+        "scope_plugins.selector.suppress:Suppress",
+        "suppress",
+        "salient tokens, each of which suppresses those too similar to it",
+        paper="PruneSID, arXiv 2603.09480; D2Pruner, arXiv 2512.19443",
+    )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from fractions import Fraction
 from typing import Annotated, Literal
 
 import torch
@@ -55,7 +56,7 @@ class Anchors(Selector[AnchorsSpec]):
             order = ranked(score[group], tokens, group)[:count]
             matrix = similarities(self.parts["similarity"], tokens.only(group, tokens.shape[1]))[0]
             required = int(tokens.required[group, order].sum())
-            first = min(max(1, int(self.spec.least * count), required), count)
+            first = min(max(1, int(Fraction(str(self.spec.least)) * count), required), count)
             distance = 1 - matrix[order][:, order[:first]].amax(1) if count else matrix.new_zeros(0)
             distance[:first] = 0
             novel = (distance > self.spec.novelty).cumsum(0) >= self.spec.patience

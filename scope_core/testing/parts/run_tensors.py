@@ -112,6 +112,11 @@ def saliency(part: Any, scene: Scene) -> dict[str, Plane]:
     return {"score()": Plane(floats(part.score(scene.tokens), scene.tokens.shape[:2], "score()", scene), "BN")}
 
 
+def statistic(part: Any, scene: Scene) -> dict[str, Plane]:
+    """One run of a statistic part."""
+    return {"measure()": Plane(floats(part.measure(scene.tokens), scene.tokens.shape[:1], "measure()", scene), "B")}
+
+
 def similarity(part: Any, scene: Scene) -> dict[str, Plane]:
     """One run of a similarity part."""
     batch, count, _ = scene.tokens.shape
