@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from scope_adapters.towers.clip_text import ClipEmbeddings as ClipEmbeddings
     from scope_adapters.towers.clip_text import ClipTextSimilarity as ClipTextSimilarity
     from scope_adapters.towers.huggingface import HuggingFaceTower as HuggingFaceTower
+    from scope_adapters.towers.projector import ProjectorSensitivity as ProjectorSensitivity
     from scope_adapters.towers.timm import TimmTower as TimmTower
     from scope_adapters.towers.timm import timm_probe as timm_probe
     from scope_adapters.zoo.towers import from_hub as from_hub
@@ -40,6 +41,7 @@ _HOMES = {
     "hosts.huggingface.image_rows": "Encoded",
     "towers.clip_text": "ClipEmbeddings ClipTextSimilarity",
     "towers.huggingface": "HuggingFaceTower",
+    "towers.projector": "ProjectorSensitivity",
     "towers.timm": "TimmTower timm_probe",
     "zoo.towers": "from_hub from_timm",
 }

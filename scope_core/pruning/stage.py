@@ -102,9 +102,9 @@ class Stage:
         partition, budget = self.parts["partition"], self.parts["budget"]
         if isinstance(partition, TokenPartition):
             raise SpecError(
-                f"partition {partition} divides an image by its tokens, so its pieces cannot be counted before they exist; "
-                f"use it inside a selector that shares a count among pieces: `selector: {{name: quota, partition: "
-                f"{partition.spec.name}}}`"
+                f"partition {partition} divides an image by its tokens, so its pieces cannot be counted before they "
+                f"exist; use it inside a selector that shares a count among pieces: `selector: {{name: quota, "
+                f"partition: {partition.spec.name}}}`"
             )
         with attribute_errors(partition, "split"):
             groups = check_groups(partition.split(layout), layout, partition)

@@ -87,8 +87,8 @@ def _check(pruner: Pruner, geometry: Geometry) -> None:
     check_fit(pruner, declaration(geometry))
     if pruner.parts["selector"].adaptive:
         raise SpecError(
-            f"selector {pruner.parts['selector']} decides how many tokens of an image it keeps, but vLLM sizes the prompt "
-            f"before it reads the image; put it into a chain whose last step keeps what is left of the budget"
+            f"selector {pruner.parts['selector']} decides how many tokens of an image it keeps, but vLLM sizes the "
+            f"prompt before it reads the image; put it into a chain whose last step keeps what is left of the budget"
         )
     if pruner.parts["budget"].adaptive:
         raise SpecError(

@@ -46,7 +46,9 @@ class MeasuredSpec(ComponentSpec):
         if self.width == 0 or (self.curve == "tokens" and self.width < 0):
             raise ValueError(f"width must not be 0, and positive for curve: tokens; it is {self.width:g}")
         if self.low > self.high:
-            raise ValueError(f"low is {self.low:g}, above high, {self.high:g}; for a falling share, use a negative width")
+            raise ValueError(
+                f"low is {self.low:g}, above high, {self.high:g}; for a falling share, use a negative width"
+            )
         if self.curve == "tokens" and (self.low, self.high, self.centre) != (0, 1, 0.5):
             raise ValueError("low, high and centre belong to the curves linear and logistic, not to curve: tokens")
         return self
@@ -55,8 +57,8 @@ class MeasuredSpec(ComponentSpec):
 class Measured(Budget[MeasuredSpec]):
     """More tokens for complex images, fewer for plain ones: whatever the statistic says about an image.
 
-    Use it where the count should follow from the image or the question and need not be fixed in advance: plans state the
-    most tokens. The same statistic can limit one step of a chain, with the selector `portion`.
+    Use it where the count should follow from the image or the question and need not be fixed in advance: plans state
+    the most tokens. The same statistic can limit one step of a chain, with the selector `portion`.
 
     Of K tokens, keeps ``round((low + (high - low) c(x)) K)``, halves to even, at least ``least`` and the required ones;
     c is the curve. Source: PromPrune, arXiv 2603.14892 (logistic); AgilePruner, arXiv 2603.01236 (linear).

@@ -29,10 +29,10 @@ class Principal(TokenPartition[PrincipalSpec]):
 
     Use it to keep tokens of every theme, the number of which follows from the tokens to keep.
 
-    With ``A = sigmoid(X)^T`` (D x n), each token's mean over channels subtracted, token i belongs to the one of the first
-    q right singular vectors v of A with the largest ``|v_i|``, ties to the first; ``q = round(share (K + plus))``.
-    Directions without variance are left out, so tokens that are all equal are one piece. Exact, in float64, where the
-    release draws at random. Source: PruneSID, arXiv 2603.09480, section 3.2.
+    With ``A = sigmoid(X)^T`` (D x n), each token's mean over channels subtracted, token i belongs to the one of the
+    first q right singular vectors v of A with the largest ``|v_i|``, ties to the first; ``q = round(share (K +
+    plus))``. Directions without variance are left out, so tokens that are all equal are one piece. Exact, in float64,
+    where the release draws at random. Source: PruneSID, arXiv 2603.09480, section 3.2.
     """
 
     def label(self, tokens: VisualTokens, keep: Sequence[int]) -> Tensor:
@@ -54,4 +54,5 @@ def _largest_loading(rows: Tensor, count: int) -> Tensor:
     values, vectors = torch.linalg.eigh(gram)
     rounding = len(rows) * torch.finfo(gram.dtype).eps * float(values[-1])
     used = min(count, max(1, int((values > rounding).sum())))
-    return vectors[:, -used:].flip(1).abs().argmax(1)
+    largest: Tensor = vectors[:, -used:].flip(1).abs().argmax(1)
+    return largest

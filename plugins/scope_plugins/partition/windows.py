@@ -27,7 +27,8 @@ class Windows(TokenPartition[WindowsSpec]):
     """Pieces of neighbouring tokens, all over the image.
 
     Use it in `quota` to keep tokens of every region. A window larger than the grid holds the whole tile. Windows are
-    numbered image by image, tile by tile, row by row. Source: VScan, arXiv 2505.22654, whose windows are 6 x 6 of 24 x 24.
+    numbered image by image, tile by tile, row by row. Source: VScan, arXiv 2505.22654, whose windows are 6 x 6 of 24 x
+    24.
     """
 
     def label(self, tokens: VisualTokens, keep: Sequence[int]) -> Tensor:
@@ -40,8 +41,8 @@ class Windows(TokenPartition[WindowsSpec]):
         if len(lost):
             group, token = (int(i) for i in lost[0])
             raise TokensError(
-                f"partition {self}: {tokens.name_of(group, token)} has no place in a grid; give grid=(rows, columns), or "
-                f"use the partition 'chunks'"
+                f"partition {self}: {tokens.name_of(group, token)} has no place in a grid; give grid=(rows, columns), "
+                f"or use the partition 'chunks'"
             )
         planes = (tokens.image, tokens.tile, tokens.row // self.spec.rows, tokens.col // self.spec.cols)
         keys = torch.stack(planes, 2)

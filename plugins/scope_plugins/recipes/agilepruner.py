@@ -1,4 +1,4 @@
-"""AgilePruner keeps salient tokens, and asks more difference of each further one, the more so the more complex the image.
+"""AgilePruner keeps salient tokens, and asks more difference of each further one, most of all in complex images.
 
 Use it for images of very different kinds: plain ones are pruned nearly by attention alone, complex ones by diversity.
 Known from its project page; the average effective rank and the largest threshold are not published, so set yours.

@@ -1,4 +1,4 @@
-"""AnchorPrune keeps the tokens that the question is about, and salient tokens that differ from them and from each other.
+"""AnchorPrune keeps the tokens that the question is about, and salient ones that differ from them and each other.
 
 Use it where an answer needs a few places of the image and their context: the tokens for the question are safe from the
 search for diversity, which starts from them. Without a question, use `score` or `scope`.

@@ -1,7 +1,7 @@
 """PromPrune gives more of the budget to salient tokens where a few things stand out, and to diverse ones elsewhere.
 
-Use it for mixed images, some with one subject and some full of detail: the share follows from the spectral entropy of each
-image. The count is fixed, so it can be served.
+Use it for mixed images, some with one subject and some full of detail: the share follows from the spectral entropy of
+each image. The count is fixed, so it can be served.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """PruneSID divides the tokens into themes and keeps, of each, the salient ones without near copies.
 
-Use it where attention would spend the budget on one theme: every principal component of the image keeps a token, and those
-with more different tokens keep more. `prunesid_dynamic` keeps fewer tokens of redundant images.
+Use it where attention would spend the budget on one theme: every principal component of the image keeps a token, and
+those with more different tokens keep more. `prunesid_dynamic` keeps fewer tokens of redundant images.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ _SUPPRESS: dict[str, Any] = {
     "times": "count",
     "statistic": {"name": "mean_similarity", "similarity": "cosine"},
     "partition": {"name": "principal", "share": 0.25},
-    "cap": 0.078125,  # 5 of 64
+    "cap": 5,
 }
 
 PRUNESID: dict[str, Any] = {"selector": _SUPPRESS, "partition": "tile", "budget": PER_IMAGE, "at": "vision"}

@@ -1,7 +1,7 @@
 """LLaVA-Scissor, on images: one token for each connected component of similar tokens, and the others merged into it.
 
-Use it where the number of things in an image should decide how many tokens it keeps: needs no attention, no question and no
-tower of a certain kind. Plans state the budget as an upper bound.
+Use it where the number of things in an image should decide how many tokens it keeps: needs no attention, no question
+and no tower of a certain kind. Plans state the budget as an upper bound.
 """
 
 from __future__ import annotations

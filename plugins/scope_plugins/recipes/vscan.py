@@ -1,5 +1,4 @@
-"""VScan keeps tokens of every window of the image and the salient ones of the whole, then, inside the language model, those
-that the question looks at.
+"""VScan keeps tokens of every window and salient ones of the whole image; later, those that the question looks at.
 
 Use it where small things all over the image may be asked about: a shallow layer of the tower chooses inside windows, a
 deep layer among the rest, and dropped tokens are merged. `vscan@encoder` is its part before the language model.

@@ -32,6 +32,6 @@ def selection_of(
             return kind.new_zeros(0, 0)
         return torch.nn.utils.rnn.pad_sequence([row.to(kind) for row in rows], batch_first=True, padding_value=fill)
 
-    columns = (padded(picks, tokens.row, -1), *(padded(rows, tokens.features, torch.nan) for rows in (gains, scores)))
+    values = [padded(rows, tokens.features, torch.nan) for rows in (gains, scores)]
     steps = None if stage is None else padded(stage, tokens.row, 0)
-    return Selection(*columns, tokens, stage=steps, assigned=assigned)
+    return Selection(padded(picks, tokens.row, -1), values[0], values[1], tokens, stage=steps, assigned=assigned)

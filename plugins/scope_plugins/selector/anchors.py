@@ -6,7 +6,6 @@ from collections.abc import Sequence
 from fractions import Fraction
 from typing import Annotated, Literal
 
-import torch
 from pydantic import Field
 
 from scope_core import Selection, VisualTokens
@@ -36,10 +35,10 @@ class Anchors(Selector[AnchorsSpec]):
     Use it as the first step of a chain, which gives the tokens that it leaves to the next step.
 
     Of K tokens asked for, the first ``max(1, floor(least K))`` by saliency are kept, then further ones in order of
-    saliency until ``patience`` of them had ``min_j (1 - S_ij) > novelty`` to the first ones j, at most K. Required tokens
-    come first and count among the first ones. A pick's gain is its smallest distance to the first ones, 0 for these; its
-    score is its saliency. If all tokens are equal, none differs and all K are kept.
-    Source: AnchorPrune, arXiv 2607.07033, whose bound is half of the budget, and ``least`` 10 of 64 tokens.
+    saliency until ``patience`` of them had ``min_j (1 - S_ij) > novelty`` to the first ones j, at most K. Required
+    tokens come first and count among the first ones. A pick's gain is its smallest distance to the first ones, 0 for
+    these; its score is its saliency. If all tokens are equal, none differs and all K are kept. Source: AnchorPrune,
+    arXiv 2607.07033, whose bound is half of the budget, and ``least`` 10 of 64 tokens.
     """
 
     adaptive = True

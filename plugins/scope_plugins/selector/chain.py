@@ -67,16 +67,16 @@ class Chain(Selector[ChainSpec]):
     that it sees, which it must keep and which come before its own, so running maxima, distances and determinants start
     from them, and saliency is scaled over both. Without it, a step neither picks nor covers earlier picks.
 
-    A step that decides how many tokens it keeps (an adaptive selector) leaves what it does not use to the next step; the
-    chain itself is adaptive if its last step is. A share that comes to 0 tokens skips the step. Required tokens belong to
-    the first steps.
+    A step that decides how many tokens it keeps (an adaptive selector) leaves what it does not use to the next step;
+    the chain itself is adaptive if its last step is. A share that comes to 0 tokens skips the step. Required tokens
+    belong to the first steps.
 
     `Selection.stage` is the step that made each pick, for ``order: stages`` and for mergers that read one step.
     Source: AnchorPrune, arXiv 2607.07033 (steps that see earlier picks).
     """
 
     @property
-    def adaptive(self) -> bool:  # type: ignore[override]  # what other steps leave goes to the last
+    def adaptive(self) -> bool:  # what other steps leave goes to the last
         """True if the last step may keep fewer tokens than it is given."""
         return bool(self.parts["stages"][-1].adaptive)
 
@@ -128,8 +128,8 @@ def _after(seen: Sequence[Selection], selector: Selector[Any], left: VisualToken
         return torch.nn.utils.rnn.pad_sequence(each, batch_first=True, padding_value=fill)
 
     nan = torch.nan
-    columns = rows(whole.picks, -1), rows(whole.gains, nan), rows(whole.scores, nan)
-    return Selection(*columns, left, assigned=whole.assigned)
+    picks, gains, scores = rows(whole.picks, -1), rows(whole.gains, nan), rows(whole.scores, nan)
+    return Selection(picks, gains, scores, left, assigned=whole.assigned)
 
 
 def _merged_into(selections: Sequence[Selection]) -> Tensor | None:

@@ -53,8 +53,8 @@ class Portion(Selector[PortionSpec]):
         budget = self.parts.get("budget")
         if budget is not None and not isinstance(budget, tuple) and not budget.adaptive:
             raise SpecError(
-                f"selector {self}: budget {budget} keeps the same number of tokens of every image; use one that adapts, "
-                f"e.g. 'measured', or `most`"
+                f"selector {self}: budget {budget} keeps the same number of tokens of every image; use one that "
+                f"adapts, e.g. 'measured', or `most`"
             )
 
     def select(self, tokens: VisualTokens, keep: Sequence[int]) -> Selection:

@@ -39,15 +39,15 @@ class Quota(Selector[QuotaSpec]):
     Use it where a selector would otherwise keep tokens of a few places only, as HoloV argues.
 
     Piece p keeps about ``K w_p`` tokens, ``w_p = score_p^sharpness / sum_q score_q^sharpness``. Counts are rounded
-    down and limited to between the piece's required and its valid tokens, or ``most`` of them; the remaining tokens go one
-    by one to the pieces of highest weight that have room, repeatedly if necessary. Picks are piece by piece; a piece
-    kept whole stays in raster order. Source: HoloV, arXiv 2510.02912.
+    down and limited to between the piece's required and its valid tokens, or ``most`` of them; the remaining tokens go
+    one by one to the pieces of highest weight that have room, repeatedly if necessary. Picks are piece by piece; a
+    piece kept whole stays in raster order. Source: HoloV, arXiv 2510.02912.
     """
 
     equivariant = False
 
     @property
-    def adaptive(self) -> bool:  # type: ignore[override]  # follows from the options
+    def adaptive(self) -> bool:  # follows from the options
         """True with ``most``, or if the selector inside is."""
         return self.spec.most is not None or bool(self.parts["selector"].adaptive)
 

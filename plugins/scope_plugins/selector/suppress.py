@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from fractions import Fraction
-from math import ceil
 from typing import Annotated, Literal
 
 import torch
@@ -42,8 +40,8 @@ class SuppressSpec(ComponentSpec):
     """Rows and columns of the grid within which a token suppresses others of its tile; null: everywhere."""
     partition: Annotated[ComponentSpec | None, Slot("partition", optional=True)] = None
     """A partition: tokens suppress only those of their piece, and pieces share the count by their survivors."""
-    cap: Annotated[float, Field(gt=0)] | None = None
-    """Most tokens of a piece, as a share of the tokens to keep, rounded up; raised for all pieces if too few remain."""
+    cap: Annotated[int, Field(ge=1)] | None = None
+    """Most tokens of a piece for every 64 tokens to keep that are begun; raised for all pieces if that is too few."""
     rounding: Literal["floor", "cumulative"] = "floor"
     """Rounding of the pieces' shares beyond one token each: as in the selector `quota`, or of their running sums."""
     then: Literal["rank", "stop"] = "rank"
@@ -64,10 +62,10 @@ class Suppress(Selector[SuppressSpec]):
     Use it where salient tokens come in bunches of near copies. With ``radius``, only copies that lie close by count.
 
     Tokens are visited by saliency; j is kept, and suppresses all i with ``S_ij > t``. The kept ones are a maximal
-    independent set of the graph of similar tokens. ``t = min(limit, threshold x factors)``. With a partition, every piece
-    keeps a token as long as there are enough, and pieces share the rest in proportion to their survivors. Required tokens
-    come first and are not suppressed. A pick's gain is 1 if it survived and 0 if it was suppressed, its score its saliency;
-    survivors are step 0 of `Selection.stage`. All tokens equal: one survives, or one of each piece.
+    independent set of the graph of similar tokens. ``t = min(limit, threshold x factors)``. With a partition, every
+    piece keeps a token as long as there are enough, and pieces share the rest in proportion to their survivors.
+    Required tokens come first and are not suppressed. A pick's gain is 1 if it survived and 0 if it was suppressed, its
+    score its saliency; survivors are step 0 of `Selection.stage`. All tokens equal: one survives, or one of each piece.
     Source: PruneSID, arXiv 2603.09480 (pieces); AgilePruner, arXiv 2603.01236 (a threshold that rises with the order);
     D2Pruner, arXiv 2512.19443 (spatial edges).
     """
@@ -75,7 +73,7 @@ class Suppress(Selector[SuppressSpec]):
     equivariant = False
 
     @property
-    def adaptive(self) -> bool:  # type: ignore[override]  # follows from the options
+    def adaptive(self) -> bool:  # follows from the options
         """True with ``then: stop``."""
         return self.spec.then == "stop"
 
@@ -139,7 +137,7 @@ class Suppress(Selector[SuppressSpec]):
         whole = count + self.spec.plus
         most = list(kept)
         if self.spec.cap is not None:
-            cap = ceil(Fraction(str(self.spec.cap)) * whole)
+            cap = self.spec.cap * -(-whole // 64)
             most = [min(size, cap) for size in kept]
         most = [max(high, low) for high, low in zip(most, least, strict=True)]
         while sum(most) < min(whole, sum(sizes)):

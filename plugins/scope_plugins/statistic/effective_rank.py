@@ -31,8 +31,8 @@ class EffectiveRank(Statistic[EffectiveRankSpec]):
     Use it where a number of directions is meant, as for a count of tokens; `spectral_entropy` is its counterpart from
     0 to 1.
 
-    ``exp(-sum_k p_k log p_k) / over``, with ``p_k = s_k / sum s`` of the singular values s of the tokens' features. From
-    1 to min(n, D), before the division; 1 if all tokens are equal. Source: Roy and Vetterli, "The effective rank",
+    ``exp(-sum_k p_k log p_k) / over``, with ``p_k = s_k / sum s`` of the singular values s of the tokens' features.
+    From 1 to min(n, D), before the division; 1 if all tokens are equal. Source: Roy and Vetterli, "The effective rank",
     EUSIPCO 2007; AgilePruner, arXiv 2603.01236.
     """
 

@@ -23,8 +23,8 @@ class SaliencyEntropySpec(ComponentSpec):
 class SaliencyEntropy(Statistic[SaliencyEntropySpec]):
     """Low where a few tokens have nearly all of the saliency, high where it is spread over the image.
 
-    Use it with attention for how complex an image is, or with the text's relevance for how much of the image the question
-    is about: ``{name: scaled, of: text_relevance, scale: min_max}``.
+    Use it with attention for how complex an image is, or with the text's relevance for how much of the image the
+    question is about: ``{name: scaled, of: text_relevance, scale: min_max}``.
 
     ``-sum_j p_j log p_j / log n`` with ``p_j = a_j / sum a``. In [0, 1]; 1 if all scores are equal, also if they are 0.
     Source: AgilePruner, arXiv 2603.01236, which measures the entropy of attention.

@@ -186,9 +186,7 @@ def _ranked(picks: Tensor, scene: Scene) -> Plane:
     return Plane(place, "BN")
 
 
-def picked(
-    made: Any, kind: type, what: str, scene: Scene, counts: Sequence[int], *, adaptive: bool = False
-) -> Tensor:
+def picked(made: Any, kind: type, what: str, scene: Scene, counts: Sequence[int], *, adaptive: bool = False) -> Tensor:
     """(B, K) picks of an optimizer or a selector, checked for their form; K may be smaller if it is adaptive."""
     if not isinstance(made, kind):
         raise PropertyViolation(f"{what} returned {type(made).__name__}; expected scope_core.{kind.__name__}")

@@ -38,8 +38,10 @@ def choose(subject: Subject, tokens: VisualTokens, counts: Sequence[int], scene:
 
 
 def counts_are_met_exactly(subject: Subject, case: Case) -> None:
-    """As many different picks as asked for, or at most that many if the part says that it is `adaptive`: asked for none,
-    one, half, all, or another number for every group."""
+    """As many different picks as asked for, or at most that many if the selector says that it is `adaptive`.
+
+    Asked for none, one, half, all, or another number for every group.
+    """
     scene = scene_of(subject, case)
     sizes = case.sizes
     adaptive = bool(getattr(subject.part(), "adaptive", False))
