@@ -186,3 +186,44 @@ def scissor(features: Array, keep: int) -> list[int]:
     pieces = sorted(components(features), key=lambda piece: (-len(piece), min(piece)))[:keep]
     medoids = [max(sorted(piece), key=lambda j, p=piece: round(sum(cosine[i, j] for i in p), 9)) for piece in pieces]
     return sorted(medoids)
+
+
+def hidden_change(before: Array, after: Array) -> list[int]:
+    return ranked(np.round(np.sqrt(((after - before) ** 2).sum(1)), 12))
+
+
+def priortr(attention: Array) -> list[int]:
+    """From (H, M, N) attention of the text: the question's mean against the first token's."""
+    first, question = attention[:, 0].mean(0), attention.mean((0, 1))
+    task, prior = question / question.sum(), first / first.sum()
+    return ranked(np.round([p * math.log(p / q) for p, q in zip(task, prior, strict=True)], 12))
+
+
+def content_attention(queries: Array, keys: Array) -> Array:
+    """(N,) from (H, M, C) queries of the text and (G, N, C) keys; each key head serves H / G query heads."""
+    total = np.zeros(keys.shape[1])
+    for head, rows in enumerate(queries):
+        key = keys[head * len(keys) // len(queries)]
+        weights = [math.exp(rows[-1] @ k / len(k) ** 0.5) for k in key]
+        total += np.array(weights) / sum(weights)
+    return total / len(queries)
+
+
+def spectral_change(before: Array, after: Array, side: int) -> Array:
+    """(N,) from (N, D) states; every frequency by itself, as a sum over the grid."""
+
+    def detail(states: Array) -> Array:
+        plane = states.reshape(side, side, -1)
+        places = [np.exp(-2j * np.pi * np.outer(np.arange(side), np.arange(side)) / side)] * 2
+        spectrum = np.einsum("ua,vb,abd->uvd", *places, plane)
+        for u in range(side):
+            for v in range(side):
+                far = sum(((f + side // 2) % side - side // 2) ** 2 for f in (u, v))
+                spectrum[u, v] *= 1 - math.exp(-far / (2 * (side // 2 * 0.1) ** 2))
+        back = np.einsum("ua,vb,uvd->abd", places[0].conj(), places[1].conj(), spectrum) / side**2
+        return np.abs(back).mean(2).flatten()
+
+    old, new = detail(before), detail(after)
+    change = np.minimum(np.abs(new - old) / (old.mean() + old + 1e-6), 1)
+    level = (change - change.mean()) / (change.std(ddof=1) + 1e-6)
+    return 1 / (1 + np.exp(-level / 0.1))
