@@ -84,7 +84,7 @@ class SpectralChange(SaliencySource[SpectralChangeSpec]):
         height, width = shape
         states = states.double() if states.dtype == torch.float64 else states.float()
         place = [torch.arange(size, device=states.device) - size // 2 for size in shape]
-        square = place[0][:, None] ** 2 + place[1] ** 2
+        square = (place[0][:, None] ** 2 + place[1] ** 2).to(states.dtype)
         scale = min(height // 2, width // 2) * self.spec.cutoff
         keep = 1 - torch.exp(-square / (2 * scale**2)) if scale else (square > 0).to(states.dtype)
         plane = states.T.reshape(-1, height, width)

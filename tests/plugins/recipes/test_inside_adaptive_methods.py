@@ -58,7 +58,12 @@ def test_picks(name: str, photo_features: Photos) -> None:
 
 
 def test_counts_of_all_stages() -> None:
-    for recipe, counts in (("v2drop", (288, 144, 1)), ("clse", (330, 210, 62)), ("feather", (236, 52)), ("vscan", (96, 32))):
+    for recipe, counts in (
+        ("v2drop", (288, 144, 1)),
+        ("clse", (330, 210, 62)),
+        ("feather", (236, 52)),
+        ("vscan", (96, 32)),
+    ):
         plan = Pruner(recipe).plan([576])
         assert (plan.total, *(later.total for later in plan.later)) == counts
 
