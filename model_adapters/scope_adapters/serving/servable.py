@@ -18,6 +18,7 @@ from scope_core import BudgetError, Pruner, ScopeError, SpecError
 from scope_core.adapters import Declaration, Offer, check_fit
 
 _APART = "vLLM encodes an image apart from its prompt and reuses the result for other prompts"
+_GIVEN = "vLLM's engine takes no signals from the caller"
 _DECODER = "in vLLM the prompt has the same length in all layers of the language model"
 
 
@@ -35,7 +36,14 @@ def declaration(geometry: Geometry) -> Declaration:
         model=f"{geometry.host} on vLLM",
         points={"vision": "what the projector is given", "projected": "what the language model reads"},
         offers=(*found, Offer("projected")),
-        reasons={**why, "text.embeddings": _APART, "clip.text_similarity": _APART, "decoder": _DECODER},
+        reasons={
+            **why,
+            "text.embeddings": _APART,
+            "clip.text_similarity": _APART,
+            "clip.embeddings": _GIVEN,
+            "projector.sensitivity": _GIVEN,
+            "decoder": _DECODER,
+        },
         has_cls=tower.layout.cls,
         geometry=geometry.adapter.geometry,
         placeholder=int(config.image_token_index),
