@@ -148,7 +148,7 @@ CASES = {
     ),
     "says its contract in a strange way": (
         "scope_contract = 1\n" + textwrap.dedent(GOOD.format(cls="Odd", name="acme.odd")),
-        "scope_contract is 1; write the version as text, e.g. scope_contract = '1.0'",
+        "scope_contract is 1; write the version as text, e.g. scope_contract = '1.1'",
     ),
     "yields a spec without a name of its own": (
         GOOD.format(cls="Plain", name="acme.plain").replace('name: Literal["acme.plain"] = "acme.plain"', "pass"),

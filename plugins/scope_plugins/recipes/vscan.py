@@ -9,7 +9,7 @@ from __future__ import annotations
 from typing import Any
 
 from scope_core.parts import Recipe
-from scope_plugins.recipes._parts import PER_IMAGE, top_k
+from scope_plugins.recipes._parts import PER_IMAGE, top_k, without_cls
 
 PAPER = "VScan, TMLR 2026, arXiv 2505.22654"
 
@@ -44,13 +44,16 @@ VSCAN: dict[str, Any] = {
     ],
 }
 
+_RECIPE = Recipe(
+    "vscan",
+    VSCAN,
+    "windows and the whole image by CLS attention, others merged; a third of these by the question at layer 16",
+    paper=PAPER,
+)
+
 RECIPES = (
-    Recipe(
-        "vscan",
-        VSCAN,
-        "windows and the whole image by CLS attention, others merged; a third of these by the question at layer 16",
-        paper=PAPER,
-    ),
+    _RECIPE,
+    without_cls(_RECIPE),
     Recipe(
         "vscan@encoder",
         ENCODER,
