@@ -1,6 +1,6 @@
 """CLSE keeps tokens that the question attends to; in its first stage, those whose surroundings change as well.
 
-Use it on models that encode an image as one tile, where the first stage should weigh fine detail as well as attention.
+Use it where the first stage should weigh fine detail as well as attention: text, edges, small things.
 """
 
 from __future__ import annotations

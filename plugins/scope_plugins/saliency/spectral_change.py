@@ -31,7 +31,7 @@ class SpectralChangeSpec(ComponentSpec):
 class SpectralChange(SaliencySource[SpectralChangeSpec]):
     """The tokens whose surroundings the language model sharpens or smooths in its first layers.
 
-    Use it as a factor of attention, in a first stage: it needs the whole grid of an image, in one tile.
+    Use it as a factor of attention, in a first stage: it needs the whole grid of each tile.
 
     ``s = mean_channels |high-pass(x)|`` by a 2-D Fourier transform with weights ``1 - exp(-r^2 / 2 w^2)``, r the
     distance from frequency 0 and w ``cutoff`` times half of the shorter side; ``e = min(|s' - s| / (mean s + s), 1)``;
@@ -47,48 +47,49 @@ class SpectralChange(SaliencySource[SpectralChangeSpec]):
         """(B, N) in [0, 1].
 
         Raises:
-            TokensError: an image's tokens are not the whole grid of one tile, row by row.
+            TokensError: a tile's tokens are not its whole grid.
         """
         found = torch.zeros_like(tokens.features[..., 0])
-        for group in range(tokens.shape[0]):
-            index = tokens.valid[group].nonzero().flatten()
-            if not len(index):
+        for group, valid in enumerate(tokens.valid):
+            if not bool(valid.any()):
                 continue
-            shape = self._grid(tokens, group, index)
-            old, new = (
-                self._detail(tokens.signal(f"decoder.hidden[{layer}]")[group, index], shape)
-                for layer in (self.spec.before, self.spec.layer)
-            )
+            old, new = (self._detail(tokens, group, layer)[valid] for layer in (self.spec.before, self.spec.layer))
             change = ((new - old).abs() / (old.mean() + old + _EPS)).clamp(max=1)
             spread = change.std() if len(change) > 1 else change.new_zeros(())
             level = (change - change.mean()) / (spread + _EPS) / self.spec.temperature
-            found[group, index] = level.sigmoid().to(found.dtype)
+            found[group, valid] = level.sigmoid().to(found.dtype)
         return found
 
-    def _grid(self, tokens: VisualTokens, group: int, index: Tensor) -> tuple[int, int]:
-        rows, cols = tokens.row[group, index], tokens.col[group, index]
-        height, width = int(rows.max()) + 1, int(cols.max()) + 1
-        whole = len(index) == height * width and bool(
-            (rows * width + cols).equal(torch.arange(len(index), device=rows.device))
-        )
-        if not whole:
-            raise TokensError(
-                f"saliency {self}: {tokens.name_of(group)} has {len(index)} tokens that are not the whole grid of one "
-                f"tile, row by row, which frequencies need; use it in a first stage, on models that encode an image as "
-                f"one tile"
-            )
-        return height, width
-
-    def _detail(self, states: Tensor, shape: tuple[int, int]) -> Tensor:
-        """(n,) mean size of the high frequencies at each place."""
-        height, width = shape
-        states = states.double() if states.dtype == torch.float64 else states.float()
-        place = [torch.arange(size, device=states.device) - size // 2 for size in shape]
-        square = (place[0][:, None] ** 2 + place[1] ** 2).to(states.dtype)
-        scale = min(height // 2, width // 2) * self.spec.cutoff
-        keep = 1 - torch.exp(-square / (2 * scale**2)) if scale else (square > 0).to(states.dtype)
-        plane = states.T.reshape(-1, height, width)
-        spectrum = torch.fft.fftshift(torch.fft.fft2(plane), dim=(-2, -1)) * keep
-        high = torch.fft.ifft2(torch.fft.ifftshift(spectrum, dim=(-2, -1))).abs()
-        detail: Tensor = high.mean(0).flatten()
+    def _detail(self, tokens: VisualTokens, group: int, layer: int) -> Tensor:
+        """(N,) mean size of the high frequencies at each place of each tile; 0 for padding."""
+        states = tokens.signal(f"decoder.hidden[{layer}]")[group]
+        states = states if states.element_size() > 2 else states.float()
+        detail = states.new_zeros(len(states))
+        tiles = torch.stack([tokens.image[group], tokens.tile[group]], 1)
+        for tile in torch.unique(tiles[tokens.valid[group]], dim=0):
+            index = (tokens.valid[group] & (tiles == tile).all(1)).nonzero().flatten()
+            row, col = tokens.row[group, index], tokens.col[group, index]
+            shape = int(row.max()) + 1, int(col.max()) + 1
+            plane = states.new_zeros(*shape, states.shape[1])
+            place = row.clamp(min=0) * shape[1] + col.clamp(min=0)
+            if len(index) != shape[0] * shape[1] or bool((row < 0).any()) or len(place.unique()) != len(index):
+                raise TokensError(
+                    f"saliency {self}: {tokens.name_of(group, int(index[0]))} is of a tile with {len(index)} tokens "
+                    f"that are not its whole grid, which frequencies need; use it in a first stage, where no token is "
+                    f"dropped yet, and with a grid"
+                )
+            plane[row, col] = states[index]
+            detail[index] = _high_frequencies(plane, self.spec.cutoff)[row, col]
         return detail
+
+
+def _high_frequencies(plane: Tensor, cutoff: float) -> Tensor:
+    """(H, W) mean over channels of what a high-pass leaves of an (H, W, D) plane."""
+    shape = plane.shape[:2]
+    rows, cols = (torch.arange(size, device=plane.device) - size // 2 for size in shape)
+    square = (rows[:, None] ** 2 + cols**2).to(plane.dtype)
+    width = min(shape[0] // 2, shape[1] // 2) * cutoff
+    keep = 1 - torch.exp(-square / (2 * width**2)) if width else (square > 0).to(plane.dtype)
+    spectrum = torch.fft.fftshift(torch.fft.fft2(plane, dim=(0, 1)), dim=(0, 1)) * keep[..., None]
+    high: Tensor = torch.fft.ifft2(torch.fft.ifftshift(spectrum, dim=(0, 1)), dim=(0, 1)).abs().mean(2)
+    return high

@@ -71,7 +71,7 @@ def test_counts_of_all_stages() -> None:
 def test_frequencies_need_a_whole_grid(photo_features: Photos) -> None:
     features = photo_features.one("coffee")[0]
     valid = torch.arange(576)[None] != 7
-    with pytest.raises(scope.TokensError, match="whole grid of one tile"):
+    with pytest.raises(scope.TokensError, match="not its whole grid"):
         Pruner("clse", then=[], budget=9).select(features, signals=drawn(features), grid=GRID, valid=valid)
 
 
