@@ -72,7 +72,7 @@ class SpectralChange(SaliencySource[SpectralChangeSpec]):
             shape = int(row.max()) + 1, int(col.max()) + 1
             plane = states.new_zeros(*shape, states.shape[1])
             place = row.clamp(min=0) * shape[1] + col.clamp(min=0)
-            if len(index) != shape[0] * shape[1] or bool((row < 0).any()) or len(place.unique()) != len(index):
+            if len(index) != shape[0] * shape[1] or bool((row < 0).any()) or len(torch.unique(place)) != len(index):
                 raise TokensError(
                     f"saliency {self}: {tokens.name_of(group, int(index[0]))} is of a tile with {len(index)} tokens "
                     f"that are not its whole grid, which frequencies need; use it in a first stage, where no token is "
