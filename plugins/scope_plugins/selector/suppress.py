@@ -132,7 +132,7 @@ class Suppress(Selector[SuppressSpec]):
         sizes = torch.bincount(piece[rank], minlength=pieces).tolist()
         kept = torch.bincount(piece[alive], minlength=pieces).tolist()
         least = torch.bincount(piece[must], minlength=pieces).tolist()
-        if pieces <= count:
+        if sum(max(low, 1) for low in least) <= count:
             least = [max(low, 1) for low in least]
         whole = count + self.spec.plus
         most = list(kept)

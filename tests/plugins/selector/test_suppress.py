@@ -51,6 +51,16 @@ def test_pieces_share_by_survivors() -> None:
         assert [int((got.picks < 15).sum()), int((got.picks >= 15).sum())] == counts
 
 
+def test_required_tokens_come_before_a_token_of_each_piece() -> None:
+    """They may fill the budget, so that other pieces keep none."""
+    cells = [{"name": "cells", "keep": [[0, 0], [0, 1], [0, 2]]}]
+    spec = {"selector": {"name": "suppress", "partition": {"name": "chunks", "count": 3}}, "constraints": cells}
+    for budget in (3, 4, 6):
+        got = scope.select(FEATURES, saliency=SALIENCY, spec={**spec, "budget": budget}, grid=(5, 6))
+        assert got.counts == (budget, budget)
+        assert got.mask[:, :3].all()
+
+
 def test_thresholds() -> None:
     """The same rule four ways: fixed, times the count, times a statistic, as a distance."""
     wanted = select(4, threshold=0.2).picks
