@@ -63,6 +63,10 @@ INSIDE = {"quota", "suppress"}
 """Selectors that divide a group by a partition made from tokens, which a spec itself cannot have."""
 
 
+ADAPTIVE = {p.name for p in PARTS if p.kind == "budget" and REGISTRY.get(*p.key).target.adaptive}
+"""Budgets that adapt to the image."""
+
+
 def from_tokens(part: PartName | None) -> bool:
     return part is not None and part.kind == "partition" and issubclass(REGISTRY.get(*part.key).target, TokenPartition)
 
@@ -112,6 +116,8 @@ class Drawer:
         spec = REGISTRY.get(kind, name).spec
         slots = slots_of(spec)
         parts = {option: self.slot(slot, depth - 1) for option, slot in slots.items()}
+        if kind == "selector" and parts.get("budget") and self.random.random() < 0.9:  # mostly one that it can use
+            parts["budget"] = self.part("budget", depth - 1, names=ADAPTIVE)
         parts = self.fitting(parts)
         for _ in range(50):  # some options exclude each other, or need each other
             made = {"name": name, **parts, **self.options(spec, parts)}

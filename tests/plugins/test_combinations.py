@@ -136,7 +136,7 @@ def counting(function: Any, part: PartName, counted: Counter[PartName]) -> Any:
 @pytest.mark.parametrize("part", PARTS, ids=str)
 def test_every_part_works_beside_any_other(part: PartName, calls: Counter[PartName]) -> None:
     came_through, refused = 0, Counter[str]()
-    for attempt in range(40 * EACH):
+    for attempt in range(60 * EACH):
         drawer = Drawer(random.Random(seed_of(part) + attempt), part)
         table = drawer.table()
         if not drawer.used:
