@@ -22,9 +22,11 @@ class ModelAdapter(Part[S]):
 
     Attributes:
         reuses: True if `encode_once` and `answer` are implemented.
+        fallback: True if the adapter serves a model only where no other adapter matches.
     """
 
     reuses: bool = False
+    fallback: bool = False
 
     @abstractmethod
     def matches(self, model: Any) -> bool:

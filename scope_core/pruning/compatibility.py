@@ -37,6 +37,7 @@ def matching_adapter(model: Any, registry: Registry, name: str | None = None) ->
         return chosen
     adapters, untried = all_adapters(registry)
     matching = [adapter for adapter in adapters if _matches(adapter, model)]
+    matching = [adapter for adapter in matching if not adapter.fallback] or matching
     if len(matching) == 1:
         return matching[0]
     kind = f"{type(model).__module__}.{type(model).__name__}"

@@ -136,3 +136,9 @@ def scope_adapters() -> Iterable[Entry]:
         paper="Pixtral 12B, arXiv 2410.07073",
         requires=("scope-core[hf]",),
     )
+    yield Entry(
+        "scope_adapters.adapters.generic:Generic",
+        "generic",
+        "any other model on Hugging Face transformers, if a trial with one blank image proves its geometry",
+        requires=("scope-core[hf]",),
+    )

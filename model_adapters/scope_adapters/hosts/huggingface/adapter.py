@@ -42,6 +42,10 @@ class HuggingFaceAdapter(HuggingFaceModel[S]):
         """False for models with further per-token fields or with positions that depend on the images."""
         return self.numbers_itself and not self.has_token_fields
 
+    def bound(self, model: Any) -> HuggingFaceAdapter[S]:
+        """The adapter that serves this model's calls: itself, unless what it declares depends on the model."""
+        return self
+
     def unwrapped(self, model: Any) -> Any:
         """The model inside ``torch.compile`` and PEFT-style wrappers."""
         return unwrap(model)
@@ -52,17 +56,20 @@ class HuggingFaceAdapter(HuggingFaceModel[S]):
         """The images of a call, by one pass of tower and projector."""
         refuse_reuse(attachment)
         with torch.no_grad(), remembering(memo):
-            encoded, layout, _ = Call(self, unwrap(model), attachment).encode(inputs)
+            encoded, layout, _ = Call(self.bound(unwrap(model)), unwrap(model), attachment).encode(inputs)
         return Encoding(encoded.tokens, layout, encoded)
 
     def answer(self, model: Any, asked: Sequence[Asked], attachment: Session, **options: Any) -> list[Tensor]:
         """The new ids of each prompt, from one batch; a shared beginning is computed once if the decoder allows it."""
         refuse_reuse(attachment)
-        return answer(Call(self, unwrap(model), attachment), asked, options)
+        return answer(Call(self.bound(unwrap(model)), unwrap(model), attachment), asked, options)
 
     def install(self, model: Any, attachment: Session, undo: ExitStack) -> None:
         """Wrap ``forward`` and ``generate`` of this instance."""
         inner = unwrap(model)
+        bound = self.bound(inner)
+        if bound is not self:
+            return bound.install(model, attachment, undo)
         call = Call(self, inner, attachment, inside(inner, attachment, undo))
         for name, change in {**call.wrapped, **full_prompt.changes(inner)}.items():
             replace_attribute(inner, name, Method(getattr(inner, name), change, attachment), undo)

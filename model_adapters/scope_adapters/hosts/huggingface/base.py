@@ -52,7 +52,7 @@ class HuggingFaceModel(ModelAdapter[S]):
     """Number of the first position in the language model."""
 
     has_token_fields: bool = False
-    """True if the model has more features of each token than its row; see `with_rows`."""
+    """True if features of further layers go with each row (DeepStack): they are picked, moved and merged alike."""
 
     numbers_itself: bool = True
     """True if the model numbers the positions of a shortened prompt by itself; otherwise see `positions`."""
@@ -102,11 +102,23 @@ class HuggingFaceModel(ModelAdapter[S]):
         """
         heavy = ("pooler_output", "hidden_states", "attentions")
         rest = {name: value for name, value in encoded.output.items() if name not in heavy}
-        return type(encoded.output)(**rest, pooler_output=rows)
+        output = type(encoded.output)(**rest, pooler_output=rows)
+        if self.has_token_fields:
+            output.deepstack_features = [
+                [remaining(number, image) for number, image in enumerate(layer)]
+                for layer in encoded.output.deepstack_features
+            ]
+        return output
 
     def features(self, base: Any, images: Mapping[str, Any]) -> Any:
         """The result of one pass of tower and projector: the model's own ``get_image_features``."""
-        return image_features(base, images, lambda rows: self.split(base, images, rows))
+        output = image_features(base, images, lambda rows: self.split(base, images, rows))
+        if self.has_token_fields:  # transformers 5.0 to 5.17 return those of all images as one
+            output.deepstack_features = [
+                self.split(base, images, layer) if hasattr(layer, "dim") else layer
+                for layer in output.deepstack_features
+            ]
+        return output
 
     def split(self, base: Any, images: Mapping[str, Any], rows: Tensor) -> Sequence[Tensor]:
         """The rows of each image, from (R, D) rows of all images, which some models return before transformers 5.0."""

@@ -1,0 +1,252 @@
+"""Models of which nothing is declared: their geometry is what a trial with one blank image proves."""
+
+from __future__ import annotations
+
+import copy
+import weakref
+from collections.abc import Mapping, Sequence
+from contextlib import nullcontext
+from functools import partial
+from typing import Any, TypeVar
+
+import torch
+from torch import Tensor
+from torch.nn.utils.rnn import pad_sequence
+
+from scope_adapters.adapters.shuffled import Patches
+from scope_adapters.compat.blank import image_arguments
+from scope_adapters.compat.transformers import base_of, base_path
+from scope_adapters.hosts.huggingface.adapter import HuggingFaceAdapter
+from scope_adapters.hosts.huggingface.decoder.offers import with_decoder
+from scope_adapters.hosts.huggingface.image_rows import Encoded
+from scope_adapters.hosts.huggingface.position_axes import PositionAxes
+from scope_adapters.hosts.huggingface.prompt import runs
+from scope_adapters.hosts.huggingface.trial import Geometry, items, prove
+from scope_adapters.hosts.methods import check_host, unwrap
+from scope_adapters.towers.layouts import LAYOUTS, ResolvedTower, resolve_tower
+from scope_adapters.towers.probe import offers, probe, reasons
+from scope_core import AdapterError, AttachError, Layout, TokensError, VisualTokens
+from scope_core.adapters import Declaration, Offer, Session
+from scope_core.parts import ComponentSpec
+
+S = TypeVar("S", bound=ComponentSpec)
+_PROVEN: weakref.WeakKeyDictionary[Any, Geometry] = weakref.WeakKeyDictionary()
+_UNKNOWN = "its vision tower is not one whose layout is known, or its tokens are not squares of patches in a grid"
+_OF_TOWER = ("vision.cls_attention", "vision.received_attention", "vision.keys", "vision.hidden", "vision.cls")
+
+
+class ProvenRows(HuggingFaceAdapter[S]):
+    """Models with one row for each placeholder. An item of their features (an image, a tile, a crop) is an image.
+
+    Interception points: ``projected`` (what the language model reads) and ``vision`` (hidden states after the tower's
+    last layer; the same as ``projected`` if the tower is not known).
+    """
+
+    reuses = False
+
+    def bound(self, model: Any) -> HuggingFaceAdapter[S]:
+        """A copy that declares what the trial found."""
+        made = copy.copy(self)
+        made.image_inputs = image_arguments(model)
+        made.pooler, made.has_token_fields = geometry_of(model).pooler, geometry_of(model).layered
+        made.bound = lambda _model: made  # type: ignore[method-assign]
+        return made
+
+    def check(self, model: Any) -> Declaration:
+        """The declaration, once a blank image proved that rows and placeholders belong together."""
+        model = unwrap(model)
+        check_proven(model)
+        known, tower = geometry_of(model), tower_of(model)
+        places = f"in a grid of {known.grid.size[0]} x {known.grid.size[1]}" if known.grid else "in unknown places"
+        return with_decoder(
+            Declaration(
+                model=type(model).__name__,
+                points={
+                    "vision": "hidden states after the tower's last layer, mean of each token's patches"
+                    if tower
+                    else "what the language model reads, as at 'projected'",
+                    "projected": "what the language model reads",
+                },
+                offers=(*(offers(tower) if tower else ()), Offer("projected"), Offer("text.embeddings")),
+                reasons=reasons(tower) if tower else dict.fromkeys(_OF_TOWER, _UNKNOWN),
+                has_cls=tower is not None and tower.layout.cls,
+                geometry=f"as one blank image showed: {known.rows} tokens {places}",
+                placeholder=placeholder_of(model),
+                modules=dict(tower.paths) if tower else {},
+                encoder=f"{base_path(model)}.get_image_features",
+            ),
+            model,
+        )
+
+    def layout(self, model: Any, sizes: Sequence[tuple[int, int]]) -> Layout:
+        """Not known.
+
+        Raises:
+            TokensError: always; says how to plan.
+        """
+        raise TokensError(
+            f"adapter '{self.spec.name}' does not know how many tokens {type(unwrap(model)).__name__}'s processor makes "
+            f"of an image; plan by counts of placeholders: plan([count, ...])"
+        )
+
+    def layout_of(self, encoded: Encoded, prompts: Sequence[int]) -> Layout:
+        """One tile per image."""
+        return Layout.of([len(row) for row in encoded.rows], prompts=prompts)
+
+    def encode(self, model: Any, images: Mapping[str, Any], ids: Tensor, attachment: Session) -> Encoded:
+        """Encoded images, by one pass.
+
+        Raises:
+            AttachError: rows and placeholders of the call do not agree.
+        """
+        needs, tower = attachment.needs, tower_of(model)
+        wanted = needs | ({"vision.hidden[-1]"} if attachment.at == "vision" and tower else set())
+        watched = probe(tower, wanted, dtype=attachment.pruner.dtype) if tower else nullcontext()
+        with watched as capture:
+            output = self.features(base_of(model), images)
+        each = items(output.pooler_output)
+        rows = by_image(each, ids, placeholder_of(model))
+        if self.has_token_fields:
+            counts = [len(row) for row in rows]
+            output.deepstack_features = [torch.cat(items(layer)).split(counts) for layer in output.deepstack_features]
+        projected = pad_sequence([row.detach() for row in rows], batch_first=True)
+        signals: dict[str, Any] = {}
+        if tower is not None and capture is not None:
+            patches = _patches_of_all(model, tower, images, each, rows)
+            found = capture.signals(wanted, patches.grid[0] * patches.grid[1])
+            signals = {name: partial(patches.to_tokens, name, signal) for name, signal in found.items()}
+        features = signals["vision.hidden[-1]"]() if "vision.hidden[-1]" in wanted - needs else projected
+        if attachment.at == "vision" and "vision.hidden[-1]" in signals:
+            features = signals["vision.hidden[-1]"]()
+        given = {name: signal for name, signal in signals.items() if name in needs}
+        if "projected" in needs:
+            given["projected"] = projected
+        row, col = (
+            pad_sequence(list(axis), True, -1).to(projected.device)
+            for axis in zip(*_cells(geometry_of(model), images, rows), strict=True)
+        )
+        valid = pad_sequence([torch.ones(len(one), dtype=torch.bool) for one in rows], True).to(projected.device)
+        return Encoded(output, rows, VisualTokens.of(features, valid=valid, row=row, col=col, signals=given))
+
+
+class ProvenAxes(PositionAxes[S], ProvenRows[S]):
+    """The same, for models that number positions along several axes."""
+
+
+def geometry_of(model: Any) -> Geometry:
+    """The geometry of a model, proven once; see `prove`."""
+    if model not in _PROVEN:
+        _PROVEN[model] = prove(model, placeholder_of(model))
+    return _PROVEN[model]
+
+
+def placeholder_of(model: Any) -> int:
+    """The id of image placeholders.
+
+    Raises:
+        AdapterError: the config names none.
+    """
+    found = getattr(model.config, "image_token_id", None)
+    if not isinstance(found, int):
+        raise AdapterError(
+            f"{type(model).__name__}: its config has no image_token_id, so the places of images in a prompt are unknown"
+        )
+    return found
+
+
+def check_proven(model: Any) -> None:
+    """Refuse models that rows cannot be passed to, or whose geometry cannot be proven.
+
+    Raises:
+        AdapterError: says what is missing.
+    """
+    check_host(model, type(model).__name__)
+    geometry_of(model)
+
+
+def tower_of(model: Any) -> ResolvedTower | None:
+    """The tower if its layout is known, and its tokens were seen to be squares of its patches."""
+    base, path = base_of(model), base_path(model)
+    for name, module in base.named_children():
+        if getattr(getattr(module, "config", None), "model_type", None) in LAYOUTS:
+            try:
+                tower = resolve_tower(module, f"{path}.{name}")
+            except AdapterError:
+                return None
+            return tower if patches_of(geometry_of(model), tower) is not None else None
+    return None
+
+
+def patches_of(known: Geometry, tower: ResolvedTower) -> Patches | None:
+    """The patches of each token of a blank image, row by row; None if tokens are not squares of patches."""
+    pixels = known.images.get("pixel_values")
+    if known.grid is None or not isinstance(pixels, Tensor) or pixels.dim() != 4:
+        return None
+    (rows, cols), grid = known.grid.size, tower.grid(*pixels.shape[-2:])
+    side = grid[0] // rows
+    if grid != (rows * side, cols * side):
+        return None
+    numbers = torch.arange(grid[0] * grid[1]).view(rows, side, cols, side)
+    return Patches(numbers.permute(0, 2, 1, 3).reshape(rows * cols, side**2), grid)
+
+
+def _patches_of_all(
+    model: Any, tower: ResolvedTower, images: Mapping[str, Any], each: Sequence[Tensor], rows: Sequence[Tensor]
+) -> Patches:
+    """`patches_of`, once every image was seen to be one tile of the blank image's size.
+
+    Raises:
+        AttachError: signals of the tower cannot be dealt to the tokens.
+    """
+    patches = patches_of(geometry_of(model), tower)
+    sizes, pixels = [len(row) for row in rows], images.get("pixel_values")
+    if (
+        patches is None
+        or sizes != [len(item) for item in each]
+        or set(sizes) != {len(patches.index)}
+        or not isinstance(pixels, Tensor)
+        or tower.grid(*pixels.shape[-2:]) != patches.grid
+        or len(pixels) != len(rows)
+    ):
+        raise AttachError(
+            f"{type(model).__name__}: signals of its tower cannot be dealt to {sizes} tokens of {len(each)} items; a "
+            f"blank image has {geometry_of(model).rows}. Use a recipe that reads no signals of the tower, at 'projected'"
+        )
+    return patches
+
+
+def _cells(known: Geometry, images: Mapping[str, Any], rows: Sequence[Tensor]) -> list[tuple[Tensor, Tensor]]:
+    """Rows and columns of each image's tokens; -1 where they are not proven."""
+    grids, cells = images.get("image_grid_thw"), []
+    for number, row in enumerate(rows):
+        size = known.grid.size if known.grid and len(row) == known.rows else None
+        if known.grid and grids is not None:
+            frames, height, width = grids[number].tolist() if len(grids) == len(rows) else (0, 0, 0)
+            whole = frames * height * width == len(row) * known.side**2
+            size = (height // known.side, width // known.side) if whole else None
+        token = torch.arange(len(row))
+        nowhere = torch.full_like(token, -1)
+        cells.append((nowhere, nowhere) if size is None else (token // size[1] % size[0], token % size[1]))
+    return cells
+
+
+def by_image(each: Sequence[Tensor], ids: Tensor, placeholder: int) -> list[Tensor]:
+    """Rows of each image: of each item, or of each run of placeholders where an item spans several prompts.
+
+    Raises:
+        AttachError: there are more or fewer rows than placeholders.
+    """
+    total, wanted = sum(map(len, each)), int((ids == placeholder).sum())
+    if total != wanted:
+        raise AttachError(
+            f"the prompts have {wanted} image placeholders (id {placeholder}), but the images {total} rows; pass ids "
+            f"and pixels from one result of the processor"
+        )
+    ends, held = (ids == placeholder).sum(1).cumsum(0).tolist(), 0
+    inside = True
+    for item in each:
+        inside &= not any(held < end < held + len(item) for end in ends)
+        held += len(item)
+    if inside:
+        return list(each)
+    return list(torch.cat(list(each)).split([stop - start for _, start, stop in runs(ids, placeholder)]))
