@@ -98,6 +98,11 @@ def check_parts(pruner: Schedule, declaration: Declaration, given: Collection[st
     for stage in pruner.stages:
         check_point(stage, declaration)
         for part in stage.walk():
+            if part.reads_places and not declaration.places:
+                raise SignalError(
+                    f"{part.kind} {part} reads rows and columns of tokens, which those of {declaration.model} do not "
+                    f"have: {declaration.geometry}"
+                )
             missing = declaration.lacks(part.needs - set(given))
             inside = sorted(name for name in part.needs - set(given) if name.startswith("decoder."))
             if inside and not missing and stage.decoder_layer is None:

@@ -56,7 +56,8 @@ class Pruner(Schedule):
         return super().plan(images if isinstance(images, Layout) else self._layout(images, model, adapter))
 
     def _layout(self, images: Sequence[Any], model: Any, adapter: str | None) -> Layout:
-        if model is not None:
+        counts = isinstance(images, Iterable) and not any(isinstance(image, Iterable) for image in images)
+        if model is not None and not counts:
             return find_adapter(model, self, adapter).layout(model, [(int(h), int(w)) for h, w in images])
         for number, image in enumerate(images if isinstance(images, Iterable) else ()):
             if isinstance(image, Iterable):

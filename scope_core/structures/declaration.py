@@ -25,6 +25,7 @@ class Declaration:
             empty without such a method.
         decoder_layers: Number of language-model layers, each of which except the first is an interception point
             ``decoder[k]``; 0 if tokens cannot be pruned inside the language model (``reasons["decoder"]`` says why).
+        places: True if tokens have rows and columns; if not, parts that read them are refused.
         takes_signals: True if callers can supply their own signals to `Pruner.attach`.
     """
 
@@ -39,6 +40,7 @@ class Declaration:
     merges: frozenset[str] = frozenset({"projected"})
     encoder: str = ""
     decoder_layers: int = 0
+    places: bool = True
     takes_signals: bool = True
 
     def notes(self, at: str, needs: frozenset[str], merges: bool) -> tuple[str, ...]:

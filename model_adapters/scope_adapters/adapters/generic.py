@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from typing import Any, Literal
 
@@ -39,6 +38,19 @@ class Generic(ProvenRows[GenericSpec]):
         if not (hasattr(model, "generate") and hasattr(getattr(model, "config", None), "model_type")):
             return False
         return hasattr(model, "base_model") and hasattr(base_of(model), "get_image_features")
+
+    def without_weights(self, folder: Path) -> Any:
+        """The model that ``config.json`` describes, on the meta device; None if transformers has no such type."""
+        import torch
+        from transformers import AutoConfig, AutoModelForImageTextToText
+
+        try:
+            config = AutoConfig.from_pretrained(folder, local_files_only=True)
+            with torch.device("meta"):
+                model = AutoModelForImageTextToText.from_config(config)
+        except (OSError, ValueError, KeyError):
+            return None
+        return model if self.matches(model) else None
 
     def bound(self, model: Any) -> HuggingFaceAdapter[GenericSpec]:
         """The adapter for this model."""

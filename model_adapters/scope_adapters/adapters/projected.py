@@ -16,7 +16,7 @@ from scope_adapters.hosts.huggingface.adapter import HuggingFaceAdapter
 from scope_adapters.hosts.huggingface.decoder.offers import with_decoder
 from scope_adapters.hosts.huggingface.image_rows import Encoded
 from scope_adapters.hosts.methods import check_host, unwrap
-from scope_adapters.towers.layouts import ResolvedTower, resolve_tower
+from scope_adapters.towers.layouts import LAYOUTS, ResolvedTower, resolve_tower
 from scope_adapters.towers.probe import Capture, offers, probe, reasons
 from scope_core import Layout, VisualTokens
 from scope_core.adapters import Declaration, Offer, Session, resolve
@@ -65,6 +65,11 @@ class ProjectedTower(HuggingFaceAdapter[S]):
     """Path of the module whose first argument is the projector's input, one row per token."""
     merging = ""
     """Path of the module or method that merges several patches into one token; empty where every patch is a token."""
+
+    def matches(self, model: Any) -> bool:
+        """True if the model is of this adapter's type, its tower of a known layout: Pixtral goes by LLaVA's type."""
+        tower = getattr(getattr(getattr(model, "config", None), "vision_config", None), "model_type", None)
+        return super().matches(model) and (tower is None or tower in LAYOUTS)
 
     def check(self, model: Any) -> Declaration:
         """The declaration, once tower, projector and features method were found."""

@@ -21,7 +21,7 @@ from scope_adapters.hosts.huggingface.decoder.offers import with_decoder
 from scope_adapters.hosts.huggingface.image_rows import Encoded
 from scope_adapters.hosts.huggingface.position_axes import PositionAxes
 from scope_adapters.hosts.huggingface.prompt import runs
-from scope_adapters.hosts.huggingface.trial import Geometry, items, prove
+from scope_adapters.hosts.huggingface.trial import Geometry, items, prove, unproven
 from scope_adapters.hosts.methods import check_host, unwrap
 from scope_adapters.towers.layouts import LAYOUTS, ResolvedTower, resolve_tower
 from scope_adapters.towers.probe import offers, probe, reasons
@@ -43,13 +43,18 @@ class ProvenRows(HuggingFaceAdapter[S]):
     """
 
     reuses = False
+    known: Geometry | None = None
+    """What the trial found of the model that a copy is bound to; None before."""
 
     def bound(self, model: Any) -> HuggingFaceAdapter[S]:
         """A copy that declares what the trial found."""
+        if self.known is not None:
+            return self
         made = copy.copy(self)
-        made.image_inputs = image_arguments(model)
-        made.pooler, made.has_token_fields = geometry_of(model).pooler, geometry_of(model).layered
-        made.bound = lambda _model: made  # type: ignore[method-assign]
+        made.known = geometry_of(model)
+        # those that the processor gives first, then those that it may leave out
+        made.image_inputs = tuple(dict.fromkeys((*made.known.images, *image_arguments(model))))
+        made.pooler, made.has_token_fields = made.known.pooler, made.known.layered
         return made
 
     def check(self, model: Any) -> Declaration:
@@ -57,7 +62,12 @@ class ProvenRows(HuggingFaceAdapter[S]):
         model = unwrap(model)
         check_proven(model)
         known, tower = geometry_of(model), tower_of(model)
-        places = f"in a grid of {known.grid.size[0]} x {known.grid.size[1]}" if known.grid else "in unknown places"
+        places = f"in a grid of {known.grid.size[0]} x {known.grid.size[1]}" if known.grid else "in no proven places"
+        shown = (
+            f"as one blank image showed: {known.rows} tokens {places}"
+            if known.rows
+            else "proven when weights are loaded"
+        )
         return with_decoder(
             Declaration(
                 model=type(model).__name__,
@@ -70,10 +80,11 @@ class ProvenRows(HuggingFaceAdapter[S]):
                 offers=(*(offers(tower) if tower else ()), Offer("projected"), Offer("text.embeddings")),
                 reasons=reasons(tower) if tower else dict.fromkeys(_OF_TOWER, _UNKNOWN),
                 has_cls=tower is not None and tower.layout.cls,
-                geometry=f"as one blank image showed: {known.rows} tokens {places}",
+                geometry=shown,
                 placeholder=placeholder_of(model),
                 modules=dict(tower.paths) if tower else {},
                 encoder=f"{base_path(model)}.get_image_features",
+                places=known.grid is not None or not known.rows,
             ),
             model,
         )
@@ -85,8 +96,8 @@ class ProvenRows(HuggingFaceAdapter[S]):
             TokensError: always; says how to plan.
         """
         raise TokensError(
-            f"adapter '{self.spec.name}' does not know how many tokens {type(unwrap(model)).__name__}'s processor makes "
-            f"of an image; plan by counts of placeholders: plan([count, ...])"
+            f"adapter '{self.spec.name}' does not know how many tokens the processor of {type(unwrap(model)).__name__} "
+            f"makes of an image; plan by counts of placeholders: plan([count, ...])"
         )
 
     def layout_of(self, encoded: Encoded, prompts: Sequence[int]) -> Layout:
@@ -108,16 +119,16 @@ class ProvenRows(HuggingFaceAdapter[S]):
         rows = by_image(each, ids, placeholder_of(model))
         if self.has_token_fields:
             counts = [len(row) for row in rows]
-            output.deepstack_features = [torch.cat(items(layer)).split(counts) for layer in output.deepstack_features]
+            layers = [torch.cat(items(layer)) for layer in output.deepstack_features]
+            output.deepstack_features = [torch.split(layer, counts) for layer in layers]
         projected = pad_sequence([row.detach() for row in rows], batch_first=True)
         signals: dict[str, Any] = {}
         if tower is not None and capture is not None:
             patches = _patches_of_all(model, tower, images, each, rows)
             found = capture.signals(wanted, patches.grid[0] * patches.grid[1])
             signals = {name: partial(patches.to_tokens, name, signal) for name, signal in found.items()}
-        features = signals["vision.hidden[-1]"]() if "vision.hidden[-1]" in wanted - needs else projected
-        if attachment.at == "vision" and "vision.hidden[-1]" in signals:
-            features = signals["vision.hidden[-1]"]()
+        vision = attachment.at == "vision" and tower is not None
+        features = signals["vision.hidden[-1]"]() if vision else projected
         given = {name: signal for name, signal in signals.items() if name in needs}
         if "projected" in needs:
             given["projected"] = projected
@@ -136,7 +147,9 @@ class ProvenAxes(PositionAxes[S], ProvenRows[S]):
 def geometry_of(model: Any) -> Geometry:
     """The geometry of a model, proven once; see `prove`."""
     if model not in _PROVEN:
-        _PROVEN[model] = prove(model, placeholder_of(model))
+        placeholder, parameters = placeholder_of(model), list(model.parameters())
+        weightless = all(one.is_meta for one in parameters) and not hasattr(model, "_hf_hook")
+        _PROVEN[model] = unproven() if weightless else prove(model, placeholder)
     return _PROVEN[model]
 
 
@@ -210,7 +223,7 @@ def _patches_of_all(
     ):
         raise AttachError(
             f"{type(model).__name__}: signals of its tower cannot be dealt to {sizes} tokens of {len(each)} items; a "
-            f"blank image has {geometry_of(model).rows}. Use a recipe that reads no signals of the tower, at 'projected'"
+            f"blank image has {geometry_of(model).rows}. Use a recipe that reads no signal of it, `at: projected`"
         )
     return patches
 
@@ -231,7 +244,7 @@ def _cells(known: Geometry, images: Mapping[str, Any], rows: Sequence[Tensor]) -
 
 
 def by_image(each: Sequence[Tensor], ids: Tensor, placeholder: int) -> list[Tensor]:
-    """Rows of each image: of each item, or of each run of placeholders where an item spans several prompts.
+    """Rows of each image: of each item; of each run of placeholders where items are single rows or span prompts.
 
     Raises:
         AttachError: there are more or fewer rows than placeholders.
@@ -243,10 +256,10 @@ def by_image(each: Sequence[Tensor], ids: Tensor, placeholder: int) -> list[Tens
             f"and pixels from one result of the processor"
         )
     ends, held = (ids == placeholder).sum(1).cumsum(0).tolist(), 0
-    inside = True
+    inside = any(len(item) > 1 for item in each)
     for item in each:
         inside &= not any(held < end < held + len(item) for end in ends)
         held += len(item)
     if inside:
         return list(each)
-    return list(torch.cat(list(each)).split([stop - start for _, start, stop in runs(ids, placeholder)]))
+    return list(torch.split(torch.cat(list(each)), [stop - start for _, start, stop in runs(ids, placeholder)]))

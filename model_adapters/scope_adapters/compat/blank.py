@@ -1,4 +1,4 @@
-"""A blank image as a model takes it: what its own image processor makes of one, at the size that the model is built for."""
+"""A blank image as a model takes it: what its own image processor makes of one, at the model's own size."""
 
 from __future__ import annotations
 
@@ -31,11 +31,20 @@ def blank_images(model: Any) -> Iterator[Callable[[], dict[str, Any]]]:
     First what the image processor of the model's type makes; then pixels of the commonest shapes.
     """
     names, vision = image_arguments(model), getattr(model.config, "vision_config", model.config)
-    side = getattr(vision, "image_size", None)
-    side = side if isinstance(side, int) else side[0] if isinstance(side, list | tuple) else _SIDE
+    side = _side(vision) or _SIDE
     weight = next(model.parameters())
-    for make in (partial(_processed, str(model.config.model_type)), partial(_by_shape, names)):
+    for make in (
+        partial(_processed, str(model.config.model_type)),
+        partial(_by_shape, names, 4),
+        partial(_by_shape, names, 5),
+    ):
         yield partial(_fitting, make, vision, side, names, weight)
+
+
+def _side(vision: Any) -> int | None:
+    """Side of the images that a tower is built for; None if it takes any size."""
+    size = getattr(vision, "image_size", None) or (getattr(vision, "model_args", None) or {}).get("img_size")
+    return int(size[0] if isinstance(size, list | tuple) else size) if size else None
 
 
 def _fitting(
@@ -79,10 +88,10 @@ def _processor(kind: str) -> Any:
 def _options(processor: Any, vision: Any, side: int) -> dict[str, Any]:
     """Sizes of the model for its processor: defaults are those of the published checkpoint."""
     options: dict[str, Any] = {}
-    for name in ("size", "crop_size") if isinstance(getattr(vision, "image_size", None), int) else ():
+    for name in ("size", "crop_size") if _side(vision) else ():
         given = getattr(processor, name, None)
         keys = {key for key in ("height", "width", "shortest_edge", "longest_edge") if _entry(given, key) is not None}
-        if keys in ({"height", "width"}, {"shortest_edge"}, {"longest_edge"}):
+        if keys and keys in ({"height", "width"}, {"shortest_edge"}, {"longest_edge"}):
             options[name] = dict.fromkeys(keys, side)
     pairs = ("patch_size", "patch_size"), ("temporal_patch_size",) * 2, ("merge_size", "spatial_merge_size")
     for theirs, ours in pairs:
@@ -95,17 +104,21 @@ def _entry(size: Any, key: str) -> Any:
     return size.get(key) if isinstance(size, Mapping) else getattr(size, key, None)
 
 
-def _by_shape(names: tuple[str, ...], vision: Any, side: int) -> dict[str, Tensor]:
-    """Blank pixels for the two commonest sets of arguments."""
+def _by_shape(names: Sequence[str], axes: int, vision: Any, side: int) -> Mapping[str, Any]:
+    """Blank pixels of the commonest shapes: (images, C, H, W), (1, images, C, H, W), or packed patches with a grid.
+
+    Raises:
+        LookupError: the model asks for more.
+    """
     channels = int(getattr(vision, "in_channels", None) or getattr(vision, "num_channels", None) or 3)
     required = [name for name in names if not name.startswith("vision_")]
     if required == ["pixel_values"]:
-        return {"pixel_values": torch.zeros(1, channels, side, side)}
+        return {"pixel_values": torch.full((*[1] * (axes - 3), channels, side, side), 0.5)}
     if required == ["pixel_values", "image_grid_thw"]:
         patch, count = int(vision.patch_size), 4 * int(getattr(vision, "spatial_merge_size", 2))
         values = channels * int(getattr(vision, "temporal_patch_size", 1)) * patch**2
         return {
-            "pixel_values": torch.zeros(count * count, values),
+            "pixel_values": torch.full((count * count, values), 0.5),
             "image_grid_thw": torch.tensor([[1, count, count]]),
         }
     raise LookupError(f"no image processor is known that makes {', '.join(required)}")
@@ -115,4 +128,4 @@ def _fit(value: Any, weight: Tensor) -> Any:
     """A tensor on the model's device; pixels in its dtype."""
     if not isinstance(value, Tensor):
         return value
-    return value.to(weight.device, weight.dtype) if value.is_floating_point() else value
+    return value.to(weight.device, weight.dtype) if value.is_floating_point() else value.to(weight.device)

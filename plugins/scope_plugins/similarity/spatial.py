@@ -28,6 +28,8 @@ class Spatial(SimilarityMetric[SpatialSpec]):
     Both kernels are positive definite. In a `blend` with a cosine, near tokens count as more similar than far ones.
     """
 
+    reads_places = True
+
     symmetric = True
     bounds = (0.0, 1.0)
     matrices = 1

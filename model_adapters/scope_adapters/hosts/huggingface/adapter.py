@@ -69,7 +69,8 @@ class HuggingFaceAdapter(HuggingFaceModel[S]):
         inner = unwrap(model)
         bound = self.bound(inner)
         if bound is not self:
-            return bound.install(model, attachment, undo)
+            bound.install(model, attachment, undo)
+            return
         call = Call(self, inner, attachment, inside(inner, attachment, undo))
         for name, change in {**call.wrapped, **full_prompt.changes(inner)}.items():
             replace_attribute(inner, name, Method(getattr(inner, name), change, attachment), undo)

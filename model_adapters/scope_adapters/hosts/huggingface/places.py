@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
 import torch
 from torch import Tensor
 
+_SHARE = 0.02
+"""Share of attention's outputs that remains while places are looked for."""
 Encode = Callable[[Mapping[str, Any]], Sequence[Tensor]]
 
 
@@ -26,7 +29,7 @@ class Grid:
     blocks: bool = False
 
 
-def grid_of(images: Mapping[str, Any], rows: Sequence[Tensor], encode: Encode) -> Grid | None:
+def grid_of(images: Mapping[str, Any], encode: Encode) -> Grid | None:
     """The grid of one image's tokens, if changed pixels were seen to move the token of their place most.
 
     Corners and one place inside are tried. None if the image has several items, its tokens form no grid, or another
@@ -34,25 +37,51 @@ def grid_of(images: Mapping[str, Any], rows: Sequence[Tensor], encode: Encode) -
 
     Args:
         images: Arguments of ``get_image_features`` for one blank image.
-        rows: Its rows.
         encode: ``arguments -> rows of each item``.
     """
-    if len(rows) != 1 or rows[0].is_meta:
+    rows = encode(images)
+    if len(rows) != 1:
         return None
     for grid, change in _readings(images, len(rows[0])):
         height, width = grid.size
-        tried = {(0, 0), (0, width - 1), (height - 1, 0), (height - 1, width - 1), (height // 3, width // 2)}
-        if all(_moves(row * width + col, rows[0], encode(change(row, col))[0]) for row, col in sorted(tried)):
-            return grid
+        tried = sorted({(0, 0), (0, width - 1), (height - 1, 0), (height - 1, width - 1), (height // 3, width // 2)})
+        moved = [_moved(rows[0], encode(change(row, col))[0]) for row, col in tried]
+        if all(one is not None for one in moved):
+            change_of = torch.stack([one for one in moved if one is not None])
+            # some tokens move whatever changes: a token's own place is the one at which it moves more than elsewhere
+            own = change_of.square() / change_of.mean(0).clamp(min=torch.finfo(change_of.dtype).tiny)
+            if own.argmax(1).tolist() == [row * width + col for row, col in tried]:
+                return grid
     return None
 
 
-def _moves(token: int, before: Tensor, after: Tensor) -> bool:
-    """True if this token's row changed more than any other, as a share of its length."""
+@contextmanager
+def separate(base: Any) -> Iterator[None]:
+    """Let tokens of the tower hardly read each other: outputs of attention are scaled down. Every hook is removed."""
+    hooks = []
+    for module in base.modules():
+        named = [one for one in module.modules() if "attention" in type(one).__name__.lower()]
+        if named == [module]:
+            hooks.append(module.register_forward_hook(_weaker))
+    try:
+        yield
+    finally:
+        for hook in hooks:
+            hook.remove()
+
+
+def _weaker(_module: Any, _args: Any, output: Any) -> Any:
+    if isinstance(output, tuple) and output and isinstance(output[0], Tensor):
+        return (output[0] * _SHARE, *output[1:])
+    return output * _SHARE if isinstance(output, Tensor) and output.is_floating_point() else output
+
+
+def _moved(before: Tensor, after: Tensor) -> Tensor | None:
+    """(N,) float64: the change of each row; None if the rows are not as many, or not finite."""
     if before.shape != after.shape:
-        return False
-    change = (after.double() - before.double()).norm(dim=-1) / before.double().norm(dim=-1).clamp(min=1e-9)
-    return bool(change.isfinite().all()) and int(change.argmax()) == token and float(change[token]) > 0
+        return None
+    change = (after.double() - before.double()).norm(dim=-1)
+    return change if bool(change.isfinite().all()) else None
 
 
 Change = Callable[[int, int], dict[str, Any]]
@@ -86,7 +115,7 @@ def _readings(images: Mapping[str, Any], count: int) -> Iterator[tuple[Grid, Cha
                     numbers[row * side : (row + 1) * side, col * side : (col + 1) * side].flatten()
                 ),
             )
-    elif pixels.dim() == 4 and len(pixels) == 1:
+    elif pixels.dim() >= 4 and pixels.shape[:-3].numel() == 1:
         height, width = pixels.shape[-2:]
         rows = math.isqrt(max(count * height // width, 0))
         if rows and count % rows == 0 and rows * width == count // rows * height:
@@ -94,6 +123,6 @@ def _readings(images: Mapping[str, Any], count: int) -> Iterator[tuple[Grid, Cha
             yield (
                 Grid((rows, count // rows)),
                 lambda row, col: changed(
-                    (slice(None), slice(None), slice(row * tall, (row + 1) * tall), slice(col * wide, (col + 1) * wide))
+                    (..., slice(row * tall, (row + 1) * tall), slice(col * wide, (col + 1) * wide))
                 ),
             )

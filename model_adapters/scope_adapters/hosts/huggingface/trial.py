@@ -22,7 +22,7 @@ from scope_adapters.compat.signatures import named, parameters
 from scope_adapters.compat.transformers import EnoughError, base_of, language_model, takes_encoder_outputs
 from scope_adapters.hosts.huggingface import embeddings
 from scope_adapters.hosts.huggingface.embeddings import EmbeddedPrompt
-from scope_adapters.hosts.huggingface.places import Grid, grid_of
+from scope_adapters.hosts.huggingface.places import Grid, grid_of, separate
 from scope_adapters.hosts.methods import within
 from scope_adapters.towers.trial import untouched
 from scope_core import AdapterError
@@ -54,6 +54,11 @@ class Geometry:
         return math.isqrt(int(self.images["image_grid_thw"][0].prod()) // self.rows)
 
 
+def unproven() -> Geometry:
+    """The geometry of a model without weights, through which no image passes."""
+    return Geometry(0, {}, "list", False, None)
+
+
 def prove(model: Any, placeholder: int) -> Geometry:
     """The geometry of a model.
 
@@ -74,14 +79,19 @@ def prove(model: Any, placeholder: int) -> Geometry:
             except Exception as error:  # the model's and the processor's own code may raise anything
                 failed = failed or f"{type(error).__name__}: {(str(error).splitlines() or ['no message'])[0]}"
     raise AdapterError(
-        f"{name}: its geometry cannot be proven, since one blank image of its own image processor does not pass through "
-        f"it ({failed}). Write an adapter: {PAGE}"
+        f"{name}: its geometry cannot be proven, since one blank image of its own image processor does not pass "
+        f"through it ({failed}). Write an adapter: {PAGE}"
     )
 
 
 def _proven(model: Any, placeholder: int, images: Mapping[str, Any]) -> Geometry:
     name, base = type(model).__name__, base_of(model)
     output = image_features(base, images, _whole)
+    if getattr(output, "pooler_output", None) is None:
+        raise AdapterError(
+            f"{name}.get_image_features() returns no pooler_output: its forward() makes the rows of the prompt itself, "
+            f"so they cannot be selected before. Write an adapter: {PAGE}"
+        )
     rows = items(output.pooler_output)
     total = sum(map(len, rows))
     prompt = _Prompt(model, placeholder, total, images)
@@ -95,7 +105,8 @@ def _proven(model: Any, placeholder: int, images: Mapping[str, Any]) -> Geometry
             f"blank image has {total} rows ({_shapes(output.pooler_output)}). Write an adapter: {PAGE}"
         )
     _check_one_less(name, prompt, output, rows, pooler, own, axes)
-    grid = grid_of(images, rows, lambda given: items(image_features(base, given, _whole).pooler_output))
+    with separate(base):
+        grid = grid_of(images, lambda given: items(image_features(base, given, _whole).pooler_output))
     return Geometry(total, images, pooler, "deepstack_features" in output, grid)
 
 
@@ -258,7 +269,10 @@ def _without(output: Any, gone: int) -> Any:
     made = copy.copy(output)
     if "deepstack_features" in output:
         made.deepstack_features = [
-            [torch.cat([item[:gone], item[gone + 1 :]]) if not number else item for number, item in enumerate(items(layer))]
+            [
+                torch.cat([item[:gone], item[gone + 1 :]]) if not number else item
+                for number, item in enumerate(items(layer))
+            ]
             for layer in output.deepstack_features
         ]
     return made
