@@ -18,7 +18,7 @@ import re
 import subprocess
 import sys
 import textwrap
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any, Literal, get_args, get_origin
 
@@ -316,6 +316,45 @@ def recipe_fit() -> str:
         ("recipe", *(f"`{row.name}`" for row in rows)),
         ((f"`{name}`", *(cell(row.name, name) for row in rows)) for name in names),
     )
+
+
+def model_types() -> str:
+    """Table of all image-text-to-text types of the locked transformers, and the adapter that serves each."""
+    from scope_adapters.model_types import model_types
+
+    known, fits = tested(), {}
+    for row in adapter_rows():
+        if row.declaration is not None:
+            fits[row.model_type] = _count(row.declaration)
+    fits |= {name: _count(model) for name, model in _any_types(known["generic"])}
+    types = model_types(tested=[*fits])
+
+    def served(one: Any) -> str:
+        return f"`{one.adapter}`" if one.adapter else f"not served: {one.why}"
+
+    return table(
+        ("`model_type`", "served by", "recipes that run as they are", "tested"),
+        ((f"`{one.name}`", served(one), fits.get(one.name, ""), "yes" if one.tested else "") for one in types),
+    )
+
+
+def _count(model: Any) -> str:
+    from scope_core.adapters import recipe_fits
+
+    found = recipe_fits(model)
+    return f"{sum(fit.runs for fit in found)} of {len(found)}"
+
+
+def _any_types(names: Sequence[str]) -> Iterator[tuple[str, Any]]:
+    """The tiny models on which the tests run the generic adapter."""
+    sys.path.insert(0, str(ROOT / "tests"))
+    try:
+        from adapters import any_type
+
+        for name in names:
+            yield name, any_type.model(name)
+    finally:
+        sys.path.pop(0)
 
 
 def towers() -> str:
@@ -691,6 +730,7 @@ SECTIONS: dict[str, Callable[[], str]] = {
     "compare-json": compare_json,
     "compatibility": compatibility,
     "recipe-fit": recipe_fit,
+    "model-types": model_types,
 }
 
 if __name__ == "__main__":

@@ -86,8 +86,8 @@ TYPES: Mapping[str, tuple[str, Mapping[str, Any]]] = {
     "glm4v_moe": (
         "Glm4vMoe",
         {
-            "text_config": {**TEXT, **EXPERTS, **_axes(2, 3, 3)},
-            "vision_config": {**PACKED, "out_hidden_size": 64},
+            "text_config": {**TEXT, **EXPERTS, **_axes(1, 1, 2)},
+            "vision_config": PACKED,
             **MARKS,
         },
     ),
@@ -271,6 +271,43 @@ TYPES: Mapping[str, tuple[str, Mapping[str, Any]]] = {
             "video_token_id": 151,
         },
     ),
+    "fast_vlm": (
+        "FastVlm",
+        {
+            "text_config": {**TEXT, "model_type": "qwen2"},
+            "vision_config": {
+                "model_type": "timm_wrapper",
+                "architecture": "fastvit_mci3",
+                "do_pooling": True,
+                "global_pool": "avg",
+                "hidden_size": 128,
+                "model_args": {"inference_mode": True, "layers": [1, 1, 1, 1, 1], "embed_dims": [8, 16, 16, 32, 64]},
+            },
+        },
+    ),
+    "molmo2": (
+        "Molmo2",
+        {
+            "text_config": {**TEXT, "additional_vocab_size": 8},
+            "vision_config": {**VISION, "head_dim": 16, "num_key_value_heads": 2, "image_size": [378, 378]}
+            | {"num_position_embeddings": 729, "num_hidden_layers": 2},
+            "adapter_config": {
+                "vision_feature_layer": [-1, -2],
+                "hidden_size": 32,
+                "num_attention_heads": 2,
+                "num_key_value_heads": 2,
+                "head_dim": 16,
+                "intermediate_size": 64,
+                "text_hidden_size": 64,
+            },
+            "image_patch_id": PLACEHOLDER,
+            "image_start_token_id": 148,
+            "image_end_token_id": 147,
+            "low_res_image_start_token_id": 146,
+            "frame_start_token_id": 145,
+            "frame_end_token_id": 144,
+        },
+    ),
     "pixtral": (
         "Llava",
         {
@@ -286,7 +323,9 @@ TYPES: Mapping[str, tuple[str, Mapping[str, Any]]] = {
 
 AXES = ("glm4v", "glm46v", "glm4v_moe", "paddleocr_vl", "qwen2_5_omni_thinker", "cosmos3_omni")
 """Types whose positions have several axes: embeddings alone do not give their logits."""
-PLACELESS = ("idefics2", "lfm2_vl", "deepseek_ocr2", "gemma4")
+LONG = ("deepseek_ocr2", "gemma4", "molmo2")
+"""Types whose images have hundreds of tokens, fixed by their processors: the kit would take minutes."""
+PLACELESS = ("idefics2", "lfm2_vl", "fast_vlm", *LONG)
 """Types whose tokens have no place that a trial can prove."""
 
 
@@ -300,7 +339,7 @@ def model(name: str) -> Any:
     """A model of one of `TYPES`, built once."""
     kind, options = TYPES[name]
     made = getattr(hf, f"{kind}Config")
-    token = "image_token_index" if hasattr(made, "image_token_index") else "image_token_id"
+    token = next(one for one in ("image_patch_id", "image_token_index", "image_token_id") if hasattr(made, one))
     config = made(**{token: PLACEHOLDER, **options})
     with torch.random.fork_rng():
         torch.manual_seed(0)

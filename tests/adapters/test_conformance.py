@@ -87,6 +87,7 @@ CASES: dict[str, dict[str, Case]] = {
         "vicuna": _anyres(anyres.next_model),
         "mistral": _anyres(lambda: anyres.next_model("mistral")),
     },
+    "llava_next_video": {"vicuna": _anyres(lambda: anyres.next_model(kind="LlavaNextVideo"))},
     "llava_onevision": {
         "interpolated": _anyres(anyres.onevision_model),
         "exact": _anyres(lambda: anyres.onevision_model(limit=9)),
@@ -102,7 +103,7 @@ CASES: dict[str, dict[str, Case]] = {
     "qwen2_vl": {"qwen2_vl": _qwen("qwen2_vl")},
     "qwen2_5_vl": {"qwen2_5_vl": _qwen("qwen2_5_vl")},
     **{name: {name: _qwen(name)} for name in ("qwen3_vl", *qwen.MORE)},
-    "generic": {name: _any_type(name) for name in any_type.available()},
+    "generic": {name: _any_type(name) for name in any_type.available() if name not in any_type.LONG},
 }
 """By adapter, by kind of model. An adapter that is registered has to be here."""
 

@@ -13,6 +13,7 @@ import scope_core as scope
 from adapters import any_type, models, qwen
 from adapters.snapshot import differences, snapshot
 from scope_adapters.adapters.proven import geometry_of
+from scope_adapters.compat.transformers import language_model
 from scope_core import AdapterError, SignalError, TokensError
 
 pytestmark = pytest.mark.skipif("aya_vision" not in any_type.available(), reason="transformers without Aya Vision")
@@ -82,7 +83,9 @@ def test_rows_that_the_forward_changes_are_refused() -> None:
 
     def forward(self: Any, *args: Any, **kwargs: Any) -> Any:
         if kwargs.get("mm_encoder_outputs"):
-            kwargs["mm_encoder_outputs"]["image"].pooler_output = kwargs["mm_encoder_outputs"]["image"].pooler_output * 2
+            kwargs["mm_encoder_outputs"]["image"].pooler_output = (
+                kwargs["mm_encoder_outputs"]["image"].pooler_output * 2
+            )
         return inner(self, *args, **kwargs)
 
     with pytest.raises(AdapterError, match=r"rows that are passed on do not enter the prompt as the model's own do"):
@@ -136,3 +139,47 @@ def test_videos_are_refused() -> None:
     model, given = any_type.model("cosmos3_omni"), any_type.prompts("cosmos3_omni").inputs
     with scope.Pruner("random@2").attach(model), pytest.raises(scope.AttachError, match="pixel_values_videos"):
         model(**given, pixel_values_videos=torch.zeros(4, 4))
+
+
+@pytest.mark.parametrize("name", [name for name in ("glm4v", "glm4v_moe") if name in any_type.available()])
+def test_signals_of_packed_towers_are_those_of_eager_attention(name: str) -> None:
+    model, generator = any_type.model(name), torch.Generator().manual_seed(3)
+    grids = torch.tensor([[1, 4, 6], [1, 6, 4]])
+    vision = model.config.vision_config
+    pixels = torch.randn(48, 3 * vision.temporal_patch_size * vision.patch_size**2, generator=generator)
+    given = qwen.Prompts(
+        torch.tensor([[5, *[any_type.PLACEHOLDER] * 6, 6, *[any_type.PLACEHOLDER] * 6, 7]]),
+        torch.ones(1, 15, dtype=torch.int64),
+        pixels,
+        grids,
+        (2,),
+    )
+    with scope.Pruner("scope@no_cls@2").attach(model) as pruning, torch.no_grad():
+        model(**given.inputs)
+    tokens, seen = pruning.receipt.selection.tokens, qwen.watch(model, given)
+    for image in range(2):
+        read = tokens.signal("vision.received_attention[-2]")[image].double()
+        assert torch.allclose(read, seen.received[image][1], atol=1e-5)
+        assert torch.allclose(tokens.features[image].double(), seen.hidden[image][2], atol=1e-4)
+
+
+@pytest.mark.parametrize("name", [name for name in any_type.LONG if name in any_type.available()])
+def test_the_language_model_reads_the_kept_rows_in_their_order(name: str) -> None:
+    model, given, read = any_type.model(name), any_type.prompts(name).row(0).inputs, []
+    hook = language_model(model).register_forward_pre_hook(
+        lambda _module, _args, kwargs: read.append(kwargs["inputs_embeds"][0]), with_kwargs=True
+    )
+    everything = {"recipe": "random", "budget": {"name": "ratio", "keep_ratio": 1.0}, "at": "projected"}
+    try:
+        with torch.no_grad():
+            full = model(**given).logits
+            with scope.Pruner(everything).attach(model):
+                assert torch.equal(model(**given).logits, full)
+            with scope.Pruner("divprune@9").attach(model) as pruning:
+                model(**given)
+    finally:
+        hook.remove()
+    stays = given["input_ids"][0] != any_type.PLACEHOLDER
+    stays[(~stays).nonzero().flatten()] = pruning.receipt.selection.mask[0]
+    assert int(stays.sum()) == 9 + 4
+    assert torch.equal(read[2], read[0][stays])

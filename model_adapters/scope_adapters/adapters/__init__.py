@@ -25,6 +25,13 @@ def scope_adapters() -> Iterable[Entry]:
         requires=("scope-core[hf]",),
     )
     yield Entry(
+        "scope_adapters.adapters.llava_next_video:LlavaNextVideo",
+        "llava_next_video",
+        "LLaVA-NeXT-Video on Hugging Face transformers >= 4.52, images",
+        paper="LLaVA-NeXT-Video, 2024",
+        requires=("scope-core[hf]",),
+    )
+    yield Entry(
         "scope_adapters.adapters.llava_onevision:LlavaOnevision",
         "llava_onevision",
         "LLaVA-OneVision on Hugging Face transformers >= 4.52, images",

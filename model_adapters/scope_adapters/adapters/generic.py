@@ -13,8 +13,18 @@ from scope_adapters.hosts.methods import unwrap
 from scope_core.adapters import Declaration
 from scope_core.parts import ComponentSpec
 
-BLOCKS = ("qwen2_vl", "qwen2_5_vl", "qwen3_vl", "qwen3_vl_moe", "qwen3_5", "qwen3_5_moe")
-"""Beginnings of ``model_type`` of towers that pack the patches of all images, and whose attention can be computed."""
+BLOCKS = (
+    "qwen2_vl",
+    "qwen2_5_vl",
+    "qwen3_vl",
+    "qwen3_vl_moe",
+    "qwen3_5",
+    "qwen3_5_moe",
+    "glm4v",
+    "glm4v_moe",
+)
+"""``model_type`` without "_vision" of towers that pack the patches of all images, and whose attention is as Qwen2-VL's:
+one fused projection, rotated, without norms of queries and keys."""
 _WINDOWS = "fullatt_block_indexes"
 
 
