@@ -21,7 +21,7 @@ from scope_adapters.hosts.huggingface.decoder.offers import with_decoder
 from scope_adapters.hosts.huggingface.image_rows import Encoded
 from scope_adapters.hosts.huggingface.position_axes import PositionAxes
 from scope_adapters.hosts.huggingface.prompt import runs
-from scope_adapters.hosts.huggingface.trial import Geometry, items, prove, unproven
+from scope_adapters.hosts.huggingface.proof import Geometry, items, prove, unproven
 from scope_adapters.hosts.methods import check_host, unwrap
 from scope_adapters.towers.layouts import LAYOUTS, ResolvedTower, resolve_tower
 from scope_adapters.towers.probe import offers, probe, reasons

@@ -1,4 +1,4 @@
-"""A trial: one blank image through a model, up to the entry of its language model, with rows passed in both ways.
+"""A proof of a model's geometry: one blank image up to the entry of the language model, with rows passed in both ways.
 
 It proves before anything is pruned that the model has one row for each placeholder, and that rows that are passed on
 enter the prompt where the model's own would, all of them or all but one.
