@@ -77,11 +77,11 @@ TYPES: Mapping[str, tuple[str, Mapping[str, Any]]] = {
     "deepseek_vl": ("DeepseekVL", {"text_config": {**TEXT, "model_type": "llama"}, "vision_config": SIGLIP}),
     "glm4v": (
         "Glm4v",
-        {"text_config": {**TEXT, **_axes(2, 3, 3)}, "vision_config": {**PACKED, "patch_size": 14}, **MARKS},
+        {"text_config": {**TEXT, **_axes(2, 3, 3)}, "vision_config": {**PACKED, "patch_size": 28}, **MARKS},
     ),
     "glm46v": (
         "Glm46V",
-        {"text_config": {**TEXT, **_axes(2, 3, 3)}, "vision_config": {**PACKED, "patch_size": 14}, **MARKS},
+        {"text_config": {**TEXT, **_axes(2, 3, 3)}, "vision_config": {**PACKED, "patch_size": 28}, **MARKS},
     ),
     "glm4v_moe": (
         "Glm4vMoe",
@@ -133,7 +133,7 @@ TYPES: Mapping[str, tuple[str, Mapping[str, Any]]] = {
         "PaddleOCRVL",
         {
             "text_config": {**TEXT, **_axes(2, 3, 3)},
-            "vision_config": {**VISION, "spatial_merge_size": 2},
+            "vision_config": {**VISION, "patch_size": 28, "image_size": 112, "spatial_merge_size": 2},
             "vision_start_token_id": 152,
             "vision_end_token_id": 153,
             **MARKS,
@@ -228,7 +228,13 @@ TYPES: Mapping[str, tuple[str, Mapping[str, Any]]] = {
         "Exaone4_5_",
         {
             "text_config": {**TEXT, "model_type": "exaone4"},
-            "vision_config": {**PACKED, "num_key_value_heads": 2, "fullatt_block_indexes": [1], "window_size": 28},
+            "vision_config": {
+                **PACKED,
+                "patch_size": 14,
+                "num_key_value_heads": 2,
+                "fullatt_block_indexes": [1],
+                "window_size": 56,
+            },
         },
     ),
     "video_llama_3": (
@@ -264,7 +270,12 @@ TYPES: Mapping[str, tuple[str, Mapping[str, Any]]] = {
         "Cosmos3Omni",
         {
             "text_config": {**TEXT, **_axes(2, 3, 3)},
-            "vision_config": {**PACKED, "num_position_embeddings": 16, "deepstack_visual_indexes": [0, 1]},
+            "vision_config": {
+                **PACKED,
+                "patch_size": 14,
+                "num_position_embeddings": 16,
+                "deepstack_visual_indexes": [0, 1],
+            },
             "vision_start_token_id": 152,
             "vision_end_token_id": 153,
             "image_token_id": PLACEHOLDER,

@@ -8,7 +8,7 @@ from scope_adapters.adapters.llava_next import LlavaNextSpec, NextTiles
 
 
 class LlavaNextVideoSpec(LlavaNextSpec):
-    """LLaVA-NeXT-Video: ``model_type`` "llava_next_video" on Hugging Face. Images only; calls with videos are refused."""
+    """LLaVA-NeXT-Video: ``model_type`` "llava_next_video" on Hugging Face. Images only; videos are refused."""
 
     name: Literal["llava_next_video"] = "llava_next_video"  # type: ignore[assignment]
 
