@@ -18,7 +18,9 @@ if TYPE_CHECKING:
     from scope_adapters.adapters.llava_original import LlavaOriginal as LlavaOriginal
     from scope_adapters.adapters.projected import ProjectedTower as ProjectedTower
     from scope_adapters.adapters.qwen2_vl import MergedPatches as MergedPatches
+    from scope_adapters.adapters.shuffled import Shuffled as Shuffled
     from scope_adapters.adapters.spliced import Spliced as Spliced
+    from scope_adapters.compat.transformers import tiles_of as tiles_of
     from scope_adapters.hosts.huggingface.adapter import HuggingFaceAdapter as HuggingFaceAdapter
     from scope_adapters.hosts.huggingface.image_rows import Encoded as Encoded
     from scope_adapters.towers.clip_text import ClipTextSimilarity as ClipTextSimilarity
@@ -34,7 +36,9 @@ _HOMES = {
     "adapters.llava_original": "LlavaOriginal",
     "adapters.projected": "ProjectedTower",
     "adapters.qwen2_vl": "MergedPatches",
+    "adapters.shuffled": "Shuffled",
     "adapters.spliced": "Spliced",
+    "compat.transformers": "tiles_of",
     "hosts.huggingface.adapter": "HuggingFaceAdapter",
     "hosts.huggingface.image_rows": "Encoded",
     "towers.clip_text": "ClipTextSimilarity",

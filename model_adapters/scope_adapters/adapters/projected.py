@@ -129,10 +129,10 @@ class ProjectedTower(HuggingFaceAdapter[S]):
         given: dict[str, Tensor] = {}
 
         def keep_given(_module: Any, args: Any) -> None:
-            given["vision"] = args[0].detach()
+            given["vision"] = args[0].detach().flatten(1, -2)  # rows and columns may be axes of their own
 
         def keep_projected(_module: Any, _args: Any, output: Any) -> None:
-            given["projected"] = output
+            given["projected"] = output.flatten(1, -2)
 
         layers, strategy = self.reads(model, images)
         layers = (layers,) if isinstance(layers, int) else layers
