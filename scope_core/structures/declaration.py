@@ -26,6 +26,8 @@ class Declaration:
         decoder_layers: Number of language-model layers, each of which except the first is an interception point
             ``decoder[k]``; 0 if tokens cannot be pruned inside the language model (``reasons["decoder"]`` says why).
         takes_signals: True if callers can supply their own signals to `Pruner.attach`.
+        untried: The reason why the geometry could not be tried on an image when attaching; empty if it was, or if the
+            adapter tries none.
     """
 
     model: str
@@ -40,6 +42,7 @@ class Declaration:
     encoder: str = ""
     decoder_layers: int = 0
     takes_signals: bool = True
+    untried: str = ""
 
     def notes(self, at: str, needs: frozenset[str], merges: bool) -> tuple[str, ...]:
         """Sentences on what the model makes of a stage that prunes ``at`` a point, reads ``needs`` and ``merges``."""
@@ -52,6 +55,8 @@ class Declaration:
                 notes.append(f"{name} is that of layer {found} of {of}: other layers attend in windows")
         if merges and at in self.points and at not in self.merges:
             notes.append("tokens are merged after the projector, which does not process the tower's tokens one by one")
+        if self.untried:
+            notes.append(f"the geometry was not tried on an image when attaching: {self.untried}")
         return tuple(notes)
 
     def lacks(self, needs: frozenset[str]) -> list[str]:

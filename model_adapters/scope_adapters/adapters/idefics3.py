@@ -53,6 +53,11 @@ class Crops(Shuffled[S]):
         """The whole last layer."""
         return -1, "full"
 
+    def trial_images(self, model: Any) -> Mapping[str, Any] | None:
+        """One image of one crop."""
+        images = super().trial_images(model) or {}
+        return {name: pixels[None] for name, pixels in images.items()}
+
     def merge(self, base: Any, values: Tensor, grid: tuple[int, int]) -> Tensor:
         """The model's own shuffling, which takes its scale beside the patches."""
         shuffled: Tensor = base.connector.pixel_shuffle(values, base.connector.scale_factor)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
+from dataclasses import replace
 from typing import Any, Literal, TypeVar
 
 import torch
@@ -21,8 +22,10 @@ from scope_adapters.hosts.huggingface.adapter import HuggingFaceAdapter
 from scope_adapters.hosts.huggingface.decoder.offers import with_decoder
 from scope_adapters.hosts.huggingface.image_rows import Encoded
 from scope_adapters.hosts.huggingface.prompt import Shortened, compact_positions
+from scope_adapters.hosts.huggingface.trial import tried
 from scope_adapters.hosts.methods import check_host, unwrap
 from scope_adapters.towers.packed import PackedTower, padded, probe_packed, resolve_packed
+from scope_adapters.towers.trial import noise
 from scope_core import AttachError, Layout, TokensError, VisualTokens
 from scope_core.adapters import Declaration, Offer, Session, resolve
 from scope_core.parts import ComponentSpec
@@ -60,7 +63,7 @@ class MergedPatches(HuggingFaceAdapter[S]):
         for path in ("get_image_features", "visual.merger", "get_rope_index", "rope_deltas"):
             resolve(model, f"{base_path(model)}.{path}", what=name)
         tower = self._tower(model)
-        return with_decoder(
+        declaration = with_decoder(
             Declaration(
                 model=name,
                 points={
@@ -76,6 +79,14 @@ class MergedPatches(HuggingFaceAdapter[S]):
             ),
             model,
         )
+        return replace(declaration, untried=tried(self, model, declaration))
+
+    def trial_images(self, model: Any) -> Mapping[str, Any] | None:
+        """One image of 2 x 3 tokens."""
+        tower = self._tower(model)
+        grid = torch.tensor([[1, 2 * tower.side, 3 * tower.side]])
+        width = resolve(tower.module, "patch_embed.proj.weight", what=tower.where)[0].numel()
+        return {"pixel_values": noise(tower.module, int(grid.prod()), width), "image_grid_thw": grid}
 
     def layout(self, model: Any, sizes: Sequence[tuple[int, int]]) -> Layout:
         """The layout of images as the processor resized them, within limits that the model does not know.

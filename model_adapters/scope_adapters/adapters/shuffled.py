@@ -180,7 +180,14 @@ class Shuffled(ProjectedTower[S]):
 
     def cells_of(self, base: Any, features: Tensor, grid: tuple[int, int], before: int) -> tuple[Tensor, Tensor]:
         """(B, N) rows and columns of the token grid."""
-        row, col = (cell.to(features.device).expand(features.shape[:2]) for cell in self.patches(base, grid).cells())
+        cells = self.patches(base, grid).cells()
+        if features.shape[1] != len(cells[0]):
+            raise AttachError(
+                f"{type(base).__name__} gives {features.shape[1]} tokens for a tile, and {len(cells[0])} were "
+                f"expected: {grid[0]} x {grid[1]} patches, merged by '{self.merging}'. `given` (now '{self.given}') "
+                f"must name the module that is given one row per token. See docs/write-an-adapter.md"
+            )
+        row, col = (cell.to(features.device).expand(features.shape[:2]) for cell in cells)
         return row, col
 
     def grouped(self, ids: Tensor, found: Sequence[tuple[int, int, int]]) -> list[int]:

@@ -8,12 +8,20 @@ from contextlib import contextmanager
 from typing import Any
 
 import torch
+from torch import Tensor
 
 from scope_adapters.towers.layouts import ResolvedTower
 from scope_adapters.towers.probe import probe
 from scope_core import AdapterError
 
 PAGE = "docs/write-an-adapter.md"
+
+
+def noise(module: Any, *shape: int) -> Tensor:
+    """Noise of ``shape``, the same each time, in the dtype of ``module`` and on its device."""
+    weight = next((weight for weight in module.parameters() if weight.is_floating_point()), torch.empty(0))
+    device = "cpu" if weight.device.type == "meta" else weight.device  # offloaded weights come to where the input is
+    return torch.randn(shape, generator=torch.Generator().manual_seed(0)).to(device, weight.dtype)
 
 
 def try_once(model: Any, tower: ResolvedTower, projector: Any, where: str, *, before: int) -> None:

@@ -22,6 +22,7 @@ from scope_adapters.hosts.huggingface.answer import answer
 from scope_adapters.hosts.huggingface.base import HuggingFaceModel
 from scope_adapters.hosts.huggingface.call import Call
 from scope_adapters.hosts.huggingface.in_decoder import inside, refuse_reuse
+from scope_adapters.hosts.huggingface.trial import tried
 from scope_adapters.hosts.huggingface.unpruned import Beside
 from scope_adapters.hosts.methods import Method, unwrap
 from scope_adapters.towers.memo import remembering
@@ -61,8 +62,9 @@ class HuggingFaceAdapter(HuggingFaceModel[S]):
         return answer(Call(self, unwrap(model), attachment), asked, options)
 
     def install(self, model: Any, attachment: Session, undo: ExitStack) -> None:
-        """Wrap ``forward`` and ``generate`` of this instance."""
+        """Wrap ``forward`` and ``generate`` of this instance, whose geometry is tried first if `check` did not."""
         inner = unwrap(model)
+        tried(self, inner, attachment.declaration)
         call = Call(self, inner, attachment, inside(inner, attachment, undo))
         for name, change in {**call.wrapped, **full_prompt.changes(inner)}.items():
             replace_attribute(inner, name, Method(getattr(inner, name), change, attachment), undo)

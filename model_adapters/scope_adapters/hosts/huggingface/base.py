@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from abc import abstractmethod
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 from typing import Any, Literal, TypeVar
 
@@ -103,6 +104,17 @@ class HuggingFaceModel(ModelAdapter[S]):
         heavy = ("pooler_output", "hidden_states", "attentions")
         rest = {name: value for name, value in encoded.output.items() if name not in heavy}
         return type(encoded.output)(**rest, pooler_output=rows)
+
+    def trial_images(self, model: Any) -> Mapping[str, Any] | None:
+        """Arguments of `image_inputs` for one small image, tried when attaching; None: nothing is tried.
+
+        Pixels should be noise (see `noise`), so that tokens differ.
+        """
+        return None
+
+    def trial_pass(self, model: Any) -> AbstractContextManager[Any]:
+        """A context in which the tower runs no more layers than geometry needs."""
+        return nullcontext()
 
     def features(self, base: Any, images: Mapping[str, Any]) -> Any:
         """The result of one pass of tower and projector: the model's own ``get_image_features``."""
