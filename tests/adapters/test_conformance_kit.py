@@ -240,7 +240,14 @@ def _mixing_up_beams(inner: Any) -> Any:
     return generate
 
 
-class ReadsOtherPlaces(Llava):
+class Untried(Llava):
+    """No image is tried when attaching, so that the kit is what sees faults of `encode`."""
+
+    def trial_images(self, model: Any) -> None:
+        return None
+
+
+class ReadsOtherPlaces(Untried):
     """Candidate j is said to be row j, and is row j + 1."""
 
     def encode(self, *args: Any) -> Any:
@@ -248,7 +255,7 @@ class ReadsOtherPlaces(Llava):
         return dataclasses.replace(made, places=[torch.arange(len(row)).roll(1) for row in made.rows])
 
 
-class Remembers(Llava):
+class Remembers(Untried):
     """Images are told apart by the shape of the call."""
 
     def encode(self, model: Any, images: Any, ids: Any, attachment: Any) -> Any:
@@ -314,7 +321,7 @@ class PrunesNothing(Llava):
         replace_attribute(model, "forward", unpruned, undo)
 
 
-class ProjectsSomethingElse(Llava):
+class ProjectsSomethingElse(Untried):
     """What is called 'projected' is not what the decoder reads."""
 
     def seen(self, model: Any, images: Any, attachment: Any) -> Any:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import traceback
 import weakref
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -53,18 +53,26 @@ def tried(adapter: HuggingFaceModel[Any], model: Any, declaration: Declaration) 
 
 
 @dataclass(frozen=True)
-class _Precision:
+class _Spec:
+    at: str
+    order: str = "raster"
+
+
+@dataclass(frozen=True)
+class _Pruner:
+    spec: _Spec
     dtype: torch.dtype = torch.float32
+    label: str = "a trial"
 
 
 @dataclass(frozen=True)
 class _Session:
-    """What `encode` may ask of a session."""
+    """What `encode` usually asks of a session; no pruner is at work."""
 
     declaration: Declaration
     at: str
     needs: frozenset[str]
-    pruner: _Precision = field(default_factory=_Precision)
+    pruner: _Pruner
 
 
 def _untriable(model: Any) -> str:
@@ -105,7 +113,7 @@ def _try(adapter: HuggingFaceModel[Any], model: Any, declaration: Declaration) -
         rows = _checked_rows(adapter, output, name)
         ids = torch.full((1, rows), declaration.placeholder or 0, device=_device(output))
         for at in declaration.points:
-            session: Any = _Session(declaration, at, frozenset(needs))
+            session: Any = _Session(declaration, at, frozenset(needs), _Pruner(_Spec(at)))
             try:
                 encoded = adapter.encode(model, images, ids, session)
                 _check(encoded, rows, at, needs, f"{name}, at '{at}'")
@@ -113,8 +121,10 @@ def _try(adapter: HuggingFaceModel[Any], model: Any, declaration: Declaration) -
             except ScopeError as error:
                 raise AdapterError(f"{name}: on a trial image, {error}") from error
             except Exception as error:  # the adapter's code may raise anything
-                if isinstance(error, getattr(torch.cuda, "OutOfMemoryError", ())):
+                if isinstance(error, torch.cuda.OutOfMemoryError):
                     return f"its device has no memory left for the trial image: {quoted(error)}"
+                if isinstance(getattr(error, "obj", None), _Session | _Pruner | _Spec):
+                    return f"encode() asks for something that exists only while a pruner is attached: {quoted(error)}"
                 where = traceback.extract_tb(error.__traceback__)[-1]
                 raise AdapterError(
                     f"{name}: encode() raised {type(error).__name__} on a trial image: {quoted(error)} (at "
