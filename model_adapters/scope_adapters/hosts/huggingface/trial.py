@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import traceback
 import weakref
+from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -19,7 +20,7 @@ from scope_adapters.compat.transformers import base_of
 from scope_adapters.hosts.huggingface.base import HuggingFaceModel
 from scope_adapters.hosts.huggingface.image_rows import Encoded
 from scope_adapters.hosts.methods import within
-from scope_adapters.towers.trial import PAGE, untouched
+from scope_adapters.towers.trial import PAGE, mute, untouched
 from scope_core import AdapterError, ScopeError
 from scope_core.adapters import Declaration, quoted
 
@@ -99,7 +100,9 @@ def _try(adapter: HuggingFaceModel[Any], model: Any, declaration: Declaration) -
     names = [(offer, offer.family if offer.layers is None else f"{offer.family}[1]") for offer in offers]
     needs = [one for offer, one in names if offer.covers(one)]
     accelerators = [torch.device(weight.device) for weight in base.parameters() if weight.device.type == "cuda"][:1]
-    with untouched(model), torch.no_grad(), torch.random.fork_rng(accelerators), within(), adapter.trial_pass(model):
+    with untouched(model), torch.no_grad(), torch.random.fork_rng(accelerators), within(), ExitStack() as undo:
+        mute(model)
+        undo.enter_context(adapter.trial_pass(model))
         try:
             images = adapter.trial_images(model)
         except Exception as error:  # an author's code, or a config without the entries that it reads
@@ -151,12 +154,12 @@ def _device(output: Any) -> torch.device:
 
 
 def _check(encoded: Encoded, rows: int, at: str, needs: list[str], name: str) -> None:
-    found, tokens = [len(row) for row in encoded.rows], encoded.tokens
+    found, tokens = list(encoded.placeholders or map(len, encoded.rows)), encoded.tokens
     if sum(found) != rows or len(found) != len(tokens.features):
         raise AdapterError(
             f"the model gives {rows} rows to the language model, but encode() returns {sum(found)} for "
             f"{len(found)} image(s), and {len(tokens.features)} group(s) of candidates; `Encoded.rows` must hold all "
-            f"of them, one entry for each image. See {PAGE}"
+            f"of them, one entry for each image (`Encoded.placeholders`, if the layout has other ones). See {PAGE}"
         )
     for image, row in enumerate(encoded.rows):
         valid = tokens.valid[image]
