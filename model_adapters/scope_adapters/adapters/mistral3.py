@@ -84,10 +84,6 @@ class Mistral3(HuggingFaceAdapter[Mistral3Spec]):
         grids = [self._grid(unwrap(model), size) for size in sizes]
         return Layout.of([rows * cols for rows, cols in grids])
 
-    def layout_of(self, encoded: Encoded, prompts: Sequence[int]) -> Layout:
-        """One tile per image."""
-        return Layout.of([len(row) for row in encoded.rows], prompts=prompts)
-
     def encode(self, model: Any, images: Mapping[str, Any], ids: Tensor, attachment: Session) -> Encoded:
         """Encoded images, by one pass; shorter ones are padded with tokens that are not valid."""
         base, given = base_of(model), []

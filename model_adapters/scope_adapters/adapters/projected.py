@@ -58,8 +58,6 @@ class ProjectedTower(HuggingFaceAdapter[S]):
     )
 
     shares_prefix = True
-    geometry = "one token per patch"
-
     tower = "vision_tower"
     """Path of the vision tower."""
     tower_layout: TowerLayout | None = None
@@ -113,10 +111,6 @@ class ProjectedTower(HuggingFaceAdapter[S]):
         patches = rows * cols + _before(tower, self.reads(model, {})[1])
         tokens = int(model.config.image_seq_length) if tower.layout.any_size else patches
         return Layout.of([tokens] * len(sizes))
-
-    def layout_of(self, encoded: Encoded, prompts: Sequence[int]) -> Layout:
-        """One tile per image."""
-        return Layout.of([len(row) for row in encoded.rows], prompts=prompts)
 
     def encode(self, model: Any, images: Mapping[str, Any], ids: Tensor, attachment: Session) -> Encoded:
         """Encoded images, by one pass of tower and projector without the tower's unused last layers."""

@@ -107,10 +107,6 @@ class MergedPatches(HuggingFaceAdapter[S]):
                 )
         return Layout.of([(height // side) * (width // side) for height, width in sizes])
 
-    def layout_of(self, encoded: Encoded, prompts: Sequence[int]) -> Layout:
-        """One tile per image."""
-        return Layout.of([len(row) for row in encoded.rows], prompts=prompts)
-
     def encode(self, model: Any, images: Mapping[str, Any], ids: Tensor, attachment: Session) -> Encoded:
         """Encoded images, by one pass over the patches of all images."""
         base, tower, pruner = base_of(model), self._tower(model), attachment.pruner
