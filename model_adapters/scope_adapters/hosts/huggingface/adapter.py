@@ -43,7 +43,7 @@ class HuggingFaceAdapter(HuggingFaceModel[S]):
     """
 
     def check(self, model: Any) -> Declaration:
-        """The declaration of a model of whose tower nothing is known: ``projected``, and the language model's points."""
+        """The declaration of a model of whose tower nothing is known: tokens after the projector."""
         model = unwrap(model)
         name = type(model).__name__
         check_host(model, name)
