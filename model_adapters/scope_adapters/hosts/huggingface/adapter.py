@@ -26,7 +26,7 @@ from scope_adapters.hosts.huggingface.decoder.offers import with_decoder
 from scope_adapters.hosts.huggingface.in_decoder import inside, refuse_reuse
 from scope_adapters.hosts.huggingface.trial import tried
 from scope_adapters.hosts.huggingface.unpruned import Beside
-from scope_adapters.hosts.methods import Method, check_host, unwrap
+from scope_adapters.hosts.methods import Method, check_host, check_wrappers, unwrap
 from scope_adapters.towers.memo import remembering
 from scope_core.adapters import Asked, Declaration, Encoding, Memo, Offer, Session, replace_attribute
 from scope_core.parts import ComponentSpec
@@ -86,6 +86,7 @@ class HuggingFaceAdapter(HuggingFaceModel[S]):
 
     def install(self, model: Any, attachment: Session, undo: ExitStack) -> None:
         """Wrap ``forward`` and ``generate`` of this instance, whose geometry is tried first if `check` did not."""
+        check_wrappers(model)
         inner = unwrap(model)
         tried(self, inner, attachment.declaration)
         call = Call(self, inner, attachment, inside(inner, attachment, undo))
