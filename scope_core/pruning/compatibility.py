@@ -50,7 +50,7 @@ def matching_adapter(model: Any, registry: Registry, name: str | None = None) ->
     raise AdapterError(
         f"no adapter matches {kind}. Installed adapters: {listed(a.spec.name for a in adapters)}.{hint} "
         f"`scope models adapters` lists the supported models; force an adapter with attach(model, adapter='...'), "
-        f"write one (`scope new plugin acme.my_vlm --kind adapter`), or select from bare tensors with scope_core.select()"
+        f"write one (`scope new plugin acme.vlm --kind adapter`), or select from bare tensors with scope_core.select()"
     )
 
 
