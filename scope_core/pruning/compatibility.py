@@ -50,8 +50,8 @@ def matching_adapter(model: Any, registry: Registry, name: str | None = None) ->
     hint += f" Not tried: {'; '.join(untried)}." if untried else ""
     raise AdapterError(
         f"no adapter matches {kind}. Installed adapters: {listed(a.spec.name for a in adapters)}.{hint} "
-        f"`scope models adapters` lists the supported models; force an adapter with attach(model, adapter='...'), or "
-        f"select from bare tensors with scope_core.select()"
+        f"`scope models adapters` lists the supported models; force an adapter with attach(model, adapter='...'), "
+        f"write one (`scope new plugin acme.vlm --kind adapter`), or select from bare tensors with scope_core.select()"
     )
 
 

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import importlib
+import inspect
 import shlex
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from scope_core.errors import MissingDependencyError, PluginError
+from scope_core.errors import MissingDependencyError, PluginError, ZooError, did_you_mean, listed
 from scope_core.registry.specs import ComponentSpec, name_of
 
 
@@ -210,6 +211,7 @@ class ZooEntry:
 
         Raises:
             MissingDependencyError: a package that the target imports is not installed.
+            ZooError: the target takes no such option.
         """
         return self._call(self.target, options)
 
@@ -220,6 +222,13 @@ class ZooEntry:
     def _call(self, path: str, options: Mapping[str, Any]) -> Any:
         where = f"zoo entry '{self.name}'"
         function = import_target(path, where, self.requires)
+        takes = inspect.signature(function).parameters.values()
+        names = [taken.name for taken in list(takes)[1:] if taken.kind is not taken.VAR_KEYWORD]
+        unknown = [] if any(taken.kind is taken.VAR_KEYWORD for taken in takes) else sorted({*options} - {*names})
+        if unknown:
+            raise ZooError(
+                f"{where} takes no option '{unknown[0]}'{did_you_mean(unknown[0], names)}. It takes: {listed(names)}"
+            )
         try:
             return function(self.source, **{**self.options, **options})
         except ModuleNotFoundError as error:  # loaders import packages when they are called

@@ -27,6 +27,8 @@ class Declaration:
             ``decoder[k]``; 0 if tokens cannot be pruned inside the language model (``reasons["decoder"]`` says why).
         places: True if tokens have rows and columns; if not, parts that read them are refused.
         takes_signals: True if callers can supply their own signals to `Pruner.attach`.
+        untried: The reason why the geometry could not be tried on an image when attaching; empty if it was, or if the
+            adapter tries none.
     """
 
     model: str
@@ -42,6 +44,7 @@ class Declaration:
     decoder_layers: int = 0
     places: bool = True
     takes_signals: bool = True
+    untried: str = ""
 
     def notes(self, at: str, needs: frozenset[str], merges: bool) -> tuple[str, ...]:
         """Sentences on what the model makes of a stage that prunes ``at`` a point, reads ``needs`` and ``merges``."""
@@ -54,6 +57,8 @@ class Declaration:
                 notes.append(f"{name} is that of layer {found} of {of}: other layers attend in windows")
         if merges and at in self.points and at not in self.merges:
             notes.append("tokens are merged after the projector, which does not process the tower's tokens one by one")
+        if self.untried:
+            notes.append(f"the geometry was not tried on an image when attaching: {self.untried}")
         return tuple(notes)
 
     def lacks(self, needs: frozenset[str]) -> list[str]:

@@ -145,3 +145,4 @@ def test_adapter_keeps_its_promises(adapter: str, kind: str) -> None:
     untried = {*case.untried, *(() if takes_embeddings(model) else (BY_HAND,))}
     assert set(report.skipped) == untried, report
     assert set(report.passed) == set(PROPERTIES) - untried
+    assert scope.default_registry().build_named("adapter", adapter).check(model).untried == ""

@@ -22,6 +22,7 @@ from scope_adapters.hosts.huggingface.image_rows import Encoded
 from scope_adapters.hosts.huggingface.position_axes import PositionAxes
 from scope_adapters.hosts.huggingface.prompt import runs
 from scope_adapters.hosts.huggingface.proof import Geometry, items, prove, unproven
+from scope_adapters.hosts.huggingface.trial import NO_WEIGHTS, untriable
 from scope_adapters.hosts.methods import check_host, unwrap
 from scope_adapters.towers.layouts import LAYOUTS, ResolvedTower, resolve_tower
 from scope_adapters.towers.probe import offers, probe, reasons
@@ -147,9 +148,12 @@ class ProvenAxes(PositionAxes[S], ProvenRows[S]):
 def geometry_of(model: Any) -> Geometry:
     """The geometry of a model, proven once; see `prove`."""
     if model not in _PROVEN:
-        placeholder, parameters = placeholder_of(model), list(model.parameters())
-        weightless = all(one.is_meta for one in parameters) and not hasattr(model, "_hf_hook")
-        _PROVEN[model] = unproven() if weightless else prove(model, placeholder)
+        placeholder, why = placeholder_of(model), untriable(model)
+        if why.startswith(NO_WEIGHTS):
+            return unproven()
+        if why:
+            raise AdapterError(f"{type(model).__name__}: its geometry cannot be proven, since {why}")
+        _PROVEN[model] = prove(model, placeholder)
     return _PROVEN[model]
 
 

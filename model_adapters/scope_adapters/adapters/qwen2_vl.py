@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import Any, Literal, TypeVar
 
 import torch
@@ -12,8 +13,10 @@ from scope_adapters.compat.transformers import base_of, base_path
 from scope_adapters.hosts.huggingface.decoder.offers import with_decoder
 from scope_adapters.hosts.huggingface.image_rows import Encoded
 from scope_adapters.hosts.huggingface.position_axes import PositionAxes
+from scope_adapters.hosts.huggingface.trial import tried
 from scope_adapters.hosts.methods import check_host, unwrap
 from scope_adapters.towers.packed import PackedTower, padded, probe_packed, resolve_packed
+from scope_adapters.towers.trial import noise
 from scope_core import AttachError, Layout, TokensError, VisualTokens
 from scope_core.adapters import Declaration, Offer, Session, resolve
 from scope_core.parts import ComponentSpec
@@ -49,7 +52,7 @@ class MergedPatches(PositionAxes[S]):
         for path in ("get_image_features", f"{self.tower}.merger", "get_rope_index", "rope_deltas"):
             resolve(model, f"{base_path(model)}.{path}", what=name)
         tower = self._tower(model)
-        return with_decoder(
+        declaration = with_decoder(
             Declaration(
                 model=name,
                 points={
@@ -65,6 +68,14 @@ class MergedPatches(PositionAxes[S]):
             ),
             model,
         )
+        return replace(declaration, untried=tried(self, model, declaration))
+
+    def trial_images(self, model: Any) -> Mapping[str, Any] | None:
+        """One image of 2 x 3 tokens."""
+        tower = self._tower(model)
+        grid = torch.tensor([[1, 2 * tower.side, 3 * tower.side]])
+        width = resolve(tower.module, "patch_embed.proj.weight", what=tower.where)[0].numel()
+        return {"pixel_values": noise(tower.module, int(grid.prod()), width), "image_grid_thw": grid}
 
     def layout(self, model: Any, sizes: Sequence[tuple[int, int]]) -> Layout:
         """The layout of images as the processor resized them, within limits that the model does not know.
@@ -84,10 +95,6 @@ class MergedPatches(PositionAxes[S]):
                     f"plan([t * h * w // {self._tower(model).side ** 2}, ...])"
                 )
         return Layout.of([(height // side) * (width // side) for height, width in sizes])
-
-    def layout_of(self, encoded: Encoded, prompts: Sequence[int]) -> Layout:
-        """One tile per image."""
-        return Layout.of([len(row) for row in encoded.rows], prompts=prompts)
 
     def encode(self, model: Any, images: Mapping[str, Any], ids: Tensor, attachment: Session) -> Encoded:
         """Encoded images, by one pass over the patches of all images."""

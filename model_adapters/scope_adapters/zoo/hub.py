@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from importlib.util import find_spec
 from typing import TYPE_CHECKING, Any
 
 import torch
 
+from scope_adapters.zoo.placement import placed
 from scope_adapters.zoo.requests import requests_to
 from scope_core import MissingDependencyError, TokensError, ZooError
 from scope_core.adapters import LoadedModel, read_images, upright_rgb
@@ -28,6 +30,16 @@ def one_prompt(question: object) -> None:
         )
 
 
+def check_installed(source: str) -> None:
+    """Refuse to load anything without transformers.
+
+    Raises:
+        MissingDependencyError: transformers is not installed.
+    """
+    if find_spec("transformers") is None:
+        raise MissingDependencyError(f"'{source}' needs transformers: pip install 'scope-core[hf]'")
+
+
 def from_pretrained(class_name: str, source: str, **options: Any) -> Any:
     """The result of ``transformers.<class_name>.from_pretrained(source, **options)``.
 
@@ -35,10 +47,9 @@ def from_pretrained(class_name: str, source: str, **options: Any) -> Any:
         MissingDependencyError: transformers is not installed.
         ZooError: the checkpoint cannot be loaded.
     """
-    try:
-        import transformers
-    except ImportError as error:
-        raise MissingDependencyError(f"'{source}' needs transformers: pip install 'scope-core[hf]'") from error
+    check_installed(source)
+    import transformers
+
     try:
         with requests_to(source) as how:
             if how and "Model" in class_name:  # models look for a PEFT adapter first
@@ -62,6 +73,7 @@ def load_model(
     dtype: Any = "auto",
     device_map: Any = None,
     attn_implementation: str | None = None,
+    quantization: Any = None,
     one_picture: bool = False,
     **options: Any,
 ) -> LoadedModel:
@@ -72,12 +84,23 @@ def load_model(
         dtype: dtype of the weights; ``"auto"`` is the checkpoint's own.
         device_map: Device of the weights, e.g. ``"cuda"`` or ``"auto"``; by default the CPU.
         attn_implementation: e.g. ``"sdpa"``; by default the library's choice.
+        quantization: ``"bnb-8bit"``, ``"bnb-4bit"``, or a quantisation config of transformers.
         one_picture: True if the processor does not cut images into tiles, so that overlays can be drawn.
         options: Further options of ``from_pretrained``.
+
+    Raises:
+        ZooError: an option is not known, cannot be used on this machine, or the checkpoint cannot be loaded.
+        MissingDependencyError: an option needs a package that is not installed.
     """
-    placed = {"device_map": device_map, "attn_implementation": attn_implementation}
-    options.update({name: value for name, value in placed.items() if value is not None})
-    model = from_pretrained("AutoModelForImageTextToText", source, dtype=dtype, **options).eval()
+    check_installed(source)
+    options |= placed(
+        source,
+        dtype=dtype,
+        device_map=device_map,
+        attn_implementation=attn_implementation,
+        quantization=quantization,
+    )
+    model = from_pretrained("AutoModelForImageTextToText", source, **options).eval()
     processor = from_pretrained("AutoProcessor", source)
 
     def inputs(images: Sequence[Any], question: str) -> dict[str, Any]:

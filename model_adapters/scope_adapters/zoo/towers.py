@@ -8,7 +8,8 @@ from typing import Any
 
 from scope_adapters.towers.huggingface import HuggingFaceTower
 from scope_adapters.towers.timm import TimmTower
-from scope_adapters.zoo.hub import from_pretrained
+from scope_adapters.zoo.hub import check_installed, from_pretrained
+from scope_adapters.zoo.placement import placed
 from scope_adapters.zoo.requests import requests_to
 from scope_core import MissingDependencyError, ZooError
 
@@ -40,8 +41,11 @@ def from_hub(
         size: Side of the square input image in pixels.
         mean: Per-channel mean.
         std: Per-channel standard deviation.
-        options: Passed to ``from_pretrained``, e.g. ``dtype`` or ``device_map``.
+        options: Passed to ``from_pretrained``, e.g. ``dtype`` or ``device_map``; see `load_model`.
     """
+    check_installed(source)
+    names = ("dtype", "device_map", "attn_implementation", "quantization")
+    options |= placed(source, **{name: options.pop(name) for name in names if name in options})
     module = from_pretrained(model_class, source, **options).eval()
     return HuggingFaceTower(module, name=source, size=size, mean=mean, std=std)
 

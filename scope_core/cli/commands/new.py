@@ -44,6 +44,8 @@ TAKEN = {
     "Tensor",
 }
 """Names that the templates use or may use."""
+EXTRAS = {"adapter": "[hf]"}
+"""Extras of scope-core that packages with a part of a kind need."""
 WORD = re.compile(r"[a-z][a-z0-9_]*")
 USAGE = {
     "recipe": "recipe: {name}\nbudget: 64",
@@ -51,6 +53,7 @@ USAGE = {
     "budget": "budget: {{name: {name}}}",
     "constraint": "constraints: [{name}]\nbudget: 64",
     "position": "positions: {name}\nbudget: 64",
+    "adapter": "recipe: scope\nbudget: 64\nadapter: {name}",
 }
 """Example specs, for kinds whose slot has another name than the kind."""
 
@@ -64,6 +67,7 @@ def new() -> None:
     epilog=examples(
         "scope new plugin acme.peak",
         "scope new plugin lab.saturated --kind coverage",
+        "scope new plugin acme.my_vlm --kind adapter",
         "scope new plugin team.x --json",
     )
 )
@@ -114,7 +118,8 @@ def offered() -> dict[str, Kind]:
 
 def rendered(kind: Kind, name: str, vendor: str, part: str, registry: Registry) -> dict[str, str]:
     """The files of the package: ``{path in its folder: text}``."""
-    summary = f"an example of a {kind.noun}, to be replaced"
+    about = f"{'an' if kind.noun[0] in 'aeiou' else 'a'} {kind.noun}"
+    summary = f"an example of {about}, to be replaced"
     defaults = {k.name: found.name for k in KINDS if (found := registry.default(k.name)) is not None}
     slots = ("saliency", "similarity", "coverage", "combiner")
     module, usage = f"scope_{vendor}", USAGE.get(kind.name, kind.name + ": {name}\nbudget: 64")
@@ -130,21 +135,22 @@ def rendered(kind: Kind, name: str, vendor: str, part: str, registry: Registry) 
         "hook": kind.hook,
         "summary": summary,
         "summary_cap": summary.capitalize(),
-        "about": f"A {kind.noun}",
+        "about": about.capitalize(),
         "version": __version__,
+        "extra": EXTRAS.get(kind.name, ""),
         "slots": "\n".join(f'        "{slot}": "{defaults[slot]}",' for slot in slots if slot in defaults),
         "usage": usage.format(name=name, selector=defaults.get("selector", "")),
     }
-    special = f"_{kind.name}" if not kind.base else ""
     sources = {
         "pyproject.toml": "pyproject.toml",
         "README.md": "README.md",
         ".gitignore": "gitignore",
-        f"src/{module}/__init__.py": f"init{special}.py",
-        f"src/{module}/{part}.py": f"part_{kind.name}.py",
-        f"tests/test_{part}.py": f"test{special}.py",
+        f"src/{module}/__init__.py": "init.py",
+        f"src/{module}/{part}.py": "part.py",
+        f"tests/test_{part}.py": "test.py",
     }
-    return {path: Template(_template(source) or "").substitute(words) for path, source in sources.items()}
+    texts = {path: _template(s.replace(".py", f"_{kind.name}.py")) or _template(s) for path, s in sources.items()}
+    return {path: Template(text or "").substitute(words) for path, text in texts.items()}
 
 
 def _class(part: str) -> str:
@@ -152,6 +158,7 @@ def _class(part: str) -> str:
 
 
 def _template(name: str) -> str | None:
+    """The text of a template; None if there is none of this name."""
     file = resources.files("scope_core.cli").joinpath("templates").joinpath("plugin").joinpath(f"{name}.txt")
     return file.read_text(encoding="utf-8") if file.is_file() else None
 

@@ -32,6 +32,15 @@ RUNS, SECONDS = 3, 5.0
 """Number of timed answers, unless they take longer in all than this many seconds."""
 
 
+_LOADING = "How the model is loaded"
+DTYPE = typer.Option(metavar="NAME", help="Of the weights: bfloat16, ...", rich_help_panel=_LOADING)
+DEVICE_MAP = typer.Option(metavar="WHERE", help="cpu, cuda, auto, ...", rich_help_panel=_LOADING)
+ATTENTION = typer.Option(metavar="NAME", help="sdpa, eager, flash_attention_2, ...", rich_help_panel=_LOADING)
+QUANTIZATION = typer.Option(
+    metavar="NAME", help="bnb-8bit or bnb-4bit; weights that are quantised already need none.", rich_help_panel=_LOADING
+)
+
+
 @dataclass(frozen=True)
 class Answer:
     """An answer, its numbers of tokens, and its times (medians of ``runs`` calls of ``generate``)."""
@@ -78,6 +87,10 @@ def run(
     warm_up: Annotated[bool, typer.Option(help="Run once untimed before measuring.")] = True,
     out_file: Annotated[Path | None, OUT] = None,
     order: Annotated[bool, ORDER] = False,
+    dtype: Annotated[str | None, DTYPE] = None,
+    device_map: Annotated[str | None, DEVICE_MAP] = None,
+    attention: Annotated[str | None, ATTENTION] = None,
+    quantization: Annotated[str | None, QUANTIZATION] = None,
     json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
 ) -> None:
     """Ask a multimodal model about images, with all visual tokens and with the kept ones, side by side."""
@@ -90,7 +103,13 @@ def run(
 
         given = starting_spec(spec, entry)
         pruner = Pruner(given, registry=state.registry, **({} if keep is None else {"budget": keep}))
-        loaded = entry.load()
+        loading_options = {
+            "dtype": dtype,
+            "device_map": device_map,
+            "attn_implementation": attention,
+            "quantization": quantization,
+        }
+        loaded = entry.load(**{name: value for name, value in loading_options.items() if value is not None})
         inputs = loaded.inputs([picture.image for picture in pictures], question)
     if out_file is not None and loaded.view is None:
         raise AdapterError(f"'{entry.name}' does not say how it crops images, so no overlay can be drawn; omit --out")

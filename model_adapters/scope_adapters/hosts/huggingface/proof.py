@@ -24,7 +24,7 @@ from scope_adapters.hosts.huggingface import embeddings
 from scope_adapters.hosts.huggingface.embeddings import EmbeddedPrompt
 from scope_adapters.hosts.huggingface.places import Grid, grid_of, separate
 from scope_adapters.hosts.methods import within
-from scope_adapters.towers.trial import untouched
+from scope_adapters.towers.trial import mute, untouched
 from scope_core import AdapterError
 
 Pooler = Literal["list", "tensor"]
@@ -71,6 +71,7 @@ def prove(model: Any, placeholder: int) -> Geometry:
     """
     name, failed = type(model).__name__, ""
     with within(), untouched(model), torch.no_grad():
+        mute(model)
         for made in blank_images(model):
             try:
                 return _proven(model, placeholder, made())
