@@ -341,8 +341,10 @@ PLACELESS = ("idefics2", "lfm2_vl", "fast_vlm", *LONG)
 
 
 def available() -> list[str]:
-    """The types that the installed transformers has."""
-    return [name for name, (kind, _) in TYPES.items() if hasattr(hf, f"{kind}ForConditionalGeneration")]
+    """The types that the installed transformers has, with a ``forward`` that takes encoded images."""
+    classes = {name: getattr(hf, f"{kind}ForConditionalGeneration", None) for name, (kind, _) in TYPES.items()}
+    takes = "mm_encoder_outputs"
+    return [name for name, made in classes.items() if made and takes in inspect.signature(made.forward).parameters]
 
 
 @functools.cache
@@ -350,8 +352,10 @@ def model(name: str) -> Any:
     """A model of one of `TYPES`, built once."""
     kind, options = TYPES[name]
     made = getattr(hf, f"{kind}Config")
-    token = next(one for one in ("image_patch_id", "image_token_index", "image_token_id") if hasattr(made, one))
-    config = made(**{token: PLACEHOLDER, **options})
+    config = made(**options)
+    for token in ("image_patch_id", "image_token_index", "image_token_id"):
+        if hasattr(config, token):
+            setattr(config, token, PLACEHOLDER)
     with torch.random.fork_rng():
         torch.manual_seed(0)
         built = getattr(hf, f"{kind}ForConditionalGeneration")._from_config(config)

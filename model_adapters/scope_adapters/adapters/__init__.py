@@ -146,6 +146,6 @@ def scope_adapters() -> Iterable[Entry]:
     yield Entry(
         "scope_adapters.adapters.generic:Generic",
         "generic",
-        "any other model on Hugging Face transformers, if a trial with one blank image proves its geometry",
+        "any other model on Hugging Face transformers >= 5.18, if a trial with one blank image proves its geometry",
         requires=("scope-core[hf]",),
     )

@@ -15,7 +15,8 @@ from torch.nn.utils.rnn import pad_sequence
 
 from scope_adapters.adapters.shuffled import Patches
 from scope_adapters.compat.blank import image_arguments
-from scope_adapters.compat.transformers import base_of, base_path
+from scope_adapters.compat.signatures import parameters
+from scope_adapters.compat.transformers import base_of, base_path, installed_version
 from scope_adapters.hosts.huggingface.adapter import HuggingFaceAdapter
 from scope_adapters.hosts.huggingface.decoder.offers import with_decoder
 from scope_adapters.hosts.huggingface.image_rows import Encoded
@@ -117,7 +118,8 @@ class ProvenRows(HuggingFaceAdapter[S]):
         with watched as capture:
             output = self.features(base_of(model), images)
         each = items(output.pooler_output)
-        rows = by_image(each, ids, placeholder_of(model))
+        one = isinstance(output.pooler_output, Tensor) and output.pooler_output.dim() == 2
+        rows = by_image(each, ids, placeholder_of(model), joined=one)
         if self.has_token_fields:
             counts = [len(row) for row in rows]
             layers = [torch.cat(items(layer)) for layer in output.deepstack_features]
@@ -177,7 +179,14 @@ def check_proven(model: Any) -> None:
     Raises:
         AdapterError: says what is missing.
     """
-    check_host(model, type(model).__name__)
+    name = type(model).__name__
+    if "mm_encoder_outputs" not in parameters(type(model).forward):
+        raise AdapterError(
+            f"no adapter is written for {name}, and adapter 'generic' serves models whose forward() takes "
+            f"mm_encoder_outputs, as those of transformers 5.18 and later do; that of the installed transformers "
+            f"{installed_version()} does not"
+        )
+    check_host(model, name)
     geometry_of(model)
 
 
@@ -247,8 +256,14 @@ def _cells(known: Geometry, images: Mapping[str, Any], rows: Sequence[Tensor]) -
     return cells
 
 
-def by_image(each: Sequence[Tensor], ids: Tensor, placeholder: int) -> list[Tensor]:
+def by_image(each: Sequence[Tensor], ids: Tensor, placeholder: int, *, joined: bool = False) -> list[Tensor]:
     """Rows of each image: of each item; of each run of placeholders where items are single rows or span prompts.
+
+    Args:
+        each: Rows of each item.
+        ids: (B, L) the prompts.
+        placeholder: Id of image placeholders.
+        joined: True if the model gives the rows of all images as one.
 
     Raises:
         AttachError: there are more or fewer rows than placeholders.
@@ -260,7 +275,7 @@ def by_image(each: Sequence[Tensor], ids: Tensor, placeholder: int) -> list[Tens
             f"and pixels from one result of the processor"
         )
     ends, held = (ids == placeholder).sum(1).cumsum(0).tolist(), 0
-    inside = any(len(item) > 1 for item in each)
+    inside = not joined and any(len(item) > 1 for item in each)
     for item in each:
         inside &= not any(held < end < held + len(item) for end in ends)
         held += len(item)
