@@ -377,12 +377,17 @@ def towers() -> str:
     )
 
 
+def licence_of(entry: Any) -> str:
+    """The licence of a zoo entry's weights, in words where it has none."""
+    return entry.licence or ("see its model card" if entry.source else "none needed")
+
+
 def zoo() -> str:
     """Table of the zoo."""
     return table(
         ("name", "kind", "what", "weights from", "licence of the weights", "parameters"),
         (
-            (f"`{i.name}`", i.kind, i.summary, i.source or "random", i.licence or "none needed", i.parameters)
+            (f"`{i.name}`", i.kind, i.summary, i.source or "random", licence_of(i), i.parameters)
             for i in sorted(
                 (record.item for record in records("zoo")), key=lambda item: (item.kind != "tower", item.name)
             )

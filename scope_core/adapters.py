@@ -10,7 +10,6 @@ from typing import TYPE_CHECKING
 from scope_core.faces import lazy
 
 if TYPE_CHECKING:
-    from scope_core.errors import did_you_mean as did_you_mean
     from scope_core.errors import quoted as quoted
     from scope_core.folders import cache_folder as cache_folder
     from scope_core.folders import remove_leftovers as remove_leftovers
@@ -38,7 +37,7 @@ if TYPE_CHECKING:
     from scope_core.structures.signals import Offer as Offer
 
 _HOMES = {
-    "errors": "did_you_mean quoted",
+    "errors": "quoted",
     "folders": "cache_folder remove_leftovers replacing sole_user",
     "images": "read_images upright_rgb",
     "parts.zoo": "LoadedModel Tower",

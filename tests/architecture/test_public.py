@@ -41,7 +41,7 @@ table warn working write_text
 """,
     "scope_adapters": """
 AnyRes ClipTextSimilarity Encoded HuggingFaceAdapter HuggingFaceTower Llava LlavaOriginal MergedPatches ProjectedTower
-Spliced TimmTower from_hub from_timm timm_probe
+Shuffled Spliced TimmTower TowerLayout base_of from_hub from_timm noise tiles_of timm_probe
 """,
 }
 """What each face names."""

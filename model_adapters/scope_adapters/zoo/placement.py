@@ -9,7 +9,8 @@ from typing import Any
 import torch
 
 from scope_core import MissingDependencyError, ZooError
-from scope_core.adapters import did_you_mean, quoted
+from scope_core.adapters import quoted
+from scope_core.commands import did_you_mean
 
 QUANTIZED: Mapping[str, Mapping[str, Any]] = {
     "bnb-8bit": {"load_in_8bit": True},

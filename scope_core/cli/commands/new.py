@@ -67,8 +67,8 @@ def new() -> None:
     epilog=examples(
         "scope new plugin acme.peak",
         "scope new plugin lab.saturated --kind coverage",
-        "scope new plugin acme.my_vlm --kind adapter",
-        "scope new plugin team.x --json",
+        "scope new plugin team.my_vlm --kind adapter",
+        "scope new plugin org.x --json",
     )
 )
 def plugin(
