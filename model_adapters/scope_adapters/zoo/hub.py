@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -63,6 +64,7 @@ def load_model(
     device_map: Any = None,
     attn_implementation: str | None = None,
     one_picture: bool = False,
+    cache_dir: Path | None = None,
     **options: Any,
 ) -> LoadedModel:
     """A multimodal model of any class, with its processor.
@@ -73,12 +75,13 @@ def load_model(
         device_map: Device of the weights, e.g. ``"cuda"`` or ``"auto"``; by default the CPU.
         attn_implementation: e.g. ``"sdpa"``; by default the library's choice.
         one_picture: True if the processor does not cut images into tiles, so that overlays can be drawn.
+        cache_dir: Folder of the weights, laid out as the hub's own cache; by default that cache.
         options: Further options of ``from_pretrained``.
     """
-    placed = {"device_map": device_map, "attn_implementation": attn_implementation}
+    placed = {"device_map": device_map, "attn_implementation": attn_implementation, "cache_dir": cache_dir}
     options.update({name: value for name, value in placed.items() if value is not None})
     model = from_pretrained("AutoModelForImageTextToText", source, dtype=dtype, **options).eval()
-    processor = from_pretrained("AutoProcessor", source)
+    processor = from_pretrained("AutoProcessor", source, **({} if cache_dir is None else {"cache_dir": cache_dir}))
 
     def inputs(images: Sequence[Any], question: str) -> dict[str, Any]:
         one_prompt(question)
