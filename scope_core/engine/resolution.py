@@ -60,7 +60,7 @@ def _compare(few: Problem, before: Sequence[int], given: Tensor) -> None:
     larger = replace(precise)
     larger.__dict__["similarity"] = precise.similarity / most  # type: ignore[operator]  # None has no maximum
     exact, gain = _scores(larger, before)
-    if _spread(exact) > _rounding(larger, exact, gain) + 500 * _EPS / most * len(exact):
+    if _spread(exact) > _rounding(larger, exact, gain):
         raise TokensError(
             f"{where}: every token has score {float(given[0]):.4g}, so tokens would be kept by their index: "
             f"similarities of at most {most:.4g} are too small beside the numbers that they are added to ({parts}). "

@@ -156,7 +156,7 @@ def test_shares_that_a_softmax_makes_equal_are_refused() -> None:
     assert picked(same, SALIENCY.float(), recipe) == list(range(K))
 
 
-@pytest.mark.parametrize("recipe", ["scope", "top_k_attention", "divprune", "visionzip", "prumerge_plus@official"])
+@pytest.mark.parametrize("recipe", ["scope", "top_k_attention", "divprune", "prumerge_plus@official"])
 def test_numbers_lost_in_conversion_are_refused(recipe: str) -> None:
     signals = {name: SALIENCY[:, None] for name in scope.Pruner(recipe).needs if "attention" in name}
     signals |= {name: FEATURES[:, None] for name in scope.Pruner(recipe).needs if "keys" in name}
