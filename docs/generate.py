@@ -582,7 +582,7 @@ GROUPS: dict[str, dict[str, str]] = {
         "Register": "Command Check Finding import_target",
         "Options": "ScopeGroup State state_of examples numbers split_commas check_out",
         "Output": "note warn done out show_json table percent plain_text working loading progress make_folder "
-        "write_text did_you_mean listed explain THETAS",
+        "write_text did_you_mean listed explain THETAS CACHE_DIR",
         "Images": "Picture open_pictures",
     },
 }
@@ -630,6 +630,7 @@ def member(name: str, item: Any) -> str:
         return f"{text}{signature(name, item)}{prose(item)}\n\n"
     about = {
         "THETAS": "Thresholds of theta-coverage that receipts and reports give.",
+        "CACHE_DIR": "Option `--cache-dir` for `Annotated[Path | None, CACHE_DIR]`; give its value to `state_of`.",
         "Way": '`Literal["dense", "kernel", "blocks"]`: how exact greedy is run; the picks are the same. By the loop '
         "over the whole matrix, by the coverage function's `Kernel`, or without the matrix, from blocks of it.",
         "Group": "`tuple[Span, ...]`: tokens that are selected together, in order.",

@@ -30,6 +30,7 @@ if TYPE_CHECKING:
     from scope_core.cli.shell import examples as examples
     from scope_core.cli.shell import numbers as numbers
     from scope_core.cli.shell import split_commas as split_commas
+    from scope_core.cli.state import CACHE_DIR as CACHE_DIR
     from scope_core.cli.state import State as State
     from scope_core.cli.state import state_of as state_of
     from scope_core.errors import did_you_mean as did_you_mean
@@ -46,7 +47,7 @@ _HOMES = {
     "working write_text",
     "cli.photos": "Picture open_pictures",
     "cli.shell": "ScopeGroup examples numbers split_commas",
-    "cli.state": "State state_of",
+    "cli.state": "CACHE_DIR State state_of",
     "errors": "did_you_mean listed",
     "pruning.spec_reader": "explain",
     "registry.entries": "Check Command Finding import_target",

@@ -5,7 +5,7 @@ from __future__ import annotations
 import importlib
 import inspect
 import shlex
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -211,7 +211,7 @@ class ZooEntry:
 
         Raises:
             MissingDependencyError: a package that the target imports is not installed.
-            ZooError: the target takes no such option.
+            ZooError: the target has no such option.
         """
         return self._call(self.target, options)
 
@@ -222,20 +222,33 @@ class ZooEntry:
     def _call(self, path: str, options: Mapping[str, Any]) -> Any:
         where = f"zoo entry '{self.name}'"
         function = import_target(path, where, self.requires)
-        takes = inspect.signature(function).parameters.values()
-        names = [taken.name for taken in list(takes)[1:] if taken.kind is not taken.VAR_KEYWORD]
-        unknown = [] if any(taken.kind is taken.VAR_KEYWORD for taken in takes) else sorted({*options} - {*names})
-        if unknown:
-            raise ZooError(
-                f"{where} takes no option '{unknown[0]}'{did_you_mean(unknown[0], names)}. It takes: {listed(names)}"
-            )
+        options = {**self.options, **options}
+        _check_options(function, where, options)
         try:
-            return function(self.source, **{**self.options, **options})
+            return function(self.source, **options)
         except ModuleNotFoundError as error:  # loaders import packages when they are called
             if (error.name or "").partition(".")[0] == _package(path):
                 raise
             why, hint = str(error).rstrip("."), _install_command(path, self.requires)
             raise MissingDependencyError(f"{where} cannot be loaded: {why}. Try: {hint}") from error
+
+
+def _check_options(function: Callable[..., Any], where: str, options: Mapping[str, Any]) -> None:
+    """Refuse options that a loader does not have.
+
+    Raises:
+        ZooError: it does not have one of them; says which it has.
+    """
+    try:
+        known = inspect.signature(function).parameters.values()
+    except (TypeError, ValueError):  # some callables tell no signature
+        return
+    if any(one.kind is one.VAR_KEYWORD for one in known):
+        return
+    names = [one.name for one in known][1:]  # the first is the source
+    for name in options:
+        if name not in names:
+            raise ZooError(f"{where} has no option '{name}'{did_you_mean(name, names)}. Its options: {listed(names)}")
 
 
 def import_target(path: str, where: str, requires: Iterable[str] = ()) -> Any:

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from scope_core.errors import TokensError
-from scope_core.structures.tokens import VisualTokens
+from scope_core.structures.tokens import VisualTokens, all_finite
 
 Order = Literal["raster", "stages", "picks"]
 
@@ -125,7 +125,8 @@ class Selection:
             (B, R, D) in the order of `rows`, in the dtype of ``tensor``; rows beyond `row_counts` are zero.
 
         Raises:
-            TokensError: the first two axes are not (B, N), or ``cls`` is missing or of another shape.
+            TokensError: the first two axes are not (B, N), or ``cls`` is missing or of another shape; or sums are too
+                large for the dtype of ``tensor``.
         """
         if self.mixed is None:
             return self._rows_of(tensor, self.arranged)
@@ -142,7 +143,14 @@ class Selection:
                     f"point of the model"
                 )
             rows = rows + self.mixed.cls_weights.to(tensor.device) @ cls.masked_fill(padding, 0).to(weights.dtype)
-        return rows.to(tensor.dtype)
+        rows = rows.to(tensor.dtype)
+        if not all_finite(rows) and all_finite(tensor.masked_fill(padding, 0)):
+            most, what = float(weights.abs().max()), str(tensor.dtype)[6:]
+            raise TokensError(
+                f"merging leaves the range of {what}: weights of the merger are up to {most:.4g}, so that sums of "
+                f"features are infinite; use a merger that averages (`normalise: true`), or a saliency of another scale"
+            )
+        return rows
 
     def gather(self, tensor: Tensor) -> Tensor:
         """The kept rows of any tensor with the same token axis.

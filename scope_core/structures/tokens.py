@@ -170,14 +170,14 @@ class VisualTokens:
     def to_dtype(self, dtype: torch.dtype | None) -> VisualTokens:
         """These tokens, detached, with features, saliency and floating-point signals in ``dtype``, if given."""
 
-        def cast(name: str, tensor: Tensor) -> Tensor:
+        def cast(name: str, tensor: Tensor, valid: Tensor | None = None) -> Tensor:
             tensor = tensor.detach()
-            return converted(name, tensor, dtype) if tensor.is_floating_point() else tensor
+            return converted(name, tensor, dtype, valid) if tensor.is_floating_point() else tensor
 
         return replace(
             self,
-            features=cast("features", self.features),
-            saliency=None if self.saliency is None else cast("saliency", self.saliency),
+            features=cast("features", self.features, self.valid),
+            saliency=None if self.saliency is None else cast("saliency", self.saliency, self.valid),
             signals=self.signals.map(lambda name, tensor: cast(f"signal '{name}'", tensor)),
         )
 
@@ -274,7 +274,8 @@ class VisualTokens:
             value = value[~torch.isfinite(value)][0]
             raise TokensError(
                 f"{name} of {self.name_of(group, token)} is {float(value)} ({int(bad.sum())} such tokens); selection "
-                f"needs finite numbers: look for overflow in half precision, or mask those tokens as not valid"
+                f"needs finite numbers: look for overflow in half precision (or of float64 in float32), or mask those "
+                f"tokens as not valid"
             )
 
 

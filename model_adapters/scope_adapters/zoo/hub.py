@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from importlib.util import find_spec
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -75,6 +76,7 @@ def load_model(
     attn_implementation: str | None = None,
     quantization: Any = None,
     one_picture: bool = False,
+    cache_dir: Path | None = None,
     **options: Any,
 ) -> LoadedModel:
     """A multimodal model of any class, with its processor.
@@ -86,6 +88,7 @@ def load_model(
         attn_implementation: e.g. ``"sdpa"``; by default the library's choice.
         quantization: ``"bnb-8bit"``, ``"bnb-4bit"``, or a quantisation config of transformers.
         one_picture: True if the processor does not cut images into tiles, so that overlays can be drawn.
+        cache_dir: Folder of the weights, laid out as the hub's own cache; by default that cache.
         options: Further options of ``from_pretrained``.
 
     Raises:
@@ -100,8 +103,9 @@ def load_model(
         attn_implementation=attn_implementation,
         quantization=quantization,
     )
-    model = from_pretrained("AutoModelForImageTextToText", source, **options).eval()
-    processor = from_pretrained("AutoProcessor", source)
+    cached = {} if cache_dir is None else {"cache_dir": cache_dir}
+    model = from_pretrained("AutoModelForImageTextToText", source, **options, **cached).eval()
+    processor = from_pretrained("AutoProcessor", source, **cached)
 
     def inputs(images: Sequence[Any], question: str) -> dict[str, Any]:
         one_prompt(question)

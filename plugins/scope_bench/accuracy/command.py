@@ -87,7 +87,11 @@ def accuracy(
     ] = None,
     cache_dir: Annotated[
         Path | None,
-        typer.Option(metavar="DIR", help="Folder of kept features and replies.", show_default="the user's cache"),
+        typer.Option(
+            metavar="DIR",
+            help="Folder of weights, and of kept features and replies.",
+            show_default="the user's cache",
+        ),
     ] = None,
     cache: Annotated[bool, typer.Option("--cache/--no-cache", help="Keep features and replies on disk.")] = True,
     resume: Annotated[
@@ -99,7 +103,7 @@ def accuracy(
     """Measure the accuracy of methods on a task at several budgets, with controls, bounds and intervals."""
     make_folder(out_dir, "plot.png")
     keeps = sorted(numbers(keep, "--keep", QUICK_KEEPS if quick else KEEPS), reverse=True)
-    state = state_of(ctx)
+    state = state_of(ctx, cache_dir=cache_dir)
     chosen = _task(task, state)
     entry = state.zoo("model", model).item
     texts = split_commas(specs) or [*([entry.recipe.partition("@")[0]] if entry.recipe else []), CONTROLS]

@@ -16,6 +16,7 @@ from scope_core.cli.methods import EVERY, HELP, load_tower, read_methods
 from scope_core.cli.overlay import SUFFIXES, save
 from scope_core.cli.selections import Judge
 from scope_core.commands import (
+    CACHE_DIR,
     THETAS,
     Picture,
     check_out,
@@ -75,6 +76,7 @@ def compare(
             show_default=False,
         ),
     ] = None,
+    cache_dir: Annotated[Path | None, CACHE_DIR] = None,
     json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
 ) -> None:
     """Compare methods on images with a vision tower alone: the tokens they keep, their coverage and their overlap."""
@@ -83,7 +85,7 @@ def compare(
     wanted = split_commas(specs) if specs else [EVERY]
     if not wanted:
         raise typer.BadParameter("no spec is given; write e.g. scope@64,random@64", param_hint="'--specs'")
-    state = state_of(ctx)
+    state = state_of(ctx, cache_dir=cache_dir)
     pictures = open_pictures(images)
     entry = state.zoo("tower", tower).item
     with working("reading specs"):

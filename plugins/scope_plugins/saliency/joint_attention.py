@@ -7,7 +7,7 @@ from typing import Literal
 import torch
 from torch import Tensor
 
-from scope_core import VisualTokens
+from scope_core import TokensError, VisualTokens
 from scope_core.parts import ComponentSpec, SaliencySource
 
 
@@ -37,7 +37,11 @@ class JointAttention(SaliencySource[JointAttentionSpec]):
         return frozenset({f"vision.cls_attention[{self.spec.layer}]"})
 
     def score(self, tokens: VisualTokens) -> Tensor:
-        """(B, N) in [0, 1]; the sum over a tile is less than 1, since CLS has a share."""
+        """(B, N) in [0, 1]; the sum over a tile is less than 1, since CLS has a share.
+
+        Raises:
+            TokensError: CLS takes all of it, so that the shares of a tile's tokens are too small for the dtype.
+        """
         given = tokens.signal(f"vision.cls_attention[{self.spec.layer}]")
         attention = given if given.element_size() >= 4 else given.float()
         smallest, heads = torch.finfo(attention.dtype).tiny, attention.shape[1]
@@ -49,5 +53,12 @@ class JointAttention(SaliencySource[JointAttentionSpec]):
                 in_tile = (places == place) & valid
                 rest = (1 - attention[group][:, in_tile].sum(1)).clamp(min=smallest)
                 with_cls = torch.cat([rest.log().sum()[None] / heads**0.5, logits[group, in_tile]])
-                saliency[group, in_tile] = with_cls.softmax(0)[1:]
+                shares = with_cls.softmax(0)[1:].to(given.dtype)
+                if float(shares.max()) < torch.finfo(given.dtype).tiny:
+                    raise TokensError(
+                        f"saliency {self}: CLS of {tokens.name_of(group, int(in_tile.int().argmax()))} and its tile "
+                        f"attends to itself so much that the shares of all tokens are too small for "
+                        f"{str(given.dtype)[6:]}, so they cannot be told apart; use `dtype: float64`, or another layer"
+                    )
+                saliency[group, in_tile] = shares.to(saliency.dtype)
         return saliency.to(given.dtype)

@@ -19,7 +19,7 @@ from scope_core.cli.overlay import SUFFIXES, save
 from scope_core.cli.panels import picture_of
 from scope_core.cli.photos import open_pictures
 from scope_core.cli.selections import Judge, Selected, kept_of, scores_of, shown_of, source_of
-from scope_core.cli.state import starting_spec, state_of
+from scope_core.cli.state import CACHE_DIR, starting_spec, state_of
 from scope_core.errors import AdapterError
 from scope_core.structures.receipt import THETAS
 
@@ -91,11 +91,12 @@ def run(
     device_map: Annotated[str | None, DEVICE_MAP] = None,
     attention: Annotated[str | None, ATTENTION] = None,
     quantization: Annotated[str | None, QUANTIZATION] = None,
+    cache_dir: Annotated[Path | None, CACHE_DIR] = None,
     json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
 ) -> None:
     """Ask a multimodal model about images, with all visual tokens and with the kept ones, side by side."""
     check_out(out_file, SUFFIXES)
-    state = state_of(ctx)
+    state = state_of(ctx, cache_dir=cache_dir)
     pictures = open_pictures(images)
     entry = state.zoo("model", model).item
     with loading(entry):

@@ -17,7 +17,7 @@ from scope_core.cli.panels import picture_of
 from scope_core.cli.photos import Picture, open_pictures
 from scope_core.cli.selections import Judge, Selected, Shown, Trial, shown_of, source_of
 from scope_core.cli.shell import split_commas
-from scope_core.cli.state import starting_spec, state_of
+from scope_core.cli.state import CACHE_DIR, starting_spec, state_of
 from scope_core.structures.receipt import THETAS
 
 IMAGES = typer.Argument(metavar="IMAGE", help="Images: files, or demo:NAME (see `scope photos`).", show_default=False)
@@ -55,11 +55,12 @@ def select(
     at: Annotated[str | None, AT] = None,
     out_file: Annotated[Path | None, OUT] = None,
     order: Annotated[bool, ORDER] = False,
+    cache_dir: Annotated[Path | None, CACHE_DIR] = None,
     json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
 ) -> None:
     """Select visual tokens of images with a vision tower alone, without a language model."""
     check_out(out_file, SUFFIXES)
-    state = state_of(ctx)
+    state = state_of(ctx, cache_dir=cache_dir)
     pictures = open_pictures(images)
     entry = state.zoo("tower", tower).item
     with working("reading specs"):
