@@ -47,7 +47,7 @@ class FacilityLocation(CoverageFunction[FacilityLocationSpec]):
     def start(self, similarity: Tensor, tokens: VisualTokens) -> _State:
         """Nothing is covered yet."""
         similarity, rounder = similarity.contiguous(), arithmetic.rounding_constant(similarity)
-        best = tokens.features.new_zeros(tokens.shape[:2])
+        best = similarity.new_zeros(tokens.shape[:2])
         return _State(similarity, rounder, best, arithmetic.full_gains(similarity, rounder, best))
 
     def gain(self, state: _State) -> Tensor:

@@ -15,13 +15,17 @@ class CosineSpec(ComponentSpec):
     """Cosine of the angle between two tokens' features."""
 
     name: Literal["cosine"] = "cosine"
+    plain: bool = False
+    """Multiply unit vectors as published code does, in float32 if they are of half precision: the diagonal is then 1,
+    and the matrix symmetric, up to rounding only."""
 
 
 class Cosine(SimilarityMetric[CosineSpec]):
     """``S_ij = x_i . x_j / (|x_i| |x_j|)``; a zero vector has similarity 0 to all tokens, including itself.
 
     The matrix is exactly symmetric, and its diagonal is exactly 1. Otherwise two tokens that cover only each other
-    would differ in their gains by rounding, and ties would not go to the lowest index.
+    would differ in their gains by rounding, and ties would not go to the lowest index. In half precision (``dtype:
+    as_is``) both hold up to rounding only, as in published code.
     """
 
     symmetric = True
@@ -30,7 +34,7 @@ class Cosine(SimilarityMetric[CosineSpec]):
 
     def pairwise(self, tokens: VisualTokens) -> Tensor:
         """(B, N, N) in [-1, 1] up to rounding."""
-        return cosines(tokens)
+        return cosines(tokens, plain=self.spec.plain)
 
     def vectors(self, tokens: VisualTokens) -> Tensor:
         """(B, N, D) features scaled to length 1."""
