@@ -9,6 +9,8 @@ family                             axes         meaning
 =================================  ===========  =======================================================
 ``vision.cls_attention[l]``        B H N        attention from CLS to each patch, softmax over all keys
 ``vision.received_attention[l]``   B H N        attention each patch receives, mean over all queries
+``vision.joint_attention[l]``      B N          attention from CLS by one head of the layer's full width
+``vision.mean_attention[l]``       B N          attention each patch receives, mean over heads, then over all queries
 ``vision.hidden[l]``               B N D        hidden state after layer l, prefix tokens removed
 ``vision.keys[l]``                 B H N C      key projections of layer l
 ``vision.cls[l]``                  B N D        hidden state of CLS after layer l, for each token of its tile
@@ -48,6 +50,8 @@ if TYPE_CHECKING:
 FAMILIES: Mapping[str, str] = {
     "vision.cls_attention": "B H N",
     "vision.received_attention": "B H N",
+    "vision.joint_attention": "B N",
+    "vision.mean_attention": "B N",
     "vision.hidden": "B N D",
     "vision.keys": "B H N C",
     "vision.cls": "B N D",

@@ -17,6 +17,9 @@ class JointAttentionSpec(ComponentSpec):
     name: Literal["joint_attention"] = "joint_attention"
     layer: int = -2
     """The layer whose attention is read, counted as in ``hidden_states``: -1 is the last layer."""
+    exact: bool = False
+    """Read the attention of the full-width head itself, which the tower's queries and keys give, instead of computing
+    it from the heads' attention. The two differ by rounding, which matters in half precision."""
 
 
 class JointAttention(SaliencySource[JointAttentionSpec]):
@@ -34,10 +37,12 @@ class JointAttention(SaliencySource[JointAttentionSpec]):
     @property
     def needs(self) -> frozenset[str]:
         """The CLS attention of one layer."""
-        return frozenset({f"vision.cls_attention[{self.spec.layer}]"})
+        return frozenset({f"vision.{'joint' if self.spec.exact else 'cls'}_attention[{self.spec.layer}]"})
 
     def score(self, tokens: VisualTokens) -> Tensor:
         """(B, N) in [0, 1]; the sum over a tile is less than 1, since CLS has a share."""
+        if self.spec.exact:
+            return tokens.signal(f"vision.joint_attention[{self.spec.layer}]")
         given = tokens.signal(f"vision.cls_attention[{self.spec.layer}]")
         attention = given if given.element_size() >= 4 else given.float()
         smallest, heads = torch.finfo(attention.dtype).tiny, attention.shape[1]

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from typing import Literal
 
+from pydantic import model_validator
 from torch import Tensor
+from typing_extensions import Self
 
 from scope_core import VisualTokens
 from scope_core.parts import ComponentSpec, SaliencySource
@@ -18,6 +20,15 @@ class ReceivedAttentionSpec(ComponentSpec):
     """The layer whose attention is read, counted as in ``hidden_states``: -1 is the last layer."""
     heads: Literal["sum", "mean", "max"] = "sum"
     """The combination of heads."""
+    first: Literal["queries", "heads"] = "queries"
+    """The mean that is taken first; ``heads``, as in HiPrune's release, goes with ``heads: mean``. The two differ by
+    rounding, which matters in half precision."""
+
+    @model_validator(mode="after")
+    def _means_alone(self) -> Self:
+        if self.first == "heads" and self.heads != "mean":
+            raise ValueError(f"first: heads is an order of two means; set heads: mean, not heads: {self.heads}")
+        return self
 
 
 class ReceivedAttention(SaliencySource[ReceivedAttentionSpec]):
@@ -31,11 +42,18 @@ class ReceivedAttention(SaliencySource[ReceivedAttentionSpec]):
     @property
     def needs(self) -> frozenset[str]:
         """The received attention of one layer."""
-        return frozenset({f"vision.received_attention[{self.spec.layer}]"})
+        return frozenset({self._signal})
+
+    @property
+    def _signal(self) -> str:
+        family = "received" if self.spec.first == "queries" else "mean"
+        return f"vision.{family}_attention[{self.spec.layer}]"
 
     def score(self, tokens: VisualTokens) -> Tensor:
         """(B, N) in [0, H] for ``sum``, in [0, 1] otherwise."""
-        attention = tokens.signal(f"vision.received_attention[{self.spec.layer}]")
+        attention = tokens.signal(self._signal)
+        if self.spec.first == "heads":
+            return attention
         if self.spec.heads == "sum":
             return attention.sum(1)
         return attention.mean(1) if self.spec.heads == "mean" else attention.amax(1)

@@ -86,8 +86,8 @@ class Means(Line):
     def alike(self, rows: Tensor, columns: Tensor) -> Tensor:
         """Products of vectors scaled to length 1; 0 for vectors of zeros."""
         norm = self.vectors.norm(dim=-1, keepdim=True)
-        unit = self.vectors / norm.masked_fill(norm == 0, 1)
-        return unit[rows] @ unit[columns].T
+        unit: Tensor = self.vectors / norm.masked_fill(norm == 0, 1)
+        return unit[rows] @ unit[columns].mT
 
     def fold(self, lost: Tensor, into: Tensor, stays: Tensor) -> None:
         """Averages weighted by size; every vector is multiplied and divided, so each rounds in each round."""

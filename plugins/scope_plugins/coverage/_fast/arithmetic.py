@@ -6,7 +6,9 @@ import torch
 from torch import Tensor
 
 BLOCK = 2**17  # numbers processed together: 1 MB in float64, which fits into caches
-COLUMNS = 128  # columns of half precision are summed by vectors of up to this width, and those of a rest in another order
+COLUMNS = (
+    128  # columns of half precision are summed by vectors of up to this width, and those of a rest in another order
+)
 
 
 def on_host(device: torch.device) -> bool:
