@@ -77,8 +77,8 @@ def signals(capture: Capture, needs: frozenset[str], tokens: int) -> dict[str, T
         index = layer_index(layer or 0, len(capture.tower.layers), name)
         ranks = int(getattr(capture.tower.layers[index], ATTENTION).tp_size)
         if family in _ALL_HEADS and index not in gathered:  # after the signals that are gathered themselves
-            for part in ("query", "key"):
-                capture.seen[(part, index)] = _all_heads(capture.seen[(part, index)], ranks)
+            for key in {("query", index), ("key", index)} & capture.seen.keys():
+                capture.seen[key] = _all_heads(capture.seen[key], ranks)
             gathered.add(index)
         found[name] = _all_heads(lazy[name](), ranks) if family in _BY_HEAD else lazy[name]()
     return found
