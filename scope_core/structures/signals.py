@@ -17,6 +17,7 @@ family                             axes         meaning
 ``projected``                      B N D        tokens after the projector, as the language model reads them
 ``text.embeddings``                B M D        embeddings of the prompt's text tokens; rows of zeros are padding
 ``clip.text_similarity``           B T N        cosine of each of T chunks of text to each patch, in CLIP's space
+``clip.word_similarity``           B T N        the same of each of T words (tokens) of the text
 ``decoder.last_query_attention[k]``  B H N      attention from the last prompt token, softmax over all real keys
 ``decoder.received_attention[k]``  B H N        mean over the prompt's other tokens of the attention to each
 ``decoder.text_attention[k]``      B H M N      attention from each text token after the images, softmax likewise
@@ -58,6 +59,7 @@ FAMILIES: Mapping[str, str] = {
     "projected": "B N D",
     "text.embeddings": "B M D",
     "clip.text_similarity": "B T N",
+    "clip.word_similarity": "B T N",
     "decoder.last_query_attention": "B H N",
     "decoder.received_attention": "B H N",
     "decoder.text_attention": "B H M N",

@@ -41,6 +41,12 @@ def scope_similarity_metrics() -> Iterable[Entry]:
         "without_negatives",
         "another similarity, with negative values set to 0 or shifted",
     )
+    yield Entry(
+        "scope_plugins.similarity.gram_squared:GramSquared",
+        "gram_squared",
+        "what two tokens have in common with all others, per channel",
+        paper="OTPrune, arXiv 2602.20205",
+    )
     yield Entry("scope_plugins.similarity.blend:Blend", "blend", "several similarities as one: weighted sum or product")
     yield Entry(
         "scope_plugins.similarity.keys_dot:KeysDot",

@@ -84,5 +84,7 @@ def test_weights_of_signals_are_read_once_and_checked(photo_features: Photos, re
     for group in range(3):
         assert got.picks[group, 0] == int(weighted[group].clip(min=0).sum(0).argmax())
     negative = {**spec, "coverage": {"name": "facility_location", "weights": "text_relevance"}, "budget": 16}
-    with pytest.raises(scope.TokensError, match=r"weights of at least 0, but saliency 'text_relevance'.* image 0, token"):
+    with pytest.raises(
+        scope.TokensError, match=r"weights of at least 0, but saliency 'text_relevance'.* image 0, token"
+    ):
         scope.select(photo_features.features, signals={"clip.text_similarity": torch.ones(3, 1, 576)}, spec=negative)

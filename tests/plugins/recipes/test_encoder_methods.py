@@ -82,7 +82,11 @@ BY_TILE: dict[str, Callable[[Tile, int], Kept]] = {
     "prumerge": prumerge_fixed,
     "prumerge@official": prumerge_fixed_released,
 }
-PER_TILE = ("visionzip@official", "fastervlm@official", "vispruner@official")  # the number in their budget is for each tile
+PER_TILE = (
+    "visionzip@official",
+    "fastervlm@official",
+    "vispruner@official",
+)  # the number in their budget is for each tile
 
 
 def check(case: Case, recipe: str, rows: int) -> None:
