@@ -29,7 +29,7 @@ RECIPES = (
         {
             **CDPRUNER,
             "saliency": {**SALIENCY, "over": "call", "offset": 1e-6},
-            "similarity": {"name": "cosine", "plain": True},
+            "similarity": "plain_cosine",
             "coverage": "log_det_float32",
             "combiner": {"name": "kernel", "plain": True},
             "partition": "tile",

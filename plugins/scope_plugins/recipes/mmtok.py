@@ -29,7 +29,7 @@ RECIPES = (
         "mmtok@official",
         {
             **MMTOK,
-            "similarity": {**SIMILARITY, "of": {**TOWER, "plain": True}},
+            "similarity": {**SIMILARITY, "of": {"name": "plain_cosine", "of": "vision.hidden[-2]"}},
             "partition": "tile",
             "budget": {**BUDGET, "per": "tile"},
             "dtype": "as_is",

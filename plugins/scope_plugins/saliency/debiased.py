@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Annotated, Literal
 
 import torch
-from pydantic import Field, field_validator
+from pydantic import ConfigDict, Field, field_validator
 from torch import Tensor
 
 from scope_core import TokensError, VisualTokens
@@ -16,6 +16,8 @@ Row = Annotated[tuple[Annotated[float, Field(gt=0)], ...], Field(min_length=1)]
 
 class DebiasedSpec(ComponentSpec):
     """A source divided by its prior: its mean over many images at each place of the grid."""
+
+    model_config = ConfigDict(json_schema_extra={"examples": [{"prior": [[1.0, 2.0], [3.0, 4.0]]}]})
 
     name: Literal["debiased"] = "debiased"
     of: Annotated[ComponentSpec, Slot("saliency")]

@@ -10,6 +10,7 @@ from typing_extensions import Self
 
 from scope_core import VisualTokens
 from scope_core.parts import ComponentSpec, SaliencySource
+from scope_plugins.saliency._rounding import only_rounding
 
 
 class ReceivedAttentionSpec(ComponentSpec):
@@ -22,7 +23,7 @@ class ReceivedAttentionSpec(ComponentSpec):
     """The combination of heads."""
     first: Literal["queries", "heads"] = "queries"
     """The mean that is taken first; ``heads``, as in HiPrune's release, goes with ``heads: mean``. The two differ by
-    rounding, which matters in half precision."""
+    rounding, which matters in half precision; in float32, the signal of either may be given."""
 
     @model_validator(mode="after")
     def _means_alone(self) -> Self:
@@ -51,9 +52,10 @@ class ReceivedAttention(SaliencySource[ReceivedAttentionSpec]):
 
     def score(self, tokens: VisualTokens) -> Tensor:
         """(B, N) in [0, H] for ``sum``, in [0, 1] otherwise."""
-        attention = tokens.signal(self._signal)
-        if self.spec.first == "heads":
-            return attention
+        by_head = f"vision.received_attention[{self.spec.layer}]"
+        if self.spec.first == "heads" and not only_rounding(self._signal, by_head, tokens):
+            return tokens.signal(self._signal)
+        attention = tokens.signal(by_head)
         if self.spec.heads == "sum":
             return attention.sum(1)
         return attention.mean(1) if self.spec.heads == "mean" else attention.amax(1)

@@ -45,16 +45,21 @@ class ReconstructionError(SaliencySource[ReconstructionErrorSpec]):
                 continue
             features = tokens.features[group, index].double()
             basis = farthest_points(features, min(self.spec.basis, len(index)))
-            chosen = features[basis]
-            products = chosen @ chosen.T
-            products.diagonal().add_(self.spec.ridge)
-            weights = torch.linalg.pinv(products, hermitian=True) @ (chosen @ features.T)  # equal tokens may be in it
-            errors = torch.linalg.vector_norm(features - weights.T @ chosen, dim=1)
+            errors = torch.linalg.vector_norm(self._rest(features, features[basis]), dim=1)
             if self.spec.basis_first:
                 above = torch.arange(len(basis), 0, -1, dtype=errors.dtype, device=errors.device)
                 errors[basis] = errors.max() + above * errors.max().clamp(min=1)
             score[group, index] = errors.to(score.dtype)
         return score
+
+    def _rest(self, features: Tensor, basis: Tensor) -> Tensor:
+        """(n, D) what is left of the features; by singular values, since equal tokens may be in the basis."""
+        _, size, directions = torch.linalg.svd(basis, full_matrices=False)
+        size = size.masked_fill(size <= torch.finfo(size.dtype).eps * len(basis) * size.max(), 0).square()
+        lost = self.spec.ridge / (size + self.spec.ridge) if self.spec.ridge else (size == 0).to(size.dtype)
+        inside = features @ directions.T
+        rest: Tensor = (features - inside @ directions) + (inside * lost) @ directions
+        return rest
 
 
 def farthest_points(features: Tensor, count: int) -> Tensor:

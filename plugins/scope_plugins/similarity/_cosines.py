@@ -13,28 +13,18 @@ PANEL = 128
 """Rows of a matrix product that are computed together."""
 
 
-def cosines(
-    tokens: VisualTokens, vectors: Tensor | None = None, name: str = "features", *, plain: bool = False
-) -> Tensor:
+def cosines(tokens: VisualTokens, vectors: Tensor | None = None, name: str = "features") -> Tensor:
     """(B, N, N) cosines of the features, or of other (B, N, C) vectors of the same tokens.
 
     The matrix is exactly symmetric, and its diagonal is exactly 1. In half precision it is the product of rounded unit
     vectors, as published code computes it: its diagonal is rounded like every other number. A zero vector has
     similarity 0 to all tokens, including itself.
 
-    Args:
-        tokens: The tokens.
-        vectors: Vectors to compare in place of the features.
-        name: Name of the vectors in messages.
-        plain: Multiply in float32 at least, without the exact diagonal and symmetry, as some published code does.
-
     Raises:
         TokensError: a valid token's vector is not finite.
     """
     units = unit(tokens, vectors, name).detach()
-    if plain:
-        units = units.float() if units.element_size() < 4 else units
-    if plain or units.element_size() < 4:
+    if units.element_size() < 4:
         return units @ units.mT
     matrix = products(units)
     diagonal = matrix.diagonal(dim1=1, dim2=2)

@@ -15,9 +15,6 @@ class CosineSpec(ComponentSpec):
     """Cosine of the angle between two tokens' features."""
 
     name: Literal["cosine"] = "cosine"
-    plain: bool = False
-    """Multiply unit vectors as published code does, in float32 if they are of half precision: the diagonal is then 1,
-    and the matrix symmetric, up to rounding only."""
 
 
 class Cosine(SimilarityMetric[CosineSpec]):
@@ -34,7 +31,7 @@ class Cosine(SimilarityMetric[CosineSpec]):
 
     def pairwise(self, tokens: VisualTokens) -> Tensor:
         """(B, N, N) in [-1, 1] up to rounding."""
-        return cosines(tokens, plain=self.spec.plain)
+        return cosines(tokens)
 
     def vectors(self, tokens: VisualTokens) -> Tensor:
         """(B, N, D) features scaled to length 1."""

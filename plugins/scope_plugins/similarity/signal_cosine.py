@@ -17,9 +17,6 @@ class SignalCosineSpec(ComponentSpec):
     name: Literal["signal_cosine"] = "signal_cosine"
     of: SignalName = "vision.hidden[-2]"
     """The signal, one vector per token (B N D), e.g. ``vision.hidden[-2]`` or ``projected``."""
-    plain: bool = False
-    """Multiply unit vectors as published code does, in float32 if they are of half precision: the diagonal is then 1,
-    and the matrix symmetric, up to rounding only."""
 
 
 class SignalCosine(SimilarityMetric[SignalCosineSpec]):
@@ -44,7 +41,7 @@ class SignalCosine(SimilarityMetric[SignalCosineSpec]):
         Raises:
             TokensError: the signal does not have one vector per token, or contains numbers that are not finite.
         """
-        return cosines(tokens, *self._signal(tokens), plain=self.spec.plain)
+        return cosines(tokens, *self._signal(tokens))
 
     def vectors(self, tokens: VisualTokens) -> Tensor:
         """(B, N, C) the signal, scaled to length 1; errors as for `pairwise`."""

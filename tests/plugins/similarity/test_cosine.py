@@ -48,13 +48,3 @@ def test_half_precision_rounds_the_diagonal_as_well(
     matrix = built(registry, "similarity", "cosine").pairwise(VisualTokens.of(features))
     assert matrix.equal(torch.bmm(unit, unit.mT))
     assert not matrix.diagonal(dim1=1, dim2=2).eq(1).all()
-
-
-@pytest.mark.parametrize("dtype", [torch.float64, torch.float32, torch.bfloat16])
-def test_plain_is_the_product_alone(dtype: torch.dtype, registry: scope.Registry, photo_features: Photos) -> None:
-    features = photo_features.features.to(dtype)
-    unit = features / features.norm(dim=-1, keepdim=True)
-    unit = unit.float() if dtype is torch.bfloat16 else unit
-    for spec in ({"name": "cosine"}, {"name": "signal_cosine", "of": "projected"}):
-        tokens = VisualTokens.of(features, signals={"projected": features})
-        assert built(registry, "similarity", {**spec, "plain": True}).pairwise(tokens).equal(torch.bmm(unit, unit.mT))
