@@ -30,6 +30,7 @@ class PlainCosine(SimilarityMetric[PlainCosineSpec]):
     symmetric = True
     bounds = (-1.0, 1.0)
     matrices = 1
+    least_itemsize = 4
 
     @property
     def needs(self) -> frozenset[str]:
