@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 import torch
+from pydantic import SerializerFunctionWrapHandler, model_serializer
 from torch import Tensor
 
 from scope_core import TokensError, VisualTokens
@@ -21,6 +22,12 @@ class FacilityLocationSpec(ComponentSpec):
     weights: Annotated[ComponentSpec | None, Slot("saliency", optional=True)] = None
     """How much each token counts among those to be represented: a saliency of at least 0, e.g. `cls_attention`, or
     relevance to the text; null counts all the same."""
+
+    @model_serializer(mode="wrap")
+    def _brief(self, dump: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        """Without weights, the bare name: most specs have none."""
+        table: dict[str, Any] = dump(self)
+        return table if self.weights is not None else {"name": self.name}
 
 
 @dataclass
