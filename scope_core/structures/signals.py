@@ -9,12 +9,15 @@ family                             axes         meaning
 =================================  ===========  =======================================================
 ``vision.cls_attention[l]``        B H N        attention from CLS to each patch, softmax over all keys
 ``vision.received_attention[l]``   B H N        attention each patch receives, mean over all queries
+``vision.joint_attention[l]``      B N          attention from CLS by one head of the layer's full width
+``vision.mean_attention[l]``       B N          attention each patch receives, mean over heads, then over all queries
 ``vision.hidden[l]``               B N D        hidden state after layer l, prefix tokens removed
 ``vision.keys[l]``                 B H N C      key projections of layer l
 ``vision.cls[l]``                  B N D        hidden state of CLS after layer l, for each token of its tile
 ``projected``                      B N D        tokens after the projector, as the language model reads them
 ``text.embeddings``                B M D        embeddings of the prompt's text tokens; rows of zeros are padding
 ``clip.text_similarity``           B T N        cosine of each of T chunks of text to each patch, in CLIP's space
+``clip.word_similarity``           B T N        the same of each of T words (tokens) of the text
 ``decoder.last_query_attention[k]``  B H N      attention from the last prompt token, softmax over all real keys
 ``decoder.received_attention[k]``  B H N        mean over the prompt's other tokens of the attention to each
 ``decoder.text_attention[k]``      B H M N      attention from each text token after the images, softmax likewise
@@ -48,12 +51,15 @@ if TYPE_CHECKING:
 FAMILIES: Mapping[str, str] = {
     "vision.cls_attention": "B H N",
     "vision.received_attention": "B H N",
+    "vision.joint_attention": "B N",
+    "vision.mean_attention": "B N",
     "vision.hidden": "B N D",
     "vision.keys": "B H N C",
     "vision.cls": "B N D",
     "projected": "B N D",
     "text.embeddings": "B M D",
     "clip.text_similarity": "B T N",
+    "clip.word_similarity": "B T N",
     "decoder.last_query_attention": "B H N",
     "decoder.received_attention": "B H N",
     "decoder.text_attention": "B H M N",

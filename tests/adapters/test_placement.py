@@ -82,5 +82,5 @@ def test_nothing_is_loaded_with_a_wrong_option(monkeypatch: pytest.MonkeyPatch) 
 
 def test_an_option_that_an_entry_does_not_take_is_named() -> None:
     entry: ZooEntry = scope.default_registry().get("zoo", "scenes-llava").item
-    with pytest.raises(scope.ZooError, match=r"entry 'scenes-llava' takes no option 'dtype'. It takes: cache_dir"):
+    with pytest.raises(scope.ZooError, match=r"entry 'scenes-llava' has no option 'dtype'. Its options: cache_dir"):
         entry.load(dtype="bfloat16")

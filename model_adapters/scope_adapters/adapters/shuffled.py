@@ -30,6 +30,8 @@ from scope_core.parts import parse_signal
 _AXES = {
     "vision.cls_attention": 2,
     "vision.received_attention": 2,
+    "vision.joint_attention": 1,
+    "vision.mean_attention": 1,
     "vision.hidden": 1,
     "vision.keys": 2,
     "vision.cls": 1,

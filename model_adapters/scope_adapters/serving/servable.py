@@ -35,7 +35,11 @@ def declaration(geometry: Geometry) -> Declaration:
         model=f"{geometry.host} on vLLM",
         points={"vision": "what the projector is given", "projected": "what the language model reads"},
         offers=(*found, Offer("projected")),
-        reasons={**why, "text.embeddings": _APART, "clip.text_similarity": _APART, "decoder": _DECODER},
+        reasons={
+            **why,
+            **dict.fromkeys(("text.embeddings", "clip.text_similarity", "clip.word_similarity"), _APART),
+            "decoder": _DECODER,
+        },
         has_cls=tower.layout.cls,
         geometry=geometry.adapter.geometry,
         placeholder=int(config.image_token_index),

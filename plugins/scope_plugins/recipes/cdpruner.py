@@ -11,8 +11,9 @@ BUDGET = {"name": "tokens", "keep": 64, "per": "image"}
 PAPER = "CDPruner, NeurIPS 2025, arXiv 2506.10967"
 
 RELEVANCE = {"name": "text_relevance", "sign": "negative", "chunks": "mean"}
+SALIENCY = {"name": "scaled", "of": RELEVANCE, "scale": "min_max"}
 CDPRUNER = {
-    "saliency": {"name": "scaled", "of": RELEVANCE, "scale": "min_max"},
+    "saliency": SALIENCY,
     "similarity": "cosine",
     "coverage": "log_det",
     "combiner": "kernel",
@@ -27,11 +28,21 @@ RECIPES = (
         "cdpruner@official",
         {
             **CDPRUNER,
-            "saliency": {**CDPRUNER["saliency"], "over": "call", "offset": 1e-6},  # type: ignore[dict-item]
+            "saliency": {**SALIENCY, "over": "call", "offset": 1e-6},
+            "similarity": "plain_cosine",
+            "coverage": "log_det_float32",
+            "combiner": {"name": "kernel", "plain": True},
             "partition": "tile",
             "budget": {**BUDGET, "per": "tile"},
+            "dtype": "as_is",
         },
-        "CDPruner as released: K tokens per crop, relevance scaled over all crops of the call",
+        "CDPruner as released: K tokens per crop, relevance scaled over all crops of the call, float32 determinants",
         paper=PAPER,
+    ),
+    Recipe(
+        "cdpruner@openvino",
+        {**CDPRUNER, "combiner": {"name": "kernel", "share": 0.5}},
+        "CDPruner as in OpenVINO GenAI: relevance counts for half of the kernel (its relevance_weight)",
+        paper=f"{PAPER}; OpenVINO GenAI, visual token pruning",
     ),
 )

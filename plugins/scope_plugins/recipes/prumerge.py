@@ -13,8 +13,8 @@ from scope_plugins.recipes._parts import STRIDE, top_k, without_cls
 PAPER = "PruMerge, ICCV 2025, arXiv 2403.15388"
 
 
-def _recipe(layer: int, **more: Any) -> dict[str, Any]:
-    saliency = {"name": "joint_attention", "layer": layer}
+def _recipe(layer: int, exact: bool = False, **more: Any) -> dict[str, Any]:
+    saliency = {"name": "joint_attention", "layer": layer, **({"exact": True} if exact else {})}
     keys = {"name": "keys_cosine", "layer": layer, "heads": "concat"}
     recipe: dict[str, Any] = {
         "selector": top_k(saliency),
@@ -31,7 +31,8 @@ def _recipe(layer: int, **more: Any) -> dict[str, Any]:
 
 
 def _plus(layer: int, density: int) -> dict[str, Any]:
-    return {"name": "grid_fill", "saliency": {"name": "joint_attention", "layer": layer}, "density": density}
+    saliency = {"name": "joint_attention", "layer": layer, "exact": True}
+    return {"name": "grid_fill", "saliency": saliency, "density": density}
 
 
 _CHAIN = {
@@ -58,7 +59,7 @@ RECIPES = (
     without_cls(_PRUMERGE),
     Recipe(
         "prumerge@official",
-        _recipe(-1, order="picks", dtype="as_is"),
+        _recipe(-1, exact=True, order="picks", dtype="as_is"),
         "PruMerge as released: attention and keys of the last layer, rows in order of attention, the tower's precision",
         paper=PAPER,
     ),
@@ -66,7 +67,7 @@ RECIPES = (
     without_cls(_PLUS),
     Recipe(
         "prumerge_plus@official",
-        _recipe(-1, selector=_plus(-1, 3), budget={"grid": 3}, order="picks", dtype="as_is"),
+        _recipe(-1, exact=True, selector=_plus(-1, 3), budget={"grid": 3}, order="picks", dtype="as_is"),
         "PruMerge+ as released: the last layer, a grid that may overlap the outliers, rows as picked",
         paper=PAPER,
     ),

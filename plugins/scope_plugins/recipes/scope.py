@@ -7,8 +7,9 @@ saliency and its coverage alone.
 from __future__ import annotations
 
 from scope_core.parts import Recipe
-from scope_plugins.recipes._parts import without_cls
+from scope_plugins.recipes._parts import FLOORED, without_cls
 
+PAPER = "SCOPE, NeurIPS 2025, arXiv 2510.24214"
 BUDGET = {"name": "tokens", "keep": 64, "per": "image"}
 
 SCOPE = {
@@ -29,12 +30,24 @@ _TOP_K = Recipe(
 )
 
 RECIPES = (
-    Recipe("scope", SCOPE, "greedy by coverage gain x saliency^alpha", paper="SCOPE, NeurIPS 2025, arXiv 2510.24214"),
+    Recipe("scope", SCOPE, "greedy by coverage gain x saliency^alpha", paper=PAPER),
     Recipe(
         "scope@no_cls",
         {**SCOPE, "saliency": {"name": "received_attention", "layer": -2, "heads": "sum"}},
         "SCOPE for towers without a CLS token: attention received from all tokens instead of attention from CLS",
         paper="SCOPE, arXiv 2510.24214; received attention as in HiPrune, arXiv 2508.00553",
+    ),
+    Recipe(
+        "scope@by_tile",
+        {**SCOPE, "partition": "tile"},
+        "SCOPE in each tile by itself, so that tiles do not compete for the image's budget",
+        paper=PAPER,
+    ),
+    Recipe(
+        "scope@official",
+        {**SCOPE, "partition": "tile", "budget": FLOORED, "dtype": "as_is"},
+        "SCOPE as released: the tower's precision, floor(K / tiles) in each tile by itself",
+        paper=PAPER,
     ),
     _TOP_K,
     without_cls(_TOP_K),

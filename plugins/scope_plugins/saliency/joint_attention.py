@@ -9,6 +9,7 @@ from torch import Tensor
 
 from scope_core import TokensError, VisualTokens
 from scope_core.parts import ComponentSpec, SaliencySource
+from scope_plugins.saliency._rounding import only_rounding
 
 
 class JointAttentionSpec(ComponentSpec):
@@ -17,6 +18,10 @@ class JointAttentionSpec(ComponentSpec):
     name: Literal["joint_attention"] = "joint_attention"
     layer: int = -2
     """The layer whose attention is read, counted as in ``hidden_states``: -1 is the last layer."""
+    exact: bool = False
+    """Read the attention of the full-width head itself, which the tower's queries and keys give, instead of computing
+    it from the heads' attention. The two differ by rounding, which matters in half precision; in float32, the signal
+    of either may be given."""
 
 
 class JointAttention(SaliencySource[JointAttentionSpec]):
@@ -34,7 +39,7 @@ class JointAttention(SaliencySource[JointAttentionSpec]):
     @property
     def needs(self) -> frozenset[str]:
         """The CLS attention of one layer."""
-        return frozenset({f"vision.cls_attention[{self.spec.layer}]"})
+        return frozenset({f"vision.{'joint' if self.spec.exact else 'cls'}_attention[{self.spec.layer}]"})
 
     def score(self, tokens: VisualTokens) -> Tensor:
         """(B, N) in [0, 1]; the sum over a tile is less than 1, since CLS has a share.
@@ -42,7 +47,10 @@ class JointAttention(SaliencySource[JointAttentionSpec]):
         Raises:
             TokensError: CLS takes all of it, so that the shares of a tile's tokens are too small for the dtype.
         """
-        given = tokens.signal(f"vision.cls_attention[{self.spec.layer}]")
+        joint, by_head = f"vision.joint_attention[{self.spec.layer}]", f"vision.cls_attention[{self.spec.layer}]"
+        if self.spec.exact and not only_rounding(joint, by_head, tokens):
+            return tokens.signal(joint)
+        given = tokens.signal(by_head)
         attention = given if given.element_size() >= 4 else given.float()
         smallest, heads = torch.finfo(attention.dtype).tiny, attention.shape[1]
         logits = attention.clamp(min=smallest).log().sum(1) / heads**0.5

@@ -53,7 +53,8 @@ class Quota(Selector[QuotaSpec]):
         index = pad(flat, batch_first=True, padding_value=-1)
         inside = tokens.regroup(index)
         valid = inside.valid.sum(1)
-        score = scores(self.parts["saliency"], inside).masked_fill(~inside.valid, 0).sum(1) / valid
+        score = scores(self.parts["saliency"], inside).masked_fill(~inside.valid, 0)
+        score = (score.float() if score.element_size() < 4 else score).sum(1) / valid
         if bool((score < 0).any()):
             raise SpecError(
                 f"selector {self}: saliency {self.parts['saliency']} gave a piece of the image the score "

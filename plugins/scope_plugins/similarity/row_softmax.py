@@ -42,6 +42,11 @@ class RowSoftmax(SimilarityMetric[RowSoftmaxSpec]):
         """Those of the similarity inside, or that matrix and its softmax."""
         return float(max(self.parts["of"].matrices, 2))
 
+    @property
+    def least_itemsize(self) -> int:  # type: ignore[override]  # follows from the similarity inside
+        """That of the similarity inside."""
+        return int(self.parts["of"].least_itemsize)
+
     def pairwise(self, tokens: VisualTokens) -> Tensor:
         """(B, N, N) in [0, 1]; rows and columns of padding are 0.
 

@@ -6,6 +6,9 @@ import torch
 from torch import Tensor
 
 BLOCK = 2**17  # numbers processed together: 1 MB in float64, which fits into caches
+COLUMNS = (
+    128  # columns of half precision are summed by vectors of up to this width, and those of a rest in another order
+)
 
 
 def on_host(device: torch.device) -> bool:
@@ -57,7 +60,8 @@ def full_gains(similarity: Tensor, rounder: Tensor, best: Tensor) -> Tensor:
         best: (B, N) running maximum ``c_i``.
     """
     if best.element_size() < 4:  # a few columns at a time, which gives the same sums with less memory
-        columns = torch.split(similarity, max(1, block_size(best) // max(1, best.numel())), dim=2)
+        few = block_size(best) // max(1, best.numel())
+        columns = torch.split(similarity, max(COLUMNS, few - few % COLUMNS), dim=2)
         return torch.cat([(some - best[:, :, None]).clamp_(min=0).sum(1) for some in columns], 1)
     gains = torch.zeros(best.shape, dtype=torch.float64, device=best.device)
     for rows, covered in zip(blocks(similarity), blocks(best), strict=True):
