@@ -24,9 +24,11 @@ if TYPE_CHECKING:
     from scope_adapters.compat.transformers import tiles_of as tiles_of
     from scope_adapters.hosts.huggingface.adapter import HuggingFaceAdapter as HuggingFaceAdapter
     from scope_adapters.hosts.huggingface.image_rows import Encoded as Encoded
+    from scope_adapters.towers.clip_text import ClipEmbeddings as ClipEmbeddings
     from scope_adapters.towers.clip_text import ClipTextSimilarity as ClipTextSimilarity
     from scope_adapters.towers.huggingface import HuggingFaceTower as HuggingFaceTower
     from scope_adapters.towers.layouts import TowerLayout as TowerLayout
+    from scope_adapters.towers.projector import ProjectorSensitivity as ProjectorSensitivity
     from scope_adapters.towers.timm import TimmTower as TimmTower
     from scope_adapters.towers.timm import timm_probe as timm_probe
     from scope_adapters.towers.trial import noise as noise
@@ -44,9 +46,10 @@ _HOMES = {
     "compat.transformers": "base_of tiles_of",
     "hosts.huggingface.adapter": "HuggingFaceAdapter",
     "hosts.huggingface.image_rows": "Encoded",
-    "towers.clip_text": "ClipTextSimilarity",
+    "towers.clip_text": "ClipEmbeddings ClipTextSimilarity",
     "towers.huggingface": "HuggingFaceTower",
     "towers.layouts": "TowerLayout",
+    "towers.projector": "ProjectorSensitivity",
     "towers.timm": "TimmTower timm_probe",
     "towers.trial": "noise",
     "zoo.towers": "from_hub from_timm",

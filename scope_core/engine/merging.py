@@ -40,6 +40,26 @@ def less_extra(counts: Sequence[int], merger: Merger[Any], plan: Plan) -> tuple[
     return tuple(kept)
 
 
+def rows_of_fewer(kept: Sequence[int], planned: Sequence[int], merger: Merger[Any], plan: Plan) -> tuple[int, ...]:
+    """The rows of each group where a selector kept fewer tokens than it was asked for: with those the merger adds.
+
+    Raises:
+        BudgetError: no number of rows up to the planned one leaves the selector this many tokens.
+    """
+    found = []
+    for group, count, most in zip(plan.groups, kept, planned, strict=True):
+        size = sum(span.tokens for span in group)
+        fitting = (rows for rows in range(count, most + 1) if rows - sum(check_extra(merger, size, rows)) == count)
+        rows = next(fitting, None) if count else 0
+        if rows is None:
+            raise BudgetError(
+                f"image {group[0].image}: the selector kept {count} tokens, and merger {merger} adds more rows to them "
+                f"than the budget of {most} allows; choose another merger, or a selector that keeps the whole budget"
+            )
+        found.append(rows)
+    return tuple(found)
+
+
 def merged(
     selection: Selection, merger: Merger[Any], counts: Sequence[int], index: Tensor | None, tokens: VisualTokens
 ) -> Selection:

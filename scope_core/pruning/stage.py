@@ -13,11 +13,12 @@ from torch import Tensor
 
 from scope_core.engine.constraints import constrained
 from scope_core.engine.grouping import group_index, with_tiles
-from scope_core.engine.merging import less_extra, merged
+from scope_core.engine.merging import less_extra, merged, rows_of_fewer
 from scope_core.engine.validation import check_counts, check_groups, check_keep, check_selection
-from scope_core.errors import PluginOutputError, ScopeError, SignalError, TokensError, listed
+from scope_core.errors import PluginOutputError, ScopeError, SignalError, SpecError, TokensError, listed
 from scope_core.parts.base import Part, parts_in
 from scope_core.parts.calls import attribute_errors
+from scope_core.parts.partition import TokenPartition
 from scope_core.pruning.spec import PrunerSpec
 from scope_core.pruning.spec_reader import label_of
 from scope_core.pruning.spec_short import decoder_layer
@@ -99,6 +100,12 @@ class Stage:
     def _plan(self, layout: Layout) -> Plan:
         layout = replace(layout, stage=self.number, schedule=self.points)
         partition, budget = self.parts["partition"], self.parts["budget"]
+        if isinstance(partition, TokenPartition):
+            raise SpecError(
+                f"partition {partition} divides an image by its tokens, so its pieces cannot be counted before they "
+                f"exist; use it inside a selector that shares a count among pieces: `selector: {{name: quota, "
+                f"partition: {partition.spec.name}}}`"
+            )
         with attribute_errors(partition, "split"):
             groups = check_groups(partition.split(layout), layout, partition)
         sizes = [sum(span.tokens for span in group) for group in groups]
@@ -107,7 +114,8 @@ class Stage:
         selector, itemsize = self.parts["selector"], torch.finfo(self.dtype or torch.float32).bits // 8
         execution = selector.execution(sizes, itemsize)
         memory, in_blocks = execution.memory, execution.in_blocks
-        plan = Plan(layout, groups, counts, exact=not budget.adaptive, memory=memory, in_blocks=in_blocks)
+        exact = not (budget.adaptive or selector.adaptive)
+        plan = Plan(layout, groups, counts, exact=exact, memory=memory, in_blocks=in_blocks)
         less_extra(counts, self.parts["merger"], plan)  # raises if the merger's rows do not fit into the budget
         return plan
 
@@ -165,6 +173,8 @@ class Stage:
                 f"the field '{changed[0]}' was changed in place; one of these parts must change a copy instead: {names}"
             )
         check_selection(selection, grouped, counts, selector)
+        if selection.counts != counts:  # an adaptive selector
+            rows = rows_of_fewer(selection.counts, rows, merger, plan)
         selection = replace(selection, tokens=grouped, order=self.spec.order, mixed=None)
         return merged(selection, merger, rows, index, tokens)
 

@@ -109,7 +109,8 @@ class Plan:
         layout: The layout that was planned for.
         groups: The groups of tokens that are selected together.
         counts: Tokens kept of each group.
-        exact: False if this stage's budget, or an earlier one's, adapts to the image; ``counts`` are then upper bounds.
+        exact: False if the budget or the selector of this stage, or of an earlier one, adapts to the image; ``counts``
+            are then upper bounds.
         later: The plans of later stages. Empty if there are none, or if images share a budget, so that the number of
             tokens that a later stage gets of each image is known only after selection.
         memory: Bytes that N x N matrices take at once during selection; 0 if there are none.

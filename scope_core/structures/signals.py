@@ -18,6 +18,8 @@ family                             axes         meaning
 ``text.embeddings``                B M D        embeddings of the prompt's text tokens; rows of zeros are padding
 ``clip.text_similarity``           B T N        cosine of each of T chunks of text to each patch, in CLIP's space
 ``clip.word_similarity``           B T N        the same of each of T words (tokens) of the text
+``clip.embeddings``                B N D        patches in CLIP's space, which images and texts share
+``projector.sensitivity``          B N          change of the projector's output under small changes of each token
 ``decoder.last_query_attention[k]``  B H N      attention from the last prompt token, softmax over all real keys
 ``decoder.received_attention[k]``  B H N        mean over the prompt's other tokens of the attention to each
 ``decoder.text_attention[k]``      B H M N      attention from each text token after the images, softmax likewise
@@ -25,9 +27,12 @@ family                             axes         meaning
 ``decoder.normed[k]``              B N D        the same, after the language model's last norm
 ``decoder.vision_hidden[k]``       B F D        the same for all visual tokens; dropped ones as they were when dropped
 ``decoder.keys[k]``                B H N C      keys of decoder layer k
+``decoder.values[k]``              B H N C      values of decoder layer k
+``decoder.plain_keys[k]``          B H N C      keys of decoder layer k before the rotary embedding
 ``decoder.text_hidden[k]``         B M D        input of decoder layer k for the prompt's text tokens
 ``decoder.text_normed[k]``         B M D        the same, after the language model's last norm
 ``decoder.text_keys[k]``           B H M C      keys of decoder layer k for the prompt's text tokens
+``decoder.plain_queries[k]``       B H M C      queries of layer k for the text tokens, before the rotary embedding
 =================================  ===========  =======================================================
 
 Adapters may offer other families; their token axis is the one whose length is N.
@@ -60,6 +65,8 @@ FAMILIES: Mapping[str, str] = {
     "text.embeddings": "B M D",
     "clip.text_similarity": "B T N",
     "clip.word_similarity": "B T N",
+    "clip.embeddings": "B N D",
+    "projector.sensitivity": "B N",
     "decoder.last_query_attention": "B H N",
     "decoder.received_attention": "B H N",
     "decoder.text_attention": "B H M N",
@@ -67,9 +74,12 @@ FAMILIES: Mapping[str, str] = {
     "decoder.normed": "B N D",
     "decoder.vision_hidden": "B F D",
     "decoder.keys": "B H N C",
+    "decoder.values": "B H N C",
+    "decoder.plain_keys": "B H N C",
     "decoder.text_hidden": "B M D",
     "decoder.text_normed": "B M D",
     "decoder.text_keys": "B H M C",
+    "decoder.plain_queries": "B H M C",
 }
 
 _NAME = re.compile(r"(?P<family>[a-z0-9_.]+?)(\[(?P<layer>-?\d+)\])?")

@@ -35,6 +35,7 @@ from scope_core.testing.parts.checks import (
     check_saliency,
     check_selector,
     check_similarity,
+    check_statistic,
     parametrize,
 )
 from scope_core.testing.parts.properties import PartConformance, properties_of
@@ -61,6 +62,7 @@ __all__ = [
     "check_saliency",
     "check_selector",
     "check_similarity",
+    "check_statistic",
     "diff",
     "padded_prompts",
     "parametrize",

@@ -23,8 +23,8 @@ by_group default_registry detach discover greedy load rank select take_turns
     "scope_core.parts": """
 Blocks Budget CONTRACT Combiner ComponentSpec Constraint CoverageFunction Entry Execution Group ImageLayout Kernel
 Merger Optimizer Part Partition Picks PositionPolicy Problem Recipe SaliencySource Scoring Selector SignalName Signals
-SimilarityMetric Slot Span Spec Way apportion fill free_memory hookimpl matrix_bytes parse_signal plan_execution
-scores similarities units
+SimilarityMetric Slot Span Spec Statistic TokenPartition Way apportion fill free_memory hookimpl matrix_bytes measured
+parse_signal plan_execution scores similarities units
 """,
     "scope_core.adapters": """
 Asked Declaration Encoding LoadedModel Memo ModelAdapter Offer RecipeFit Schedule Session Tower ZooEntry cache_folder
@@ -40,8 +40,9 @@ import_target listed loading make_folder note numbers open_pictures out percent 
 split_commas state_of table warn working write_text
 """,
     "scope_adapters": """
-AnyRes ClipTextSimilarity Encoded HuggingFaceAdapter HuggingFaceTower Llava LlavaOriginal MergedPatches ProjectedTower
-Shuffled Spliced TimmTower TowerLayout base_of from_hub from_timm noise tiles_of timm_probe
+AnyRes ClipEmbeddings ClipTextSimilarity Encoded HuggingFaceAdapter HuggingFaceTower Llava LlavaOriginal
+MergedPatches ProjectedTower ProjectorSensitivity Shuffled Spliced TimmTower TowerLayout base_of from_hub from_timm noise
+tiles_of timm_probe
 """,
 }
 """What each face names."""

@@ -112,3 +112,33 @@ def scope_saliency_sources() -> Iterable[Entry]:
         "another source divided by its mean at each place of the grid",
         paper="D2Pruner, arXiv 2512.19443",
     )
+    yield Entry(
+        "scope_plugins.saliency.hidden_change:HiddenChange",
+        "hidden_change",
+        "change of each token between two layers of the language model",
+        paper="V2Drop, arXiv 2509.01552",
+    )
+    yield Entry(
+        "scope_plugins.saliency.information_gain:InformationGain",
+        "information_gain",
+        "attention from the question against that from the first token after the image",
+        paper="PriorTR, ECCV 2026",
+    )
+    yield Entry(
+        "scope_plugins.saliency.content_attention:ContentAttention",
+        "content_attention",
+        "attention inside the language model without positions",
+        paper="FEATHER, ICCV 2025",
+    )
+    yield Entry(
+        "scope_plugins.saliency.spectral_change:SpectralChange",
+        "spectral_change",
+        "change of the detail around each token between two layers of the language model",
+        paper="CLSE, arXiv 2606.24165",
+    )
+    yield Entry(
+        "scope_plugins.saliency.projector_sensitivity:ProjectorSensitivity",
+        "projector_sensitivity",
+        "change of the projector's output under small changes of each token",
+        paper="ZOO-Prune, arXiv 2509.24837",
+    )

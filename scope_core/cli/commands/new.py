@@ -51,6 +51,7 @@ USAGE = {
     "recipe": "recipe: {name}\nbudget: 64",
     "selector": "selector: {{name: {name}, choices: [{selector}]}}\nbudget: 64",
     "budget": "budget: {{name: {name}}}",
+    "statistic": "budget: {{name: measured, statistic: {name}}}",
     "constraint": "constraints: [{name}]\nbudget: 64",
     "position": "positions: {name}\nbudget: 64",
     "adapter": "recipe: scope\nbudget: 64\nadapter: {name}",

@@ -49,10 +49,20 @@ class Property:
         return first[:1].lower() + first[1:]
 
 
-TENSORS = ("saliency", "similarity", "coverage", "combiner", "constraint", "optimizer", "selector", "merger")
+TENSORS = (
+    "saliency",
+    "similarity",
+    "coverage",
+    "combiner",
+    "constraint",
+    "optimizer",
+    "selector",
+    "merger",
+    "statistic",
+)
 COUNTS = ("budget", "partition", "position")
 EVERY = (*TENSORS, *COUNTS)
-NUMBERS = ("saliency", "similarity", "coverage", "combiner", "merger")
+NUMBERS = ("saliency", "similarity", "coverage", "combiner", "merger", "statistic")
 CHOOSERS = ("optimizer", "selector")
 
 

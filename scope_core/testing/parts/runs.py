@@ -24,6 +24,7 @@ WATCHES: Mapping[str, Watch] = {
     "constraint": run_tensors.constraint,
     "optimizer": run_tensors.optimizer,
     "selector": run_tensors.selector,
+    "statistic": run_tensors.statistic,
     "merger": run_planning.merger,
     "budget": run_planning.budget,
     "partition": run_planning.partition,
