@@ -41,8 +41,8 @@ split_commas state_of table warn working write_text
 """,
     "scope_adapters": """
 AnyRes ClipEmbeddings ClipTextSimilarity Encoded HuggingFaceAdapter HuggingFaceTower Llava LlavaOriginal
-MergedPatches ProjectedTower ProjectorSensitivity Shuffled Spliced TimmTower TowerLayout base_of from_hub from_timm noise
-tiles_of timm_probe
+MergedPatches ProjectedTower ProjectorSensitivity Shuffled Spliced TimmTower TowerLayout base_of from_hub from_timm
+noise tiles_of timm_probe
 """,
 }
 """What each face names."""
