@@ -45,8 +45,8 @@ class LoadedModel:
         decode: ``ids -> text`` for generated ids.
         name: Name in tables and receipts.
         notes: What a user has to know, e.g. that the weights are random; empty if nothing.
-        view: ``image -> `` the image as the model's tower sees it, resized and cropped; overlays are drawn on it. None
-            if unknown.
+        view: ``image -> `` the image as the model's tower sees it, resized and cropped; a list if the model cuts images
+            into tiles. Overlays are drawn on it. None if unknown.
     """
 
     model: Any
@@ -54,7 +54,7 @@ class LoadedModel:
     decode: Callable[[Any], str]
     name: str
     notes: str = ""
-    view: Callable[[Image], Image] | None = None
+    view: Callable[[Image], Image | list[Image]] | None = None
 
 
 def load(name: str | None = None, *, registry: Registry | None = None, **options: Any) -> Any:

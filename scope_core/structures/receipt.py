@@ -6,7 +6,12 @@ import json
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
+from scope_core.errors import TokensError
+from scope_core.structures.overlay import View, page_of
+
 if TYPE_CHECKING:
+    from PIL.Image import Image
+
     from scope_core.structures.selection import Selection
 
 THETAS = (0.7, 0.8, 0.9)
@@ -117,6 +122,24 @@ class Receipt:
     def to_json(self) -> str:
         """`to_dict` as a JSON text."""
         return json.dumps(self.to_dict())
+
+    def show(self, images: Any = None, *, view: View | None = None, order: bool = False) -> Image:
+        """The overlay of each stage: kept patches in colour, merged ones dim, dropped ones dark and grey.
+
+        Args:
+            images: The call's images, in placeholder order; see `Selection.show`.
+            view: Function from an image to what the model reads of it, e.g. ``loaded.view``.
+            order: True to colour outlines by the order of the picks.
+
+        Raises:
+            TokensError: nothing was pruned, tokens have no places, or the images do not go with the selection.
+            ZooError: an image cannot be read.
+        """
+        stages = [stage for stage in (self, *self.later) if stage.selection is not None]
+        marks = {f"{stage.spec} at {stage.at}": stage.selection.marks for stage in stages if stage.selection}
+        if not marks:
+            raise TokensError(f"there is nothing to draw: {self}")
+        return page_of(images, marks, view=view, order=order)
 
     def __str__(self) -> str:
         if not self:
