@@ -68,10 +68,13 @@ def tiles_of(image: Any, places: Places, *, view: View | None, grid: Grid | None
     several, count = isinstance(image, (list, tuple)), len(places.extents)
     if view is not None and image is not None and not several:
         seen = view(upright_rgb(image))
-        several = isinstance(seen, (list, tuple)) and len(seen) == count
-        if several or not isinstance(seen, (list, tuple)):
+        if not isinstance(seen, (list, tuple)):
             image = seen
-        else:  # tiles that the model puts together again
+        elif len(seen) == count:
+            image, several = seen, True
+        elif count <= 2 < len(seen) and places.full:  # the overview alone, or beside the whole, put together again
+            image, several = [seen[0], image][:count], True
+        else:
             view = None
     elif several and len(image) != count:
         raise TokensError(f"the tokens of image {number} are on {count} tiles, but {len(image)} tile images were given")
@@ -88,7 +91,7 @@ def tiles_of(image: Any, places: Places, *, view: View | None, grid: Grid | None
     if grid is not None:
         _check_grid(grid, places, number)
     grids = places.grids([one.size if one is not None else None for one in views]) if grid is None else (grid,) * count
-    if grid is None and count == 1 and len(places.present) < grids[0][0] * grids[0][1]:
+    if grid is None and count == 1 and not places.full:
         _warn(
             f"the tokens of image {number} do not fill a grid; {grids[0][0]} rows and {grids[0][1]} columns are drawn, "
             f"as far as tokens reach. If there are more, give grid=(rows, columns)"
@@ -208,9 +211,8 @@ def _own_grids(tiles: Sequence[Tile], places: Places, grid: Grid | None) -> tupl
         raise TokensError(
             f"the selections are of tokens on {len(tiles)} and on {len(places.extents)} tiles; draw them one by one"
         )
-    full = len(places.present) == sum(rows * columns for rows, columns in places.extents)
     fits = all(a <= c and b <= d for (a, b), (c, d) in zip(places.extents, (tile.grid for tile in tiles), strict=True))
-    if grid is not None or (fits and not full):  # what an earlier stage left of the same tokens
+    if grid is not None or (fits and not places.full):  # what an earlier stage left of the same tokens
         return None
     found = places.grids([tile.view.size if tile.view is not None else None for tile in tiles])
     return None if found == tuple(tile.grid for tile in tiles) else found
