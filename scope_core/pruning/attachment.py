@@ -10,6 +10,7 @@ from typing import Any
 
 from torch import Tensor
 
+from scope_core.display import card
 from scope_core.errors import AttachError
 from scope_core.pruning.compatibility import find_adapter
 from scope_core.pruning.recipe_fit import check_fit
@@ -196,6 +197,10 @@ class Attachment(Session):
     def __repr__(self) -> str:
         state = "attached to" if self.active else "detached from"
         return f"<{self.pruner!r} {state} {self.declaration.model} through adapter '{self.adapter.spec.name}'>"
+
+    def _repr_html_(self) -> str:
+        """What a notebook shows: whether it is attached, and the latest receipt."""
+        return card(repr(self), self.receipt._repr_html_())
 
 
 def attached(model: Any) -> Attachment | None:

@@ -11,6 +11,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from scope_core.display import shortened
 from scope_core.engine.constraints import constrained
 from scope_core.engine.grouping import group_index, with_tiles
 from scope_core.engine.merging import less_extra, merged
@@ -51,7 +52,7 @@ class Stage:
         self._planned: tuple[Layout, Plan] | None = None  # cache of the latest plan: most calls repeat the one before
 
     def __repr__(self) -> str:
-        return f"Stage({self.label!r})"
+        return shortened(f"Stage({self.label!r})")
 
     def __reduce__(self) -> tuple[Any, ...]:
         """Copied and pickled as its spec, from which parts are rebuilt; parts themselves need not support pickling."""

@@ -6,7 +6,9 @@ import json
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
+from scope_core.display import card, counted, facts_html, shortened, table_html
 from scope_core.errors import TokensError
+from scope_core.structures.marks import maps_html
 from scope_core.structures.overlay import View, page_of
 
 if TYPE_CHECKING:
@@ -70,6 +72,30 @@ class Receipt:
     later: tuple[Receipt, ...] = ()
     notes: tuple[str, ...] = ()
     unpruned: str = ""
+
+    def __repr__(self) -> str:
+        if not self:
+            return shortened(f"Receipt({self.spec}: nothing pruned)")
+        images = counted(len(self.images), "image")
+        return shortened(f"Receipt({self.spec} at {self.at}: {self.tokens} -> {self.kept} tokens of {images})")
+
+    def _repr_html_(self) -> str:
+        """What a notebook shows: the counts of each image, and small maps of what is kept."""
+        if not self:
+            return card(str(self))
+        rows = [
+            (number, one.prompt, one.tokens, one.kept, *(f"{share:.0%}" for share in cover.values()))
+            for number, (one, cover) in enumerate(zip(self.images, self.coverage(), strict=False))
+        ]
+        columns = ("image", "prompt", "tokens", "kept", *(f"coverage {theta}" for theta in THETAS))
+        times = f"selection {self.select_ms:.1f} ms"
+        times += "" if self.encode_ms is None else f", vision tower {self.encode_ms:.1f} ms"
+        facts = [("signals", ", ".join(self.signals)), ("times", times), ("notes", "; ".join(self.notes))]
+        maps = "" if self.selection is None else maps_html(self.selection.marks)
+        later = "".join(stage._repr_html_() for stage in self.later)
+        aside = f"{self.tokens} -> {self.kept} visual tokens ({self.kept / max(self.tokens, 1):.1%} kept)"
+        title = f"{self.spec} on {self.model} at {self.at}"
+        return card(title, maps, table_html(columns, rows), facts_html(facts), later, aside=aside)
 
     def __bool__(self) -> bool:
         return bool(self.images)

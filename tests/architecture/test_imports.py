@@ -28,7 +28,7 @@ HOOKS = {kind.hook for kind in KINDS}  # the hook for adapters is called as thei
 
 # from the lowest floor up: a room imports from its own floor and from those below it
 FLOORS = (
-    ("errors", "faces", "folders", "memory", "images", "notes", "pixels", "untraced", "version"),
+    ("display", "errors", "faces", "folders", "memory", "images", "notes", "pixels", "untraced", "version"),
     ("drawing",),
     ("structures",),
     ("registry",),
