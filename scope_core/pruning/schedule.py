@@ -68,7 +68,7 @@ class Schedule:
 
     @property
     def label(self) -> str:
-        """A short name for tables: ``scope@64``, or ``scope+combiner@64`` if the recipe's combiner was changed."""
+        """A short name for tables: ``scope@64``, or ``scope+alpha=0.5@64`` if it differs from the recipe."""
         return self.stages[0].label
 
     @property

@@ -19,8 +19,8 @@ from scope_core.engine.validation import check_counts, check_groups, check_keep,
 from scope_core.errors import PluginOutputError, ScopeError, SignalError, TokensError, listed
 from scope_core.parts.base import Part, parts_in
 from scope_core.parts.calls import attribute_errors
+from scope_core.pruning.labels import label_of
 from scope_core.pruning.spec import PrunerSpec
-from scope_core.pruning.spec_reader import label_of
 from scope_core.pruning.spec_short import decoder_layer
 from scope_core.registry.observers import observe, observed
 from scope_core.registry.registry import Registry
@@ -60,7 +60,7 @@ class Stage:
 
     @functools.cached_property
     def label(self) -> str:
-        """A short name for tables: ``scope@64``, or ``scope+combiner@64`` if the recipe's combiner was changed."""
+        """A short name for tables: ``scope@64``, or ``scope+alpha=0.5@64`` if it differs from the recipe."""
         return label_of(self.spec, self.registry)
 
     def walk(self) -> list[Part[Any]]:

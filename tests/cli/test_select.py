@@ -92,7 +92,7 @@ def test_spec_files_go_by_their_label_and_the_file_stands_below(fake: Callable[.
     out = tmp_path / "kept.png"
     args = ("select", "demo:coffee", *TOWER, "--spec", files[0], "--compare", f"{files[1]},{files[2]}", "--out", out)
     labels = [one["label"] for one in fake(*args, "--json").json["specs"]]
-    assert labels == ["scope+combiner@5", "scope+combiner@5 (hard.yaml)", "scope+combiner@5 (2)"]
+    assert labels == ["scope+alpha=0.5@5", "scope+alpha=2@5", "scope+alpha=3@5"]
     assert fake("plan", files[0], "--tokens", "9", "--json").json["spec"] == labels[0]
     shown = fake(*args).stdout.replace("\n", "").replace(" ", "")
     for label, file in zip(labels, files, strict=True):

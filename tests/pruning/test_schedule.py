@@ -282,8 +282,8 @@ def test_the_schema_rejects_what_is_wrong(wrong: dict[str, Any], schema: Any, re
 
 class TestLabels:
     def test_stages_that_were_added_are_named(self, registry: scope.Registry) -> None:
-        assert Pruner(PYRAMID, registry=registry).label == "scope+then@64"
-        assert Pruner({**PYRAMID, "order": "picks"}, registry=registry).label == "scope+order+then@64"
+        assert Pruner(PYRAMID, registry=registry).label == "scope+then=decoder[2]@8,decoder[4]@4@64"
+        assert Pruner({**PYRAMID, "order": "picks"}, registry=registry).label == "scope+order=picks+then=decoder[2]@8,decoder[4]@4@64"
 
     def test_a_recipes_own_stages_are_not(self, registry: scope.Registry) -> None:
         own = {key: value for key, value in PYRAMID.items() if key != "recipe"}
@@ -292,7 +292,7 @@ class TestLabels:
         assert Pruner("acme.staged@official", registry=wider).label == "acme.staged@official@64"
         assert Pruner("acme.staged@official@7", registry=wider).label == "acme.staged@official@7"
         changed = Pruner({"recipe": "acme.staged@official", "then": []}, registry=wider)
-        assert changed.label == "acme.staged@official+then@64"
+        assert changed.label == "acme.staged@official+then=none@64"
 
 
 class TestNumbers:
