@@ -101,13 +101,18 @@ def _base(spec: PrunerSpec, registry: PartLookup) -> dict[str, Any]:
 
 
 def _part(key: str, value: Any, spec: PrunerSpec, registry: PartLookup) -> str:
-    """A part's name, with the options that differ from its defaults in brackets."""
+    """A part's name (or those of a list), with the options that differ from its defaults in brackets."""
+    if isinstance(value, list):
+        return ",".join(_part(key, one, spec, registry) for one in value) or "none"
     if not isinstance(value, Mapping):
         return _text(value)
+    many = isinstance(spec.to_dict(registry)[key], list)
     try:
-        default = read_spec({"budget": spec.budget, key: value["name"]}, registry).to_dict(registry)[key]
+        read = read_spec({"budget": spec.budget, key: [value["name"]] if many else value["name"]}, registry)
+        default = read.to_dict(registry)[key]
     except (SpecError, KeyError):  # it has options without a default
         default = value["name"]
+    default = default[0] if many and isinstance(default, list) else default
     known = default if isinstance(default, Mapping) else {}
     options = [f"{name}={_text(one)}" for name, one in value.items() if name != "name" and known.get(name) != one]
     return f"{value['name']}({','.join(options)})" if options else str(value["name"])

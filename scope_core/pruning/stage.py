@@ -63,6 +63,10 @@ class Stage:
         """A short name for tables: ``scope@64``, or ``scope+alpha=0.5@64`` if it differs from the recipe."""
         return label_of(self.spec, self.registry)
 
+    @functools.cached_property
+    def _options(self) -> dict[str, Any]:
+        return self.spec.to_dict(self.registry)
+
     def walk(self) -> list[Part[Any]]:
         """Every part of this stage, those inside other parts included."""
         return [part for outer in parts_in(self.parts) for part in outer.walk()]
@@ -224,7 +228,7 @@ class Stage:
             for image, kept, newlines in zip(images, selection.row_counts, remaining, strict=True)
         )
         fields = {"model": "bare tensors", "at": self.spec.at, "signals": tuple(sorted(self.needs)), "calls": 1, **more}
-        return Receipt(spec=self.label, images=rows, selection=selection, **fields)
+        return Receipt(spec=self.label, images=rows, selection=selection, options=self._options, **fields)
 
 
 def _free(registry: Registry, kind: str) -> list[str]:

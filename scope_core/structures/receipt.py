@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from scope_core.display import card, counted, facts_html, shortened, table_html
 from scope_core.errors import TokensError
+from scope_core.frames import flattened, frame
 from scope_core.structures.marks import maps_html
 from scope_core.structures.overlay import View, page_of
 
@@ -56,6 +58,7 @@ class Receipt:
         calls: Number of calls pruned since attaching, this one included.
         later: Receipts of later stages, inside the language model, in order.
         notes: Sentences on what the model made of the spec: layers that stand for others, merging after the projector.
+        options: The spec's long form, with every option.
         unpruned: The reason why images of the latest call were not pruned; empty if they were.
     """
 
@@ -72,6 +75,7 @@ class Receipt:
     later: tuple[Receipt, ...] = ()
     notes: tuple[str, ...] = ()
     unpruned: str = ""
+    options: Mapping[str, Any] = field(default_factory=dict, repr=False, compare=False)
 
     def __repr__(self) -> str:
         if not self:
@@ -120,6 +124,7 @@ class Receipt:
         """Plain data for JSON, without the picks; ``selection.to_dict()`` has these."""
         return {
             "spec": self.spec,
+            "options": dict(self.options),
             "model": self.model,
             "adapter": self.adapter,
             "at": self.at,
@@ -144,6 +149,32 @@ class Receipt:
             **({"unpruned": self.unpruned} if self.unpruned else {}),
             **({"later": [receipt.to_dict() for receipt in self.later]} if self.later else {}),
         }
+
+    def to_frame(self) -> Any:
+        """A ``pandas.DataFrame``: one row for each image and stage, with every option of the spec as a column.
+
+        ``pandas.concat([one.to_frame(), other.to_frame()])`` joins several.
+
+        Raises:
+            MissingDependencyError: pandas is not installed.
+        """
+        return frame(row for stage in (self, *self.later) for row in stage._rows())
+
+    def _rows(self) -> list[dict[str, Any]]:
+        facts = {name: getattr(self, name) for name in ("spec", "model", "adapter", "at")}
+        times = {"encode_ms": self.encode_ms, "select_ms": self.select_ms}
+        options = flattened({key: value for key, value in self.options.items() if key not in ("at", "then")})
+        return [
+            {
+                **facts,
+                "image": number,
+                **{name: getattr(image, name) for name in ("prompt", "tokens", "kept", "separators")},
+                **{f"coverage {theta}": share for theta, share in cover.items()},
+                **times,
+                **options,
+            }
+            for number, (image, cover) in enumerate(zip(self.images, self.coverage(), strict=True))
+        ]
 
     def to_json(self) -> str:
         """`to_dict` as a JSON text."""

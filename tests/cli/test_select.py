@@ -113,8 +113,8 @@ def test_what_is_not_just_kept_is_said(fake: Callable[..., Ran], tmp_path: Path)
     words = fake(*args).words
     assert "scope@9 9/144" in words
     assert "downsample@9 * 9/144" in words
-    assert f"* downsample@9, scope+merger@9: {merging}" in words
-    assert f"* scope+merger@9: {sending}" in words
+    assert f"* downsample@9, scope+merger=residual@9: {merging}" in words
+    assert f"* scope+merger=residual@9: {sending}" in words
     with Image.open(out) as page:  # two notes, the file, and what dim patches are, a line each
         tall = page.height
     fake("select", "demo:coffee", *TOWER, "--spec", "scope@9", "--compare", "random", "--out", out)
@@ -287,8 +287,8 @@ def test_a_part_from_a_file_works_in_a_spec(fake: Callable[..., Ran], tmp_path: 
     spec = tmp_path / "odd.yaml"
     spec.write_text("recipe: top_k_attention\nbudget: 72\nsaliency: acme.half\n")
     facts = fake("select", "demo:coffee", *TOWER, "--spec", spec, "--json").json
-    assert by_label(facts)["top_k_attention+saliency@72"]["kept"] == list(range(1, 144, 2))
-    assert by_label(facts)["top_k_attention+saliency@72"]["saliency_share"] == 1
+    assert by_label(facts)["top_k_attention+saliency=acme.half@72"]["kept"] == list(range(1, 144, 2))
+    assert by_label(facts)["top_k_attention+saliency=acme.half@72"]["saliency_share"] == 1
 
 
 @pytest.mark.tower
