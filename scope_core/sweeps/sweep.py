@@ -70,6 +70,9 @@ def sweep(
         TokensError: no images were given, or in two ways; a threshold is outside [-1, 1].
     """
     known = registry or default_registry()
+    for theta in thetas:
+        if not -1 <= theta <= 1:
+            raise TokensError(f"theta is a cosine, so it must be in [-1, 1]; got {theta}")
     pruners = _pruners(specs, budgets, dict(options or {}), known)
     encode = _encoder(pruners, tokens, tower, model, images, question, known)
     columns = _columns(pruners, list(options or {}), known)
@@ -131,10 +134,11 @@ def _nested(values: Mapping[str, Any]) -> dict[str, Any]:
 def _columns(pruners: Sequence[Pruner], asked: Sequence[str], registry: Registry) -> list[dict[str, Any]]:
     """The columns of each pruner that do not depend on images: labels, budget, and the options that differ."""
     paths = dict.fromkeys(asked)
-    for pruner in pruners:
-        paths.update(dict.fromkeys(path for path in options_of(pruner.spec, registry) if path not in paths))
+    differing = [options_of(pruner.spec, registry) for pruner in pruners]
+    for found in differing:
+        paths.update(dict.fromkeys(path for path in found if path not in paths))
     columns: list[dict[str, Any]] = []
-    for pruner in pruners:
+    for pruner, texts in zip(pruners, differing, strict=True):
         table = pruner.spec.to_dict(registry)
         values = {**table, **flattened(table)}
         method, _, budget = pruner.label.rpartition("@")
@@ -145,15 +149,17 @@ def _columns(pruners: Sequence[Pruner], asked: Sequence[str], registry: Registry
                 "method": method + number,
                 "spec": pruner.label + number,
                 "budget": budget,
-                **{path: _plain(values.get(path)) for path in paths},
+                **{path: _plain(values.get(path), texts.get(path)) for path in paths},
             }
         )
     return columns
 
 
-def _plain(value: Any) -> Any:
-    """A part as its name, or as it is written if it has options."""
-    return value.get("name", value) if isinstance(value, Mapping) else value
+def _plain(value: Any, text: str | None) -> Any:
+    """A value for a table: a number or a word, and ``text``, or a part's name, in place of a part or a list."""
+    if isinstance(value, Mapping):
+        return text or value.get("name")
+    return text if isinstance(value, list) else value
 
 
 def _encoder(
