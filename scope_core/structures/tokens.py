@@ -133,12 +133,12 @@ class VisualTokens:
     def _repr_html_(self) -> str:
         """What a notebook shows."""
         count, valid = self.valid.numel(), int(self.valid.sum())
-        grid = f"{int(self.row.max()) + 1} x {int(self.col.max()) + 1}" if int(self.row.max()) >= 0 else "no positions"
+        grid = f"{int(self.row.max()) + 1} x {int(self.col.max()) + 1}" if int(self.row.max()) >= 0 else "none"
         tiles = int(self.tile.max()) + 1
         facts = [
             ("features", f"{self.shape} {_kind(self.features)}"),
             ("valid", f"{valid} of {count}" if valid < count else ""),
-            ("grid", f"{grid}, {tiles} tiles" if tiles > 1 else grid),
+            ("positions", f"{grid}, {tiles} tiles" if tiles > 1 else grid),
             ("signals", listed(self.signals)),
         ]
         return card("VisualTokens", facts_html(facts), aside=counted(self.shape[0], "image"))
