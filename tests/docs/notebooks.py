@@ -4,7 +4,7 @@ A page is the source. Its Python blocks are the notebook's code cells, the text 
 ```` ```text ```` block after a Python block shows what the cell prints, a picture after it what the cell displays;
 neither is in the notebook, where running the cell shows it.
 
-``PYTHONPATH=tests python -m docs.notebooks [NAME...]`` executes notebooks and writes outputs and pictures into the pages.
+``PYTHONPATH=tests python -m docs.notebooks [NAME...]`` executes notebooks, and writes outputs and pictures into pages.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from docs.pages import ROOT, Block, blocks, lay_out, matches, output_of, tidy
+from docs.pages import ROOT, Block, blocks, matches, output_of, tidy
 
 FOLDER = ROOT / "docs" / "notebooks"
 PAGES = sorted(FOLDER.glob("*.md"))
@@ -90,7 +90,6 @@ def run(file: Path, folder: Path) -> list[Output]:
     import nbformat
     from nbclient import NotebookClient
 
-    lay_out(folder)
     book = nbformat.read(file, as_version=4)
     nbformat.validate(book)
     NotebookClient(book, timeout=120, resources={"metadata": {"path": str(folder)}}).execute()
