@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
+from scope_core.display import brief_repr
 from scope_core.structures.signals import Offer, parse_signal
 
 
@@ -45,6 +46,8 @@ class Declaration:
     places: bool = True
     takes_signals: bool = True
     untried: str = ""
+
+    __repr__ = brief_repr
 
     def notes(self, at: str, needs: frozenset[str], merges: bool) -> tuple[str, ...]:
         """Sentences on what the model makes of a stage that prunes ``at`` a point, reads ``needs`` and ``merges``."""

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 import torch
 from torch import Tensor
 
@@ -93,3 +95,12 @@ def _check_kept(name: str, tensor: Tensor, result: Tensor, valid: Tensor | None)
             f"{name} has numbers of at most {largest:.4g}, too small for {dtype}: set `dtype: {wider}` in the spec, or "
             f"scale them"
         )
+
+
+def all_finite(tensor: Tensor) -> bool:
+    """True if no number is NaN or infinite. Tests the sum first, which takes a tenth of the time of testing each."""
+    tensor = tensor.detach()
+    if math.isfinite(float(tensor.sum())):
+        return True
+    # the sum of large finite numbers may overflow
+    return not tensor.numel() or bool(torch.isfinite(torch.stack(torch.aminmax(tensor))).all())

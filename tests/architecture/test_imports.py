@@ -15,20 +15,30 @@ from scope_core.registry.kinds import KINDS
 
 HEAVY = ("transformers", "timm", "onnx", "safetensors", "huggingface_hub")
 GUESTS = ("scope_plugins", "scope_bench", "scope_adapters")
-COMMAND_LINE = {f"scope_core.cli.{name}" for name in ("methods", "selections", "overlay", "panels", "commands.select")}
+COMMAND_LINE = {
+    *(f"scope_core.cli.{name}" for name in ("methods", "selections", "panels", "commands.select")),
+    *(f"scope_core.drawing.{name}" for name in ("page", "patches", "text")),
+}
 """What `scope compare` and `scope bench` share with `scope select`; see docs/decisions/0022-faces.md."""
-FACES = {"scope_core", *(f"scope_core.{face}" for face in ("parts", "adapters", "tasks", "commands", "testing"))}
+FACES = {
+    "scope_core",
+    *(f"scope_core.{face}" for face in ("parts", "adapters", "plot", "tasks", "commands", "testing")),
+}
 HOOKS = {kind.hook for kind in KINDS}  # the hook for adapters is called as their package is
 
 # from the lowest floor up: a room imports from its own floor and from those below it
 FLOORS = (
-    ("errors", "faces", "folders", "memory", "images", "notes", "pixels", "untraced", "version"),
+    (
+        *("display", "errors", "faces", "folders", "frames", "images", "memory", "notes", "pixels", "progress"),
+        *("untraced", "version"),
+    ),
+    ("drawing",),
     ("structures",),
     ("registry",),
     ("parts",),
     ("engine",),
     ("pruning",),
-    ("", "adapters", "tasks"),  # faces; the root also fills the registry's default in
+    ("", "adapters", "plot", "sweeps", "tasks"),  # faces; the root also fills the registry's default in
     ("testing",),
     ("cli", "__main__"),
     ("commands",),  # the face of who writes commands

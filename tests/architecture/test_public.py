@@ -17,8 +17,8 @@ FACES = {
     "scope_core": """
 AdapterError AttachError Attachment BudgetError ImageReceipt Layout MissingDependencyError Plan PluginConflictError
 PluginError PluginOutputError PluginWarning Pruner PrunerSpec Receipt Registry ScopeError Selection SignalError
-SpecError TaskError TokensError TooLargeError UnknownNameError VisualTokens ZooError __version__ attached
-by_group default_registry detach discover greedy load rank select take_turns
+SpecError Sweep TaskError TokensError TooLargeError UnknownNameError VisualTokens ZooError __version__ attached
+by_group default_registry detach discover greedy load rank select sweep take_turns
 """,
     "scope_core.parts": """
 Blocks Budget CONTRACT Combiner ComponentSpec Constraint CoverageFunction Entry Execution Group ImageLayout Kernel
@@ -30,6 +30,9 @@ parse_signal plan_execution scores similarities units
 Asked Declaration Encoding LoadedModel Memo ModelAdapter Offer RecipeFit Schedule Session Tower ZooEntry cache_folder
 check_fit compatible_parts find_adapter quoted read_images recipe_fits remove_leftovers replace_attribute replacing
 resolve sole_user upright_rgb
+""",
+    "scope_core.plot": """
+compare coverage_curve coverage_map kept order
 """,
     "scope_core.tasks": """
 Box Example Outcome Question Task
