@@ -10,6 +10,8 @@ from typing import TYPE_CHECKING
 from scope_core.faces import lazy
 
 if TYPE_CHECKING:
+    from scope_core.cli.methods import Methods as Methods
+    from scope_core.cli.methods import read_methods as read_methods
     from scope_core.cli.output import check_out as check_out
     from scope_core.cli.output import done as done
     from scope_core.cli.output import loading as loading
@@ -24,6 +26,7 @@ if TYPE_CHECKING:
     from scope_core.cli.output import warn as warn
     from scope_core.cli.output import working as working
     from scope_core.cli.output import write_text as write_text
+    from scope_core.cli.photos import PHOTOS as PHOTOS
     from scope_core.cli.photos import Picture as Picture
     from scope_core.cli.photos import open_pictures as open_pictures
     from scope_core.cli.shell import ScopeGroup as ScopeGroup
@@ -35,6 +38,10 @@ if TYPE_CHECKING:
     from scope_core.errors import did_you_mean as did_you_mean
     from scope_core.errors import listed as listed
     from scope_core.pruning.spec_reader import explain as explain
+    from scope_core.pruning.spec_reader import label_of as label_of
+    from scope_core.pruning.spec_reader import read_spec as read_spec
+    from scope_core.pruning.spec_reader import read_spec_text as read_spec_text
+    from scope_core.pruning.spec_schema import json_schema as json_schema
     from scope_core.registry.entries import Check as Check
     from scope_core.registry.entries import Command as Command
     from scope_core.registry.entries import Finding as Finding
@@ -42,13 +49,15 @@ if TYPE_CHECKING:
     from scope_core.structures.receipt import THETAS as THETAS
 
 _HOMES = {
+    "cli.methods": "Methods read_methods",
     "cli.output": "check_out done loading make_folder note out percent plain_text progress show_json table warn "
     "working write_text",
-    "cli.photos": "Picture open_pictures",
+    "cli.photos": "PHOTOS Picture open_pictures",
     "cli.shell": "ScopeGroup examples numbers split_commas",
     "cli.state": "State state_of",
     "errors": "did_you_mean listed",
-    "pruning.spec_reader": "explain",
+    "pruning.spec_reader": "explain label_of read_spec read_spec_text",
+    "pruning.spec_schema": "json_schema",
     "registry.entries": "Check Command Finding import_target",
     "structures.receipt": "THETAS",
 }
