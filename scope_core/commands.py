@@ -10,8 +10,6 @@ from typing import TYPE_CHECKING
 from scope_core.faces import lazy
 
 if TYPE_CHECKING:
-    from scope_core.cli.methods import Methods as Methods
-    from scope_core.cli.methods import read_methods as read_methods
     from scope_core.cli.output import check_out as check_out
     from scope_core.cli.output import done as done
     from scope_core.cli.output import loading as loading
@@ -26,7 +24,6 @@ if TYPE_CHECKING:
     from scope_core.cli.output import warn as warn
     from scope_core.cli.output import working as working
     from scope_core.cli.output import write_text as write_text
-    from scope_core.cli.photos import PHOTOS as PHOTOS
     from scope_core.cli.photos import Picture as Picture
     from scope_core.cli.photos import open_pictures as open_pictures
     from scope_core.cli.shell import ScopeGroup as ScopeGroup
@@ -49,10 +46,9 @@ if TYPE_CHECKING:
     from scope_core.structures.receipt import THETAS as THETAS
 
 _HOMES = {
-    "cli.methods": "Methods read_methods",
     "cli.output": "check_out done loading make_folder note out percent plain_text progress show_json table warn "
     "working write_text",
-    "cli.photos": "PHOTOS Picture open_pictures",
+    "cli.photos": "Picture open_pictures",
     "cli.shell": "ScopeGroup examples numbers split_commas",
     "cli.state": "State state_of",
     "errors": "did_you_mean listed",
