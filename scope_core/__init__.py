@@ -25,6 +25,7 @@ from scope_core.registry.lookup import provide_default
 if TYPE_CHECKING:
     from scope_core import adapters as adapters
     from scope_core import parts as parts
+    from scope_core import plot as plot
     from scope_core import tasks as tasks
     from scope_core.engine.greedy import greedy as greedy
     from scope_core.engine.greedy import rank as rank
@@ -98,7 +99,7 @@ _MOVED = {
 
 if not TYPE_CHECKING:  # type checkers read the imports above, and report unknown names
     __getattr__, __dir__, __all__ = lazy(
-        __name__, _HOMES, _MOVED, faces=("adapters", "commands", "parts", "tasks", "testing")
+        __name__, _HOMES, _MOVED, faces=("adapters", "commands", "parts", "plot", "tasks", "testing")
     )
 
 

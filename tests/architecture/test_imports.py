@@ -16,22 +16,32 @@ from scope_core.registry.kinds import KINDS
 HEAVY = ("transformers", "timm", "onnx", "safetensors", "huggingface_hub")
 GUESTS = ("scope_plugins", "scope_bench", "scope_demo", "scope_adapters")
 COMMAND_LINE = {
-    "scope_bench": {f"scope_core.cli.{name}" for name in ("methods", "selections", "overlay", "panels", "commands.select")},
-    "scope_demo": {f"scope_core.cli.{name}" for name in ("methods", "photos", "selections")},
+    "scope_bench": {
+        *(f"scope_core.cli.{name}" for name in ("methods", "selections", "panels", "commands.select")),
+        *(f"scope_core.drawing.{name}" for name in ("page", "patches", "text")),
+    },
+    "scope_demo": {
+        *(f"scope_core.cli.{name}" for name in ("methods", "photos")),
+        *(f"scope_core.{name}" for name in ("drawing.patches", "structures.marks", "structures.overlay")),
+    },
 }
 """What `scope compare`, `scope bench` and `scope demo` share with `scope select`; see docs/decisions/0022-faces.md."""
-FACES = {"scope_core", *(f"scope_core.{face}" for face in ("parts", "adapters", "tasks", "commands", "testing"))}
+FACES = {
+    "scope_core",
+    *(f"scope_core.{face}" for face in ("parts", "adapters", "plot", "tasks", "commands", "testing")),
+}
 HOOKS = {kind.hook for kind in KINDS}  # the hook for adapters is called as their package is
 
 # from the lowest floor up: a room imports from its own floor and from those below it
 FLOORS = (
     ("errors", "faces", "folders", "memory", "images", "notes", "pixels", "untraced", "version"),
+    ("drawing",),
     ("structures",),
     ("registry",),
     ("parts",),
     ("engine",),
     ("pruning",),
-    ("", "adapters", "tasks"),  # faces; the root also fills the registry's default in
+    ("", "adapters", "plot", "tasks"),  # faces; the root also fills the registry's default in
     ("testing",),
     ("cli", "__main__"),
     ("commands",),  # the face of who writes commands

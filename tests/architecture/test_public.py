@@ -31,6 +31,9 @@ Asked Declaration Encoding LoadedModel Memo ModelAdapter Offer Reader RecipeFit 
 cache_folder check_fit compatible_parts find_adapter point_of quoted read_images recipe_fits remove_leftovers
 replace_attribute replacing resolve reusable sole_user upright_rgb
 """,
+    "scope_core.plot": """
+compare coverage_curve coverage_map kept order
+""",
     "scope_core.tasks": """
 Box Example Outcome Question Task
 """,

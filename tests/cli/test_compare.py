@@ -24,9 +24,9 @@ from scope_bench.compare.tables import runs_of, tables
 from scope_core.adapters import Declaration
 from scope_core.cli.methods import read_methods
 from scope_core.cli.output import plain_text
-from scope_core.cli.overlay import wrapped
 from scope_core.cli.photos import open_pictures
 from scope_core.cli.selections import Judge
+from scope_core.drawing.text import wrapped
 
 TOWER = ("--tower", "fake-tower")
 GRID, N = 12, 144

@@ -115,11 +115,11 @@ def test_what_is_not_just_kept_is_said(fake: Callable[..., Ran], tmp_path: Path)
     assert "downsample@9 * 9/144" in words
     assert f"* downsample@9, scope+merger@9: {merging}" in words
     assert f"* scope+merger@9: {sending}" in words
-    with Image.open(out) as page:  # two notes and the file, a line each
+    with Image.open(out) as page:  # two notes, the file, and what dim patches are, a line each
         tall = page.height
     fake("select", "demo:coffee", *TOWER, "--spec", "scope@9", "--compare", "random", "--out", out)
     with Image.open(out) as page:
-        assert tall == page.height + 3 * 26
+        assert tall == page.height + 4 * 26
 
 
 def test_defaults_come_from_the_zoo(fake: Callable[..., Ran]) -> None:

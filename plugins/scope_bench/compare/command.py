@@ -13,7 +13,7 @@ from scope_bench.compare.report import Comparison, comparison
 from scope_bench.compare.tables import tables
 from scope_core.cli.commands.select import AT, IMAGES, KEEP
 from scope_core.cli.methods import EVERY, HELP, load_tower, read_methods
-from scope_core.cli.overlay import SUFFIXES, save
+from scope_core.cli.panels import SUFFIXES, save
 from scope_core.cli.selections import Judge
 from scope_core.commands import (
     THETAS,

@@ -11,9 +11,10 @@ import typer
 from rich.console import Group
 from rich.text import Text
 
-from scope_core.cli.output import loading, note, out, percent, show_json, table, warn, working
+from scope_core.cli.output import loading, note, out, show_json, table, warn, working
 from scope_core.cli.shell import split_commas
 from scope_core.cli.state import state_of
+from scope_core.drawing.text import percent
 from scope_core.errors import ZooError
 
 if TYPE_CHECKING:

@@ -14,12 +14,12 @@ from rich.text import Text
 
 from scope_core.cli.commands.select import IMAGES, KEEP, ORDER, OUT, SPEC
 from scope_core.cli.methods import Method
-from scope_core.cli.output import check_out, loading, note, out, percent, show_json, table, warn, working
-from scope_core.cli.overlay import SUFFIXES, save
-from scope_core.cli.panels import picture_of
+from scope_core.cli.output import check_out, loading, note, out, show_json, table, warn, working
+from scope_core.cli.panels import SUFFIXES, picture_of, save
 from scope_core.cli.photos import open_pictures
 from scope_core.cli.selections import Judge, Selected, kept_of, scores_of, shown_of, source_of
 from scope_core.cli.state import starting_spec, state_of
+from scope_core.drawing.text import percent
 from scope_core.errors import AdapterError
 from scope_core.structures.receipt import THETAS
 

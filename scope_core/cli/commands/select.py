@@ -11,13 +11,13 @@ from rich.console import Group
 from rich.text import Text
 
 from scope_core.cli.methods import HELP, Method, left_out_note, load_tower, read_methods
-from scope_core.cli.output import check_out, done, note, out, percent, progress, show_json, table, working
-from scope_core.cli.overlay import SUFFIXES, save
-from scope_core.cli.panels import picture_of
+from scope_core.cli.output import check_out, done, note, out, progress, show_json, table, working
+from scope_core.cli.panels import SUFFIXES, picture_of, save
 from scope_core.cli.photos import Picture, open_pictures
 from scope_core.cli.selections import Judge, Selected, Shown, Trial, shown_of, source_of
 from scope_core.cli.shell import split_commas
 from scope_core.cli.state import starting_spec, state_of
+from scope_core.drawing.text import percent
 from scope_core.structures.receipt import THETAS
 
 IMAGES = typer.Argument(metavar="IMAGE", help="Images: files, or demo:NAME (see `scope photos`).", show_default=False)
