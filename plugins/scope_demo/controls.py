@@ -29,7 +29,7 @@ class Control:
         kind: ``"part"`` and ``"choice"`` (one of ``choices``), ``"switch"``, ``"integer"``, ``"number"``, or ``"yaml"``
             for everything else, as a line of YAML.
         value: Its value.
-        about: What it does.
+        about: What it does, in one sentence.
         choices: Names to choose from.
         least: Smallest value; None for no limit.
         most: Largest value; None for no limit.
@@ -71,7 +71,7 @@ class Controls:
         return [one for key in ordered for one in self._field((key,), fields[key], table[key], 0)]
 
     def _field(self, path: Path, field: Mapping[str, Any], value: Any, depth: int) -> Iterator[Control]:
-        about = " ".join(str(field.get("description", "")).replace("``", "").split())
+        about = " ".join(str(field.get("description", "")).replace("``", "").split()).partition(". ")[0].rstrip(".")
         if (kind := self._kind_of(field)) is not None:
             yield from self._part(path, kind, value, about, depth, optional=_takes_null(field))
         elif isinstance(field.get("items"), Mapping) and (kind := self._kind_of(field["items"])) is not None:
@@ -84,7 +84,7 @@ class Controls:
         names = tuple(self.registry.names(kind))
         name = value if isinstance(value, str) else (value or {}).get("name", NONE)
         choices = (NONE, *names) if optional else names
-        yield Control(path, "part", name, f"{about} A {kind}.".strip(), choices, depth=depth)
+        yield Control(path, "part", name, about, choices, depth=depth)
         options = self.parts.get(f"{kind}.{name}", {}).get("properties", {})
         given = value if isinstance(value, Mapping) else {}
         for key, field in options.items():

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 
-from scope_core import Pruner, Registry, Selection, VisualTokens
+from scope_core import AttachError, Pruner, Registry, Selection, VisualTokens
 from scope_core.adapters import Asked, Encoding, LoadedModel, Reader, find_adapter, point_of, reusable
 from scope_demo.recent import Recent
 from scope_demo.subject import LENGTH, Answer, Chosen, Photo, Subject
@@ -64,6 +64,8 @@ class ModelSubject(Subject):
         with self.lock, pruner.attach(self.loaded.model) as pruning:
             self.loaded.model.generate(**inputs, max_new_tokens=1, do_sample=False)
             receipt = pruning.receipt
+        if receipt.selection is None:
+            raise AttachError(f"{self.name} was called, but {pruner.label} selected nothing")
         return Chosen(receipt.selection, receipt.select_ms, None, self._judged(photo, receipt.selection.tokens))
 
     def _judged(self, photo: Photo, tokens: VisualTokens) -> VisualTokens:
@@ -109,7 +111,7 @@ class ModelSubject(Subject):
             start = time.perf_counter()
             (ids,) = pruning.answer(asked, max_new_tokens=LENGTH)
             ms = (time.perf_counter() - start) * 1e3
-        dropped = encoding.layout.tokens - sum(selection.row_counts)
+        dropped = sum(image.tokens for image in encoding.layout.images) - sum(selection.row_counts)
         return Answer(self.loaded.decode(ids), sum(selection.row_counts), _length(inputs) - dropped, ms, tower=False)
 
     def _answer_in_call(self, inputs: dict[str, Any], pruner: Pruner | None) -> Answer:

@@ -59,8 +59,9 @@ def yaml_of_spec(spec: PrunerSpec, registry: Registry) -> str:
     for key in ("constraints", "order"):
         if read_spec({one: value for one, value in table.items() if one != key}, registry) == spec:
             table.pop(key)
-    first = {key: table[key] for key in ("recipe", "budget") if key in table}
-    return "".join(f"{key}: {inline(value)}\n" for key, value in {**first, **table}.items())
+    first: dict[str, Any] = {key: table[key] for key in ("recipe", "budget") if key in table}
+    first.update(table)
+    return "".join(f"{key}: {inline(value)}\n" for key, value in first.items())
 
 
 def inline(value: Any) -> str:
@@ -104,13 +105,13 @@ def corrected(text: str, found: list[Mistake]) -> str:
     lines = text.split("\n")
     for one in found:
         if one.meant and one.line is not None and one.line <= len(lines):
-            word = re.compile(rf"(?<![\w@.-]){re.escape(one.wrong)}(?![\w@.-])")
-            lines[one.line - 1] = word.sub(lambda _, meant=one.meant: meant, lines[one.line - 1], count=1)
+            word = rf"(?<![\w@.-]){re.escape(one.wrong)}(?![\w@.-])"
+            lines[one.line - 1] = re.sub(word, one.meant.replace("\\", r"\\"), lines[one.line - 1], count=1)
     return "\n".join(lines)
 
 
 def changed(text: str, path: tuple[str | int, ...], value: Any, registry: Registry) -> str:
-    """The YAML of a spec with another value at one place.
+    """The YAML of a spec with another value at one place; it may be wrong with the new value.
 
     Args:
         text: YAML of the spec.
@@ -119,17 +120,19 @@ def changed(text: str, path: tuple[str | int, ...], value: Any, registry: Regist
         registry: The registry that names are looked up in.
 
     Raises:
-        SpecError: the text, or the spec with the new value, is wrong.
+        SpecError: the text is wrong.
     """
-    spec = read_spec_text(text, registry)
-    table = json.loads(json.dumps(spec.to_table(registry)))
+    table = json.loads(json.dumps(read_spec_text(text, registry).to_table(registry)))
     here: Any = table
     for step in path[:-1]:
         if isinstance(here[step], str):  # a part by its name alone
             here[step] = {"name": here[step]}
         here = here[step]
     here[path[-1]] = value
-    return yaml_of_spec(read_spec(table, registry), registry)
+    try:
+        return yaml_of_spec(read_spec(table, registry), registry)
+    except SpecError:
+        return "".join(f"{key}: {inline(one)}\n" for key, one in table.items())
 
 
 def short_of(spec: PrunerSpec, registry: Registry) -> str:
@@ -145,7 +148,7 @@ def short_of(spec: PrunerSpec, registry: Registry) -> str:
 def python_of(spec: PrunerSpec, registry: Registry, *, subject: str, answers: bool, image: str, question: str) -> str:
     """Python that does what the page does."""
     short = short_of(spec, registry)
-    table = {**yaml.safe_load(yaml_of_spec(spec, registry))} if not short else {}
+    table = {} if short else yaml.safe_load(yaml_of_spec(spec, registry))
     given = repr(short) if short else pformat(table, sort_dicts=False, width=100)
     lines = [
         "import scope_core as scope",
