@@ -64,10 +64,14 @@ class Demo:
     Args:
         subject: The model or tower.
         registry: The registry that names are looked up in.
+
+    Attributes:
+        folder: The only folder that uploads are read from; None until there is one.
     """
 
     def __init__(self, subject: Subject, registry: Registry) -> None:
         self.subject, self.registry = subject, registry
+        self.folder: Path | None = None
         self.shipped = {photo.key: photo for photo in shipped(registry)}
         self.uploads: Recent[Photo] = Recent(UPLOADS)
         self.largest: dict[str, int] = {}
@@ -95,10 +99,22 @@ class Demo:
         """
         if key in self.shipped:
             return self.shipped[key]
-        path = Path(key)
-        if not path.is_file():
-            raise ZooError("this image is no longer on the server; choose it again")
+        path = self.uploaded(key)
         return self.uploads.get(key, lambda: read_upload(path, title or path.name))
+
+    def uploaded(self, key: str) -> Path:
+        """The file of an upload: only one in the folder of uploads, whatever a request names.
+
+        Raises:
+            ZooError: there is none.
+        """
+        try:
+            path = Path(key).resolve()
+            if self.folder is not None and path.is_relative_to(self.folder) and path.is_file():
+                return path
+        except (OSError, ValueError, RuntimeError):  # too long, or a null byte
+            pass
+        raise ZooError("this file is no longer on the server; choose it again")
 
     def pruner(self, name: str, asked: Asked) -> Pruner:
         """The pruner of a method at the slider's budget.
@@ -208,19 +224,20 @@ class Demo:
         own = specs.get(name)
         return yaml_of(name, budget, self.registry) if own is None else with_budget(own, budget)
 
-    def uploaded_spec(self, path: Path, name: str, taken: Sequence[str]) -> tuple[str, str]:
+    def uploaded_spec(self, key: str, taken: Sequence[str]) -> tuple[str, str]:
         """Name and text of an uploaded spec file; the text is not checked yet.
 
         Raises:
-            SpecError: it is too large, or not text.
+            ScopeError: it is gone, too large, or not text.
         """
+        path = self.uploaded(key)
         if path.stat().st_size > SPEC:
             raise SpecError(f"this file is larger than {SPEC // 1000} kB, which no spec needs")
         try:
             text = path.read_text(encoding="utf-8-sig")
         except UnicodeDecodeError as error:
             raise SpecError("this file is not UTF-8 text; a spec is a YAML file") from error
-        return free_name(Path(name.replace("\\", "/")).stem, taken), text
+        return free_name(path.stem, taken), text
 
 
 def free_name(name: str, taken: Sequence[str]) -> str:

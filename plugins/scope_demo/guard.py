@@ -52,9 +52,12 @@ class Guard:
         await self.app(scope, receive, send_with_headers)
 
     def is_local(self, scope: Scope) -> bool:
-        """True if the request names this machine as its host."""
-        host = next((value.decode("latin-1") for key, value in scope["headers"] if key == b"host"), "")
-        return host.rpartition(":")[0] in HOSTS or host in HOSTS
+        """True if the request names this machine as its host, and comes from no page of another one."""
+        headers = dict(scope["headers"])
+        origin = headers.get(b"origin", b"").decode("latin-1")
+        return _is_here(headers.get(b"host", b"").decode("latin-1")) and (
+            not origin or _is_here(origin.partition("://")[2])
+        )
 
     def is_allowed(self, path: str) -> bool:
         """True for a path that names no file, or one in the folder."""
@@ -68,3 +71,9 @@ class Guard:
             return found.is_absolute() and found.resolve().is_relative_to(self.folder)
         except (OSError, ValueError, RuntimeError):
             return False
+
+
+def _is_here(host: str) -> bool:
+    """True for a name of this machine, with or without a port."""
+    name, _, port = host.rpartition(":")
+    return host in HOSTS or (name in HOSTS and port.isdecimal())

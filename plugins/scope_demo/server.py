@@ -90,11 +90,13 @@ def app_of(demo: Demo, folder: Path) -> Any:
 
     from scope_demo.page.build import build, css, theme
 
+    demo.folder = folder
+    page = build(demo)
     app = FastAPI(docs_url=None, redoc_url=None, openapi_url=None)
     app.add_middleware(Guard, folder=folder)
-    return gr.mount_gradio_app(
+    app = gr.mount_gradio_app(
         app,
-        build(demo),
+        page,
         path="",
         server_name=HOST,
         allowed_paths=[],
@@ -110,6 +112,9 @@ def app_of(demo: Demo, folder: Path) -> Any:
         theme=theme(),
         css=css(),
     )
+    # Gradio checks that a file which a request names was uploaded only in pages that say that they are running
+    page.has_launched = page.is_running = True
+    return app
 
 
 @contextmanager

@@ -18,7 +18,8 @@ from scope_demo.subject import LENGTH
 _BUDGET = re.compile(r"^budget:[^\n]*(\n[ \t]+[^\n]*)*", re.MULTILINE)
 _LINE = re.compile(r"\bline (\d+)")
 _MEANT = re.compile(r"'([^'\n]+)' \(did you mean '([^'\n]+)'")
-_LONG = 400
+_PLACE = re.compile(r"^(spec: )?(line \d+(: |, ))?")
+_LONG = 300
 """Characters of a mistake's message that are shown."""
 
 
@@ -97,6 +98,7 @@ def _mistake(text: str) -> Mistake:
     lines, meant = _LINE.findall(text), _MEANT.findall(text)
     line = int(lines[-1]) if lines else None  # YAML's own errors name the place where it gave up last
     wrong, right = meant[0] if meant else ("", "")
+    text = _PLACE.sub("", text)
     return Mistake(text if len(text) <= _LONG else f"{text[:_LONG]}...", line, wrong, right)
 
 

@@ -30,8 +30,12 @@ def theme() -> gr.themes.Base:
         neutral_hue="slate",
     )
     dim = {"body_text_color_subdued": "*neutral_600", "block_info_text_color": "*neutral_600"}
-    dim |= {"block_label_text_color": "*neutral_700", "block_title_text_color": "*neutral_700"}
-    light = {f"{name}_dark": "*neutral_300" for name in dim}
+    dim |= {
+        "color_accent": "*primary_600",
+        "block_label_text_color": "*neutral_700",
+        "block_title_text_color": "*neutral_700",
+    }
+    light = {f"{name}_dark": "*neutral_300" for name in dim if name != "color_accent"}
     return chosen.set(**dim, **light)  # Gradio's own greys have too little contrast to be read by everybody
 
 

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from itertools import groupby
-from pathlib import Path
 from typing import Any
 
 import gradio as gr
@@ -12,7 +10,7 @@ from scope_core import ScopeError, SpecError
 from scope_core.commands import read_spec_text
 from scope_demo.controls import Control, value_of
 from scope_demo.demo import MOST, Demo, free_name, said
-from scope_demo.page.inputs import LEAST, Inputs
+from scope_demo.page.inputs import LEAST, Inputs, fetch_nothing
 from scope_demo.page.markup import alert, mistakes
 from scope_demo.specs import Mistake, changed, corrected, pruner_of, python_of, shell_of, with_budget
 from scope_demo.specs import mistakes as mistakes_of
@@ -38,17 +36,17 @@ class Editor:
     def __init__(self, demo: Demo, inputs: Inputs) -> None:
         self.demo, self.inputs = demo, inputs
         self.shape = gr.State({"text": ""})
-        with gr.Row():
-            self.name = gr.Dropdown(
-                demo.first, value=demo.first[0] if demo.first else None, label="Method to edit", elem_id="editing"
-            )
-            self.keep = gr.Button("Keep as a new method", elem_id="keep")
-            self.reset = gr.Button("Undo all changes", elem_id="reset")
+        with gr.Row(elem_classes="sd-tools"):
+            first = demo.first[0] if demo.first else None
+            self.name = gr.Dropdown(demo.first, value=first, label="Method to edit", elem_id="editing")
+            self.keep = gr.Button("Keep as a new method", size="sm", elem_id="keep")
+            self.reset = gr.Button("Undo all changes", size="sm", elem_id="reset")
             self.upload = gr.UploadButton(
-                "Upload a spec (YAML)", file_types=[".yaml", ".yml"], type="filepath", elem_id="spec-upload"
+                "Upload a spec (YAML)", file_types=[".yaml", ".yml"], type="filepath", size="sm", elem_id="spec-upload"
             )
+        fetch_nothing(self.upload)
         with gr.Row():
-            with gr.Column(scale=3, min_width=300):
+            with gr.Column(min_width=300):
                 self.text = gr.Code(
                     "",
                     language="yaml",
@@ -59,31 +57,26 @@ class Editor:
                     elem_id="spec",
                 )
                 self.wrong = gr.HTML("", js_on_load=MARK, elem_id="mistakes")
-                self.correct = gr.Button("Put the suggestion in", visible=False, elem_id="correct")
-                with gr.Tabs():
-                    with gr.Tab("Python"):
-                        self.python = gr.Code(
-                            "",
-                            language="python",
-                            label="Python",
-                            interactive=False,
-                            lines=8,
-                            buttons=["copy"],
-                            elem_id="python",
-                        )
-                    with gr.Tab("Shell"):
-                        self.shell = gr.Code(
-                            "",
-                            language="shell",
-                            label="Shell",
-                            interactive=False,
-                            lines=8,
-                            buttons=["copy"],
-                            elem_id="shell",
-                        )
-            with gr.Column(scale=2, min_width=300):
-                gr.Markdown("Options of this method's parts, and of every part that is installed.")
-                self._options()
+                self.correct = gr.Button("Put the suggestion in", visible=False, size="sm", elem_id="correct")
+            with gr.Column(min_width=300), gr.Tabs():
+                with gr.Tab("As Python"):
+                    self.python = self._code_box("python")
+                with gr.Tab("As shell"):
+                    self.shell = self._code_box("shell")
+        gr.Markdown("**Options** of this method's parts, and every part that is installed:")
+        self._options()
+
+    def _code_box(self, language: Any) -> gr.Code:
+        return gr.Code(
+            "",
+            language=language,
+            label=language.capitalize(),
+            interactive=False,
+            lines=11,
+            buttons=["copy"],
+            wrap_lines=True,
+            elem_id=language,
+        )
 
     @property
     def given(self) -> list[Any]:
@@ -191,7 +184,7 @@ class Editor:
     def received(self, path: str, specs: dict[str, str], methods: list[str]) -> list[Any]:
         """An uploaded spec as a method of its own; its mistakes are shown in the editor."""
         try:
-            new, text = self.demo.uploaded_spec(Path(path), Path(path).name, [*self.demo.recipes, *specs])
+            new, text = self.demo.uploaded_spec(path, [*self.demo.recipes, *specs])
         except Exception as error:
             return [gr.skip(), gr.skip(), gr.skip(), alert(said(error))]
         return [*self.with_method(new, {**specs, new: text}, methods), ""]
@@ -207,10 +200,9 @@ class Editor:
                 spec = read_spec_text(shape["text"], self.demo.registry)
             except ScopeError:
                 return
-            for _, group in groupby(self.demo.controls.of(spec), key=lambda one: one.path[0]):
-                with gr.Row(elem_classes="sd-options"):
-                    for control in group:
-                        self._option(control)
+            with gr.Row(elem_id="options"):
+                for control in self.demo.controls.of(spec):
+                    self._option(control)
 
     def _option(self, control: Control) -> None:
         """One control; typed ones take effect when they are left, or on Enter."""
@@ -238,7 +230,7 @@ class Editor:
 
 def component_of(control: Control) -> Any:
     """The component of a control."""
-    shown: dict[str, Any] = {"label": control.label, "info": control.about, "min_width": 180}
+    shown: dict[str, Any] = {"label": control.label, "info": control.about, "min_width": 220}
     if control.kind in ("part", "choice"):
         return gr.Dropdown(list(control.choices), value=control.value, **shown)
     if control.kind == "switch":

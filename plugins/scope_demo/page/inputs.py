@@ -41,6 +41,7 @@ class Inputs:
             elem_id="image",
         )
         self.image.preprocess = path_of
+        fetch_nothing(self.image)
         self.alert = gr.HTML("", elem_id="image-alert")
         self.gallery = gr.Gallery(
             [(_thumbnail(photo.image), photo.title) for photo in demo.shipped.values()],
@@ -155,6 +156,18 @@ class Inputs:
 def path_of(upload: Any) -> str | None:
     """The path of an uploaded file as it came: the loader reads it, within limits, and says what is wrong with it."""
     return None if upload is None else upload.path
+
+
+def fetch_nothing(component: Any) -> None:
+    """Make a component refuse addresses: Gradio would download a file that a request names by its address."""
+    keep = component.async_move_resource_to_block_cache
+
+    async def kept(name: Any) -> Any:
+        if "://" in str(name):
+            raise gr.Error("files are uploaded, not fetched from an address")
+        return await keep(name)
+
+    component.async_move_resource_to_block_cache = kept
 
 
 def _samples(questions: Any) -> list[list[str]]:

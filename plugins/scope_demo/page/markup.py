@@ -45,7 +45,7 @@ def answers(rows: Sequence[dict[str, Any]], question: str, right: str, *, waitin
         right: The right answer; empty if unknown.
         waiting: Methods whose answers are still to come.
     """
-    head = ("method", "answer", "", "visual tokens", "prompt", "selection, ms", "language model, ms")
+    head = ("method", "answer", "compared", "visual tokens", "prompt", "selection, ms", "language model, ms")
     body = "".join(_answer(row) for row in rows)
     body += "<tr><td>...</td>" + "<td></td>" * (len(head) - 1) + "</tr>" if waiting else ""
     tower = next((row["tower_ms"] for row in rows if row.get("tower_ms") is not None), None)
