@@ -16,6 +16,7 @@ from scope_demo.specs import inline
 NONE = "(none)"
 """The choice that stands for null."""
 Path = tuple["str | int", ...]
+_LAST = ("constraints", "order", "memory", "at", "dtype")
 _APART = ("recipe", "budget", "then", "adapter")
 """Options without a control: the slider sets the budget, and the others are written in YAML."""
 
@@ -67,7 +68,7 @@ class Controls:
         """The controls of every option of a spec, each part before its own options."""
         table = json.loads(json.dumps(spec.to_table(self.registry)))
         fields = {key: field for key, field in self.schema["properties"].items() if key in table and key not in _APART}
-        ordered = sorted(fields, key=list(table).index)
+        ordered = sorted(fields, key=lambda key: (key in _LAST, list(table).index(key)))
         return [one for key in ordered for one in self._field((key,), fields[key], table[key], 0)]
 
     def _field(self, path: Path, field: Mapping[str, Any], value: Any, depth: int) -> Iterator[Control]:

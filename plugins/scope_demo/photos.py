@@ -56,6 +56,8 @@ def _check_pixels(data: bytes, shown: str) -> None:
             warnings.simplefilter("ignore")
             with PIL.Image.open(io.BytesIO(data)) as opened:
                 width, height = opened.size
+    except PIL.Image.DecompressionBombError as error:
+        raise ZooError(f"{shown} has far more than {PIXELS:,} pixels, the limit; make it smaller first") from error
     except Exception:  # the loader finds the words
         return
     if width * height > PIXELS:

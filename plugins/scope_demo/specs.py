@@ -12,12 +12,14 @@ from typing import Any
 import yaml
 
 from scope_core import Pruner, PrunerSpec, Registry, SpecError
-from scope_core.commands import label_of, read_spec, read_spec_text
+from scope_core.commands import did_you_mean, label_of, read_spec, read_spec_text
 from scope_demo.subject import LENGTH
 
 _BUDGET = re.compile(r"^budget:[^\n]*(\n[ \t]+[^\n]*)*", re.MULTILINE)
+_KEEP = re.compile(r"(\bkeep:[ \t]+)\d+\b")
 _LINE = re.compile(r"\bline (\d+)")
-_MEANT = re.compile(r"'([^'\n]+)' \(did you mean '([^'\n]+)'")
+_MEANT = re.compile(r"'([^'\n]+)'[^'\n]* \(did you mean '([^'\n]+)'")
+_GIVEN = re.compile(r"Input should be ('.*) \(given: '([^'\n]+)'\)")
 _PLACE = re.compile(r"^(spec: )?(line \d+(: |, ))?")
 _LONG = 300
 """Characters of a mistake's message that are shown."""
@@ -72,9 +74,12 @@ def inline(value: Any) -> str:
 
 
 def with_budget(text: str, budget: int) -> str:
-    """YAML with another budget; comments and everything else stay."""
-    line = f"budget: {budget}"
-    return _BUDGET.sub(line, text, count=1) if _BUDGET.search(text) else f"{text.rstrip()}\n{line}\n".lstrip()
+    """YAML with another budget; comments and everything else stay, other options of the budget too."""
+    found = _BUDGET.search(text)
+    if found is None:
+        return f"{text.rstrip()}\nbudget: {budget}\n".lstrip()
+    line, kept = _KEEP.subn(rf"\g<1>{budget}", found[0], count=1)
+    return text[: found.start()] + (line if kept else f"budget: {budget}") + text[found.end() :]
 
 
 def pruner_of(text: str, budget: int, registry: Registry, *, name: str = "spec") -> Pruner:
@@ -95,6 +100,8 @@ def mistakes(message: str) -> list[Mistake]:
 
 
 def _mistake(text: str) -> Mistake:
+    if choice := _GIVEN.search(text):
+        text += did_you_mean(choice[2], re.findall(r"'([^'\n]+)'", choice[1])).replace(" (", f"; '{choice[2]}' (", 1)
     lines, meant = _LINE.findall(text), _MEANT.findall(text)
     line = int(lines[-1]) if lines else None  # YAML's own errors name the place where it gave up last
     wrong, right = meant[0] if meant else ("", "")
