@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import asyncio
+import logging
+import signal
 import socket
 import tempfile
 import webbrowser
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -21,7 +23,7 @@ if TYPE_CHECKING:
 HOST = "127.0.0.1"
 TRIES = 50
 """Ports that are tried one after another."""
-GRACE = 3
+GRACE = 1
 """Seconds that open connections get when the server stops."""
 
 
@@ -66,8 +68,12 @@ def serve(demo: Demo, listener: socket.socket, *, opened: str = "", ready: Calla
             app_of(demo, folder), log_level="error", timeout_graceful_shutdown=GRACE, lifespan="on", server_header=False
         )
         server = uvicorn.Server(config)
+        server.capture_signals = nullcontext  # uvicorn's would end the process before the folder is removed
 
         async def run() -> None:
+            loop = asyncio.get_running_loop()
+            for one in (signal.SIGINT, signal.SIGTERM):
+                loop.add_signal_handler(one, stop, server)
             serving = asyncio.create_task(server.serve(sockets=[listener]))
             while not server.started and not serving.done():
                 await asyncio.sleep(0.05)
@@ -81,6 +87,12 @@ def serve(demo: Demo, listener: socket.socket, *, opened: str = "", ready: Calla
             asyncio.run(run())
         finally:
             listener.close()
+
+
+def stop(server: Any) -> None:
+    """Tell the server to stop; requests that are cut off by that are no errors to report."""
+    logging.getLogger("uvicorn.error").setLevel(logging.CRITICAL)
+    server.should_exit = True
 
 
 def app_of(demo: Demo, folder: Path) -> Any:

@@ -230,7 +230,7 @@ class Editor:
 
 def component_of(control: Control) -> Any:
     """The component of a control."""
-    shown: dict[str, Any] = {"label": control.label, "info": control.about, "min_width": 220}
+    shown: dict[str, Any] = {"label": control.label, "info": control.about, "min_width": 220, "interactive": True}
     if control.kind in ("part", "choice"):
         return gr.Dropdown(list(control.choices), value=control.value, **shown)
     if control.kind == "switch":
