@@ -11,7 +11,7 @@ import torch
 from scope_core import AttachError, Pruner, Registry, Selection, VisualTokens
 from scope_core.adapters import Asked, Encoding, LoadedModel, Reader, find_adapter, point_of, reusable
 from scope_demo.recent import Recent
-from scope_demo.subject import LENGTH, Answer, Chosen, Photo, Subject
+from scope_demo.subject import CHOSEN, LENGTH, Answer, Chosen, Photo, Subject
 
 if TYPE_CHECKING:
     from PIL.Image import Image
@@ -33,9 +33,8 @@ class ModelSubject(Subject):
     def __init__(self, loaded: LoadedModel, registry: Registry) -> None:
         super().__init__(loaded.name, registry, loaded.notes)
         self.loaded = loaded
-        self.needs: dict[str, frozenset[str]] = {}
         self.encodings: Recent[tuple[Encoding, frozenset[str], float]] = Recent(IMAGES)
-        self.replies: Recent[Answer] = Recent(500)
+        self.replies: Recent[Answer] = Recent(CHOSEN)
         self.run = False
 
     def check(self, pruner: Pruner) -> None:
@@ -49,6 +48,10 @@ class ModelSubject(Subject):
     def inside(self, pruner: Pruner) -> bool:
         """True if a selection needs a call of the model: it prunes inside the language model, or reads the question."""
         return not reusable(pruner, self.loaded.model)
+
+    def point(self, pruner: Pruner) -> str:
+        """The interception point, with everything else that an encoding depends on."""
+        return point_of(pruner)
 
     def choose(self, photo: Photo, pruner: Pruner, question: str) -> Chosen:
         """The pruner's selection."""

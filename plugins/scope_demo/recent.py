@@ -20,17 +20,26 @@ class Recent(Generic[V]):
     def __init__(self, most: int) -> None:
         self.most = most
         self.values: OrderedDict[Hashable, V] = OrderedDict()
-        self.lock = threading.RLock()
+        self.lock, self.making = threading.RLock(), threading.RLock()
 
     def get(self, key: Hashable, make: Callable[[], V], *, fresh: Callable[[V], bool] = lambda value: True) -> V:
         """The value of ``key``, made if it is not known or not ``fresh``."""
-        with self.lock:
-            if key in self.values and fresh(self.values[key]):
-                self.values.move_to_end(key)
-                return self.values[key]
+        if (found := self._known(key, fresh)) is not None:  # who asks for a known value waits for nobody
+            return found[0]
+        with self.making:
+            if (found := self._known(key, fresh)) is not None:
+                return found[0]
             value = make()
-            self.values[key] = value
-            self.values.move_to_end(key)
-            while len(self.values) > self.most:
-                self.values.popitem(last=False)
+            with self.lock:
+                self.values[key] = value
+                self.values.move_to_end(key)
+                while len(self.values) > self.most:
+                    self.values.popitem(last=False)
             return value
+
+    def _known(self, key: Hashable, fresh: Callable[[V], bool]) -> tuple[V] | None:
+        with self.lock:
+            if key not in self.values or not fresh(self.values[key]):
+                return None
+            self.values.move_to_end(key)
+            return (self.values[key],)

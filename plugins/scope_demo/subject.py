@@ -16,6 +16,8 @@ if TYPE_CHECKING:
 
 LENGTH = 48
 """Longest answer, in tokens."""
+CHOSEN = 200
+"""Selections that are remembered; each keeps its image's tokens."""
 TRIAL = 64
 """Tokens that a recipe keeps when it is tried."""
 
@@ -97,8 +99,9 @@ class Subject(ABC):
     def __init__(self, name: str, registry: Registry, notes: str = "") -> None:
         self.name, self.registry, self.notes = name, registry, notes
         self.lock = threading.RLock()
-        self.chosen: Recent[Chosen] = Recent(500)
-        self.warm: Recent[bool] = Recent(500)
+        self.needs: dict[str, frozenset[str]] = {}
+        self.chosen: Recent[Chosen] = Recent(CHOSEN)
+        self.warm: Recent[bool] = Recent(CHOSEN)
 
     @abstractmethod
     def check(self, pruner: Pruner) -> None:
@@ -115,6 +118,16 @@ class Subject(ABC):
     @abstractmethod
     def inside(self, pruner: Pruner) -> bool:
         """True if the pruner needs the language model and the question."""
+
+    @abstractmethod
+    def point(self, pruner: Pruner) -> str:
+        """A key of the point at which the pruner takes tokens."""
+
+    def expect(self, pruner: Pruner) -> None:
+        """Collect the signals of this pruner too when an image is encoded, so that one pass of the tower is enough."""
+        if not self.inside(pruner):
+            point = self.point(pruner)
+            self.needs[point] = self.needs.get(point, frozenset()) | pruner.needs
 
     def answer(self, photo: Photo, pruner: Pruner | None, question: str) -> Answer:
         """The answer with the pruner's tokens, or with all."""

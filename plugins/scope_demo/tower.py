@@ -31,7 +31,6 @@ class TowerSubject(Subject):
     def __init__(self, name: str, tower: Tower, registry: Registry) -> None:
         super().__init__(name, registry)
         self.tower = tower
-        self.needs: dict[str, frozenset[str]] = {}
         self.tokens: Recent[tuple[VisualTokens, frozenset[str], float]] = Recent(IMAGES)
 
     def check(self, pruner: Pruner) -> None:
@@ -48,6 +47,10 @@ class TowerSubject(Subject):
     def inside(self, pruner: Pruner) -> bool:
         """False: there is no language model."""
         return False
+
+    def point(self, pruner: Pruner) -> str:
+        """The interception point."""
+        return pruner.spec.at
 
     def choose(self, photo: Photo, pruner: Pruner, question: str) -> Chosen:
         """The pruner's selection."""

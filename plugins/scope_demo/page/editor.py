@@ -236,6 +236,6 @@ def component_of(control: Control) -> Any:
     if control.kind == "switch":
         return gr.Checkbox(control.value, **shown)
     if control.kind in ("integer", "number"):
-        whole = control.kind == "integer"  # its limits are the spec's, which says at the place what is allowed
-        return gr.Number(control.value, precision=0 if whole else None, step=1 if whole else 0.1, **shown)
+        # limits and whole numbers are the spec's matter, which says at the place what is allowed
+        return gr.Number(control.value, step=1 if control.kind == "integer" else 0.1, **shown)
     return gr.Textbox(control.value, lines=1, **shown)
