@@ -512,6 +512,7 @@ GROUPS: dict[str, dict[str, str]] = {
         "Configure and run": "Pruner select load PrunerSpec Selection Receipt ImageReceipt Attachment attached detach "
         "VisualTokens",
         "Plan": "Layout Plan",
+        "Sweep": "sweep Sweep",
         "Find plugins": "default_registry discover Registry PluginWarning",
         "Greedy, for optimizers and selectors": "greedy rank take_turns by_group",
         "Errors": "ScopeError SpecError BudgetError UnknownNameError SignalError TokensError TooLargeError PluginError "
@@ -533,6 +534,7 @@ GROUPS: dict[str, dict[str, str]] = {
         "Images": "read_images upright_rgb",
         "Caches": "cache_folder replacing sole_user remove_leftovers",
     },
+    "scope_core.plot": {"Draw": "kept order compare coverage_map coverage_curve"},
     "scope_core.tasks": {"Write tasks": "Task Example Question Box Outcome"},
     "scope_core.commands": {
         "Register": "Command Check Finding import_target",

@@ -63,6 +63,8 @@ if TYPE_CHECKING:
     from scope_core.structures.receipt import Receipt as Receipt
     from scope_core.structures.selection import Selection as Selection
     from scope_core.structures.tokens import VisualTokens as VisualTokens
+    from scope_core.sweeps.sweep import sweep as sweep
+    from scope_core.sweeps.table import Sweep as Sweep
     from scope_core.version import __version__ as __version__
 
 _HOMES = {
@@ -82,6 +84,8 @@ _HOMES = {
     "structures.receipt": "ImageReceipt Receipt",
     "structures.selection": "Selection",
     "structures.tokens": "VisualTokens",
+    "sweeps.sweep": "sweep",
+    "sweeps.table": "Sweep",
     "version": "__version__",
 }
 _MOVED = {

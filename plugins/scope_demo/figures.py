@@ -73,10 +73,9 @@ def overlay(subject: Subject, photo: Photo, chosen: Chosen, *, order: bool) -> t
     """
     selection = chosen.selection
     (places,) = places_of(selection.tokens)
-    viewed = subject.view(photo.image)
-    if viewed is None:
+    if subject.view(photo.image) is None:
         raise TokensError(f"{subject.name} does not say how it crops images, so no overlay can be drawn")
-    tiles = tiles_of(viewed, places, view=None, grid=None, number=0)
+    tiles = tiles_of(photo.image, places, view=subject.view, grid=None, number=0)
     corners, _ = sheet_boxes(tiles, SIDE)
     boxes: list[list[int] | None] = []
     for cell in places.cells:

@@ -41,7 +41,7 @@ class ModelSubject(Subject):
         """Raise a `ScopeError` if the model cannot be pruned so."""
         pruner.check(self.loaded.model)
 
-    def view(self, image: Image) -> Image | None:
+    def view(self, image: Image) -> Image | list[Image] | None:
         """The image as the model's tower sees it; None if the model does not say."""
         return None if self.loaded.view is None else self.loaded.view(image)
 

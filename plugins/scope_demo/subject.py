@@ -108,8 +108,8 @@ class Subject(ABC):
         """Raise a `ScopeError` if the pruner cannot run here."""
 
     @abstractmethod
-    def view(self, image: Image) -> Image | None:
-        """The image as the tower sees it, resized and cropped; None if unknown."""
+    def view(self, image: Image) -> Image | list[Image] | None:
+        """The image as the tower sees it, resized and cropped, or its tiles; None if unknown."""
 
     @abstractmethod
     def choose(self, photo: Photo, pruner: Pruner, question: str) -> Chosen:

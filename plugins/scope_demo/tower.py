@@ -40,7 +40,7 @@ class TowerSubject(Subject):
         if left:
             raise SignalError(left[0].reason)
 
-    def view(self, image: Image) -> Image | None:
+    def view(self, image: Image) -> Image | list[Image] | None:
         """The image as the tower sees it."""
         return self.tower.view(image)
 

@@ -78,5 +78,8 @@ class Part(ABC, Generic[S]):
         for part in self.inner:
             yield from part.walk()
 
+    def __repr__(self) -> str:
+        return f"<{self.kind or type(self).__name__} {self}>"
+
     def __str__(self) -> str:
         return f"'{self.spec.name}'" + (f" ({self.origin})" if self.origin else "")

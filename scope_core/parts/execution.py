@@ -9,6 +9,7 @@ from typing import Any, Literal, NamedTuple
 
 import torch
 
+from scope_core.display import brief_repr
 from scope_core.errors import ScopeError, SpecError, TooLargeError
 from scope_core.memory import UNCHECKED_BYTES, readable_size, shortfall_message
 from scope_core.parts.combiner import Combiner
@@ -50,6 +51,8 @@ class Execution:
     limit: int | None = None
     reason: str = ""
     error: type[ScopeError] = SpecError
+
+    __repr__ = brief_repr
 
     def check(self, who: Callable[[], str]) -> None:
         """Raise ``error`` if the way is ``"refuse"``; ``who()`` names the tokens in the message."""

@@ -10,6 +10,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from scope_core.display import brief_repr
 from scope_core.errors import PluginOutputError, SpecError
 from scope_core.memory import UNCHECKED_BYTES, free_for
 from scope_core.parts.calls import attribute_errors, expect, is_writable
@@ -18,7 +19,8 @@ from scope_core.parts.coverage import CoverageFunction
 from scope_core.parts.execution import WAYS, Execution, Scoring, Way, matrix_bytes, plan_execution, reads_similarity
 from scope_core.parts.saliency import SaliencySource
 from scope_core.parts.similarity import SimilarityMetric
-from scope_core.structures.tokens import VisualTokens, all_finite
+from scope_core.structures.plain import all_finite
+from scope_core.structures.tokens import VisualTokens
 
 
 @dataclass(frozen=True, eq=False)
@@ -40,6 +42,8 @@ class Problem:
     coverage: CoverageFunction[Any]
     combiner: Combiner[Any]
     memory: int | None = None
+
+    __repr__ = brief_repr
 
     @property
     def candidates(self) -> Tensor:

@@ -75,7 +75,7 @@ def prefix_coverage(selection: Selection, theta: float) -> list[float]:
 
 
 def axes(ax: Any) -> Any:
-    """``ax``, or the axes of a new figure; that figure belongs to no window, so nothing has to be closed.
+    """``ax``, or new ones made by pyplot, which notebooks show by themselves.
 
     Raises:
         MissingDependencyError: matplotlib is not installed.
@@ -83,12 +83,12 @@ def axes(ax: Any) -> Any:
     if ax is not None:
         return ax
     try:
-        from matplotlib.figure import Figure
+        from matplotlib import pyplot
     except ImportError as error:
         raise MissingDependencyError(
             "curves need matplotlib: pip install 'scope-core[plot]'; overlays and tables work without it"
         ) from error
-    return Figure(figsize=(6.4, 4.0), layout="constrained").subplots()
+    return pyplot.subplots(figsize=(6.4, 4.0), layout="constrained")[1]
 
 
 def finish(ax: Any, across: str, up: str) -> None:

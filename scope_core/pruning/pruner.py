@@ -99,7 +99,12 @@ class Pruner(Schedule):
         return declaration
 
     def attach(
-        self, model: Any, *, adapter: str | None = None, signals: Mapping[str, GivenSignal] | None = None
+        self,
+        model: Any,
+        *,
+        adapter: str | None = None,
+        signals: Mapping[str, GivenSignal] | None = None,
+        replace: bool = False,
     ) -> Attachment:
         """Prune ``model``'s image tokens in every call, until detached.
 
@@ -111,6 +116,8 @@ class Pruner(Schedule):
                 read; ``inputs`` holds the keyword arguments of the model's call and ``prompts``, the batch row of each
                 image; ``tokens`` holds the candidates, one row per image. If it reads signals of ``tokens``, its
                 attribute ``needs`` names them.
+            replace: True to take the place of a pruner that is attached to this model, as when a notebook's cell is
+                run again. That pruner is detached for good, also if it was attached in a ``with`` block.
 
         Returns:
             An `Attachment`: use it in a ``with`` statement, or call its ``detach()``.
@@ -118,9 +125,9 @@ class Pruner(Schedule):
         Raises:
             AdapterError: no adapter fits, several do, or the model is not as declared.
             SignalError: a part needs a signal that the model cannot give; names parts that would work.
-            AttachError: a pruner is already attached to this model.
+            AttachError: a pruner is already attached to this model, and ``replace`` is false.
         """
-        return Attachment(self, model, adapter=adapter, signals=signals)
+        return Attachment(self, model, adapter=adapter, signals=signals, replace=replace)
 
 
 def select(

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from scope_core.display import brief_repr
 from scope_core.errors import AdapterError, ScopeError, SignalError, listed
 from scope_core.pruning.compatibility import all_adapters, check_parts, matching_adapter
 from scope_core.pruning.schedule import Schedule
@@ -28,6 +29,8 @@ class RecipeFit:
     recipe: str
     why: str = ""
     variants: tuple[str, ...] = ()
+
+    __repr__ = brief_repr
 
     @property
     def runs(self) -> bool:

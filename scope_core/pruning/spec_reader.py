@@ -88,24 +88,6 @@ def _checked(
         raise SpecError(explain(error, where, data, line_of)) from error
 
 
-def label_of(spec: PrunerSpec, registry: PartLookup) -> str:
-    """`PrunerSpec.label` with the options that differ from the recipe: ``scope+combiner@64``."""
-    recipe, _, amount = spec.label.rpartition("@")
-    return "+".join([recipe, *changes(spec, registry)]) + f"@{amount}"
-
-
-def changes(spec: PrunerSpec, registry: PartLookup) -> dict[str, Any]:
-    """Options that differ from the recipe: ``{key of the long form: the recipe's value, None if it has none}``.
-
-    The budget is ignored, since a recipe need not have one.
-    """
-    if spec.recipe is None:
-        return {}
-    given = spec.to_dict(registry)
-    plain = read_spec({"recipe": spec.recipe, "budget": spec.budget}, registry).to_dict(registry)
-    return {key: plain.get(key) for key in {**plain, **given} if key != "budget" and given.get(key) != plain.get(key)}
-
-
 def explain(error: ValidationError, where: str, data: Mapping[str, Any], line_of: LineOf | None = None) -> str:
     """The message of a validation error: each mistake with its place in what the user wrote, and what is allowed.
 

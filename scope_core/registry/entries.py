@@ -8,6 +8,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+from scope_core.display import brief_repr
 from scope_core.errors import MissingDependencyError, PluginError
 from scope_core.registry.specs import ComponentSpec, name_of
 
@@ -41,6 +42,8 @@ class Entry:
     requires: tuple[str, ...]
     default: bool
     model: type[ComponentSpec] | None
+
+    __repr__ = brief_repr
 
     def __init__(
         self,
@@ -86,6 +89,8 @@ class Recipe:
     requires: tuple[str, ...] = ()
     control: bool = False
 
+    __repr__ = brief_repr
+
 
 class _Loaded:
     """An item whose target is imported when it is used."""
@@ -121,6 +126,8 @@ class Command(_Loaded):
     paper: str = ""
     requires: tuple[str, ...] = ()
 
+    __repr__ = brief_repr
+
 
 @dataclass(frozen=True)
 class Check(_Loaded):
@@ -145,6 +152,8 @@ class Check(_Loaded):
     paper: str = ""
     requires: tuple[str, ...] = ()
 
+    __repr__ = brief_repr
+
 
 @dataclass(frozen=True)
 class Finding:
@@ -162,6 +171,8 @@ class Finding:
     well: bool = True
     fix: str = ""
     versions: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+
+    __repr__ = brief_repr
 
 
 @dataclass(frozen=True)
@@ -204,6 +215,8 @@ class ZooEntry:
     default: bool = False
     cached: str = ""
     points: tuple[str, ...] = ()
+
+    __repr__ = brief_repr
 
     def load(self, **options: Any) -> Any:
         """The loaded `Tower` or `LoadedModel`.

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
+from scope_core.display import brief_repr
 from scope_core.structures.signals import Offer, parse_signal
 
 
@@ -40,6 +41,8 @@ class Declaration:
     encoder: str = ""
     decoder_layers: int = 0
     takes_signals: bool = True
+
+    __repr__ = brief_repr
 
     def notes(self, at: str, needs: frozenset[str], merges: bool) -> tuple[str, ...]:
         """Sentences on what the model makes of a stage that prunes ``at`` a point, reads ``needs`` and ``merges``."""

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from scope_core.drawing.patches import Patches
+from scope_core.display import brief_repr, card, counted, image_html, table_html
+from scope_core.drawing.patches import Patches, Tile, painted
+from scope_core.drawing.text import percent
 from scope_core.errors import TokensError
 from scope_core.structures.places import Places
 
@@ -13,6 +16,10 @@ if TYPE_CHECKING:
     from torch import Tensor
 
     from scope_core.structures.tokens import VisualTokens
+
+
+SMALL = 96
+"""Pixels of a map in a notebook."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -32,6 +39,8 @@ class Marks:
     stage: Tensor | None
     merged: Tensor | None
     rows: tuple[int, ...]
+
+    __repr__ = brief_repr
 
     def patches(self, image: int, places: Places, *, first: int | None = None, numbers: bool = False) -> Patches:
         """What is shown of one image.
@@ -65,6 +74,30 @@ class Marks:
             more.append(f"{int(self.merged[image].sum())} merged{rows}")
         count = len(picks) if first is None else min(first, len(picks))
         return f"{count} of {places.valid} kept", "; ".join(more)
+
+
+def maps_html(marks: Marks, most: int = 4) -> str:
+    """Small maps of the kept tokens of the first images, for notebooks; empty if tokens have no places."""
+    maps = []
+    for image in range(min(most, marks.picks.shape[0])):
+        places = Places.of(marks.tokens, image)
+        if places.extents:
+            tiles = [Tile(grid) for grid in places.grids([None] * len(places.extents))]
+            small = painted(tiles, marks.patches(image, places), SMALL)
+            maps.append(image_html(small, f"image {image}: {marks.caption(image, places)[0]}"))
+    return "".join(maps)
+
+
+def selection_html(marks: Marks, coverage: Sequence[float]) -> str:
+    """A selection in a notebook, from its theta-coverage at 0.8."""
+    rows = []
+    for image, share in enumerate(coverage):
+        count, more = marks.caption(image, Places.of(marks.tokens, image))
+        rows.append((image, count, percent(share), more))
+    aside = counted(len(coverage), "image")
+    return card(
+        "Selection", maps_html(marks), table_html(("image", "tokens", "coverage at 0.8", ""), rows), aside=aside
+    )
 
 
 def places_of(tokens: VisualTokens, name: str = "") -> list[Places]:

@@ -6,6 +6,8 @@ from dataclasses import dataclass
 
 from torch import Tensor
 
+from scope_core.display import brief_repr
+
 
 @dataclass(frozen=True, eq=False)
 class Mixed:
@@ -24,3 +26,5 @@ class Mixed:
     sources: Tensor
     counts: tuple[int, ...]
     cls_signal: str = ""
+
+    __repr__ = brief_repr

@@ -65,12 +65,18 @@ def tiles_of(image: Any, places: Places, *, view: View | None, grid: Grid | None
         TokensError: there are more or fewer tiles than tokens say, or tokens lie outside ``grid``.
         ZooError: an image cannot be read.
     """
-    several = isinstance(image, (list, tuple))
+    several, count = isinstance(image, (list, tuple)), len(places.extents)
     if view is not None and image is not None and not several:
-        image = view(upright_rgb(image))
-        several = isinstance(image, (list, tuple))
-    count = len(places.extents)
-    if several and len(image) != count:
+        seen = view(upright_rgb(image))
+        if not isinstance(seen, (list, tuple)):
+            image = seen
+        elif len(seen) == count:
+            image, several = seen, True
+        elif count <= 2 < len(seen) and places.full:  # the overview alone, or beside the whole, put together again
+            image, several = [seen[0], image][:count], True
+        else:
+            view = None
+    elif several and len(image) != count:
         raise TokensError(f"the tokens of image {number} are on {count} tiles, but {len(image)} tile images were given")
     views: list[Image | None] = [None] * count
     if several:
@@ -79,13 +85,13 @@ def tiles_of(image: Any, places: Places, *, view: View | None, grid: Grid | None
         views = [upright_rgb(image, f"image {number}")]
     elif image is not None:
         _warn(
-            f"the tokens of image {number} are on {count} tiles, so they are drawn without pixels; give view=..., a "
-            f"function that returns the tiles as the model reads them, or a list of tile images"
+            f"the tokens of image {number} are on {count} tiles, so they are drawn without pixels; give the list of "
+            f"the {count} tile images in place of the image, or view=..., a function that returns it"
         )
     if grid is not None:
         _check_grid(grid, places, number)
     grids = places.grids([one.size if one is not None else None for one in views]) if grid is None else (grid,) * count
-    if grid is None and count == 1 and len(places.present) < grids[0][0] * grids[0][1]:
+    if grid is None and count == 1 and not places.full:
         _warn(
             f"the tokens of image {number} do not fill a grid; {grids[0][0]} rows and {grids[0][1]} columns are drawn, "
             f"as far as tokens reach. If there are more, give grid=(rows, columns)"
@@ -205,7 +211,8 @@ def _own_grids(tiles: Sequence[Tile], places: Places, grid: Grid | None) -> tupl
         raise TokensError(
             f"the selections are of tokens on {len(tiles)} and on {len(places.extents)} tiles; draw them one by one"
         )
-    if grid is not None:
+    fits = all(a <= c and b <= d for (a, b), (c, d) in zip(places.extents, (tile.grid for tile in tiles), strict=True))
+    if grid is not None or (fits and not places.full):  # what an earlier stage left of the same tokens
         return None
     found = places.grids([tile.view.size if tile.view is not None else None for tile in tiles])
     return None if found == tuple(tile.grid for tile in tiles) else found

@@ -49,6 +49,11 @@ class Places:
             reach[tile] = max(reach[tile][0], row + 1), max(reach[tile][1], column + 1)
         return tuple(reach)
 
+    @property
+    def full(self) -> bool:
+        """True if every patch of every tile, as far as tokens reach, has a token."""
+        return len(self.present) == sum(rows * columns for rows, columns in self.extents)
+
     def grids(self, sizes: Sequence[tuple[int, int] | None]) -> tuple[tuple[int, int], ...]:
         """Rows and columns of each tile.
 

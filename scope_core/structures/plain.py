@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 import torch
 from torch import Tensor
 
@@ -76,3 +78,12 @@ def converted(name: str, tensor: Tensor, dtype: torch.dtype | None) -> Tensor:
         raise TokensError(
             f"{name} is {tensor.dtype}, which torch cannot convert to {str(dtype)[6:]}; give 16 bits or more"
         ) from error
+
+
+def all_finite(tensor: Tensor) -> bool:
+    """True if no number is NaN or infinite. Tests the sum first, which takes a tenth of the time of testing each."""
+    tensor = tensor.detach()
+    if math.isfinite(float(tensor.sum())):
+        return True
+    # the sum of large finite numbers may overflow
+    return not tensor.numel() or bool(torch.isfinite(torch.stack(torch.aminmax(tensor))).all())

@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING, Any, Literal
 import torch
 from torch import Tensor
 
-from scope_core.errors import TokensError
-from scope_core.structures.marks import Marks
+from scope_core.errors import TokensError, quoted
+from scope_core.structures.marks import Marks, selection_html
 from scope_core.structures.mixed import Mixed
 from scope_core.structures.overlay import Grid, View, coverage_panels, page_of
 from scope_core.structures.tokens import VisualTokens
@@ -51,7 +51,11 @@ class Selection:
     allotted: tuple[int, ...] | None = None
 
     def __repr__(self) -> str:
-        return f"Selection(counts={self.counts}, tokens={self.tokens.shape[1]})"
+        return f"Selection(counts={quoted(self.counts)}, tokens={self.tokens.shape[1]})"
+
+    def _repr_html_(self) -> str:
+        """What a notebook shows: counts, coverage, and a small map of each image."""
+        return selection_html(self.marks, self.coverage(0.8).tolist())
 
     @cached_property
     def counts(self) -> tuple[int, ...]:

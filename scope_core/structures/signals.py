@@ -40,6 +40,7 @@ from typing import TYPE_CHECKING, Annotated, Any, TypeAlias
 
 from pydantic import AfterValidator
 
+from scope_core.display import shortened
 from scope_core.errors import SignalError, TokensError, did_you_mean, listed
 
 if TYPE_CHECKING:
@@ -202,6 +203,9 @@ class Signals(Mapping[str, "Tensor"]):
 
     def __len__(self) -> int:
         return len(self._values)
+
+    def __repr__(self) -> str:
+        return shortened(f"Signals({listed(self._values)})")
 
     def __reduce__(self) -> tuple[Any, ...]:
         """Pickled with the tensors computed so far; functions are left out, since they refer to the model's call."""

@@ -9,8 +9,9 @@ from dataclasses import dataclass, replace
 import torch
 from torch import Tensor
 
-from scope_core.errors import TokensError
-from scope_core.structures.plain import check_floating, check_mask, check_plain, converted
+from scope_core.display import card, counted, facts_html
+from scope_core.errors import TokensError, listed
+from scope_core.structures.plain import all_finite, check_floating, check_mask, check_plain, converted
 from scope_core.structures.signals import FAMILIES, Signals, batched, parse_signal, token_axis
 
 
@@ -124,6 +125,23 @@ class VisualTokens:
             signals=named,
             saliency=None if saliency is None else plane("saliency", saliency, lambda: features),
         )
+
+    def __repr__(self) -> str:
+        batch, count, width = self.shape
+        return f"VisualTokens({counted(batch, 'image')} x {count} tokens x {width}, {_kind(self.features)})"
+
+    def _repr_html_(self) -> str:
+        """What a notebook shows."""
+        count, valid = self.valid.numel(), int(self.valid.sum())
+        grid = f"{int(self.row.max()) + 1} x {int(self.col.max()) + 1}" if int(self.row.max()) >= 0 else "none"
+        tiles = int(self.tile.max()) + 1
+        facts = [
+            ("features", f"{self.shape} {_kind(self.features)}"),
+            ("valid", f"{valid} of {count}" if valid < count else ""),
+            ("positions", f"{grid}, {tiles} tiles" if tiles > 1 else grid),
+            ("signals", listed(self.signals)),
+        ]
+        return card("VisualTokens", facts_html(facts), aside=counted(self.shape[0], "image"))
 
     @property
     def shape(self) -> tuple[int, int, int]:
@@ -278,10 +296,5 @@ class VisualTokens:
             )
 
 
-def all_finite(tensor: Tensor) -> bool:
-    """True if no number is NaN or infinite. Tests the sum first, which takes a tenth of the time of testing each."""
-    tensor = tensor.detach()
-    if math.isfinite(float(tensor.sum())):
-        return True
-    # the sum of large finite numbers may overflow
-    return not tensor.numel() or bool(torch.isfinite(torch.stack(torch.aminmax(tensor))).all())
+def _kind(tensor: Tensor) -> str:
+    return f"{str(tensor.dtype).removeprefix('torch.')} on {tensor.device}"

@@ -34,14 +34,17 @@ HOOKS = {kind.hook for kind in KINDS}  # the hook for adapters is called as thei
 
 # from the lowest floor up: a room imports from its own floor and from those below it
 FLOORS = (
-    ("errors", "faces", "folders", "memory", "images", "notes", "pixels", "untraced", "version"),
+    (
+        *("display", "errors", "faces", "folders", "frames", "images", "memory", "notes", "pixels", "progress"),
+        *("untraced", "version"),
+    ),
     ("drawing",),
     ("structures",),
     ("registry",),
     ("parts",),
     ("engine",),
     ("pruning",),
-    ("", "adapters", "plot", "tasks"),  # faces; the root also fills the registry's default in
+    ("", "adapters", "plot", "sweeps", "tasks"),  # faces; the root also fills the registry's default in
     ("testing",),
     ("cli", "__main__"),
     ("commands",),  # the face of who writes commands

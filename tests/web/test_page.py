@@ -92,7 +92,7 @@ def test_a_mistyped_spec_is_marked_and_corrected(visit: Visit) -> None:
     shot(page, "mistake")
     assert labels(page)[0] == "scope@64"  # what was right last is still shown
     page.get_by_role("button", name="Put the suggestion in").click()
-    expect(page.locator(LABELS).first).to_have_text("scope+combiner@64")
+    expect(page.locator(LABELS).first).to_have_text("scope+alpha=2@64")
     expect(page.locator("#mistakes .sd-alert")).to_have_count(0)
     expect(page.locator("#python .cm-content")).to_contain_text("'alpha': 2.0")
 
@@ -119,7 +119,7 @@ def test_options_are_controls_and_another_part_brings_its_own(visit: Visit) -> N
     coverage.click()
     page.get_by_role("option", name="log_det", exact=True).click()
     expect(page.get_by_label("coverage.ridge")).to_have_value("0")
-    expect(page.locator(LABELS).first).to_have_text("scope+coverage@64")
+    expect(page.locator(LABELS).first).to_have_text("scope+coverage=log_det@64")
     page.get_by_role("button", name="Undo all changes").click()
     expect(page.locator(LABELS).first).to_have_text("scope@64")
     expect(page.locator("#spec .cm-content")).to_contain_text("coverage: facility_location")

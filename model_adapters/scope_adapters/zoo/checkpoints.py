@@ -20,25 +20,23 @@ class Family:
         adapter: Their adapter.
         recipe: Suggested spec, in short.
         paper: Paper of the model.
-        one_picture: True if the processor does not cut images into tiles, so that overlays can be drawn.
         requires: Further packages that the processor needs, most of them for videos.
     """
 
     adapter: str
     recipe: str
     paper: str
-    one_picture: bool = False
     requires: tuple[str, ...] = ()
 
 
 VIDEO = ("torchvision",)
 
-LLAVA = Family("llava", "scope@64", "LLaVA-1.5, arXiv 2310.03744", one_picture=True)
-VIP = Family("vipllava", "scope@64", "ViP-LLaVA, arXiv 2312.00784", one_picture=True)
+LLAVA = Family("llava", "scope@64", "LLaVA-1.5, arXiv 2310.03744")
+VIP = Family("vipllava", "scope@64", "ViP-LLaVA, arXiv 2312.00784")
 NEXT = Family("llava_next", "scope@160", "LLaVA-NeXT, 2024")
 ONEVISION = Family("llava_onevision", "scope@no_cls@160", "LLaVA-OneVision, arXiv 2408.03326", requires=VIDEO)
-PALIGEMMA = Family("paligemma", "scope@no_cls@64", "PaliGemma, arXiv 2407.07726", one_picture=True)
-GEMMA3 = Family("gemma3", "scope@no_cls@64", "Gemma 3, arXiv 2503.19786", one_picture=True)
+PALIGEMMA = Family("paligemma", "scope@no_cls@64", "PaliGemma, arXiv 2407.07726")
+GEMMA3 = Family("gemma3", "scope@no_cls@64", "Gemma 3, arXiv 2503.19786")
 INTERNVL = Family("internvl", "scope@25%", "InternVL3, arXiv 2504.10479", requires=VIDEO)
 IDEFICS = Family("idefics3", "scope@no_cls@25%", "Idefics3, arXiv 2408.12637")
 SMOLVLM = Family("smolvlm", "scope@no_cls@25%", "SmolVLM, arXiv 2504.05299", requires=(*VIDEO, "num2words"))
@@ -91,6 +89,5 @@ def entries() -> Iterator[ZooEntry]:
             adapter=family.adapter,
             paper=family.paper,
             requires=("scope-core[hf]", *family.requires),
-            options={"one_picture": family.one_picture},
             cached="scope_adapters.zoo.cached:hub",
         )
