@@ -18,7 +18,7 @@ PYPROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text("utf-8"))
 PROJECT, GROUPS = PYPROJECT["project"], PYPROJECT["dependency-groups"]
 MATRIX = tomllib.loads((ROOT / "scripts" / "matrix.toml").read_text("utf-8"))
 LOCKS = {"locked": ("test", "dev"), "web": ("web", "browser")}
-"""The lists of exact versions, each with the extra and the group that it is made of beside ``test``."""
+"""The lists of exact versions, each with the extra and the group that it is made of."""
 
 
 def lines(lock: str) -> list[str]:
@@ -60,7 +60,7 @@ def test_a_lock_holds_everything_that_the_commands_ask_for(lock: str) -> None:
     locked: dict[str, list[str]] = {}
     for line in lines(lock):
         locked.setdefault(name(line), []).append(re.search(r"==([^ ]+)", line)[1])
-    for requirement in [*PROJECT["dependencies"], *asked("test"), *asked(extra), *grouped(group)]:
+    for requirement in [*PROJECT["dependencies"], *asked(extra), *grouped(group)]:
         versions = locked.get(name(requirement), [])
         assert versions, f"{requirement} is not locked; run scripts/lock"
         assert all(allows(requirement, version) for version in versions), f"{requirement}: locked {versions}"
