@@ -573,7 +573,7 @@ GROUPS: dict[str, dict[str, str]] = {
     "scope_core.adapters": {
         "Write adapters": "ModelAdapter Declaration Offer Session Schedule check_fit compatible_parts find_adapter "
         "recipe_fits RecipeFit resolve replace_attribute",
-        "Encode once": "Encoding Asked Memo",
+        "Encode once": "Encoding Asked Memo Reader point_of reusable",
         "The zoo": "ZooEntry Tower LoadedModel",
         "Images": "read_images upright_rgb",
         "Caches": "cache_folder replacing sole_user remove_leftovers",
@@ -586,6 +586,7 @@ GROUPS: dict[str, dict[str, str]] = {
         "Output": "note warn done out show_json table percent plain_text working loading progress make_folder "
         "write_text did_you_mean listed explain THETAS CACHE_DIR",
         "Images": "Picture open_pictures",
+        "Specs": "read_spec read_spec_text label_of json_schema",
     },
 }
 """Public names by face and use."""

@@ -35,7 +35,11 @@ if TYPE_CHECKING:
     from scope_core.drawing.text import percent as percent
     from scope_core.errors import did_you_mean as did_you_mean
     from scope_core.errors import listed as listed
+    from scope_core.pruning.labels import label_of as label_of
     from scope_core.pruning.spec_reader import explain as explain
+    from scope_core.pruning.spec_reader import read_spec as read_spec
+    from scope_core.pruning.spec_reader import read_spec_text as read_spec_text
+    from scope_core.pruning.spec_schema import json_schema as json_schema
     from scope_core.registry.entries import Check as Check
     from scope_core.registry.entries import Command as Command
     from scope_core.registry.entries import Finding as Finding
@@ -50,7 +54,9 @@ _HOMES = {
     "cli.state": "CACHE_DIR State state_of",
     "drawing.text": "percent",
     "errors": "did_you_mean listed",
-    "pruning.spec_reader": "explain",
+    "pruning.labels": "label_of",
+    "pruning.spec_reader": "explain read_spec read_spec_text",
+    "pruning.spec_schema": "json_schema",
     "registry.entries": "Check Command Finding import_target",
     "structures.receipt": "THETAS",
 }

@@ -77,10 +77,10 @@ def tile_size(tile: Tile, side: int) -> tuple[int, int]:
 
 def sheet_size(tiles: Sequence[Tile], side: int = SIDE) -> tuple[int, int]:
     """Width and height of an image's tiles together."""
-    return _sheet(tiles, side)[1]
+    return sheet_boxes(tiles, side)[1]
 
 
-def _sheet(tiles: Sequence[Tile], side: int) -> tuple[list[tuple[int, int, int, int]], tuple[int, int]]:
+def sheet_boxes(tiles: Sequence[Tile], side: int) -> tuple[list[tuple[int, int, int, int]], tuple[int, int]]:
     """(left, upper, width, height) of each tile, in rows of about as many as there are rows; and the whole size."""
     across = math.ceil(math.sqrt(len(tiles)))
     down = math.ceil(len(tiles) / across)
@@ -106,7 +106,7 @@ def painted(tiles: Sequence[Tile], patches: Patches, side: int = SIDE, *, order:
     """
     import PIL.Image
 
-    boxes, size = _sheet(tiles, side)
+    boxes, size = sheet_boxes(tiles, side)
     grids = patches.grids or [tile.grid for tile in tiles]
     sheet = PIL.Image.new("RGB", size, "#ffffff")
     for number, (tile, grid, (left, upper, width, height)) in enumerate(zip(tiles, grids, boxes, strict=True)):

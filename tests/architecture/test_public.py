@@ -27,9 +27,9 @@ SimilarityMetric Slot Span Spec Statistic TokenPartition Way apportion fill free
 parse_signal plan_execution scores similarities units
 """,
     "scope_core.adapters": """
-Asked Declaration Encoding LoadedModel Memo ModelAdapter Offer RecipeFit Schedule Session Tower ZooEntry cache_folder
-check_fit compatible_parts find_adapter quoted read_images recipe_fits remove_leftovers replace_attribute replacing
-resolve sole_user upright_rgb
+Asked Declaration Encoding LoadedModel Memo ModelAdapter Offer Reader RecipeFit Schedule Session Tower ZooEntry
+cache_folder check_fit compatible_parts find_adapter point_of quoted read_images recipe_fits remove_leftovers
+replace_attribute replacing resolve reusable sole_user upright_rgb
 """,
     "scope_core.plot": """
 compare coverage_curve coverage_map kept order
@@ -39,8 +39,8 @@ Box Example Outcome Question Task
 """,
     "scope_core.commands": """
 CACHE_DIR Check Command Finding Picture ScopeGroup State THETAS check_out did_you_mean done examples explain
-import_target listed loading make_folder note numbers open_pictures out percent plain_text progress show_json
-split_commas state_of table warn working write_text
+import_target json_schema label_of listed loading make_folder note numbers open_pictures out percent plain_text progress
+read_spec read_spec_text show_json split_commas state_of table warn working write_text
 """,
     "scope_adapters": """
 AnyRes ClipEmbeddings ClipTextSimilarity Encoded HuggingFaceAdapter HuggingFaceTower Llava LlavaOriginal

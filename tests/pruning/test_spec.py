@@ -88,6 +88,11 @@ class TestOverrides:
         spec = read(written, registry, budget={"per": "total"})
         assert (spec.budget.keep, spec.budget.per) == (32, "total")
 
+    def test_a_number_takes_the_place_of_a_number_in_the_budget_of_the_recipe(self, registry: scope.Registry) -> None:
+        for name in registry.names("recipe"):
+            assert read(f"{name}@64", registry, budget=32) == read(f"{name}@32", registry), name
+            assert read({"recipe": name, "budget": 0.5}, registry, budget=32) == read(f"{name}@32", registry), name
+
     def test_overriding_a_spec_object_keeps_the_rest_of_it(self, registry: scope.Registry) -> None:
         first = read("scope@32", registry, constraints=[{"name": "cells", "keep": [[0, 0]]}], at="projected")
         spec = read(first, registry, combiner={"alpha": 2})
