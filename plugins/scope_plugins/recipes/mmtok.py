@@ -1,7 +1,4 @@
-"""MMTok keeps tokens that cover the words of the question and the tokens of the image.
-
-Use it where the question is known when the image is pruned, and its embeddings can be compared with the image's.
-"""
+"""The recipes of MMTok."""
 
 from __future__ import annotations
 
@@ -9,6 +6,15 @@ from scope_core.parts import Recipe
 
 BUDGET = {"name": "tokens", "keep": 64, "per": "image"}
 PAPER = "MMTok, ICLR 2026, arXiv 2508.18264"
+ABOUT = (
+    "MMTok rewards tokens that cover both the words of the question and the other tokens of the image. Use it where "
+    "the question is known when the image is pruned, and its embeddings can be compared with the image's."
+)
+FORMULA = """\
+f(kept) = mean over words t of max over kept k of T_tk  +  0.5 * mean over tokens i of max over kept k of V_ik
+pick    = argmax of the gain in f
+T: softmax(cosine / 0.02) of words and projected tokens; V: softmax(cosine / 0.2) of tower features, each by row"""
+CODE = "https://github.com/Ironieser/MMTok"
 
 TEXT = {"name": "text_facility_location", "against": "features", "temperature": 0.02, "rows": "mean"}
 TOWER = {"name": "signal_cosine", "of": "vision.hidden[-2]"}
@@ -23,7 +29,16 @@ MMTOK = {
 }
 
 RECIPES = (
-    Recipe("mmtok", MMTOK, "coverage of the text's tokens and of the image's tokens, together", paper=PAPER),
+    Recipe(
+        "mmtok",
+        MMTOK,
+        "coverage of the text's tokens and of the image's tokens, together",
+        paper=PAPER,
+        about=ABOUT,
+        formula=FORMULA,
+        code=CODE,
+        differences="scope_plugins.recipes:differences/mmtok.md",
+    ),
     Recipe(
         "mmtok@official",
         {**MMTOK, "partition": "tile", "budget": {**BUDGET, "per": "tile"}},
