@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from scope_adapters.adapters.spliced import Spliced as Spliced
     from scope_adapters.hosts.huggingface.adapter import HuggingFaceAdapter as HuggingFaceAdapter
     from scope_adapters.hosts.huggingface.image_rows import Encoded as Encoded
+    from scope_adapters.pages.method import method_page as method_page
     from scope_adapters.towers.clip_text import ClipTextSimilarity as ClipTextSimilarity
     from scope_adapters.towers.huggingface import HuggingFaceTower as HuggingFaceTower
     from scope_adapters.towers.timm import TimmTower as TimmTower
@@ -37,6 +38,7 @@ _HOMES = {
     "adapters.spliced": "Spliced",
     "hosts.huggingface.adapter": "HuggingFaceAdapter",
     "hosts.huggingface.image_rows": "Encoded",
+    "pages.method": "method_page",
     "towers.clip_text": "ClipTextSimilarity",
     "towers.huggingface": "HuggingFaceTower",
     "towers.timm": "TimmTower timm_probe",

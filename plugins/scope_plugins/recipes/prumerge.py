@@ -48,8 +48,8 @@ _PRUMERGE = Recipe(
     _recipe(-2),
     "the tokens whose CLS attention stands out, their neighbours by key merged in, and one row for the rest",
     paper=PAPER,
-    about="PruMerge rewards tokens whose attention from CLS stands out, and merges the tokens most like them into each. "
-    "Use it where the number of tokens should adapt to the image; `prumerge@64` keeps a fixed number.",
+    about="PruMerge rewards tokens whose attention from CLS stands out, and merges the tokens most like them into "
+    "each. Use it where the number of tokens should adapt to the image; `prumerge@64` keeps a fixed number.",
     formula=f"keep = tokens with a_j above the third quartile + 1.5 interquartile ranges\n{MERGING}",
     code=CODE,
     differences=DIFFERENCES,
@@ -59,8 +59,8 @@ _PLUS = Recipe(
     _recipe(-2, selector=_CHAIN, budget={"times": 4}),
     "PruMerge with three evenly spaced tokens for each one that stands out",
     paper=PAPER,
-    about="PruMerge+ rewards tokens whose attention from CLS stands out, and adds three evenly spaced ones for each, so "
-    "that no part of the image is lost. Use it where PruMerge keeps too few tokens for what is asked.",
+    about="PruMerge+ rewards tokens whose attention from CLS stands out, and adds three evenly spaced ones for each, "
+    "so that no part of the image is lost. Use it where PruMerge keeps too few tokens for what is asked.",
     formula="keep = the m tokens with a_j above the third quartile + 1.5 interquartile ranges, and 3 m evenly spaced "
     f"ones of the rest\n{MERGING}",
     code=CODE,
