@@ -46,6 +46,12 @@ NOTES = {
     "model's space.",
     "evs": "Three frames in which a ball moves over a photograph.",
 }
+SHORT = {
+    "before the projector": "before projector",
+    "after the projector": "after projector",
+    "inside the language model": "language model",
+}
+"""Places in the index."""
 WIDTH, QUALITY = 800, 80
 """Width of the images in pixels, and their quality as WebP."""
 
@@ -84,24 +90,22 @@ def index() -> str:
     """The page with all methods in one table, which the site can filter."""
     rows = []
     for one in built_in():
-        variants = [variant for variant in one.variants if not variant.needs_cls]
-        cls = "needed" if one.needs_cls else "not needed"
-        if one.needs_cls and variants:
-            cls = f"`@{variants[0].name.partition('@')[2]}` without"
+        without = any(not variant.needs_cls for variant in one.variants)
+        cls = "no" if not one.needs_cls else "yes, `@no_cls` without" if without else "yes"
         rows.append(
             (
                 f"[{one.name}]({one.name}.md)",
                 one.item.summary,
-                one.place,
+                SHORT.get(one.place, one.place),
                 cls,
-                "read" if one.needs_text else "not read",
-                "not read" if one.attention_free else "read",
-                "merged" if one.merges else "not used",
+                "yes" if one.needs_text else "no",
+                "no" if one.attention_free else "yes",
+                "yes" if one.merges else "no",
                 "no" if one.served() else "yes",
                 "; ".join(paper_links(one.item.paper)) or "-",
             )
         )
-    head = ("method", "keeps", "acts", "CLS token", "question", "attention", "dropped tokens", "served", "paper")
+    head = ("method", "keeps", "acts", "CLS", "question", "attention", "merges", "served", "paper")
     return f"{INTRODUCTION}\n{table(head, rows)}\n{AFTER}"
 
 
@@ -115,13 +119,18 @@ method rewards, shows it on a photograph, and has its formula, its parts as YAML
 differs from the authors' code. Variants after `@` are on the page of their method: `@official` follows the released
 code where that differs from the paper, `@no_cls` is for towers without a CLS token.
 
-*Acts*: where tokens are dropped. *Question*: read if another question keeps other tokens. *Attention*: read from a
-layer's queries and keys; a method that reads none works whatever the attention kernel. *Served*: by
-[vLLM](../serving.md).
-
 <div data-filter></div>
 """
 AFTER = """\
+| column | says |
+|---|---|
+| acts | where tokens are dropped: before or after the projector, or inside the language model |
+| CLS | whether the tower must have a CLS token |
+| question | whether another question keeps other tokens |
+| attention | whether it reads attention, which is computed from one layer's queries and keys |
+| merges | whether dropped tokens are merged into kept ones |
+| served | whether [vLLM](../serving.md) serves it |
+
 `scope list recipe` prints this list with the recipes of installed plugins, `scope list recipe --model NAME` says which
 run on a model, and `scope page NAME` writes such a page for any recipe, a third-party one too.
 [Parts](../parts.md) has the parts that these recipes are made of, [Configure](../configure.md#change-a-recipe) says

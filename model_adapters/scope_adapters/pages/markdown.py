@@ -7,7 +7,7 @@ import textwrap
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-WIDTH = 100
+WIDTH = 88
 """Longest line of YAML that holds more than one value."""
 
 
@@ -43,15 +43,21 @@ def yaml_line(value: Any) -> str:
     return text.removesuffix("\n").removesuffix("...").strip()
 
 
-def yaml_lines(table: Mapping[str, Any]) -> str:
+def yaml_lines(table: Mapping[str, Any], pad: str = "") -> str:
     """A table as YAML: each value on one line if that is short, else one line for each of its items."""
-    import yaml
-
     lines = []
     for key, value in table.items():
-        line = f"{key}: {yaml_line(value)}"
-        long = yaml.safe_dump({key: value}, default_flow_style=None, sort_keys=False, width=10_000)
-        lines.append(line if len(line) <= WIDTH else long.strip())
+        line = f"{pad}{key}: {yaml_line(value)}"
+        if len(line) <= WIDTH or not value or not isinstance(value, (dict, list)):
+            lines.append(line)
+        elif isinstance(value, dict):
+            lines += [f"{pad}{key}:", yaml_lines(value, f"{pad}  ")]
+        else:
+            lines.append(f"{pad}{key}:")
+            for item in value:
+                line = f"{pad}  - {yaml_line(item)}"
+                inside = yaml_lines(item, f"{pad}    ") if len(line) > WIDTH and isinstance(item, dict) else ""
+                lines.append(f"{pad}  - {inside.lstrip()}" if inside else line)
     return "\n".join(lines)
 
 

@@ -83,7 +83,8 @@ def _facts(method: Method, source: str) -> str:
         ("dropped tokens", "merged into kept ones" if method.merges else "not used"),
         ("default budget", f"`{budget}`"),
     ]
-    return table(("", ""), (row for row in rows if row[1]))
+    head, *others = (row for row in rows if row[1])
+    return table(head, others)
 
 
 def _parts(method: Method, docs: str) -> str:

@@ -14,7 +14,8 @@ ABOUT = (
 FORMULA = """\
 pick = argmax of det(L over the kept tokens and j)
 L_ij = r_i * S_ij * r_j
-S: cosine of projected tokens; r: minus the cosine of token and text in CLIP's space, scaled to [0, 1]"""
+S: cosine of projected tokens
+r: minus the cosine of token and text in CLIP's space, scaled to [0, 1]"""
 CODE = "https://github.com/Theia-4869/CDPruner"
 
 RELEVANCE = {"name": "text_relevance", "sign": "negative", "chunks": "mean"}

@@ -11,7 +11,7 @@ ABOUT = (
 )
 FORMULA = """\
 pivots = the 4 image tokens and the 4 text tokens whose keys have the largest 1-norm
-for each pivot p in turn: keep the tokens with the lowest S_pj, an equal share of the budget each
+keep   = for each pivot p, the tokens with the lowest S_pj, an equal share each
 S: cosine of hidden states"""
 CODE = "https://github.com/ZichenWen1/DART"
 

@@ -12,7 +12,7 @@ ABOUT = (
 )
 FORMULA = """\
 keep = the K tokens with the highest a_j
-a: attention in layer 1 (counted from 0) from the prompt's tokens, mean over heads and tokens"""
+a: attention in layer 1, counted from 0, from the prompt's tokens, mean over both"""
 CODE = "https://github.com/pkunlp-icler/FastV"
 
 FASTV = {

@@ -14,7 +14,7 @@ ABOUT = (
 FORMULA = """\
 anchors = the round(0.1 K / 5) tokens with the highest m_j
 keep    = anchors, their four neighbours in the grid, then the tokens with the highest d_j
-m, d: attention received from all tokens in a middle and in a deep layer, mean over heads"""
+m, d: attention received from all tokens in a middle and a deep layer, mean of heads"""
 CODE = "https://github.com/Danielement321/HiPrune"
 
 _SELECTOR = {

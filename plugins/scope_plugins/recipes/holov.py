@@ -12,7 +12,8 @@ ABOUT = (
     "a CLS token."
 )
 FORMULA = """\
-K_b  = K shared among the bands b in proportion to the attention in them (the variance of similarity cancels)
+K_b  = K shared among the bands b in proportion to the attention in them
+       (the variance of similarity in the published score cancels)
 keep = in each band the K_b tokens with the highest a_j
 a: attention from CLS, mean over heads"""
 CODE = "https://github.com/obananas/HoloV"

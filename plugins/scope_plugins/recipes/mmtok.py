@@ -11,9 +11,11 @@ ABOUT = (
     "the question is known when the image is pruned, and its embeddings can be compared with the image's."
 )
 FORMULA = """\
-f(kept) = mean over words t of max over kept k of T_tk  +  0.5 * mean over tokens i of max over kept k of V_ik
+f(kept) = mean over words t of the highest T_tk over kept k
+          + 0.5 * mean over tokens i of the highest V_ik over kept k
 pick    = argmax of the gain in f
-T: softmax(cosine / 0.02) of words and projected tokens; V: softmax(cosine / 0.2) of tower features, each by row"""
+T: softmax of cosines / 0.02, words against projected tokens
+V: softmax of cosines / 0.2, tower features against each other"""
 CODE = "https://github.com/Ironieser/MMTok"
 
 TEXT = {"name": "text_facility_location", "against": "features", "temperature": 0.02, "rows": "mean"}

@@ -61,8 +61,8 @@ _PLUS = Recipe(
     paper=PAPER,
     about="PruMerge+ rewards tokens whose attention from CLS stands out, and adds three evenly spaced ones for each, "
     "so that no part of the image is lost. Use it where PruMerge keeps too few tokens for what is asked.",
-    formula="keep = the m tokens with a_j above the third quartile + 1.5 interquartile ranges, and 3 m evenly spaced "
-    f"ones of the rest\n{MERGING}",
+    formula="keep = the m tokens with a_j above the third quartile + 1.5 interquartile ranges,\n"
+    f"       and 3 m evenly spaced ones of the rest\n{MERGING}",
     code=CODE,
     differences=DIFFERENCES,
 )

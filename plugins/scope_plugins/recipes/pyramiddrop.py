@@ -13,7 +13,7 @@ ABOUT = (
     "need only the tokens that matter."
 )
 FORMULA = """\
-at layers 8, 16 and 24: keep = half of the remaining tokens, those with the highest a_j
+keep = at layers 8, 16 and 24, the half of the remaining tokens with the highest a_j
 a: attention in that layer from the prompt's last token, mean over heads"""
 CODE = "https://github.com/Cooperx521/PyramidDrop"
 LAYERS = (8, 16, 24)

@@ -14,7 +14,8 @@ ABOUT = (
 )
 FORMULA = """\
 raters = words whose mean similarity to the visual tokens is above the average
-keep   = after layers 2, 6 and 15 the tokens with the highest a_j, and the means of clusters of the best of the rest
+keep   = after layers 2, 6 and 15, the tokens with the highest a_j,
+         and the means of clusters of the best of the rest
 a: attention from the raters in that layer, mean over heads"""
 CODE = "https://github.com/Gumpest/SparseVLMs"
 LAYERS = (2, 6, 15)

@@ -12,8 +12,8 @@ ABOUT = (
     "applied to the tower's output."
 )
 FORMULA = """\
-each round: put tokens alternately into two sets; merge the most similar pairs across the sets
-row        = mean of the tokens merged into it
+round = put tokens alternately into two sets; merge the most similar pairs across them
+row   = mean of the tokens merged into it
 similarity: dot product of keys, mean over heads"""
 CODE = "https://github.com/facebookresearch/ToMe"
 

@@ -11,8 +11,10 @@ ABOUT = (
     "summary of the dropped tokens should remain; `visionzip@no_cls` is for towers without a CLS token."
 )
 FORMULA = """\
-dominant   = the tokens with the highest a_j: 5.4 of every 6.4 picks; CLS is a row of its own
-contextual = evenly spaced tokens of the rest, each plus the mean of the dropped tokens nearest to it by keys
+dominant   = the tokens with the highest a_j, 5.4 of every 6.4 picks
+contextual = evenly spaced tokens of the rest, each plus the mean of the dropped tokens
+             nearest to it by keys
+rows       = CLS, dominant, contextual
 a: attention from CLS, summed over heads"""
 CODE = "https://github.com/JIA-Lab-research/VisionZip"
 

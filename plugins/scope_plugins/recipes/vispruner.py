@@ -13,7 +13,7 @@ ABOUT = (
 )
 FORMULA = """\
 half of K  = the tokens with the highest a_j
-other half = what is left after dropping, 8 a round, the tokens most similar to another of the rest
+other half = what is left after dropping, 8 a round, those most like another
 a: attention from CLS, mean over heads; similarity: cosine of tower features"""
 CODE = "https://github.com/Theia-4869/VisPruner"
 
