@@ -86,13 +86,18 @@ def draw() -> int:
 
 def pages() -> dict[Path, str]:
     """Every page with generated parts, as it should be."""
-    families = hosts(scope.default_registry(), adapter_rows())
-    texts = {DOCS / "api.md": api(), **method_pages.pages(families)}
+    texts = {DOCS / "api.md": api(), **pages_of_methods()}
     for page in [ROOT / "README.md", *sorted(DOCS.rglob("*.md"))]:
         text = page.read_text(encoding="utf-8")
         if page not in texts and MARK.search(text):
             texts[page] = MARK.sub(lambda m: f"{m['open']}{section(m['name']).strip()}\n{m['end']}", text)
     return texts
+
+
+@functools.cache
+def pages_of_methods() -> dict[Path, str]:
+    """The pages of the methods, and their index."""
+    return method_pages.pages(hosts(scope.default_registry(), adapter_rows()))
 
 
 def section(name: str) -> str:

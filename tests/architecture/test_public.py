@@ -41,7 +41,7 @@ table warn working write_text
 """,
     "scope_adapters": """
 AnyRes ClipTextSimilarity Encoded HuggingFaceAdapter HuggingFaceTower Llava LlavaOriginal MergedPatches ProjectedTower
-Spliced TimmTower from_hub from_timm timm_probe
+Spliced TimmTower from_hub from_timm method_page timm_probe
 """,
 }
 """What each face names."""
