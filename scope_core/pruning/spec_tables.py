@@ -13,6 +13,7 @@ from scope_core.pruning.spec_short import from_short, short_hint, wrong_amount
 from scope_core.registry.kinds import kind_named
 from scope_core.registry.lookup import PartLookup
 from scope_core.registry.mistakes import check_many, known_options, mistake
+from scope_core.registry.option_types import as_share
 from scope_core.registry.specs import ComponentSpec, Spec, slots_of
 
 _FIRST_ONLY = ("then", "recipe", "adapter")
@@ -134,8 +135,9 @@ def _full_stage(
 
 
 def changed_part(key: str, old: Any, new: Any, model: type[Spec], registry: PartLookup) -> Any:
-    """``new``; or ``old`` with some options changed, if ``new`` is a table without a name or a bare number."""
-    number = isinstance(new, Real) and not isinstance(new, bool)
+    """``new``; or ``old`` with some options changed, if ``new`` is a table without a name, a bare number or a share."""
+    share = as_share(new) if isinstance(new, str) else None
+    number = share is not None or (isinstance(new, Real) and not isinstance(new, bool))
     if old is None or not (number or (isinstance(new, Mapping) and "name" not in new)):
         return new
     selector = registry.default("selector")
@@ -149,7 +151,7 @@ def changed_part(key: str, old: Any, new: Any, model: type[Spec], registry: Part
         # a number sets the number of the old part, if it has one: "pyramiddrop@64" keeps the recipe's kind of budget
         short = registry.get(slot.kind, table["name"]).spec.shorthand
         fits = short is not None and short[0] is (int if isinstance(new, Integral) else float)
-        return {**table, short[1]: new} if fits and short else new
+        return {**table, short[1]: new if share is None else share} if fits and short else new
     except (PydanticCustomError, ScopeError):  # the old value is not a part; validation reports it if it is still used
         return new
 
