@@ -11,7 +11,8 @@ import typer
 from rich.text import Text
 
 from scope_core.cli.output import check_out, out, show_json, write_text
-from scope_core.cli.shell import Code
+from scope_core.cli.shell import Code, only_spec
+from scope_core.cli.spec_options import SPEC, SPEC_OPTION
 from scope_core.cli.state import state_of
 from scope_core.errors import SpecError
 from scope_core.parts.base import parts_in
@@ -25,17 +26,19 @@ from scope_core.version import __version__
 
 def explain(
     ctx: typer.Context,
-    spec: Annotated[str, typer.Argument(metavar="SPEC", help="A recipe, RECIPE@64, RECIPE@25%, or a spec file.")],
+    given: Annotated[str | None, SPEC] = None,
     json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
     out_file: Annotated[
         Path | None, typer.Option("--out", metavar="FILE", help="Write to this file.", show_default=False)
     ] = None,
+    spec: Annotated[str | None, SPEC_OPTION] = None,
 ) -> None:
     """Print a spec's long form, with every part and every option, to save and edit."""
+    wanted = only_spec(given, spec)
     check_out(out_file)
     registry = state_of(ctx).registry
-    read = read_spec(spec, registry)
-    text = json_module.dumps(read.to_dict(registry), indent=2) + "\n" if json else commented(read, spec, registry)
+    read = read_spec(wanted, registry)
+    text = json_module.dumps(read.to_dict(registry), indent=2) + "\n" if json else commented(read, wanted, registry)
     if out_file is None:
         typer.echo(text, nl=False)
     else:
