@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field
-from pathlib import Path
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
+from scope_core.cli.labels import told_apart
 from scope_core.cli.output import loading, note
 from scope_core.errors import AdapterError, ScopeError, SignalError, did_you_mean, listed
 from scope_core.pruning.spec import PrunerSpec
@@ -166,11 +166,13 @@ def read_methods(
                 notes.append(f"'{text}' is the same as '{seen[spec]}' and runs once")
             continue
         seen[spec] = text
-        label = _label(text, label_of(spec, registry), [one.label for one in found])
         moved = spec.at if at is not None and spec.at != at else ""
         with naming(text):
             pruner = Pruner(spec.model_copy(update={"at": at}) if moved else spec, registry=registry)
-        found.append(Method(text, label, pruner, named, moved))
+        found.append(Method(text, label_of(spec, registry), pruner, named, moved))
+    specs = [spec.to_dict(registry) for spec in seen]
+    labels = told_apart([one.label for one in found], specs, [one.file for one in found])
+    found = [replace(one, label=label) for one, label in zip(found, labels, strict=True)]
     return Methods(found, notes=notes)
 
 
@@ -252,13 +254,6 @@ def naming(method: str) -> Iterator[None]:
         yield
     except ScopeError as error:
         raise type(error)(f"{method}: {error}") from error
-
-
-def _label(text: str, label: str, taken: Sequence[str]) -> str:
-    """A label that is not taken: if necessary with the file name or a number at the end."""
-    file = [f"{label} ({Path(text).name})"] if is_file(text) else []
-    numbers = (f"{label} ({number})" for number in range(2, len(taken) + 3))
-    return next(name for name in (label, *file, *numbers) if name not in taken)
 
 
 def _obstacle(
