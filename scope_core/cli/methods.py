@@ -7,11 +7,14 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
+import typer
+
 from scope_core.cli.labels import told_apart
 from scope_core.cli.output import loading, note
 from scope_core.errors import AdapterError, ScopeError, SignalError, did_you_mean, listed
 from scope_core.pruning.spec import PrunerSpec
 from scope_core.pruning.spec_reader import label_of, read_spec
+from scope_core.registry.option_types import as_share
 from scope_core.registry.patterns import check_patterns, is_pattern, matching
 from scope_core.structures.signals import parse_signal
 
@@ -133,7 +136,7 @@ def read_methods(
     texts: Sequence[str],
     registry: Registry,
     *,
-    keep: int | None = None,
+    keep: int | str | None = None,
     lead_keeps: bool = False,
     at: str | None = None,
 ) -> Methods:
@@ -142,7 +145,7 @@ def read_methods(
     Args:
         texts: Texts as typed: see `HELP`.
         registry: Registry of names.
-        keep: Tokens per image, instead of each spec's own budget.
+        keep: Tokens per image or a share of them, from `amount`, instead of each spec's own budget.
         lead_keeps: True if ``keep`` is for the first method alone, and recipes without a budget take its budget.
         at: Interception point of all methods, instead of each spec's own.
 
@@ -240,6 +243,19 @@ def written_out(texts: Sequence[str], registry: Registry) -> list[tuple[str, boo
         whole = [f"{name}@{amount}" if amount else name for name in fitting]
         found += [(one, False) for one in whole if one not in texts]
     return found
+
+
+def amount(text: str, option: str = "--keep", *, least: int = 0) -> int | str:
+    """Tokens to keep of each image: a number, or a share such as ``"25%"``.
+
+    Raises:
+        typer.BadParameter: it is neither.
+    """
+    if text.isdecimal() and int(text) >= least:
+        return int(text)
+    if as_share(text) is not None and as_share(text) != 0:
+        return text
+    raise typer.BadParameter(f"'{text}' is not a token count; give e.g. 64 or 25%", param_hint=f"'{option}'")
 
 
 def is_file(text: str) -> bool:
