@@ -36,7 +36,8 @@ class Reader(Pruner):
 
     def __init__(self, like: Pruner, needs: frozenset[str]) -> None:
         adapter = None if like.spec.adapter is None else like.spec.adapter.model_dump()
-        spec = {"budget": 1, "at": like.spec.at, "dtype": like.spec.dtype, "adapter": adapter}
+        base = {"saliency": "uniform", "budget": 1}  # parts that read no signal, which the model might lack
+        spec = {**base, "at": like.spec.at, "dtype": like.spec.dtype, "adapter": adapter}
         super().__init__(spec, registry=like.registry)
         self.all_needs = needs
 
@@ -142,7 +143,9 @@ class Questioner:
             return method.pruner  # type: ignore[return-value]
         shares = scene.shares(encoding.tokens)
         no_objects = torch.zeros(1, encoding.tokens.shape[1])
-        return Oracle(method.keep or 0, no_objects if shares is None else shares, self.registry)
+        return Oracle(
+            0 if method.keep is None else method.keep, no_objects if shares is None else shares, self.registry
+        )
 
     def first_token_ms(self, method: Method, scene: Scene) -> float | None:
         """Milliseconds from selected tokens to the first new one, for one prompt; None if encodings are not reused."""
