@@ -33,6 +33,7 @@ from scope_core.testing.parts.checks import (
     check_saliency,
     check_selector,
     check_similarity,
+    check_task,
     parametrize,
 )
 from scope_core.testing.parts.properties import PartConformance, properties_of
@@ -59,6 +60,7 @@ __all__ = [
     "check_saliency",
     "check_selector",
     "check_similarity",
+    "check_task",
     "diff",
     "parametrize",
     "properties_of",
