@@ -8,7 +8,7 @@ from typing import Any
 
 from pydantic_core import InitErrorDetails, PydanticCustomError
 
-from scope_core.errors import ScopeError, did_you_mean, listed, quoted
+from scope_core.errors import ScopeError, did_you_mean, listed, nearest, quoted
 from scope_core.pruning.spec_short import from_short, short_hint, wrong_amount
 from scope_core.registry.kinds import kind_named
 from scope_core.registry.lookup import PartLookup
@@ -16,6 +16,8 @@ from scope_core.registry.mistakes import check_many, known_options, mistake
 from scope_core.registry.option_types import as_share
 from scope_core.registry.specs import ComponentSpec, Spec, slots_of
 
+MISSPELT = 0.8
+"""How near an unknown recipe must be to a known one to be taken for it, so that all mistakes are found at once."""
 _FIRST_ONLY = ("then", "recipe", "adapter")
 
 Mistakes = list[InitErrorDetails]
@@ -67,7 +69,11 @@ def _over_recipe(data: dict[str, Any], model: type[Spec], registry: PartLookup, 
         hint = short_hint(given, registry)
         text = f"{error}{hint}" if hint else wrong_amount(given, registry) or str(error)
         found.append(mistake("scope_unknown_part", text, "recipe"))
-        return {key: value for key, value in data.items() if key != "recipe"}
+        data = {key: value for key, value in data.items() if key != "recipe"}
+        meant = nearest(given, (record.name for record in registry.records("recipe")), cutoff=MISSPELT)
+        if not meant:
+            return data
+        recipe = registry.get("recipe", meant).item  # the other mistakes are those that the recipe as meant would have
     merged = dict(recipe.spec)
     inner, default = merged.get("selector"), registry.default("selector")
     if isinstance(inner, Mapping) and default is not None and inner.get("name", default.name) == default.name:
