@@ -165,7 +165,7 @@ def parts() -> str:
             continue
         text += f"\n### {kind.name}\n\n{kind.about[0].upper()}{kind.about[1:]}.\n\n"
         text += table(
-            ("name", "what it does", "needs", "source", "in the methods"),
+            ("name", "what it does", "source", "in the methods"),
             ((*part_row(kind.name, record), links(used, kind.name, record.name)) for record in records(kind.name)),
         )
         options = [row for record in records(kind.name) for row in option_rows(record)]
@@ -179,14 +179,15 @@ def links(used: dict[tuple[str, str], list[str]], kind: str, name: str) -> str:
     return ", ".join(found) if len(found) <= 8 else f"{len(found)} of them"
 
 
-def part_row(kind: str, record: Any) -> tuple[str, str, str, str]:
-    """Name, summary, signals and paper of one part."""
+def part_row(kind: str, record: Any) -> tuple[str, str, str]:
+    """Name, summary with the signals it reads, and paper of one part."""
     default = " (default)" if record.item.default else ""
     try:
         read = needs(scope.default_registry().build_named(kind, record.name).needs)
     except ValueError:  # it cannot be built without options
         read = ""
-    return f"`{record.name}`{default}", record.item.summary, read, record.item.paper
+    about = f"{record.item.summary}; reads {read}" if read else record.item.summary
+    return f"`{record.name}`{default}", about, record.item.paper
 
 
 def needs(names: Iterable[str]) -> str:
