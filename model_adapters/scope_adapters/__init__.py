@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from scope_adapters.compat.transformers import tiles_of as tiles_of
     from scope_adapters.hosts.huggingface.adapter import HuggingFaceAdapter as HuggingFaceAdapter
     from scope_adapters.hosts.huggingface.image_rows import Encoded as Encoded
+    from scope_adapters.pages.method import method_page as method_page
     from scope_adapters.towers.clip_text import ClipEmbeddings as ClipEmbeddings
     from scope_adapters.towers.clip_text import ClipTextSimilarity as ClipTextSimilarity
     from scope_adapters.towers.huggingface import HuggingFaceTower as HuggingFaceTower
@@ -46,6 +47,7 @@ _HOMES = {
     "compat.transformers": "base_of tiles_of",
     "hosts.huggingface.adapter": "HuggingFaceAdapter",
     "hosts.huggingface.image_rows": "Encoded",
+    "pages.method": "method_page",
     "towers.clip_text": "ClipEmbeddings ClipTextSimilarity",
     "towers.huggingface": "HuggingFaceTower",
     "towers.layouts": "TowerLayout",

@@ -26,6 +26,10 @@ if TYPE_CHECKING:
     from scope_core.registry.entries import ZooEntry
 
 
+STEADY = 600.0
+"""Seconds over which the time that remains is estimated; rich's 30 are too few for steps that take longer."""
+
+
 def out() -> Console:
     """The console of results. New each time, since tests and pipes replace ``sys.stdout``."""
     return Console(highlight=False)
@@ -143,7 +147,8 @@ def progress(text: str, *, log: bool = False) -> Iterator[Callable[[int, int], N
     """
     console, tenths = err(), -1
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
-    bar = Progress(*columns, TimeRemainingColumn(), console=console, transient=True, disable=not console.is_terminal)
+    settings: dict[str, Any] = {"console": console, "transient": True, "disable": not console.is_terminal}
+    bar = Progress(*columns, TimeRemainingColumn(), speed_estimate_period=STEADY, **settings)
     task = bar.add_task(text, total=None)
 
     def tell(made: int, total: int) -> None:

@@ -81,6 +81,10 @@ class Recipe:
         summary: One line: which tokens it keeps.
         paper: The source.
         control: True for a baseline, with which benchmarks compare the other recipes.
+        about: Two sentences: what it rewards, and when it is the right one. A variant may leave them to its method.
+        formula: The rule by which tokens are chosen, as plain text; the last lines say what the letters mean.
+        code: Address of the authors' code.
+        differences: ``"package:file.md"``, Markdown on where it differs from the authors' code; read when it is shown.
     """
 
     name: str
@@ -89,6 +93,10 @@ class Recipe:
     paper: str = ""
     requires: tuple[str, ...] = ()
     control: bool = False
+    about: str = ""
+    formula: str = ""
+    code: str = ""
+    differences: str = ""
 
     __repr__ = brief_repr
 

@@ -36,6 +36,7 @@ from scope_core.testing.parts.checks import (
     check_selector,
     check_similarity,
     check_statistic,
+    check_task,
     parametrize,
 )
 from scope_core.testing.parts.properties import PartConformance, properties_of
@@ -63,6 +64,7 @@ __all__ = [
     "check_selector",
     "check_similarity",
     "check_statistic",
+    "check_task",
     "diff",
     "padded_prompts",
     "parametrize",

@@ -45,7 +45,7 @@ read_spec read_spec_text show_json split_commas state_of table warn working writ
     "scope_adapters": """
 AnyRes ClipEmbeddings ClipTextSimilarity Encoded HuggingFaceAdapter HuggingFaceTower Llava LlavaOriginal
 MergedPatches ProjectedTower ProjectorSensitivity Shuffled Spliced TimmTower TowerLayout base_of from_hub from_timm
-noise tiles_of timm_probe
+method_page noise tiles_of timm_probe
 """,
 }
 """What each face names."""

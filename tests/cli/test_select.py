@@ -84,7 +84,7 @@ def test_the_same_method_twice_runs_once(fake: Callable[..., Ran]) -> None:
 
 
 def test_spec_files_go_by_their_label_and_the_file_stands_below(fake: Callable[..., Ran], tmp_path: Path) -> None:
-    """As `scope plan`, `validate` and `run` call them."""
+    """As `scope plan`, `validate` and `run` call them; equal ones are told apart by what differs."""
     files = [tmp_path / name for name in ("soft.yaml", "hard.yaml", "more/hard.yaml")]
     (tmp_path / "more").mkdir()
     for file, alpha in zip(files, (0.5, 2.0, 3.0), strict=True):

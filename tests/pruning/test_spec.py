@@ -215,6 +215,22 @@ class TestFiles:
             read(tmp_path / "a.yaml", registry)
 
 
+@pytest.mark.parametrize(
+    ("spec", "short"),
+    [
+        ({"recipe": "scope", "budget": "25%"}, "scope@25%"),
+        ({"recipe": "divprune@official", "budget": "12.5%"}, "divprune@official@12.5%"),
+        ({"budget": "25%"}, {"budget": 0.25}),
+        (
+            {"recipe": "scope", "then": [{"recipe": "fastv", "budget": "50%"}]},
+            {"recipe": "scope", "then": ["fastv@50%"]},
+        ),
+    ],
+)
+def test_a_percentage_in_a_table_is_what_it_is_after_the_name(spec: Any, short: Any, registry: scope.Registry) -> None:
+    assert read(spec, registry) == read(short, registry)
+
+
 class TestHints:
     """What newcomers write first is answered with what to write."""
 
@@ -224,7 +240,11 @@ class TestHints:
             ({"recipe": "scope@32"}, "In a table, write them separately: `recipe: scope` and `budget: 32`"),
             ({"recipe": "scope@25%"}, "`recipe: scope` and `budget: 0.25`"),
             ({"recipe": "scope", "budget": "64"}, "Write the number without quotes: `budget: 64`"),
-            ({"recipe": "scope", "budget": "25%"}, "Write the number without quotes: `budget: 0.25`"),
+            (
+                {"recipe": "scope", "budget": {"name": "ratio", "keep_ratio": "25%"}},
+                "a number; write 0.25 (given: '25%')",
+            ),
+            ({"recipe": "scope", "saliency": "25%"}, "no saliency source is called '25%'"),
         ],
     )
     def test_a_budget_in_the_wrong_place(self, spec: dict[str, Any], text: str, registry: scope.Registry) -> None:

@@ -113,7 +113,9 @@ class Questioner:
             return method.pruner  # type: ignore[return-value]
         shares = scene.shares(encoding.tokens)
         no_objects = torch.zeros(1, encoding.tokens.shape[1])
-        return Oracle(method.keep or 0, no_objects if shares is None else shares, self.registry)
+        return Oracle(
+            0 if method.keep is None else method.keep, no_objects if shares is None else shares, self.registry
+        )
 
     def first_token_ms(self, method: Method, scene: Scene) -> float | None:
         """Milliseconds from selected tokens to the first new one, for one prompt; None if encodings are not reused."""

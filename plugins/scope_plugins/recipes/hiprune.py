@@ -1,7 +1,4 @@
-"""HiPrune keeps tokens that a middle layer of the tower attends to, their neighbours, and tokens of a deep layer.
-
-Use it for towers with or without a CLS token: objects come from the middle layer, global context from the deep one.
-"""
+"""The recipes of HiPrune."""
 
 from __future__ import annotations
 
@@ -11,6 +8,16 @@ from scope_core.parts import Recipe
 from scope_plugins.recipes._parts import FLOORED, PER_IMAGE, top_k
 
 PAPER = "HiPrune, arXiv 2508.00553"
+ABOUT = (
+    "HiPrune rewards tokens that a middle layer of the tower attends to, with their neighbours, and then those that a "
+    "deep layer attends to. Use it with towers with or without a CLS token: objects come from the middle layer, "
+    "global context from the deep one."
+)
+FORMULA = """\
+anchors = the round(0.1 K / 5) tokens with the highest m_j
+keep    = anchors, their four neighbours in the grid, then the tokens with the highest d_j
+m, d: attention received from all tokens in a middle and a deep layer, mean of heads"""
+CODE = "https://github.com/Danielement321/HiPrune"
 
 
 def _selector(middle: int, **order: str) -> dict[str, Any]:
@@ -28,6 +35,10 @@ RECIPES = (
         HIPRUNE,
         "tokens that a middle layer attends to, with their neighbours, then those that a deep layer attends to",
         paper=PAPER,
+        about=ABOUT,
+        formula=FORMULA,
+        code=CODE,
+        differences="scope_plugins.recipes:differences/hiprune.md",
     ),
     Recipe(
         "hiprune@no_cls",

@@ -16,6 +16,7 @@ from rich.text import Text
 
 import scope_core
 from scope_core import parts
+from scope_core.cli.insertion import OPTION, Package, package_in, with_hook, with_row
 from scope_core.cli.output import out, show_json, writing
 from scope_core.cli.shell import ScopeGroup, examples
 from scope_core.cli.state import state_of
@@ -37,10 +38,15 @@ TAKEN = {
     *dir(parts),
     *vars(builtins),
     "Annotated",
+    "Box",
+    "Example",
     "Field",
+    "Image",
     "Literal",
+    "Question",
     "Sequence",
     "State",
+    "Task",
     "Tensor",
 }
 """Names that the templates use or may use."""
@@ -69,6 +75,7 @@ def new() -> None:
         "scope new plugin acme.peak",
         "scope new plugin lab.saturated --kind coverage",
         "scope new plugin team.my_vlm --kind adapter",
+        "scope new plugin acme.flat --kind coverage --into scope-acme",
         "scope new plugin org.x --json",
     )
 )
@@ -82,18 +89,31 @@ def plugin(
         Path,
         typer.Option("--out", metavar="FOLDER", help="Folder that gets the package's folder.", show_default="here"),
     ] = Path(),
+    into: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="PACKAGE",
+            help="Folder of a package that exists, e.g. one that this command wrote: add the part to it.",
+            show_default=False,
+        ),
+    ] = None,
     json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
 ) -> None:
     """Write an installable package with one part, its test by the conformance kit, and a README."""
     wanted = _kind(kind)
-    vendor, part = _words(name)
+    vendor, part = _words(name, installed=into is not None)
+    if into is not None:
+        if out_dir != Path():
+            raise typer.BadParameter("--into names the folder; omit --out", param_hint="'--out'")
+        _add(package_in(into), wanted, name, vendor, part, state_of(ctx).registry, json=json)
+        return
     folder = out_dir / f"scope-{vendor.replace('_', '-')}"
     if not out_dir.is_dir():
         raise typer.BadParameter(f"folder '{out_dir}' does not exist; create it first", param_hint="'--out'")
     if folder.exists():
         raise typer.BadParameter(
-            f"'{folder}' already exists, and is not overwritten; add the part to it by hand, or use another --out or "
-            f"vendor",
+            f"'{folder}' already exists, and is not overwritten; add the part to it with --into '{folder}', or use "
+            f"another --out or vendor",
             param_hint="'NAME'",
         )
     files = rendered(wanted, name, vendor, part, state_of(ctx).registry)
@@ -101,9 +121,42 @@ def plugin(
         for path, text in files.items():
             (folder / path).parent.mkdir(parents=True, exist_ok=True)
             (folder / path).write_text(text, encoding="utf-8")
-    commands = [f"pip install -e '{folder}[test]'", f"scope list {wanted.name}", f"pytest '{folder}'"]
+    _say(folder, list(files), wanted, json=json)
+
+
+def _add(package: Package, kind: Kind, name: str, vendor: str, part: str, registry: Registry, *, json: bool) -> None:
+    """Add a part to a package: its module, its test, a line in its hook, a row in its README."""
+    files = rendered(kind, name, vendor, part, registry, package)
+    init = package.file.relative_to(package.folder).as_posix()
+    hooks, readme = files.pop(init), package.folder / "README.md"
+    files = {path: text for path, text in files.items() if path.endswith(f"{part}.py")}
+    taken = [path for path in files if (package.folder / path).exists()]
+    if taken:
+        raise typer.BadParameter(
+            f"'{package.folder / taken[0]}' already exists, and is not overwritten; choose another name",
+            param_hint="'NAME'",
+        )
+    try:
+        files[init] = with_hook(package.file.read_text(encoding="utf-8"), kind.hook, hooks)
+    except ValueError as error:
+        raise typer.BadParameter(
+            f"'{package.file}' cannot be changed: {error}. Add this to it by hand:\n{hooks}", param_hint=OPTION
+        ) from error
+    if readme.is_file():
+        row = f"| {kind.name} | `{name}` | `{package.source}/{part}.py` |"
+        files["README.md"] = with_row(readme.read_text(encoding="utf-8"), row)
+    with writing(package.folder):
+        for path, text in files.items():
+            (package.folder / path).parent.mkdir(parents=True, exist_ok=True)
+            (package.folder / path).write_text(text, encoding="utf-8")
+    _say(package.folder, list(files), kind, json=json)
+
+
+def _say(folder: Path, files: list[str], kind: Kind, *, json: bool) -> None:
+    """Print what was written, and the next commands."""
+    commands = [f"pip install -e '{folder}[test]'", f"scope list {kind.name}", f"pytest '{folder}'"]
     if json:
-        show_json({"folder": str(folder), "files": list(files), "next": commands})
+        show_json({"folder": str(folder), "files": files, "next": commands})
         return
     for path in files:
         out().print(Text(f"  {folder / path}"), soft_wrap=True)
@@ -117,19 +170,23 @@ def offered() -> dict[str, Kind]:
     return {kind.name: kind for kind in KINDS if _template(f"part_{kind.name}.py") is not None}
 
 
-def rendered(kind: Kind, name: str, vendor: str, part: str, registry: Registry) -> dict[str, str]:
-    """The files of the package: ``{path in its folder: text}``."""
+def rendered(
+    kind: Kind, name: str, vendor: str, part: str, registry: Registry, package: Package | None = None
+) -> dict[str, str]:
+    """The files of a new package, or of ``package`` if the part were its only one: ``{path in its folder: text}``."""
     about = f"{'an' if kind.noun[0] in 'aeiou' else 'a'} {kind.noun}"
     summary = f"an example of {about}, to be replaced"
     defaults = {k.name: found.name for k in KINDS if (found := registry.default(k.name)) is not None}
     slots = ("saliency", "similarity", "coverage", "combiner")
-    module, usage = f"scope_{vendor}", USAGE.get(kind.name, kind.name + ": {name}\nbudget: 64")
+    module = f"scope_{vendor}" if package is None else package.module
+    source = f"src/{module}" if package is None else package.source
+    usage = USAGE.get(kind.name, kind.name + ": {name}\nbudget: 64")
     words = {
         "name": name,
         "vendor": vendor,
         "part": part,
         "module": module,
-        "distribution": f"scope-{vendor.replace('_', '-')}",
+        "distribution": f"scope-{vendor.replace('_', '-')}" if package is None else package.distribution,
         "cls": _class(part),
         "kind": kind.name,
         "noun": kind.noun,
@@ -144,10 +201,10 @@ def rendered(kind: Kind, name: str, vendor: str, part: str, registry: Registry) 
     }
     sources = {
         "pyproject.toml": "pyproject.toml",
-        "README.md": "README.md",
+        "README.md": f"README_{kind.name}.md" if _template(f"README_{kind.name}.md") else "README.md",
         ".gitignore": "gitignore",
-        f"src/{module}/__init__.py": "init.py",
-        f"src/{module}/{part}.py": "part.py",
+        f"{source}/__init__.py": "init.py",
+        f"{source}/{part}.py": "part.py",
         f"tests/test_{part}.py": "test.py",
     }
     texts = {path: _template(s.replace(".py", f"_{kind.name}.py")) or _template(s) for path, s in sources.items()}
@@ -175,8 +232,13 @@ def _kind(kind: str) -> Kind:
     return known[kind]
 
 
-def _words(name: str) -> tuple[str, str]:
-    """Vendor and part of a name from which a module, a class and a distribution can be named."""
+def _words(name: str, *, installed: bool) -> tuple[str, str]:
+    """Vendor and part of a name from which a module, a class and a distribution can be named.
+
+    Args:
+        name: The part's name.
+        installed: True if the vendor's module may be installed, for it gets the part.
+    """
     vendor, dot, part = name.partition(".")
     near = re.sub(r"[^a-z0-9_.]+", "_", name.lower()).strip("_.")
     first, _, rest = near.partition(".")
@@ -194,9 +256,10 @@ def _words(name: str) -> tuple[str, str]:
             f"Python or scope-core; choose another, e.g. {vendor}.my_{part}",
             param_hint="'NAME'",
         )
-    if importlib.util.find_spec(f"scope_{vendor}") is not None:
+    if not installed and importlib.util.find_spec(f"scope_{vendor}") is not None:
         raise typer.BadParameter(
-            f"a module 'scope_{vendor}' is already installed; add the part to it by hand, or use another vendor",
+            f"a module 'scope_{vendor}' is already installed; add the part to it with --into FOLDER, or use another "
+            f"vendor",
             param_hint="'NAME'",
         )
     return vendor, part

@@ -13,7 +13,7 @@ from rich.console import Group
 from rich.text import Text
 
 from scope_core.cli.commands.select import IMAGES, KEEP, ORDER, OUT, SPEC
-from scope_core.cli.methods import Method
+from scope_core.cli.methods import Method, amount
 from scope_core.cli.output import check_out, loading, note, out, show_json, table, warn, working
 from scope_core.cli.panels import SUFFIXES, picture_of, save
 from scope_core.cli.photos import open_pictures
@@ -82,7 +82,7 @@ def run(
         str | None, typer.Option(metavar="NAME", help="A zoo model.", show_default="see `scope models`")
     ] = None,
     spec: Annotated[str | None, SPEC] = None,
-    keep: Annotated[int | None, KEEP] = None,
+    keep: Annotated[str | None, KEEP] = None,
     max_new_tokens: Annotated[int, typer.Option(metavar="N", min=1, help="Maximum length of the answers.")] = 32,
     warm_up: Annotated[bool, typer.Option(help="Run once untimed before measuring.")] = True,
     out_file: Annotated[Path | None, OUT] = None,
@@ -96,6 +96,7 @@ def run(
 ) -> None:
     """Ask a multimodal model about images, with all visual tokens and with the kept ones, side by side."""
     check_out(out_file, SUFFIXES)
+    budget = {} if keep is None else {"budget": amount(keep)}
     state = state_of(ctx, cache_dir=cache_dir)
     pictures = open_pictures(images)
     entry = state.zoo("model", model).item
@@ -103,7 +104,7 @@ def run(
         from scope_core.pruning.pruner import Pruner
 
         given = starting_spec(spec, entry)
-        pruner = Pruner(given, registry=state.registry, **({} if keep is None else {"budget": keep}))
+        pruner = Pruner(given, registry=state.registry, **budget)
         loading_options = {
             "dtype": dtype,
             "device_map": device_map,
