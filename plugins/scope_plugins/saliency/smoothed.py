@@ -18,7 +18,7 @@ class SmoothedSpec(ComponentSpec):
     name: Literal["smoothed"] = "smoothed"
     of: Annotated[ComponentSpec, Slot("saliency")]
     """The source."""
-    size: Annotated[int, Field(ge=1, le=99)] = 3
+    size: Annotated[int, Field(ge=1, le=99, json_schema_extra={"not": {"multipleOf": 2}})] = 3
     """Rows and columns of the window, an odd number."""
     sigma: Annotated[float, Field(gt=0)] = 1.0
     """Standard deviation of the Gaussian weights, in tokens."""
