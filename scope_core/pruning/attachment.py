@@ -62,6 +62,7 @@ class Attachment(Session):
             )
         declaration = self.adapter.check(model)
         check_fit(pruner, declaration, given)
+        self.adapter.check_pruner(model, pruner, tuple(given))
         super().__init__(pruner, declaration, str(self.adapter.spec.name), given)
         self._undo = ExitStack()
         try:
