@@ -65,6 +65,7 @@ class Attachment(Session):
             )
         declaration = self.adapter.check(model)
         check_fit(pruner, declaration, given)
+        self.adapter.check_pruner(model, pruner, tuple(given))
         if current is not None:
             current.detach()  # only now, so that a pruner that does not fit changes nothing
         super().__init__(pruner, declaration, str(self.adapter.spec.name), given)

@@ -92,11 +92,14 @@ class Pruner(Schedule):
             signals: Names of the signals that you would supply.
 
         Raises:
-            AdapterError: no adapter fits, several do, or the model is not as declared.
+            AdapterError: no adapter fits, several do, the model is not as declared, or the pruner does not go with it.
             SignalError: a part needs a signal that the model cannot give.
+            AttachError: as for `attach`, except that a pruner may be attached already.
         """
-        declaration = find_adapter(model, self, adapter).check(model)
-        check_fit(self, declaration, tuple(signals))
+        found, given = find_adapter(model, self, adapter), tuple(signals)
+        declaration = found.check(model)
+        check_fit(self, declaration, given)
+        found.check_pruner(model, self, given)
         return declaration
 
     def attach(

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Callable, Collection
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -56,10 +57,12 @@ def recipe_fits(model: Any, *, adapter: str | None = None, registry: Registry | 
         AdapterError: no adapter fits, several do, or the model is not as declared.
     """
     known = registry or default_registry()
+    also: Callable[[Schedule], None] | None = None
     if not isinstance(model, Declaration):
         found = _without_weights(model, known) if isinstance(model, Path) else model
-        model = matching_adapter(found, known, adapter).check(found)
-    reasons = {name: _why(name, model, known) for name in known.names("recipe")}
+        serving = matching_adapter(found, known, adapter)
+        model, also = serving.check(found), partial(serving.check_pruner, found)
+    reasons = {name: _why(name, model, known, also) for name in known.names("recipe")}
     return [
         RecipeFit(name, why, tuple(other for other in _family(name, reasons) if why and not reasons[other]))
         for name, why in reasons.items()
@@ -110,10 +113,15 @@ def _family(name: str, names: Collection[str]) -> list[str]:
     return [other for other in names if other != name and other.partition("@")[0] == name.partition("@")[0]]
 
 
-def _why(name: str, declaration: Declaration, registry: Registry) -> str:
-    """The reason why a recipe cannot run on the model; empty if it can."""
+def _why(
+    name: str, declaration: Declaration, registry: Registry, also: Callable[[Schedule], None] | None = None
+) -> str:
+    """The reason why a recipe cannot run on the model, whose adapter may check more; empty if it can."""
     try:
-        check_parts(Schedule(name, registry=registry), declaration)
+        pruner = Schedule(name, registry=registry)
+        check_parts(pruner, declaration)
+        if also is not None:
+            also(pruner)
     except ScopeError as error:
         return str(error)
     return ""

@@ -215,3 +215,34 @@ def test_merged_rows_that_overflow_are_refused() -> None:
             selection.merge(features)
         infinite = features.masked_fill(features > 0, torch.inf)
         assert not torch.isfinite(selection.merge(infinite)).any(), "as it was before"
+
+
+@pytest.mark.parametrize(
+    ("parts", "words"),
+    [
+        (
+            {"similarity": {"name": "blend", "of": ["cosine", "dot"], "weights": [1e308, 1e308]}},
+            "less than or equal to",
+        ),
+        (
+            {"similarity": {"name": "blend", "of": ["cosine", "dot"], "weights": [1e-320, 1]}},
+            "weights must be 0 or from",
+        ),
+        (
+            {"saliency": {"name": "blend", "of": ["uniform"], "how": "product", "weights": [1e-320]}},
+            "weights must be 0",
+        ),
+        ({"similarity": {"name": "row_softmax", "of": "cosine", "temperature": 1e-320}}, "temperature"),
+        ({"coverage": {"name": "text_facility_location", "temperature": 1e-320}}, "temperature"),
+        ({"coverage": {"name": "theta_cover", "theta": 1e10}}, "no similarity reaches theta 1e"),
+    ],
+)
+@pytest.mark.parametrize("path", ["loop", "auto"])
+def test_options_that_leave_no_scores_are_refused(parts: dict[str, Any], words: str, path: str) -> None:
+    with pytest.raises(scope.SpecError, match=words):
+        picked(FEATURES.float(), SALIENCY.float(), {**parts, "optimizer": {"name": "greedy", "path": path}})
+
+
+def test_the_smallest_epsilon_samples_all() -> None:
+    stochastic = {"optimizer": {"name": "stochastic", "epsilon": 5e-324}}
+    assert picked(FEATURES.float(), SALIENCY.float(), stochastic) == picked(FEATURES.float(), SALIENCY.float(), {})

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import sys
 from abc import abstractmethod
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, replace
 from itertools import accumulate
@@ -113,11 +113,11 @@ class AnyRes(ProjectedTower[S]):
             own_function(base, name)
         return declaration
 
-    def install(self, model: Any, attachment: Session, undo: ExitStack) -> None:
-        """Refuse an order that does not go with newline tokens, then install."""
+    def check_pruner(self, model: Any, pruner: Schedule, given: Collection[str] = ()) -> None:
+        """Refuse an order that does not go with newline tokens."""
+        super().check_pruner(model, pruner, given)
         if self.has_newlines:
-            check_order(attachment.pruner, self.newlines, str(self.spec.name))
-        super().install(model, attachment, undo)
+            check_order(pruner, self.newlines, str(self.spec.name))
 
     @property
     def has_newlines(self) -> bool:

@@ -20,7 +20,7 @@ from scope_adapters.hosts.methods import check_host, unwrap
 from scope_adapters.towers.layouts import LAYOUTS, ResolvedTower, TowerLayout, image_size, resolve_tower
 from scope_adapters.towers.probe import Capture, offers, probe, reasons
 from scope_adapters.towers.trial import PAGE, noise
-from scope_core import AttachError, Layout, VisualTokens
+from scope_core import AdapterError, AttachError, Layout, VisualTokens
 from scope_core.adapters import Declaration, Offer, Session, resolve
 from scope_core.parts import ComponentSpec
 
@@ -83,6 +83,7 @@ class ProjectedTower(HuggingFaceAdapter[S]):
         for path in filter(None, ("get_image_features", self.projector, self.given, self.merging)):
             resolve(model, f"{base_path(model)}.{path}", what=name)
         tower = self._tower(model)
+        self._check_layers(model, tower)
         declaration = with_decoder(
             Declaration(
                 model=name,
@@ -108,6 +109,17 @@ class ProjectedTower(HuggingFaceAdapter[S]):
     def trial_pass(self, model: Any) -> AbstractContextManager[Any]:
         """The tower's first layer only."""
         return probe(self._tower(model), frozenset(), dtype=None, last=1)
+
+    def _check_layers(self, model: Any, tower: ResolvedTower) -> None:
+        """Refuse a model that reads no output of a layer of its tower: the probe watches layers."""
+        given, count = self.reads(model, {})[0], len(tower.layers)
+        layers = (given,) if isinstance(given, int) else tuple(given)
+        known = all(-count <= layer <= count for layer in layers)
+        if not known or not any(layers):
+            raise AdapterError(
+                f"{type(model).__name__} reads layer {given} of its tower, which has {count}; pruning needs the output "
+                f"of a layer, -{count}..-1 or 1..{count}"
+            )
 
     def layout(self, model: Any, sizes: Sequence[tuple[int, int]]) -> Layout:
         """The layout; the processor resizes all images to one size, so all have the same number of tokens."""

@@ -19,7 +19,7 @@ class RowSoftmaxSpec(ComponentSpec):
     name: Literal["row_softmax"] = "row_softmax"
     of: Annotated[ComponentSpec, Slot("similarity")]
     """The similarity."""
-    temperature: Annotated[float, Field(gt=0)] = 0.2
+    temperature: Annotated[float, Field(ge=1e-6)] = 0.2
     """Divisor of similarities before the softmax; the smaller, the more the best token of a row gets."""
     joint: bool = False
     """Also divide by the number of rows, so that the whole matrix sums to 1 and coverage is a mean over rows."""

@@ -9,7 +9,7 @@ as ``mm_encoder_outputs``, a public argument since transformers 5.18, and before
 from __future__ import annotations
 
 import copy
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import replace
 from typing import Any, TypeVar
@@ -23,12 +23,12 @@ from scope_adapters.hosts.huggingface.answer import answer
 from scope_adapters.hosts.huggingface.base import HuggingFaceModel
 from scope_adapters.hosts.huggingface.call import Call
 from scope_adapters.hosts.huggingface.decoder.offers import with_decoder
-from scope_adapters.hosts.huggingface.in_decoder import inside, refuse_reuse
+from scope_adapters.hosts.huggingface.in_decoder import check_inside, inside, refuse_reuse
 from scope_adapters.hosts.huggingface.trial import tried
 from scope_adapters.hosts.huggingface.unpruned import Beside
 from scope_adapters.hosts.methods import Method, check_host, check_wrappers, unwrap
 from scope_adapters.towers.memo import remembering
-from scope_core.adapters import Asked, Declaration, Encoding, Memo, Offer, Session, replace_attribute
+from scope_core.adapters import Asked, Declaration, Encoding, Memo, Offer, Schedule, Session, replace_attribute
 from scope_core.parts import ComponentSpec
 
 S = TypeVar("S", bound=ComponentSpec)
@@ -87,6 +87,10 @@ class HuggingFaceAdapter(HuggingFaceModel[S]):
         """The new ids of each prompt, from one batch; a shared beginning is computed once if the decoder allows it."""
         refuse_reuse(attachment)
         return answer(Call(self.bound(unwrap(model)), unwrap(model), attachment), asked, options)
+
+    def check_pruner(self, model: Any, pruner: Schedule, given: Collection[str] = ()) -> None:
+        """Refuse stages that could not run inside the language model."""
+        check_inside(unwrap(model), pruner, given)
 
     def install(self, model: Any, attachment: Session, undo: ExitStack) -> None:
         """Wrap ``forward`` and ``generate`` of this instance, whose geometry is tried first if `check` did not."""
