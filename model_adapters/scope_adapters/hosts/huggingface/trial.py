@@ -16,7 +16,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from scope_adapters.compat.transformers import base_of
+from scope_adapters.compat.transformers import base_of, takes_encoder_outputs
 from scope_adapters.hosts.huggingface.base import HuggingFaceModel
 from scope_adapters.hosts.huggingface.image_rows import Encoded
 from scope_adapters.hosts.methods import within
@@ -113,7 +113,9 @@ def _try(adapter: HuggingFaceModel[Any], model: Any, declaration: Declaration) -
             output = adapter.features(base, images)
         except Exception as error:  # the model's own code, on an image that it may not take; calls are checked, too
             return f"its encoder fails on the trial image: {quoted(error)}"
-        rows = _checked_rows(adapter, output, name)
+        if takes_encoder_outputs(model):
+            _check_form(adapter, output, name)
+        rows = sum(given.shape[:-1].numel() for given in output.pooler_output)
         ids = torch.full((1, rows), declaration.placeholder or 0, device=_device(output))
         for at in declaration.points:
             session: Any = _Session(declaration, at, frozenset(needs), _Pruner(_Spec(at)))
@@ -136,16 +138,14 @@ def _try(adapter: HuggingFaceModel[Any], model: Any, declaration: Declaration) -
     return ""
 
 
-def _checked_rows(adapter: HuggingFaceModel[Any], output: Any, name: str) -> int:
-    """The number of rows that the model gives the image, once they are of the declared form."""
-    given = output.pooler_output
-    form = "tensor" if isinstance(given, Tensor) else "list"
+def _check_form(adapter: HuggingFaceModel[Any], output: Any, name: str) -> None:
+    """Refuse rows of another form than the declared one, which forward() takes."""
+    form = "tensor" if isinstance(output.pooler_output, Tensor) else "list"
     if form != adapter.pooler:
         raise AdapterError(
             f"{name}: get_image_features() returns a {form} of rows, which its forward() takes in that form, but the "
-            f'adapter says `pooler = "{adapter.pooler}"`; write `pooler = "{form}"`. See {PAGE}'
+            f"adapter says `pooler = \"{adapter.pooler}\"`; write `pooler = \"{form}\"`. See {PAGE}"
         )
-    return sum(rows.shape[:-1].numel() for rows in given)
 
 
 def _device(output: Any) -> torch.device:
