@@ -117,11 +117,13 @@ def _try(adapter: HuggingFaceModel[Any], model: Any, declaration: Declaration) -
             _check_form(adapter, output, name)
         rows = sum(given.shape[:-1].numel() for given in output.pooler_output)
         ids = torch.full((1, rows), declaration.placeholder or 0, device=_device(output))
-        for at in declaration.points:
+        for number, at in enumerate(declaration.points):
             session: Any = _Session(declaration, at, frozenset(needs), _Pruner(_Spec(at)))
             try:
                 encoded = adapter.encode(model, images, ids, session)
-                _check(encoded, rows, at, needs, f"{name}, at '{at}'")
+                _check(encoded, rows, at)
+                for signal in needs if number == 0 else ():  # the same at all points
+                    encoded.tokens.signal(signal)
                 adapter.layout_of(encoded, [0] * len(encoded.rows))
             except ScopeError as error:
                 raise AdapterError(f"{name}: on a trial image, {error}") from error
@@ -144,7 +146,7 @@ def _check_form(adapter: HuggingFaceModel[Any], output: Any, name: str) -> None:
     if form != adapter.pooler:
         raise AdapterError(
             f"{name}: get_image_features() returns a {form} of rows, which its forward() takes in that form, but the "
-            f"adapter says `pooler = \"{adapter.pooler}\"`; write `pooler = \"{form}\"`. See {PAGE}"
+            f'adapter says `pooler = "{adapter.pooler}"`; write `pooler = "{form}"`. See {PAGE}'
         )
 
 
@@ -153,7 +155,7 @@ def _device(output: Any) -> torch.device:
     return device
 
 
-def _check(encoded: Encoded, rows: int, at: str, needs: list[str], name: str) -> None:
+def _check(encoded: Encoded, rows: int, at: str) -> None:
     found, tokens = list(encoded.placeholders or map(len, encoded.rows)), encoded.tokens
     if sum(found) != rows or len(found) != len(tokens.features):
         raise AdapterError(
@@ -178,8 +180,6 @@ def _check(encoded: Encoded, rows: int, at: str, needs: list[str], name: str) ->
             _compare(features, read, "the candidates' features", "the rows that the model reads")
         elif encoded.project is not None:
             _compare(encoded.project(features), read, "the candidates' features after `project`", "the model's rows")
-    for signal in needs:
-        tokens.signal(signal)
 
 
 def _check_cells(row: Tensor, col: Tensor, tile: Tensor) -> None:
