@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 from typing import Any, Literal
 
+import offers
 import pytest
 import torch
 from torch import nn
@@ -98,6 +99,7 @@ def test_a_wrong_geometry_is_refused_by_check(adapter: Any) -> None:
     assert "docs/write-an-adapter.md" in str(caught.value) or "signal" in str(caught.value)
 
 
+@offers.encoder_outputs
 def test_the_form_of_rows_is_checked() -> None:
     wrong = type("Lists", (InternVL,), {"pooler": "list"})
     with pytest.raises(scope.AdapterError, match='write `pooler = "tensor"`'):

@@ -16,7 +16,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from scope_adapters.compat.transformers import base_of
+from scope_adapters.compat.transformers import base_of, takes_encoder_outputs
 from scope_adapters.hosts.huggingface.base import HuggingFaceModel
 from scope_adapters.hosts.huggingface.image_rows import Encoded
 from scope_adapters.hosts.methods import within
@@ -114,13 +114,17 @@ def _try(adapter: HuggingFaceModel[Any], model: Any, declaration: Declaration) -
             output = adapter.features(base, images)
         except Exception as error:  # the model's own code, on an image that it may not take; calls are checked, too
             return f"its encoder fails on the trial image: {quoted(error)}"
-        rows = _checked_rows(adapter, output, name)
+        if takes_encoder_outputs(model):
+            _check_form(adapter, output, name)
+        rows = sum(given.shape[:-1].numel() for given in output.pooler_output)
         ids = torch.full((1, rows), declaration.placeholder or 0, device=_device(output))
-        for at in declaration.points:
+        for number, at in enumerate(declaration.points):
             session: Any = _Session(declaration, at, frozenset(needs), _Pruner(_Spec(at)))
             try:
                 encoded = adapter.encode(model, images, ids, session)
-                _check(encoded, rows, at, needs, f"{name}, at '{at}'")
+                _check(encoded, rows, at)
+                for signal in needs if number == 0 else ():  # the same at all points
+                    encoded.tokens.signal(signal)
                 adapter.layout_of(encoded, [0] * len(encoded.rows))
             except ScopeError as error:
                 raise AdapterError(f"{name}: on a trial image, {error}") from error
@@ -137,16 +141,14 @@ def _try(adapter: HuggingFaceModel[Any], model: Any, declaration: Declaration) -
     return ""
 
 
-def _checked_rows(adapter: HuggingFaceModel[Any], output: Any, name: str) -> int:
-    """The number of rows that the model gives the image, once they are of the declared form."""
-    given = output.pooler_output
-    form = "tensor" if isinstance(given, Tensor) else "list"
+def _check_form(adapter: HuggingFaceModel[Any], output: Any, name: str) -> None:
+    """Refuse rows of another form than the declared one, which forward() takes."""
+    form = "tensor" if isinstance(output.pooler_output, Tensor) else "list"
     if form != adapter.pooler:
         raise AdapterError(
             f"{name}: get_image_features() returns a {form} of rows, which its forward() takes in that form, but the "
             f'adapter says `pooler = "{adapter.pooler}"`; write `pooler = "{form}"`. See {PAGE}'
         )
-    return sum(rows.shape[:-1].numel() for rows in given)
 
 
 def _device(output: Any) -> torch.device:
@@ -154,7 +156,7 @@ def _device(output: Any) -> torch.device:
     return device
 
 
-def _check(encoded: Encoded, rows: int, at: str, needs: list[str], name: str) -> None:
+def _check(encoded: Encoded, rows: int, at: str) -> None:
     found, tokens = list(encoded.placeholders or map(len, encoded.rows)), encoded.tokens
     if sum(found) != rows or len(found) != len(tokens.features):
         raise AdapterError(
@@ -179,8 +181,6 @@ def _check(encoded: Encoded, rows: int, at: str, needs: list[str], name: str) ->
             _compare(features, read, "the candidates' features", "the rows that the model reads")
         elif encoded.project is not None:
             _compare(encoded.project(features), read, "the candidates' features after `project`", "the model's rows")
-    for signal in needs:
-        tokens.signal(signal)
 
 
 def _check_cells(row: Tensor, col: Tensor, tile: Tensor) -> None:
