@@ -60,3 +60,8 @@ def _replaced(value: Any) -> Any:
     if value.get("name") == "joint_attention":
         changed |= {"name": "received_attention", "heads": "mean"}
     return changed
+
+
+def about(docstring: str | None) -> str:
+    """The docstring of a recipe's file in one paragraph: what it rewards, and when it is the right one."""
+    return " ".join((docstring or "").split())

@@ -7,7 +7,11 @@ represents the rest of the image as well. SCoRe is the same objective. `adts@no_
 from __future__ import annotations
 
 from scope_core.parts import Recipe
-from scope_plugins.recipes._parts import PER_IMAGE, without_cls
+from scope_plugins.recipes._parts import PER_IMAGE, about, without_cls
+
+FORMULA = """\
+pick = argmax of a_j * min over kept k of (1 - S_kj)
+S: cosine of tower features; a: attention from CLS, mean over heads"""
 
 ADTS = {
     "saliency": {"name": "cls_attention", "layer": -2, "heads": "mean"},
@@ -24,6 +28,8 @@ _RECIPE = Recipe(
     ADTS,
     "salient tokens far from each other: CLS attention times distance to the nearest kept token",
     paper="FlashVID, ICLR 2026 (attention and diversity); SCoRe, CVPR 2026 (weighted k-center)",
+    about=about(__doc__),
+    formula=FORMULA,
 )
 
 RECIPES = (_RECIPE, without_cls(_RECIPE))

@@ -9,7 +9,7 @@ from __future__ import annotations
 from typing import Any
 
 from scope_core.parts import Recipe
-from scope_plugins.recipes._parts import PER_IMAGE, without_cls
+from scope_plugins.recipes._parts import PER_IMAGE, about, without_cls
 
 PAPER = "AgilePruner, ICLR 2026, arXiv 2603.01236"
 
@@ -37,6 +37,7 @@ _RECIPE = Recipe(
     AGILEPRUNER,
     "tokens by CLS attention; each suppresses those nearer than a distance that rises with order and effective rank",
     paper=PAPER,
+    about=about(__doc__),
 )
 
 RECIPES = (_RECIPE, without_cls(_RECIPE))

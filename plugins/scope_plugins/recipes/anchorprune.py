@@ -9,7 +9,7 @@ from __future__ import annotations
 from typing import Any
 
 from scope_core.parts import Recipe
-from scope_plugins.recipes._parts import PER_IMAGE, PER_TILE, without_cls
+from scope_plugins.recipes._parts import PER_IMAGE, PER_TILE, about, without_cls
 from scope_plugins.recipes.cdpruner import RELEVANCE
 
 PAPER = "AnchorPrune, ECCV 2026, arXiv 2607.07033"
@@ -38,6 +38,7 @@ _RECIPE = Recipe(
     ANCHORPRUNE,
     "tokens relevant to the text, as many as belong together; then salient ones far from these and from each other",
     paper=PAPER,
+    about=about(__doc__),
 )
 
 RECIPES = (

@@ -7,7 +7,7 @@ a summary of the image lacks.
 from __future__ import annotations
 
 from scope_core.parts import Recipe
-from scope_plugins.recipes._parts import PER_IMAGE, top_k
+from scope_plugins.recipes._parts import PER_IMAGE, about, top_k
 
 APET = {
     "selector": top_k({"name": "reconstruction_error", "basis": 10, "ridge": 1e-5, "basis_first": True}),
@@ -23,5 +23,6 @@ RECIPES = (
         APET,
         "ten basis tokens and those they express worst, the rest merged into the most similar",
         paper="ApET, CVPR 2026, arXiv 2602.19870; its stage before the language model",
+        about=about(__doc__),
     ),
 )

@@ -8,7 +8,7 @@ from __future__ import annotations
 from typing import Any
 
 from scope_core.parts import Recipe
-from scope_plugins.recipes._parts import top_k
+from scope_plugins.recipes._parts import about, top_k
 
 PAPER = "CLSE, ECCV 2026, arXiv 2606.24165"
 
@@ -36,5 +36,6 @@ RECIPES = (
         CLSE,
         "attention times the change of detail in the first layer, then attention, in three stages",
         paper=PAPER,
+        about=about(__doc__),
     ),
 )

@@ -7,7 +7,7 @@ the rest of the image is still covered, by fewer tokens.
 from __future__ import annotations
 
 from scope_core.parts import Recipe
-from scope_plugins.recipes._parts import PER_IMAGE
+from scope_plugins.recipes._parts import PER_IMAGE, about
 
 RELEVANCE = {
     "name": "blend",
@@ -40,5 +40,6 @@ RECIPES = (
         EADP,
         "coverage of the image in which tokens count by their smoothed relevance to the question",
         paper="EADP, ECCV 2026, arXiv 2607.02484",
+        about=about(__doc__),
     ),
 )

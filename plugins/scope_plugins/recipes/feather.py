@@ -9,7 +9,7 @@ from __future__ import annotations
 from typing import Any
 
 from scope_core.parts import Recipe
-from scope_plugins.recipes._parts import top_k
+from scope_plugins.recipes._parts import about, top_k
 
 PAPER = "FEATHER, ICCV 2025, arXiv 2412.13180"
 
@@ -38,6 +38,10 @@ FEATHER: dict[str, Any] = {
 
 RECIPES = (
     Recipe(
-        "feather", FEATHER, "evenly spaced tokens and those of highest attention without positions, twice", paper=PAPER
+        "feather",
+        FEATHER,
+        "evenly spaced tokens and those of highest attention without positions, twice",
+        paper=PAPER,
+        about=about(__doc__),
     ),
 )

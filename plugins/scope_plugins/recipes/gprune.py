@@ -6,7 +6,7 @@ Use it without attention or text, where the background matters as much as the ob
 from __future__ import annotations
 
 from scope_core.parts import Recipe
-from scope_plugins.recipes._parts import PER_IMAGE, top_k
+from scope_plugins.recipes._parts import PER_IMAGE, about, top_k
 
 GPRUNE = {
     "selector": top_k(
@@ -30,5 +30,6 @@ RECIPES = (
         GPRUNE,
         "the tokens that most information flows to in a graph of similar tokens, in each tile",
         paper="G-Prune, AAAI 2025",
+        about=about(__doc__),
     ),
 )

@@ -7,7 +7,11 @@ image lies in over single outliers.
 from __future__ import annotations
 
 from scope_core.parts import Recipe
-from scope_plugins.recipes._parts import PER_IMAGE
+from scope_plugins.recipes._parts import PER_IMAGE, about
+
+FORMULA = """\
+greedy on log det of (I + gamma * G G^T) of the kept rows and columns
+G = X X^T of tokens scaled by channel; gamma: 0.01"""
 
 OTPRUNE = {
     "saliency": "uniform",
@@ -25,5 +29,7 @@ RECIPES = (
         OTPRUNE,
         "the tokens that span what all tokens span, weighted by how much lies in each direction",
         paper="OTPrune, CVPR 2026, arXiv 2602.20205",
+        about=about(__doc__),
+        formula=FORMULA,
     ),
 )

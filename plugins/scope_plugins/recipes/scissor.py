@@ -9,7 +9,7 @@ from __future__ import annotations
 from typing import Any
 
 from scope_core.parts import Recipe
-from scope_plugins.recipes._parts import PER_IMAGE
+from scope_plugins.recipes._parts import PER_IMAGE, about
 
 PAPER = "LLaVA-Scissor, arXiv 2506.21862"
 
@@ -40,5 +40,6 @@ RECIPES = (
         SCISSOR,
         "one token for each connected component of similar tokens, others merged into the nearest",
         paper=PAPER,
+        about=about(__doc__),
     ),
 )

@@ -9,7 +9,7 @@ from __future__ import annotations
 from typing import Any
 
 from scope_core.parts import Recipe
-from scope_plugins.recipes._parts import PER_IMAGE, top_k, without_cls
+from scope_plugins.recipes._parts import PER_IMAGE, about, top_k, without_cls
 
 PAPER = "VScan, TMLR 2026, arXiv 2505.22654"
 
@@ -49,6 +49,7 @@ _RECIPE = Recipe(
     VSCAN,
     "windows and the whole image by CLS attention, others merged; a third of these by the question at layer 16",
     paper=PAPER,
+    about=about(__doc__),
 )
 
 RECIPES = (
