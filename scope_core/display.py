@@ -34,7 +34,8 @@ def brief_repr(self: Any) -> str:
     for field in fields(self):
         value = getattr(self, field.name, None)
         default = field.default_factory() if field.default_factory is not MISSING else field.default
-        if field.repr and not (value is default or (isinstance(value, (str, int, float, tuple)) and value == default)):
+        plain = isinstance(value, (str, int, float, tuple, dict))
+        if field.repr and not (value is default or (plain and value == default)):
             shown.append(f"{field.name}={brief(value)}")
     return shortened(f"{type(self).__name__}({', '.join(shown)})")
 

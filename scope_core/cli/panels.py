@@ -10,10 +10,10 @@ from typing import TYPE_CHECKING, Any
 from scope_core.cli.output import writing
 from scope_core.cli.selections import Kept, Selected, Shown
 from scope_core.drawing.page import Panel, Strip, draw
-from scope_core.drawing.patches import Patches
+from scope_core.drawing.patches import Patches, Tile
 from scope_core.drawing.text import percent
 from scope_core.errors import TokensError
-from scope_core.structures.overlay import MERGED_NOTE, tiles_of
+from scope_core.structures.overlay import MERGED_NOTE, own_grids, tiles_of
 
 if TYPE_CHECKING:
     from PIL.Image import Image
@@ -23,38 +23,45 @@ if TYPE_CHECKING:
 SUFFIXES = (".png", ".jpg", ".jpeg", ".webp")
 
 
-def strip_of(view: Any, shown: Shown, first: Panel | None = None, others: Sequence[Panel] = ()) -> Strip:
+def strip_of(
+    image: Any,
+    shown: Shown,
+    first: Panel | None = None,
+    others: Sequence[Panel] = (),
+    *,
+    view: Callable[[Any], Any] = lambda image: image,
+) -> Strip:
     """The panels of one image: the image itself, then the tokens that each method keeps.
 
     Args:
-        view: The image that the tower reads; or its tiles.
+        image: The image.
         shown: The tokens that each method keeps.
         first: Texts of the first panel.
         others: Texts of the panels of the methods.
+        view: Function from the image to the one that the tower reads, or to its tiles; by default the image itself.
 
     Raises:
-        TokensError: the tokens have no places on the image, or there are more or fewer tiles than they say.
+        TokensError: the tokens have no places on the image.
     """
     if not shown.places.extents:
         raise TokensError("these tokens have no grid positions, so no overlay can be drawn; omit --out")
-    tiles = tiles_of(view, shown.places, view=lambda image: image, grid=None, number=0)
+    tiles = tiles_of(image, shown.places, view=view, grid=None, number=0)
     texts = others or [Panel("")] * len(shown.kept)
     panels = [
-        replace(text, patches=_patches(kept, shown, colour_stages=not others))
+        replace(text, patches=_patches(kept, tiles, colour_stages=not others))
         for text, kept in zip(texts, shown.kept, strict=True)
     ]
     return Strip(tiles, (first or Panel(""), *panels))
 
 
-def _patches(kept: Kept, shown: Shown, *, colour_stages: bool) -> Patches:
-    own = kept.places.extents
+def _patches(kept: Kept, tiles: Sequence[Tile], *, colour_stages: bool) -> Patches:
     cells = [(cell, step) for cell, step in zip(kept.cells, kept.stages or [0] * len(kept.cells), strict=True) if cell]
     return Patches(
         picks=[cell for cell, _ in cells],
         stages=[step for _, step in cells] if colour_stages and kept.stages is not None else None,
         merged=kept.merged_cells,
         present=kept.places.present,
-        grids=None if own == shown.places.extents else own,
+        grids=own_grids(tiles, kept.places, None),
     )
 
 
@@ -93,7 +100,7 @@ def picture_of(
             bars = ((f"coverage at {middle}", share), ("share of saliency", kept.share))
             texts.append(Panel(label, f"{len(kept.picks)} of {kept.tokens} kept", bars=bars, small=small))
         first = Panel(picture.title, f"{image.tokens} tokens", small=f"as the {viewer} sees it: {image.size}")
-        strips.append(strip_of(view(picture.image), image, first, texts))
+        strips.append(strip_of(picture.image, image, first, texts, view=view))
     lines = [f"coverage at {middle}: share of all tokens whose best cosine to a kept token is {middle} or more"]
     if any(kept.merged_cells for image in selected.images for kept in image.kept):
         lines.append(MERGED_NOTE)

@@ -179,7 +179,7 @@ def page_of(
         for name, marks in columns.items():
             mine = places[name][number]
             patches = marks.patches(number, mine, first=first, numbers=numbers)
-            patches = replace(patches, grids=_own_grids(tiles, mine, grid))
+            patches = replace(patches, grids=own_grids(tiles, mine, grid))
             given = texts.get(name) if texts else None
             panel = given[number] if given else Panel("")
             count, more = marks.caption(number, mine, first)
@@ -201,7 +201,7 @@ def coverage_panels(theta: float, coverage: Sequence[float], small: Sequence[str
     ]
 
 
-def _own_grids(tiles: Sequence[Tile], places: Places, grid: Grid | None) -> tuple[Grid, ...] | None:
+def own_grids(tiles: Sequence[Tile], places: Places, grid: Grid | None) -> tuple[Grid, ...] | None:
     """The grids of a selection from other tokens than those that gave ``tiles``; None if they are the same.
 
     Raises:
