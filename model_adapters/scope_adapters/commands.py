@@ -25,9 +25,5 @@ def scope_commands() -> Iterator[Command]:
         "page",
         "scope_adapters.pages.command:page",
         "Write a method's page as Markdown: what it rewards, parts, variants, models, figures.",
-        examples=(
-            "scope page scope",
-            "scope --plugin ./acme_two_step.py page acme.two_step --image kept.png --out two_step.md",
-            "scope page scope --results report/results.json",
-        ),
+        examples=("scope page visionzip --image kept.png --out visionzip.md",),
     )

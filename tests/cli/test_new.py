@@ -22,6 +22,7 @@ from scope_core.cli.commands.new import offered
 
 Scope = Callable[..., Ran]
 KINDS = tuple(offered())
+SEVERAL = ("combiner", "recipe", "position", "task")
 
 USES = """
 import json, sys
@@ -49,15 +50,16 @@ def written(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def whole(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """One package with a part of each kind, all but the first added to it."""
+    """One package with parts of several kinds, all but the first added to it."""
     from cli.conftest import run
 
     folder = tmp_path_factory.mktemp("into")
-    for number, kind in enumerate(KINDS):
+    for number, kind in enumerate(SEVERAL):
         where = ("--into", folder / "scope-everything") if number else ("--out", folder)
         made = run("new", "plugin", f"everything.of_{kind}", "--kind", kind, *where)
         assert made.code == 0, made.stderr
-    assert run("new", "plugin", "everything.another", *where).code == 0
+    for name in ("another", "further"):  # of the default kind
+        assert run("new", "plugin", f"everything.{name}", *where).code == 0
     return folder / "scope-everything"
 
 
@@ -97,7 +99,7 @@ def test_all_of_them_pass_their_own_tests_as_written(
                   site=installed, cwd=tmp_path)  # fmt: skip
     passed = re.search(r"(\d+) passed", said)
     assert passed, said
-    assert int(passed[1]) > 4 * len(KINDS), said
+    assert int(passed[1]) > 4 * (len(KINDS) + len(SEVERAL)), said
     assert not re.search("skipped|warning", said), said
 
 
@@ -113,10 +115,10 @@ def test_their_readmes_show_specs_that_are_valid(written: Path, installed: Path,
 
 def test_a_package_gets_further_parts(scope_: Scope, whole: Path, tmp_path: Path) -> None:
     hooks = (whole / "src" / "scope_everything" / "__init__.py").read_text("utf-8")
-    assert hooks.count("@hookimpl") == len(KINDS)
-    assert hooks.count("yield ") == len(KINDS) + 1
+    assert hooks.count("@hookimpl") == len(SEVERAL) + 1
+    assert hooks.count("yield ") == len(SEVERAL) + 2
     rows = re.findall(r"^\| (\w+) \| `everything\.", (whole / "README.md").read_text("utf-8"), re.MULTILINE)
-    assert rows == [*KINDS, "saliency"]
+    assert rows == [*SEVERAL, "saliency", "saliency"]
     again = scope_("new", "plugin", "everything.another", "--into", whole)
     assert (again.code, "already exists" in again.stderr) == (2, True)
 
