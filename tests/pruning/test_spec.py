@@ -46,7 +46,7 @@ class TestShortForm:
             ("scope@6,4", "'6,4' is not a budget: write a count or a percentage after @, e.g. scope@64 or scope@25%"),
             ("scope@64%%", "'64%%' is not a budget: write a count"),
             ("scope@no_cls@6k", "'6k' is not a budget: write a count or a percentage after @, e.g. scope@no_cls@64"),
-            ("scope@official", "no recipe is called 'scope@official'"),
+            ("scope@released", "no recipe is called 'scope@released'"),
             ("spoce@6,4", "no recipe is called 'spoce@6,4'"),
             ("scope@-5", "budget.keep: Input should be greater than or equal to 0 (given: -5)"),
             ("scope@150%", "budget.keep_ratio: Input should be less than or equal to 1 (given: 1.5)"),
@@ -64,11 +64,11 @@ class TestShortForm:
             read(thing, registry)
 
     def test_a_recipe_whose_name_has_a_variant(self, registry: scope.Registry) -> None:
-        variant = Recipe("scope@official", {"budget": 8, "saliency": "uniform"}, "a variant")
+        variant = Recipe("scope@released", {"budget": 8, "saliency": "uniform"}, "a variant")
         wider = registry.with_module(module(scope_recipes=[variant]))
-        assert read("scope@official", wider).budget.keep == 8
-        assert read("scope@official@16", wider).budget.keep == 16
-        assert read("scope@official@16", wider).label == "scope@official@16"
+        assert read("scope@released", wider).budget.keep == 8
+        assert read("scope@released@16", wider).budget.keep == 16
+        assert read("scope@released@16", wider).label == "scope@released@16"
 
 
 class TestOverrides:

@@ -26,7 +26,7 @@ EADP = {
     "similarity": {"name": "without_negatives", "of": "cosine", "how": "shift"},
     "coverage": {
         "name": "facility_location",
-        "weights": {"name": "smoothed", "of": WEIGHTS, "size": 3, "sigma": 1.0},
+        "weights": {"name": "smoothed", "of": WEIGHTS, "reach": 1, "sigma": 1.0},
     },
     "combiner": "coverage_only",
     "optimizer": "greedy",

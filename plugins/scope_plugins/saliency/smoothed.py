@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Annotated, Literal
 
 import torch
-from pydantic import Field, field_validator
+from pydantic import Field
 from torch import Tensor
 
 from scope_core import VisualTokens
@@ -18,17 +18,10 @@ class SmoothedSpec(ComponentSpec):
     name: Literal["smoothed"] = "smoothed"
     of: Annotated[ComponentSpec, Slot("saliency")]
     """The source."""
-    size: Annotated[int, Field(ge=1, le=99, json_schema_extra={"not": {"multipleOf": 2}})] = 3
-    """Rows and columns of the window, an odd number."""
+    reach: Annotated[int, Field(ge=0, le=50)] = 1
+    """Rows above and below, and columns on either side, that the window takes in: 1 is a window of 3 x 3."""
     sigma: Annotated[float, Field(gt=0)] = 1.0
     """Standard deviation of the Gaussian weights, in tokens."""
-
-    @field_validator("size")
-    @classmethod
-    def _odd(cls, size: int) -> int:
-        if size % 2 == 0:
-            raise ValueError(f"size must be an odd number, so that a token is in the middle; got {size}")
-        return size
 
 
 class Smoothed(SaliencySource[SmoothedSpec]):
@@ -68,11 +61,10 @@ class Smoothed(SaliencySource[SmoothedSpec]):
 
     def _blurred(self, planes: Tensor) -> Tensor:
         """(2, H, W) sums over each window, rows and columns mirrored at the border."""
-        reach = torch.arange(-(self.spec.size // 2), self.spec.size // 2 + 1, device=planes.device)
         for axis in (1, 2):
             count, total = planes.shape[axis], torch.zeros_like(planes)
             at = torch.arange(count, device=planes.device)
-            for step in reach.tolist():
+            for step in range(-self.spec.reach, self.spec.reach + 1):
                 period = max(2 * (count - 1), 1)
                 mirrored = (at + step) % period
                 mirrored = torch.where(mirrored < count, mirrored, period - mirrored)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import numpy as np
 import oracles_recent as oracle
-import pytest
 import torch
 from fakes import built
 
@@ -22,18 +21,13 @@ def test_it_is_a_mean_over_the_window(registry: scope.Registry) -> None:
 def test_it_leaves_out_what_is_not_there(registry: scope.Registry) -> None:
     """A hole and another tile change nothing of a plane; tokens without a place stay as they are."""
     tokens = in_a_grid(valid=torch.arange(36)[None] != 14, tile=(torch.arange(36) >= 18).long()[None])
-    flat = built(registry, "saliency", {"name": "smoothed", "of": "uniform", "size": 5})
+    flat = built(registry, "saliency", {"name": "smoothed", "of": "uniform", "reach": 2})
     torch.testing.assert_close(flat.score(tokens)[tokens.valid], torch.ones(35, dtype=torch.float64))
     norms = built(registry, "saliency", {"name": "smoothed", "of": "feature_norm"})
     assert norms.score(VisualTokens.of(tokens.features)).equal(tokens.features.norm(dim=2))
 
 
-def test_a_window_without_a_middle_is_refused() -> None:
-    with pytest.raises(scope.SpecError, match="odd number"):
-        scope.Pruner({"recipe": "scope", "saliency": {"name": "smoothed", "of": "uniform", "size": 4}})
-
-
 def test_a_window_larger_than_the_grid_mirrors_again(registry: scope.Registry) -> None:
-    part = built(registry, "saliency", {"name": "smoothed", "of": "feature_norm", "size": 41, "sigma": 1000.0})
+    part = built(registry, "saliency", {"name": "smoothed", "of": "feature_norm", "reach": 20, "sigma": 1000.0})
     score = part.score(in_a_grid())
     torch.testing.assert_close(score, score.mean().expand_as(score), rtol=0.1, atol=0)
