@@ -101,6 +101,8 @@ def attached(pruner: Pruner, model: Any) -> Iterator[Any]:
 
 def keep_all(model: Any, given: Prompts, pruner: Pruner, plain: Seen, tally: Tally) -> None:
     """With every token kept and nothing merged, the plain model's logits and answers."""
+    if any(stage.parts["selector"].adaptive for stage in pruner.stages):
+        return  # decides itself how many it keeps
     table = whole_table(pruner.spec)
     for stage in (table, *table["then"]):
         stage |= {"merger": "none", "constraints": [], "order": "raster", "budget": 1.0}

@@ -15,6 +15,7 @@ def scope_statistics() -> Iterable[Entry]:
         "spectral_entropy",
         "how evenly the features spread over directions, from 0 to 1",
         paper="PromPrune, arXiv 2603.14892",
+        default=True,
     )
     yield Entry(
         "scope_plugins.statistic.effective_rank:EffectiveRank",
