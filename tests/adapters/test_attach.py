@@ -175,7 +175,7 @@ def test_an_unknown_tower_is_named() -> None:
     model = llava()
     model.model.vision_tower.config.model_type = "clap_vision_model"
     refused(
-        lambda: keeping(4).attach(model),
+        lambda: keeping(4).attach(model, adapter="llava"),
         scope.AdapterError,
         "clap_vision_model",
         "clip_vision_model",
