@@ -241,31 +241,6 @@ TYPES: Mapping[str, tuple[str, Mapping[str, Any]]] = {
         "VideoLlama3",
         {"text_config": {**TEXT, "model_type": "qwen2"}, "vision_config": VISION},
     ),
-    "qwen2_5_omni_thinker": (
-        "Qwen2_5OmniThinker",
-        {
-            "text_config": {**TEXT, **_axes(2, 3, 3)},
-            "vision_config": {
-                **PACKED,
-                "window_size": 28,
-                "fullatt_block_indexes": [1],
-            },
-            "audio_config": {
-                "d_model": 32,
-                "encoder_layers": 1,
-                "encoder_attention_heads": 2,
-                "encoder_ffn_dim": 32,
-                "output_dim": 64,
-            },
-            "image_token_index": PLACEHOLDER,
-            "video_token_index": 151,
-            "audio_token_index": 152,
-            "vision_start_token_id": 153,
-            "vision_end_token_id": 154,
-            "audio_start_token_id": 155,
-            "audio_end_token_id": 156,
-        },
-    ),
     "cosmos3_omni": (
         "Cosmos3Omni",
         {
@@ -332,7 +307,7 @@ TYPES: Mapping[str, tuple[str, Mapping[str, Any]]] = {
 """Classes without their endings, and configs; a placeholder is given where a config does not name its own."""
 
 
-AXES = ("glm4v", "glm46v", "glm4v_moe", "paddleocr_vl", "qwen2_5_omni_thinker", "cosmos3_omni")
+AXES = ("glm4v", "glm46v", "glm4v_moe", "paddleocr_vl", "cosmos3_omni")
 """Types whose positions have several axes: embeddings alone do not give their logits."""
 LONG = ("deepseek_ocr2", "gemma4", "molmo2")
 """Types whose images have hundreds of tokens, fixed by their processors: the kit would take minutes."""

@@ -118,8 +118,7 @@ class ProvenRows(HuggingFaceAdapter[S]):
         with watched as capture:
             output = self.features(base_of(model), images)
         each = items(output.pooler_output)
-        one = isinstance(output.pooler_output, Tensor) and output.pooler_output.dim() == 2
-        rows = by_image(each, ids, placeholder_of(model), joined=one)
+        rows = by_image(each, ids, placeholder_of(model), joined=len(each) < _given(images))
         if self.has_token_fields:
             counts = [len(row) for row in rows]
             layers = [torch.cat(items(layer)) for layer in output.deepstack_features]
@@ -256,6 +255,15 @@ def _cells(known: Geometry, images: Mapping[str, Any], rows: Sequence[Tensor]) -
     return cells
 
 
+def _given(images: Mapping[str, Any]) -> int:
+    """The number of images of a call, as far as its arguments tell; 0 if not."""
+    for name in ("image_sizes", "image_grid_thw", "pixel_values"):
+        value = images.get(name)
+        if value is not None and (name != "pixel_values" or getattr(value, "ndim", 0) == 4):
+            return len(value)
+    return 0
+
+
 def by_image(each: Sequence[Tensor], ids: Tensor, placeholder: int, *, joined: bool = False) -> list[Tensor]:
     """Rows of each image: of each item; of each run of placeholders where items are single rows or span prompts.
 
@@ -263,7 +271,7 @@ def by_image(each: Sequence[Tensor], ids: Tensor, placeholder: int, *, joined: b
         each: Rows of each item.
         ids: (B, L) the prompts.
         placeholder: Id of image placeholders.
-        joined: True if the model gives the rows of all images as one.
+        joined: True if the model gives the rows of several images as one item.
 
     Raises:
         AttachError: there are more or fewer rows than placeholders.
