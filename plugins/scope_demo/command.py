@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import importlib.util
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from scope_core import MissingDependencyError
-from scope_core.commands import loading, note, state_of, working
+from scope_core.commands import CACHE_DIR, loading, note, state_of, working
 
 if TYPE_CHECKING:
     from scope_core.adapters import ZooEntry
@@ -33,13 +34,14 @@ def demo(
         typer.Option(metavar="N", min=1, max=65535, help="Port.", show_default=f"the first free one from {PORT}"),
     ] = None,
     show: Annotated[bool, typer.Option("--open/--no-open", help="Open the page in the browser.")] = True,
+    cache_dir: Annotated[Path | None, CACHE_DIR] = None,
 ) -> None:
     """Open a local web page to try methods on your own photographs. Only this machine can reach it."""
     if model is not None and tower is not None:
         raise typer.BadParameter("give a model or a tower, not both", param_hint="'--tower'")
     if importlib.util.find_spec("gradio") is None:
         raise MissingDependencyError("the page needs Gradio: pip install 'scope-core[web]'")
-    state = state_of(ctx)
+    state = state_of(ctx, cache_dir=cache_dir)
     entry = state.zoo("model" if tower is None else "tower", model if tower is None else tower).item
 
     from scope_demo.server import free_socket, serve

@@ -240,6 +240,15 @@ class ZooEntry:
         """True if the weights are on this machine; None if unknown."""
         return bool(self._call(self.cached, {})) if self.cached else None
 
+    def takes(self, option: str) -> bool:
+        """True if the loader has this option."""
+        where = f"zoo entry '{self.name}'"
+        try:
+            _check_options(import_target(self.target, where, self.requires), where, {option: None})
+        except ZooError:
+            return False
+        return True
+
     def _call(self, path: str, options: Mapping[str, Any]) -> Any:
         where = f"zoo entry '{self.name}'"
         function = import_target(path, where, self.requires)

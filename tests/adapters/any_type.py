@@ -161,23 +161,6 @@ TYPES: Mapping[str, tuple[str, Mapping[str, Any]]] = {
             "projector_pooling_ratio": 2,
         },
     ),
-    "kimi_k25": (
-        "Kimi_K25",
-        {
-            "text_config": {
-                **TEXT,
-                **EXPERTS,
-                "model_type": "deepseek_v3",
-                "kv_lora_rank": 16,
-                "q_lora_rank": 16,
-                "qk_rope_head_dim": 8,
-                "qk_nope_head_dim": 16,
-                "v_head_dim": 16,
-            },
-            "vision_config": {**VISION, "pos_emb_height": 8, "pos_emb_width": 8},
-            "projection_hidden_size": 32,
-        },
-    ),
     "deepseek_ocr2": (
         "DeepseekOcr2",
         {

@@ -108,7 +108,7 @@ def accuracy(
     """Measure the accuracy of methods on a task at several budgets, with controls, bounds and intervals."""
     make_folder(out_dir, "plot.png")
     keeps = budgets(split_commas(keep), QUICK_KEEPS if quick else KEEPS)
-    state = state_of(ctx, cache_dir=cache_dir)
+    state = state_of(ctx)
     chosen = _task(task, state)
     entry = state.zoo("model", model).item
     texts = split_commas(specs) or [*([entry.recipe.partition("@")[0]] if entry.recipe else []), CONTROLS]
@@ -121,7 +121,7 @@ def accuracy(
         from scope_bench.accuracy.report import results_of
         from scope_bench.accuracy.runner import Settings, bounds, run, scenes_of
 
-        loaded = entry.load()
+        loaded = entry.load(**({"cache_dir": cache_dir} if cache_dir is not None and entry.takes("cache_dir") else {}))
         methods, unfit = runnable(methods, loaded.model)
         settings = Settings(
             split or chosen.splits[0],
