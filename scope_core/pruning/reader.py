@@ -18,9 +18,7 @@ class Reader(Pruner):
     """
 
     def __init__(self, like: Pruner, needs: frozenset[str]) -> None:
-        adapter = None if like.spec.adapter is None else like.spec.adapter.model_dump()
-        spec = {"budget": 1, "at": like.spec.at, "dtype": like.spec.dtype, "adapter": adapter}
-        super().__init__(spec, registry=like.registry)
+        super().__init__(like.spec, registry=like.registry)
         self.all_needs = needs
 
     @property

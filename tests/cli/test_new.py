@@ -237,7 +237,7 @@ def test_bad_kind_and_folder(scope_: Scope, tmp_path: Path) -> None:
     ran = scope_("new", "plugin", "acme.peak", "--kind", "saliancy", "--out", tmp_path)
     assert ran.code == 2
     assert "did you mean 'saliency'?" in ran.stderr
-    ran = scope_("new", "plugin", "acme.peak", "--kind", "task", "--out", tmp_path)
+    ran = scope_("new", "plugin", "acme.peak", "--kind", "zoo", "--out", tmp_path)
     assert ran.code == 2
     assert "hooks reference" in ran.stderr
     ran = scope_("new", "plugin", "acme.peak", "--out", tmp_path / "nowhere")
