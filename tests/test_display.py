@@ -14,7 +14,7 @@ from architecture.test_public import FACES
 
 import scope_core as scope
 from scope_adapters import HuggingFaceTower, TimmTower
-from scope_core.adapters import Asked, Declaration, Encoding, LoadedModel, Offer, RecipeFit, ZooEntry
+from scope_core.adapters import Asked, Declaration, Encoding, LoadedModel, Offer, Reader, RecipeFit, ZooEntry
 from scope_core.commands import Check, Command, Finding
 from scope_core.display import card, facts_html, table_html
 from scope_core.parts import Blocks, Entry, Execution, Picks, Recipe, Span
@@ -38,6 +38,7 @@ def objects() -> list[Any]:
     question = Question("id", LONG, LONG)
     registry = scope.default_registry()
     return [
+        Reader(PRUNER, frozenset()),
         registry, PRUNER, PRUNER.spec, PRUNER.stages[0], attachment, attachment.declaration, attachment.adapter,
         layout, layout.images[0], Span(0, 0, 3), PRUNER.plan(layout), TOKENS, TOKENS.signals, selection,
         selection.mixed, selection.marks, PRUNER.receipt(selection), PRUNER.receipt(selection).images[0],
@@ -69,8 +70,20 @@ ABSTRACT = {
         "Spec",
         "ComponentSpec",
     ),
+    *("Statistic", "TokenPartition"),
     *("Budget", "Combiner", "Constraint", "CoverageFunction", "Merger", "Optimizer", "Partition", "PositionPolicy"),
-    *("SaliencySource", "Selector", "SimilarityMetric", "Task", "ScopeGroup", "State", "Picture", "Scoring"),
+    *(
+        "SaliencySource",
+        "Selector",
+        "SimilarityMetric",
+        "Statistic",
+        "TokenPartition",
+        "Task",
+        "ScopeGroup",
+        "State",
+        "Picture",
+        "Scoring",
+    ),
 }
 """Classes of which users have no object, or one of a subclass."""
 

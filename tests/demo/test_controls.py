@@ -57,6 +57,8 @@ def as_is(control, spec, registry):  # type: ignore[no-untyped-def]
         return value_of(control, control.value)
     here = spec.to_table(registry)
     for step in control.path:
+        if isinstance(here, str):  # a part with its default options
+            return value_of(control, control.value)
         here = here[step]
     return here
 

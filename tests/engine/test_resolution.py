@@ -158,7 +158,8 @@ def test_shares_that_a_softmax_makes_equal_are_refused() -> None:
 
 @pytest.mark.parametrize("recipe", ["scope", "top_k_attention", "divprune", "prumerge_plus@official"])
 def test_numbers_lost_in_conversion_are_refused(recipe: str) -> None:
-    signals = {name: SALIENCY[:, None] for name in scope.Pruner(recipe).needs if "attention" in name}
+    needs = [name for name in scope.Pruner(recipe).needs if "attention" in name]
+    signals = {name: SALIENCY if "joint" in name else SALIENCY[:, None] for name in needs}
     signals |= {name: FEATURES[:, None] for name in scope.Pruner(recipe).needs if "keys" in name}
     spec = {"recipe": recipe, "budget": K, "dtype": "float32"}
     with pytest.raises(

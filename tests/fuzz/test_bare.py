@@ -59,7 +59,7 @@ def judge(
     assert [image.tokens for image in receipt.images] == like.sizes
     budget = stage.spec.budget.model_dump()
     merger = stage.spec.merger.name
-    if stage.spec.partition.name == "image":
+    if stage.spec.partition.name == "image" and not stage.parts["selector"].adaptive:
         try:
             assert list(selection.row_counts) == reference.counts(budget, like.tiles), stage.spec.to_yaml()
             tally.more["counts by hand"] += 1

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import replace
 from typing import Any
 
@@ -63,5 +64,5 @@ def _replaced(value: Any) -> Any:
 
 
 def about(docstring: str | None) -> str:
-    """The docstring of a recipe's file in one paragraph: what it rewards, and when it is the right one."""
-    return " ".join((docstring or "").split())
+    """The first two sentences of the docstring of a recipe's file: what it rewards, and when it is the right one."""
+    return " ".join(re.findall(r"\S.*?[.!?](?= |$)", " ".join((docstring or "").split()))[:2])

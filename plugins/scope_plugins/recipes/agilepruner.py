@@ -11,6 +11,11 @@ from typing import Any
 from scope_core.parts import Recipe
 from scope_plugins.recipes._parts import PER_IMAGE, about, without_cls
 
+FORMULA = """\
+in order of a_j: keep j if 1 - S_jk > t_j for all kept k
+t_j rises with the order of j and with the image's effective rank
+a: attention from CLS; S: cosine"""
+
 PAPER = "AgilePruner, ICLR 2026, arXiv 2603.01236"
 
 AVERAGE_RANK = 100.0
@@ -38,6 +43,7 @@ _RECIPE = Recipe(
     "tokens by CLS attention; each suppresses those nearer than a distance that rises with order and effective rank",
     paper=PAPER,
     about=about(__doc__),
+    formula=FORMULA,
 )
 
 RECIPES = (_RECIPE, without_cls(_RECIPE))

@@ -10,6 +10,10 @@ from typing import Any
 from scope_core.parts import Recipe
 from scope_plugins.recipes._parts import about, top_k
 
+FORMULA = """\
+first stage: the largest (change of detail around j) * p_j; later: the largest p_j
+p: attention from the last token of the prompt"""
+
 PAPER = "CLSE, ECCV 2026, arXiv 2606.24165"
 
 
@@ -37,5 +41,6 @@ RECIPES = (
         "attention times the change of detail in the first layer, then attention, in three stages",
         paper=PAPER,
         about=about(__doc__),
+        formula=FORMULA,
     ),
 )

@@ -9,6 +9,10 @@ from __future__ import annotations
 from scope_core.parts import Recipe
 from scope_plugins.recipes._parts import PER_IMAGE, about
 
+FORMULA = """\
+pick = argmax of sum over i of w_i * max(0, S_ij - c_i)
+S = (1 + cosine) / 2; c_i: coverage of token i so far; w: smoothed relevance to the question"""
+
 RELEVANCE = {
     "name": "blend",
     "of": [
@@ -41,5 +45,6 @@ RECIPES = (
         "coverage of the image in which tokens count by their smoothed relevance to the question",
         paper="EADP, ECCV 2026, arXiv 2607.02484",
         about=about(__doc__),
+        formula=FORMULA,
     ),
 )

@@ -11,6 +11,10 @@ from typing import Any
 from scope_core.parts import Recipe
 from scope_plugins.recipes._parts import about, top_k
 
+FORMULA = """\
+keep the largest q . k_j and every n-th token, then the largest q . k_j, at two layers
+q, k: query of the last token and keys before the rotary embedding"""
+
 PAPER = "FEATHER, ICCV 2025, arXiv 2412.13180"
 
 _GRID: dict[str, Any] = {
@@ -43,5 +47,6 @@ RECIPES = (
         "evenly spaced tokens and those of highest attention without positions, twice",
         paper=PAPER,
         about=about(__doc__),
+        formula=FORMULA,
     ),
 )

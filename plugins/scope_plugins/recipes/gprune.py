@@ -8,6 +8,11 @@ from __future__ import annotations
 from scope_core.parts import Recipe
 from scope_plugins.recipes._parts import PER_IMAGE, about, top_k
 
+FORMULA = """\
+W = softmax of S / 0.03 where S > 0.5
+b = 5 steps of W from the norms ||x_j||, over the number of neighbours
+keep the largest b_j"""
+
 GPRUNE = {
     "selector": top_k(
         {
@@ -31,5 +36,6 @@ RECIPES = (
         "the tokens that most information flows to in a graph of similar tokens, in each tile",
         paper="G-Prune, AAAI 2025",
         about=about(__doc__),
+        formula=FORMULA,
     ),
 )

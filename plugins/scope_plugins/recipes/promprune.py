@@ -11,6 +11,11 @@ from typing import Any
 from scope_core.parts import Recipe
 from scope_plugins.recipes._parts import PER_IMAGE, PER_TILE, about, top_k, without_cls
 
+FORMULA = """\
+H: entropy of the spectrum of centred cosines
+share of the largest a_j: a sigmoid that falls with H; the rest: greedy on the determinant of cosines
+a: attention from CLS"""
+
 PAPER = "PromPrune, arXiv 2603.14892"
 
 
@@ -58,6 +63,7 @@ _RECIPE = Recipe(
     "a share by CLS attention that falls with the image's spectral entropy; the rest by a determinant",
     paper=PAPER,
     about=about(__doc__),
+    formula=FORMULA,
 )
 
 RECIPES = (

@@ -11,6 +11,11 @@ from typing import Any
 from scope_core.parts import Recipe
 from scope_plugins.recipes._parts import PER_IMAGE, PER_TILE, about, without_cls
 
+FORMULA = """\
+component of token j: that of its largest |loading|
+in each, in order of a_j: keep j if S_jk < (K / 32) * mean S for all kept k
+a: attention from CLS; S: cosine; components share K by their survivors"""
+
 PAPER = "PruneSID, ICLR 2026, arXiv 2603.09480"
 
 _SUPPRESS: dict[str, Any] = {
@@ -41,6 +46,7 @@ _RECIPE = Recipe(
     "principal components share the budget; in each, tokens by CLS attention that suppress those like them",
     paper=PAPER,
     about=about(__doc__),
+    formula=FORMULA,
 )
 _DYNAMICAL = Recipe(
     "prunesid_dynamic",
@@ -48,6 +54,7 @@ _DYNAMICAL = Recipe(
     "PruneSID with fewer tokens for images whose tokens are alike",
     paper=PAPER,
     about=about(__doc__),
+    formula=FORMULA,
 )
 
 RECIPES = (

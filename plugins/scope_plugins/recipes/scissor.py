@@ -11,6 +11,11 @@ from typing import Any
 from scope_core.parts import Recipe
 from scope_plugins.recipes._parts import PER_IMAGE, about
 
+FORMULA = """\
+components of the graph of S_ij above a threshold: one token of each
+row = mean of the token and those merged into it
+S: cosine of projected tokens"""
+
 PAPER = "LLaVA-Scissor, arXiv 2506.21862"
 
 SCISSOR: dict[str, Any] = {
@@ -41,5 +46,6 @@ RECIPES = (
         "one token for each connected component of similar tokens, others merged into the nearest",
         paper=PAPER,
         about=about(__doc__),
+        formula=FORMULA,
     ),
 )
