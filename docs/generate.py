@@ -3,9 +3,10 @@
     python docs/generate.py            # bring them up to date
     python docs/generate.py --check    # exit with 1 and the names of the pages, if any is stale
     python docs/generate.py --pictures # draw docs/pictures anew (needs the dinov2-small tower)
+    python docs/generate.py --pictures scope visionzip     # the images of these methods alone
 
 The function of that name in `SECTIONS` writes the text between ``<!-- generated: NAME -->`` and ``<!-- end -->``.
-``docs/api.md`` is generated as a whole.
+``docs/api.md`` and the pages of docs/methods (see method_pages.py) are generated as a whole.
 """
 
 from __future__ import annotations
@@ -18,11 +19,13 @@ import re
 import subprocess
 import sys
 import textwrap
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any, Literal, get_args, get_origin
 
 import scope_core as scope
+from scope_adapters.pages.facts import Method, hosts
+from scope_adapters.pages.markdown import paper_links, table
 from scope_core import errors
 from scope_core.registry.kinds import HOME, KINDS
 from scope_core.registry.specs import slots_of
@@ -31,13 +34,17 @@ from scope_core.structures import signals
 PICTURES = ("astronaut", "chelsea", "coffee")
 DOCS = Path(__file__).resolve().parent
 ROOT = DOCS.parent
+sys.path.insert(0, str(DOCS))
+import method_pages  # noqa: E402
+
+sys.path.pop(0)
 MARK = re.compile(r"(?P<open><!-- generated: (?P<name>[\w-]+) -->\n).*?(?P<end><!-- end -->)", re.DOTALL)
 
 
 def main() -> int:
     """Write or check every page; the exit status."""
-    if "--pictures" in sys.argv[1:]:
-        return draw()
+    if sys.argv[1:2] == ["--pictures"]:
+        return method_pages.draw(sys.argv[2:]) if sys.argv[2:] else draw()
     check = "--check" in sys.argv[1:]
     stale = []
     for page, new in pages().items():
@@ -74,24 +81,29 @@ def draw() -> int:
             few = picture.convert("RGB").quantize(256, kmeans=1)
         few.save(path, optimize=True)
         print(f"written: {path}, {path.stat().st_size // 1000} kB")
-    return 0
+    return method_pages.draw()
 
 
 def pages() -> dict[Path, str]:
     """Every page with generated parts, as it should be."""
-    texts = {DOCS / "api.md": api()}
+    texts = {DOCS / "api.md": api(), **pages_of_methods()}
     for page in [ROOT / "README.md", *sorted(DOCS.rglob("*.md"))]:
         text = page.read_text(encoding="utf-8")
-        if page.name != "api.md" and MARK.search(text):
-            texts[page] = MARK.sub(lambda m: f"{m['open']}{SECTIONS[m['name']]().strip()}\n{m['end']}", text)
+        if page not in texts and MARK.search(text):
+            texts[page] = MARK.sub(lambda m: f"{m['open']}{section(m['name']).strip()}\n{m['end']}", text)
     return texts
 
 
-def table(head: Iterable[str], rows: Iterable[Iterable[object]]) -> str:
-    """A Markdown table."""
-    head = list(head)
-    lines = [head, ["---"] * len(head), *([str(cell).replace("|", "\\|") for cell in row] for row in rows)]
-    return "\n".join("| " + " | ".join(line) + " |" for line in lines) + "\n"
+@functools.cache
+def pages_of_methods() -> dict[Path, str]:
+    """The pages of the methods, and their index."""
+    return method_pages.pages(hosts(scope.default_registry(), adapter_rows()))
+
+
+def section(name: str) -> str:
+    """The text of one generated part of a page."""
+    of, _, method = name.partition("-")
+    return differences(method) if of == "differences" else SECTIONS[name]()
 
 
 def records(kind: str) -> list[Any]:
@@ -127,84 +139,55 @@ def signal_families() -> str:
 
 
 def methods() -> str:
-    """A list for the README: every method with its variants, source file, paper, and a clause."""
-    from scope_plugins import recipes
-
-    modules = [module for module in vars(recipes).values() if hasattr(module, "RECIPES")]
-    module_of = {recipe.name: module.__name__ for module in modules for recipe in module.RECIPES}
+    """A list for the README: a line for every method, with its page, its paper and a clause."""
     text = ""
-    for recipe in recipes.scope_recipes():
-        if "@" in recipe.name:
-            continue
-        variants = [f"@{name.partition('@')[2]}" for name in module_of if name.startswith(f"{recipe.name}@")]
-        links = [f"[source](plugins/{module_of[recipe.name].replace('.', '/')}.py)", *paper_links(recipe.paper)]
-        item = f"- {', '.join(f'`{name}`' for name in [recipe.name, *variants])} ({', '.join(links)}): {recipe.summary}"
+    for method in method_pages.built_in():
+        links = [f"[{method.name}](docs/methods/{method.name}.md)", *(f"({p})" for p in paper_links(method.item.paper))]
+        item = f"- {' '.join(links)}: {method.item.summary}"
         text += "\n".join(textwrap.wrap(item, 120, subsequent_indent="  ", break_on_hyphens=False)) + "\n"
     return text
 
 
-def paper_links(paper: str) -> list[str]:
-    """A paper as a link to arXiv: "SCOPE, arXiv 2510.24214" as "[SCOPE](https://arxiv.org/abs/2510.24214)"."""
-    about = re.split("[:;]", paper)[0]
-    number = re.search(r", arXiv ([\w.]+)", about)
-    return [f"[{about.replace(number[0], '')}](https://arxiv.org/abs/{number[1]})"] if number else [about] * bool(about)
-
-
-def recipes() -> str:
-    """Table of the built-in recipes; the long form of `scope`, and where the others differ from it."""
-    text = table(
-        ("recipe", "keeps", "needs", "at", "source"),
-        (
-            (
-                f"`{r.name}`",
-                r.item.summary,
-                needs(scope.Pruner(r.name).needs),
-                f"`{scope.Pruner(r.name).spec.at}`",
-                r.item.paper,
-            )
-            for r in records("recipe")
-        ),
-    )
-    scope_lines = scope.Pruner("scope").spec.to_yaml().splitlines()
-    text += (
-        "\n`scope` in its long form:\n\n```yaml\n"
-        + "\n".join(scope_lines)
-        + "\n```\n\nThe others, where they differ from it:\n\n"
-    )
-    others = [record.name for record in records("recipe") if record.name != "scope"]
-    lines = {
-        name: [line for line in scope.Pruner(name).spec.to_yaml().splitlines() if line not in scope_lines]
-        for name in others
-    }
-    return text + table(
-        ("recipe", "differs from `scope` in"),
-        ((f"`{n}`", "<br>".join(f"`{line}`" for line in ls)) for n, ls in lines.items()),
-    )
+def differences(name: str) -> str:
+    """Where a method differs from its release, as its page has it; links from the folder of the documentation."""
+    return Method(name, scope.default_registry()).differences()
 
 
 def parts() -> str:
-    """Every built-in part with its options, by kind."""
+    """Every built-in part with its options and the methods that use it, by kind."""
+    used: dict[tuple[str, str], list[str]] = {}
+    for method in method_pages.built_in():
+        for pair in dict.fromkeys((p.kind, p.spec.name) for stage in method.pruner.stages for p in stage.walk()):
+            used.setdefault(pair, []).append(f"[{method.name}](methods/{method.name}.md)")
     text = ""
     for kind in KINDS:
         if not kind.base or not records(kind.name):
             continue
         text += f"\n### {kind.name}\n\n{kind.about[0].upper()}{kind.about[1:]}.\n\n"
         text += table(
-            ("name", "what it does", "needs", "source"), (part_row(kind.name, record) for record in records(kind.name))
+            ("name", "what it does", "source", "in the methods"),
+            ((*part_row(kind.name, record), links(used, kind.name, record.name)) for record in records(kind.name)),
         )
         options = [row for record in records(kind.name) for row in option_rows(record)]
         text += ("\n" + table(("part", "option", "values", "default", "meaning"), options)) if options else ""
     return text
 
 
-def part_row(kind: str, record: Any) -> tuple[str, str, str, str]:
-    """Name, summary, signals and paper of one part."""
+def links(used: dict[tuple[str, str], list[str]], kind: str, name: str) -> str:
+    """The methods that use a part."""
+    found = used.get((kind, name), [])
+    return ", ".join(found) if len(found) <= 8 else f"{len(found)} of them"
+
+
+def part_row(kind: str, record: Any) -> tuple[str, str, str]:
+    """Name, summary with the signals it reads, and paper of one part."""
     default = " (default)" if record.item.default else ""
     try:
         read = needs(scope.default_registry().build_named(kind, record.name).needs)
     except ValueError:  # it cannot be built without options
         read = ""
-    return f"`{record.name}`{default}", record.item.summary, read, record.item.paper
+    about = f"{record.item.summary}; reads {read}" if read else record.item.summary
+    return f"`{record.name}`{default}", about, record.item.paper
 
 
 def needs(names: Iterable[str]) -> str:
@@ -318,6 +301,45 @@ def recipe_fit() -> str:
     )
 
 
+def model_types() -> str:
+    """Table of all image-text-to-text types of the locked transformers, and the adapter that serves each."""
+    from scope_adapters.model_types import model_types
+
+    known, fits = tested(), {}
+    for row in adapter_rows():
+        if row.declaration is not None:
+            fits[row.model_type] = _count(row.declaration)
+    fits |= {name: _count(model) for name, model in _any_types(known["generic"])}
+    types = model_types(tested=[*fits])
+
+    def served(one: Any) -> str:
+        return f"`{one.adapter}`" if one.adapter else f"not served: {one.why}"
+
+    return table(
+        ("`model_type`", "served by", "recipes that run as they are", "tested"),
+        ((f"`{one.name}`", served(one), fits.get(one.name, ""), "yes" if one.tested else "") for one in types),
+    )
+
+
+def _count(model: Any) -> str:
+    from scope_core.adapters import recipe_fits
+
+    found = recipe_fits(model)
+    return f"{sum(fit.runs for fit in found)} of {len(found)}"
+
+
+def _any_types(names: Sequence[str]) -> Iterator[tuple[str, Any]]:
+    """The tiny models on which the tests run the generic adapter."""
+    sys.path.insert(0, str(ROOT / "tests"))
+    try:
+        from adapters import any_type
+
+        for name in names:
+            yield name, any_type.model(name)
+    finally:
+        sys.path.pop(0)
+
+
 def towers() -> str:
     """Table of the known layouts of vision towers."""
     from scope_adapters.towers.layouts import LAYOUTS
@@ -338,12 +360,17 @@ def towers() -> str:
     )
 
 
+def licence_of(entry: Any) -> str:
+    """The licence of a zoo entry's weights, in words where it has none."""
+    return entry.licence or ("see its model card" if entry.source else "none needed")
+
+
 def zoo() -> str:
     """Table of the zoo."""
     return table(
         ("name", "kind", "what", "weights from", "licence of the weights", "parameters"),
         (
-            (f"`{i.name}`", i.kind, i.summary, i.source or "random", i.licence or "none needed", i.parameters)
+            (f"`{i.name}`", i.kind, i.summary, i.source or "random", licence_of(i), i.parameters)
             for i in sorted(
                 (record.item for record in records("zoo")), key=lambda item: (item.kind != "tower", item.name)
             )
@@ -512,6 +539,7 @@ GROUPS: dict[str, dict[str, str]] = {
         "Configure and run": "Pruner select load PrunerSpec Selection Receipt ImageReceipt Attachment attached detach "
         "VisualTokens",
         "Plan": "Layout Plan",
+        "Sweep": "sweep Sweep",
         "Find plugins": "default_registry discover Registry PluginWarning",
         "Greedy, for optimizers and selectors": "greedy rank take_turns by_group",
         "Errors": "ScopeError SpecError BudgetError UnknownNameError SignalError TokensError TooLargeError PluginError "
@@ -528,18 +556,20 @@ GROUPS: dict[str, dict[str, str]] = {
     "scope_core.adapters": {
         "Write adapters": "ModelAdapter Declaration Offer Session Schedule check_fit compatible_parts find_adapter "
         "recipe_fits RecipeFit resolve replace_attribute",
-        "Encode once": "Encoding Asked Memo",
+        "Encode once": "Encoding Asked Memo Reader point_of reusable",
         "The zoo": "ZooEntry Tower LoadedModel",
         "Images": "read_images upright_rgb",
         "Caches": "cache_folder replacing sole_user remove_leftovers",
     },
+    "scope_core.plot": {"Draw": "kept order compare coverage_map coverage_curve"},
     "scope_core.tasks": {"Write tasks": "Task Example Question Box Outcome"},
     "scope_core.commands": {
         "Register": "Command Check Finding import_target",
         "Options": "ScopeGroup State state_of examples numbers split_commas check_out",
         "Output": "note warn done out show_json table percent plain_text working loading progress make_folder "
-        "write_text did_you_mean listed explain THETAS",
+        "write_text did_you_mean listed explain THETAS CACHE_DIR",
         "Images": "Picture open_pictures",
+        "Specs": "read_spec read_spec_text label_of json_schema",
     },
 }
 """Public names by face and use."""
@@ -586,6 +616,7 @@ def member(name: str, item: Any) -> str:
         return f"{text}{signature(name, item)}{prose(item)}\n\n"
     about = {
         "THETAS": "Thresholds of theta-coverage that receipts and reports give.",
+        "CACHE_DIR": "Option `--cache-dir` for `Annotated[Path | None, CACHE_DIR]`; give its value to `state_of`.",
         "Way": '`Literal["dense", "kernel", "blocks"]`: how exact greedy is run; the picks are the same. By the loop '
         "over the whole matrix, by the coverage function's `Kernel`, or without the matrix, from blocks of it.",
         "Group": "`tuple[Span, ...]`: tokens that are selected together, in order.",
@@ -677,7 +708,6 @@ SECTIONS: dict[str, Callable[[], str]] = {
     "kinds": kinds,
     "signals": signal_families,
     "methods": methods,
-    "recipes": recipes,
     "parts": parts,
     "zoo": zoo,
     "served-recipes": served_recipes,
@@ -691,6 +721,7 @@ SECTIONS: dict[str, Callable[[], str]] = {
     "compare-json": compare_json,
     "compatibility": compatibility,
     "recipe-fit": recipe_fit,
+    "model-types": model_types,
 }
 
 if __name__ == "__main__":

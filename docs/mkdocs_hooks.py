@@ -1,8 +1,8 @@
-"""Hooks of the site's generator: flags of code blocks, links to the code, the list of decisions.
+"""Hooks of the site's generator: flags of code blocks, links to the code, the lists of methods and of decisions.
 
 Code blocks carry flags for the tests (```` ```python no-run ````, ```` ```text about ````; see tests/docs/pages.py)
-that mean nothing to a reader. ``NAV`` of mkdocs.yml is checked by ``mkdocs build --strict``; decisions are added here
-from their folder, so that a new one needs no line in mkdocs.yml.
+that mean nothing to a reader. ``NAV`` of mkdocs.yml is checked by ``mkdocs build --strict``; methods and decisions are
+added here from their folders, so that a new one needs no line in mkdocs.yml.
 """
 
 from __future__ import annotations
@@ -15,13 +15,19 @@ OUTWARD = re.compile(r"\[(?P<text>[^\]]+)\]\((?P<path>(?:\.\./)+[^)#\s]*)\)")
 FLAGS = re.compile(r"^(`{3,}\w+) [\w -]+$", re.MULTILINE)
 
 
+FOLDERS = {"Methods": ("methods", "[a-z]*.md"), "Decisions": ("decisions", "[0-9]*.md")}
+"""Sections of the menu with a page for each file of a folder, after its README."""
+
+
 def on_config(config: Any) -> Any:
-    """Put every decision under *Decisions*."""
-    folder = Path(config["docs_dir"]) / "decisions"
-    pages = sorted(page.relative_to(config["docs_dir"]).as_posix() for page in folder.glob("[0-9]*.md"))
+    """Put every method under *Methods*, and every decision under *Decisions*."""
+    docs = Path(config["docs_dir"])
     for section in config["nav"]:
-        if "Decisions" in section:
-            section["Decisions"] = ["decisions/README.md", *pages]
+        for name, (folder, pattern) in FOLDERS.items():
+            if name in section:
+                pages = sorted(page.relative_to(docs).as_posix() for page in (docs / folder).glob(pattern))
+                named = [{Path(page).stem: page} for page in pages] if name == "Methods" else pages
+                section[name] = [f"{folder}/README.md", *named]
     return config
 
 

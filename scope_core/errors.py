@@ -110,7 +110,13 @@ _SHORT.maxlevel = 3
 _SHORT.maxstring = _SHORT.maxother = 80
 
 
+def nearest(name: str, known: Iterable[str], *, cutoff: float = 0.55) -> str:
+    """The known name that is nearest, or an empty string if none is as near as ``cutoff``."""
+    near = difflib.get_close_matches(name, list(known), n=1, cutoff=cutoff) if len(name) <= 100 else []
+    return near[0] if near else ""
+
+
 def did_you_mean(name: str, known: Iterable[str], *, cutoff: float = 0.55) -> str:
     """`` (did you mean 'x'?)`` for the nearest known name, or an empty string if none is as near as ``cutoff``."""
-    near = difflib.get_close_matches(name, list(known), n=1, cutoff=cutoff) if len(name) <= 100 else []
-    return f" (did you mean '{near[0]}'?)" if near else ""
+    near = nearest(name, known, cutoff=cutoff)
+    return f" (did you mean '{near}'?)" if near else ""

@@ -4,14 +4,18 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field
-from pathlib import Path
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
+import typer
+
+from scope_core.cli.labels import told_apart
 from scope_core.cli.output import loading, note
 from scope_core.errors import AdapterError, ScopeError, SignalError, did_you_mean, listed
+from scope_core.pruning.labels import label_of
 from scope_core.pruning.spec import PrunerSpec
-from scope_core.pruning.spec_reader import label_of, read_spec
+from scope_core.pruning.spec_reader import read_spec
+from scope_core.registry.option_types import as_share
 from scope_core.registry.patterns import check_patterns, is_pattern, matching
 from scope_core.structures.signals import parse_signal
 
@@ -133,7 +137,7 @@ def read_methods(
     texts: Sequence[str],
     registry: Registry,
     *,
-    keep: int | None = None,
+    keep: int | str | None = None,
     lead_keeps: bool = False,
     at: str | None = None,
 ) -> Methods:
@@ -142,7 +146,7 @@ def read_methods(
     Args:
         texts: Texts as typed: see `HELP`.
         registry: Registry of names.
-        keep: Tokens per image, instead of each spec's own budget.
+        keep: Tokens per image or a share of them, from `amount`, instead of each spec's own budget.
         lead_keeps: True if ``keep`` is for the first method alone, and recipes without a budget take its budget.
         at: Interception point of all methods, instead of each spec's own.
 
@@ -166,11 +170,13 @@ def read_methods(
                 notes.append(f"'{text}' is the same as '{seen[spec]}' and runs once")
             continue
         seen[spec] = text
-        label = _label(text, label_of(spec, registry), [one.label for one in found])
         moved = spec.at if at is not None and spec.at != at else ""
         with naming(text):
             pruner = Pruner(spec.model_copy(update={"at": at}) if moved else spec, registry=registry)
-        found.append(Method(text, label, pruner, named, moved))
+        found.append(Method(text, label_of(spec, registry), pruner, named, moved))
+    specs = [spec.to_dict(registry) for spec in seen]
+    labels = told_apart([one.label for one in found], specs, [one.file for one in found])
+    found = [replace(one, label=label) for one, label in zip(found, labels, strict=True)]
     return Methods(found, notes=notes)
 
 
@@ -240,6 +246,19 @@ def written_out(texts: Sequence[str], registry: Registry) -> list[tuple[str, boo
     return found
 
 
+def amount(text: str, option: str = "--keep", *, least: int = 0) -> int | str:
+    """Tokens to keep of each image: a number, or a share such as ``"25%"``.
+
+    Raises:
+        typer.BadParameter: it is neither.
+    """
+    if text.isdecimal() and int(text) >= least:
+        return int(text)
+    if as_share(text) is not None and as_share(text) != 0:
+        return text
+    raise typer.BadParameter(f"'{text}' is not a token count; give e.g. 64 or 25%", param_hint=f"'{option}'")
+
+
 def is_file(text: str) -> bool:
     """True if the text is the name of a spec file."""
     return text.endswith((".yaml", ".yml", ".json"))
@@ -252,13 +271,6 @@ def naming(method: str) -> Iterator[None]:
         yield
     except ScopeError as error:
         raise type(error)(f"{method}: {error}") from error
-
-
-def _label(text: str, label: str, taken: Sequence[str]) -> str:
-    """A label that is not taken: if necessary with the file name or a number at the end."""
-    file = [f"{label} ({Path(text).name})"] if is_file(text) else []
-    numbers = (f"{label} ({number})" for number in range(2, len(taken) + 3))
-    return next(name for name in (label, *file, *numbers) if name not in taken)
 
 
 def _obstacle(

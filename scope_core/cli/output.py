@@ -26,6 +26,10 @@ if TYPE_CHECKING:
     from scope_core.registry.entries import ZooEntry
 
 
+STEADY = 600.0
+"""Seconds over which the time that remains is estimated; rich's 30 are too few for steps that take longer."""
+
+
 def out() -> Console:
     """The console of results. New each time, since tests and pipes replace ``sys.stdout``."""
     return Console(highlight=False)
@@ -99,16 +103,6 @@ def table(columns: Sequence[str | tuple[str, dict[str, Any]]], rows: Sequence[Se
     return result
 
 
-def percent(share: float | None) -> str:
-    """``0.8534`` as ``85%``; a dash for None. Only 1 is ``100%``, and only 0 is ``0%``."""
-    if share is None or not math.isfinite(share):
-        return "-"
-    text = f"{share:.0%}"
-    if share < 1 and text == "100%":
-        return ">99%"
-    return "<1%" if share > 0 and text == "0%" else text
-
-
 @contextlib.contextmanager
 def working(text: str) -> Iterator[None]:
     """Show a spinner on stderr, if that is a terminal; output of code inside goes to stderr, too."""
@@ -153,7 +147,8 @@ def progress(text: str, *, log: bool = False) -> Iterator[Callable[[int, int], N
     """
     console, tenths = err(), -1
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
-    bar = Progress(*columns, TimeRemainingColumn(), console=console, transient=True, disable=not console.is_terminal)
+    settings: dict[str, Any] = {"console": console, "transient": True, "disable": not console.is_terminal}
+    bar = Progress(*columns, TimeRemainingColumn(), speed_estimate_period=STEADY, **settings)
     task = bar.add_task(text, total=None)
 
     def tell(made: int, total: int) -> None:

@@ -53,12 +53,30 @@ class ScopeGroup(TyperGroup):
         return super().resolve_command(ctx, args)
 
 
+def plain_flags(command: Any) -> Any:
+    """``command``, whose ``--help`` shows flags without a type; those of commands below it too."""
+    for inner in getattr(command, "commands", {}).values():
+        plain_flags(inner)
+    params_of = type(command).get_params
+
+    def get_params(ctx: Any) -> list[Any]:
+        params: list[Any] = params_of(command, ctx)
+        for param in params:
+            if getattr(param, "is_flag", False) and param.metavar is None:
+                param.metavar = ""  # else typer prints <bool>
+        return params
+
+    command.get_params = get_params
+    return command
+
+
 class MainGroup(ScopeGroup):
     """The whole program; errors become short messages and exit codes, never tracebacks."""
 
     def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
         """The remaining arguments; options of the whole program may come anywhere."""
         front, rest = hoisted(list(args))
+        plain_flags(self)
         return super().parse_args(ctx, front + rest)
 
     def list_commands(self, ctx: Any) -> list[str]:
@@ -85,7 +103,7 @@ class MainGroup(ScopeGroup):
         if name in self.commands:  # without loading plugins
             return name, self.commands[name], args[1:]
         if _state(ctx).registry.has("command", name):
-            return name, plugin_command(_state(ctx).registry.get("command", name)), args[1:]
+            return name, plain_flags(plugin_command(_state(ctx).registry.get("command", name))), args[1:]
         return super().resolve_command(ctx, args)
 
     def invoke(self, ctx: Any) -> Any:
@@ -193,6 +211,20 @@ def examples(*lines: str) -> str:
 def _notes(error: Exception) -> str:
     """The notes on an error, such as the part that it came from."""
     return "".join(f" ({note})" for note in notes_beside(error))
+
+
+def only_spec(given: str | None, option: str | None) -> str:
+    """The spec of a command that takes it with or without ``--spec``.
+
+    Raises:
+        typer.BadParameter: there is none, or there are two.
+    """
+    if given is not None and option is not None:
+        raise typer.BadParameter(f"'{given}' is given as well; give one spec", param_hint="'--spec'")
+    spec = option if given is None else given
+    if spec is None:
+        raise typer.BadParameter("give a spec, e.g. scope@64; `scope list recipe` lists recipes", param_hint="'SPEC'")
+    return spec
 
 
 def numbers(given: list[str] | None, option: str, default: tuple[int, ...]) -> list[int]:

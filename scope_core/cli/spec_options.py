@@ -4,9 +4,15 @@ from __future__ import annotations
 
 from typing import Any
 
+import typer
+
 from scope_core.registry.registry import Registry
 from scope_core.registry.specs import SLOT_MARK, ComponentSpec, slots_of
 
+_HELP = "A recipe, RECIPE@64, RECIPE@25%, or a spec file."
+SPEC = typer.Argument(metavar="SPEC", help=_HELP, show_default=False)
+SPEC_OPTION = typer.Option("--spec", metavar="SPEC", help="The same, as other commands take it.", show_default=False)
+"""The spec of a command that works on one spec, in both forms; see `scope_core.cli.shell.only_spec`."""
 _BOUNDS = (("minimum", ">="), ("exclusiveMinimum", ">"), ("maximum", "<="), ("exclusiveMaximum", "<"))
 _LENGTHS = {"string": "characters", "array": "items"}
 

@@ -14,7 +14,8 @@ from scope_core.errors import BudgetError, PluginOutputError, SpecError, quoted
 from scope_core.parts.calls import attribute_errors, expect
 from scope_core.parts.merger import Merger
 from scope_core.structures.layout import Plan
-from scope_core.structures.selection import Mixed, Selection
+from scope_core.structures.mixed import Mixed
+from scope_core.structures.selection import Selection
 from scope_core.structures.signals import parse_signal
 from scope_core.structures.tokens import VisualTokens
 

@@ -9,6 +9,7 @@ from pydantic.errors import PydanticInvalidForJsonSchema
 from scope_core.pruning.spec import PrunerSpec
 from scope_core.registry.kinds import kind_named
 from scope_core.registry.lookup import PartLookup
+from scope_core.registry.option_types import PERCENT
 from scope_core.registry.records import Record
 from scope_core.registry.specs import SLOT_MARK, shorthand_of
 
@@ -56,6 +57,8 @@ def _choice(kind: str, registry: PartLookup, definitions: dict[str, Any]) -> dic
         if shorthand is not None:
             number = "integer" if shorthand[0] is int else "number"
             short.append({"type": number, "title": f"short for {record.name}"})
+            if shorthand[0] is float:
+                short.append({"type": "string", "pattern": f"^{PERCENT.pattern}$", "title": "a percentage"})
         table = _table(record, definitions)
         table["required"] = ["name"]  # slots that are left out get their kind's default
         table["required"] += [f for f, i in record.spec.model_fields.items() if i.is_required() and f in _plain(table)]

@@ -8,13 +8,16 @@ from typing import Any
 
 from pydantic_core import InitErrorDetails, PydanticCustomError
 
-from scope_core.errors import ScopeError, did_you_mean, listed, quoted
+from scope_core.errors import ScopeError, did_you_mean, listed, nearest, quoted
 from scope_core.pruning.spec_short import from_short, short_hint, wrong_amount
 from scope_core.registry.kinds import kind_named
 from scope_core.registry.lookup import PartLookup
 from scope_core.registry.mistakes import check_many, known_options, mistake
+from scope_core.registry.option_types import as_share
 from scope_core.registry.specs import ComponentSpec, Spec, slots_of
 
+MISSPELT = 0.8
+"""How near an unknown recipe must be to a known one to be taken for it, so that all mistakes are found at once."""
 _FIRST_ONLY = ("then", "recipe", "adapter")
 
 Mistakes = list[InitErrorDetails]
@@ -66,7 +69,11 @@ def _over_recipe(data: dict[str, Any], model: type[Spec], registry: PartLookup, 
         hint = short_hint(given, registry)
         text = f"{error}{hint}" if hint else wrong_amount(given, registry) or str(error)
         found.append(mistake("scope_unknown_part", text, "recipe"))
-        return {key: value for key, value in data.items() if key != "recipe"}
+        data = {key: value for key, value in data.items() if key != "recipe"}
+        meant = nearest(given, (record.name for record in registry.records("recipe")), cutoff=MISSPELT)
+        if not meant:
+            return data
+        recipe = registry.get("recipe", meant).item  # the other mistakes are those that the recipe as meant would have
     merged = dict(recipe.spec)
     inner, default = merged.get("selector"), registry.default("selector")
     if isinstance(inner, Mapping) and default is not None and inner.get("name", default.name) == default.name:
@@ -134,9 +141,12 @@ def _full_stage(
 
 
 def changed_part(key: str, old: Any, new: Any, model: type[Spec], registry: PartLookup) -> Any:
-    """``new``; or ``old`` with some options changed, if ``new`` is a table without a name or a bare number."""
-    number = isinstance(new, Real) and not isinstance(new, bool)
+    """``new``; or ``old`` with some options changed, if ``new`` is a table without a name, a bare number or a share."""
+    share = as_share(new) if isinstance(new, str) else None
+    number = share is not None or (isinstance(new, Real) and not isinstance(new, bool))
     if old is None or not (number or (isinstance(new, Mapping) and "name" not in new)):
+        return new
+    if number and isinstance(old, Real):  # a bare number is of the recipe's part, which is filled in later
         return new
     selector = registry.default("selector")
     slot = {**slots_of(model), **(slots_of(selector.spec) if selector else {})}.get(key)
@@ -149,7 +159,7 @@ def changed_part(key: str, old: Any, new: Any, model: type[Spec], registry: Part
         # a number sets the number of the old part, if it has one: "pyramiddrop@64" keeps the recipe's kind of budget
         short = registry.get(slot.kind, table["name"]).spec.shorthand
         fits = short is not None and short[0] is (int if isinstance(new, Integral) else float)
-        return {**table, short[1]: new} if fits and short else new
+        return {**table, short[1]: new if share is None else share} if fits and short else new
     except (PydanticCustomError, ScopeError):  # the old value is not a part; validation reports it if it is still used
         return new
 

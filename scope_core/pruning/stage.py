@@ -11,6 +11,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from scope_core.display import shortened
 from scope_core.engine.constraints import constrained
 from scope_core.engine.grouping import group_index, with_tiles
 from scope_core.engine.merging import less_extra, merged, rows_of_fewer
@@ -19,8 +20,8 @@ from scope_core.errors import PluginOutputError, ScopeError, SignalError, SpecEr
 from scope_core.parts.base import Part, parts_in
 from scope_core.parts.calls import attribute_errors
 from scope_core.parts.partition import TokenPartition
+from scope_core.pruning.labels import label_of
 from scope_core.pruning.spec import PrunerSpec
-from scope_core.pruning.spec_reader import label_of
 from scope_core.pruning.spec_short import decoder_layer
 from scope_core.registry.observers import observe, observed
 from scope_core.registry.registry import Registry
@@ -52,7 +53,7 @@ class Stage:
         self._planned: tuple[Layout, Plan] | None = None  # cache of the latest plan: most calls repeat the one before
 
     def __repr__(self) -> str:
-        return f"Stage({self.label!r})"
+        return shortened(f"Stage({self.label!r})")
 
     def __reduce__(self) -> tuple[Any, ...]:
         """Copied and pickled as its spec, from which parts are rebuilt; parts themselves need not support pickling."""
@@ -60,8 +61,12 @@ class Stage:
 
     @functools.cached_property
     def label(self) -> str:
-        """A short name for tables: ``scope@64``, or ``scope+combiner@64`` if the recipe's combiner was changed."""
+        """A short name for tables: ``scope@64``, or ``scope+alpha=0.5@64`` if it differs from the recipe."""
         return label_of(self.spec, self.registry)
+
+    @functools.cached_property
+    def _options(self) -> dict[str, Any]:
+        return self.spec.to_dict(self.registry)
 
     def walk(self) -> list[Part[Any]]:
         """Every part of this stage, those inside other parts included."""
@@ -233,7 +238,7 @@ class Stage:
             for image, kept, newlines in zip(images, selection.row_counts, remaining, strict=True)
         )
         fields = {"model": "bare tensors", "at": self.spec.at, "signals": tuple(sorted(self.needs)), "calls": 1, **more}
-        return Receipt(spec=self.label, images=rows, selection=selection, **fields)
+        return Receipt(spec=self.label, images=rows, selection=selection, options=self._options, **fields)
 
 
 def _free(registry: Registry, kind: str) -> list[str]:

@@ -7,6 +7,7 @@ whole number may be given for a number with a point, and 64.0 for a whole number
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from numbers import Integral, Real
 from typing import Any
@@ -14,6 +15,8 @@ from typing import Any
 from pydantic_core import PydanticCustomError
 from pydantic_core import core_schema as cs
 
+PERCENT = re.compile(r"((?:0|[1-9]\d*)(?:\.\d+)?)%")
+"""A percentage, which is taken for a share where a kind of part has a bare number as its short form."""
 _INNER = (
     *("schema", "fields", "items_schema", "keys_schema", "values_schema", "choices", "steps"),
     *("lax_schema", "strict_schema", "json_schema", "python_schema", "extras_schema"),
@@ -51,8 +54,16 @@ def _number(value: Any, wanted: str = "a number") -> Any:
         if isinstance(value, Integral) and int(value).bit_length() > 63:
             raise _wrong(f"{wanted} of at most 64 bits")
         return int(value) if isinstance(value, Integral) else float(value)
+    share = as_share(value) if isinstance(value, str) else None
     hint = "; write it without quotes" if isinstance(value, str) and _reads_as_number(value) else ""
+    hint = f"; write {share:g}" if share is not None else hint
     raise _wrong(wanted, hint or ("; write its .item()" if hasattr(value, "item") else ""))
+
+
+def as_share(text: str) -> float | None:
+    """``0.25`` for ``"25%"``; None for any other text."""
+    found = PERCENT.fullmatch(text.strip())
+    return float(found[1]) / 100 if found else None
 
 
 def _reads_as_number(text: str) -> bool:

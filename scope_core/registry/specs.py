@@ -27,7 +27,7 @@ from scope_core.errors import ScopeError, did_you_mean, listed, quoted
 from scope_core.registry.kinds import HERE, HOME
 from scope_core.registry.lookup import PartLookup, default_lookup
 from scope_core.registry.mistakes import check_keys, check_many, known_options, mistake, mistakes_of, raise_all
-from scope_core.registry.option_types import exact
+from scope_core.registry.option_types import as_share, exact
 
 if TYPE_CHECKING:
     from pydantic import GetCoreSchemaHandler, GetJsonSchemaHandler
@@ -133,7 +133,10 @@ class Slot:
     def as_mapping(self, value: Any, registry: PartLookup) -> dict[str, Any]:
         """The table that a short form (a bare name or number) stands for."""
         if isinstance(value, str):
-            return {"name": value}
+            share = as_share(value)
+            if share is None or not self._takes_shares(registry):
+                return {"name": value}
+            value = share
         if isinstance(value, Real) and not isinstance(value, bool):
             number = int(value) if isinstance(value, Integral) else float(value)  # NumPy's numbers too
             default = registry.default(self.kind)
@@ -161,6 +164,11 @@ class Slot:
         """The records of built-in parts of this kind; only these may have a shorthand."""
         return [record for record in registry.records(self.kind) if record.origin.distribution in (HOME, HERE)]
 
+    def _takes_shares(self, registry: PartLookup) -> bool:
+        """True if a part of this kind has a number with a point as its short form."""
+        shorts = [shorthand_of(record.spec) for record in self._built_in(registry)]
+        return any(short is not None and short[0] is float for short in shorts)
+
     def _model(self, name: str, registry: PartLookup) -> type[ComponentSpec]:
         try:
             model: type[ComponentSpec] = registry.get(self.kind, name).spec
@@ -172,10 +180,9 @@ class Slot:
     def _number_hint(self, name: str, registry: PartLookup) -> str:
         """The hint for a number in quotes, if this kind accepts bare numbers; else empty."""
         accepts_numbers = any(shorthand_of(record.spec) for record in self._built_in(registry))
-        if not accepts_numbers or not re.fullmatch(r"(0|[1-9]\d*)(\.\d+)?%?", name):
+        if not accepts_numbers or not re.fullmatch(r"(0|[1-9]\d*)(\.\d+)?", name):
             return ""
-        number = f"{float(name[:-1]) / 100:g}" if name.endswith("%") else name
-        return f". Write the number without quotes: `{self.kind}: {number}`"
+        return f". Write the number without quotes: `{self.kind}: {name}`"
 
     def _unknown(self, model: type[ComponentSpec], registry: PartLookup, option: str, options: str) -> str:
         near = did_you_mean(option, (field for field in model.model_fields if field != "name"))

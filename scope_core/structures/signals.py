@@ -9,12 +9,15 @@ family                             axes         meaning
 =================================  ===========  =======================================================
 ``vision.cls_attention[l]``        B H N        attention from CLS to each patch, softmax over all keys
 ``vision.received_attention[l]``   B H N        attention each patch receives, mean over all queries
+``vision.joint_attention[l]``      B N          attention from CLS by one head of the layer's full width
+``vision.mean_attention[l]``       B N          attention each patch receives, mean over heads, then over all queries
 ``vision.hidden[l]``               B N D        hidden state after layer l, prefix tokens removed
 ``vision.keys[l]``                 B H N C      key projections of layer l
 ``vision.cls[l]``                  B N D        hidden state of CLS after layer l, for each token of its tile
 ``projected``                      B N D        tokens after the projector, as the language model reads them
 ``text.embeddings``                B M D        embeddings of the prompt's text tokens; rows of zeros are padding
 ``clip.text_similarity``           B T N        cosine of each of T chunks of text to each patch, in CLIP's space
+``clip.word_similarity``           B T N        the same of each of T words (tokens) of the text
 ``clip.embeddings``                B N D        patches in CLIP's space, which images and texts share
 ``projector.sensitivity``          B N          change of the projector's output under small changes of each token
 ``decoder.last_query_attention[k]``  B H N      attention from the last prompt token, softmax over all real keys
@@ -45,6 +48,7 @@ from typing import TYPE_CHECKING, Annotated, Any, TypeAlias
 
 from pydantic import AfterValidator
 
+from scope_core.display import shortened
 from scope_core.errors import SignalError, TokensError, did_you_mean, listed
 
 if TYPE_CHECKING:
@@ -53,12 +57,15 @@ if TYPE_CHECKING:
 FAMILIES: Mapping[str, str] = {
     "vision.cls_attention": "B H N",
     "vision.received_attention": "B H N",
+    "vision.joint_attention": "B N",
+    "vision.mean_attention": "B N",
     "vision.hidden": "B N D",
     "vision.keys": "B H N C",
     "vision.cls": "B N D",
     "projected": "B N D",
     "text.embeddings": "B M D",
     "clip.text_similarity": "B T N",
+    "clip.word_similarity": "B T N",
     "clip.embeddings": "B N D",
     "projector.sensitivity": "B N",
     "decoder.last_query_attention": "B H N",
@@ -212,6 +219,9 @@ class Signals(Mapping[str, "Tensor"]):
 
     def __len__(self) -> int:
         return len(self._values)
+
+    def __repr__(self) -> str:
+        return shortened(f"Signals({listed(self._values)})")
 
     def __reduce__(self) -> tuple[Any, ...]:
         """Pickled with the tensors computed so far; functions are left out, since they refer to the model's call."""

@@ -107,10 +107,49 @@ def test_no_cache_writes_nothing(bench: Bench, tmp_path: Path) -> None:
 
 
 def test_quick_is_a_few_budgets_and_pictures(bench: Bench) -> None:
-    refused = bench("--specs", "scope", "--quick", "--limit", "100000")
-    assert "scope@64" in refused.stderr  # of its two budgets; the tiny model has 16 tokens
+    half = bench("--specs", "scope", "--quick", "--limit", "2", "--json")
+    assert "warning: scope@64 is not measured: scope@64: budget 'tokens' keeps 64" in half.stderr  # of 16 tokens
+    assert (half.json["budgets"], [one["keep"] for one in half.json["skipped"]]) == ([64, 16], [64])
     quick = bench("--specs", "scope", "--quick", "--keep", "3", "--limit", "100000", "--json")
     assert (quick.json["examples"], quick.json["budgets"]) == (60, [3])
+
+
+def test_budgets_of_their_own_and_shares(bench: Bench, tmp_path: Path) -> None:
+    ran = bench("--specs", "scope@3,scope@2,random@5", "--keep", "own,25%,4", "--out", tmp_path / "out", "--json")
+    assert ran.code == 0, ran.stderr
+    kept = {(run["name"], run["keep"]): run["kept"] for run in ran.json["runs"] if run["role"] != "bound"}
+    assert kept == {
+        ("scope@3", "own"): 3, ("scope@2", "own"): 2, ("random", "own"): 5,
+        ("scope", "25%"): 4, ("random", "25%"): 4, ("scope", 4): 4, ("random", 4): 4,
+    }  # fmt: skip
+    assert ran.json["budgets"] == [4, "25%", "own"]
+    assert [run["kept"] for run in ran.json["runs"] if run["name"] == "label oracle"] == [4, 4]
+    table = (tmp_path / "out" / "table.md").read_text("utf-8")
+    assert "own: each at the budget of its own spec, so they keep different" in " ".join(table.split())
+    assert "**What is kept at their own budgets**" in table
+    assert (tmp_path / "out" / "plot.png").stat().st_size > 1000
+
+
+def test_a_failing_method_is_skipped_with_its_reason(bench: Bench, tmp_path: Path) -> None:
+    (tmp_path / "late.yaml").write_text("recipe: fastv\nbudget: 4\nat: decoder[40]\n")
+    ran = bench("--specs", f"random,{tmp_path / 'late.yaml'},cdpruner", "--keep", "4", "--out", tmp_path / "out")
+    assert ran.code == 0, ran.stderr
+    for name, why in (("late", "no point 'decoder[40]'"), ("cdpruner", "needs clip.text_similarity")):
+        assert f"warning: {name}@4 is not measured: " in ran.stderr
+        assert f"- {name} at 4: " in ran.stdout
+        assert why in ran.stdout
+        assert f"- {name} at 4: " in (tmp_path / "out" / "table.md").read_text("utf-8")
+    assert "at 4: random" in ran.stdout
+
+
+def test_times_of_an_earlier_run_are_marked(bench: Bench) -> None:
+    first = bench("--specs", "scope,random", "--keep", "4")
+    assert "*" not in first.stdout
+    mixed = bench("--specs", "scope,random,uniform_grid", "--keep", "4")
+    rows = {line.split()[0]: line for line in mixed.stdout.partition("What is kept")[2].splitlines() if "." in line}
+    assert (rows["scope"].count("*"), rows["random"].count("*"), rows["uniform_grid"].count("*")) == (2, 2, 0)
+    assert "*: time of an earlier run" in mixed.words
+    assert "*" not in bench("--specs", "scope,random,uniform_grid", "--keep", "4", "--fresh").stdout
 
 
 def test_the_models_own_recipe_and_every_control_by_default(bench: Bench) -> None:

@@ -42,12 +42,25 @@ def test_json_and_files(bench: Bench, tmp_path: Path) -> None:
     )
     assert ran.code == 0, ran.stderr
     assert json.loads((tmp_path / "new" / "speed.json").read_text("utf-8")) == ran.json
-    assert set(ran.json) == {"clock", "allocator", "machine", "effort", "features", "select"}
+    assert set(ran.json) == {"clock", "allocator", "machine", "effort", "features", "select", "skipped"}
     assert ran.json["machine"]["threads"] == 1
     assert "torch" in ran.json["machine"]["versions"]
     assert ran.json["features"] == "smooth random fields (seed 0)"
     assert "Selecting 4 of 30" in (tmp_path / "new" / "speed.md").read_text("utf-8")
     assert (tmp_path / "new" / "speed.png").stat().st_size > 1000
+
+
+def test_methods_that_cannot_be_timed_are_skipped_with_their_reason(bench: Bench) -> None:
+    few = ("--tokens", "20", "--keep", "4", "--width", "8", "--rounds", "1", "--no-libraries", "--json")
+    ran = bench("select", *few, "--specs", "visionzip,scope")
+    assert ran.code == 0, ran.stderr
+    assert "warning: visionzip is not timed: visionzip: merger 'keep_cls'" in ran.stderr
+    assert list(ran.json["skipped"]) == ["visionzip"]
+    assert [row["name"] for row in ran.json["select"][0]["rows"] if row["role"] == "spec"] == ["scope"]
+    ran = bench("generate", "--model", "fake-model", *few, "--specs", "scope,cdpruner")
+    assert (ran.code, list(ran.json["skipped"])) == (0, ["cdpruner"]), ran.stderr
+    alone = bench("select", *few, "--specs", "visionzip")
+    assert (alone.code, alone.stdout) == (3, "")
 
 
 def test_a_model_brings_its_own_sections(bench: Bench) -> None:

@@ -22,6 +22,7 @@ from scope_core.cli.commands.new import offered
 
 Scope = Callable[..., Ran]
 KINDS = tuple(offered())
+SEVERAL = ("combiner", "recipe", "position", "task")
 
 USES = """
 import json, sys
@@ -48,10 +49,26 @@ def written(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="module")
-def installed(written: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+def whole(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """One package with parts of several kinds, all but the first added to it."""
+    from cli.conftest import run
+
+    folder = tmp_path_factory.mktemp("into")
+    for number, kind in enumerate(SEVERAL):
+        where = ("--into", folder / "scope-everything") if number else ("--out", folder)
+        made = run("new", "plugin", f"everything.of_{kind}", "--kind", kind, *where)
+        assert made.code == 0, made.stderr
+    for name in ("another", "further"):  # of the default kind
+        assert run("new", "plugin", f"everything.{name}", *where).code == 0
+    return folder / "scope-everything"
+
+
+@pytest.fixture(scope="module")
+def installed(written: Path, whole: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Where all of them are installed, as wheels, by pip and without a network."""
     source, site = tmp_path_factory.mktemp("source"), tmp_path_factory.mktemp("site")
     shutil.copytree(written, source, dirs_exist_ok=True)  # building leaves files behind
+    shutil.copytree(whole, source / whole.name)
     install(*sorted(source.iterdir()), target=site)
     return site
 
@@ -69,26 +86,84 @@ def test_every_kind_that_the_kit_checks_is_offered() -> None:
     from scope_core import testing
 
     checked = {name.removeprefix("check_") for name in testing.__all__ if name.startswith("check_")}
-    assert set(KINDS) == checked - {"adapter"} | {"recipe"}
+    assert set(KINDS) == checked | {"recipe"}
 
 
-def test_all_of_them_pass_their_own_tests_as_written(written: Path, installed: Path, tmp_path: Path) -> None:
+def test_all_of_them_pass_their_own_tests_as_written(
+    written: Path, whole: Path, installed: Path, tmp_path: Path
+) -> None:
     tests = [str(path) for path in sorted(written.glob("*/tests"))]
     assert len(tests) == len(KINDS)
+    tests.append(str(whole / "tests"))
     said = python("-m", "pytest", "-q", "-p", "no:cacheprovider", "--import-mode=importlib", *tests,
                   site=installed, cwd=tmp_path)  # fmt: skip
     passed = re.search(r"(\d+) passed", said)
     assert passed, said
-    assert int(passed[1]) > 5 * len(KINDS), said
+    assert int(passed[1]) > 4 * (len(KINDS) + len(SEVERAL)), said
     assert not re.search("skipped|warning", said), said
 
 
 def test_their_readmes_show_specs_that_are_valid(written: Path, installed: Path, tmp_path: Path) -> None:
     texts = [re.search(r"```yaml\n(.*?)```", (folder / "README.md").read_text("utf-8"), re.DOTALL)[1]
-             for folder in sorted(written.iterdir())]  # fmt: skip
+             for folder in sorted(written.iterdir()) if folder.name != "scope-my-task"]  # fmt: skip
     labels = json.loads(python("-c", USES, json.dumps([yaml.safe_load(text) for text in texts]),
                                site=installed, cwd=tmp_path))  # fmt: skip
-    assert len(labels) == len(KINDS)
+    assert len(labels) == len(KINDS) - 1
+    task = (written / "scope-my-task" / "README.md").read_text("utf-8")
+    assert "scope bench accuracy --task my_task.first_try" in task
+
+
+def test_a_package_gets_further_parts(scope_: Scope, whole: Path, tmp_path: Path) -> None:
+    hooks = (whole / "src" / "scope_everything" / "__init__.py").read_text("utf-8")
+    assert hooks.count("@hookimpl") == len(SEVERAL) + 1
+    assert hooks.count("yield ") == len(SEVERAL) + 2
+    rows = re.findall(r"^\| (\w+) \| `everything\.", (whole / "README.md").read_text("utf-8"), re.MULTILINE)
+    assert rows == [*SEVERAL, "saliency", "saliency"]
+    again = scope_("new", "plugin", "everything.another", "--into", whole)
+    assert (again.code, "already exists" in again.stderr) == (2, True)
+
+
+@pytest.mark.parametrize(
+    ("project", "hooks", "said"),
+    [
+        (None, None, "has no pyproject.toml"),
+        ('[project]\nname = "a"\n', None, "has no entry point of scope-core; add [project.entry-points.scope_core]"),
+        ('[project.entry-points.scope_core]\na = "mine"\n', None, "the module of hooks 'mine' is no package below"),
+        ('[project.entry-points.scope_core]\na = "mine"\n', "def x(:", "it is not valid Python: line 1"),
+        ("[project.entry-points.'scope_core']\na = \"mine\"\n",
+         "def scope_saliency_sources():\n    return []\n", "does not end in a yield. Add this to it by hand"),
+    ],
+)  # fmt: skip
+def test_packages_that_cannot_be_added_to(
+    scope_: Scope, tmp_path: Path, project: str | None, hooks: str | None, said: str
+) -> None:
+    if project is not None:
+        (tmp_path / "pyproject.toml").write_text(project)
+    if hooks is not None:
+        (tmp_path / "mine").mkdir()
+        (tmp_path / "mine" / "__init__.py").write_text(hooks)
+    before = sorted(tmp_path.rglob("*"))
+    ran = scope_("new", "plugin", "acme.peak", "--into", tmp_path)
+    assert (ran.code, sorted(tmp_path.rglob("*"))) == (2, before)
+    assert said in " ".join(ran.stderr.replace("│", " ").split())
+
+
+def test_hooks_of_ones_own_keep_what_they_have(scope_: Scope, tmp_path: Path) -> None:
+    (tmp_path / "pyproject.toml").write_text(
+        '[project]\nname = "own"\n[project.entry-points.scope_core]\na = "mine"\n[tool.x]\nb = "c"\n'
+    )
+    (tmp_path / "mine").mkdir()
+    init = tmp_path / "mine" / "__init__.py"
+    init.write_text(
+        '"""Mine."""\nfrom scope_core.parts import Entry as E, hookimpl\n\n@hookimpl\ndef scope_combiners():\n'
+        '    yield E("mine.x:X", "acme.x", "mine")\n\nLAST = 1\n'
+    )
+    assert scope_("new", "plugin", "acme.mix", "--kind", "combiner", "--into", tmp_path).code == 0
+    text = init.read_text()
+    compile(text, "mine", "exec")
+    assert text.index('"acme.x"') < text.index('"acme.mix"') < text.index("LAST = 1")
+    assert "from scope_core.parts import Entry\n" in text
+    assert (tmp_path / "mine" / "mix.py").is_file()
 
 
 @pytest.mark.parametrize("kind", KINDS)
@@ -128,6 +203,7 @@ def test_nothing_is_overwritten(scope_: Scope, tmp_path: Path) -> None:
     again = scope_("new", "plugin", "acme.flat", "--out", tmp_path)
     assert (again.code, mine.read_text()) == (2, "# a week's work\n")
     assert "already exists" in again.stderr
+    assert "--into" in again.stderr
     assert not (mine.parent / "flat.py").exists()
 
 
@@ -161,7 +237,7 @@ def test_bad_kind_and_folder(scope_: Scope, tmp_path: Path) -> None:
     ran = scope_("new", "plugin", "acme.peak", "--kind", "saliancy", "--out", tmp_path)
     assert ran.code == 2
     assert "did you mean 'saliency'?" in ran.stderr
-    ran = scope_("new", "plugin", "acme.peak", "--kind", "adapter", "--out", tmp_path)
+    ran = scope_("new", "plugin", "acme.peak", "--kind", "zoo", "--out", tmp_path)
     assert ran.code == 2
     assert "hooks reference" in ran.stderr
     ran = scope_("new", "plugin", "acme.peak", "--out", tmp_path / "nowhere")

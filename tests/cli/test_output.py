@@ -26,6 +26,18 @@ def test_a_terminal_sees_the_share_done_and_the_time(monkeypatch: pytest.MonkeyP
         assert wanted in text
 
 
+def test_the_time_that_remains_is_told_where_a_step_takes_minutes(monkeypatch: pytest.MonkeyPatch) -> None:
+    file, now = io.StringIO(), [0.0]
+    monkeypatch.setattr(
+        output, "err", lambda: Console(file=file, force_terminal=True, width=100, get_time=lambda: now[0])
+    )
+    with output.progress("measuring") as tell:
+        for step in range(4):
+            tell(step, 9)
+            now[0] += 120
+    assert "0:12:00" in file.getvalue()
+
+
 def test_elsewhere_nothing_is_written_or_a_line_at_every_tenth(monkeypatch: pytest.MonkeyPatch) -> None:
     assert shown(monkeypatch, terminal=False) == ""
     lines = shown(monkeypatch, terminal=False, log=True).splitlines()

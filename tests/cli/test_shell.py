@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import subprocess
 import sys
 from collections.abc import Callable
@@ -53,6 +54,26 @@ def test_help_names_every_command_and_exit_code(scope_: Callable[..., Ran], flag
     assert ran.code == 0
     assert all(f" {command} " in ran.stdout for command in COMMANDS)
     assert "130 interrupted" in ran.words
+
+
+def test_no_flag_has_a_type_in_the_help_of_any_command(scope_: Callable[..., Ran]) -> None:
+    import typer
+
+    from scope_core.cli import app
+    from scope_core.cli.shell import plugin_command
+
+    def paths(command: object, path: tuple[str, ...]) -> list[tuple[str, ...]]:
+        inner = getattr(command, "commands", {})
+        return [path, *(below for name, one in inner.items() for below in paths(one, (*path, name)))]
+
+    found = paths(typer.main.get_command(app), ())
+    for record in scope_core.default_registry().records("command"):
+        found += paths(plugin_command(record), (record.name,))
+    assert {("plan",), ("bench", "accuracy"), ("serve",), ("models", "fetch")} <= set(found)
+    for path in found:
+        shown = scope_(*path, "--help").stdout
+        assert "--help" in shown
+        assert not re.search(r"<bool>|BOOLEAN", shown), path
 
 
 @pytest.mark.parametrize("command", [*COMMANDS, "models list", "models fetch", "models adapters"])

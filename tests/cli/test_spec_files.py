@@ -33,8 +33,9 @@ def test_what_explain_prints_reads_back_as_the_same_spec(scope_: Callable[..., R
 def test_explain_says_where_it_is_from(scope_: Callable[..., Ran]) -> None:
     lines = scope_("explain", "scope@64").stdout.splitlines()
     assert lines[0] == "# scope@64: greedy by coverage gain x saliency^alpha"
-    assert lines[1] == "# SCOPE, NeurIPS 2025, arXiv 2510.24214"
-    assert "`scope explain scope@64`" in lines[2]
+    assert lines[1].startswith("# SCOPE rewards tokens that are salient")
+    assert lines[3] == "# SCOPE, NeurIPS 2025, arXiv 2510.24214"
+    assert "`scope explain scope@64`" in lines[4]
     where = lines.index("saliency: {name: cls_attention, layer: -2, heads: sum}")
     assert lines[where - 1] == "# saliency: attention from the tower's CLS token to each patch"
 
@@ -44,14 +45,14 @@ def test_explain_says_what_was_changed_of_a_recipe(scope_: Callable[..., Ran], t
     spec.write_text("recipe: scope\nbudget: 64\ncombiner: {alpha: 0.5}\norder: picks\n")
     ran = scope_("explain", spec)
     lines = ran.stdout.splitlines()
-    assert lines[0] == "# scope+combiner+order@64: the recipe scope, changed: combiner, order"
-    assert lines[1:3] == [
-        "# scope: greedy by coverage gain x saliency^alpha", "# SCOPE, NeurIPS 2025, arXiv 2510.24214",
-    ]  # fmt: skip
+    assert lines[0] == "# scope+alpha=0.5+order=picks@64: the recipe scope, changed: combiner, order"
+    assert lines[1] == "# scope: greedy by coverage gain x saliency^alpha"
+    assert lines[2].startswith("# SCOPE rewards tokens that are salient")
+    assert lines[4] == "# SCOPE, NeurIPS 2025, arXiv 2510.24214"
     where = lines.index("combiner: {name: product, alpha: 0.5}")
     assert lines[where - 1] == "# changed; the recipe has {name: product, alpha: 1.0}"
     assert [line for line in lines if "changed" in line] == [lines[0], lines[where - 1], "# changed; not in the recipe"]
-    assert scope_("validate", spec, "--json").json[0]["label"] == "scope+combiner+order@64"
+    assert scope_("validate", spec, "--json").json[0]["label"] == "scope+alpha=0.5+order=picks@64"
     assert "changed" not in scope_("explain", "scope@64").stdout
 
 
@@ -108,6 +109,46 @@ def test_validate_tells_every_file_apart(scope_: Callable[..., Ran], tmp_path: P
     assert f"ok {good} (scope@64)" in text.words
     assert "did you mean 'alpha'?" in text.words
     assert scope_("validate", good).code == 0
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("recipe: scope\nbudget: {keep: true}\n", ["budget.keep: Input should be a whole number (given: True)"]),
+        ("recipe: scope\ncombiner: {alpha: true}\n", ["combiner.alpha: Input should be a number (given: True)"]),
+        ("recipe: scope\nat: vison\n", ["line 2, at: 'vison' is not an interception point (did you mean 'vision'?)"]),
+        (
+            "recipe: scpe\nbudget: {keep: true}\nsaliency: {name: cls_attenton}\nat: vison\nsimilarty: cosine\n",
+            ["wrong in 5 places", "line 1: no recipe is called 'scpe' (did you mean 'scope'?)", "line 2, budget",
+             "did you mean 'cls_attention'?", "did you mean 'vision'?", "did you mean 'similarity'?"],
+        ),
+        ("recipe: scpe\nbudget: {name: tokens, keep: true}\n", ["wrong in 2 places", "'scpe'", "budget.keep"]),
+    ],
+)  # fmt: skip
+def test_validate_says_every_mistake_at_once(
+    scope_: Callable[..., Ran], tmp_path: Path, text: str, said: list[str]
+) -> None:
+    path = tmp_path / "mine.yaml"
+    path.write_text(text)
+    ran = scope_("validate", path)
+    assert ran.code == 1
+    for words in said:
+        assert words in ran.stdout
+
+
+def test_validate_takes_a_percentage(scope_: Callable[..., Ran], tmp_path: Path) -> None:
+    path = tmp_path / "quarter.yaml"
+    path.write_text("recipe: scope\nbudget: 25%\n")
+    assert f"ok {path} (scope@25%)" in scope_("validate", path).words
+
+
+def test_commands_of_one_spec_take_it_as_an_option_too(scope_: Callable[..., Ran]) -> None:
+    for command, more in (("explain", ()), ("plan", ("--tokens", "576"))):
+        plain = scope_(command, "scope@64", *more).stdout
+        assert scope_(command, "--spec", "scope@64", *more).stdout == plain
+        assert "give one spec" in scope_(command, "scope", "--spec", "scope@64", *more).stderr
+        missing = scope_(command, *more)
+        assert (missing.code, "give a spec, e.g. scope@64" in missing.stderr) == (2, True)
 
 
 def test_validate_names_near_files(scope_: Callable[..., Ran], tmp_path: Path) -> None:

@@ -10,12 +10,13 @@ from fakes import HOOKS, hook_function
 from pydantic import ConfigDict
 
 import scope_core as scope
-from conformance import mutants, mutants_at_once
+from conformance import mutants, mutants_at_once, mutants_tasks
 from scope_core.parts import Budget, ComponentSpec, Entry, SaliencySource
 from scope_core.testing import (
     ConformanceError,
     check_coverage,
     check_saliency,
+    check_task,
     parametrize,
     properties_of,
 )
@@ -24,7 +25,7 @@ from scope_core.testing.parts.subject import subject_of
 
 EMPTY = scope.Registry()
 CORRECT = [*mutants.CORRECT, *mutants_at_once.CORRECT]
-BROKEN = [*mutants.BROKEN, *mutants_at_once.BROKEN]
+BROKEN = [*mutants.BROKEN, *mutants_at_once.BROKEN, *mutants_tasks.BROKEN]
 
 
 def spec_of(target: type) -> type[ComponentSpec]:
@@ -48,6 +49,11 @@ def check(made: Entry, only: tuple[str, ...] = ()) -> Any:
 @pytest.mark.parametrize("target", CORRECT, ids=lambda target: target.__name__)
 def test_correct_parts_pass(target: type) -> None:
     assert "outputs_have_the_promised_form" in check(entry(target)).passed
+
+
+def test_a_correct_task_passes() -> None:
+    report = check_task(entry(mutants_tasks.Counting), registry=EMPTY)
+    assert {prop.name for prop in TABLE if prop.kinds == ("task",)} <= set(report.passed)
 
 
 @pytest.mark.parametrize(("target", "prop"), BROKEN, ids=[f"{target.__name__}-{prop}" for target, prop in BROKEN])

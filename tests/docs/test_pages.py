@@ -156,9 +156,12 @@ def test_nobody_is_told_to_fetch_scope_core_from_an_index(page: Path) -> None:
 
 def test_pictures_are_small_and_used() -> None:
     texts = "".join(page.read_text("utf-8") for page in PAGES)
-    for picture in (DOCS / "pictures").iterdir():
-        assert picture.stat().st_size < 300_000, picture.name
-        assert f"pictures/{picture.name})" in texts, f"{picture.name} is on no page"
+    pictures = [path for path in (DOCS / "pictures").rglob("*") if path.is_file()]
+    for picture in pictures:
+        name = picture.relative_to(DOCS).as_posix()
+        assert picture.stat().st_size < 300_000, name
+        assert f"{name})" in texts, f"{name} is on no page"
+    assert sum(picture.stat().st_size for picture in pictures) < 4_000_000
 
 
 def test_no_page_names_this_machine() -> None:

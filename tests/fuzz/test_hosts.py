@@ -123,6 +123,7 @@ def prompts_alone(
     """Each prompt alone gives the logits that it has in the batch, if images do not depend on each other."""
     budget = pruner.spec.budget.model_dump()
     joint = any(getattr(part.spec, "over", "") == "call" for stage in pruner.stages for part in stage.walk())
+    joint |= any(one.name == "cells" for stage in pruner.stages for one in stage.spec.constraints)  # of some image
     if len(given.ids) == 1 or budget.get("per") == "total" or joint:
         return 0
     positions = pruning.positions
@@ -171,7 +172,10 @@ def answered(
     assert ids.shape[1] == length + 3
     if not left:
         return
+    rotated = any("keys[" in need for stage in pruner.stages for need in stage.needs)
     for row in range(len(given.ids)):
+        if rotated and not given.mask[row].all():
+            continue  # `forward` numbers padding too, `generate` does not, and rotated keys differ with it
         where = real(positions[row], given.mask[row]).nonzero().flatten()[-1]
         logits = pruned.logits[row, where].clone()
         logits[model.generation_config.suppress_tokens] = -torch.inf

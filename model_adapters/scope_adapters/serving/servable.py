@@ -38,8 +38,7 @@ def declaration(geometry: Geometry) -> Declaration:
         offers=(*found, Offer("projected")),
         reasons={
             **why,
-            "text.embeddings": _APART,
-            "clip.text_similarity": _APART,
+            **dict.fromkeys(("text.embeddings", "clip.text_similarity", "clip.word_similarity"), _APART),
             "clip.embeddings": _GIVEN,
             "projector.sensitivity": _GIVEN,
             "decoder": _DECODER,

@@ -56,7 +56,7 @@ class ClipTextSimilarity:
         with torch.no_grad():
             chunks = [torch.nn.functional.normalize(self._embedded(text), dim=-1) for text in texts]
             cosines: Tensor = pad_sequence(chunks, batch_first=True).to(patches) @ patches.transpose(1, 2)
-        return cosines.to(tokens.features.dtype)
+        return cosines.float() if tokens.features.element_size() < 4 else cosines.to(tokens.features.dtype)
 
     def _embedded(self, text: str) -> Tensor:
         """(T, C) one row per chunk of CLIP's context length."""

@@ -58,7 +58,7 @@ def main(
         TimeElapsedColumn(),
         TimeRemainingColumn(),
     )
-    with _logged(work / "log.txt"), Progress(*columns) as bars:
+    with _logged(work / "log.txt"), Progress(*columns, speed_estimate_period=600.0) as bars:
         key = f"{scenes} scenes from seed {seed}, sprites {sprites}, photographs {photographs}"
         features = encode(asked[0], work / "features", key=key, track=lambda r: bars.track(r, description="features"))
         numbers = bars.track(range(scenes), description="questions")

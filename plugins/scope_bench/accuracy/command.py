@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from scope_bench.accuracy.budgets import budgets
 from scope_core import TaskError
 from scope_core.cli.methods import CONTROLS, HELP
 from scope_core.commands import (
@@ -18,7 +19,6 @@ from scope_core.commands import (
     loading,
     make_folder,
     note,
-    numbers,
     out,
     progress,
     show_json,
@@ -36,6 +36,7 @@ if TYPE_CHECKING:
 EXAMPLES = (
     "scope bench accuracy --quick",
     "scope bench accuracy --specs scope,peak.yaml,random,uniform_grid --keep 64,16 --out report",
+    "scope bench accuracy --specs scope,fastv,controls --keep own,25%",
     "scope bench accuracy --model llava-1.5-7b "
     "--task '{name: pope, questions: coco_pope_random.json, images: val2014}'",
 )
@@ -49,7 +50,7 @@ def accuracy(
         list[str] | None,
         typer.Option(
             metavar="SPEC,...",
-            help=f"Methods: {HELP}. Their budgets are replaced by --keep.",
+            help=f"Methods: {HELP}. Their budgets are replaced by --keep, unless it is 'own'.",
             show_default="the model's recipe and all controls",
         ),
     ] = None,
@@ -66,7 +67,11 @@ def accuracy(
     ] = None,
     keep: Annotated[
         list[str] | None,
-        typer.Option(metavar="K,...", help="Tokens to keep of each image.", show_default="192,128,64,32,16"),
+        typer.Option(
+            metavar="K,...",
+            help="Budgets: tokens to keep of each image, shares such as 25%, and 'own' for that of each spec.",
+            show_default="192,128,64,32,16",
+        ),
     ] = None,
     split: Annotated[
         str | None, typer.Option(metavar="NAME", help="Split of the task.", show_default="the task's first")
@@ -87,7 +92,11 @@ def accuracy(
     ] = None,
     cache_dir: Annotated[
         Path | None,
-        typer.Option(metavar="DIR", help="Folder of kept features and replies.", show_default="the user's cache"),
+        typer.Option(
+            metavar="DIR",
+            help="Folder of weights, and of kept features and replies.",
+            show_default="the user's cache",
+        ),
     ] = None,
     cache: Annotated[bool, typer.Option("--cache/--no-cache", help="Keep features and replies on disk.")] = True,
     resume: Annotated[
@@ -98,13 +107,13 @@ def accuracy(
 ) -> None:
     """Measure the accuracy of methods on a task at several budgets, with controls, bounds and intervals."""
     make_folder(out_dir, "plot.png")
-    keeps = sorted(numbers(keep, "--keep", QUICK_KEEPS if quick else KEEPS), reverse=True)
+    keeps = budgets(split_commas(keep), QUICK_KEEPS if quick else KEEPS)
     state = state_of(ctx)
     chosen = _task(task, state)
     entry = state.zoo("model", model).item
     texts = split_commas(specs) or [*([entry.recipe.partition("@")[0]] if entry.recipe else []), CONTROLS]
     with working("reading specs"):
-        from scope_bench.accuracy.methods import check, methods_of
+        from scope_bench.accuracy.methods import methods_of, runnable
 
         methods = methods_of(texts, keeps, state.registry)
     with loading(entry):
@@ -112,8 +121,8 @@ def accuracy(
         from scope_bench.accuracy.report import results_of
         from scope_bench.accuracy.runner import Settings, bounds, run, scenes_of
 
-        loaded = entry.load()
-        check(methods, loaded.model)
+        loaded = entry.load(**({"cache_dir": cache_dir} if cache_dir is not None and entry.takes("cache_dir") else {}))
+        methods, unfit = runnable(methods, loaded.model)
         settings = Settings(
             split or chosen.splits[0],
             limit=min(limit or QUICK_LIMIT, QUICK_LIMIT) if quick else limit,
@@ -129,7 +138,11 @@ def accuracy(
     if not any(method.role == "control" for method in methods):
         note(f"no control takes part; add '{CONTROLS}' to --specs to make the comparison meaningful")
     with progress(f"{len(scenes)} images x {len(methods)} methods", log=True) as tell:
-        results = results_of(run(loaded, chosen, methods, scenes, settings, state.registry, tell))
+        found = run(loaded, chosen, methods, scenes, settings, state.registry, tell)
+    found.skipped[:0] = unfit
+    for one in found.skipped:
+        warn(f"{one.method.label} is not measured: {one.why}")
+    results = results_of(found)
     if json:
         show_json(results)
     else:
@@ -156,13 +169,15 @@ def _task(text: str | None, state: State) -> Task[Any]:
 
 
 def _print(results: Results) -> None:
-    from scope_bench.accuracy.tables import tables
+    from scope_bench.accuracy.tables import skipped, tables
 
-    budgets = results["budgets"]
-    shown = tables(results, details=[64 if 64 in budgets else budgets[len(budgets) // 2]])
+    keeps = results["budgets"]
+    shown = tables(results, details=[64 if 64 in keeps else keeps[len(keeps) // 2]])
     for table in shown:
         out().print(table.text() + "\n", markup=False, soft_wrap=True)
-    for keep in budgets:
+    if missing := skipped(results):
+        out().print(missing + "\n", markup=False, soft_wrap=True)
+    for keep in keeps:
         ranking = " > ".join(" = ".join(tier) for tier in results["ranking"][str(keep)])
         out().print(f"at {keep}: {ranking}", markup=False)
     out().print("(=: not separated from the first of the group)", markup=False)
@@ -170,10 +185,11 @@ def _print(results: Results) -> None:
 
 def _write(results: Results, folder: Path) -> None:
     from scope_bench.accuracy.plot import plot
-    from scope_bench.accuracy.tables import tables
+    from scope_bench.accuracy.tables import skipped, tables
 
     write_text(folder / "results.json", json_module.dumps(results, indent=1, allow_nan=False) + "\n")
-    write_text(folder / "table.md", "\n\n".join(table.markdown() for table in tables(results)) + "\n")
+    parts = [*(table.markdown() for table in tables(results)), skipped(results)]
+    write_text(folder / "table.md", "\n\n".join(filter(None, parts)) + "\n")
     if importlib.util.find_spec("matplotlib") is not None:
         plot(results, folder / "plot.png")
         done(f"wrote {folder / 'plot.png'}")

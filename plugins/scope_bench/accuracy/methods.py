@@ -10,7 +10,10 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from scope_core import Layout, Pruner, Registry, Selection, TaskError, VisualTokens
+from scope_bench.accuracy.budgets import OWN, Keep
+from scope_bench.accuracy.budgets import tokens as count
+from scope_core import Layout, Pruner, Registry, ScopeError, Selection, TaskError, VisualTokens
+from scope_core.cli.methods import Method as Entry
 from scope_core.cli.methods import naming, read_methods
 from scope_core.commands import note
 
@@ -23,14 +26,14 @@ class Method:
 
     Attributes:
         name: Name of the method, without its budget.
-        keep: Tokens per image; None if all tokens are kept, or none.
+        keep: Budget: tokens per image, a share, or the spec's own; None if all tokens are kept, or none.
         pruner: The pruner; None if the model gets no image.
         role: ``"spec"``, ``"control"`` or ``"bound"``.
         given: The spec as typed; empty for bounds.
     """
 
     name: str
-    keep: int | None
+    keep: Keep | None
     pruner: Pruner | None
     role: str = "spec"
     given: str = ""
@@ -48,11 +51,19 @@ class Method:
         return {"name": self.pruner.label, "spec": self.pruner.spec.to_dict(self.pruner.registry)}
 
 
+@dataclass(frozen=True, eq=False)
+class Skipped:
+    """A method that was not measured at a budget, and why."""
+
+    method: Method
+    why: str
+
+
 class KeepsAll(Pruner):
     """Keeps every token: the upper reference."""
 
     def __init__(self, registry: Registry) -> None:
-        super().__init__({"budget": 1}, registry=registry)
+        super().__init__({"saliency": "uniform", "budget": 1}, registry=registry)  # parts that read no signal
 
     @property
     def needs(self) -> frozenset[str]:
@@ -71,18 +82,19 @@ class Oracle(KeepsAll):
     The rest of the budget is spread evenly over the other tokens.
 
     Args:
-        keep: Tokens to keep.
+        keep: Tokens to keep, a number or a share.
         shares: (objects, N) share of each token that an object covers.
         registry: The registry that names are looked up in.
     """
 
-    def __init__(self, keep: int, shares: Tensor, registry: Registry) -> None:
+    def __init__(self, keep: Keep, shares: Tensor, registry: Registry) -> None:
         super().__init__(registry)
         self.keep, self.shares = keep, shares
 
     def prune(self, tokens: VisualTokens, layout: Layout | None = None) -> Selection:
         """The selection from one image's tokens."""
-        picks = oracle_picks(self.shares, torch.stack([tokens.row[0], tokens.col[0]], 1).cpu(), self.keep)
+        keep = count(self.keep, self.shares.shape[1])
+        picks = oracle_picks(self.shares, torch.stack([tokens.row[0], tokens.col[0]], 1).cpu(), keep)
         return selected(tokens, torch.tensor([picks], device=tokens.device))
 
 
@@ -120,41 +132,63 @@ def selected(tokens: VisualTokens, picks: Tensor) -> Selection:
     )
 
 
-def methods_of(specs: Sequence[str], keeps: Sequence[int], registry: Registry) -> list[Method]:
+def methods_of(specs: Sequence[str], keeps: Sequence[Keep], registry: Registry) -> list[Method]:
     """The methods of ``specs`` at each budget; no model is needed.
 
     Args:
         specs: See `scope_core.cli.methods`.
-        keeps: Tokens per image.
+        keeps: Budgets, see `scope_bench.accuracy.budgets`.
         registry: The registry that names are looked up in.
 
     Raises:
         ScopeError: a spec is wrong; the message names it.
         TaskError: two specs have the same name.
     """
-    found: list[Method] = []
-    names: dict[str, str] = {}
-    read = [read_methods(specs, registry, keep=keep) for keep in keeps]
-    for text in read[0].notes:
-        note(text)
-    for group in zip(*(methods.run for methods in read), strict=True):
-        for entry, keep in zip(group, keeps, strict=True):
-            name = Path(entry.file).stem if entry.file else entry.pruner.label.rpartition("@")[0]
-            if names.setdefault(name, entry.given) != entry.given:
+    found: dict[str, list[Method]] = {}
+    names: dict[tuple[str, Keep], str] = {}
+    notes: dict[str, None] = {}
+    for keep in keeps:
+        read = read_methods(specs, registry, keep=None if keep == OWN else keep)
+        notes |= dict.fromkeys(read.notes)
+        plain = [_name(entry) for entry in read.run]
+        for entry, name in zip(read.run, plain, strict=True):
+            if keep == OWN and plain.count(name) > 1 and not entry.file:
+                name = entry.label  # `scope@64,scope@32` are two methods if each keeps its own budget
+            if names.setdefault((name, keep), entry.given) != entry.given:
                 raise TaskError(
-                    f"specs '{names[name]}' and '{entry.given}' would both be called '{name}'; rename one file"
+                    f"specs '{names[name, keep]}' and '{entry.given}' would both be called '{name}'; rename one file"
                 )
-            found.append(Method(name, keep, entry.pruner, "control" if entry.control else "spec", entry.given))
-    return found
+            role = "control" if entry.control else "spec"
+            found.setdefault(name, []).append(Method(name, keep, entry.pruner, role, entry.given))
+    for text in notes:
+        note(text)
+    return [method for same in found.values() for method in same]
 
 
-def check(methods: Sequence[Method], model: Any) -> None:
-    """Check that all methods can run on the model, before any work is done.
+def _name(entry: Entry) -> str:
+    """The name of a method without its budget, or that of its file."""
+    return Path(entry.file).stem if entry.file else entry.pruner.label.rpartition("@")[0]
+
+
+def runnable(methods: Sequence[Method], model: Any) -> tuple[list[Method], list[Skipped]]:
+    """The methods that can run on the model, and the others with the reason, before any work is done.
 
     Raises:
-        ScopeError: a method cannot run; the message begins with its name.
+        ScopeError: none can; the message begins with the name of the first.
     """
+    left: list[Method] = []
+    skipped: list[Skipped] = []
+    first: ScopeError | None = None
     for method in methods:
-        if method.pruner is not None:
+        try:
             with naming(method.given or method.name):
-                method.pruner.check(model)
+                if method.pruner is not None:
+                    method.pruner.check(model)
+        except ScopeError as error:
+            first = first or error
+            skipped.append(Skipped(method, str(error)))
+        else:
+            left.append(method)
+    if first is not None and not left:
+        raise first
+    return left, skipped

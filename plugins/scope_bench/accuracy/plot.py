@@ -36,21 +36,24 @@ def draw(results: Results, *, colours: Mapping[str, Any] | None = None, without:
     runs = [run for run in results["runs"] if run["name"] not in without]
     figure = new_figure(9, 5.2)
     axes = figure.add_subplot()
-    lines = {run["name"]: run["role"] for run in runs if run["keep"] is not None}
+    drawn = [run for run in runs if run["keep"] is not None and _tokens(run) is not None]
+    lines = {run["name"]: run["role"] for run in drawn}
     painted = _colours([name for name, role in lines.items() if role != "bound"], colours or {})
     for number, (name, role) in enumerate(lines.items()):
-        points = sorted((run for run in runs if run["name"] == name and run["keep"] is not None), key=_keep)
+        points = sorted((run for run in drawn if run["name"] == name), key=_tokens)
         style: dict[str, Any] = {"color": painted.get(name, BOUND), "marker": "osD^vPX*<>"[number % 10]}
         dashes = {"bound": "--", "control": ":"}.get(role, "-")
         low, high = zip(*(run["interval"] for run in points), strict=True)
-        keeps = [run["keep"] for run in points]
+        keeps = [_tokens(run) for run in points]
         shares = [100 * run["accuracy"] for run in points]
         axes.plot(keeps, shares, dashes, label=name, markersize=4, **style)
         axes.fill_between(keeps, [100 * x for x in low], [100 * x for x in high], alpha=0.12, color=style["color"])
     axes.set_xscale("log", base=2)
-    axes.set_xticks(results["budgets"], list(map(str, results["budgets"])))
+    counts = [keep for keep in results["budgets"] if isinstance(keep, int)]
+    ticks = sorted({*counts, *(round(_tokens(run) or 0) for run in drawn if isinstance(run["keep"], str))} - {0})
+    axes.set_xticks(ticks, list(map(str, ticks)))
     axes.minorticks_off()
-    least, most = min(results["budgets"]), max(results["budgets"])
+    least, most = min(ticks, default=1), max(ticks, default=1)
     wide = max(math.log2(most / least), 1)
     axes.set_xlim(least * 2 ** (-0.2 * wide), most * 2 ** (0.05 * wide))  # room for names at the left
     _levels(axes, runs)
@@ -81,8 +84,9 @@ def new_figure(width: float, height: float) -> Any:
     return figure
 
 
-def _keep(run: Mapping[str, Any]) -> int:
-    return int(run["keep"])
+def _tokens(run: Mapping[str, Any]) -> Any:
+    """Tokens kept: the budget if it is a number, else the mean of what was kept; None if unknown."""
+    return run["keep"] if isinstance(run["keep"], int) else run["kept"]
 
 
 def _colours(names: Iterable[str], given: Mapping[str, Any]) -> dict[str, Any]:

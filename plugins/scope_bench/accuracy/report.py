@@ -10,6 +10,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from scope_bench.accuracy.budgets import Keep, ordered
 from scope_bench.accuracy.methods import FULL, Method
 from scope_bench.accuracy.runner import THETAS, Run
 from scope_bench.accuracy.statistics import (
@@ -87,7 +88,7 @@ def results_of(run: Run) -> Results:
     """The whole report, as plain data for JSON."""
     scores = Scores(run)
     controls = list(dict.fromkeys(method.name for method in run.methods if method.role == "control"))
-    keeps = sorted({method.keep for method in run.methods if method.keep is not None}, reverse=True)
+    keeps = ordered([method.keep for method in run.methods if method.keep is not None])
     settings = run.settings
     return {
         "model": run.model,
@@ -105,6 +106,7 @@ def results_of(run: Run) -> Results:
         "kinds": list(scores.subsets["kinds"]),
         "sizes": list(scores.subsets["sizes"]),
         "specs": {method.name: method.facts["spec"] for method in run.methods if method.role != "bound"},
+        "skipped": [{"name": one.method.name, "keep": one.method.keep, "why": one.why} for one in run.skipped],
         "runs": [_result(run, method, scores) for method in run.methods],
         "pairs": {str(keep): _pairs(run, keep, scores) for keep in keeps},
         "ranking": {str(keep): _ranking(run, keep, scores) for keep in keeps},
@@ -130,10 +132,11 @@ def _result(run: Run, method: Method, scores: Scores) -> dict[str, Any]:
         "objects": _mean([kept for row in rows for kept in row["objects"] or ()]),
         "select_ms": _median([row["select_ms"] for row in rows]),
         "first_token_ms": _median([row.get("first_token_ms") for row in rows]),
+        "timed": sorted({row.get("timed", "") for row in rows}),
     }
 
 
-def _pairs(run: Run, keep: int, scores: Scores) -> dict[str, dict[str, Any]]:
+def _pairs(run: Run, keep: Keep, scores: Scores) -> dict[str, dict[str, Any]]:
     """``{name: {other: difference}}`` of all pairs of methods at one budget."""
     names = _methods(run, keep)
     pairs = len(names) * (len(names) - 1) // 2
@@ -143,7 +146,7 @@ def _pairs(run: Run, keep: int, scores: Scores) -> dict[str, dict[str, Any]]:
     }
 
 
-def _ranking(run: Run, keep: int, scores: Scores) -> list[list[str]]:
+def _ranking(run: Run, keep: Keep, scores: Scores) -> list[list[str]]:
     """Methods at one budget, best first, grouped where they are not separated."""
     names = _methods(run, keep)
     pairs = max(len(names) * (len(names) - 1) // 2, 1)
@@ -152,7 +155,7 @@ def _ranking(run: Run, keep: int, scores: Scores) -> list[list[str]]:
     return [[names[label] for label in tier] for tier in found]
 
 
-def _methods(run: Run, keep: int) -> dict[str, str]:
+def _methods(run: Run, keep: Keep) -> dict[str, str]:
     """``{label: name}`` of all methods except bounds."""
     return {method.label: method.name for method in run.methods if method.keep == keep and method.role != "bound"}
 

@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from datetime import datetime, timezone
 from pathlib import Path
 from typing import Any
 
+from scope_bench.accuracy.budgets import OWN, Keep
 from scope_bench.accuracy.cache import Journal, TensorCache, code_of, file_name, weights_of
 from scope_bench.accuracy.examples import Scene
-from scope_bench.accuracy.methods import BLIND, FULL, ORACLE, SHUFFLED, KeepsAll, Method
+from scope_bench.accuracy.methods import BLIND, FULL, ORACLE, SHUFFLED, KeepsAll, Method, Skipped
 from scope_bench.accuracy.questioner import Answers, Questioner
-from scope_core import Registry, TaskError
+from scope_core import Registry, ScopeError, TaskError, ZooError
 from scope_core.adapters import LoadedModel
 from scope_core.cli.methods import naming
 from scope_core.tasks import Task
@@ -45,7 +48,13 @@ class Settings:
 
 @dataclass(frozen=True, eq=False)
 class Run:
-    """The outcome of a benchmark; ``rows[label][number]`` is the row of a method and a scene."""
+    """The outcome of a benchmark.
+
+    Attributes:
+        methods: The methods that were measured.
+        rows: ``rows[label][number]`` is the row of a method and a scene.
+        skipped: The methods that failed.
+    """
 
     model: str
     task: Task[Any]
@@ -53,6 +62,7 @@ class Run:
     scenes: list[Scene]
     methods: list[Method]
     rows: dict[str, list[dict[str, Any]]]
+    skipped: list[Skipped] = field(default_factory=list)
 
 
 def scenes_of(loaded: LoadedModel, task: Task[Any], settings: Settings) -> list[Scene]:
@@ -78,10 +88,10 @@ def scenes_of(loaded: LoadedModel, task: Task[Any], settings: Settings) -> list[
     return scenes
 
 
-def bounds(scenes: Sequence[Scene], keeps: Sequence[int], registry: Registry) -> list[Method]:
+def bounds(scenes: Sequence[Scene], keeps: Sequence[Keep], registry: Registry) -> list[Method]:
     """Upper bounds (all tokens, and an oracle if objects are known) and lower bounds (wrong images, no image)."""
     full = Method(FULL, None, KeepsAll(registry), "bound")
-    oracles = [Method(ORACLE, keep, KeepsAll(registry), "bound") for keep in keeps]
+    oracles = [Method(ORACLE, keep, KeepsAll(registry), "bound") for keep in keeps if keep != OWN]
     known = all(scene.view is not None for scene in scenes) and any(scene.example.objects for scene in scenes)
     wrong = [Method(SHUFFLED, None, KeepsAll(registry), "bound")] if _donors(scenes) else []
     return [full, *(oracles if known else []), *wrong, Method(BLIND, None, None, "bound")]
@@ -107,9 +117,12 @@ def run(
         registry: The registry that names are looked up in.
         progress: Called with (finished rows, all rows) after every step.
 
+    A method that fails is left out, with its reason, and the others go on.
+
     Raises:
-        ScopeError: a method failed; the message names it and the example.
+        ScopeError: a bound failed, or every method; the message names it and the example.
     """
+    started = datetime.now(timezone.utc).isoformat()
     base = {
         "model": loaded.name,
         "weights": weights_of(loaded.model),
@@ -119,39 +132,82 @@ def run(
         "seed": settings.seed,
         "length": task.max_new_tokens,
     }
-    journals = {method.label: _journal(method, base, task, settings) for method in methods}
+    by_file: dict[Path | None, Journal] = {}  # one spec at two budgets, as 64 and its own, is asked once
+    journals = {method.label: _journal(method, base, task, settings, by_file) for method in methods}
     pruners = [method.pruner for method in methods if method.pruner is not None]
     memo = TensorCache(None if settings.folder is None else settings.folder / "features")
     questioner = Questioner(loaded, pruners, registry, memo=memo, batch=settings.batch, length=task.max_new_tokens)
     donors = _donors(scenes) or list(scenes)
-    _check_budgets(questioner, methods, scenes[0])
+    left = Left(methods)
+    for method in methods:
+        with left.out(method):
+            _check_budget(questioner, method, scenes[0])
     total, done = len(scenes) * len(methods), 0
     number = 0
     for chunk in _chunks(scenes, settings.batch):
         for method in methods:
             journal = journals[method.label]
             due = [k for k in range(number, number + len(chunk)) if not _known(journal, method, scenes[k], donors[k])]
-            with naming(f"{method.label}, example {', '.join(scenes[k].example.id for k in due[:3])}"):
+            with left.out(method, f", example {', '.join(scenes[k].example.id for k in due[:3])}"):
+                if not left.takes_part(method):
+                    due = []
                 answers = questioner.ask(method, [scenes[k] for k in due], [donors[k] for k in due]) if due else []
                 for k, answer in zip(due, answers, strict=True):
                     row = _row(task, method, scenes[k], donors[k], answer)
                     row["first_token_ms"] = questioner.first_token_ms(method, scenes[k]) if k < TIMED else None
-                    journal.add(row)
+                    journal.add(row | {"timed": started})
             done += len(chunk)
             progress(done, total)
         questioner.forget()
         for scene in (*chunk, *donors[number : number + len(chunk)]):
             vars(scene).pop("image", None)  # frees the opened image
         number += len(chunk)
-    rows = {method.label: [journals[method.label].rows[scene.example.id] for scene in scenes] for method in methods}
-    return Run(loaded.name, task, settings, list(scenes), list(methods), rows)
+    measured = [method for method in methods if left.takes_part(method)]
+    rows = {method.label: [journals[method.label].rows[scene.example.id] for scene in scenes] for method in measured}
+    return Run(loaded.name, task, settings, list(scenes), measured, rows, left.skipped)
 
 
-def _journal(method: Method, base: dict[str, Any], task: Task[Any], settings: Settings) -> Journal:
+class Left:
+    """The methods that are left in a run; those that failed are left out with the reason.
+
+    Args:
+        methods: All methods.
+    """
+
+    def __init__(self, methods: Sequence[Method]) -> None:
+        self.labels = {method.label for method in methods if method.role != "bound"}
+        self.skipped: list[Skipped] = []
+
+    def takes_part(self, method: Method) -> bool:
+        """True if the method has not failed."""
+        return method.role == "bound" or method.label in self.labels
+
+    @contextmanager
+    def out(self, method: Method, where: str = "") -> Iterator[None]:
+        """Leave a method out if the code inside fails. Bounds may not fail, nor may the last method."""
+        try:
+            with naming(f"{method.label}{where}"):
+                yield
+        except (TaskError, ZooError):  # the question or the image, not the method
+            raise
+        except Exception as error:  # a third-party part may raise anything
+            self.labels -= {method.label}
+            if method.role == "bound" or not self.labels:
+                raise
+            named = f"{method.label}{where}: {type(error).__name__}: {error}"
+            why = str(error) if isinstance(error, ScopeError) else named
+            self.skipped.append(Skipped(method, why))
+
+
+def _journal(
+    method: Method, base: dict[str, Any], task: Task[Any], settings: Settings, by_file: dict[Path | None, Journal]
+) -> Journal:
     code = code_of([task, *([] if method.pruner is None else method.pruner.walk())])
     facts = {**base, **method.facts, "code": code}
     path = None if settings.folder is None else settings.folder / "bench" / file_name(facts)
-    return Journal(path, fresh=settings.fresh)
+    if path is None or path not in by_file:
+        by_file[path] = Journal(path, fresh=settings.fresh)
+    return by_file[path]
 
 
 def _known(journal: Journal, method: Method, scene: Scene, donor: Scene) -> bool:
@@ -159,12 +215,10 @@ def _known(journal: Journal, method: Method, scene: Scene, donor: Scene) -> bool
     return row is not None and (method.name != SHUFFLED or row["donor"] == donor.example.id)
 
 
-def _check_budgets(questioner: Questioner, methods: Sequence[Method], scene: Scene) -> None:
-    """Refuse budgets beyond the tokens of the first image, before any work is done."""
-    for method in methods:
-        if method.role != "bound" and method.pruner is not None and id(method.pruner) in questioner.reusing:
-            with naming(method.label):
-                method.pruner.plan(questioner.encode(scene, method.pruner).layout)
+def _check_budget(questioner: Questioner, method: Method, scene: Scene) -> None:
+    """Refuse a budget beyond the tokens of the first image, before any work is done."""
+    if method.role != "bound" and method.pruner is not None and id(method.pruner) in questioner.reusing:
+        method.pruner.plan(questioner.encode(scene, method.pruner).layout)
 
 
 def _chunks(scenes: Sequence[Scene], batch: int) -> Iterator[list[Scene]]:

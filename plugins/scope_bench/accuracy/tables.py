@@ -7,6 +7,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from scope_bench.accuracy.budgets import OWN, Keep, in_words
 from scope_bench.accuracy.report import Results
 from scope_bench.accuracy.statistics import MIN_GROUPS
 
@@ -55,7 +56,7 @@ class Table:
         return "\n".join([f"**{self.title}**", "", *lines, *(["", note] if note else [])])
 
 
-def tables(results: Results, *, details: Sequence[int] | None = None) -> list[Table]:
+def tables(results: Results, *, details: Sequence[Keep] | None = None) -> list[Table]:
     """All tables of a report.
 
     Args:
@@ -81,23 +82,35 @@ def accuracy(results: Results) -> Table:
         for name in tier
     }
     at = {(run["keep"], run["name"]): run for run in results["runs"]}
-    rows = [(name, *(f"{points(at[keep, name])} {groups[keep, name]}" for keep in keeps)) for name in names]
+
+    def cell(keep: Keep, name: str) -> str:
+        run = at.get((keep, name))
+        return "-  " if run is None else f"{points(run)} {groups.get((keep, name), ' ')}"
+
+    rows = [(name, *(cell(keep, name) for keep in keeps)) for name in names]
     for run in results["runs"]:
         if run["role"] == "bound" and run["keep"] is None:
             rows.append((run["name"], *[f"{points(run)}  "] * min(len(keeps), 1), *[""] * (len(keeps) - 1)))
     for name in dict.fromkeys(run["name"] for run in results["runs"] if run["role"] == "bound" and run["keep"]):
-        rows.insert(len(names), (name, *(f"{points(at[keep, name])}  " for keep in keeps)))
+        rows.insert(len(names), (name, *(cell(keep, name) for keep in keeps)))
     return Table(
         f"{results['model']}, {results['task']} ({results['split']}): % right of {results['questions']} questions "
         f"about {results['examples']} images",
         ("tokens kept", *map(str, keeps)),
         tuple(rows),
         f"± is half of the {results['level']:.0%} interval. At one budget, methods of one letter are not separated "
-        f"from the first of them.{_few(results)}",
+        f"from the first of them.{_own(results)}{_few(results)}",
     )
 
 
-def against(results: Results, keep: int) -> Table:
+def skipped(results: Results) -> str:
+    """The methods that failed, each with its reason, as a list; empty if none did."""
+    left_out = results.get("skipped") or []
+    lines = [f"- {one['name']} at {one['keep']}: {one['why']}" for one in left_out]
+    return "\n".join(["Not measured:", "", *lines]) if lines else ""
+
+
+def against(results: Results, keep: Keep) -> Table:
     """Comparison of each method with each control: difference, wins, ties and losses by group of scenes."""
     rows = [
         (
@@ -114,7 +127,7 @@ def against(results: Results, keep: int) -> Table:
         if found is not None
     ]
     return Table(
-        f"Against the controls at {keep} tokens, points",
+        f"Against the controls at {in_words(keep)}, points",
         ("method", "control", "more", "interval", "win/tie/loss", "separated"),
         tuple(rows),
         f"interval: {results['level']:.0%}, of this pair alone. separated: after correction for comparing all pairs, "
@@ -122,30 +135,34 @@ def against(results: Results, keep: int) -> Table:
     )
 
 
-def kept(results: Results, keep: int) -> Table:
+def kept(results: Results, keep: Keep) -> Table:
     """Coverage, objects kept, and times of each method."""
     thetas = [str(theta) for theta in results["thetas"]]
+    found = _at(results, keep, bounds=True)
+    mark = _marks(found)
+    counted = isinstance(keep, str)
     rows = [
         (
             run["name"],
+            *([_mean(run["kept"])] if counted else []),
             "-" if run["of_full"] is None else f"{100 * run['of_full']['share']:.1f}",
             *(_percent(None if run["coverage"] is None else run["coverage"][theta]) for theta in thetas),
             _percent(run["objects"]),
-            _ms(run["select_ms"]),
-            _ms(run["first_token_ms"]),
+            _ms(run["select_ms"], mark[run["name"]]),
+            _ms(run["first_token_ms"], mark[run["name"]]),
         )
-        for run in _at(results, keep, bounds=True)
+        for run in found
     ]
     return Table(
-        f"What is kept at {keep} tokens",
-        ("method", "% of full", *thetas, "objects", "select ms", "first ms"),
+        f"What is kept at {in_words(keep)}",
+        ("method", *(["kept"] if counted else []), "% of full", *thetas, "objects", "select ms", "first ms"),
         tuple(rows),
         "Numbers at the head: theta-coverage in percent. objects: share with a kept patch. first ms: from encoded and "
-        "selected tokens to the first new one, one prompt.",
+        f"selected tokens to the first new one, one prompt.{EARLIER if any(mark.values()) else ''}",
     )
 
 
-def _parts(results: Results, keep: int, group: str, about: str) -> list[Table]:
+def _parts(results: Results, keep: Keep, group: str, about: str) -> list[Table]:
     """Accuracy by kind or by size; several tables if a single one would be too wide."""
     names = results[group]
     if len(names) < 2:
@@ -159,7 +176,7 @@ def _parts(results: Results, keep: int, group: str, about: str) -> list[Table]:
     for first, last in columns:
         rows = [(run["name"], *(points(run[group][name]) for name in names[first:last])) for run in runs]
         rows.append(("(questions)", *(str(runs[0][group][name]["questions"]) for name in names[first:last])))
-        title = f"By {about} at {keep} tokens, % right"
+        title = f"By {about} at {in_words(keep)}, % right"
         parts.append(Table(title, ("method", *names[first:last]), tuple(rows)))
     return parts
 
@@ -175,7 +192,7 @@ def _fitting(sizes: Sequence[int], room: int) -> list[tuple[int, int]]:
     return [*runs, (start, len(sizes))]
 
 
-def _at(results: Results, keep: int, *, bounds: bool = False) -> list[dict[str, Any]]:
+def _at(results: Results, keep: Keep, *, bounds: bool = False) -> list[dict[str, Any]]:
     wanted: Callable[[dict[str, Any]], bool] = lambda run: bounds or run["role"] != "bound"  # noqa: E731
     return [run for run in results["runs"] if run["keep"] == keep and wanted(run)]
 
@@ -202,5 +219,33 @@ def _percent(share: float | None) -> str:
     return "-" if share is None else f"{100 * share:.0f}"
 
 
-def _ms(value: float | None) -> str:
-    return "-" if value is None else f"{value:.1f}"
+def _ms(value: float | None, mark: str = "") -> str:
+    return "-" if value is None else f"{value:.1f}{mark}"
+
+
+def _mean(value: float | None) -> str:
+    return "-" if value is None else f"{value:.4g}"
+
+
+EARLIER = (
+    " *: time of an earlier run, kept with its replies. Compare times of one run alone; --fresh measures all of them "
+    "anew."
+)
+
+
+def _marks(runs: Sequence[dict[str, Any]]) -> dict[str, str]:
+    """``{name: mark}``: a star for times that were not taken in the latest of the runs that these times are from."""
+    timed = {run["name"]: set(run.get("timed") or ()) for run in runs if run["select_ms"] is not None}
+    latest = max((moment for moments in timed.values() for moment in moments), default="")
+    return {run["name"]: "*" if timed.get(run["name"], set()) - {latest} else "" for run in runs}
+
+
+def _own(results: Results) -> str:
+    """A sentence on the methods' own budgets, which differ."""
+    if OWN not in results["budgets"]:
+        return ""
+    kept = {run["name"]: run["kept"] for run in results["runs"] if run["keep"] == OWN}
+    if len({f"{count:.4g}" for count in kept.values() if count is not None}) < 2:
+        return " own: each at the budget of its own spec."
+    each = ", ".join(f"{name} {_mean(count)}" for name, count in kept.items())
+    return f" own: each at the budget of its own spec, so they keep different numbers of tokens: {each}."

@@ -12,6 +12,7 @@ import typer
 
 from scope_core.cli.methods import HELP, read_methods
 from scope_core.commands import (
+    CACHE_DIR,
     State,
     did_you_mean,
     done,
@@ -112,6 +113,7 @@ def speed(
         Path | None,
         typer.Option("--out", metavar="DIR", help="Folder for speed.json, speed.md and speed.png.", show_default=False),
     ] = None,
+    cache_dir: Annotated[Path | None, CACHE_DIR] = None,
     json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
 ) -> None:
     """Measure the time of selection, of reading signals, and to the first token, with references and ideals."""
@@ -123,13 +125,14 @@ def speed(
             "processor time adds up over threads; give --threads 1 as well", param_hint="'--clock'"
         )
     make_folder(out_dir, "speed.png")
-    state = state_of(ctx)
+    state = state_of(ctx, cache_dir=cache_dir)
     with working("loading torch"):
         from scope_bench.speed import timing
         from scope_bench.speed.machine import machine
         from scope_bench.speed.sections import material_of, with_model, without_model
         from scope_bench.speed.select import Settings, cases, check_device, check_size, pruners
         from scope_bench.speed.tables import head, lacks_numba, markdown, tables
+        from scope_bench.speed.trials import on_tensors, warn_skipped
     where = check_device(device)
     effort = timing.Effort(min(rounds, 5), min(seconds, 2.0)) if quick else timing.Effort(rounds, seconds)
     settings = Settings(clock, effort, where, _dtype(dtype or "float32"), loop, libraries, reference)
@@ -146,6 +149,9 @@ def speed(
             plan = plan if "select" in chosen else []
             most = max(*(size for size, _ in plan), *grown, 0)
             names = _methods(specs, "tower", None, state)
+            names, skipped = on_tensors(names, min(sizes), min(keeps), state.registry)
+            warn_skipped(skipped)
+            report["skipped"] = skipped
             check_size(most, settings, pruners(names, min(*keeps, most), state.registry).values())
             if grown and len(names) > 1:
                 note(f"growth measures only the first of --specs: {names[0]}")
@@ -156,7 +162,8 @@ def speed(
             wanted = keeps if keep else [64]
             names = _methods(specs, "model", model, state)
             asked = question, batch, split_commas(photos)
-            report |= with_model(chosen, state, model, names, wanted, asked, dtype, settings, steps)
+            found = with_model(chosen, state, model, names, wanted, asked, dtype, settings, steps)
+            report |= {**found, "skipped": {**report.get("skipped", {}), **found["skipped"]}}
     shown = tables(report)
     if json:
         show_json(report)

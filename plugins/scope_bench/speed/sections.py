@@ -14,6 +14,7 @@ from scope_bench.speed.growth import grow
 from scope_bench.speed.inputs import Material, gradient, of_photographs, smooth
 from scope_bench.speed.probes import Watched
 from scope_bench.speed.select import Settings, select
+from scope_bench.speed.trials import on_model, warn_skipped
 from scope_core.adapters import ZooEntry
 from scope_core.commands import State, import_target, loading, note, open_pictures, progress, warn
 
@@ -63,9 +64,11 @@ def with_model(
         watched = Watched.of(
             loaded, state.registry, images or [gradient()], question, batch=batch, device=where, dtype=kind
         )
+        names, skipped = on_model(names, min(keeps), state.registry, watched.model)
     if loaded.notes:
         warn(f"{entry.name}: {loaded.notes}")
-    found: dict[str, Any] = {}
+    warn_skipped(skipped)
+    found: dict[str, Any] = {"skipped": skipped}
     if "capture" in chosen:
         with progress("capture") as tell:
             found["capture"] = capture(watched, names, state.registry, settings.effort, settings.clock, tell)

@@ -9,7 +9,12 @@ from __future__ import annotations
 from typing import Any
 
 from scope_core.parts import Recipe
-from scope_plugins.recipes._parts import PER_IMAGE, without_cls
+from scope_plugins.recipes._parts import PER_IMAGE, about, without_cls
+
+FORMULA = """\
+in order of a_j: keep j if 1 - S_jk > t_j for all kept k
+t_j rises with the order of j and with the image's effective rank
+a: attention from CLS; S: cosine"""
 
 PAPER = "AgilePruner, ICLR 2026, arXiv 2603.01236"
 
@@ -37,6 +42,8 @@ _RECIPE = Recipe(
     AGILEPRUNER,
     "tokens by CLS attention; each suppresses those nearer than a distance that rises with order and effective rank",
     paper=PAPER,
+    about=about(__doc__),
+    formula=FORMULA,
 )
 
 RECIPES = (_RECIPE, without_cls(_RECIPE))

@@ -9,8 +9,13 @@ from __future__ import annotations
 from typing import Any
 
 from scope_core.parts import Recipe
-from scope_plugins.recipes._parts import PER_IMAGE, PER_TILE, without_cls
+from scope_plugins.recipes._parts import PER_IMAGE, PER_TILE, about, without_cls
 from scope_plugins.recipes.cdpruner import RELEVANCE
+
+FORMULA = """\
+anchors: the largest r_j, until 3 tokens differ from them by more than 0.2
+pick = argmax of a_j * min over anchors and picks k of (1 - S_kj)
+r: relevance to the text; a: attention from CLS; S: cosine"""
 
 PAPER = "AnchorPrune, ECCV 2026, arXiv 2607.07033"
 
@@ -38,6 +43,8 @@ _RECIPE = Recipe(
     ANCHORPRUNE,
     "tokens relevant to the text, as many as belong together; then salient ones far from these and from each other",
     paper=PAPER,
+    about=about(__doc__),
+    formula=FORMULA,
 )
 
 RECIPES = (

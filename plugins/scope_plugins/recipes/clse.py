@@ -8,7 +8,11 @@ from __future__ import annotations
 from typing import Any
 
 from scope_core.parts import Recipe
-from scope_plugins.recipes._parts import top_k
+from scope_plugins.recipes._parts import about, top_k
+
+FORMULA = """\
+first stage: the largest (change of detail around j) * p_j; later: the largest p_j
+p: attention from the last token of the prompt"""
 
 PAPER = "CLSE, ECCV 2026, arXiv 2606.24165"
 
@@ -36,5 +40,7 @@ RECIPES = (
         CLSE,
         "attention times the change of detail in the first layer, then attention, in three stages",
         paper=PAPER,
+        about=about(__doc__),
+        formula=FORMULA,
     ),
 )

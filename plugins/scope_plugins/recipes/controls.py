@@ -24,6 +24,9 @@ _SALIENCY = Recipe(
     "control: SCOPE's saliency without its coverage: plain top-k",
     paper="SCOPE, arXiv 2510.24214, ablation",
     control=True,
+    about="It rewards the tokens that the tower's CLS token attends to most: SCOPE's saliency without its coverage, as "
+    "in the ablation of its paper. Use it as a control: it has the same parts as `top_k_attention`.",
+    formula="keep = the K tokens with the highest a_j\na: attention from CLS, summed over heads",
 )
 
 RECIPES = (
@@ -32,19 +35,30 @@ RECIPES = (
         {**_PARTS, "saliency": {"name": "random", "seed": 0}, "combiner": "saliency_only", "optimizer": "top_k"},
         "control: random tokens, seeded",
         control=True,
+        about="It rewards nothing: tokens are drawn at random, at the same places in every image for one seed. Use it "
+        "as a control: a method that is no better does not select.",
+        formula="keep = K tokens drawn without replacement",
     ),
     Recipe(
         "uniform_grid",
         {**_PARTS, **_GRID},
         "control: evenly spaced tokens",
         control=True,
+        about="It rewards nothing: tokens are kept at evenly spaced places, whatever the image shows. Use it as a "
+        "control for methods that claim to find what matters.",
+        formula="keep = the tokens nearest to the middles of K cells that divide the image",
     ),
     Recipe(
         "downsample",
         {**_PARTS, **_GRID, "merger": "pool"},
         "control: the token grid of the image, shrunk by average pooling",
-        paper="VTC-Bench, ACL 2026: shrinking the image beats many methods",
+        paper="VTC-Bench, ACL 2026, arXiv 2510.07143: shrinking the image beats many methods",
         control=True,
+        about="It rewards nothing: the token grid is shrunk, and every kept row is the mean of a cell. Use it as a "
+        "control: shrinking the image beats many methods on common benchmarks.",
+        formula="row = mean of the tokens in one of K cells that divide the image",
+        code="https://github.com/Chenfei-Liao/VTC-Bench",
+        differences="scope_plugins.recipes:differences/downsample.md",
     ),
     _SALIENCY,
     without_cls(_SALIENCY),

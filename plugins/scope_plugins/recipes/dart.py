@@ -1,13 +1,19 @@
-"""DART keeps a few pivot tokens, and tokens that do not duplicate them, inside the language model.
-
-Use it where attention weights are not available: it compares keys and hidden states only.
-"""
+"""The recipes of DART."""
 
 from __future__ import annotations
 
 from scope_core.parts import Recipe
 
 PAPER = "DART, EMNLP 2025, arXiv 2502.11494"
+ABOUT = (
+    "DART rewards tokens that do not duplicate a few pivot tokens, inside the language model. Use it where attention "
+    "weights are not available: it compares keys and hidden states only."
+)
+FORMULA = """\
+pivots = the 4 image tokens and the 4 text tokens whose keys have the largest 1-norm
+keep   = for each pivot p, the tokens with the lowest S_pj, an equal share each
+S: cosine of hidden states"""
+CODE = "https://github.com/ZichenWen1/DART"
 
 PIVOTS = {
     "name": "pivots",
@@ -26,7 +32,16 @@ DART = {
 }
 
 RECIPES = (
-    Recipe("dart", DART, "a few pivots by key norm, and for each the tokens least like it", paper=PAPER),
+    Recipe(
+        "dart",
+        DART,
+        "a few pivots by key norm, and for each the tokens least like it",
+        paper=PAPER,
+        about=ABOUT,
+        formula=FORMULA,
+        code=CODE,
+        differences="scope_plugins.recipes:differences/dart.md",
+    ),
     Recipe(
         "dart@official",
         {

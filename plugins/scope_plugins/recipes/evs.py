@@ -1,13 +1,19 @@
-"""EVS keeps the first frame of a video, and the tokens that change most from frame to frame.
-
-Use it for videos, given as one prompt with several images.
-"""
+"""The recipes of EVS."""
 
 from __future__ import annotations
 
 from scope_core.parts import Recipe
 
 PAPER = "EVS, NVIDIA, arXiv 2510.14624"
+ABOUT = (
+    "EVS rewards change: it keeps the first frame, and of later frames the tokens that differ most from those at the "
+    "same place one frame before. Use it for videos, given as one prompt with several images."
+)
+FORMULA = """\
+a_j  = 1 - cos(x_j, token at the same place in the frame before)
+keep = all tokens of the first frame, then those with the highest a_j
+x: projected tokens"""
+CODE = "https://github.com/vllm-project/vllm/pull/22980"
 
 EVS = {
     "saliency": {"name": "temporal_difference", "frame": "image"},
@@ -22,6 +28,15 @@ EVS = {
 }
 
 RECIPES = (
-    Recipe("evs", EVS, "the first frame, and the tokens that change most from frame to frame", paper=PAPER),
+    Recipe(
+        "evs",
+        EVS,
+        "the first frame, and the tokens that change most from frame to frame",
+        paper=PAPER,
+        about=ABOUT,
+        formula=FORMULA,
+        code=CODE,
+        differences="scope_plugins.recipes:differences/evs.md",
+    ),
     Recipe("evs@official", {**EVS, "dtype": "as_is"}, "EVS as released: in the model's precision", paper=PAPER),
 )

@@ -1,13 +1,19 @@
-"""FastV drops half of the visual tokens after the second layer of the language model: those that get least attention.
-
-Use it to prune by the question without any signal from the vision tower; all tokens still pass through two layers.
-"""
+"""The recipes of FastV."""
 
 from __future__ import annotations
 
 from scope_core.parts import Recipe
 
 PAPER = "FastV, ECCV 2024, arXiv 2403.06764"
+ABOUT = (
+    "FastV rewards the visual tokens that the prompt attends to most in the second layer of the language model, and "
+    "drops the others after it. Use it to prune by the question without any signal from the vision tower; all tokens "
+    "still pass through two layers."
+)
+FORMULA = """\
+keep = the K tokens with the highest a_j
+a: attention in layer 1, counted from 0, from the prompt's tokens, mean over both"""
+CODE = "https://github.com/pkunlp-icler/FastV"
 
 FASTV = {
     "saliency": {"name": "prompt_attention", "layer": 1, "queries": "all", "heads": "mean"},
@@ -20,7 +26,16 @@ FASTV = {
 }
 
 RECIPES = (
-    Recipe("fastv", FASTV, "the tokens the prompt attends to most in the second layer", paper=PAPER),
+    Recipe(
+        "fastv",
+        FASTV,
+        "the tokens the prompt attends to most in the second layer",
+        paper=PAPER,
+        about=ABOUT,
+        formula=FORMULA,
+        code=CODE,
+        differences="scope_plugins.recipes:differences/fastv.md",
+    ),
     Recipe(
         "fastv@official",
         {

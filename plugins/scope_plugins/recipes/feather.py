@@ -9,7 +9,11 @@ from __future__ import annotations
 from typing import Any
 
 from scope_core.parts import Recipe
-from scope_plugins.recipes._parts import top_k
+from scope_plugins.recipes._parts import about, top_k
+
+FORMULA = """\
+keep the largest q . k_j and every n-th token, then the largest q . k_j, at two layers
+q, k: query of the last token and keys before the rotary embedding"""
 
 PAPER = "FEATHER, ICCV 2025, arXiv 2412.13180"
 
@@ -38,6 +42,11 @@ FEATHER: dict[str, Any] = {
 
 RECIPES = (
     Recipe(
-        "feather", FEATHER, "evenly spaced tokens and those of highest attention without positions, twice", paper=PAPER
+        "feather",
+        FEATHER,
+        "evenly spaced tokens and those of highest attention without positions, twice",
+        paper=PAPER,
+        about=about(__doc__),
+        formula=FORMULA,
     ),
 )

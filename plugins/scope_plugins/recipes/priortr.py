@@ -8,7 +8,11 @@ from __future__ import annotations
 from typing import Any
 
 from scope_core.parts import Recipe
-from scope_plugins.recipes._parts import top_k
+from scope_plugins.recipes._parts import about, top_k
+
+FORMULA = """\
+keep the largest p_j * log(p_j / q_j)
+p: attention from the last token of the prompt; q: from the first token after the image"""
 
 PAPER = "PriorTR, ECCV 2026"
 
@@ -21,6 +25,11 @@ PRIORTR: dict[str, Any] = {
 
 RECIPES = (
     Recipe(
-        "priortr", PRIORTR, "attention from the question against that from the first token after the image", paper=PAPER
+        "priortr",
+        PRIORTR,
+        "attention from the question against that from the first token after the image",
+        paper=PAPER,
+        about=about(__doc__),
+        formula=FORMULA,
     ),
 )

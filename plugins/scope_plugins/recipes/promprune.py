@@ -9,7 +9,12 @@ from __future__ import annotations
 from typing import Any
 
 from scope_core.parts import Recipe
-from scope_plugins.recipes._parts import PER_IMAGE, PER_TILE, top_k, without_cls
+from scope_plugins.recipes._parts import PER_IMAGE, PER_TILE, about, top_k, without_cls
+
+FORMULA = """\
+H: entropy of the spectrum of centred cosines
+share of the largest a_j: a sigmoid that falls with H; the rest: greedy on the determinant of cosines
+a: attention from CLS"""
 
 PAPER = "PromPrune, arXiv 2603.14892"
 
@@ -57,6 +62,8 @@ _RECIPE = Recipe(
     PROMPRUNE,
     "a share by CLS attention that falls with the image's spectral entropy; the rest by a determinant",
     paper=PAPER,
+    about=about(__doc__),
+    formula=FORMULA,
 )
 
 RECIPES = (

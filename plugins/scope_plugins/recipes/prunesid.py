@@ -9,7 +9,12 @@ from __future__ import annotations
 from typing import Any
 
 from scope_core.parts import Recipe
-from scope_plugins.recipes._parts import PER_IMAGE, PER_TILE, without_cls
+from scope_plugins.recipes._parts import PER_IMAGE, PER_TILE, about, without_cls
+
+FORMULA = """\
+component of token j: that of its largest |loading|
+in each, in order of a_j: keep j if S_jk < (K / 32) * mean S for all kept k
+a: attention from CLS; S: cosine; components share K by their survivors"""
 
 PAPER = "PruneSID, ICLR 2026, arXiv 2603.09480"
 
@@ -40,12 +45,16 @@ _RECIPE = Recipe(
     PRUNESID,
     "principal components share the budget; in each, tokens by CLS attention that suppress those like them",
     paper=PAPER,
+    about=about(__doc__),
+    formula=FORMULA,
 )
 _DYNAMICAL = Recipe(
     "prunesid_dynamic",
     {**PRUNESID, "budget": _DYNAMIC},
     "PruneSID with fewer tokens for images whose tokens are alike",
     paper=PAPER,
+    about=about(__doc__),
+    formula=FORMULA,
 )
 
 RECIPES = (

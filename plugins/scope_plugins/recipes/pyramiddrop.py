@@ -1,7 +1,4 @@
-"""PyramidDrop halves the visual tokens at each of three layers of the language model, by the question's attention.
-
-Use it where early layers should see the whole image and later ones need only the tokens that matter.
-"""
+"""The recipes of PyramidDrop."""
 
 from __future__ import annotations
 
@@ -10,6 +7,15 @@ from typing import Any
 from scope_core.parts import Recipe
 
 PAPER = "PyramidDrop, CVPR 2025, arXiv 2410.17247"
+ABOUT = (
+    "PyramidDrop rewards the attention of the prompt's last token, and drops half of the remaining visual tokens at "
+    "each of three layers of the language model. Use it where early layers should see the whole image and later ones "
+    "need only the tokens that matter."
+)
+FORMULA = """\
+keep = at layers 8, 16 and 24, the half of the remaining tokens with the highest a_j
+a: attention in that layer from the prompt's last token, mean over heads"""
+CODE = "https://github.com/Cooperx521/PyramidDrop"
 LAYERS = (8, 16, 24)
 
 
@@ -30,7 +36,16 @@ PYRAMIDDROP = {
 }
 
 RECIPES = (
-    Recipe("pyramiddrop", PYRAMIDDROP, "half of the remaining tokens dropped at each of three layers", paper=PAPER),
+    Recipe(
+        "pyramiddrop",
+        PYRAMIDDROP,
+        "half of the remaining tokens dropped at each of three layers",
+        paper=PAPER,
+        about=ABOUT,
+        formula=FORMULA,
+        code=CODE,
+        differences="scope_plugins.recipes:differences/pyramiddrop.md",
+    ),
     Recipe(
         "pyramiddrop@official",
         {

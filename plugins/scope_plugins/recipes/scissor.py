@@ -9,7 +9,12 @@ from __future__ import annotations
 from typing import Any
 
 from scope_core.parts import Recipe
-from scope_plugins.recipes._parts import PER_IMAGE
+from scope_plugins.recipes._parts import PER_IMAGE, about
+
+FORMULA = """\
+components of the graph of S_ij above a threshold: one token of each
+row = mean of the token and those merged into it
+S: cosine of projected tokens"""
 
 PAPER = "LLaVA-Scissor, arXiv 2506.21862"
 
@@ -40,5 +45,7 @@ RECIPES = (
         SCISSOR,
         "one token for each connected component of similar tokens, others merged into the nearest",
         paper=PAPER,
+        about=about(__doc__),
+        formula=FORMULA,
     ),
 )

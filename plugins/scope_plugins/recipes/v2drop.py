@@ -8,7 +8,11 @@ from __future__ import annotations
 from typing import Any
 
 from scope_core.parts import Recipe
-from scope_plugins.recipes._parts import top_k
+from scope_plugins.recipes._parts import about, top_k
+
+FORMULA = """\
+keep the largest ||h_j^(l) - h_j^(l-1)||, at each of three layers
+h^(l): input of decoder layer l"""
 
 PAPER = "V2Drop, CVPR 2026, arXiv 2509.01552"
 
@@ -28,4 +32,13 @@ V2DROP: dict[str, Any] = {
     ],
 }
 
-RECIPES = (Recipe("v2drop", V2DROP, "the tokens that change most from layer to layer, at three layers", paper=PAPER),)
+RECIPES = (
+    Recipe(
+        "v2drop",
+        V2DROP,
+        "the tokens that change most from layer to layer, at three layers",
+        paper=PAPER,
+        about=about(__doc__),
+        formula=FORMULA,
+    ),
+)

@@ -1,7 +1,4 @@
-"""VisPruner keeps the tokens that CLS attends to most, and diverse ones among the rest.
-
-Use it for towers with a CLS token (`vispruner@no_cls` for others), where attention alone would keep near copies.
-"""
+"""The recipes of VisPruner."""
 
 from __future__ import annotations
 
@@ -9,6 +6,16 @@ from scope_core.parts import Recipe
 from scope_plugins.recipes._parts import PER_IMAGE, PER_TILE, top_k, without_cls
 
 PAPER = "VisPruner, ICCV 2025, arXiv 2412.01818v2"
+ABOUT = (
+    "VisPruner rewards attention from CLS with half of the budget, and with the other half tokens of the rest that "
+    "have no near copy. Use it with towers that have a CLS token (`vispruner@no_cls` with others), where attention "
+    "alone would keep near copies."
+)
+FORMULA = """\
+half of K  = the tokens with the highest a_j
+other half = what is left after dropping, 8 a round, those most like another
+a: attention from CLS, mean over heads; similarity: cosine of tower features"""
+CODE = "https://github.com/Theia-4869/VisPruner"
 
 _ATTENTION = {"name": "cls_attention", "layer": -2, "heads": "mean"}
 
@@ -38,6 +45,10 @@ _RECIPE = Recipe(
     VISPRUNER,
     "half by CLS attention; half by dropping, round by round, the most similar of the other tokens",
     paper=PAPER,
+    about=ABOUT,
+    formula=FORMULA,
+    code=CODE,
+    differences="scope_plugins.recipes:differences/vispruner.md",
 )
 
 RECIPES = (

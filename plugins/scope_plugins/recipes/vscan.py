@@ -9,7 +9,12 @@ from __future__ import annotations
 from typing import Any
 
 from scope_core.parts import Recipe
-from scope_plugins.recipes._parts import PER_IMAGE, top_k, without_cls
+from scope_plugins.recipes._parts import PER_IMAGE, about, top_k, without_cls
+
+FORMULA = """\
+half: the largest a6_j in each window of 6 x 6; half: the largest a_j of the rest
+row = (kept + sum of its n dropped tokens) / (1 + n); then a third of the rows by attention from the question
+a6, a: attention from CLS in layers 6 and -2"""
 
 PAPER = "VScan, TMLR 2026, arXiv 2505.22654"
 
@@ -49,6 +54,8 @@ _RECIPE = Recipe(
     VSCAN,
     "windows and the whole image by CLS attention, others merged; a third of these by the question at layer 16",
     paper=PAPER,
+    about=about(__doc__),
+    formula=FORMULA,
 )
 
 RECIPES = (

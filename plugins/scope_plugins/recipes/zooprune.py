@@ -9,7 +9,11 @@ from __future__ import annotations
 from typing import Any
 
 from scope_core.parts import Recipe
-from scope_plugins.recipes._parts import PER_IMAGE
+from scope_plugins.recipes._parts import PER_IMAGE, about
+
+FORMULA = """\
+pick = argmax of s_j * min over kept k of (1 - S_kj)
+S: cosine of tower features; s: change of the projector's output under small changes of token j"""
 
 ZOOPRUNE: dict[str, Any] = {
     "saliency": "projector_sensitivity",
@@ -27,5 +31,7 @@ RECIPES = (
         ZOOPRUNE,
         "greedy by the projector's sensitivity x distance to the nearest kept token",
         paper="ZOO-Prune, CVPR 2026, arXiv 2509.24837",
+        about=about(__doc__),
+        formula=FORMULA,
     ),
 )

@@ -83,6 +83,36 @@ def scope_saliency_sources() -> Iterable[Entry]:
         paper="HoloV, arXiv 2510.02912",
     )
     yield Entry(
+        "scope_plugins.saliency.word_relevance:WordRelevance",
+        "word_relevance",
+        "similarity of each patch to the words that point somewhere",
+        paper="EADP, arXiv 2607.02484",
+    )
+    yield Entry(
+        "scope_plugins.saliency.graph_propagation:GraphPropagation",
+        "graph_propagation",
+        "another source passed on along a graph of similar tokens",
+        paper="G-Prune, AAAI 2025",
+    )
+    yield Entry(
+        "scope_plugins.saliency.reconstruction_error:ReconstructionError",
+        "reconstruction_error",
+        "what a few basis tokens cannot express of each token; reads no signal",
+        paper="ApET, arXiv 2602.19870",
+    )
+    yield Entry(
+        "scope_plugins.saliency.smoothed:Smoothed",
+        "smoothed",
+        "another source, blurred over the token grid",
+        paper="EADP, arXiv 2607.02484",
+    )
+    yield Entry(
+        "scope_plugins.saliency.debiased:Debiased",
+        "debiased",
+        "another source divided by its mean at each place of the grid",
+        paper="D2Pruner, arXiv 2512.19443",
+    )
+    yield Entry(
         "scope_plugins.saliency.hidden_change:HiddenChange",
         "hidden_change",
         "change of each token between two layers of the language model",

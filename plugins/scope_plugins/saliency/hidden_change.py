@@ -10,7 +10,7 @@ from typing_extensions import Self
 
 from scope_core import VisualTokens
 from scope_core.parts import ComponentSpec, SaliencySource
-from scope_plugins.saliency._norms import norms
+from scope_plugins._norms import norms
 
 
 class HiddenChangeSpec(ComponentSpec):

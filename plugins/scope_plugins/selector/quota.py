@@ -62,7 +62,8 @@ class Quota(Selector[QuotaSpec]):
         index = pad(flat, batch_first=True, padding_value=-1)
         inside = tokens.regroup(index)
         valid = inside.valid.sum(1)
-        score = scores(self.parts["saliency"], inside).masked_fill(~inside.valid, 0).sum(1)
+        score = scores(self.parts["saliency"], inside).masked_fill(~inside.valid, 0)
+        score = (score.float() if score.element_size() < 4 else score).sum(1)
         if self.spec.of_piece == "mean":
             score = score / valid
         if bool((score < 0).any()):

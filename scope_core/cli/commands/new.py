@@ -16,6 +16,7 @@ from rich.text import Text
 
 import scope_core
 from scope_core import parts
+from scope_core.cli.insertion import OPTION, Package, package_in, with_hook, with_row
 from scope_core.cli.output import out, show_json, writing
 from scope_core.cli.shell import ScopeGroup, examples
 from scope_core.cli.state import state_of
@@ -37,13 +38,20 @@ TAKEN = {
     *dir(parts),
     *vars(builtins),
     "Annotated",
+    "Box",
+    "Example",
     "Field",
+    "Image",
     "Literal",
+    "Question",
     "Sequence",
     "State",
+    "Task",
     "Tensor",
 }
 """Names that the templates use or may use."""
+EXTRAS = {"adapter": "[hf]"}
+"""Extras of scope-core that packages with a part of a kind need."""
 WORD = re.compile(r"[a-z][a-z0-9_]*")
 USAGE = {
     "recipe": "recipe: {name}\nbudget: 64",
@@ -52,6 +60,7 @@ USAGE = {
     "statistic": "budget: {{name: measured, statistic: {name}}}",
     "constraint": "constraints: [{name}]\nbudget: 64",
     "position": "positions: {name}\nbudget: 64",
+    "adapter": "recipe: scope\nbudget: 64\nadapter: {name}",
 }
 """Example specs, for kinds whose slot has another name than the kind."""
 
@@ -65,7 +74,9 @@ def new() -> None:
     epilog=examples(
         "scope new plugin acme.peak",
         "scope new plugin lab.saturated --kind coverage",
-        "scope new plugin team.x --json",
+        "scope new plugin team.my_vlm --kind adapter",
+        "scope new plugin acme.flat --kind coverage --into scope-acme",
+        "scope new plugin org.x --json",
     )
 )
 def plugin(
@@ -78,18 +89,31 @@ def plugin(
         Path,
         typer.Option("--out", metavar="FOLDER", help="Folder that gets the package's folder.", show_default="here"),
     ] = Path(),
+    into: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="PACKAGE",
+            help="Folder of a package that exists, e.g. one that this command wrote: add the part to it.",
+            show_default=False,
+        ),
+    ] = None,
     json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
 ) -> None:
     """Write an installable package with one part, its test by the conformance kit, and a README."""
     wanted = _kind(kind)
-    vendor, part = _words(name)
+    vendor, part = _words(name, installed=into is not None)
+    if into is not None:
+        if out_dir != Path():
+            raise typer.BadParameter("--into names the folder; omit --out", param_hint="'--out'")
+        _add(package_in(into), wanted, name, vendor, part, state_of(ctx).registry, json=json)
+        return
     folder = out_dir / f"scope-{vendor.replace('_', '-')}"
     if not out_dir.is_dir():
         raise typer.BadParameter(f"folder '{out_dir}' does not exist; create it first", param_hint="'--out'")
     if folder.exists():
         raise typer.BadParameter(
-            f"'{folder}' already exists, and is not overwritten; add the part to it by hand, or use another --out or "
-            f"vendor",
+            f"'{folder}' already exists, and is not overwritten; add the part to it with --into '{folder}', or use "
+            f"another --out or vendor",
             param_hint="'NAME'",
         )
     files = rendered(wanted, name, vendor, part, state_of(ctx).registry)
@@ -97,9 +121,42 @@ def plugin(
         for path, text in files.items():
             (folder / path).parent.mkdir(parents=True, exist_ok=True)
             (folder / path).write_text(text, encoding="utf-8")
-    commands = [f"pip install -e '{folder}[test]'", f"scope list {wanted.name}", f"pytest '{folder}'"]
+    _say(folder, list(files), wanted, json=json)
+
+
+def _add(package: Package, kind: Kind, name: str, vendor: str, part: str, registry: Registry, *, json: bool) -> None:
+    """Add a part to a package: its module, its test, a line in its hook, a row in its README."""
+    files = rendered(kind, name, vendor, part, registry, package)
+    init = package.file.relative_to(package.folder).as_posix()
+    hooks, readme = files.pop(init), package.folder / "README.md"
+    files = {path: text for path, text in files.items() if path.endswith(f"{part}.py")}
+    taken = [path for path in files if (package.folder / path).exists()]
+    if taken:
+        raise typer.BadParameter(
+            f"'{package.folder / taken[0]}' already exists, and is not overwritten; choose another name",
+            param_hint="'NAME'",
+        )
+    try:
+        files[init] = with_hook(package.file.read_text(encoding="utf-8"), kind.hook, hooks)
+    except ValueError as error:
+        raise typer.BadParameter(
+            f"'{package.file}' cannot be changed: {error}. Add this to it by hand:\n{hooks}", param_hint=OPTION
+        ) from error
+    if readme.is_file():
+        row = f"| {kind.name} | `{name}` | `{package.source}/{part}.py` |"
+        files["README.md"] = with_row(readme.read_text(encoding="utf-8"), row)
+    with writing(package.folder):
+        for path, text in files.items():
+            (package.folder / path).parent.mkdir(parents=True, exist_ok=True)
+            (package.folder / path).write_text(text, encoding="utf-8")
+    _say(package.folder, list(files), kind, json=json)
+
+
+def _say(folder: Path, files: list[str], kind: Kind, *, json: bool) -> None:
+    """Print what was written, and the next commands."""
+    commands = [f"pip install -e '{folder}[test]'", f"scope list {kind.name}", f"pytest '{folder}'"]
     if json:
-        show_json({"folder": str(folder), "files": list(files), "next": commands})
+        show_json({"folder": str(folder), "files": files, "next": commands})
         return
     for path in files:
         out().print(Text(f"  {folder / path}"), soft_wrap=True)
@@ -113,39 +170,45 @@ def offered() -> dict[str, Kind]:
     return {kind.name: kind for kind in KINDS if _template(f"part_{kind.name}.py") is not None}
 
 
-def rendered(kind: Kind, name: str, vendor: str, part: str, registry: Registry) -> dict[str, str]:
-    """The files of the package: ``{path in its folder: text}``."""
-    summary = f"an example of a {kind.noun}, to be replaced"
+def rendered(
+    kind: Kind, name: str, vendor: str, part: str, registry: Registry, package: Package | None = None
+) -> dict[str, str]:
+    """The files of a new package, or of ``package`` if the part were its only one: ``{path in its folder: text}``."""
+    about = f"{'an' if kind.noun[0] in 'aeiou' else 'a'} {kind.noun}"
+    summary = f"an example of {about}, to be replaced"
     defaults = {k.name: found.name for k in KINDS if (found := registry.default(k.name)) is not None}
     slots = ("saliency", "similarity", "coverage", "combiner")
-    module, usage = f"scope_{vendor}", USAGE.get(kind.name, kind.name + ": {name}\nbudget: 64")
+    module = f"scope_{vendor}" if package is None else package.module
+    source = f"src/{module}" if package is None else package.source
+    usage = USAGE.get(kind.name, kind.name + ": {name}\nbudget: 64")
     words = {
         "name": name,
         "vendor": vendor,
         "part": part,
         "module": module,
-        "distribution": f"scope-{vendor.replace('_', '-')}",
+        "distribution": f"scope-{vendor.replace('_', '-')}" if package is None else package.distribution,
         "cls": _class(part),
         "kind": kind.name,
         "noun": kind.noun,
         "hook": kind.hook,
         "summary": summary,
         "summary_cap": summary.capitalize(),
-        "about": f"A {kind.noun}",
+        "about": about.capitalize(),
         "version": __version__,
+        "extra": EXTRAS.get(kind.name, ""),
         "slots": "\n".join(f'        "{slot}": "{defaults[slot]}",' for slot in slots if slot in defaults),
         "usage": usage.format(name=name, selector=defaults.get("selector", "")),
     }
-    special = f"_{kind.name}" if not kind.base else ""
     sources = {
         "pyproject.toml": "pyproject.toml",
-        "README.md": "README.md",
+        "README.md": f"README_{kind.name}.md" if _template(f"README_{kind.name}.md") else "README.md",
         ".gitignore": "gitignore",
-        f"src/{module}/__init__.py": f"init{special}.py",
-        f"src/{module}/{part}.py": f"part_{kind.name}.py",
-        f"tests/test_{part}.py": f"test{special}.py",
+        f"{source}/__init__.py": "init.py",
+        f"{source}/{part}.py": "part.py",
+        f"tests/test_{part}.py": "test.py",
     }
-    return {path: Template(_template(source) or "").substitute(words) for path, source in sources.items()}
+    texts = {path: _template(s.replace(".py", f"_{kind.name}.py")) or _template(s) for path, s in sources.items()}
+    return {path: Template(text or "").substitute(words) for path, text in texts.items()}
 
 
 def _class(part: str) -> str:
@@ -153,6 +216,7 @@ def _class(part: str) -> str:
 
 
 def _template(name: str) -> str | None:
+    """The text of a template; None if there is none of this name."""
     file = resources.files("scope_core.cli").joinpath("templates").joinpath("plugin").joinpath(f"{name}.txt")
     return file.read_text(encoding="utf-8") if file.is_file() else None
 
@@ -168,8 +232,13 @@ def _kind(kind: str) -> Kind:
     return known[kind]
 
 
-def _words(name: str) -> tuple[str, str]:
-    """Vendor and part of a name from which a module, a class and a distribution can be named."""
+def _words(name: str, *, installed: bool) -> tuple[str, str]:
+    """Vendor and part of a name from which a module, a class and a distribution can be named.
+
+    Args:
+        name: The part's name.
+        installed: True if the vendor's module may be installed, for it gets the part.
+    """
     vendor, dot, part = name.partition(".")
     near = re.sub(r"[^a-z0-9_.]+", "_", name.lower()).strip("_.")
     first, _, rest = near.partition(".")
@@ -187,9 +256,10 @@ def _words(name: str) -> tuple[str, str]:
             f"Python or scope-core; choose another, e.g. {vendor}.my_{part}",
             param_hint="'NAME'",
         )
-    if importlib.util.find_spec(f"scope_{vendor}") is not None:
+    if not installed and importlib.util.find_spec(f"scope_{vendor}") is not None:
         raise typer.BadParameter(
-            f"a module 'scope_{vendor}' is already installed; add the part to it by hand, or use another vendor",
+            f"a module 'scope_{vendor}' is already installed; add the part to it with --into FOLDER, or use another "
+            f"vendor",
             param_hint="'NAME'",
         )
     return vendor, part

@@ -5,15 +5,18 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 from functools import partial
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 from rich.console import Group
 from rich.text import Text
 
-from scope_core.cli.output import loading, note, out, percent, show_json, table, warn, working
-from scope_core.cli.shell import split_commas
-from scope_core.cli.state import state_of
+from scope_core.cli.output import loading, note, out, show_json, table, warn, working
+from scope_core.cli.shell import only_spec, split_commas
+from scope_core.cli.spec_options import SPEC, SPEC_OPTION
+from scope_core.cli.state import CACHE_DIR, state_of
+from scope_core.drawing.text import percent
 from scope_core.errors import ZooError
 
 if TYPE_CHECKING:
@@ -27,7 +30,7 @@ if TYPE_CHECKING:
 
 def plan(
     ctx: typer.Context,
-    spec: Annotated[str, typer.Argument(metavar="SPEC", help="A recipe, RECIPE@64, RECIPE@25%, or a spec file.")],
+    given: Annotated[str | None, SPEC] = None,
     tokens: Annotated[
         list[str] | None,
         typer.Option(
@@ -46,12 +49,15 @@ def plan(
         list[str] | None,
         typer.Option(metavar="HxW", help="With --model: HEIGHTxWIDTH of each image in pixels.", show_default=False),
     ] = None,
+    spec: Annotated[str | None, SPEC_OPTION] = None,
+    cache_dir: Annotated[Path | None, CACHE_DIR] = None,
     json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
 ) -> None:
     """Show how many tokens will be kept, from shapes alone, and the memory that selection takes."""
+    wanted = only_spec(given, spec)
     counts = [_tiles(text) for text in split_commas(tokens)]
     sizes = [_size(text) for text in split_commas(size)]
-    state = state_of(ctx)
+    state = state_of(ctx, cache_dir=cache_dir)
     entry = None if model is None else state.zoo("model", model).item
     if counts and (sizes or entry):
         raise typer.BadParameter("give --tokens, or --model and --size, not both", param_hint="'--tokens'")
@@ -65,7 +71,7 @@ def plan(
         from scope_core.pruning.pruner import Pruner
         from scope_core.structures.layout import Layout
 
-        pruner = Pruner(spec, registry=state.registry)
+        pruner = Pruner(wanted, registry=state.registry)
     planned = pruner.plan(sizes, model=_model(entry)) if entry else pruner.plan(Layout.of(counts))
     check(pruner, planned)
     facts = facts_of(planned, pruner.label) | _memory(pruner.stages[0], planned)

@@ -10,14 +10,14 @@ import typer
 from rich.console import Group
 from rich.text import Text
 
-from scope_core.cli.methods import HELP, Method, left_out_note, load_tower, read_methods
-from scope_core.cli.output import check_out, done, note, out, percent, progress, show_json, table, working
-from scope_core.cli.overlay import SUFFIXES, save
-from scope_core.cli.panels import picture_of
+from scope_core.cli.methods import HELP, Method, amount, left_out_note, load_tower, read_methods
+from scope_core.cli.output import check_out, done, note, out, progress, show_json, table, working
+from scope_core.cli.panels import SUFFIXES, picture_of, save
 from scope_core.cli.photos import Picture, open_pictures
 from scope_core.cli.selections import Judge, Selected, Shown, Trial, shown_of, source_of
 from scope_core.cli.shell import split_commas
-from scope_core.cli.state import starting_spec, state_of
+from scope_core.cli.state import CACHE_DIR, starting_spec, state_of
+from scope_core.drawing.text import percent
 from scope_core.structures.receipt import THETAS
 
 IMAGES = typer.Argument(metavar="IMAGE", help="Images: files, or demo:NAME (see `scope photos`).", show_default=False)
@@ -25,7 +25,7 @@ SPEC = typer.Option(
     metavar="SPEC", help="A recipe, RECIPE@64, RECIPE@25% or a spec file.", show_default="suggested by the zoo"
 )
 KEEP = typer.Option(
-    metavar="K", min=0, help="Tokens to keep per image, instead of the spec's budget.", show_default=False
+    metavar="K", help="Tokens to keep per image, e.g. 64 or 25%, instead of the spec's budget.", show_default=False
 )
 OUT = typer.Option("--out", metavar="FILE", help="Write an overlay: .png, .jpg or .webp.", show_default=False)
 AT = typer.Option(
@@ -51,20 +51,22 @@ def select(
             show_default=False,
         ),
     ] = None,
-    keep: Annotated[int | None, KEEP] = None,
+    keep: Annotated[str | None, KEEP] = None,
     at: Annotated[str | None, AT] = None,
     out_file: Annotated[Path | None, OUT] = None,
     order: Annotated[bool, ORDER] = False,
+    cache_dir: Annotated[Path | None, CACHE_DIR] = None,
     json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
 ) -> None:
     """Select visual tokens of images with a vision tower alone, without a language model."""
     check_out(out_file, SUFFIXES)
-    state = state_of(ctx)
+    kept_of_each = None if keep is None else amount(keep)
+    state = state_of(ctx, cache_dir=cache_dir)
     pictures = open_pictures(images)
     entry = state.zoo("tower", tower).item
     with working("reading specs"):
         texts = [starting_spec(spec, entry), *split_commas(compare)]
-        methods = read_methods(texts, state.registry, keep=keep, lead_keeps=True, at=at)
+        methods = read_methods(texts, state.registry, keep=kept_of_each, lead_keeps=True, at=at)
     loaded = load_tower(entry, methods, at=at)
     main = methods.run[0]
     judge = Judge(main.at, THETAS, source_of(main.pruner))

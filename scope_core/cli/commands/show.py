@@ -10,6 +10,7 @@ from rich.console import Group
 from rich.text import Text
 
 from scope_core.cli.commands.list import describe, origin_of
+from scope_core.cli.commands.spec import about_of
 from scope_core.cli.output import out, show_json, table
 from scope_core.cli.spec_options import options_of
 from scope_core.cli.state import state_of
@@ -87,12 +88,18 @@ def facts_of(record: Record, registry: Registry) -> dict[str, Any]:
 
 
 def _recipe_facts(record: Record, registry: Registry) -> dict[str, Any]:
+    item = record.item
+    facts: dict[str, Any] = {"about": about_of(item, registry), "formula": item.formula, "code": item.code}
     try:
         spec = read_spec({"recipe": record.name}, registry)
         parts = parts_in(registry.build_slots(spec))
     except ScopeError as error:
-        return {"parts": dict(record.item.spec), "error": str(error)}
-    return {"parts": spec.to_dict(registry), "needs": sorted({need for part in parts for need in part.all_needs})}
+        return {**facts, "parts": dict(item.spec), "error": str(error)}
+    return {
+        **facts,
+        "parts": spec.to_dict(registry),
+        "needs": sorted({need for part in parts for need in part.all_needs}),
+    }
 
 
 def _needs(record: Record, registry: Registry) -> list[str] | None:
@@ -135,6 +142,8 @@ def _print(facts: dict[str, Any]) -> None:
     blocks: list[Any] = [head, Text(facts["summary"])]
     if facts.get("about"):
         blocks += [Text(), Text(facts["about"], style="italic")]
+    if facts.get("formula"):
+        blocks += [Text(), Text(facts["formula"])]
     blocks.append(Text())
     rows = [(label, _plain(facts.get(key))) for label, key in _LINES if facts.get(key)]
     if facts["default"]:
@@ -165,9 +174,9 @@ def _print(facts: dict[str, Any]) -> None:
 
 
 _LINES = (
-    ("paper", "paper"), ("from", "from"), ("class", "class"), ("file", "file"), ("type", "type"), ("source", "source"),
-    ("parameters", "parameters"), ("licence", "licence"), ("adapter", "adapter"), ("recipe", "recipe"),
-    ("packages", "requires"), ("loader", "loader"),
+    ("paper", "paper"), ("authors' code", "code"), ("from", "from"), ("class", "class"), ("file", "file"),
+    ("type", "type"), ("source", "source"), ("parameters", "parameters"), ("licence", "licence"),
+    ("adapter", "adapter"), ("recipe", "recipe"), ("packages", "requires"), ("loader", "loader"),
 )  # fmt: skip
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json as json_module
+import textwrap
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -10,12 +11,15 @@ import typer
 from rich.text import Text
 
 from scope_core.cli.output import check_out, out, show_json, write_text
-from scope_core.cli.shell import Code
+from scope_core.cli.shell import Code, only_spec
+from scope_core.cli.spec_options import SPEC, SPEC_OPTION
 from scope_core.cli.state import state_of
 from scope_core.errors import SpecError
 from scope_core.parts.base import parts_in
+from scope_core.pruning.labels import changes, label_of
 from scope_core.pruning.spec import PrunerSpec, written
-from scope_core.pruning.spec_reader import changes, label_of, read_spec
+from scope_core.pruning.spec_reader import read_spec
+from scope_core.registry.entries import Recipe
 from scope_core.registry.registry import Registry
 from scope_core.registry.specs import slots_of
 from scope_core.version import __version__
@@ -23,17 +27,19 @@ from scope_core.version import __version__
 
 def explain(
     ctx: typer.Context,
-    spec: Annotated[str, typer.Argument(metavar="SPEC", help="A recipe, RECIPE@64, RECIPE@25%, or a spec file.")],
+    given: Annotated[str | None, SPEC] = None,
     json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
     out_file: Annotated[
         Path | None, typer.Option("--out", metavar="FILE", help="Write to this file.", show_default=False)
     ] = None,
+    spec: Annotated[str | None, SPEC_OPTION] = None,
 ) -> None:
     """Print a spec's long form, with every part and every option, to save and edit."""
+    wanted = only_spec(given, spec)
     check_out(out_file)
     registry = state_of(ctx).registry
-    read = read_spec(spec, registry)
-    text = json_module.dumps(read.to_dict(registry), indent=2) + "\n" if json else commented(read, spec, registry)
+    read = read_spec(wanted, registry)
+    text = json_module.dumps(read.to_dict(registry), indent=2) + "\n" if json else commented(read, wanted, registry)
     if out_file is None:
         typer.echo(text, nl=False)
     else:
@@ -46,7 +52,7 @@ def commented(spec: PrunerSpec, given: str, registry: Registry) -> str:
     heads = [f"{label}, the long form of `{given}`"]
     if spec.recipe is not None:
         recipe = registry.get("recipe", spec.recipe).item
-        heads = [f"{label}: {recipe.summary}", *([recipe.paper] if recipe.paper else [])]
+        heads = [f"{label}: {recipe.summary}", *filter(None, [about_of(recipe, registry), recipe.paper])]
     if changed:
         heads[0] = f"{label}: the recipe {spec.recipe}, changed: {', '.join(changed)}"
         heads[1:] = [f"{spec.recipe}: {recipe.summary}", *heads[1:]]
@@ -54,7 +60,7 @@ def commented(spec: PrunerSpec, given: str, registry: Registry) -> str:
     heads += [
         f"at {stage.at}, needs {', '.join(_needs(stage, registry)) or 'no signals'}" for stage in (spec, *spec.then)
     ]
-    lines = [_comment(text) for text in heads]
+    lines = [_comment(line) for text in heads for line in textwrap.wrap(" ".join(text.split()), 118) or [""]]
     about = _summaries(spec, registry)
     for line in spec.to_yaml(registry).splitlines():
         key = line.partition(":")[0]
@@ -64,6 +70,15 @@ def commented(spec: PrunerSpec, given: str, registry: Registry) -> str:
             lines.append(_comment(f"changed; {was}"))
         lines.append(line)
     return "\n".join(lines) + "\n"
+
+
+def about_of(recipe: Recipe, registry: Registry) -> str:
+    """The two sentences about a recipe; a variant that has none has those of its method."""
+    base = recipe.name.partition("@")[0]
+    if recipe.about or not registry.has("recipe", base):
+        return recipe.about
+    found: str = registry.get("recipe", base).item.about
+    return found
 
 
 def _needs(spec: PrunerSpec, registry: Registry) -> list[str]:

@@ -137,6 +137,11 @@ def check_position(part: PartLike, *, only: Collection[str] = (), **how: Unpack[
     return _check(_subject("position", part, how), only, how)
 
 
+def check_task(part: PartLike, *, only: Collection[str] = (), **how: Unpack[Conditions]) -> PartConformance:
+    """Try every property of a task, as `check_saliency`. Examples and images are made, no model is asked."""
+    return _check(_subject("task", part, how), only, how)
+
+
 def parametrize(part: PartLike, kind: str | None = None, **how: Unpack[Conditions]) -> Decorator:
     """A pytest decorator: one test case for each property that a part must have.
 

@@ -9,7 +9,7 @@ from typing import Any
 
 from scope_core.errors import UnknownNameError, did_you_mean, listed
 from scope_core.testing.failures import PropertyViolation, refuse_unexpected
-from scope_core.testing.parts import fast_paths, hygiene, mathematics, planning, selection, specs
+from scope_core.testing.parts import fast_paths, hygiene, mathematics, planning, selection, specs, tasks
 from scope_core.testing.parts.cases import LARGE, RICH, Case
 from scope_core.testing.parts.shrinking import search
 from scope_core.testing.parts.subject import Subject
@@ -62,6 +62,8 @@ TENSORS = (
 )
 COUNTS = ("budget", "partition", "position")
 EVERY = (*TENSORS, *COUNTS)
+CHECKED = (*EVERY, "task")
+"""Every kind that the kit checks; tasks have no tensors and no layouts, so they share the properties of specs alone."""
 NUMBERS = ("saliency", "similarity", "coverage", "combiner", "merger", "statistic")
 CHOOSERS = ("optimizer", "selector")
 
@@ -92,11 +94,11 @@ def _if_short(part: Any, subject: Subject) -> bool:
 
 
 TABLE = (
-    Property(specs.attributes_can_be_read, EVERY, how="once"),
+    Property(specs.attributes_can_be_read, CHECKED, how="once"),
     Property(hygiene.outputs_have_the_promised_form, EVERY, how="known"),
-    Property(specs.every_option_is_documented, EVERY, how="once"),
-    Property(specs.spec_survives_json_and_yaml, EVERY, how="once"),
-    Property(specs.schema_accepts_its_specs, EVERY, how="once"),
+    Property(specs.every_option_is_documented, CHECKED, how="once"),
+    Property(specs.spec_survives_json_and_yaml, CHECKED, how="once"),
+    Property(specs.schema_accepts_its_specs, CHECKED, how="once"),
     Property(hygiene.works_in_lower_precision, TENSORS, how="known"),
     Property(hygiene.finite_inputs_give_finite_outputs, NUMBERS),
     Property(hygiene.inputs_are_not_changed, EVERY, how="known"),
@@ -134,6 +136,13 @@ TABLE = (
     Property(planning.extra_rows_are_declared_consistently, ("merger",)),
     Property(planning.full_prompts_keep_their_positions, ("position",)),
     Property(planning.positions_rise_without_gaps, ("position",)),
+    Property(tasks.splits_are_named, ("task",), how="once"),
+    Property(tasks.examples_have_questions_and_ids, ("task",), how="once"),
+    Property(tasks.examples_are_the_same_each_time, ("task",), how="once"),
+    Property(tasks.limits_are_met, ("task",), how="once"),
+    Property(tasks.images_can_be_read, ("task",), how="once"),
+    Property(tasks.right_answers_are_right, ("task",), how="once"),
+    Property(tasks.metrics_are_shares, ("task",), how="once"),
 )
 """Every property; those that others build on come first."""
 

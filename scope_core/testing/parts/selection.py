@@ -12,10 +12,10 @@ from scope_core.engine.greedy import greedy
 from scope_core.structures.picks import Picks
 from scope_core.structures.selection import Selection
 from scope_core.structures.tokens import VisualTokens
-from scope_core.testing.failures import PropertyViolation
+from scope_core.testing.failures import PropertyViolation, raised
 from scope_core.testing.parts.cases import Case
 from scope_core.testing.parts.run_tensors import Scene, picked, problem
-from scope_core.testing.parts.runs import raised, scene_of
+from scope_core.testing.parts.runs import scene_of
 from scope_core.testing.parts.stubs import Halves, Ranks
 from scope_core.testing.parts.subject import Subject
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -12,7 +13,7 @@ from PIL import Image
 
 import scope_core as scope
 from bench import tiny
-from scope_bench.accuracy.methods import BLIND, FULL, ORACLE, SHUFFLED, Method, check, methods_of
+from scope_bench.accuracy.methods import BLIND, FULL, ORACLE, SHUFFLED, Method, methods_of, runnable
 from scope_bench.accuracy.questioner import Questioner, reusable
 from scope_bench.accuracy.runner import Run, Settings, bounds, run, scenes_of
 from scope_core.tasks import Example, Question, Task
@@ -36,9 +37,11 @@ def bench(
     asked = Settings(**{"split": "test", "limit": 4, "batch": 7, **settings})
     scenes = scenes_of(loaded, made, asked)
     methods = methods_of(specs, keeps, registry)
-    check(methods, loaded.model)
+    methods, unfit = runnable(methods, loaded.model)
     methods += bounds(scenes, keeps, registry) if with_bounds else []
-    return run(loaded, made, methods, scenes, asked, registry, progress)
+    found = run(loaded, made, methods, scenes, asked, registry, progress)
+    found.skipped[:0] = unfit
+    return found
 
 
 def replies(found: Run) -> dict[str, list[list[str]]]:
@@ -212,14 +215,42 @@ def test_progress_ends_at_the_total() -> None:
 def test_a_budget_beyond_the_tokens_is_refused_before_anything_runs(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(Questioner, "ask", lambda *_: pytest.fail("it ran"))
     with pytest.raises(scope.BudgetError, match=r"scope@17: .*17"):
-        bench(keeps=(17, 4))
+        bench(("scope",), keeps=(17,))
+
+
+def test_a_method_that_fails_is_skipped_and_the_others_are_what_they_were(monkeypatch: pytest.MonkeyPatch) -> None:
+    wanted, ask = bench(), Questioner.ask
+
+    def failing(self: Questioner, one: Method, scenes: Any, donors: Any) -> Any:
+        if one.label == "scope@5" and scenes[0].example.id == "picture 2":
+            raise RuntimeError("out of luck")
+        return ask(self, one, scenes, donors)
+
+    monkeypatch.setattr(Questioner, "ask", failing)
+    found = bench(keeps=(17, *KEEPS), batch=6)
+    assert found.skipped[3].why == "scope@5, example picture 2, picture 3: RuntimeError: out of luck"
+    assert len(found.skipped) == 4
+    assert [one.method.label for one in found.skipped[:3]] == [f"{name}@17" for name in SPECS]
+    left = {label: rows for label, rows in replies(wanted).items() if label != "scope@5"}
+    assert {label: rows for label, rows in replies(found).items() if label != f"{ORACLE}@17"} == left
+
+
+def test_a_bound_that_fails_ends_the_run(monkeypatch: pytest.MonkeyPatch) -> None:
+    ask = Questioner.ask
+    monkeypatch.setattr(
+        Questioner, "ask", lambda self, one, *rest: ask(self, one, *rest) if one.name != FULL else 1 // 0
+    )
+    with pytest.raises(ZeroDivisionError):
+        bench()
 
 
 def test_a_spec_that_cannot_run_on_the_model_is_named() -> None:
-    with pytest.raises(
-        scope.SignalError, match=r"top_k_attention: .*but top_k_attention@no_cls does: saliency.*no CLS token"
-    ):
-        bench(("random", "top_k_attention"), kind="siglip")
+    why = r"top_k_attention: .*but top_k_attention@no_cls does: saliency.*no CLS token"
+    (one, other) = bench(("random", "top_k_attention"), kind="siglip").skipped
+    assert (one.method.label, other.method.label) == ("top_k_attention@5", "top_k_attention@2")
+    assert re.search(why, one.why)
+    with pytest.raises(scope.SignalError, match=why):
+        bench(("top_k_attention",), kind="siglip")
     with pytest.raises(scope.SpecError, match=r"'scpoe': .*did you mean 'scope'"):
         bench(specs=("scpoe",))
 
