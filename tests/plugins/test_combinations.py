@@ -80,6 +80,8 @@ def excused(error: scope.ScopeError, pruner: Pruner, tokens: VisualTokens) -> bo
             return True
         if "at least 0" in text and any(not part.nonnegative for part in kinds["saliency"]):
             return True
+        if "no similarity reaches theta" in text:  # which is drawn up to 2
+            return any(str(part) in text for part in kinds["coverage"])
         if "path 'blocks' is not possible here" in text:
             return any(getattr(part.spec, "path", None) == "blocks" for part in kinds["optimizer"])
         if "path 'compiled' is not possible here" in text:
@@ -92,6 +94,8 @@ def excused(error: scope.ScopeError, pruner: Pruner, tokens: VisualTokens) -> bo
         wide = [m for m in kinds["similarity"] if m.bounds[0] is None or m.bounds[0] < 0 or not m.symmetric]
         return bool(picky and wide) or any(not part.nonnegative for part in kinds["saliency"] if picky)
     if isinstance(error, scope.TokensError):
+        if "similarities of at most" in text:  # too low for a threshold of the coverage function
+            return any(part.spec.name == "theta_cover" for part in kinds["coverage"])
         if "not its whole grid" in text:  # of which an earlier step or a constraint took some
             return any(part.spec.name == "spectral_change" for part in kinds["saliency"])
         ranks = "at least 0" in text or "reverse the order of tokens" in text
