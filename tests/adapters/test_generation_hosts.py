@@ -1,7 +1,7 @@
 """Options of ``generate`` on hosts with several axes of positions, token types, tiles, packed and newline tokens.
 
 The reference is the host's own ``generate`` on the full prompt, unattached, whose passes answer with the logits of a
-pruned copy of the model that reads prompt after prompt alone, and then the new tokens one by one. Each option runs on
+pruned copy of the model that reads prompt after prompt alone, with the new tokens. Each option runs on
 one of these hosts; `test_generation_options` has all of them in all modes on LLaVA.
 """
 
@@ -34,13 +34,28 @@ EVERYWHERE = ["max_length", "num_return_sequences"]
 """Options that run on every host: lengths and beams."""
 SPEC = {"recipe": "random", "budget": {"name": "ratio", "keep_ratio": 0.4}}
 NAMES = [(kind, name) for kind in ("fields", "arguments", "processors", "criteria") for name in examples(kind)]
+ODD = {
+    ("idefics3", "SuppressTokensLogitsProcessor"),  # leaves it nothing but placeholders
+    ("paligemma", "use_cache"),  # without a cache new tokens are read in both directions, pruned or not
+}
 CASES = [
     pytest.param(host, kind, name, list(MODES)[(number + place) % len(MODES)], id=f"{host}-{name}")
     for number, (kind, name) in enumerate(NAMES)
     for place, host in enumerate(CHOSEN)
-    if (host, name) != ("idefics3", "SuppressTokensLogitsProcessor")  # leaves it nothing but placeholders
+    if (host, name) not in ODD
     if number % len(CHOSEN) == place or name in EVERYWHERE
 ]
+
+
+def longer(inputs: dict[str, Any], new: Tensor) -> dict[str, Any]:
+    """The inputs of one prompt with new ids behind it, in every tensor that runs along the prompt."""
+    if not new.numel():
+        return inputs
+    shape, fills = inputs["input_ids"].shape, {"input_ids": new, "attention_mask": torch.ones_like(new)}
+    return {
+        name: torch.cat([value, fills.get(name, torch.zeros_like(new)).to(value)], 1) if value.shape == shape else value
+        for name, value in inputs.items()
+    }
 
 
 class Reference:
@@ -57,6 +72,7 @@ class Reference:
         self.prompts = SimpleNamespace(ids=self.given.ids, inputs=self.given.inputs, length=self.length)
         self.twin = copy.deepcopy(self.model)
         scope.Pruner(SPEC).attach(self.twin)
+        self.by_steps = name == "paligemma"  # which reads all of a prompt in both directions, and new tokens in one
         self.known: dict[tuple[int, ...], Tensor] = {}
 
     @torch.no_grad()
@@ -65,9 +81,12 @@ class Reference:
         key = (prompt, *new)
         if key not in self.known:
             alone = self.given.row(prompt)
-            out = self.twin(**alone.inputs, use_cache=True)
-            for token in new:
-                out = self.twin(input_ids=torch.tensor([[token]]), use_cache=True, **{CACHE: getattr(out, CACHE)})
+            if self.by_steps:
+                out = self.twin(**alone.inputs, use_cache=True)
+                for token in new:
+                    out = self.twin(input_ids=torch.tensor([[token]]), use_cache=True, **{CACHE: getattr(out, CACHE)})
+            else:
+                out = self.twin(**longer(alone.inputs, torch.tensor([new])), use_cache=False)
             self.known[key] = out.logits[0, -1]
         return self.known[key]
 
@@ -81,7 +100,9 @@ class Reference:
                 return inner(input_ids, **options)
             each = len(input_ids) // len(self.given.ids)
             rows = [self.logits(row // each, ids[self.length :].tolist()) for row, ids in enumerate(input_ids)]
-            return CausalLMOutputWithPast(logits=torch.stack(rows)[:, None])
+            output = CausalLMOutputWithPast(logits=torch.stack(rows)[:, None])
+            output.image_hidden_states = None
+            return output
 
         forward.__wrapped__ = inner  # type: ignore[attr-defined]  # generate reads the signature
         self.model.forward = forward
