@@ -235,7 +235,6 @@ def test_merged_rows_that_overflow_are_refused() -> None:
         ),
         ({"similarity": {"name": "row_softmax", "of": "cosine", "temperature": 1e-320}}, "temperature"),
         ({"coverage": {"name": "text_facility_location", "temperature": 1e-320}}, "temperature"),
-        ({"coverage": {"name": "theta_cover", "theta": 1e10}}, "no similarity reaches theta 1e"),
     ],
 )
 @pytest.mark.parametrize("path", ["loop", "auto"])
