@@ -204,9 +204,8 @@ def load_tower(
             )
         new = methods.narrow(entry.name, points, declaration)
         methods.check(entry.name, skip=skip, hint=hint)
-        for one in new:
-            if one.method.named:
-                note(left_out_note(one))
+        for one in (left for left in new if left.method.named):
+            note(left_out_note(one))
 
     if entry.points:
         narrow(entry.points)
