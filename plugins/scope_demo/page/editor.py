@@ -53,7 +53,6 @@ class Editor:
                     label="Spec (YAML); the slider sets the budget",
                     lines=14,
                     interactive=True,
-                    wrap_lines=True,
                     elem_id="spec",
                 )
                 self.wrong = gr.HTML("", js_on_load=MARK, elem_id="mistakes")
@@ -75,6 +74,7 @@ class Editor:
             lines=11,
             buttons=["copy"],
             wrap_lines=True,
+            show_line_numbers=False,
             elem_id=language,
         )
 

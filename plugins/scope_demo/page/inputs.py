@@ -36,7 +36,7 @@ class Inputs:
             type="filepath",
             format="jpeg",
             sources=["upload", "clipboard"],
-            height=270,
+            height=310,
             buttons=[],
             elem_id="image",
         )
