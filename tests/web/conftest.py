@@ -124,7 +124,7 @@ def browser() -> Iterator[Browser]:
     with sync_playwright() as playwright:
         if found is None and not Path(playwright.chromium.executable_path).exists():
             pytest.fail("no Chromium here; install one, e.g. apt-get install chromium, or: playwright install chromium")
-        chromium = playwright.chromium.launch(executable_path=found, args=["--no-sandbox"])
+        chromium = playwright.chromium.launch(executable_path=found, args=["--no-sandbox", "--disable-dev-shm-usage"])
         yield chromium
         chromium.close()
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import re
 import signal
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -285,22 +286,37 @@ def test_no_file_of_the_server_can_be_read(server: Server, browser: Browser, tmp
     context.close()
 
 
-@pytest.mark.parametrize("how", [signal.SIGINT, signal.SIGTERM])
-def test_it_stops_cleanly_and_leaves_nothing(
-    browser: Browser, server: Server, tmp_path: Path, how: signal.Signals
-) -> None:
-    """The first is the server of all tests above, so this one comes last."""
-    running = server if how == signal.SIGINT else started(tmp_path / "tower", "--tower", "dinov2-small")
-    one = visited(browser, running)
+@pytest.fixture
+def tower(tmp_path: Path) -> Iterator[Server]:
+    """A server of a tower alone."""
+    running = started(tmp_path / "tower", "--tower", "dinov2-small")
+    yield running
+    if running.process.poll() is None:
+        running.process.kill()
+
+
+def test_a_tower_is_shown_without_answers_and_stops_cleanly(browser: Browser, tower: Server) -> None:
+    one = visited(browser, tower)
+    assert one.page.get_by_role("tab").all_text_contents()[:2] == ["Coverage over budget", "Edit a method"]
+    assert stopped(tower, one, signal.SIGTERM) == 0
+    assert "Traceback" not in tower.said
+
+
+def test_it_stops_cleanly_and_leaves_nothing(browser: Browser, server: Server) -> None:
+    """The server of all tests above, so this one comes last."""
+    assert stopped(server, visited(browser, server), signal.SIGINT) == 0
+
+
+def stopped(running: Server, one: Visit, how: signal.Signals) -> int:
+    """The exit code of a server that is stopped while a visitor is there; it has left nothing and asked for nothing."""
     upload(one.page, "mine.png", picture())
     expect(one.page.locator(".sd-figures img").first).to_be_visible()
     assert running.temporary
-    assert running.stop(how) == 0
+    code = running.stop(how)
     assert running.reached == ""
-    if running is not server:  # forged requests are reported
-        assert "Traceback" not in running.said
     assert [path for path in running.temporary if path.name.startswith("scope-demo")] == []
     assert not list((running.place / "tmp").rglob("mine*"))
     left = [path for name in ("home", "cwd") for path in (running.place / name).rglob("*") if path.is_file()]
     assert [path for path in left if "matplotlib" not in str(path)] == []
     one.page.context.close()
+    return code
