@@ -19,7 +19,7 @@ import re
 import subprocess
 import sys
 import textwrap
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any, Literal, get_args, get_origin
 
@@ -301,6 +301,45 @@ def recipe_fit() -> str:
     )
 
 
+def model_types() -> str:
+    """Table of all image-text-to-text types of the locked transformers, and the adapter that serves each."""
+    from scope_adapters.model_types import model_types
+
+    known, fits = tested(), {}
+    for row in adapter_rows():
+        if row.declaration is not None:
+            fits[row.model_type] = _count(row.declaration)
+    fits |= {name: _count(model) for name, model in _any_types(known["generic"])}
+    types = model_types(tested=[*fits])
+
+    def served(one: Any) -> str:
+        return f"`{one.adapter}`" if one.adapter else f"not served: {one.why}"
+
+    return table(
+        ("`model_type`", "served by", "recipes that run as they are", "tested"),
+        ((f"`{one.name}`", served(one), fits.get(one.name, ""), "yes" if one.tested else "") for one in types),
+    )
+
+
+def _count(model: Any) -> str:
+    from scope_core.adapters import recipe_fits
+
+    found = recipe_fits(model)
+    return f"{sum(fit.runs for fit in found)} of {len(found)}"
+
+
+def _any_types(names: Sequence[str]) -> Iterator[tuple[str, Any]]:
+    """The tiny models on which the tests run the generic adapter."""
+    sys.path.insert(0, str(ROOT / "tests"))
+    try:
+        from adapters import any_type
+
+        for name in names:
+            yield name, any_type.model(name)
+    finally:
+        sys.path.pop(0)
+
+
 def towers() -> str:
     """Table of the known layouts of vision towers."""
     from scope_adapters.towers.layouts import LAYOUTS
@@ -321,12 +360,17 @@ def towers() -> str:
     )
 
 
+def licence_of(entry: Any) -> str:
+    """The licence of a zoo entry's weights, in words where it has none."""
+    return entry.licence or ("see its model card" if entry.source else "none needed")
+
+
 def zoo() -> str:
     """Table of the zoo."""
     return table(
         ("name", "kind", "what", "weights from", "licence of the weights", "parameters"),
         (
-            (f"`{i.name}`", i.kind, i.summary, i.source or "random", i.licence or "none needed", i.parameters)
+            (f"`{i.name}`", i.kind, i.summary, i.source or "random", licence_of(i), i.parameters)
             for i in sorted(
                 (record.item for record in records("zoo")), key=lambda item: (item.kind != "tower", item.name)
             )
@@ -495,6 +539,7 @@ GROUPS: dict[str, dict[str, str]] = {
         "Configure and run": "Pruner select load PrunerSpec Selection Receipt ImageReceipt Attachment attached detach "
         "VisualTokens",
         "Plan": "Layout Plan",
+        "Sweep": "sweep Sweep",
         "Find plugins": "default_registry discover Registry PluginWarning",
         "Greedy, for optimizers and selectors": "greedy rank take_turns by_group",
         "Errors": "ScopeError SpecError BudgetError UnknownNameError SignalError TokensError TooLargeError PluginError "
@@ -511,18 +556,20 @@ GROUPS: dict[str, dict[str, str]] = {
     "scope_core.adapters": {
         "Write adapters": "ModelAdapter Declaration Offer Session Schedule check_fit compatible_parts find_adapter "
         "recipe_fits RecipeFit resolve replace_attribute",
-        "Encode once": "Encoding Asked Memo",
+        "Encode once": "Encoding Asked Memo Reader point_of reusable",
         "The zoo": "ZooEntry Tower LoadedModel",
         "Images": "read_images upright_rgb",
         "Caches": "cache_folder replacing sole_user remove_leftovers",
     },
+    "scope_core.plot": {"Draw": "kept order compare coverage_map coverage_curve"},
     "scope_core.tasks": {"Write tasks": "Task Example Question Box Outcome"},
     "scope_core.commands": {
         "Register": "Command Check Finding import_target",
         "Options": "ScopeGroup State state_of examples numbers split_commas check_out",
         "Output": "note warn done out show_json table percent plain_text working loading progress make_folder "
-        "write_text did_you_mean listed explain THETAS",
+        "write_text did_you_mean listed explain THETAS CACHE_DIR",
         "Images": "Picture open_pictures",
+        "Specs": "read_spec read_spec_text label_of json_schema",
     },
 }
 """Public names by face and use."""
@@ -569,6 +616,7 @@ def member(name: str, item: Any) -> str:
         return f"{text}{signature(name, item)}{prose(item)}\n\n"
     about = {
         "THETAS": "Thresholds of theta-coverage that receipts and reports give.",
+        "CACHE_DIR": "Option `--cache-dir` for `Annotated[Path | None, CACHE_DIR]`; give its value to `state_of`.",
         "Way": '`Literal["dense", "kernel", "blocks"]`: how exact greedy is run; the picks are the same. By the loop '
         "over the whole matrix, by the coverage function's `Kernel`, or without the matrix, from blocks of it.",
         "Group": "`tuple[Span, ...]`: tokens that are selected together, in order.",
@@ -673,6 +721,7 @@ SECTIONS: dict[str, Callable[[], str]] = {
     "compare-json": compare_json,
     "compatibility": compatibility,
     "recipe-fit": recipe_fit,
+    "model-types": model_types,
 }
 
 if __name__ == "__main__":

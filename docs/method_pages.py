@@ -46,6 +46,8 @@ NOTES = {
     "model's space.",
     "evs": "Three frames in which a ball moves over a photograph.",
 }
+UNDRAWN = ("anchorprune", "clse", "eadp", "feather", "priortr", "v2drop", "vscan", "zooprune")
+"""Methods without an image: they read signals that neither tower nor model at hand gives, or layers that it lacks."""
 SHORT = {
     "before the projector": "before projector",
     "after the projector": "after projector",
@@ -73,12 +75,13 @@ def pages(families: Sequence[Host]) -> dict[Path, str]:
 
 def page(method: Method, families: Sequence[Host], results: dict[str, Any]) -> str:
     """The page of a method."""
+    drawn = method.name not in UNDRAWN
     text = method_page(
         method.name,
         registry=method.registry,
         hosts=families,
-        image=f"../pictures/methods/{method.name}.webp",
-        caption=f"{NOTES.get(method.name, '')} Drawn by `{command(method)} --out kept.png`.".strip(),
+        image=f"../pictures/methods/{method.name}.webp" if drawn else "",
+        caption=f"{NOTES.get(method.name, '')} Drawn by `{command(method)} --out kept.png`.".strip() if drawn else "",
         source=f"[{source(method.name).name}](../../{source(method.name).as_posix()})",
         results=results,
         docs="../",

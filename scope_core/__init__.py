@@ -25,6 +25,7 @@ from scope_core.registry.lookup import provide_default
 if TYPE_CHECKING:
     from scope_core import adapters as adapters
     from scope_core import parts as parts
+    from scope_core import plot as plot
     from scope_core import tasks as tasks
     from scope_core.engine.greedy import greedy as greedy
     from scope_core.engine.greedy import rank as rank
@@ -62,6 +63,8 @@ if TYPE_CHECKING:
     from scope_core.structures.receipt import Receipt as Receipt
     from scope_core.structures.selection import Selection as Selection
     from scope_core.structures.tokens import VisualTokens as VisualTokens
+    from scope_core.sweeps.sweep import sweep as sweep
+    from scope_core.sweeps.table import Sweep as Sweep
     from scope_core.version import __version__ as __version__
 
 _HOMES = {
@@ -81,6 +84,8 @@ _HOMES = {
     "structures.receipt": "ImageReceipt Receipt",
     "structures.selection": "Selection",
     "structures.tokens": "VisualTokens",
+    "sweeps.sweep": "sweep",
+    "sweeps.table": "Sweep",
     "version": "__version__",
 }
 _MOVED = {
@@ -98,7 +103,7 @@ _MOVED = {
 
 if not TYPE_CHECKING:  # type checkers read the imports above, and report unknown names
     __getattr__, __dir__, __all__ = lazy(
-        __name__, _HOMES, _MOVED, faces=("adapters", "commands", "parts", "tasks", "testing")
+        __name__, _HOMES, _MOVED, faces=("adapters", "commands", "parts", "plot", "tasks", "testing")
     )
 
 

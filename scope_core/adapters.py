@@ -24,6 +24,9 @@ if TYPE_CHECKING:
     from scope_core.pruning.compatibility import find_adapter as find_adapter
     from scope_core.pruning.patching import replace_attribute as replace_attribute
     from scope_core.pruning.patching import resolve as resolve
+    from scope_core.pruning.reader import Reader as Reader
+    from scope_core.pruning.reader import point_of as point_of
+    from scope_core.pruning.reader import reusable as reusable
     from scope_core.pruning.recipe_fit import RecipeFit as RecipeFit
     from scope_core.pruning.recipe_fit import check_fit as check_fit
     from scope_core.pruning.recipe_fit import recipe_fits as recipe_fits
@@ -44,6 +47,7 @@ _HOMES = {
     "pruning.adapter": "ModelAdapter",
     "pruning.compatibility": "compatible_parts find_adapter",
     "pruning.patching": "replace_attribute resolve",
+    "pruning.reader": "Reader point_of reusable",
     "pruning.recipe_fit": "RecipeFit check_fit recipe_fits",
     "pruning.schedule": "Schedule",
     "pruning.session": "Session",

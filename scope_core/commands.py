@@ -16,7 +16,6 @@ if TYPE_CHECKING:
     from scope_core.cli.output import make_folder as make_folder
     from scope_core.cli.output import note as note
     from scope_core.cli.output import out as out
-    from scope_core.cli.output import percent as percent
     from scope_core.cli.output import plain_text as plain_text
     from scope_core.cli.output import progress as progress
     from scope_core.cli.output import show_json as show_json
@@ -30,11 +29,17 @@ if TYPE_CHECKING:
     from scope_core.cli.shell import examples as examples
     from scope_core.cli.shell import numbers as numbers
     from scope_core.cli.shell import split_commas as split_commas
+    from scope_core.cli.state import CACHE_DIR as CACHE_DIR
     from scope_core.cli.state import State as State
     from scope_core.cli.state import state_of as state_of
+    from scope_core.drawing.text import percent as percent
     from scope_core.errors import did_you_mean as did_you_mean
     from scope_core.errors import listed as listed
+    from scope_core.pruning.labels import label_of as label_of
     from scope_core.pruning.spec_reader import explain as explain
+    from scope_core.pruning.spec_reader import read_spec as read_spec
+    from scope_core.pruning.spec_reader import read_spec_text as read_spec_text
+    from scope_core.pruning.spec_schema import json_schema as json_schema
     from scope_core.registry.entries import Check as Check
     from scope_core.registry.entries import Command as Command
     from scope_core.registry.entries import Finding as Finding
@@ -42,13 +47,16 @@ if TYPE_CHECKING:
     from scope_core.structures.receipt import THETAS as THETAS
 
 _HOMES = {
-    "cli.output": "check_out done loading make_folder note out percent plain_text progress show_json table warn "
+    "cli.output": "check_out done loading make_folder note out plain_text progress show_json table warn "
     "working write_text",
     "cli.photos": "Picture open_pictures",
     "cli.shell": "ScopeGroup examples numbers split_commas",
-    "cli.state": "State state_of",
+    "cli.state": "CACHE_DIR State state_of",
+    "drawing.text": "percent",
     "errors": "did_you_mean listed",
-    "pruning.spec_reader": "explain",
+    "pruning.labels": "label_of",
+    "pruning.spec_reader": "explain read_spec read_spec_text",
+    "pruning.spec_schema": "json_schema",
     "registry.entries": "Check Command Finding import_target",
     "structures.receipt": "THETAS",
 }

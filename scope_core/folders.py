@@ -30,7 +30,8 @@ def cache_folder() -> Path:
         return Path.home() / below / "scope-core"
     except RuntimeError as error:
         raise ZooError(
-            "there is no folder for caches, since the user has no home folder; set XDG_CACHE_HOME, or give cache_dir"
+            "there is no folder for caches, since the user has no home folder; set XDG_CACHE_HOME, or give cache_dir "
+            "(on the command line: --cache-dir)"
         ) from error
 
 

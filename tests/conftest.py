@@ -15,6 +15,7 @@ collect_ignore = [
     "evaluation",
     "original_llava",
     "serving",
+    "web",
 ]  # those run in an environment of their own: see CONTRIBUTING.md
 torch.set_num_threads(1)
 hypothesis.settings.register_profile("suite", derandomize=True, deadline=None, max_examples=60)

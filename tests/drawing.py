@@ -8,6 +8,7 @@ from __future__ import annotations
 import random
 import types
 import typing
+from collections.abc import Collection
 from dataclasses import dataclass, replace
 from typing import Any, Literal, get_args, get_origin
 
@@ -18,6 +19,7 @@ from pydantic import BaseModel, ValidationError
 
 import scope_core as scope
 from scope_core import Layout, Pruner, PrunerSpec, VisualTokens
+from scope_core.parts import TokenPartition
 from scope_core.registry.specs import Slot, slots_of
 
 REGISTRY = scope.discover()
@@ -45,6 +47,10 @@ class PartName:
     def __str__(self) -> str:
         return f"{self.kind}-{self.name}"
 
+    @property
+    def key(self) -> tuple[str, str]:
+        return self.kind, self.name
+
 
 BUILT_IN = {
     PartName(kind, record.name)
@@ -53,6 +59,12 @@ BUILT_IN = {
     if record.origin.distribution == "scope-core"
 }
 PARTS = sorted(BUILT_IN, key=str)
+INSIDE = {"quota", "suppress"}
+"""Selectors that divide a group by a partition made from tokens, which a spec itself cannot have."""
+
+
+def from_tokens(part: PartName | None) -> bool:
+    return part is not None and part.kind == "partition" and issubclass(REGISTRY.get(*part.key).target, TokenPartition)
 
 
 class Drawer:
@@ -63,7 +75,17 @@ class Drawer:
 
     def table(self) -> dict[str, Any]:
         """A table for `PrunerSpec`."""
-        made = {name: self.slot(slot, 3) for name, slot in slots_of(PrunerSpec).items() if slot.kind != "adapter"}
+        slots = {name: slot for name, slot in slots_of(PrunerSpec).items() if slot.kind != "adapter"}
+        made: dict[str, Any] = {}
+        if from_tokens(self.pending("partition")):
+            made["selector"] = self.part("selector", 3, names=INSIDE)
+        whole = {p.name for p in PARTS if p.kind == "partition" and not from_tokens(p)}
+        if from_tokens(self.pending("partition")):  # an optional slot that was left out
+            self.used = self.wanted is None
+            made["partition"] = {"name": "image"}
+        for name, slot in slots.items():
+            if name not in made:
+                made[name] = self.part("partition", 3, names=whole) if name == "partition" else self.slot(slot, 3)
         made["order"] = self.random.choice(["raster", "stages", "picks"])
         made["dtype"] = self.random.choice(["float32", "float64", "as_is"])
         return made
@@ -80,8 +102,8 @@ class Drawer:
             return None
         return self.part(slot.kind, depth)
 
-    def part(self, kind: str, depth: int) -> dict[str, Any]:
-        names = [part.name for part in PARTS if part.kind == kind]
+    def part(self, kind: str, depth: int, names: Collection[str] = ()) -> dict[str, Any]:
+        names = [part.name for part in PARTS if part.kind == kind and (not names or part.name in names)]
         if depth <= 0:  # those that hold no part of their own kind, so that it ends
             names = [n for n in names if all(s.kind != kind for s in self._slots(kind, n).values())]
         name = self.random.choice(names)

@@ -7,6 +7,7 @@ from functools import cache
 from typing import Any
 
 import numpy as np
+import oracles_encoder as oracle
 import torch
 
 import scope_core as scope
@@ -72,6 +73,9 @@ class Case:
         for layer in LAYERS:
             signals[f"vision.cls_attention[{layer}]"] = joined([t.attention(layer, "") for t in self.tiles], 1)
             signals[f"vision.received_attention[{layer}]"] = joined([t.received[layer] for t in self.tiles], 1)
+            signals[f"vision.mean_attention[{layer}]"] = joined([t.received[layer].mean(0) for t in self.tiles], 0)
+            whole = [oracle.joint_attention(t.query[layer], t.keys[layer]) for t in self.tiles]
+            signals[f"vision.joint_attention[{layer}]"] = joined(whole, 0)
             signals[f"vision.keys[{layer}]"] = joined([t.keys[layer][:, 1:] for t in self.tiles], 1)
         cls = joined([np.repeat(t.cls[None], len(t.features), 0) for t in self.tiles], 0)
         places = [np.divmod(np.arange(len(t.features)), t.side) for t in self.tiles]

@@ -89,10 +89,19 @@ def built(registry: scope.Registry, kind: str, data: Any) -> Any:
 
 def least(registry: scope.Registry, kind: str, name: str) -> dict[str, Any]:
     """The shortest table for a part: its required options, lists of parts holding the default of their kind."""
-    numbers = {"shares": [1], "keep": 4, "keep_ratio": 0.5, "layer": 1, "step": 2, "layers": 4, "rows": [[4, 4]]}
-    numbers |= {"questions": "questions.json", "images": "images"}
+    numbers = {
+        "shares": [1],
+        "keep": 4,
+        "keep_ratio": 0.5,
+        "layer": 1,
+        "step": 2,
+        "layers": 4,
+        "rows": [[4, 4]],
+        "threshold": 0.5,
+    }
+    numbers |= {"questions": "questions.json", "images": "images", "prior": [[1.0, 2.0]]}
     together = {("budget", "average"): {"keep": 4}, ("budget", "staged"): {"keep": [4]}}  # one option of several
-    together |= {("selector", "pivots"): {"text_pivots": 0}}
+    together |= {("selector", "pivots"): {"text_pivots": 0}, ("selector", "portion"): {"most": 2}}
     table: dict[str, Any] = {"name": name, **together.get((kind, name), {})}
     spec = registry.get(kind, name).spec
     for option, field in spec.model_fields.items():

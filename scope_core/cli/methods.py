@@ -13,8 +13,9 @@ from scope_core.cli.labels import told_apart
 from scope_core.cli.obstacles import obstacle
 from scope_core.cli.output import loading, note
 from scope_core.errors import AdapterError, ScopeError, SignalError, did_you_mean, listed
+from scope_core.pruning.labels import label_of
 from scope_core.pruning.spec import PrunerSpec
-from scope_core.pruning.spec_reader import label_of, read_spec
+from scope_core.pruning.spec_reader import read_spec
 from scope_core.registry.option_types import as_share
 from scope_core.registry.patterns import check_patterns, is_pattern, matching
 

@@ -103,16 +103,6 @@ def table(columns: Sequence[str | tuple[str, dict[str, Any]]], rows: Sequence[Se
     return result
 
 
-def percent(share: float | None) -> str:
-    """``0.8534`` as ``85%``; a dash for None. Only 1 is ``100%``, and only 0 is ``0%``."""
-    if share is None or not math.isfinite(share):
-        return "-"
-    text = f"{share:.0%}"
-    if share < 1 and text == "100%":
-        return ">99%"
-    return "<1%" if share > 0 and text == "0%" else text
-
-
 @contextlib.contextmanager
 def working(text: str) -> Iterator[None]:
     """Show a spinner on stderr, if that is a terminal; output of code inside goes to stderr, too."""

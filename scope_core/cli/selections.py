@@ -9,6 +9,8 @@ from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
+from scope_core.structures.places import Places
+
 if TYPE_CHECKING:
     from PIL.Image import Image
     from torch import Tensor
@@ -17,6 +19,7 @@ if TYPE_CHECKING:
     from scope_core.parts.saliency import SaliencySource
     from scope_core.parts.zoo import Tower
     from scope_core.pruning.pruner import Pruner
+    from scope_core.structures.places import Cell
     from scope_core.structures.selection import Selection
     from scope_core.structures.tokens import VisualTokens
 
@@ -50,8 +53,9 @@ class Kept:
         stages: Step of the selection, from 0, that made each pick; None if there was one step.
         rows: Number of tokens that a language model would get.
         merged: True if dropped tokens were merged into kept ones.
-        grid: Rows and columns of the tokens; None if they are not on one grid.
-        cells: (row, column) of each pick; empty without a grid.
+        places: The places of all candidates on the image.
+        cells: The patch of each pick; None for tokens outside the grid.
+        merged_cells: The patches that were merged into kept tokens.
         ms: Median wall time of the selection, from all images that were selected together.
         coverage: theta-coverage at each of the judge's thresholds.
         share: Share of the judge's saliency; None if undefined.
@@ -65,8 +69,9 @@ class Kept:
     stages: tuple[int, ...] | None
     rows: int
     merged: bool
-    grid: tuple[int, int] | None
-    cells: tuple[tuple[int, int], ...]
+    places: Places
+    cells: tuple[Cell | None, ...]
+    merged_cells: tuple[Cell, ...]
     ms: float
     coverage: tuple[float, ...]
     share: float | None
@@ -75,12 +80,24 @@ class Kept:
 
 @dataclass(frozen=True)
 class Shown:
-    """One image: its number of tokens at the judge's point, their grid and device, and each method's selection."""
+    """One image: its number of tokens at the judge's point, their places and device, and each method's selection."""
 
     tokens: int
-    grid: tuple[int, int] | None
+    places: Places
     device: str
     kept: tuple[Kept, ...]
+
+    @property
+    def grid(self) -> tuple[int, int] | None:
+        """Rows and columns of the tokens; None if they have no places, or are on several tiles."""
+        return self.places.extents[0] if len(self.places.extents) == 1 else None
+
+    @property
+    def size(self) -> str:
+        """The size of the grid, or the number of tiles, for captions."""
+        if self.grid is None:
+            return f"{len(self.places.extents)} tiles"
+        return " x ".join(map(str, self.grid)) + " patches"
 
     def overlap(self, one: int, other: int) -> float | None:
         """Jaccard index of two methods' kept tokens, 1 if both keep none; None if they have not the same tokens."""
@@ -125,7 +142,10 @@ def shown_of(tokens: VisualTokens, columns: Sequence[Sequence[Kept]]) -> list[Sh
     """The images of ``tokens``, from each method's selections in ``columns``."""
     return [
         Shown(
-            int(valid.sum()), grid_of(tokens, number), str(tokens.device), tuple(column[number] for column in columns)
+            int(valid.sum()),
+            Places.of(tokens, number),
+            str(tokens.device),
+            tuple(column[number] for column in columns),
         )
         for number, valid in enumerate(tokens.valid)
     ]
@@ -147,10 +167,10 @@ def kept_of(
     seen = replace(selection, tokens=judged) if alike else selection
     coverage = seen.coverage(thetas).tolist()
     shares = seen.share_of(saliency).tolist() if alike and saliency is not None else [None] * len(coverage)
-    found = []
+    found, marks = [], selection.marks
     for number, row in enumerate(selection.to_dict()["rows"]):
-        picks, grid = row["picks"], grid_of(selection.tokens, number)
-        places = [] if grid is None else _places(selection.tokens, number)
+        picks, places = row["picks"], Places.of(selection.tokens, number)
+        merged = marks.patches(number, places).merged
         found.append(
             Kept(
                 tokens=row["tokens"],
@@ -160,8 +180,9 @@ def kept_of(
                 stages=None if selection.stage is None else tuple(selection.stage[number].tolist()[: len(picks)]),
                 rows=selection.row_counts[number],
                 merged=selection.mixed is not None,
-                grid=grid,
-                cells=tuple(places[pick] for pick in picks) if places else (),
+                places=places,
+                cells=tuple(places.cells[pick] for pick in picks),
+                merged_cells=tuple(merged),
                 ms=ms,
                 coverage=tuple(coverage[number]),
                 share=shares[number],
@@ -250,20 +271,6 @@ def scores_of(source: SaliencySource[Any], tokens: VisualTokens) -> Tensor | Non
         values = scores(source, tokens.to_dtype(torch.float32)).masked_fill(~tokens.valid, 0)
     low, high = values.masked_fill(~tokens.valid, torch.inf).amin(), values.amax()
     return values if bool(low >= 0) and bool(high > low) else None
-
-
-def grid_of(tokens: VisualTokens, image: int) -> tuple[int, int] | None:
-    """Rows and columns of an image's tokens; None if they have no positions, or are on several tiles."""
-    valid = tokens.valid[image]
-    rows, columns = tokens.row[image][valid], tokens.col[image][valid]
-    if int(rows.min()) < 0 or int(columns.min()) < 0 or int(tokens.tile[image][valid].max()) > 0:
-        return None
-    return int(rows.max()) + 1, int(columns.max()) + 1
-
-
-def _places(tokens: VisualTokens, image: int) -> list[tuple[int, int]]:
-    """(row, column) of each token of an image."""
-    return list(zip(tokens.row[image].tolist(), tokens.col[image].tolist(), strict=True))
 
 
 def timed(pruner: Pruner, tokens: VisualTokens, repeats: int = 5, *, most_ms: float = 1000) -> tuple[Selection, float]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import importlib.util
 import sys
 import warnings
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -23,6 +23,12 @@ if TYPE_CHECKING:
     from scope_core.registry.registry import Registry
 
 
+CACHE_DIR = typer.Option(
+    "--cache-dir", metavar="DIR", help="Folder of downloaded weights.", show_default="the user's cache", file_okay=False
+)
+"""The option of every command that downloads or reads weights; the value goes to `state_of`."""
+
+
 @dataclass
 class State:
     """The state of one run of the program.
@@ -31,11 +37,13 @@ class State:
         plugins: Plugin files of the command line.
         debug: True to show tracebacks.
         quiet_plugins: True for no warnings about broken plugins (``doctor`` reports them itself).
+        cache_dir: Folder of weights; None for each loader's own.
     """
 
     plugins: tuple[Path, ...] = ()
     debug: bool = False
     quiet_plugins: bool = field(default=False, compare=False)
+    cache_dir: Path | None = None
 
     @cached_property
     def registry(self) -> Registry:
@@ -62,7 +70,7 @@ class State:
         Raises:
             UnknownNameError: no entry has this name, or the entry is of the other kind.
         """
-        fitting = [record for record in self.registry.records("zoo") if record.item.kind == kind]
+        fitting = [record for record in self.zoo_records() if record.item.kind == kind]
         if name is None:
             marked = [record for record in fitting if record.item.default]
             if not fitting:
@@ -76,18 +84,34 @@ class State:
             raise UnknownNameError(
                 f"no {kind} is called '{name}'{did_you_mean(name, names)}. Installed: {listed(names)}{broken}"
             )
-        record = self.registry.get("zoo", name)
+        record = self.placed(self.registry.get("zoo", name))
         if record.item.kind != kind:
             raise UnknownNameError(
                 f"'{name}' is a {record.item.kind}, not a {kind}. Installed {kind}s: {listed(r.name for r in fitting)}"
             )
         return record
 
+    def zoo_records(self) -> list[Record]:
+        """All zoo entries, their weights in the folder of the command line."""
+        return [self.placed(record) for record in self.registry.records("zoo")]
 
-def state_of(ctx: typer.Context) -> State:
-    """The state that the program's callback put into the context."""
-    state = ctx.find_object(State)
-    return state if state is not None else State()
+    def placed(self, record: Record) -> Record:
+        """A zoo entry with its weights in the folder of the command line; as it is if it has none."""
+        if self.cache_dir is None or not record.item.source:
+            return record
+        return replace(record, item=replace(record.item, options={**record.item.options, "cache_dir": self.cache_dir}))
+
+
+def state_of(ctx: typer.Context, *, cache_dir: Path | None = None) -> State:
+    """The state that the program's callback put into the context.
+
+    Args:
+        ctx: The command's context.
+        cache_dir: The value of the command's option `CACHE_DIR`.
+    """
+    state = ctx.find_object(State) or State()
+    state.cache_dir = cache_dir
+    return state
 
 
 def load_file(path: Path) -> ModuleType:

@@ -15,7 +15,8 @@ from scope_core.parts.calls import attribute_errors
 from scope_core.parts.execution import WAYS, Way
 from scope_core.parts.problem import Problem
 from scope_core.structures.picks import Picks
-from scope_core.structures.tokens import VisualTokens, all_finite
+from scope_core.structures.plain import all_finite
+from scope_core.structures.tokens import VisualTokens
 
 
 def greedy(

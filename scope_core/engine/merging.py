@@ -14,7 +14,8 @@ from scope_core.errors import BudgetError, PluginOutputError, SpecError, quoted
 from scope_core.parts.calls import attribute_errors, expect
 from scope_core.parts.merger import Merger
 from scope_core.structures.layout import Plan
-from scope_core.structures.selection import Mixed, Selection
+from scope_core.structures.mixed import Mixed
+from scope_core.structures.selection import Selection
 from scope_core.structures.signals import parse_signal
 from scope_core.structures.tokens import VisualTokens
 
@@ -38,6 +39,26 @@ def less_extra(counts: Sequence[int], merger: Merger[Any], plan: Plan) -> tuple[
             )
         kept.append(count - added)
     return tuple(kept)
+
+
+def rows_of_fewer(kept: Sequence[int], planned: Sequence[int], merger: Merger[Any], plan: Plan) -> tuple[int, ...]:
+    """The rows of each group where a selector kept fewer tokens than it was asked for: with those the merger adds.
+
+    Raises:
+        BudgetError: no number of rows up to the planned one leaves the selector this many tokens.
+    """
+    found = []
+    for group, count, most in zip(plan.groups, kept, planned, strict=True):
+        size = sum(span.tokens for span in group)
+        fitting = (rows for rows in range(count, most + 1) if rows - sum(check_extra(merger, size, rows)) == count)
+        rows = next(fitting, None) if count else 0
+        if rows is None:
+            raise BudgetError(
+                f"image {group[0].image}: the selector kept {count} tokens, and merger {merger} adds more rows to them "
+                f"than the budget of {most} allows; choose another merger, or a selector that keeps the whole budget"
+            )
+        found.append(rows)
+    return tuple(found)
 
 
 def merged(

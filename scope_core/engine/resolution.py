@@ -1,4 +1,8 @@
-"""A check that scores which are all equal are so by the parts' formulas, and not because numbers became too small."""
+"""A check that tokens which are picked in the order of their indices are equal by the parts' formulas.
+
+Numbers too small or too large for a dtype make scores equal that are not, and so do similarities that are too small
+beside the constant that a coverage function subtracts them from.
+"""
 
 from __future__ import annotations
 
@@ -18,53 +22,98 @@ _TOKENS = 512
 
 
 def check_resolution(picks: Picks, problem: Problem, keep: Sequence[int]) -> None:
-    """Refuse picks in the order of their indices where only the dtype makes all scores equal.
+    """Refuse picks in the order of their indices where only the dtype makes scores equal.
 
     Raises:
-        TokensError: a group's first scores are all equal, and in float64 differ by more than that rounds.
+        TokensError: at some pick all scores are equal, and in float64 differ by more than that rounds, or would for
+            similarities of another scale.
     """
-    for group in _suspects(picks, problem, keep):
-        count = min(problem.tokens.shape[1], _TOKENS)
-        few = replace(problem, tokens=problem.tokens.only(group, count), memory=None)
+    for group, step in _suspects(picks, problem, keep):
+        few, before = _few(picks, problem, group, step)
         try:
             with torch.no_grad():
-                given, _ = _first(few)
-                precise = replace(few, tokens=few.tokens.to_dtype(torch.float64))
-                exact, gain = _first(precise)
-                rounding = _rounding(precise, exact, gain)
+                given, _ = _scores(few, before)
+                if len(given) < 2 or not bool((given == given[0]).all()):
+                    continue
+                _compare(few, before, given)
+        except TokensError:
+            raise
         except ScopeError:
             continue  # float64 refuses what was scored: not a matter of the dtype
-        if len(given) > 1 and bool((given == given[0]).all()) and _spread(exact) > rounding:
-            dtype = str(problem.tokens.features.dtype)[6:]
-            raise TokensError(
-                f"{problem.tokens.name_of(group)}: every token has score {float(given[0]):.4g} in {dtype}, so tokens "
-                f"would be kept by their index; in float64 scores differ, up to {float(exact.max()):.4g} (combiner "
-                f"{problem.combiner}, coverage {problem.coverage}, similarity {problem.metric}). Use `dtype: float64`, "
-                f"or features and saliency of another scale"
-            )
 
 
-def _suspects(picks: Picks, problem: Problem, keep: Sequence[int]) -> list[int]:
-    """Groups whose first pick is their first candidate, with a score of 0 or that of the second pick."""
-    score, valid = picks.scores, problem.tokens.valid
+def _compare(few: Problem, before: Sequence[int], given: Tensor) -> None:
+    """Refuse equal scores that differ in float64, or with similarities of at most 1."""
+    precise = replace(few, tokens=few.tokens.to_dtype(torch.float64))
+    exact, gain = _scores(precise, before)
+    parts = f"combiner {few.combiner}, coverage {few.coverage}, similarity {few.metric}"
+    where, dtype = few.tokens.name_of(0), str(few.tokens.features.dtype)[6:]
+    if _spread(exact) > _rounding(precise, exact, gain):
+        raise TokensError(
+            f"{where}: every token has score {float(given[0]):.4g} in {dtype}, so tokens would be kept by their index; "
+            f"in float64 scores differ, up to {float(exact.max()):.4g} ({parts}). Use `dtype: float64`, or features "
+            f"and saliency of another scale"
+        )
+    most = 0.0 if precise.similarity is None else float(precise.similarity.abs().max())
+    if not 0 < most < 1:
+        return
+    larger = replace(precise)
+    larger.__dict__["similarity"] = precise.similarity / most  # type: ignore[operator]  # None has no maximum
+    exact, gain = _scores(larger, before)
+    if _spread(exact) > _rounding(larger, exact, gain):
+        raise TokensError(
+            f"{where}: every token has score {float(given[0]):.4g}, so tokens would be kept by their index: "
+            f"similarities of at most {most:.4g} are too small beside the numbers that they are added to ({parts}). "
+            f"Use a similarity of another scale, such as the cosine"
+        )
+
+
+def _suspects(picks: Picks, problem: Problem, keep: Sequence[int]) -> list[tuple[int, int]]:
+    """(group, step) of the first pick, and of the second, where these are the first candidates, with equal scores.
+
+    A first score of 0 is enough. At the first pick scores may be equal by formula, and differ only at the second.
+    """
+    score, pick, valid = picks.scores, picks.picks, problem.tokens.valid
     if score.shape[1] == 0 or not valid.shape[1]:
         return []
     odd = score[:, 0] == 0
     if score.shape[1] > 1:
         odd = odd | (score[:, 0] == score[:, 1])
-    return [
-        group
-        for group in odd.nonzero().flatten().tolist()
-        if keep[group] < int(valid[group].sum()) and int(picks.picks[group, 0]) == int(valid[group].int().argmax())
-    ]
+    found = list[tuple[int, int]]()
+    for group in odd.nonzero().flatten().tolist():
+        first = valid[group].nonzero().flatten()[:2]
+        if keep[group] < int(valid[group].sum()) and int(pick[group, 0]) == int(first[0]):
+            found.append((group, 0))
+            if keep[group] > 1 and bool((pick[group, :2] == first).all()) and score[group, 0] == score[group, 1]:
+                found.append((group, 1))
+    return found
 
 
-def _first(problem: Problem) -> tuple[Tensor, Tensor]:
-    """(candidates,) scores before the first pick, and the (1, N) gains that they are computed from."""
+def _few(picks: Picks, problem: Problem, group: int, step: int) -> tuple[Problem, list[int]]:
+    """The problem with few tokens of one group, and the picks before a step as indices of these tokens."""
+    tokens, count = problem.tokens, problem.tokens.shape[1]
+    before = picks.picks[group, :step]
+    first = torch.zeros(count, dtype=torch.bool, device=tokens.device)
+    first[before[:_TOKENS]] = True
+    others = (tokens.valid[group] & ~first).nonzero().flatten()[:_TOKENS]
+    index = torch.cat([before[:_TOKENS], others]).sort().values
+    place = torch.searchsorted(index, before[:_TOKENS])
+    return replace(problem, tokens=tokens.regroup((index + group * count)[None]), memory=None), place.tolist()
+
+
+def _scores(problem: Problem, before: Sequence[int]) -> tuple[Tensor, Tensor]:
+    """(candidates,) scores after some picks, and the (1, N) gains that they are computed from."""
     tokens = problem.tokens
-    uses = problem.combiner.uses_coverage
-    gain = problem.gain(problem.start()) if uses else tokens.features.new_ones(tokens.shape[:2])
-    return problem.score(gain)[0, tokens.valid[0]], gain
+    left = tokens.valid[0].clone()
+    left[list(before)] = False
+    if not problem.combiner.uses_coverage:
+        gain = tokens.features.new_ones(tokens.shape[:2])
+        return problem.score(gain)[0, left], gain
+    state = problem.start()
+    for pick in before:
+        state = problem.add(state, torch.tensor([pick], device=tokens.device))
+    gain = problem.gain(state)
+    return problem.score(gain)[0, left], gain
 
 
 def _rounding(problem: Problem, scores: Tensor, gain: Tensor) -> float:
@@ -76,7 +125,7 @@ def _rounding(problem: Problem, scores: Tensor, gain: Tensor) -> float:
     tokens, rounded = problem.tokens, 0.0
     if problem.combiner.uses_coverage and problem.similarity is not None:
         rounded = 8 * _EPS * float(problem.similarity.abs().max()) * tokens.shape[1]
-    moved = problem.score(gain + rounded)[0, tokens.valid[0]] - scores
+    moved = (problem.score(gain + rounded) - problem.score(gain))[0, tokens.valid[0]]
     return float(moved.abs().max()) + 500 * _EPS * float(scores.abs().max())
 
 

@@ -106,10 +106,10 @@ def check_selection(selection: Any, tokens: VisualTokens, counts: Sequence[int],
         if -1 in row[:got]:
             raise PluginOutputError(f"{_selector_name(selector)} returned picks with -1 before the end of a row")
         distinct = len(set(row[:got]))
-        if got != wanted or distinct != wanted:
+        if distinct != got or got > wanted or (got < wanted and not selector.adaptive):
             raise PluginOutputError(
                 f"{_selector_name(selector)} kept {distinct} distinct tokens ({got} picks) of {tokens.name_of(group)}; "
-                f"{wanted} were asked for"
+                f"{'at most ' if selector.adaptive else ''}{wanted} were asked for"
             )
     if not bool(tokens.valid.all()) and bool((selection.mask & ~tokens.valid).any()):
         raise PluginOutputError(f"{_selector_name(selector)} picked padding or tokens that a constraint forbids")

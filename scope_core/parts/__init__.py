@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from scope_core.parts.merger import Merger as Merger
     from scope_core.parts.optimizer import Optimizer as Optimizer
     from scope_core.parts.partition import Partition as Partition
+    from scope_core.parts.partition import TokenPartition as TokenPartition
     from scope_core.parts.position import PositionPolicy as PositionPolicy
     from scope_core.parts.problem import Problem as Problem
     from scope_core.parts.problem import scores as scores
@@ -34,6 +35,8 @@ if TYPE_CHECKING:
     from scope_core.parts.saliency import SaliencySource as SaliencySource
     from scope_core.parts.selector import Selector as Selector
     from scope_core.parts.similarity import SimilarityMetric as SimilarityMetric
+    from scope_core.parts.statistic import Statistic as Statistic
+    from scope_core.parts.statistic import measured as measured
     from scope_core.registry.entries import Entry as Entry
     from scope_core.registry.entries import Recipe as Recipe
     from scope_core.registry.hookspecs import CONTRACT as CONTRACT
@@ -64,12 +67,13 @@ _HOMES = {
     "parts.kernel": "Kernel",
     "parts.merger": "Merger",
     "parts.optimizer": "Optimizer",
-    "parts.partition": "Partition",
+    "parts.partition": "Partition TokenPartition",
     "parts.position": "PositionPolicy",
     "parts.problem": "Problem scores similarities",
     "parts.saliency": "SaliencySource",
     "parts.selector": "Selector",
     "parts.similarity": "SimilarityMetric",
+    "parts.statistic": "Statistic measured",
     "registry.entries": "Entry Recipe",
     "registry.hookspecs": "CONTRACT hookimpl",
     "registry.specs": "ComponentSpec Slot Spec",

@@ -28,12 +28,14 @@ class Part(ABC, Generic[S]):
         parts: The parts in the spec's slots, by field name.
         kind: Kind of part, e.g. ``"saliency"``; set by the registry.
         origin: ``"distribution version"`` that the part came from, for messages; set by the registry.
+        reads_places: True if the part reads rows and columns of tokens, so that it is refused where models have none.
         shortcuts: ``{optional member: methods}``: each optional member computes the same as those methods, faster. A
             subclass that overrides one of the methods, and not the member, gets None for the member.
     """
 
     kind: str = ""
     origin: str = ""
+    reads_places: ClassVar[bool] = False
     shortcuts: ClassVar[Mapping[str, tuple[str, ...]]] = {}
 
     def __init_subclass__(cls, **options: Any) -> None:
@@ -77,6 +79,9 @@ class Part(ABC, Generic[S]):
         yield self
         for part in self.inner:
             yield from part.walk()
+
+    def __repr__(self) -> str:
+        return f"<{self.kind or type(self).__name__} {self}>"
 
     def __str__(self) -> str:
         return f"'{self.spec.name}'" + (f" ({self.origin})" if self.origin else "")

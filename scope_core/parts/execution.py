@@ -9,6 +9,7 @@ from typing import Any, Literal, NamedTuple
 
 import torch
 
+from scope_core.display import brief_repr
 from scope_core.errors import ScopeError, SpecError, TooLargeError
 from scope_core.memory import UNCHECKED_BYTES, readable_size, shortfall_message
 from scope_core.parts.combiner import Combiner
@@ -50,6 +51,8 @@ class Execution:
     limit: int | None = None
     reason: str = ""
     error: type[ScopeError] = SpecError
+
+    __repr__ = brief_repr
 
     def check(self, who: Callable[[], str]) -> None:
         """Raise ``error`` if the way is ``"refuse"``; ``who()`` names the tokens in the message."""
@@ -96,6 +99,7 @@ def plan_execution(
         free: Free bytes; None if unknown.
         device: Device of the tokens.
     """
+    itemsize = max(itemsize, parts.similarity.least_itemsize)
     no_kernel = why_no_kernel(parts, itemsize, device) if "kernel" in ways else "the optimizer does not allow it"
     if no_kernel and tuple(ways) == ("kernel",):
         reason = f"path 'compiled' is not possible here: {no_kernel}; or use path 'auto'"
@@ -135,7 +139,8 @@ def matrix_bytes(
 ) -> int:
     """Bytes that all N x N matrices of one group of ``count`` tokens take at once."""
     conditioned = combiner.matrices if combiner is not None and combiner.condition is not None else 0
-    return int(max(metric.matrices, 1 + conditioned, 1 + coverage.matrices) * count**2 * itemsize)
+    matrices = max(metric.matrices, 1 + conditioned, 1 + coverage.matrices)
+    return int(matrices * count**2 * max(itemsize, metric.least_itemsize))
 
 
 def why_no_kernel(parts: Scoring, itemsize: int, device: torch.device | str = "cpu") -> str:

@@ -10,7 +10,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from scope_core.errors import PluginOutputError, SpecError
+from scope_core.display import brief_repr
+from scope_core.errors import PluginOutputError, SpecError, TokensError
 from scope_core.memory import UNCHECKED_BYTES, free_for
 from scope_core.parts.calls import attribute_errors, expect, is_writable
 from scope_core.parts.combiner import Combiner
@@ -18,7 +19,8 @@ from scope_core.parts.coverage import CoverageFunction
 from scope_core.parts.execution import WAYS, Execution, Scoring, Way, matrix_bytes, plan_execution, reads_similarity
 from scope_core.parts.saliency import SaliencySource
 from scope_core.parts.similarity import SimilarityMetric
-from scope_core.structures.tokens import VisualTokens, all_finite
+from scope_core.structures.plain import all_finite
+from scope_core.structures.tokens import VisualTokens
 
 
 @dataclass(frozen=True, eq=False)
@@ -40,6 +42,8 @@ class Problem:
     coverage: CoverageFunction[Any]
     combiner: Combiner[Any]
     memory: int | None = None
+
+    __repr__ = brief_repr
 
     @property
     def candidates(self) -> Tensor:
@@ -168,18 +172,36 @@ def scores(source: SaliencySource[Any], tokens: VisualTokens) -> Tensor:
 
     Raises:
         PluginOutputError: the source did not return a floating-point tensor of this shape.
-        TokensError: a valid token's score is not finite.
+        TokensError: a valid token's score is not finite, or all scores are too small for their dtype.
     """
     name = f"saliency {source}"
     if tokens.saliency is not None and source.needs:
-        tokens.check_finite("the given saliency", tokens.saliency)
+        _check_scores("the given saliency", tokens.saliency, tokens)
         return tokens.saliency
     with attribute_errors(source, "score", tokens):
         saliency = source.score(tokens)
     expect(saliency, tokens.shape[:2], f"{name}: score()", tokens)
     name += f" (from {', '.join(sorted(source.needs))})" if source.needs else ""
-    tokens.check_finite(name, saliency)
+    _check_scores(name, saliency, tokens)
     return saliency
+
+
+def _check_scores(name: str, saliency: Tensor, tokens: VisualTokens) -> None:
+    """Refuse scores that are not finite, or all so small that they have lost digits.
+
+    Raises:
+        TokensError: names the saliency.
+    """
+    tokens.check_finite(name, saliency)
+    least = torch.finfo(saliency.dtype).tiny
+    if saliency.numel() and float(saliency.detach().amax()) < least:  # all of it, padding included: rarely so
+        size = saliency.detach().abs().masked_fill(~tokens.valid, 0).amax(1)
+        if bool(((size > 0) & (size < least)).any()):
+            raise TokensError(
+                f"{name} is at most {float(size.max()):.4g}, below {least:.4g}, from which on "
+                f"{str(saliency.dtype)[6:]} loses digits, so tokens cannot be told apart; use `dtype: float64`, or "
+                f"saliency of another scale"
+            )
 
 
 def similarities(metric: SimilarityMetric[Any], tokens: VisualTokens) -> Tensor:

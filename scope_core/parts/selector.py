@@ -14,9 +14,20 @@ from scope_core.structures.tokens import VisualTokens
 class Selector(Part[S]):
     """A whole selection step: takes tokens and counts, returns a selection."""
 
+    @property
+    def adaptive(self) -> bool:
+        """True if it may keep fewer tokens than it is asked for, as the tokens decide; plans then state upper bounds.
+
+        By default true if a selector inside is. Servers that must know the prompt's length beforehand refuse it.
+        """
+        return any(part.adaptive for part in self.inner if isinstance(part, Selector))
+
     @abstractmethod
     def select(self, tokens: VisualTokens, keep: Sequence[int]) -> Selection:
-        """Exactly ``keep[b]`` valid tokens of each group b, all of ``tokens.required`` among them."""
+        """Exactly ``keep[b]`` valid tokens of each group b, all of ``tokens.required`` among them.
+
+        At most ``keep[b]``, if `adaptive`.
+        """
 
     def execution(self, sizes: Sequence[int], itemsize: int, free: int | None = None) -> Execution:
         """The way in which picks are computed and the memory it takes, planned from sizes alone. Pure.

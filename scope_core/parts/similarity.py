@@ -19,6 +19,8 @@ class SimilarityMetric(Part[S]):
         symmetric: True if ``S[i, j] == S[j, i]``.
         bounds: Lowest and highest possible value; None for unbounded.
         matrices: Number of N x N matrices that `pairwise` holds at once, its result included.
+        least_itemsize: Bytes of a number of the matrix at least: 4 for a metric that computes in float32 where tokens
+            are of half precision.
         vectors: Optional method ``vectors(tokens)``: (B, N, C) floating-point vectors whose dot products equal
             `pairwise` up to rounding. With it, selection also works where the N x N matrix does not fit into memory.
     """
@@ -26,6 +28,7 @@ class SimilarityMetric(Part[S]):
     symmetric: ClassVar[bool] = True
     bounds: ClassVar[tuple[float | None, float | None]] = (None, None)
     matrices: ClassVar[float] = 2
+    least_itemsize: ClassVar[int] = 0
     vectors: Callable[[VisualTokens], Tensor | None] | None = None
     shortcuts: ClassVar[Mapping[str, tuple[str, ...]]] = {"vectors": ("pairwise",)}
 

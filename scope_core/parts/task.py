@@ -10,6 +10,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from scope_core.display import brief_repr
 from scope_core.errors import TaskError, did_you_mean, listed
 from scope_core.parts.base import Part, S
 
@@ -55,6 +56,8 @@ class Question:
     size: float | None = None
     tags: tuple[str, ...] = ()
 
+    __repr__ = brief_repr
+
 
 @dataclass(frozen=True)
 class Example:
@@ -75,6 +78,8 @@ class Example:
     objects: tuple[Box, ...] = ()
     group: str = ""
 
+    __repr__ = brief_repr
+
 
 @dataclass(frozen=True)
 class Outcome:
@@ -93,6 +98,8 @@ class Outcome:
     question: Question
     reply: str
     correct: bool
+
+    __repr__ = brief_repr
 
 
 class Task(Part[S]):

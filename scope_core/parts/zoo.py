@@ -6,6 +6,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Protocol
 
+from scope_core.display import card, facts_html
 from scope_core.errors import UnknownNameError
 from scope_core.registry.discovery import default_registry
 from scope_core.registry.registry import Registry
@@ -45,8 +46,8 @@ class LoadedModel:
         decode: ``ids -> text`` for generated ids.
         name: Name in tables and receipts.
         notes: What a user has to know, e.g. that the weights are random; empty if nothing.
-        view: ``image -> `` the image as the model's tower sees it, resized and cropped; overlays are drawn on it. None
-            if unknown.
+        view: ``image -> `` the image as the model's tower sees it, resized and cropped; a list if the model cuts images
+            into tiles. Overlays are drawn on it. None if unknown.
     """
 
     model: Any
@@ -54,7 +55,18 @@ class LoadedModel:
     decode: Callable[[Any], str]
     name: str
     notes: str = ""
-    view: Callable[[Image], Image] | None = None
+    view: Callable[[Image], Image | list[Image]] | None = None
+
+    def __repr__(self) -> str:
+        return f"LoadedModel({self.name!r}, {type(self.model).__name__})"
+
+    def _repr_html_(self) -> str:
+        """What a notebook shows."""
+        weights = list(self.model.parameters()) if callable(getattr(self.model, "parameters", None)) else []
+        kinds = sorted({f"{str(one.dtype).removeprefix('torch.')} on {one.device}" for one in weights})
+        size = f"{sum(one.numel() for one in weights) / 1e6:,.1f} million" if weights else ""
+        facts = [("parameters", size), ("weights", ", ".join(kinds)), ("notes", self.notes)]
+        return card(self.name, facts_html(facts), aside=type(self.model).__name__)
 
 
 def load(name: str | None = None, *, registry: Registry | None = None, **options: Any) -> Any:

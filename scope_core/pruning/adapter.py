@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import abstractmethod
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
@@ -11,6 +11,7 @@ from typing import Any
 from torch import Tensor
 
 from scope_core.parts.base import Part, S
+from scope_core.pruning.schedule import Schedule
 from scope_core.pruning.session import Session
 from scope_core.structures.declaration import Declaration
 from scope_core.structures.encoding import Asked, Encoding, Memo
@@ -22,9 +23,11 @@ class ModelAdapter(Part[S]):
 
     Attributes:
         reuses: True if `encode_once` and `answer` are implemented.
+        fallback: True if the adapter serves a model only where no other adapter matches.
     """
 
     reuses: bool = False
+    fallback: bool = False
 
     @abstractmethod
     def matches(self, model: Any) -> bool:
@@ -40,6 +43,20 @@ class ModelAdapter(Part[S]):
 
         Raises:
             AdapterError: a path does not exist; names the deepest prefix that does, and similar names.
+        """
+
+    def check_pruner(self, model: Any, pruner: Schedule, given: Collection[str] = ()) -> None:
+        """Refuse a pruner that `install` could not serve, although the model has its points and signals. Optional.
+
+        Called before anything is hooked, by `Pruner.check` and `Pruner.attach` alike.
+
+        Args:
+            model: The model; without weights when recipes are listed for a folder.
+            pruner: The pruner.
+            given: Names of the signals that the caller supplies.
+
+        Raises:
+            AdapterError: what does not go together, or `SignalError`, or `AttachError`; says what would.
         """
 
     def without_weights(self, folder: Path) -> Any:

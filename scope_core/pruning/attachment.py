@@ -10,6 +10,7 @@ from typing import Any
 
 from torch import Tensor
 
+from scope_core.display import card
 from scope_core.errors import AttachError
 from scope_core.pruning.compatibility import find_adapter
 from scope_core.pruning.recipe_fit import check_fit
@@ -48,20 +49,25 @@ class Attachment(Session):
         *,
         adapter: str | None = None,
         signals: Mapping[str, GivenSignal] | None = None,
+        replace: bool = False,
     ) -> None:
         given = checked_signals(signals)
         self.model = model
         self.adapter = find_adapter(model, pruner, adapter)
         key = id(self.adapter.unwrapped(model))
         current = _attached.get(key)
-        if current is not None:
+        if current is not None and not replace:
             through = "" if current.model is model else f", through {type(current.model).__name__}"
             raise AttachError(
                 f"{current.pruner!r} is already attached to this {type(model).__name__}{through}; leave its `with` "
-                f"block or call scope.detach(model) first (scope.attached(model) returns the attachment)"
+                f"block or call scope.detach(model) first (scope.attached(model) returns the attachment), or take its "
+                f"place with attach(model, replace=True)"
             )
         declaration = self.adapter.check(model)
         check_fit(pruner, declaration, given)
+        self.adapter.check_pruner(model, pruner, tuple(given))
+        if current is not None:
+            current.detach()  # only now, so that a pruner that does not fit changes nothing
         super().__init__(pruner, declaration, str(self.adapter.spec.name), given)
         self._undo = ExitStack()
         try:
@@ -196,6 +202,10 @@ class Attachment(Session):
     def __repr__(self) -> str:
         state = "attached to" if self.active else "detached from"
         return f"<{self.pruner!r} {state} {self.declaration.model} through adapter '{self.adapter.spec.name}'>"
+
+    def _repr_html_(self) -> str:
+        """What a notebook shows: whether it is attached, and the latest receipt."""
+        return card(repr(self), self.receipt._repr_html_())
 
 
 def attached(model: Any) -> Attachment | None:

@@ -37,6 +37,7 @@ def matching_adapter(model: Any, registry: Registry, name: str | None = None) ->
         return chosen
     adapters, untried = all_adapters(registry)
     matching = [adapter for adapter in adapters if _matches(adapter, model)]
+    matching = [adapter for adapter in matching if not adapter.fallback] or matching
     if len(matching) == 1:
         return matching[0]
     kind = f"{type(model).__module__}.{type(model).__name__}"
@@ -49,8 +50,8 @@ def matching_adapter(model: Any, registry: Registry, name: str | None = None) ->
     hint += f" Not tried: {'; '.join(untried)}." if untried else ""
     raise AdapterError(
         f"no adapter matches {kind}. Installed adapters: {listed(a.spec.name for a in adapters)}.{hint} "
-        f"`scope models adapters` lists the supported models; force an adapter with attach(model, adapter='...'), or "
-        f"select from bare tensors with scope_core.select()"
+        f"`scope models adapters` lists the supported models; force an adapter with attach(model, adapter='...'), "
+        f"write one (`scope new plugin acme.vlm --kind adapter`), or select from bare tensors with scope_core.select()"
     )
 
 
@@ -97,6 +98,11 @@ def check_parts(pruner: Schedule, declaration: Declaration, given: Collection[st
     for stage in pruner.stages:
         check_point(stage, declaration)
         for part in stage.walk():
+            if part.reads_places and not declaration.places:
+                raise SignalError(
+                    f"{part.kind} {part} reads rows and columns of tokens, which those of {declaration.model} do not "
+                    f"have: {declaration.geometry}"
+                )
             missing = declaration.lacks(part.needs - set(given))
             inside = sorted(name for name in part.needs - set(given) if name.startswith("decoder."))
             if inside and not missing and stage.decoder_layer is None:

@@ -56,7 +56,8 @@ class Pruner(Schedule):
         return super().plan(images if isinstance(images, Layout) else self._layout(images, model, adapter))
 
     def _layout(self, images: Sequence[Any], model: Any, adapter: str | None) -> Layout:
-        if model is not None:
+        counts = isinstance(images, Iterable) and not any(isinstance(image, Iterable) for image in images)
+        if model is not None and not counts:
             return find_adapter(model, self, adapter).layout(model, [(int(h), int(w)) for h, w in images])
         for number, image in enumerate(images if isinstance(images, Iterable) else ()):
             if isinstance(image, Iterable):
@@ -91,15 +92,23 @@ class Pruner(Schedule):
             signals: Names of the signals that you would supply.
 
         Raises:
-            AdapterError: no adapter fits, several do, or the model is not as declared.
+            AdapterError: no adapter fits, several do, the model is not as declared, or the pruner does not go with it.
             SignalError: a part needs a signal that the model cannot give.
+            AttachError: as for `attach`, except that a pruner may be attached already.
         """
-        declaration = find_adapter(model, self, adapter).check(model)
-        check_fit(self, declaration, tuple(signals))
+        found, given = find_adapter(model, self, adapter), tuple(signals)
+        declaration = found.check(model)
+        check_fit(self, declaration, given)
+        found.check_pruner(model, self, given)
         return declaration
 
     def attach(
-        self, model: Any, *, adapter: str | None = None, signals: Mapping[str, GivenSignal] | None = None
+        self,
+        model: Any,
+        *,
+        adapter: str | None = None,
+        signals: Mapping[str, GivenSignal] | None = None,
+        replace: bool = False,
     ) -> Attachment:
         """Prune ``model``'s image tokens in every call, until detached.
 
@@ -111,6 +120,8 @@ class Pruner(Schedule):
                 read; ``inputs`` holds the keyword arguments of the model's call and ``prompts``, the batch row of each
                 image; ``tokens`` holds the candidates, one row per image. If it reads signals of ``tokens``, its
                 attribute ``needs`` names them.
+            replace: True to take the place of a pruner that is attached to this model, as when a notebook's cell is
+                run again. That pruner is detached for good, also if it was attached in a ``with`` block.
 
         Returns:
             An `Attachment`: use it in a ``with`` statement, or call its ``detach()``.
@@ -118,9 +129,9 @@ class Pruner(Schedule):
         Raises:
             AdapterError: no adapter fits, several do, or the model is not as declared.
             SignalError: a part needs a signal that the model cannot give; names parts that would work.
-            AttachError: a pruner is already attached to this model.
+            AttachError: a pruner is already attached to this model, and ``replace`` is false.
         """
-        return Attachment(self, model, adapter=adapter, signals=signals)
+        return Attachment(self, model, adapter=adapter, signals=signals, replace=replace)
 
 
 def select(

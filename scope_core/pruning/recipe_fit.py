@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Callable, Collection
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
+from scope_core.display import brief_repr
 from scope_core.errors import AdapterError, ScopeError, SignalError, listed
 from scope_core.pruning.compatibility import all_adapters, check_parts, matching_adapter
 from scope_core.pruning.schedule import Schedule
@@ -28,6 +30,8 @@ class RecipeFit:
     recipe: str
     why: str = ""
     variants: tuple[str, ...] = ()
+
+    __repr__ = brief_repr
 
     @property
     def runs(self) -> bool:
@@ -53,10 +57,12 @@ def recipe_fits(model: Any, *, adapter: str | None = None, registry: Registry | 
         AdapterError: no adapter fits, several do, or the model is not as declared.
     """
     known = registry or default_registry()
+    also: Callable[[Schedule], None] | None = None
     if not isinstance(model, Declaration):
         found = _without_weights(model, known) if isinstance(model, Path) else model
-        model = matching_adapter(found, known, adapter).check(found)
-    reasons = {name: _why(name, model, known) for name in known.names("recipe")}
+        serving = matching_adapter(found, known, adapter)
+        model, also = serving.check(found), partial(serving.check_pruner, found)
+    reasons = {name: _why(name, model, known, also) for name in known.names("recipe")}
     return [
         RecipeFit(name, why, tuple(other for other in _family(name, reasons) if why and not reasons[other]))
         for name, why in reasons.items()
@@ -107,10 +113,15 @@ def _family(name: str, names: Collection[str]) -> list[str]:
     return [other for other in names if other != name and other.partition("@")[0] == name.partition("@")[0]]
 
 
-def _why(name: str, declaration: Declaration, registry: Registry) -> str:
-    """The reason why a recipe cannot run on the model; empty if it can."""
+def _why(
+    name: str, declaration: Declaration, registry: Registry, also: Callable[[Schedule], None] | None = None
+) -> str:
+    """The reason why a recipe cannot run on the model, whose adapter may check more; empty if it can."""
     try:
-        check_parts(Schedule(name, registry=registry), declaration)
+        pruner = Schedule(name, registry=registry)
+        check_parts(pruner, declaration)
+        if also is not None:
+            also(pruner)
     except ScopeError as error:
         return str(error)
     return ""

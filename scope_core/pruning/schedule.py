@@ -9,6 +9,7 @@ from typing import Any
 
 import torch
 
+from scope_core.display import card, code_html, facts_html, shortened
 from scope_core.parts.base import Part
 from scope_core.pruning.spec import PrunerSpec
 from scope_core.pruning.spec_reader import read_spec
@@ -53,7 +54,13 @@ class Schedule:
         )
 
     def __repr__(self) -> str:
-        return f"{type(self).__name__}({self.label!r})"
+        return shortened(f"{type(self).__name__}({self.label!r})")
+
+    def _repr_html_(self) -> str:
+        """What a notebook shows: the complete spec."""
+        stages = " -> ".join(stage.spec.at for stage in self.stages)
+        facts = facts_html([("prunes at", stages), ("signals", ", ".join(sorted(self.needs)))])
+        return card(self.label, code_html(self.spec.to_yaml(self.registry)), facts, aside=type(self).__name__)
 
     def __reduce__(self) -> tuple[Any, ...]:
         """Copied and pickled as its spec, from which parts are rebuilt; parts themselves need not support pickling."""
@@ -61,7 +68,7 @@ class Schedule:
 
     @property
     def label(self) -> str:
-        """A short name for tables: ``scope@64``, or ``scope+combiner@64`` if the recipe's combiner was changed."""
+        """A short name for tables: ``scope@64``, or ``scope+alpha=0.5@64`` if it differs from the recipe."""
         return self.stages[0].label
 
     @property

@@ -19,6 +19,7 @@ from pydantic import ModelWrapValidatorHandler, ValidationError, ValidationInfo,
 from pydantic_core import InitErrorDetails, PydanticCustomError
 from typing_extensions import Self
 
+from scope_core.display import card, code_html, shortened
 from scope_core.errors import SpecError
 from scope_core.pruning.spec_short import check_point, decoder_layer
 from scope_core.pruning.spec_tables import completed
@@ -114,6 +115,13 @@ class PrunerSpec(Spec):
                     },
                 )
         return self
+
+    def __repr__(self) -> str:
+        return shortened(f"PrunerSpec({self.label!r})")
+
+    def _repr_html_(self) -> str:
+        """What a notebook shows: the long form."""
+        return card(self.label, code_html(self.to_yaml()), aside="PrunerSpec")
 
     def to_dict(self, registry: PartLookup | None = None) -> dict[str, Any]:
         """The long form as plain data; reading it back gives an equal spec, except for ``recipe``."""

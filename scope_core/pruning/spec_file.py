@@ -35,25 +35,39 @@ def read_file(path: Path) -> tuple[Any, LineOf]:
     Raises:
         SpecError: the file cannot be read, is too large, or is not YAML or JSON.
     """
-    text = _text(path)
     kind = "JSON" if path.suffix.lower() == ".json" else "YAML"
+    return read_text(_text(path), f"spec file {quoted(str(path), 400)}", name=path.name, kind=kind)
+
+
+def read_text(text: str, where: str, *, name: str = "spec", kind: str = "YAML") -> tuple[Any, LineOf]:
+    """The data of a spec file's text, and a function that finds lines in it.
+
+    Args:
+        text: The text.
+        where: The spec's name in messages.
+        name: The name in front of lines and columns in messages.
+        kind: ``"YAML"`` or ``"JSON"``.
+
+    Raises:
+        SpecError: the text is too large, or is not YAML or JSON.
+    """
+    if len(text) > BYTES:
+        raise SpecError(f"{where} is larger than {BYTES:,} bytes, which no spec needs")
     try:
         if kind == "JSON":
             return json.loads(text, object_pairs_hook=_without_duplicates), _Lines(text)
         loader = _Loader(text)
-        loader.name = path.name  # for messages
+        loader.name = name
         node = loader.get_single_node()  # type: ignore[no-untyped-call, unused-ignore]
         data = None if node is None else loader.construct_document(node)  # type: ignore[no-untyped-call, unused-ignore]
         return data, _Lines(text, node)
     except RecursionError as error:
-        raise SpecError(
-            f"spec file {quoted(str(path), 400)} holds too many tables or lists inside each other"
-        ) from error
+        raise SpecError(f"{where} holds too many tables or lists inside each other") from error
     except Exception as error:  # PyYAML raises also KeyError and AttributeError, for tags such as `!!bool maybe`
         reason = (
             str(error) if isinstance(error, (yaml.YAMLError, ValueError)) else f"a value cannot be read ({error!r})"
         )
-        raise SpecError(f"spec file {quoted(str(path), 400)} is not valid {kind}: {reason[:600]}") from error
+        raise SpecError(f"{where} is not valid {kind}: {reason[:600]}") from error
 
 
 def _text(path: Path) -> str:

@@ -10,7 +10,7 @@ from pydantic import ValidationError
 
 from scope_core.errors import SpecError, listed, quoted
 from scope_core.pruning.spec import PrunerSpec
-from scope_core.pruning.spec_file import LineOf, is_file_name, read_file
+from scope_core.pruning.spec_file import LineOf, is_file_name, read_file, read_text
 from scope_core.pruning.spec_limits import check_size
 from scope_core.pruning.spec_short import from_short
 from scope_core.pruning.spec_tables import changed_part, selector_options
@@ -43,8 +43,31 @@ def read_spec(value: Any, registry: PartLookup, **overrides: Any) -> PrunerSpec:
         if value.lower().endswith(".toml"):
             raise SpecError(f"{where}: spec files are YAML or JSON; give a .yaml, .yml or .json file")
         value = from_short(value)
+    return _checked(value, where, line_of, registry, overrides)
+
+
+def read_spec_text(text: str, registry: PartLookup, *, name: str = "spec", **overrides: Any) -> PrunerSpec:
+    """The spec that the text of a YAML file stands for; messages name its lines.
+
+    Args:
+        text: YAML.
+        registry: The registry that names are looked up in.
+        name: The text's name in messages.
+        overrides: Top-level options that take precedence.
+
+    Raises:
+        SpecError: the spec is wrong; lists every error with its line and its path in the spec.
+    """
+    value, line_of = read_text(text, name, name=name)
+    return _checked(value, name, line_of, registry, overrides)
+
+
+def _checked(
+    value: Any, where: str, line_of: LineOf | None, registry: PartLookup, overrides: Mapping[str, Any]
+) -> PrunerSpec:
+    """The spec of a table with overrides."""
     if not isinstance(value, Mapping):
-        if where == "spec":
+        if where == "spec" and line_of is None:
             text = (
                 f"cannot read {quoted(value)} as a spec; give a recipe ('scope@64'), a YAML file, a table or a "
                 f"PrunerSpec"
@@ -63,24 +86,6 @@ def read_spec(value: Any, registry: PartLookup, **overrides: Any) -> PrunerSpec:
         return PrunerSpec.model_validate(data, context={"registry": registry})
     except ValidationError as error:
         raise SpecError(explain(error, where, data, line_of)) from error
-
-
-def label_of(spec: PrunerSpec, registry: PartLookup) -> str:
-    """`PrunerSpec.label` with the options that differ from the recipe: ``scope+combiner@64``."""
-    recipe, _, amount = spec.label.rpartition("@")
-    return "+".join([recipe, *changes(spec, registry)]) + f"@{amount}"
-
-
-def changes(spec: PrunerSpec, registry: PartLookup) -> dict[str, Any]:
-    """Options that differ from the recipe: ``{key of the long form: the recipe's value, None if it has none}``.
-
-    The budget is ignored, since a recipe need not have one.
-    """
-    if spec.recipe is None:
-        return {}
-    given = spec.to_dict(registry)
-    plain = read_spec({"recipe": spec.recipe, "budget": spec.budget}, registry).to_dict(registry)
-    return {key: plain.get(key) for key in {**plain, **given} if key != "budget" and given.get(key) != plain.get(key)}
 
 
 def explain(error: ValidationError, where: str, data: Mapping[str, Any], line_of: LineOf | None = None) -> str:

@@ -146,6 +146,8 @@ def changed_part(key: str, old: Any, new: Any, model: type[Spec], registry: Part
     number = share is not None or (isinstance(new, Real) and not isinstance(new, bool))
     if old is None or not (number or (isinstance(new, Mapping) and "name" not in new)):
         return new
+    if number and isinstance(old, Real):  # a bare number is of the recipe's part, which is filled in later
+        return new
     selector = registry.default("selector")
     slot = {**slots_of(model), **(slots_of(selector.spec) if selector else {})}.get(key)
     if slot is None:

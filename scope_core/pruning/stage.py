@@ -11,15 +11,17 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from scope_core.display import shortened
 from scope_core.engine.constraints import constrained
 from scope_core.engine.grouping import group_index, with_tiles
-from scope_core.engine.merging import less_extra, merged
+from scope_core.engine.merging import less_extra, merged, rows_of_fewer
 from scope_core.engine.validation import check_counts, check_groups, check_keep, check_selection
-from scope_core.errors import PluginOutputError, ScopeError, SignalError, TokensError, listed
+from scope_core.errors import PluginOutputError, ScopeError, SignalError, SpecError, TokensError, listed
 from scope_core.parts.base import Part, parts_in
 from scope_core.parts.calls import attribute_errors
+from scope_core.parts.partition import TokenPartition
+from scope_core.pruning.labels import label_of
 from scope_core.pruning.spec import PrunerSpec
-from scope_core.pruning.spec_reader import label_of
 from scope_core.pruning.spec_short import decoder_layer
 from scope_core.registry.observers import observe, observed
 from scope_core.registry.registry import Registry
@@ -51,7 +53,7 @@ class Stage:
         self._planned: tuple[Layout, Plan] | None = None  # cache of the latest plan: most calls repeat the one before
 
     def __repr__(self) -> str:
-        return f"Stage({self.label!r})"
+        return shortened(f"Stage({self.label!r})")
 
     def __reduce__(self) -> tuple[Any, ...]:
         """Copied and pickled as its spec, from which parts are rebuilt; parts themselves need not support pickling."""
@@ -59,8 +61,12 @@ class Stage:
 
     @functools.cached_property
     def label(self) -> str:
-        """A short name for tables: ``scope@64``, or ``scope+combiner@64`` if the recipe's combiner was changed."""
+        """A short name for tables: ``scope@64``, or ``scope+alpha=0.5@64`` if it differs from the recipe."""
         return label_of(self.spec, self.registry)
+
+    @functools.cached_property
+    def _options(self) -> dict[str, Any]:
+        return self.spec.to_dict(self.registry)
 
     def walk(self) -> list[Part[Any]]:
         """Every part of this stage, those inside other parts included."""
@@ -99,6 +105,12 @@ class Stage:
     def _plan(self, layout: Layout) -> Plan:
         layout = replace(layout, stage=self.number, schedule=self.points)
         partition, budget = self.parts["partition"], self.parts["budget"]
+        if isinstance(partition, TokenPartition):
+            raise SpecError(
+                f"partition {partition} divides an image by its tokens, so its pieces cannot be counted before they "
+                f"exist; use it inside a selector that shares a count among pieces: `selector: {{name: quota, "
+                f"partition: {partition.spec.name}}}`"
+            )
         with attribute_errors(partition, "split"):
             groups = check_groups(partition.split(layout), layout, partition)
         sizes = [sum(span.tokens for span in group) for group in groups]
@@ -107,7 +119,8 @@ class Stage:
         selector, itemsize = self.parts["selector"], torch.finfo(self.dtype or torch.float32).bits // 8
         execution = selector.execution(sizes, itemsize)
         memory, in_blocks = execution.memory, execution.in_blocks
-        plan = Plan(layout, groups, counts, exact=not budget.adaptive, memory=memory, in_blocks=in_blocks)
+        exact = not (budget.adaptive or selector.adaptive)
+        plan = Plan(layout, groups, counts, exact=exact, memory=memory, in_blocks=in_blocks)
         less_extra(counts, self.parts["merger"], plan)  # raises if the merger's rows do not fit into the budget
         return plan
 
@@ -165,6 +178,8 @@ class Stage:
                 f"the field '{changed[0]}' was changed in place; one of these parts must change a copy instead: {names}"
             )
         check_selection(selection, grouped, counts, selector)
+        if selection.counts != counts:  # an adaptive selector
+            rows = rows_of_fewer(selection.counts, rows, merger, plan)
         selection = replace(selection, tokens=grouped, order=self.spec.order, mixed=None)
         return merged(selection, merger, rows, index, tokens)
 
@@ -223,7 +238,7 @@ class Stage:
             for image, kept, newlines in zip(images, selection.row_counts, remaining, strict=True)
         )
         fields = {"model": "bare tensors", "at": self.spec.at, "signals": tuple(sorted(self.needs)), "calls": 1, **more}
-        return Receipt(spec=self.label, images=rows, selection=selection, **fields)
+        return Receipt(spec=self.label, images=rows, selection=selection, options=self._options, **fields)
 
 
 def _free(registry: Registry, kind: str) -> list[str]:

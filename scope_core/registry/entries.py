@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import importlib
+import inspect
 import shlex
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from scope_core.errors import MissingDependencyError, PluginError
+from scope_core.display import brief_repr
+from scope_core.errors import MissingDependencyError, PluginError, ZooError, did_you_mean, listed
 from scope_core.registry.specs import ComponentSpec, name_of
 
 
@@ -41,6 +43,8 @@ class Entry:
     requires: tuple[str, ...]
     default: bool
     model: type[ComponentSpec] | None
+
+    __repr__ = brief_repr
 
     def __init__(
         self,
@@ -94,6 +98,8 @@ class Recipe:
     code: str = ""
     differences: str = ""
 
+    __repr__ = brief_repr
+
 
 class _Loaded:
     """An item whose target is imported when it is used."""
@@ -129,6 +135,8 @@ class Command(_Loaded):
     paper: str = ""
     requires: tuple[str, ...] = ()
 
+    __repr__ = brief_repr
+
 
 @dataclass(frozen=True)
 class Check(_Loaded):
@@ -153,6 +161,8 @@ class Check(_Loaded):
     paper: str = ""
     requires: tuple[str, ...] = ()
 
+    __repr__ = brief_repr
+
 
 @dataclass(frozen=True)
 class Finding:
@@ -170,6 +180,8 @@ class Finding:
     well: bool = True
     fix: str = ""
     versions: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+
+    __repr__ = brief_repr
 
 
 @dataclass(frozen=True)
@@ -213,11 +225,14 @@ class ZooEntry:
     cached: str = ""
     points: tuple[str, ...] = ()
 
+    __repr__ = brief_repr
+
     def load(self, **options: Any) -> Any:
         """The loaded `Tower` or `LoadedModel`.
 
         Raises:
             MissingDependencyError: a package that the target imports is not installed.
+            ZooError: the target has no such option.
         """
         return self._call(self.target, options)
 
@@ -225,16 +240,45 @@ class ZooEntry:
         """True if the weights are on this machine; None if unknown."""
         return bool(self._call(self.cached, {})) if self.cached else None
 
+    def takes(self, option: str) -> bool:
+        """True if the loader has this option."""
+        where = f"zoo entry '{self.name}'"
+        try:
+            _check_options(import_target(self.target, where, self.requires), where, {option: None})
+        except ZooError:
+            return False
+        return True
+
     def _call(self, path: str, options: Mapping[str, Any]) -> Any:
         where = f"zoo entry '{self.name}'"
         function = import_target(path, where, self.requires)
+        options = {**self.options, **options}
+        _check_options(function, where, options)
         try:
-            return function(self.source, **{**self.options, **options})
+            return function(self.source, **options)
         except ModuleNotFoundError as error:  # loaders import packages when they are called
             if (error.name or "").partition(".")[0] == _package(path):
                 raise
             why, hint = str(error).rstrip("."), _install_command(path, self.requires)
             raise MissingDependencyError(f"{where} cannot be loaded: {why}. Try: {hint}") from error
+
+
+def _check_options(function: Callable[..., Any], where: str, options: Mapping[str, Any]) -> None:
+    """Refuse options that a loader does not have.
+
+    Raises:
+        ZooError: it does not have one of them; says which it has.
+    """
+    try:
+        known = inspect.signature(function).parameters.values()
+    except (TypeError, ValueError):  # some callables tell no signature
+        return
+    if any(one.kind is one.VAR_KEYWORD for one in known):
+        return
+    names = [one.name for one in known][1:]  # the first is the source
+    for name in options:
+        if name not in names:
+            raise ZooError(f"{where} has no option '{name}'{did_you_mean(name, names)}. Its options: {listed(names)}")
 
 
 def import_target(path: str, where: str, requires: Iterable[str] = ()) -> Any:

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 PROJECT = "scope_core"
 
-CONTRACT = (1, 0)
+CONTRACT = (1, 1)
 """Version of the contract between scope-core and plugins: major, minor. A plugin may declare the version that it was
 built for, with ``scope_contract = "1"`` (or ``"1.0"``) in the module that its entry point names; see
 docs/decisions/0012."""
@@ -59,6 +59,11 @@ def scope_optimizers() -> Iterable[Entry]:  # type: ignore[empty-body]
 @hookspec
 def scope_selectors() -> Iterable[Entry]:  # type: ignore[empty-body]
     """Selectors: whole selection steps. Targets subclass `Selector`."""
+
+
+@hookspec
+def scope_statistics() -> Iterable[Entry]:  # type: ignore[empty-body]
+    """Statistics: one number for each group of tokens. Targets subclass `Statistic`."""
 
 
 @hookspec

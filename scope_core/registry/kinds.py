@@ -66,6 +66,7 @@ KINDS: tuple[Kind, ...] = tuple(
         ("combiner", "scope_combiners", _ENTRY, "Combiner", "how gain and saliency are combined into one score"),
         ("optimizer", "scope_optimizers", _ENTRY, "Optimizer", "the order in which tokens are picked by score"),
         ("selector", "scope_selectors", _ENTRY, "Selector", "a whole selection step, usually built from parts"),
+        ("statistic", "scope_statistics", _ENTRY, "Statistic", "one number for a group of tokens, to make counts from"),
         ("budget", "scope_budgets", _ENTRY, "Budget", "how many tokens are kept, before any tensor exists"),
         ("partition", "scope_partitions", _ENTRY, "Partition", "which tokens are selected together"),
         ("constraint", "scope_constraints", _ENTRY, "Constraint", "tokens that must stay or must go"),

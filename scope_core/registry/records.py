@@ -50,6 +50,9 @@ class Record:
     item: Any
     origin: Origin
 
+    def __repr__(self) -> str:
+        return f"<{self.where}>"
+
     @property
     def name(self) -> str:
         """The registration name."""

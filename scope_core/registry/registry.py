@@ -14,6 +14,7 @@ from importlib import import_module
 from types import MappingProxyType, ModuleType
 from typing import TYPE_CHECKING, Any
 
+from scope_core.display import card, code_html, table_html
 from scope_core.errors import (
     PluginConflictError,
     PluginError,
@@ -66,6 +67,20 @@ class Registry:
         for record in records:
             table[record.kind.name].setdefault(record.name, []).append(record)
         self._table = MappingProxyType({kind: dict(sorted(names.items())) for kind, names in table.items()})
+
+    def __repr__(self) -> str:
+        count = sum(len(names) for names in self._table.values())
+        broken = f", {len(self.failures)} broken" if self.failures else ""
+        return f"Registry({count} names of {len(self._table)} kinds{broken})"
+
+    def _repr_html_(self) -> str:
+        """What a notebook shows: the names of each kind."""
+        rows = []
+        for kind, names in self._table.items():
+            more = f" and {len(names) - 12} more" if len(names) > 12 else ""
+            rows.append((kind, len(names), ", ".join([*names][:12]) + more))
+        broken = code_html("\n".join(map(str, self.failures))) if self.failures else ""
+        return card("Registry", table_html(("kind", "", "names"), rows, len(rows)), broken)
 
     def kinds(self) -> list[str]:
         """Every kind of part, in the order of `scope_core.registry.kinds.KINDS`."""

@@ -9,6 +9,7 @@ from math import frexp
 import torch
 from torch import Tensor
 
+from scope_core.display import brief_repr
 from scope_core.errors import PluginOutputError
 
 GRID = 26
@@ -44,6 +45,8 @@ class Blocks:
     rounder: float
     unit: float
     size: tuple[int, int] | None = None
+
+    __repr__ = brief_repr
 
     @classmethod
     def of(cls, vectors: Tensor, valid: Tensor) -> Blocks:

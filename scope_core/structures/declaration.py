@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
+from scope_core.display import brief_repr
 from scope_core.structures.signals import Offer, parse_signal
 
 
@@ -25,7 +26,10 @@ class Declaration:
             empty without such a method.
         decoder_layers: Number of language-model layers, each of which except the first is an interception point
             ``decoder[k]``; 0 if tokens cannot be pruned inside the language model (``reasons["decoder"]`` says why).
+        places: True if tokens have rows and columns; if not, parts that read them are refused.
         takes_signals: True if callers can supply their own signals to `Pruner.attach`.
+        untried: The reason why the geometry could not be tried on an image when attaching; empty if it was, or if the
+            adapter tries none.
     """
 
     model: str
@@ -39,7 +43,11 @@ class Declaration:
     merges: frozenset[str] = frozenset({"projected"})
     encoder: str = ""
     decoder_layers: int = 0
+    places: bool = True
     takes_signals: bool = True
+    untried: str = ""
+
+    __repr__ = brief_repr
 
     def notes(self, at: str, needs: frozenset[str], merges: bool) -> tuple[str, ...]:
         """Sentences on what the model makes of a stage that prunes ``at`` a point, reads ``needs`` and ``merges``."""
@@ -52,6 +60,8 @@ class Declaration:
                 notes.append(f"{name} is that of layer {found} of {of}: other layers attend in windows")
         if merges and at in self.points and at not in self.merges:
             notes.append("tokens are merged after the projector, which does not process the tower's tokens one by one")
+        if self.untried:
+            notes.append(f"the geometry was not tried on an image when attaching: {self.untried}")
         return tuple(notes)
 
     def lacks(self, needs: frozenset[str]) -> list[str]:

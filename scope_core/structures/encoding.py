@@ -8,6 +8,7 @@ from typing import Any, Protocol
 
 from torch import Tensor
 
+from scope_core.display import brief_repr
 from scope_core.structures.layout import Layout
 from scope_core.structures.selection import Selection
 from scope_core.structures.tokens import VisualTokens
@@ -27,6 +28,8 @@ class Encoding:
     layout: Layout
     held: Any
 
+    __repr__ = brief_repr
+
 
 @dataclass(frozen=True, eq=False)
 class Asked:
@@ -42,6 +45,8 @@ class Asked:
     inputs: Mapping[str, Any]
     encoding: Encoding | None = None
     selection: Selection | None = None
+
+    __repr__ = brief_repr
 
 
 class Memo(Protocol):

@@ -11,6 +11,7 @@ from fractions import Fraction
 from operator import index
 from typing import Any
 
+from scope_core.display import brief_repr, card, counted, shortened, table_html
 from scope_core.errors import BudgetError, TokensError, quoted
 
 
@@ -33,6 +34,8 @@ class ImageLayout:
     separators: int = 0
     patches: int | None = None
     full: int | None = None
+
+    __repr__ = brief_repr
 
     @property
     def tokens(self) -> int:
@@ -74,6 +77,13 @@ class Layout:
             raise TokensError(f"{len(rows)} prompts were given for {len(images)} images; give the prompt of each image")
         return cls(tuple(ImageLayout(tiles, prompt) for tiles, prompt in zip(images, rows, strict=True)))
 
+    def __repr__(self) -> str:
+        """As a call of `Layout.of`, shortened."""
+        tokens = [image.tokens if len(image.tiles) == 1 else list(image.tiles) for image in self.images]
+        prompts = [image.prompt for image in self.images]
+        more = f", prompts={quoted(prompts)}" if any(prompts) else ""
+        return shortened(f"Layout.of({quoted(tokens)}{more})")
+
     def after(self, kept: Sequence[int]) -> Layout:
         """The layout of the next stage, in which ``kept[i]`` tokens of image i are left, no longer divided by tile."""
         images = tuple(
@@ -109,7 +119,8 @@ class Plan:
         layout: The layout that was planned for.
         groups: The groups of tokens that are selected together.
         counts: Tokens kept of each group.
-        exact: False if this stage's budget, or an earlier one's, adapts to the image; ``counts`` are then upper bounds.
+        exact: False if the budget or the selector of this stage, or of an earlier one, adapts to the image; ``counts``
+            are then upper bounds.
         later: The plans of later stages. Empty if there are none, or if images share a budget, so that the number of
             tokens that a later stage gets of each image is known only after selection.
         memory: Bytes that N x N matrices take at once during selection; 0 if there are none.
@@ -125,6 +136,27 @@ class Plan:
     later: tuple[Plan, ...] = ()
     memory: int = 0
     in_blocks: bool = False
+
+    def __repr__(self) -> str:
+        tokens = sum(image.tokens for image in self.layout.images)
+        some = "" if self.exact else "at most "
+        later = f", then {counted(len(self.later), 'later stage')}" if self.later else ""
+        return f"Plan({tokens} -> {some}{self.total} tokens of {counted(len(self.layout.images), 'image')}{later})"
+
+    def _repr_html_(self) -> str:
+        """What a notebook shows: the groups, and the tokens that each keeps."""
+        rows = [
+            (
+                ", ".join(f"image {span.image}, tokens {span.start} to {span.stop - 1}" for span in group[:4])
+                + (f" and {len(group) - 4} more" if len(group) > 4 else ""),
+                sum(span.tokens for span in group),
+                count if self.exact else f"at most {count}",
+            )
+            for group, count in zip(self.groups, self.counts, strict=True)
+        ]
+        later = "".join(f"<div>then: {stage._repr_html_()}</div>" for stage in self.later)
+        memory = f"similarities take {self.memory / 1e6:,.1f} MB" if self.memory else ""
+        return card(repr(self), table_html(("group", "tokens", "kept"), rows), later, aside=memory)
 
     @property
     def images(self) -> tuple[int, ...]:

@@ -6,6 +6,8 @@ from dataclasses import dataclass
 
 from torch import Tensor
 
+from scope_core.display import brief_repr
+
 
 @dataclass(frozen=True)
 class Picks:
@@ -20,3 +22,5 @@ class Picks:
     picks: Tensor
     gains: Tensor
     scores: Tensor
+
+    __repr__ = brief_repr

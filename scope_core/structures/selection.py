@@ -5,34 +5,22 @@ from __future__ import annotations
 import json
 from dataclasses import dataclass, replace
 from functools import cached_property
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 import torch
 from torch import Tensor
 
-from scope_core.errors import TokensError
+from scope_core.errors import TokensError, quoted
+from scope_core.structures.marks import Marks, selection_html
+from scope_core.structures.mixed import Mixed
+from scope_core.structures.overlay import Grid, View, coverage_panels, page_of
+from scope_core.structures.plain import all_finite
 from scope_core.structures.tokens import VisualTokens
 
+if TYPE_CHECKING:
+    from PIL.Image import Image
+
 Order = Literal["raster", "stages", "picks"]
-
-
-@dataclass(frozen=True, eq=False)
-class Mixed:
-    """The merged rows that the language model gets; each is a weighted sum of tokens.
-
-    Attributes:
-        weights: (B, R, N) weight of each token in each row; zero beyond a group's rows.
-        cls_weights: (B, R, N) weight in each row of the CLS token of each token's tile; None if CLS is not used.
-        sources: (B, R) int64 kept token that each row stands for; -1 for rows that the merger added, and for padding.
-        counts: Rows of each group.
-        cls_signal: Name of the signal with the CLS tokens; empty if CLS is not used.
-    """
-
-    weights: Tensor
-    cls_weights: Tensor | None
-    sources: Tensor
-    counts: tuple[int, ...]
-    cls_signal: str = ""
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -64,7 +52,11 @@ class Selection:
     allotted: tuple[int, ...] | None = None
 
     def __repr__(self) -> str:
-        return f"Selection(counts={self.counts}, tokens={self.tokens.shape[1]})"
+        return f"Selection(counts={quoted(self.counts)}, tokens={self.tokens.shape[1]})"
+
+    def _repr_html_(self) -> str:
+        """What a notebook shows: counts, coverage, and a small map of each image."""
+        return selection_html(self.marks, self.coverage(0.8).tolist())
 
     @cached_property
     def counts(self) -> tuple[int, ...]:
@@ -125,7 +117,8 @@ class Selection:
             (B, R, D) in the order of `rows`, in the dtype of ``tensor``; rows beyond `row_counts` are zero.
 
         Raises:
-            TokensError: the first two axes are not (B, N), or ``cls`` is missing or of another shape.
+            TokensError: the first two axes are not (B, N), or ``cls`` is missing or of another shape; or sums are too
+                large for the dtype of ``tensor``.
         """
         if self.mixed is None:
             return self._rows_of(tensor, self.arranged)
@@ -142,7 +135,14 @@ class Selection:
                     f"point of the model"
                 )
             rows = rows + self.mixed.cls_weights.to(tensor.device) @ cls.masked_fill(padding, 0).to(weights.dtype)
-        return rows.to(tensor.dtype)
+        rows = rows.to(tensor.dtype)
+        if not all_finite(rows) and all_finite(tensor.masked_fill(padding, 0)):
+            most, what = float(weights.abs().max()), str(tensor.dtype)[6:]
+            raise TokensError(
+                f"merging leaves the range of {what}: weights of the merger are up to {most:.4g}, so that sums of "
+                f"features are infinite; use a merger that averages (`normalise: true`), or a saliency of another scale"
+            )
+        return rows
 
     def gather(self, tensor: Tensor) -> Tensor:
         """The kept rows of any tensor with the same token axis.
@@ -188,16 +188,86 @@ class Selection:
         for given in thetas:
             if not -1 <= given <= 1:
                 raise TokensError(f"theta is a cosine, so it must be in [-1, 1]; got {given}")
-        unit = replace(self.tokens, features=self.tokens.features.float()).unit()
-        best = torch.einsum("bnd,bkd->bnk", unit, self.gather(unit))
-        best = best.masked_fill((self.kept < 0)[:, None], -torch.inf)
-        if best.shape[2] == 0:
-            best = best.new_full((*best.shape[:2], 1), -torch.inf)
         # a token's cosine to itself is 1 only up to rounding, so theta = 1.0 needs a tolerance
-        covered = best.amax(2)[..., None] >= torch.tensor(thetas, device=best.device) - 1e-6
+        best = self.nearest()[1]
+        covered = best[..., None] >= torch.tensor(thetas, device=best.device) - 1e-6
         covered = covered & self.tokens.valid[..., None]
         share = covered.sum(1) / self.tokens.valid.sum(1, keepdim=True).clamp(min=1)
         return share[:, 0] if isinstance(theta, (int, float)) else share
+
+    def nearest(self) -> tuple[Tensor, Tensor]:
+        """The kept token that covers each token: itself if it is kept, else the one with the highest cosine to it.
+
+        Returns:
+            (B, N) int64 index of the kept token (of equals, the lowest), and (B, N) its cosine in [-1, 1]. -1 and minus
+            infinity for padding and in rows that keep nothing.
+        """
+        kept, valid = self.kept, self.tokens.valid
+        unit = replace(self.tokens, features=self.tokens.features.float()).unit()
+        if kept.shape[1] == 0:
+            return torch.full_like(self.tokens.row, -1), unit.new_full(valid.shape, -torch.inf)
+        cosine = torch.einsum("bnd,bkd->bnk", unit, self.gather(unit))
+        cosine = cosine.masked_fill((kept < 0)[:, None] | ~valid[..., None], -torch.inf)
+        place = cosine.argmax(2)
+        best = cosine.gather(2, place[..., None])[..., 0]
+        index = kept.gather(1, place).masked_fill(best == -torch.inf, -1)
+        own = torch.arange(valid.shape[1], device=index.device).expand_as(index)
+        return torch.where(self.mask, own, index), best
+
+    @property
+    def marks(self) -> Marks:
+        """What overlays show of this selection."""
+        merged = None
+        if self.mixed is not None:
+            merged = (self.mixed.weights != 0).any(1)
+        elif self.assigned is not None:
+            merged = self.assigned >= 0
+        if merged is not None:
+            merged = merged & ~self.mask & self.tokens.valid
+        return Marks(self.tokens, self.picks, self.stage, merged, self.row_counts)
+
+    def show(
+        self,
+        images: Any = None,
+        *,
+        view: View | None = None,
+        grid: Grid | None = None,
+        label: str = "",
+        theta: float = 0.8,
+        order: bool = False,
+        numbers: bool = False,
+        first: int | None = None,
+    ) -> Image:
+        """An overlay: kept patches in colour, merged ones dim, dropped ones dark and grey.
+
+        Args:
+            images: The image, in any form that towers read (path, Pillow image, array, ...), or a list with one image
+                for each row of the selection. An image that the model cuts into tiles may be given as the list of its
+                tiles. Without images, patches are drawn without pixels.
+            view: Function from an image to what the model reads of it, e.g. ``tower.view`` or ``loaded.view``; it may
+                return a list of tiles. If left out, an image of another shape than the grid is cropped to the middle,
+                with a warning.
+            grid: Rows and columns of the patches of a tile, if tokens do not reach the last ones.
+            label: Name of the method, below the image.
+            theta: Threshold of theta-coverage, in [-1, 1].
+            order: True to colour outlines by the order of the picks.
+            numbers: True to write its number, from 1, on each kept patch that is large enough.
+            first: Show only this many picks.
+
+        Raises:
+            TokensError: tokens have no places, or the images and the selection do not go together.
+            ZooError: an image cannot be read.
+        """
+        return page_of(
+            images,
+            {label: self.marks},
+            texts={label: coverage_panels(theta, self.coverage(theta).tolist()) if first is None else None},
+            view=view,
+            grid=grid,
+            order=order,
+            numbers=numbers,
+            first=first,
+        )
 
     def share_of(self, values: Tensor) -> Tensor:
         """(B,) share of the sum of ``values`` that falls on kept tokens; ``values`` is (B, N), non-negative."""

@@ -9,12 +9,17 @@ family                             axes         meaning
 =================================  ===========  =======================================================
 ``vision.cls_attention[l]``        B H N        attention from CLS to each patch, softmax over all keys
 ``vision.received_attention[l]``   B H N        attention each patch receives, mean over all queries
+``vision.joint_attention[l]``      B N          attention from CLS by one head of the layer's full width
+``vision.mean_attention[l]``       B N          attention each patch receives, mean over heads, then over all queries
 ``vision.hidden[l]``               B N D        hidden state after layer l, prefix tokens removed
 ``vision.keys[l]``                 B H N C      key projections of layer l
 ``vision.cls[l]``                  B N D        hidden state of CLS after layer l, for each token of its tile
 ``projected``                      B N D        tokens after the projector, as the language model reads them
 ``text.embeddings``                B M D        embeddings of the prompt's text tokens; rows of zeros are padding
 ``clip.text_similarity``           B T N        cosine of each of T chunks of text to each patch, in CLIP's space
+``clip.word_similarity``           B T N        the same of each of T words (tokens) of the text
+``clip.embeddings``                B N D        patches in CLIP's space, which images and texts share
+``projector.sensitivity``          B N          change of the projector's output under small changes of each token
 ``decoder.last_query_attention[k]``  B H N      attention from the last prompt token, softmax over all real keys
 ``decoder.received_attention[k]``  B H N        mean over the prompt's other tokens of the attention to each
 ``decoder.text_attention[k]``      B H M N      attention from each text token after the images, softmax likewise
@@ -22,9 +27,12 @@ family                             axes         meaning
 ``decoder.normed[k]``              B N D        the same, after the language model's last norm
 ``decoder.vision_hidden[k]``       B F D        the same for all visual tokens; dropped ones as they were when dropped
 ``decoder.keys[k]``                B H N C      keys of decoder layer k
+``decoder.values[k]``              B H N C      values of decoder layer k
+``decoder.plain_keys[k]``          B H N C      keys of decoder layer k before the rotary embedding
 ``decoder.text_hidden[k]``         B M D        input of decoder layer k for the prompt's text tokens
 ``decoder.text_normed[k]``         B M D        the same, after the language model's last norm
 ``decoder.text_keys[k]``           B H M C      keys of decoder layer k for the prompt's text tokens
+``decoder.plain_queries[k]``       B H M C      queries of layer k for the text tokens, before the rotary embedding
 =================================  ===========  =======================================================
 
 Adapters may offer other families; their token axis is the one whose length is N.
@@ -40,6 +48,7 @@ from typing import TYPE_CHECKING, Annotated, Any, TypeAlias
 
 from pydantic import AfterValidator
 
+from scope_core.display import shortened
 from scope_core.errors import SignalError, TokensError, did_you_mean, listed
 
 if TYPE_CHECKING:
@@ -48,12 +57,17 @@ if TYPE_CHECKING:
 FAMILIES: Mapping[str, str] = {
     "vision.cls_attention": "B H N",
     "vision.received_attention": "B H N",
+    "vision.joint_attention": "B N",
+    "vision.mean_attention": "B N",
     "vision.hidden": "B N D",
     "vision.keys": "B H N C",
     "vision.cls": "B N D",
     "projected": "B N D",
     "text.embeddings": "B M D",
     "clip.text_similarity": "B T N",
+    "clip.word_similarity": "B T N",
+    "clip.embeddings": "B N D",
+    "projector.sensitivity": "B N",
     "decoder.last_query_attention": "B H N",
     "decoder.received_attention": "B H N",
     "decoder.text_attention": "B H M N",
@@ -61,9 +75,12 @@ FAMILIES: Mapping[str, str] = {
     "decoder.normed": "B N D",
     "decoder.vision_hidden": "B F D",
     "decoder.keys": "B H N C",
+    "decoder.values": "B H N C",
+    "decoder.plain_keys": "B H N C",
     "decoder.text_hidden": "B M D",
     "decoder.text_normed": "B M D",
     "decoder.text_keys": "B H M C",
+    "decoder.plain_queries": "B H M C",
 }
 
 _NAME = re.compile(r"(?P<family>[a-z0-9_.]+?)(\[(?P<layer>-?\d+)\])?")
@@ -202,6 +219,9 @@ class Signals(Mapping[str, "Tensor"]):
 
     def __len__(self) -> int:
         return len(self._values)
+
+    def __repr__(self) -> str:
+        return shortened(f"Signals({listed(self._values)})")
 
     def __reduce__(self) -> tuple[Any, ...]:
         """Pickled with the tensors computed so far; functions are left out, since they refer to the model's call."""

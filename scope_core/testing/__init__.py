@@ -7,8 +7,9 @@
         check()
 
 `parametrize` makes one test case for each property that a part must have; `check_saliency`, `check_coverage` and the
-others do the same without pytest, and `check_adapter` does it for an adapter on a model. A property that does not hold
-raises `ConformanceError`, which names the part, the property, and the smallest example that was found.
+others do the same without pytest, and `check_adapter` does it for an adapter on a model, with `padded_prompts`. A
+property that does not hold raises `ConformanceError`, which names the part, the property, and the smallest example that
+was found.
 
 `snapshot` and `diff` are useful by themselves: they find everything about a module tree that attaching could change.
 """
@@ -17,6 +18,7 @@ from __future__ import annotations
 
 from scope_core.testing.adapters.conformance import PROPERTIES, Conformance, check_adapter
 from scope_core.testing.adapters.harness import MakeInputs
+from scope_core.testing.adapters.prompts import padded_prompts
 from scope_core.testing.adapters.snapshots import Snapshot, diff, snapshot
 from scope_core.testing.failures import ConformanceError
 from scope_core.testing.parts.cases import Case, MakeSignal
@@ -33,6 +35,7 @@ from scope_core.testing.parts.checks import (
     check_saliency,
     check_selector,
     check_similarity,
+    check_statistic,
     check_task,
     parametrize,
 )
@@ -60,8 +63,10 @@ __all__ = [
     "check_saliency",
     "check_selector",
     "check_similarity",
+    "check_statistic",
     "check_task",
     "diff",
+    "padded_prompts",
     "parametrize",
     "properties_of",
     "snapshot",

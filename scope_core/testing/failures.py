@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import inspect
+import traceback
 from collections.abc import Collection, Mapping
+from pathlib import Path
 
 from scope_core.errors import ScopeError
 
@@ -60,3 +63,37 @@ def refuse_unexpected(
     outdated = {name: reason for name, reason in expected.items() if name in passed}
     if unexpected or outdated:
         raise ConformanceError(what, unexpected, about, outdated)
+
+
+def raised(error: Exception, author: type | None = None) -> str:
+    """``"raised KeyError: 'x' (at acme.py:12, in score)"``.
+
+    Args:
+        error: The exception.
+        author: The class that is tested: its own lines, or else those of its base classes, are blamed before others.
+    """
+    home = str(Path(__file__).parent)
+    frames = [frame for frame in traceback.extract_tb(error.__traceback__) if not frame.filename.startswith(home)]
+    mine = [frame for frame in frames if not {"torch", "transformers"} & set(Path(frame.filename).parts)]
+    for kind in () if author is None else author.__mro__[:-1]:
+        own = [frame for frame in mine if frame.filename == _file_of(kind)]
+        if own:
+            mine = own
+            break
+    where = f" (at {Path(mine[-1].filename).name}:{mine[-1].lineno}, in {mine[-1].name})" if mine else ""
+    return f"raised {type(error).__name__}: {' '.join(str(error).split())[:300]}{where}"
+
+
+def defined_at(kind: type) -> str:
+    """``"Mine, acme.py:12"``: where a class is defined; its name alone if there is no source."""
+    try:
+        return f"{kind.__name__}, {Path(_file_of(kind)).name}:{inspect.getsourcelines(kind)[1]}"
+    except (OSError, TypeError):
+        return kind.__name__
+
+
+def _file_of(kind: type) -> str:
+    try:
+        return inspect.getfile(kind)
+    except (OSError, TypeError):
+        return ""

@@ -10,12 +10,11 @@ from typing import Any
 
 import pytest
 import torch
+import transformers as hf
 from torch import Tensor
 from transformers import (
     CLIPVisionConfig,
     LlamaConfig,
-    LlavaNextConfig,
-    LlavaNextForConditionalGeneration,
     LlavaOnevisionConfig,
     LlavaOnevisionForConditionalGeneration,
     MistralConfig,
@@ -88,9 +87,10 @@ def next_model(
     patch: int = 7,
     canvases: tuple[tuple[int, int], ...] = CANVASES,
     seed: int = 0,
-) -> LlavaNextForConditionalGeneration:
-    """LLaVA-NeXT: Vicuna-like with "llama", or with "mistral"."""
-    config = LlavaNextConfig(
+    kind: str = "LlavaNext",
+) -> Any:
+    """LLaVA-NeXT: Vicuna-like with "llama", or with "mistral"; or LLaVA-NeXT-Video."""
+    config = getattr(hf, f"{kind}Config")(
         vision_config=_vision(CLIPVisionConfig, side, patch),
         text_config=_text(decoder),
         image_token_id=PLACEHOLDER,
@@ -98,7 +98,7 @@ def next_model(
         vision_feature_select_strategy="default",
         image_grid_pinpoints=[[side * rows, side * cols] for rows, cols in canvases],
     )
-    return _ready(LlavaNextForConditionalGeneration, config, seed)
+    return _ready(getattr(hf, f"{kind}ForConditionalGeneration"), config, seed)
 
 
 @functools.cache

@@ -42,6 +42,7 @@ __all__ = [
     "takes_token_types",
     "tower_layers",
     "tower_rows",
+    "values_of",
     "wants_ids_beside_embeddings",
     "with_attention",
 ]
@@ -63,6 +64,11 @@ def cached(model: Any, cache: Any) -> dict[str, Any]:
 def keys_of(cache: Any, layer: int) -> Tensor:
     """(B, H, L, C) keys that a layer's cache holds."""
     return cache.layers[layer].keys if hasattr(cache, "layers") else cache.key_cache[layer]
+
+
+def values_of(cache: Any, layer: int) -> Tensor:
+    """(B, H, L, C) values that a layer's cache holds."""
+    return cache.layers[layer].values if hasattr(cache, "layers") else cache.value_cache[layer]
 
 
 def features_of(model: Any, **images: Any) -> list[Tensor]:

@@ -14,11 +14,14 @@ import torch
 from torch import nn
 
 import scope_core as scope
+from adapters.anyres import next_model
+from adapters.decoders import deep
 from adapters.guests import keeping, registry
 from adapters.installed import tower_layers
 from adapters.models import ONE, PATCHES, TWO, batch, llava, shared
 from adapters.snapshot import differences, snapshot
 from scope_adapters.adapters.llava import Llava
+from scope_core.adapters import recipe_fits
 from scope_core.parts import ComponentSpec, Entry, hookimpl
 
 GREEDY = {"max_new_tokens": 5, "do_sample": False}
@@ -172,7 +175,7 @@ def test_an_unknown_tower_is_named() -> None:
     model = llava()
     model.model.vision_tower.config.model_type = "clap_vision_model"
     refused(
-        lambda: keeping(4).attach(model),
+        lambda: keeping(4).attach(model, adapter="llava"),
         scope.AdapterError,
         "clap_vision_model",
         "clip_vision_model",
@@ -207,6 +210,36 @@ def test_layers_that_are_called_in_another_way_are_called_that() -> None:
 
 
 # attaching more than once
+
+
+def _reads_later() -> tuple[Any, Any]:
+    return deep("llama"), {"recipe": "fastv", "at": "decoder[1]", "saliency": {"layer": 2}, "budget": 5}
+
+
+def _moves_rows() -> tuple[Any, Any]:
+    return next_model(), {"recipe": "visionzip", "budget": 8}
+
+
+def _reads_embeddings() -> tuple[Any, Any]:
+    model = llava()
+    model.config.vision_feature_layer = 0
+    return model, "scope@5"
+
+
+@pytest.mark.parametrize("case", [_reads_later, _moves_rows, _reads_embeddings])
+def test_what_attach_refuses_check_refuses(case: Any) -> None:
+    model, spec = case()
+    before, pruner = snapshot(model), scope.Pruner(spec)
+    with pytest.raises(scope.ScopeError) as checked:
+        pruner.check(model)
+    with pytest.raises(scope.ScopeError) as attached:
+        pruner.attach(model)
+    assert (type(checked.value), str(checked.value)) == (type(attached.value), str(attached.value))
+    assert not differences(before, snapshot(model))
+    if case is _moves_rows:
+        fits = {fit.recipe: fit for fit in recipe_fits(model)}
+        assert not fits["visionzip"].runs
+        assert "newlines: drop" in fits["visionzip"].why
 
 
 def test_double_attach_is_refused_and_leaves_the_first_at_work() -> None:

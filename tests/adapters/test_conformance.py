@@ -10,13 +10,14 @@ from typing import Any
 import pytest
 
 import scope_core as scope
-from adapters import anyres, mistral3, models, qwen, tiled
+from adapters import any_type, anyres, mistral3, models, qwen, tiled
 from adapters.installed import takes_embeddings
 from scope_adapters.compat.transformers import language_model
 from scope_adapters.hosts.huggingface.adapter import HuggingFaceAdapter
 from scope_core.testing import PROPERTIES, check_adapter
 
 PLANS, BY_HAND = "plans_come_true", "logits_match_hand_built_embeddings"
+PLACES = "signals_and_places_belong_to_the_token_that_a_patch_moves"
 Sizes = Sequence[Sequence[tuple[int, int]] | None]
 
 
@@ -71,12 +72,22 @@ def _mistral3() -> Case:
     return Case(lambda: (mistral3.mistral3(), mistral3.prompts(*rows)), sizes)
 
 
+def _any_type(name: str) -> Case:
+    untried = (
+        PLANS,
+        *((BY_HAND,) if name in any_type.AXES else ()),
+        *((PLACES,) if name in any_type.PLACELESS else ()),
+    )
+    return Case(lambda: (any_type.model(name), any_type.prompts(name)), None, untried)
+
+
 CASES: dict[str, dict[str, Case]] = {
     "llava": {name: _llava(name) for name in ("clip", "siglip", "clip-full")},
     "llava_next": {
         "vicuna": _anyres(anyres.next_model),
         "mistral": _anyres(lambda: anyres.next_model("mistral")),
     },
+    "llava_next_video": {"vicuna": _anyres(lambda: anyres.next_model(kind="LlavaNextVideo"))},
     "llava_onevision": {
         "interpolated": _anyres(anyres.onevision_model),
         "exact": _anyres(lambda: anyres.onevision_model(limit=9)),
@@ -92,6 +103,7 @@ CASES: dict[str, dict[str, Case]] = {
     "qwen2_vl": {"qwen2_vl": _qwen("qwen2_vl")},
     "qwen2_5_vl": {"qwen2_5_vl": _qwen("qwen2_5_vl")},
     **{name: {name: _qwen(name)} for name in ("qwen3_vl", *qwen.MORE)},
+    "generic": {name: _any_type(name) for name in any_type.available() if name not in any_type.LONG},
 }
 """By adapter, by kind of model. An adapter that is registered has to be here."""
 
@@ -133,3 +145,4 @@ def test_adapter_keeps_its_promises(adapter: str, kind: str) -> None:
     untried = {*case.untried, *(() if takes_embeddings(model) else (BY_HAND,))}
     assert set(report.skipped) == untried, report
     assert set(report.passed) == set(PROPERTIES) - untried
+    assert scope.default_registry().build_named("adapter", adapter).check(model).untried == ""

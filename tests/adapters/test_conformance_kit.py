@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import dataclasses
+import re
 from collections.abc import Iterator
 from contextlib import ExitStack
 from typing import Any, Literal
@@ -11,6 +12,7 @@ from typing import Any, Literal
 import offers
 import pytest
 import torch
+from torch import nn
 
 import scope_core as scope
 from adapters import anyres
@@ -47,7 +49,7 @@ class GuestSpec(ComponentSpec):
 
 def broken(adapter: type[ModelAdapter], **options: Any) -> dict[str, str]:
     """What the kit has to say about an adapter."""
-    with pytest.raises(ConformanceError, match=r"^adapter 'guest' on LlavaForConditionalGeneration breaks") as caught:
+    with pytest.raises(ConformanceError, match=r"^adapter 'guest' \(\w+, \w+.py:\d+\) on Llava\w+ breaks") as caught:
         check(adapter, **options)
     failures = caught.value.failures
     assert all(f"{name} ({PROPERTIES[name]})" in str(caught.value) for name in failures)
@@ -240,7 +242,14 @@ def _mixing_up_beams(inner: Any) -> Any:
     return generate
 
 
-class ReadsOtherPlaces(Llava):
+class Untried(Llava):
+    """No image is tried when attaching, so that the kit is what sees faults of `encode`."""
+
+    def trial_images(self, model: Any) -> None:
+        return None
+
+
+class ReadsOtherPlaces(Untried):
     """Candidate j is said to be row j, and is row j + 1."""
 
     def encode(self, *args: Any) -> Any:
@@ -248,7 +257,7 @@ class ReadsOtherPlaces(Llava):
         return dataclasses.replace(made, places=[torch.arange(len(row)).roll(1) for row in made.rows])
 
 
-class Remembers(Llava):
+class Remembers(Untried):
     """Images are told apart by the shape of the call."""
 
     def encode(self, model: Any, images: Any, ids: Any, attachment: Any) -> Any:
@@ -314,7 +323,7 @@ class PrunesNothing(Llava):
         replace_attribute(model, "forward", unpruned, undo)
 
 
-class ProjectsSomethingElse(Llava):
+class ProjectsSomethingElse(Untried):
     """What is called 'projected' is not what the decoder reads."""
 
     def seen(self, model: Any, images: Any, attachment: Any) -> Any:
@@ -405,3 +414,17 @@ def test_a_broken_adapter_is_caught(adapter: type[ModelAdapter], found: dict[str
     for name, words in found.items():
         assert name in failures, failures
         assert words in failures[name], failures
+
+
+def test_errors_name_the_adapters_file_and_line() -> None:
+    """Of what an adapter raises, its own line, however deep below it the error is."""
+
+    class Fails(Untried):
+        def layout_of(self, encoded: Any, prompts: Any) -> Layout:
+            return nn.Linear(2, 2)(torch.ones(3))
+
+    with pytest.raises(ConformanceError) as caught:
+        check(Fails, only=[READS])
+    line = Fails.layout_of.__code__.co_firstlineno
+    assert re.search(rf"raised \w+: .* \(at test_conformance_kit.py:{line + 1}, in layout_of\)", str(caught.value))
+    assert f"(Fails, test_conformance_kit.py:{line - 1})" in str(caught.value)

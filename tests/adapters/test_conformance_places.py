@@ -13,6 +13,7 @@ from torch import Tensor, nn
 import scope_core as scope
 from adapters.test_conformance import CASES
 from scope_adapters.adapters.idefics3 import Idefics3, Idefics3Spec
+from scope_adapters.adapters.internvl import InternVL, InternVLSpec
 from scope_adapters.adapters.llava import Llava
 from scope_adapters.adapters.llava_next import LlavaNext, LlavaNextSpec
 from scope_adapters.adapters.llava_onevision import LlavaOnevision, LlavaOnevisionSpec
@@ -45,6 +46,10 @@ class OnevisionSpec(LlavaOnevisionSpec):
     name: Literal["guest"] = "guest"
 
 
+class TilesSpec(InternVLSpec):
+    name: Literal["guest"] = "guest"
+
+
 class CropsSpec(Idefics3Spec):
     name: Literal["guest"] = "guest"
 
@@ -54,6 +59,7 @@ KINDS: Mapping[str, tuple[type[ModelAdapter], type[ComponentSpec], tuple[str, st
     "grid after CLS": (Llava, GuestSpec, ("llava", "clip")),
     "tiles": (LlavaNext, NextSpec, ("llava_next", "vicuna")),
     "tiles of merged patches": (Idefics3, CropsSpec, ("idefics3", "idefics3")),
+    "tiles merged after CLS": (InternVL, TilesSpec, ("internvl", "internvl")),
     "packed and merged": (Qwen2VL, GuestSpec, ("qwen2_vl", "qwen2_vl")),
     "padded images": (Mistral3, GuestSpec, ("mistral3", "mistral3")),
     "interpolated": (LlavaOnevision, OnevisionSpec, ("llava_onevision", "interpolated")),
@@ -153,9 +159,16 @@ UNSEEN = {
     **{("padded images", name): "no signal of its tower" for name in MUTANTS if name.startswith("signals")},
 }
 """Changes that change nothing."""
+ELSEWHERE = {("tiles merged after CLS", mutant) for mutant in MUTANTS} - {
+    ("tiles merged after CLS", "signals shifted by the CLS"),
+    ("tiles merged after CLS", "signals of another tile"),
+}
+"""Changes that the same code sees on another kind; left out for time."""
 
 
-@pytest.mark.parametrize(("kind", "mutant"), [(k, m) for k in KINDS for m in MUTANTS if (k, m) not in UNSEEN])
+@pytest.mark.parametrize(
+    ("kind", "mutant"), [(k, m) for k in KINDS for m in MUTANTS if (k, m) not in {*UNSEEN, *ELSEWHERE}]
+)
 def test_a_wrong_place_is_seen(kind: str, mutant: str) -> None:
     with pytest.raises(PropertyViolation, match=r"token \d+"):
         signals_and_places_belong_to_the_token_that_a_patch_moves(harness(kind, MUTANTS[mutant]))

@@ -332,9 +332,11 @@ def test_nothing_is_kept_alive() -> None:
         assert len(decoder._caches) == 0
 
 
-def test_images_with_nothing_left() -> None:
+@pytest.mark.parametrize("merger", ["none", "average", "mean_add"])
+def test_images_with_nothing_left(merger: str) -> None:
     model, given = deep(), batch(*MIXED)
-    with scope.Pruner({**TWO_STAGES, "budget": 0, "then": [{"at": "decoder[4]"}]}).attach(model) as pruning:
+    spec = {**TWO_STAGES, "budget": 0, "merger": merger, "then": [{"at": "decoder[4]"}]}
+    with scope.Pruner(spec).attach(model) as pruning:
         a, b = generate(model, given, "greedy"), generate(model, given, "no cache")
         assert torch.equal(a, b)
         assert pruning.receipt.kept == 0

@@ -10,7 +10,7 @@ import torch
 import scope_core as scope
 from adapters.decoders import DECODERS, deep, top
 from adapters.guests import registry
-from adapters.installed import cache_of, keys_of
+from adapters.installed import cache_of, keys_of, values_of
 from adapters.models import MIXED, PATCHES, PLACEHOLDER, batch, eager
 
 FAMILIES = (
@@ -24,6 +24,9 @@ FAMILIES = (
     "decoder.text_hidden",
     "decoder.text_normed",
     "decoder.text_keys",
+    "decoder.values",
+    "decoder.plain_keys",
+    "decoder.plain_queries",
 )
 
 
@@ -39,6 +42,17 @@ def captured(model: Any, given: Any, at: int, names: tuple[str, ...], before: in
     return receipt.selection
 
 
+def before_rotary(attention: Any, which: str) -> list[torch.Tensor]:
+    """A list that a call of the model fills with the layer's (B, L, H, C) queries or keys before their rotation."""
+    found: list[torch.Tensor] = []
+    norm = getattr(attention, f"{which}_norm", None)
+    source = getattr(attention, f"{which}_proj") if norm is None else norm
+    source.register_forward_hook(
+        lambda module, args, out: found.append(out.view(*out.shape[:2], -1, attention.head_dim))
+    )
+    return found
+
+
 @pytest.mark.parametrize("side", ["left", "right"])
 @pytest.mark.parametrize("layer", [0, 1, 3])
 @pytest.mark.parametrize("decoder", DECODERS)
@@ -48,9 +62,10 @@ def test_signals_are_the_models_own(decoder: str, layer: int, side: str) -> None
     tokens = captured(model, given, 3, tuple(f"{family}[{layer}]" for family in FAMILIES)).tokens
     got = {family: tokens.signal(f"{family}[{layer}]") for family in FAMILIES}
     twin = eager(model)
+    language = twin.model.language_model
+    plain = {which: before_rotary(language.layers[layer].self_attn, which) for which in "qk"}
     with torch.no_grad():
         out = twin(**given.inputs, output_attentions=True, output_hidden_states=True, use_cache=True)
-    language = twin.model.language_model
     image = 0
     for row in range(len(MIXED)):
         ids, real = given.ids[row], given.mask[row].bool()
@@ -74,6 +89,9 @@ def test_signals_are_the_models_own(decoder: str, layer: int, side: str) -> None
                 "decoder.text_hidden": states[text],
                 "decoder.text_normed": language.norm(states)[text],
                 "decoder.text_keys": keys[:, text],
+                "decoder.values": values_of(cache_of(out), layer)[row][:, mine],
+                "decoder.plain_keys": plain["k"][0][row, mine].transpose(0, 1),
+                "decoder.plain_queries": plain["q"][0][row, text].transpose(0, 1),
             }
             for family, tensor in wanted.items():
                 mine_now = got[family][image]

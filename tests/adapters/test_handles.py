@@ -66,3 +66,28 @@ def test_the_error_of_a_second_attachment_names_the_way_out() -> None:
     scope.detach(model)
     with keeping(5).attach(Wrapped(model)):
         pass
+
+
+def test_a_second_pruner_is_refused_or_takes_the_place() -> None:
+    """A notebook's cell that attaches can be run again; the model is clean after the last one."""
+    model = llava()
+    before = snapshot(model)
+    first = keeping(4).attach(model)
+    with pytest.raises(
+        scope.AttachError,
+        match=r"call scope.detach\(model\) first \(scope.attached\(model\) .* attach\(model, replace=True\)",
+    ):
+        keeping(5).attach(model)
+    with pytest.raises(scope.SignalError):
+        scope.Pruner({"budget": 4, "saliency": "text_relevance"}).attach(model, replace=True)
+    assert scope.attached(model) is first  # what does not fit replaces nothing
+    for _ in range(2):
+        second = keeping(5).attach(model, replace=True)
+        assert scope.attached(model) is second
+        assert not first.active
+    first.detach()
+    assert scope.attached(model) is second
+    with keeping(6).attach(model, replace=True) as third:
+        assert scope.attached(model) is third
+    assert scope.attached(model) is None
+    assert differences(before, snapshot(model)) == []

@@ -58,6 +58,30 @@ def test_received_attention_is_that_of_the_eager_tower(name: str) -> None:
 
 
 @pytest.mark.parametrize("name", ["clip", "siglip", "dinov2"])
+def test_attention_of_all_heads_rounds_as_released_in_half_precision(name: str) -> None:
+    """The full-width head of PruMerge, and the mean over heads before that over queries of HiPrune, to the last bit."""
+    model, given = llava(name).to(torch.bfloat16), batch(*TWO)
+    tower, flat = resolve_tower(model.model.vision_tower, "tower"), {}
+    hooks = [
+        projection(tower.layers[-2], part).register_forward_hook(lambda _, __, out, part=part: flat.update({part: out}))
+        for part in ("query", "key")
+    ]
+    needs = {"vision.mean_attention[-2]"} | ({"vision.joint_attention[-2]"} if tower.layout.cls else set())
+    with torch.no_grad(), probe(tower, frozenset(needs), dtype=None) as capture:
+        model.model.vision_tower(given.pixels.to(torch.bfloat16))
+    for hook in hooks:
+        hook.remove()
+    got = {signal: compute() for signal, compute in capture.signals(frozenset(needs), PATCHES).items()}
+    query, key = flat["query"], flat["key"]
+    heads = [part.unflatten(2, (HEADS, -1)).transpose(1, 2) for part in (query, key)]
+    maps = (heads[0] @ heads[1].mT * heads[0].shape[-1] ** -0.5).softmax(-1)
+    assert got["vision.mean_attention[-2]"].equal(maps.mean(1).mean(1)[:, -PATCHES:])
+    if tower.layout.cls:
+        joint = ((query @ key.mT) * query.shape[-1] ** -0.5).softmax(-1)[:, 0, 1:]
+        assert got["vision.joint_attention[-2]"].equal(joint)
+
+
+@pytest.mark.parametrize("name", ["clip", "siglip", "dinov2"])
 def test_signals_are_those_of_the_oracles(name: str) -> None:
     """From q and k themselves, in float64, by the slow way."""
     model, given = shared(name), batch(*TWO)

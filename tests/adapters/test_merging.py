@@ -15,7 +15,7 @@ from fakes import entry, module
 from torch import Tensor
 
 import scope_core as scope
-from adapters import anyres, guests, original_llava, qwen, tiled
+from adapters import any_type, anyres, guests, original_llava, qwen, tiled
 from adapters.installed import deepstack_of, features_of
 from adapters.mistral3 import mistral3
 from adapters.mistral3 import prompts as mistral_prompts
@@ -410,11 +410,18 @@ def examples() -> dict[str, Any]:
         name: lambda name=name: (tiled.shared(name), tiled.prompts(name, [3, *_image(name), 4]).inputs)
         for name in ("vipllava", "paligemma", "internvl", "idefics3", "smolvlm", "gemma3")
     }
-    for name, build in (("llava_next", anyres.next_model), ("llava_onevision", anyres.onevision_model)):
+    built = {
+        "llava_next": anyres.next_model,
+        "llava_next_video": lambda: anyres.next_model(kind="LlavaNextVideo"),
+        "llava_onevision": anyres.onevision_model,
+    }
+    for name, build in built.items():
         made[name] = lambda build=build: (build(), anyres.prompts(build(), [2, (27, 141), 3]).inputs)
     made["llava"] = lambda: (llava(), batch(*ONE).inputs)
     for name in qwen.CLASSES:
         made[name] = lambda name=name: (qwen.shared(name), qwen.prompts([3, (6, 10), 4]).inputs)
+    if "deepseek_vl" in any_type.available():
+        made["generic"] = lambda: (any_type.model("deepseek_vl"), any_type.prompts("deepseek_vl").row(0).inputs)
     made["mistral3"] = lambda: (mistral3(), mistral_prompts([3, (2, 3), 4]).inputs)
     return made
 
@@ -439,7 +446,7 @@ def test_a_merger_that_changes_nothing_changes_nothing_at_any_point(name: str, r
 
 
 def test_every_adapter_is_among_them() -> None:
-    assert {*examples(), "llava_original", "tinyllava"} == set(scope.default_registry().names("adapter"))
+    assert {*examples(), "llava_original", "tinyllava", "generic"} == set(scope.default_registry().names("adapter"))
 
 
 @pytest.mark.parametrize(

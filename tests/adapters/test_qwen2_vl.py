@@ -343,7 +343,7 @@ def test_signals_and_features_are_what_the_tower_computed(name: str) -> None:
     model, given = shared(name), prompts(*MIXED, [1, (8, 8), 1])
     seen = watch(model, given)
     layers = sorted(seen.received[0])
-    needs = [f"vision.received_attention[{layer + 1}]" for layer in layers]
+    needs = [f"vision.{family}_attention[{layer + 1}]" for family in ("received", "mean") for layer in layers]
     needs += [f"vision.{family}[{layer + 1}]" for family in ("hidden", "keys") for layer in range(4)] + ["projected"]
     assert layers == ([1, 3] if name == "qwen2_5_vl" else [0, 1, 2, 3])
     with reading(needs).attach(model) as pruning:
@@ -358,6 +358,8 @@ def test_signals_and_features_are_what_the_tower_computed(name: str) -> None:
             torch.testing.assert_close(got[:, :count].double(), seen.received[image][layer], atol=1e-6, rtol=1e-5)
             torch.testing.assert_close(got.sum(1), torch.ones(2))
             assert got[:, count:].abs().sum() == 0
+            mean = tokens.signals[f"vision.mean_attention[{layer + 1}]"][image]
+            torch.testing.assert_close(mean, got.mean(0))
         for layer in range(4):
             got = tokens.signals[f"vision.hidden[{layer + 1}]"][image, :count]
             torch.testing.assert_close(got.double(), seen.hidden[image][layer], atol=1e-5, rtol=1e-5)

@@ -10,6 +10,7 @@ import subprocess
 import sys
 import warnings
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import offers
@@ -71,6 +72,18 @@ def test_peft_style_wrapper() -> None:
     assert differences(before, snapshot(outer)) == []
     with keeping(4).attach(inner):
         refuse(outer, "scope.detach(model)")
+
+
+def test_virtual_tokens_of_peft_are_refused_before_anything_is_hooked() -> None:
+    """Prompt tuning hides the ids behind embeddings, prefix tuning fills the cache."""
+    outer = Wrapped(llava())
+    outer.active_peft_config = SimpleNamespace(is_prompt_learning=True)
+    before = snapshot(outer)
+    refuse(outer, "Wrapped with SimpleNamespace puts virtual tokens", "LoRA", "model.get_base_model()")
+    assert differences(before, snapshot(outer)) == []
+    keeping(4).attach(outer.get_base_model()).detach()
+    outer.active_peft_config.is_prompt_learning = False
+    keeping(4).attach(outer).detach()
 
 
 @pytest.mark.parametrize("told", [True, False], ids=["wraps", "bare"])

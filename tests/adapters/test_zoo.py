@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import socket
+import warnings
 from pathlib import Path
 from typing import Any
 
@@ -44,8 +45,8 @@ def test_entries_are_complete(entry: ZooEntry) -> None:
     registry = scope.default_registry()
     assert entry.adapter in registry.names("adapter")
     assert scope.Pruner(entry.recipe).spec.recipe in registry.names("recipe")
-    assert bool(entry.licence) == bool(entry.source)  # random weights need none
-    assert entry.parameters[-1] in "MB"
+    assert bool(entry.licence) <= bool(entry.source)  # random weights need none; others are empty if unknown
+    assert entry.parameters[-1:] in ("M", "B", "")
     assert entry.summary
     assert entry.requires
     assert entry.is_cached() in (True, False)
@@ -128,7 +129,7 @@ SPECS = {"llava": "top_k_attention", "llava_next": "top_k_attention", "llava_one
 @pytest.mark.parametrize("kind", SPECS)
 def test_a_saved_checkpoint_loads_and_is_pruned(kind: str, tmp_path: Path) -> None:
     """From pictures to text, through the processor's own numbers of placeholders."""
-    loaded = load_model(str(saved(kind, tmp_path)), one_picture=kind == "llava")
+    loaded = load_model(str(saved(kind, tmp_path)))
     pictures = [picture(50, 40), picture(30, 100)]
     for images in (pictures[:1], pictures):
         inputs = loaded.inputs(images, "what is this")
@@ -140,12 +141,12 @@ def test_a_saved_checkpoint_loads_and_is_pruned(kind: str, tmp_path: Path) -> No
         if kind != "llava_onevision" or len(images) == 1:
             assert [i.tokens for i in planned.layout.images] == [i.tokens for i in pruning.receipt.images]
         assert made.shape == baseline.shape
+        with warnings.catch_warnings():
+            warnings.simplefilter("error")  # what is drawn is what the model reads, tile by tile
+            pruning.receipt.show(images, view=loaded.view)
         assert isinstance(loaded.decode(made[0]), str)
     words = loaded.inputs([], "what is this")
     assert words["input_ids"].tolist() == [[4, 5, 6, 7]]
-    assert (loaded.view is not None) == (kind == "llava")
-    if loaded.view is not None:
-        assert loaded.view(pictures[0]).size == (28, 28)
 
 
 @offers.saved_models

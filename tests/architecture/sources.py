@@ -13,6 +13,7 @@ PACKAGES = {
     "scope_core": ROOT / "scope_core",
     "scope_plugins": ROOT / "plugins" / "scope_plugins",
     "scope_bench": ROOT / "plugins" / "scope_bench",
+    "scope_demo": ROOT / "plugins" / "scope_demo",
     "scope_adapters": ROOT / "model_adapters" / "scope_adapters",
 }
 

@@ -14,21 +14,37 @@ from architecture.sources import Source, everything, sources
 from scope_core.registry.kinds import KINDS
 
 HEAVY = ("transformers", "timm", "onnx", "safetensors", "huggingface_hub")
-GUESTS = ("scope_plugins", "scope_bench", "scope_adapters")
-COMMAND_LINE = {f"scope_core.cli.{name}" for name in ("methods", "selections", "overlay", "panels", "commands.select")}
-"""What `scope compare` and `scope bench` share with `scope select`; see docs/decisions/0022-faces.md."""
-FACES = {"scope_core", *(f"scope_core.{face}" for face in ("parts", "adapters", "tasks", "commands", "testing"))}
+GUESTS = ("scope_plugins", "scope_bench", "scope_demo", "scope_adapters")
+COMMAND_LINE = {
+    "scope_bench": {
+        *(f"scope_core.cli.{name}" for name in ("methods", "selections", "panels", "commands.select")),
+        *(f"scope_core.drawing.{name}" for name in ("page", "patches", "text")),
+    },
+    "scope_demo": {
+        *(f"scope_core.cli.{name}" for name in ("methods", "photos")),
+        *(f"scope_core.{name}" for name in ("drawing.patches", "structures.marks", "structures.overlay")),
+    },
+}
+"""What `scope compare`, `scope bench` and `scope demo` share with `scope select`; see docs/decisions/0022-faces.md."""
+FACES = {
+    "scope_core",
+    *(f"scope_core.{face}" for face in ("parts", "adapters", "plot", "tasks", "commands", "testing")),
+}
 HOOKS = {kind.hook for kind in KINDS}  # the hook for adapters is called as their package is
 
 # from the lowest floor up: a room imports from its own floor and from those below it
 FLOORS = (
-    ("errors", "faces", "folders", "memory", "images", "notes", "pixels", "untraced", "version"),
+    (
+        *("display", "errors", "faces", "folders", "frames", "images", "memory", "notes", "pixels", "progress"),
+        *("untraced", "version"),
+    ),
+    ("drawing",),
     ("structures",),
     ("registry",),
     ("parts",),
     ("engine",),
     ("pruning",),
-    ("", "adapters", "tasks"),  # faces; the root also fills the registry's default in
+    ("", "adapters", "plot", "sweeps", "tasks"),  # faces; the root also fills the registry's default in
     ("testing",),
     ("cli", "__main__"),
     ("commands",),  # the face of who writes commands
@@ -84,7 +100,7 @@ def test_guests_import_from_faces_only_and_never_each_other(package: str) -> Non
             root = module.split(".")[0]
             assert root == package or root not in GUESTS, f"{where(source, line)} imports {module}"
             if root == "scope_core":
-                if package == "scope_bench" and module in COMMAND_LINE:
+                if module in COMMAND_LINE.get(package, ()):
                     continue
                 if (source.module, module, names) == (package, "scope_core.faces", ("lazy",)):
                     continue  # a package's own face

@@ -92,6 +92,15 @@ def chatty(source: str) -> FakeTower:
     return FakeTower()
 
 
+def stored(source: str, *, cache_dir: Any = None) -> FakeTower:
+    LOG.append((str(cache_dir), frozenset()))
+    return FakeTower()
+
+
+def is_stored(source: str, *, cache_dir: Any = None) -> bool:
+    return cache_dir is not None
+
+
 def broken(source: str) -> Any:
     raise scope.ZooError(f"'{source}' is out of reach; run `scope models fetch fake-broken` elsewhere")
 
@@ -147,5 +156,6 @@ def scope_zoo() -> Iterable[ZooEntry]:
     yield entry("fake-model", "model", "model", recipe="scope@4", adapter="llava")
     yield entry("fake-gone", "model", "broken", "far away", recipe="scope@4", adapter="llava")
     yield entry("fake-chatty", "tower", "chatty", recipe="scope@9")
+    yield entry("fake-stored", "tower", "stored", recipe="scope@9", cached=f"{__name__}:is_stored", points=("vision",))
     yield ZooEntry("fake-random", "tower", f"{__name__}:broken", "", "a tower that fetches nothing")
     yield entry("fake-blind", "model", "model", recipe="scope@4", adapter="llava", options={"with_view": False})

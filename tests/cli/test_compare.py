@@ -24,9 +24,9 @@ from scope_bench.compare.tables import runs_of, tables
 from scope_core.adapters import Declaration
 from scope_core.cli.methods import read_methods
 from scope_core.cli.output import plain_text
-from scope_core.cli.overlay import wrapped
 from scope_core.cli.photos import open_pictures
 from scope_core.cli.selections import Judge
+from scope_core.drawing.text import wrapped
 
 TOWER = ("--tower", "fake-tower")
 GRID, N = 12, 144
@@ -198,13 +198,11 @@ def test_the_same_spec_twice_runs_once_and_other_specs_get_other_labels(
         (tmp_path / folder / "mine.yaml").write_text(f"recipe: scope\nbudget: 5\ncombiner: {{alpha: {alpha}}}\n")
     specs = f"scope@5,{tmp_path / 'a' / 'mine.yaml'},{tmp_path / 'b' / 'mine.yaml'},scope@5"
     facts = fake("compare", "demo:coffee", *TOWER, "--specs", specs, "--json").json
-    assert [one["label"] for one in facts["methods"]] == [
-        "scope@5", "scope+combiner@5 (alpha 0.5)", "scope+combiner@5 (alpha 2.0)",
-    ]  # fmt: skip
+    assert [one["label"] for one in facts["methods"]] == ["scope@5", "scope+alpha=0.5@5", "scope+alpha=2@5"]
     assert facts["methods"][2]["given"].endswith("b/mine.yaml")
     assert facts["notes"] == ["'scope@5' is the same as 'scope@5' and runs once"]
     shown = fake("compare", "demo:coffee", *TOWER, "--specs", specs).stdout.replace(" ", "").replace("\n", "")
-    assert f"scope+combiner@5(alpha2.0)is{tmp_path / 'b' / 'mine.yaml'}" in shown
+    assert f"scope+alpha=2@5is{tmp_path / 'b' / 'mine.yaml'}" in shown
 
 
 def test_a_point_that_the_tower_lacks_is_noted_and_at_moves_the_method(fake: Callable[..., Ran]) -> None:
@@ -230,7 +228,7 @@ def test_signals_of_text_and_decoder_are_named(fake: Callable[..., Ran], needy: 
     args = ("--plugin", plugin, "compare", "demo:coffee", *TOWER, "--specs", f"{text},scope@16,{late}")
     ran = fake(*args)
     assert ran.code == 3
-    assert f"top_k_attention+saliency@16 (saliency acme.text), {text}: its saliency 'acme.text'" in ran.stderr
+    assert f"top_k_attention+saliency=acme.text@16, {text}: its saliency 'acme.text'" in ran.stderr
     assert (
         "needs clip.text_similarity, which fake-tower alone does not have: a tower alone has no question" in ran.stderr
     )
@@ -238,13 +236,13 @@ def test_signals_of_text_and_decoder_are_named(fake: Callable[..., Ran], needy: 
     assert ran.stdout == ""
     later = fake(*args[:-1], f"scope@16,{late}")
     assert later.code == 0
-    assert "note: top_k_attention+saliency@16 is left out: its saliency 'acme.late'" in later.stderr
+    assert "note: top_k_attention+saliency=acme.late@16 is left out: its saliency 'acme.late'" in later.stderr
     assert "decoder.last_query_attention[2]" in later.stderr
     facts = fake(*args, "--skip", "--json").json
     assert [one["label"] for one in facts["methods"]] == ["scope@16"]
     assert [(one["label"], one["signals"]) for one in facts["not_run"]] == [
-        ("top_k_attention+saliency@16 (saliency acme.text)", ["clip.text_similarity"]),
-        ("top_k_attention+saliency@16 (saliency acme.late)", ["decoder.last_query_attention[2]"]),
+        ("top_k_attention+saliency=acme.text@16", ["clip.text_similarity"]),
+        ("top_k_attention+saliency=acme.late@16", ["decoder.last_query_attention[2]"]),
     ]
     assert "not run why" in fake(*args, "--skip").words
 

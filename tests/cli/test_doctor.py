@@ -257,7 +257,7 @@ def test_a_plugin_for_another_contract_is_shown_with_the_fix(
     assert ran.code == 1
     (problem,) = ran.json["problems"]
     assert "plugin 'acme' of acme-old 0.3 (acme_old)" in problem["what"]
-    assert "it was built for contract 0.9, but this scope-core has 1.0" in problem["what"]
+    assert "it was built for contract 0.9, but this scope-core has 1.1" in problem["what"]
     assert problem["fix"].startswith("pip install --upgrade acme-old, or ")
     monkeypatch.delitem(sys.modules, "acme_old")
 

@@ -3,15 +3,20 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable
+import sys
+from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
+import typer
 from typer.testing import CliRunner
 
+import scope_core as scope
 from cli.conftest import Ran
 from scope_core import ZooError
 from scope_core.cli import app, packages
+from scope_core.cli.shell import plugin_command
 
 
 def test_the_zoo(fake: Callable[..., Ran]) -> None:
@@ -109,3 +114,51 @@ def test_an_extra_is_missing_if_one_of_its_packages_is(monkeypatch: pytest.Monke
     have = packages.installed
     monkeypatch.setattr(packages, "installed", lambda package: None if package == "onnx" else have(package))
     assert packages.missing_packages(("scope-core[hf]",)) == ["scope-core[hf]"]
+
+
+def test_every_command_that_reads_weights_has_a_folder_for_them(registry) -> None:
+    def commands(name: str, command: Any) -> Iterator[tuple[str, Any]]:
+        yield name, command
+        for inner, below in getattr(command, "commands", {}).items():
+            yield from commands(f"{name} {inner}", below)
+
+    found = dict(commands("", typer.main.get_command(app)))
+    for record in registry.records("command"):
+        found |= dict(commands(f" {record.name}", plugin_command(record)))
+    options = {name: {text for one in command.params for text in one.opts} for name, command in found.items()}
+    reading = {name for name, texts in options.items() if texts & {"--model", "--tower"}}
+    reading |= {" models", " models list", " models fetch"}
+    assert reading >= {" run", " select", " compare", " plan", " list", " bench accuracy", " bench speed"}
+    assert {name for name, texts in options.items() if "--cache-dir" in texts} == reading
+
+
+def test_weights_are_read_from_the_folder_given(fake: Callable[..., Ran], tmp_path: Path) -> None:
+    folder = ("--cache-dir", str(tmp_path))
+    for command in (
+        ("models", "fetch", "fake-stored"),
+        ("select", "demo:coffee", "--tower", "fake-stored"),
+        ("compare", "demo:coffee", "--tower", "fake-stored", "--specs", "scope@9,random@9"),
+    ):
+        for given, used in (((), "None"), (folder, str(tmp_path))):
+            ran = fake(*command, *given)
+            assert ran.code == 0, ran.stderr
+            log = sys.modules["scope_plugin_file_fake_zoo"].LOG
+            assert (used, frozenset()) in log
+            assert sum(not needs for _, needs in log) == 1
+            log.clear()
+    (tmp_path / "dinov2-small.safetensors").touch()
+    cached = {row["name"]: row["cached"] for row in fake("models", "list", *folder, "--json").json}
+    assert (cached["fake-stored"], cached["dinov2-small"], cached["llava-1.5-7b"]) == (True, True, False)
+    assert fake("models", *folder, "--json").json == fake("models", "list", *folder, "--json").json
+    other = {row["name"]: row["cached"] for row in fake("models", "--cache-dir", "/nowhere", "--json").json}
+    assert (other["fake-stored"], other["dinov2-small"], other["llava-1.5-shape-1b"]) == (True, False, True)
+
+
+def test_a_loader_without_such_an_option_is_named(fake: Callable[..., Ran], tmp_path: Path) -> None:
+    ran = fake("models", "fetch", "fake-chatty", "--cache-dir", str(tmp_path))
+    assert (ran.code, ran.stderr.splitlines()[-1]) == (
+        4,
+        "error: zoo entry 'fake-chatty' has no option 'cache_dir'. Its options: none",
+    )
+    with pytest.raises(ZooError, match=r"'dinov2-small' has no option 'cache_dri' \(did you mean 'cache_dir'"):
+        scope.load("dinov2-small", cache_dri=tmp_path)

@@ -5,12 +5,13 @@ from __future__ import annotations
 import pytest
 from PIL import Image
 
-from scope_core.cli.output import percent
-from scope_core.cli.overlay import Panel, Strip, draw
+from scope_core.drawing.page import Panel, Strip, draw
+from scope_core.drawing.patches import Patches, Tile
+from scope_core.drawing.text import percent
 
 
 def strip(width: int, height: int, grid: tuple[int, int], *panels: Panel) -> Strip:
-    return Strip(Image.effect_noise((width, height), 60).convert("RGB"), grid, panels)
+    return Strip((Tile(grid, Image.effect_noise((width, height), 60).convert("RGB")),), panels)
 
 
 @pytest.mark.parametrize(
@@ -25,8 +26,8 @@ def strip(width: int, height: int, grid: tuple[int, int], *panels: Panel) -> Str
     ],
 )
 def test_panels_have_whole_pixels_per_patch_and_are_never_small(size: tuple[int, int], grid: tuple[int, int]) -> None:
-    picks = [(0, 0), (grid[0] - 1, grid[1] - 1)]
-    page = draw([strip(*size, grid, Panel("a", picks=picks))])
+    picks = [(0, 0, 0), (0, grid[0] - 1, grid[1] - 1)]
+    page = draw([strip(*size, grid, Panel("a", patches=Patches(picks)))])
     panel = page.crop((36, 36, page.width - 36, page.height))
     assert panel.width % grid[1] == 0
     assert panel.width >= 336
@@ -47,7 +48,7 @@ def test_letters_the_font_lacks_are_replaced() -> None:
 
 def test_shares_at_their_ends() -> None:
     bars = (("none", 0.0), ("all", 1.0), ("unknown", None))
-    draw([strip(336, 336, (24, 24), Panel("a", picks=[], bars=bars))])
+    draw([strip(336, 336, (24, 24), Panel("a", patches=Patches([]), bars=bars))])
     assert [percent(x) for x in (0.0, 0.001, 0.5, 0.998, 1.0, None, float("nan"))] == [
         "0%", "<1%", "50%", ">99%", "100%", "-", "-",
     ]  # fmt: skip

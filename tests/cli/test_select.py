@@ -92,8 +92,8 @@ def test_spec_files_go_by_their_label_and_the_file_stands_below(fake: Callable[.
     out = tmp_path / "kept.png"
     args = ("select", "demo:coffee", *TOWER, "--spec", files[0], "--compare", f"{files[1]},{files[2]}", "--out", out)
     labels = [one["label"] for one in fake(*args, "--json").json["specs"]]
-    assert labels == [f"scope+combiner@5 (alpha {alpha})" for alpha in (0.5, 2.0, 3.0)]
-    assert fake("plan", files[0], "--tokens", "9", "--json").json["spec"] == "scope+combiner@5"
+    assert labels == ["scope+alpha=0.5@5", "scope+alpha=2@5", "scope+alpha=3@5"]
+    assert fake("plan", files[0], "--tokens", "9", "--json").json["spec"] == labels[0]
     shown = fake(*args).stdout.replace("\n", "").replace(" ", "")
     for label, file in zip(labels, files, strict=True):
         assert f"{label}is{file}".replace(" ", "") in shown
@@ -113,13 +113,13 @@ def test_what_is_not_just_kept_is_said(fake: Callable[..., Ran], tmp_path: Path)
     words = fake(*args).words
     assert "scope@9 9/144" in words
     assert "downsample@9 * 9/144" in words
-    assert f"* downsample@9, scope+merger@9: {merging}" in words
-    assert f"* scope+merger@9: {sending}" in words
-    with Image.open(out) as page:  # two notes and the file, a line each
+    assert f"* downsample@9, scope+merger=residual@9: {merging}" in words
+    assert f"* scope+merger=residual@9: {sending}" in words
+    with Image.open(out) as page:  # two notes, the file, and what dim patches are, a line each
         tall = page.height
     fake("select", "demo:coffee", *TOWER, "--spec", "scope@9", "--compare", "random", "--out", out)
     with Image.open(out) as page:
-        assert tall == page.height + 3 * 26
+        assert tall == page.height + 4 * 26
 
 
 def test_defaults_come_from_the_zoo(fake: Callable[..., Ran]) -> None:
@@ -287,8 +287,8 @@ def test_a_part_from_a_file_works_in_a_spec(fake: Callable[..., Ran], tmp_path: 
     spec = tmp_path / "odd.yaml"
     spec.write_text("recipe: top_k_attention\nbudget: 72\nsaliency: acme.half\n")
     facts = fake("select", "demo:coffee", *TOWER, "--spec", spec, "--json").json
-    assert by_label(facts)["top_k_attention+saliency@72"]["kept"] == list(range(1, 144, 2))
-    assert by_label(facts)["top_k_attention+saliency@72"]["saliency_share"] == 1
+    assert by_label(facts)["top_k_attention+saliency=acme.half@72"]["kept"] == list(range(1, 144, 2))
+    assert by_label(facts)["top_k_attention+saliency=acme.half@72"]["saliency_share"] == 1
 
 
 @pytest.mark.tower

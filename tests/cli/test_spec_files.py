@@ -45,14 +45,14 @@ def test_explain_says_what_was_changed_of_a_recipe(scope_: Callable[..., Ran], t
     spec.write_text("recipe: scope\nbudget: 64\ncombiner: {alpha: 0.5}\norder: picks\n")
     ran = scope_("explain", spec)
     lines = ran.stdout.splitlines()
-    assert lines[0] == "# scope+combiner+order@64: the recipe scope, changed: combiner, order"
+    assert lines[0] == "# scope+alpha=0.5+order=picks@64: the recipe scope, changed: combiner, order"
     assert lines[1] == "# scope: greedy by coverage gain x saliency^alpha"
     assert lines[2].startswith("# SCOPE rewards tokens that are salient")
     assert lines[4] == "# SCOPE, NeurIPS 2025, arXiv 2510.24214"
     where = lines.index("combiner: {name: product, alpha: 0.5}")
     assert lines[where - 1] == "# changed; the recipe has {name: product, alpha: 1.0}"
     assert [line for line in lines if "changed" in line] == [lines[0], lines[where - 1], "# changed; not in the recipe"]
-    assert scope_("validate", spec, "--json").json[0]["label"] == "scope+combiner+order@64"
+    assert scope_("validate", spec, "--json").json[0]["label"] == "scope+alpha=0.5+order=picks@64"
     assert "changed" not in scope_("explain", "scope@64").stdout
 
 

@@ -12,6 +12,7 @@ import torch
 import yaml
 
 import scope_core as scope
+from docs.notebooks import PAGES as NOTEBOOKS
 from docs.pages import PAGES, ROOT, blocks, matches, name_of, run
 
 NEEDS_TOWER = ("dinov2-small", "llava-dinov2-random")
@@ -27,7 +28,7 @@ def tower() -> None:
 
 
 def pages_with(*languages: str) -> list[pytest.param]:
-    found = {page: page.read_text("utf-8") for page in PAGES}
+    found = {page: page.read_text("utf-8") for page in PAGES if page not in NOTEBOOKS}  # test_notebooks runs these
     return [
         pytest.param(page, id=name_of(page), marks=[pytest.mark.tower] if any(n in text for n in NEEDS_TOWER) else [])
         for page, text in found.items()

@@ -17,7 +17,13 @@ except ModuleNotFoundError:  # Python 3.10, where pytest brings the same under t
 PYPROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text("utf-8"))
 PROJECT, GROUPS = PYPROJECT["project"], PYPROJECT["dependency-groups"]
 MATRIX = tomllib.loads((ROOT / "scripts" / "matrix.toml").read_text("utf-8"))
-LOCKED = [line for line in (ROOT / "constraints" / "locked.txt").read_text("utf-8").splitlines() if line[:1] != "#"]
+LOCKS = {"locked": ("test", "dev"), "web": ("web", "browser")}
+"""The lists of exact versions, each with the extra and the group that it is made of."""
+
+
+def lines(lock: str) -> list[str]:
+    text = (ROOT / "constraints" / f"{lock}.txt").read_text("utf-8")
+    return [line for line in text.splitlines() if line[:1] != "#"]
 
 
 def name(requirement: str) -> str:
@@ -42,16 +48,19 @@ def grouped(group: str) -> list[str]:
     ]
 
 
-def test_the_lock_holds_exact_versions_and_nothing_of_the_machine_that_wrote_it() -> None:
-    wrong = [line for line in LOCKED if not re.fullmatch(r"[a-z0-9.-]+==[^ /:@]+( ; [^/@]+)?", line)]
+@pytest.mark.parametrize("lock", LOCKS)
+def test_a_lock_holds_exact_versions_and_nothing_of_the_machine_that_wrote_it(lock: str) -> None:
+    wrong = [line for line in lines(lock) if not re.fullmatch(r"[a-z0-9.-]+==[^ /:@]+( ; [^/@]+)?", line)]
     assert not wrong
 
 
-def test_the_lock_holds_everything_that_the_commands_ask_for() -> None:
+@pytest.mark.parametrize("lock", LOCKS)
+def test_a_lock_holds_everything_that_the_commands_ask_for(lock: str) -> None:
+    extra, group = LOCKS[lock]
     locked: dict[str, list[str]] = {}
-    for line in LOCKED:
+    for line in lines(lock):
         locked.setdefault(name(line), []).append(re.search(r"==([^ ]+)", line)[1])
-    for requirement in [*PROJECT["dependencies"], *asked("test"), *grouped("dev")]:
+    for requirement in [*PROJECT["dependencies"], *asked(extra), *grouped(group)]:
         versions = locked.get(name(requirement), [])
         assert versions, f"{requirement} is not locked; run scripts/lock"
         assert all(allows(requirement, version) for version in versions), f"{requirement}: locked {versions}"

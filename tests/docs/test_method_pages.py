@@ -22,6 +22,8 @@ METHODS = ROOT / "docs" / "methods"
 RESULTS = json.loads((ROOT / "docs" / "evidence" / "strategies" / "results.json").read_text("utf-8"))
 REGISTRY = scope.default_registry()
 NAMES = [one.name for one in methods(REGISTRY)]
+UNDRAWN = ("anchorprune", "clse", "eadp", "feather", "priortr", "v2drop", "vscan", "zooprune")
+"""Methods that read what neither the tower nor the model at hand has."""
 SECTIONS = ["Formula", "Parts", "Swap one part", "Variants", "Where it runs", "Figures on the embedded benchmark"]
 TWO_STEP = Recipe(
     "acme.two_step",
@@ -39,7 +41,7 @@ def page(name: str) -> str:
 
 def test_every_method_has_a_page_and_an_image_and_no_other_has() -> None:
     assert {path.stem for path in METHODS.glob("*.md")} == {*NAMES, "README"}
-    assert {path.stem for path in (ROOT / "docs" / "pictures" / "methods").iterdir()} == set(NAMES)
+    assert {path.stem for path in (ROOT / "docs" / "pictures" / "methods").iterdir()} == {*NAMES} - {*UNDRAWN}
 
 
 @pytest.mark.parametrize("name", NAMES)

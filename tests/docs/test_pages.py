@@ -158,8 +158,9 @@ def test_pictures_are_small_and_used() -> None:
     texts = "".join(page.read_text("utf-8") for page in PAGES)
     pictures = [path for path in (DOCS / "pictures").rglob("*") if path.is_file()]
     for picture in pictures:
-        assert picture.stat().st_size < 300_000, picture.name
-        assert f"{picture.relative_to(DOCS).as_posix()})" in texts, f"{picture.name} is on no page"
+        name = picture.relative_to(DOCS).as_posix()
+        assert picture.stat().st_size < 300_000, name
+        assert f"{name})" in texts, f"{name} is on no page"
     assert sum(picture.stat().st_size for picture in pictures) < 4_000_000
 
 

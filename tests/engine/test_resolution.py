@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import Any
 
 import pytest
@@ -85,10 +86,12 @@ def test_powers_of_another_range_are_refused() -> None:
 
 def test_scores_that_only_float64_tells_apart_are_refused() -> None:
     tiny = FEATURES.float() * 1e-25
-    with pytest.raises(TokensError, match=r"image 0: every token has score 0 in float32.*similarity 'dot'.*float64"):
+    with pytest.raises(
+        TokensError, match=r"similarity 'dot'.*: products of image 0 are at most 0, below 1.175e-38.*float64"
+    ):
         picked(tiny, SALIENCY.float(), RECIPES["dot"])
-    with pytest.raises(TokensError, match="every token has score"):
-        picked(tiny, SALIENCY.float(), RECIPES["dot"], keep=1)
+    with pytest.raises(TokensError, match=r"every token has score 1 in float32.*in float64 scores differ"):
+        picked(FEATURES.float() * 1e-5, SALIENCY.float(), RECIPES["max_min of dot"])
 
 
 def test_scores_that_are_equal_are_picked_by_index() -> None:
@@ -111,3 +114,136 @@ def test_tokens_that_are_all_the_same_are_kept_by_index(coverage: str, similarit
     for combiner in ("coverage_only", "product"):
         spec = {"coverage": coverage, "similarity": similarity, "combiner": combiner, "recipe": "scope", "budget": 5}
         assert scope.select(one, saliency=torch.full((1, 16), 1 / 16), spec=spec).picks[0].tolist() == [0, 1, 2, 3, 4]
+
+
+@pytest.mark.parametrize("coverage", ["saturated", "facility_location", "redundancy", "max_min", "graph_cut"])
+def test_every_coverage_in_every_dtype(coverage: str) -> None:
+    """Similarities of any scale and kind: float64's picks, or a refusal; noise is no gain in half precision."""
+    ran = 0
+    for similarity in ("cosine", "dot", {"name": "row_softmax", "of": "dot"}, "spatial"):
+        given: dict[str, Any] = {"coverage": coverage, "similarity": similarity, "combiner": "coverage_only"}
+        if coverage in ("saturated", "graph_cut") and similarity in ("cosine", "dot"):
+            given["similarity"] = {"name": "without_negatives", "of": similarity}
+        for dtype in (torch.float32, torch.bfloat16):
+            for scale in (1e-38, 1e-30, 1e-10, 1e-3, 1.0):
+                tokens = [
+                    scope.VisualTokens.of((FEATURES * scale).to(dtype).to(kind), grid=(4, 6))
+                    for kind in (dtype, torch.float64)
+                ]
+                spec = {"saliency": "uniform", **given, "budget": K, "dtype": "as_is"}
+                try:
+                    found = set(scope.Pruner(spec).prune(tokens[0], scope.Layout.of([N])).picks[0].tolist())
+                except TokensError:
+                    continue
+                wanted = set(scope.Pruner(spec).prune(tokens[1], scope.Layout.of([N])).picks[0].tolist())
+                assert len(found & wanted) >= K - 3, (similarity, dtype, scale, found, wanted)
+                ran += 1
+    assert ran >= 15
+
+
+def test_similarities_too_small_beside_what_they_are_subtracted_from() -> None:
+    """1 - 1e-20 is 1, in float64 as well."""
+    for dtype in (torch.float32, torch.float64):
+        with pytest.raises(TokensError, match=r"similarities of at most .*e-\d+ are too small .*coverage 'max_min'"):
+            picked((FEATURES * 1e-10).to(dtype), SALIENCY.to(dtype), RECIPES["max_min of dot"])
+
+
+def test_shares_that_a_softmax_makes_equal_are_refused() -> None:
+    recipe = {"similarity": {"name": "row_softmax", "of": "dot"}, "combiner": "coverage_only"}
+    with pytest.raises(TokensError, match=r"similarity 'row_softmax'.*image 0 are between .* in float32: all tokens"):
+        picked(FEATURES.float() * 1e-6, SALIENCY.float(), recipe)
+    same = FEATURES.float()[:, :1].expand(1, N, D)
+    assert picked(same, SALIENCY.float(), recipe) == list(range(K))
+
+
+@pytest.mark.parametrize("recipe", ["scope", "top_k_attention", "divprune", "prumerge_plus@official"])
+def test_numbers_lost_in_conversion_are_refused(recipe: str) -> None:
+    needs = [name for name in scope.Pruner(recipe).needs if "attention" in name]
+    signals = {name: SALIENCY if "joint" in name else SALIENCY[:, None] for name in needs}
+    signals |= {name: FEATURES[:, None] for name in scope.Pruner(recipe).needs if "keys" in name}
+    spec = {"recipe": recipe, "budget": K, "dtype": "float32"}
+    with pytest.raises(
+        TokensError, match=r"features has numbers of at most .*e-5\d, too small for float32: set `dtype:"
+    ):
+        scope.select(FEATURES * 1e-50, signals=signals, grid=(4, 6), spec=spec)
+    for name, value in signals.items():
+        with pytest.raises(TokensError, match=rf"signal '{re.escape(name)}' has numbers of at most .*e-5\d, too small"):
+            scope.select(FEATURES, signals={**signals, name: value * 1e-50}, grid=(4, 6), spec=spec)
+    padded = torch.cat([FEATURES * 1e-50, FEATURES], 1)
+    with pytest.raises(TokensError, match="features has numbers"):
+        scope.select(padded, valid=torch.arange(2 * N)[None] < N, saliency=torch.ones(1, 2 * N), spec="scope@4")
+
+
+def test_saliency_that_has_lost_digits_is_refused() -> None:
+    for name in ("saliency", "cosine", "product 1"):
+        if name != "cosine":
+            with pytest.raises(TokensError, match=r"given saliency is at most .*e-4\d, below 1.175e-38"):
+                picked(FEATURES.float(), SALIENCY.float() * 1e-40, RECIPES[name])
+    alone = (SALIENCY[:, None] * 1e-30).expand(1, 4, N).float()  # CLS attends to itself
+    with pytest.raises(TokensError, match=r"saliency 'joint_attention'.*CLS of image 0, token 0 and its tile attends"):
+        scope.select(
+            FEATURES.float(), signals={"vision.cls_attention[-2]": alone}, spec=spec_of("joint_attention"), grid=(4, 6)
+        )
+
+
+def spec_of(saliency: str) -> dict[str, Any]:
+    return {"recipe": "top_k_attention", "saliency": saliency, "budget": K}
+
+
+@pytest.mark.parametrize("scale", [1e-38, 1e-20, 1e20, 1e37])
+def test_pivots_are_compared_at_any_scale(scale: float) -> None:
+    states = torch.randn(1, N, D, generator=torch.Generator().manual_seed(1))
+    spec = {"selector": {"name": "pivots", "saliency": "feature_norm", "text_pivots": 0, "states": 1}, "budget": K}
+
+    def kept(factor: float) -> list[int]:
+        signals = {"decoder.hidden[1]": states * factor}
+        return scope.select(FEATURES.float(), signals=signals, spec=spec).picks[0].tolist()
+
+    assert kept(scale) == kept(1.0)
+
+
+def test_merged_rows_that_overflow_are_refused() -> None:
+    """Weights by the norms of features, as knn has them, in half precision."""
+    features = FEATURES.half() * 200
+    merger = {"name": "knn", "similarity": "cosine", "saliency": "feature_norm", "neighbours": 4}
+    for normalise in (True, False):
+        spec = {"recipe": "saliency_only", "saliency": "feature_norm", "budget": K, "dtype": "as_is"}
+        selection = scope.select(features, spec={**spec, "merger": {**merger, "normalise": normalise}})
+        if normalise:
+            assert torch.isfinite(selection.merge(features)).all()
+            continue
+        with pytest.raises(TokensError, match=r"merging leaves the range of float16: weights of the merger are up to"):
+            selection.merge(features)
+        infinite = features.masked_fill(features > 0, torch.inf)
+        assert not torch.isfinite(selection.merge(infinite)).any(), "as it was before"
+
+
+@pytest.mark.parametrize(
+    ("parts", "words"),
+    [
+        (
+            {"similarity": {"name": "blend", "of": ["cosine", "dot"], "weights": [1e308, 1e308]}},
+            "less than or equal to",
+        ),
+        (
+            {"similarity": {"name": "blend", "of": ["cosine", "dot"], "weights": [1e-320, 1]}},
+            "weights must be 0 or from",
+        ),
+        (
+            {"saliency": {"name": "blend", "of": ["uniform"], "how": "product", "weights": [1e-320]}},
+            "weights must be 0",
+        ),
+        ({"similarity": {"name": "row_softmax", "of": "cosine", "temperature": 1e-320}}, "temperature"),
+        ({"coverage": {"name": "text_facility_location", "temperature": 1e-320}}, "temperature"),
+        ({"coverage": {"name": "theta_cover", "theta": 1e10}}, "no similarity reaches theta 1e"),
+    ],
+)
+@pytest.mark.parametrize("path", ["loop", "auto"])
+def test_options_that_leave_no_scores_are_refused(parts: dict[str, Any], words: str, path: str) -> None:
+    with pytest.raises(scope.SpecError, match=words):
+        picked(FEATURES.float(), SALIENCY.float(), {**parts, "optimizer": {"name": "greedy", "path": path}})
+
+
+def test_the_smallest_epsilon_samples_all() -> None:
+    stochastic = {"optimizer": {"name": "stochastic", "epsilon": 5e-324}}
+    assert picked(FEATURES.float(), SALIENCY.float(), stochastic) == picked(FEATURES.float(), SALIENCY.float(), {})

@@ -77,7 +77,7 @@ def scorer(parts: Table, group: Group) -> Callable[[list[int]], Array]:
             assert weigh is not None
             theta = combiner["theta"]
             r = weigh if theta is None else np.exp(theta / (2 * (1 - theta)) * weigh)
-            matrix = r[:, None] * matrix * r[None]
+            matrix = combiner["share"] * r[:, None] * matrix * r[None] + (1 - combiner["share"]) * matrix
     gain = coverage(parts["coverage"], matrix, group, positive=name in ("coverage_only", "kernel"))
     if name in ("coverage_only", "kernel"):
         return gain
@@ -103,6 +103,8 @@ def saliency(part: Table, group: Group) -> Array:
     }.get(name)
     if signal is not None and group.saliency is not None:
         return group.saliency
+    if part.get("first") == "heads":
+        return group.signal(f"vision.mean_attention[{part['layer']}]")
     if name in ("cls_attention", "received_attention", "prompt_attention"):
         family = "last_query_attention" if part.get("queries") == "last" else "received_attention"
         attention = group.signal(signal.format(family=family, **part))  # type: ignore[union-attr]
@@ -218,7 +220,8 @@ def coverage(part: Table, matrix: Array | None, group: Group, *, positive: bool)
     if name == "redundancy":
         return lambda picks: -matrix[:, picks].max(1) if picks else np.zeros(count)
     if name == "facility_location":
-        return gains_of(sets.facility_location, matrix, count)
+        weights = saliency(part["weights"], group)[:, None] if part.get("weights") else 1.0
+        return gains_of(sets.facility_location, weights * matrix, count)
     if name == "graph_cut":
         return gains_of(sets.graph_cut, matrix, count, part["balance"])
     if name == "saturated":

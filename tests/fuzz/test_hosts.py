@@ -101,6 +101,8 @@ def attached(pruner: Pruner, model: Any) -> Iterator[Any]:
 
 def keep_all(model: Any, given: Prompts, pruner: Pruner, plain: Seen, tally: Tally) -> None:
     """With every token kept and nothing merged, the plain model's logits and answers."""
+    if any(stage.parts["selector"].adaptive for stage in pruner.stages):
+        return  # decides itself how many it keeps
     table = whole_table(pruner.spec)
     for stage in (table, *table["then"]):
         stage |= {"merger": "none", "constraints": [], "order": "raster", "budget": 1.0}
@@ -121,6 +123,7 @@ def prompts_alone(
     """Each prompt alone gives the logits that it has in the batch, if images do not depend on each other."""
     budget = pruner.spec.budget.model_dump()
     joint = any(getattr(part.spec, "over", "") == "call" for stage in pruner.stages for part in stage.walk())
+    joint |= any(one.name == "cells" for stage in pruner.stages for one in stage.spec.constraints)  # of some image
     if len(given.ids) == 1 or budget.get("per") == "total" or joint:
         return 0
     positions = pruning.positions
@@ -169,7 +172,10 @@ def answered(
     assert ids.shape[1] == length + 3
     if not left:
         return
+    rotated = any("keys[" in need for stage in pruner.stages for need in stage.needs)
     for row in range(len(given.ids)):
+        if rotated and not given.mask[row].all():
+            continue  # `forward` numbers padding too, `generate` does not, and rotated keys differ with it
         where = real(positions[row], given.mask[row]).nonzero().flatten()[-1]
         logits = pruned.logits[row, where].clone()
         logits[model.generation_config.suppress_tokens] = -torch.inf

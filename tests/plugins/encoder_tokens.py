@@ -25,6 +25,9 @@ def images(sizes: tuple[int, ...], seed: int = 0, required: tuple[int, ...] = ()
         )
         signals[f"vision.cls_attention[{layer}]"] = logits.softmax(2)[..., 1:]
         signals[f"vision.received_attention[{layer}]"] = draw(batch, HEADS, most).exp()
+        signals[f"vision.mean_attention[{layer}]"] = signals[f"vision.received_attention[{layer}]"].mean(1)
+        joint = signals[f"vision.cls_attention[{layer}]"].clamp(min=1e-30).log().sum(1) / HEADS**0.5
+        signals[f"vision.joint_attention[{layer}]"] = joint.masked_fill(~valid, -9e9).softmax(1)
         signals[f"vision.keys[{layer}]"] = draw(batch, HEADS, most, 4)
     index = torch.arange(most).expand(batch, -1)
     must = torch.zeros_like(valid)

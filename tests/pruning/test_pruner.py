@@ -130,7 +130,7 @@ class TestLabel:
         [
             ("scope@8", "scope@8"),
             ({"recipe": "scope", "budget": 0.25}, "scope@25%"),
-            ({"recipe": "scope", "budget": 8, "combiner": {"alpha": 2}}, "scope+combiner@8"),
+            ({"recipe": "scope", "budget": 8, "combiner": {"alpha": 2}}, "scope+alpha=2@8"),
             ({"recipe": "scope", "budget": 8, "combiner": {"alpha": 1.0}}, "scope@8"),
             ({"budget": 8}, "custom@8"),
         ],

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -282,8 +283,9 @@ def test_the_schema_rejects_what_is_wrong(wrong: dict[str, Any], schema: Any, re
 
 class TestLabels:
     def test_stages_that_were_added_are_named(self, registry: scope.Registry) -> None:
-        assert Pruner(PYRAMID, registry=registry).label == "scope+then@64"
-        assert Pruner({**PYRAMID, "order": "picks"}, registry=registry).label == "scope+order+then@64"
+        assert Pruner(PYRAMID, registry=registry).label == "scope+then=decoder[8]@50%,decoder[16]@50%@64"
+        both = Pruner({**PYRAMID, "order": "picks"}, registry=registry).label
+        assert re.fullmatch(r"scope\+order\+then#[0-9a-f]{4}@64", both)
 
     def test_a_recipes_own_stages_are_not(self, registry: scope.Registry) -> None:
         own = {key: value for key, value in PYRAMID.items() if key != "recipe"}
@@ -292,7 +294,7 @@ class TestLabels:
         assert Pruner("acme.staged@official", registry=wider).label == "acme.staged@official@64"
         assert Pruner("acme.staged@official@7", registry=wider).label == "acme.staged@official@7"
         changed = Pruner({"recipe": "acme.staged@official", "then": []}, registry=wider)
-        assert changed.label == "acme.staged@official+then@64"
+        assert changed.label == "acme.staged@official+then=none@64"
 
 
 class TestNumbers:
@@ -432,7 +434,7 @@ class TestSelecting:
         features, saliency = random_case(2, 20)
         spec = {"recipe": "scope", "budget": 8, "then": [{"at": "decoder[2]", "budget": 3, "saliency": "uniform"}]}
         with pytest.raises(
-            SpecError, match=r"scope\+then@8 has stages at vision -> decoder\[2\], each of which selects"
+            SpecError, match=r"scope\+then=decoder\[2\]@3@8 has stages at vision -> decoder\[2\], each of which selects"
         ):
             scope.select(features, saliency=saliency, spec=spec, registry=registry)
         pruner = Pruner(spec, registry=registry)
@@ -465,7 +467,7 @@ class TestReceipts:
         (later,) = data["later"]
         assert (later["tokens"], later["kept"], later["at"]) == (16, 6, "decoder[2]")
         lines = str(receipt).splitlines()
-        assert "scope+then@8 on bare tensors at 'vision': 40 -> 16 visual tokens (40.0% kept)" in lines[0]
+        assert "scope+then=decoder[2]@3@8 on bare tensors at 'vision': 40 -> 16 visual tokens (40.0% kept)" in lines[0]
         place = next(number for number, line in enumerate(lines) if "at 'decoder[2]': 16 -> 6 visual tokens" in line)
         assert place == 4  # behind the first stage, its two images and its signals
         assert "image 1 (prompt 0): 8 -> 3" in lines[place + 2]

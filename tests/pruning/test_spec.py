@@ -46,7 +46,7 @@ class TestShortForm:
             ("scope@6,4", "'6,4' is not a budget: write a count or a percentage after @, e.g. scope@64 or scope@25%"),
             ("scope@64%%", "'64%%' is not a budget: write a count"),
             ("scope@no_cls@6k", "'6k' is not a budget: write a count or a percentage after @, e.g. scope@no_cls@64"),
-            ("scope@official", "no recipe is called 'scope@official'"),
+            ("scope@released", "no recipe is called 'scope@released'"),
             ("spoce@6,4", "no recipe is called 'spoce@6,4'"),
             ("scope@-5", "budget.keep: Input should be greater than or equal to 0 (given: -5)"),
             ("scope@150%", "budget.keep_ratio: Input should be less than or equal to 1 (given: 1.5)"),
@@ -64,11 +64,11 @@ class TestShortForm:
             read(thing, registry)
 
     def test_a_recipe_whose_name_has_a_variant(self, registry: scope.Registry) -> None:
-        variant = Recipe("scope@official", {"budget": 8, "saliency": "uniform"}, "a variant")
+        variant = Recipe("scope@released", {"budget": 8, "saliency": "uniform"}, "a variant")
         wider = registry.with_module(module(scope_recipes=[variant]))
-        assert read("scope@official", wider).budget.keep == 8
-        assert read("scope@official@16", wider).budget.keep == 16
-        assert read("scope@official@16", wider).label == "scope@official@16"
+        assert read("scope@released", wider).budget.keep == 8
+        assert read("scope@released@16", wider).budget.keep == 16
+        assert read("scope@released@16", wider).label == "scope@released@16"
 
 
 class TestOverrides:
@@ -87,6 +87,11 @@ class TestOverrides:
     def test_keyword_overrides_build_on_what_was_written(self, written: Any, registry: scope.Registry) -> None:
         spec = read(written, registry, budget={"per": "total"})
         assert (spec.budget.keep, spec.budget.per) == (32, "total")
+
+    def test_a_number_takes_the_place_of_a_number_in_the_budget_of_the_recipe(self, registry: scope.Registry) -> None:
+        for name in registry.names("recipe"):
+            assert read(f"{name}@64", registry, budget=32) == read(f"{name}@32", registry), name
+            assert read({"recipe": name, "budget": 0.5}, registry, budget=32) == read(f"{name}@32", registry), name
 
     def test_overriding_a_spec_object_keeps_the_rest_of_it(self, registry: scope.Registry) -> None:
         first = read("scope@32", registry, constraints=[{"name": "cells", "keep": [[0, 0]]}], at="projected")

@@ -139,16 +139,16 @@ CASES = {
     ),
     "was built for an older contract": (
         'scope_contract = "0.9"\n' + textwrap.dedent(GOOD.format(cls="Old", name="acme.old")),
-        "it was built for contract 0.9, but this scope-core has 1.0; a newer acme-broken is needed "
+        "it was built for contract 0.9, but this scope-core has 1.1; a newer acme-broken is needed "
         "(pip install --upgrade acme-broken)",
     ),
     "was built for a newer contract": (
         'scope_contract = "1.7"\n' + textwrap.dedent(GOOD.format(cls="New", name="acme.new")),
-        "it was built for contract 1.7, newer than this scope-core's 1.0 (pip install --upgrade scope-core)",
+        "it was built for contract 1.7, newer than this scope-core's 1.1 (pip install --upgrade scope-core)",
     ),
     "says its contract in a strange way": (
         "scope_contract = 1\n" + textwrap.dedent(GOOD.format(cls="Odd", name="acme.odd")),
-        "scope_contract is 1; write the version as text, e.g. scope_contract = '1.0'",
+        "scope_contract is 1; write the version as text, e.g. scope_contract = '1.1'",
     ),
     "yields a spec without a name of its own": (
         GOOD.format(cls="Plain", name="acme.plain").replace('name: Literal["acme.plain"] = "acme.plain"', "pass"),
@@ -270,7 +270,7 @@ class TestContract:
                 return []
         """
         found, warning = broken(shelf, code)
-        assert "built for contract 0, but this scope-core has 1.0" in warning
+        assert "built for contract 0, but this scope-core has 1.1" in warning
         assert sys.modules["acme_broken"].called == []
         assert found.failures[0].fix == "pip install --upgrade acme-broken"
 
@@ -279,7 +279,7 @@ class TestContract:
 
         made = module()
         made.scope_contract = "2"
-        with pytest.raises(PluginError, match=r"newer than this scope-core's 1.0"):
+        with pytest.raises(PluginError, match=r"newer than this scope-core's 1.1"):
             registry.with_module(made)
 
 

@@ -260,7 +260,8 @@ def test_signals_are_those_of_the_fused_projection() -> None:
     """CLS's row of attention in float64, head by head."""
     geometry, model = geometry_of(config("llava")), layered(23)
     found, hidden = tower.resolved(model, geometry.tower), torch.randn(2, 10, 8)
-    needs = frozenset({"vision.cls_attention[-2]", "vision.keys[-3]"})
+    needs = frozenset(f"vision.{name}" for name in ("cls_attention[-2]", "keys[-3]", "joint_attention[-2]"))
+    needs |= {"vision.mean_attention[-2]"}
     with tower.watch(found, needs) as capture:
         fused = [found.layers[index].self_attn.qkv_proj(hidden) for index in (21, 22)]
     got = tower.signals(capture, needs, 9)
@@ -270,6 +271,10 @@ def test_signals_are_those_of_the_fused_projection() -> None:
         row = (query[:, :1, own] @ key[..., own].transpose(1, 2) * 0.5).softmax(-1)[:, 0, 1:]
         torch.testing.assert_close(got["vision.cls_attention[-2]"][:, head].double(), row)
         torch.testing.assert_close(got["vision.keys[-3]"][:, head], fused[0][:, 1:, 8:16][..., own])
+    joint = (query[:, :1] @ key.transpose(1, 2) * 8**-0.5).softmax(-1)[:, 0, 1:]
+    torch.testing.assert_close(got["vision.joint_attention[-2]"].double(), joint)
+    heads = [(query[..., own] @ key[..., own].transpose(1, 2) * 0.5).softmax(-1) for own in (slice(4), slice(4, 8))]
+    torch.testing.assert_close(got["vision.mean_attention[-2]"].double(), (sum(heads) / 2).mean(1)[:, 1:])
     assert not found.layers[22].self_attn.qkv_proj._forward_hooks
 
 

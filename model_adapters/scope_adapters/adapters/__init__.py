@@ -25,6 +25,13 @@ def scope_adapters() -> Iterable[Entry]:
         requires=("scope-core[hf]",),
     )
     yield Entry(
+        "scope_adapters.adapters.llava_next_video:LlavaNextVideo",
+        "llava_next_video",
+        "LLaVA-NeXT-Video on Hugging Face transformers >= 4.52, images",
+        paper="LLaVA-NeXT-Video, 2024",
+        requires=("scope-core[hf]",),
+    )
+    yield Entry(
         "scope_adapters.adapters.llava_onevision:LlavaOnevision",
         "llava_onevision",
         "LLaVA-OneVision on Hugging Face transformers >= 4.52, images",
@@ -134,5 +141,11 @@ def scope_adapters() -> Iterable[Entry]:
         "mistral3",
         "Mistral 3 (Small 3.1) on Hugging Face transformers >= 4.52",
         paper="Pixtral 12B, arXiv 2410.07073",
+        requires=("scope-core[hf]",),
+    )
+    yield Entry(
+        "scope_adapters.adapters.generic:Generic",
+        "generic",
+        "any other model on Hugging Face transformers >= 5.18, if a trial with one blank image proves its geometry",
         requires=("scope-core[hf]",),
     )

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import sys
 from abc import abstractmethod
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, replace
 from itertools import accumulate
@@ -22,6 +22,8 @@ from scope_adapters.adapters.projected import ProjectedTower, S, Seen
 from scope_adapters.compat.transformers import base_of
 from scope_adapters.hosts.huggingface.image_rows import Encoded
 from scope_adapters.hosts.methods import unwrap
+from scope_adapters.towers.layouts import image_size
+from scope_adapters.towers.trial import noise
 from scope_core import AdapterError, Layout, VisualTokens
 from scope_core.adapters import Declaration, Schedule, Session, replace_attribute, resolve
 from scope_core.parts import ImageLayout
@@ -111,11 +113,11 @@ class AnyRes(ProjectedTower[S]):
             own_function(base, name)
         return declaration
 
-    def install(self, model: Any, attachment: Session, undo: ExitStack) -> None:
-        """Refuse an order that does not go with newline tokens, then install."""
+    def check_pruner(self, model: Any, pruner: Schedule, given: Collection[str] = ()) -> None:
+        """Refuse an order that does not go with newline tokens."""
+        super().check_pruner(model, pruner, given)
         if self.has_newlines:
-            check_order(attachment.pruner, self.newlines, str(self.spec.name))
-        super().install(model, attachment, undo)
+            check_order(pruner, self.newlines, str(self.spec.name))
 
     @property
     def has_newlines(self) -> bool:
@@ -132,6 +134,13 @@ class AnyRes(ProjectedTower[S]):
         counts = [tiles(list(size), config.image_grid_pinpoints, side) for size in sizes]
         packings = self.packings(base_of(model), counts, rows * cols, {"image_sizes": torch.tensor(list(sizes))})
         return layout_from(packings, range(len(counts)), self.newlines)
+
+    def trial_images(self, model: Any) -> Mapping[str, Any] | None:
+        """One square image, in the tiles that the model expects of it."""
+        tower, base = self._tower(model).module, base_of(model)
+        side = image_size(tower)
+        tiles = own_function(base, self.functions[0])(list(side), model.config.image_grid_pinpoints, side[0])
+        return {"pixel_values": noise(tower, 1, tiles, 3, *side), "image_sizes": torch.tensor([side])}
 
     def layout_of(self, encoded: Encoded, prompts: Sequence[int]) -> Layout:
         """The tiles as packed."""

@@ -5,10 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any, Literal
 
-import torch
 from torch import Tensor
 
-from scope_adapters.adapters.shuffled import Patches, Shuffled
+from scope_adapters.adapters.shuffled import Shuffled
 from scope_core.parts import ComponentSpec
 
 
@@ -34,17 +33,10 @@ class Gemma3(Shuffled[Gemma3Spec]):
         """The whole last layer."""
         return -1, "full"
 
-    def patches(self, base: Any, grid: tuple[int, int]) -> Patches:
-        """The patches of each token: those at which the gradient of the pooling is not zero."""
-        with torch.inference_mode(False), torch.enable_grad():
-            pixels = torch.zeros(1, 1, *grid, dtype=torch.float64, requires_grad=True)
-            pooled = base.multi_modal_projector.avg_pool(pixels).flatten()
-            number = torch.arange(1.0, len(pooled) + 1, dtype=torch.float64)
-            (share,) = torch.autograd.grad(pooled, pixels, torch.ones_like(number), retain_graph=True)
-            (token,) = torch.autograd.grad(pooled, pixels, number)
-        owner = (token / share).nan_to_num().round().long().flatten()  # 0: the patch is in no token
-        used = (owner > 0).nonzero().flatten()
-        return Patches(used[owner[used].argsort(stable=True)].view(len(number), -1), grid)
+    def merge(self, base: Any, values: Tensor, grid: tuple[int, int]) -> Tensor:
+        """The model's own pooling, which takes rows and columns as the last axes."""
+        pooled: Tensor = base.multi_modal_projector.avg_pool(values.view(1, 1, *grid))
+        return pooled[..., None]
 
     def tiles(self, model: Any, size: tuple[int, int]) -> int:
         """1: sizes are planned without pan and scan."""

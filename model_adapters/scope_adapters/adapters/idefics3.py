@@ -6,11 +6,10 @@ from collections.abc import Mapping, Sequence
 from itertools import pairwise
 from typing import Any, Literal, TypeVar
 
-import torch
 from pydantic import Field
 from torch import Tensor
 
-from scope_adapters.adapters.shuffled import Patches, Shuffled
+from scope_adapters.adapters.shuffled import Shuffled
 from scope_adapters.compat.transformers import tiles_of
 from scope_adapters.hosts.huggingface.image_rows import Encoded
 from scope_core import AttachError
@@ -54,10 +53,15 @@ class Crops(Shuffled[S]):
         """The whole last layer."""
         return -1, "full"
 
-    def patches(self, base: Any, grid: tuple[int, int]) -> Patches:
-        """The patches of each token, by shuffling patch numbers."""
-        numbers = torch.arange(grid[0] * grid[1], dtype=torch.float64).view(1, -1, 1)
-        return Patches(base.connector.pixel_shuffle(numbers, base.connector.scale_factor)[0].long(), grid)
+    def trial_images(self, model: Any) -> Mapping[str, Any] | None:
+        """One image of one crop."""
+        images = super().trial_images(model) or {}
+        return {name: pixels[None] for name, pixels in images.items()}
+
+    def merge(self, base: Any, values: Tensor, grid: tuple[int, int]) -> Tensor:
+        """The model's own shuffling, which takes its scale beside the patches."""
+        shuffled: Tensor = base.connector.pixel_shuffle(values, base.connector.scale_factor)
+        return shuffled
 
     def encode(self, model: Any, images: Mapping[str, Any], ids: Tensor, attachment: Session) -> Encoded:
         """Encoded images.

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from typing import Any, Literal
 
-import torch
 from pydantic import Field
+from torch import Tensor
 
-from scope_adapters.adapters.shuffled import Patches, Shuffled
+from scope_adapters.adapters.shuffled import Shuffled
 from scope_adapters.compat.transformers import base_of, installed_version, reads_layer, tiles_of
 from scope_adapters.hosts.methods import unwrap
 from scope_core import AdapterError
@@ -48,11 +48,10 @@ class InternVL(Shuffled[InternVLSpec]):
             )
         return declaration
 
-    def patches(self, base: Any, grid: tuple[int, int]) -> Patches:
-        """The patches of each token, by shuffling patch numbers."""
-        numbers = torch.arange(grid[0] * grid[1], dtype=torch.float64).view(1, *grid, 1)
-        shuffled = base.pixel_shuffle(numbers, scale_factor=base.config.downsample_ratio)
-        return Patches(shuffled.flatten(0, 2).long(), grid)
+    def merge(self, base: Any, values: Tensor, grid: tuple[int, int]) -> Tensor:
+        """The model's own shuffling, which takes rows and columns apart."""
+        shuffled: Tensor = base.pixel_shuffle(values.view(1, *grid, 1), scale_factor=base.config.downsample_ratio)
+        return shuffled
 
     def tiles(self, model: Any, size: tuple[int, int]) -> int:
         """The number of tiles, from the image processor that InternVL's checkpoints name."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
-from typing import Any, Literal
+from typing import Any, Literal, TypeVar
 
 import torch
 from pydantic import model_validator
@@ -45,11 +45,12 @@ class LlavaNextSpec(ComponentSpec):
         return self
 
 
-class LlavaNext(AnyRes[LlavaNextSpec]):
+S = TypeVar("S", bound=LlavaNextSpec)
+
+
+class NextTiles(AnyRes[S]):
     """CLIP-like tower; every image has an overview tile and at least one more."""
 
-    spec: Any  # LlavaNextSpec
-    model_type = "llava_next"
     geometry = "one token per unpadded patch, newline tokens at row ends; or every patch of every tile"
     functions = (*AnyRes.functions, "get_anyres_image_grid_shape")
     packing = ("vision_feature_select_strategy",)
@@ -104,3 +105,9 @@ class LlavaNext(AnyRes[LlavaNextSpec]):
         cut = own_function(base, self.functions[-1])
         grids = [cut(size, config.image_grid_pinpoints, side) for size in images["image_sizes"]]
         return {**images, "image_sizes": torch.tensor(grids) * side}
+
+
+class LlavaNext(NextTiles[LlavaNextSpec]):
+    """LLaVA-NeXT (1.6)."""
+
+    model_type = "llava_next"

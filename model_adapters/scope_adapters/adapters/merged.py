@@ -12,6 +12,9 @@ from scope_adapters.adapters.anyres import Packing
 from scope_core import VisualTokens
 from scope_core.parts import parse_signal
 
+_BY_HEAD = ("vision.cls_attention", "vision.received_attention", "vision.keys")
+"""Signals whose second axis is the heads; that of the others is the tokens."""
+
 
 def merged_tokens(
     tiles: VisualTokens, packings: Sequence[Packing], pack: Callable[[Tensor], Sequence[Tensor]]
@@ -31,7 +34,7 @@ def merged_tokens(
         return joined.view(*joined.shape[:2], *tensor.shape[2:])
 
     def signal(name: str, tensor: Tensor) -> Tensor:
-        axis = 1 if parse_signal(name)[0] in ("vision.hidden", "projected") else 2
+        axis = 2 if parse_signal(name)[0] in _BY_HEAD else 1
         return packed(tensor.movedim(axis, 1)).movedim(1, axis)
 
     def plane(of_each: Sequence[Tensor]) -> Tensor:

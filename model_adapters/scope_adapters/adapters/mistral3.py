@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
+from dataclasses import replace
 from typing import Any, Literal
 
 import torch
@@ -15,7 +16,9 @@ from scope_adapters.compat.transformers import base_of, base_path
 from scope_adapters.hosts.huggingface.adapter import HuggingFaceAdapter
 from scope_adapters.hosts.huggingface.decoder.offers import with_decoder
 from scope_adapters.hosts.huggingface.image_rows import Encoded
+from scope_adapters.hosts.huggingface.trial import tried
 from scope_adapters.hosts.methods import check_host, unwrap
+from scope_adapters.towers.trial import noise
 from scope_core import Layout, TokensError, VisualTokens
 from scope_core.adapters import Declaration, Offer, Session, resolve
 from scope_core.parts import ComponentSpec
@@ -45,7 +48,7 @@ class Mistral3(HuggingFaceAdapter[Mistral3Spec]):
         for path in ("get_image_features", "vision_tower", self.given):
             resolve(model, f"{base_path(model)}.{path}", what=name)
         reasons = dict.fromkeys(("vision.received_attention", "vision.keys", "vision.hidden"), _PACKED)
-        return with_decoder(
+        declaration = with_decoder(
             Declaration(
                 model=name,
                 points={
@@ -64,6 +67,13 @@ class Mistral3(HuggingFaceAdapter[Mistral3Spec]):
             ),
             model,
         )
+        return replace(declaration, untried=tried(self, model, declaration))
+
+    def trial_images(self, model: Any) -> Mapping[str, Any] | None:
+        """One image of 2 x 3 tokens."""
+        side, tower = self._side(model), base_of(model).vision_tower
+        size = torch.tensor([[2 * side, 3 * side]])
+        return {"pixel_values": noise(tower, 1, 3, *size[0].tolist()), "image_sizes": size}
 
     def layout(self, model: Any, sizes: Sequence[tuple[int, int]]) -> Layout:
         """The layout of images of these (height, width), as resized by the processor.
@@ -73,10 +83,6 @@ class Mistral3(HuggingFaceAdapter[Mistral3Spec]):
         """
         grids = [self._grid(unwrap(model), size) for size in sizes]
         return Layout.of([rows * cols for rows, cols in grids])
-
-    def layout_of(self, encoded: Encoded, prompts: Sequence[int]) -> Layout:
-        """One tile per image."""
-        return Layout.of([len(row) for row in encoded.rows], prompts=prompts)
 
     def encode(self, model: Any, images: Mapping[str, Any], ids: Tensor, attachment: Session) -> Encoded:
         """Encoded images, by one pass; shorter ones are padded with tokens that are not valid."""
@@ -108,7 +114,7 @@ class Mistral3(HuggingFaceAdapter[Mistral3Spec]):
         return torch.split(rows, [math.prod(self._grid(base, size)) for size in sizes])
 
     def _grid(self, model: Any, size: Sequence[int]) -> tuple[int, int]:
-        side = int(model.config.vision_config.patch_size) * int(model.config.spatial_merge_size)
+        side = self._side(model)
         if any(length % side or length <= 0 for length in size):
             raise TokensError(
                 f"image size (height, width) = {tuple(size)} is not a multiple of {side} pixels, the side of a token; "
@@ -116,3 +122,7 @@ class Mistral3(HuggingFaceAdapter[Mistral3Spec]):
                 f"Layout.of([tokens, ...])"
             )
         return int(size[0]) // side, int(size[1]) // side
+
+    def _side(self, model: Any) -> int:
+        """The side of a token in pixels."""
+        return int(model.config.vision_config.patch_size) * int(model.config.spatial_merge_size)

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Callable, Mapping, Sequence
-from contextlib import ExitStack
-from dataclasses import dataclass
+from contextlib import AbstractContextManager, ExitStack
+from dataclasses import dataclass, replace
 from typing import Any, TypeVar
 
 import torch
@@ -15,10 +15,12 @@ from scope_adapters.compat.transformers import base_of, base_path
 from scope_adapters.hosts.huggingface.adapter import HuggingFaceAdapter
 from scope_adapters.hosts.huggingface.decoder.offers import with_decoder
 from scope_adapters.hosts.huggingface.image_rows import Encoded
+from scope_adapters.hosts.huggingface.trial import tried
 from scope_adapters.hosts.methods import check_host, unwrap
-from scope_adapters.towers.layouts import ResolvedTower, resolve_tower
+from scope_adapters.towers.layouts import LAYOUTS, ResolvedTower, TowerLayout, image_size, resolve_tower
 from scope_adapters.towers.probe import Capture, offers, probe, reasons
-from scope_core import Layout, VisualTokens
+from scope_adapters.towers.trial import PAGE, noise
+from scope_core import AdapterError, AttachError, Layout, VisualTokens
 from scope_core.adapters import Declaration, Offer, Session, resolve
 from scope_core.parts import ComponentSpec
 
@@ -56,15 +58,22 @@ class ProjectedTower(HuggingFaceAdapter[S]):
     )
 
     shares_prefix = True
-    geometry = "one token per patch"
-
     tower = "vision_tower"
+    """Path of the vision tower."""
+    tower_layout: TowerLayout | None = None
+    """Where the tower has its layers, attention and CLS token, if its type is none of those that scope-core knows."""
     projector = "multi_modal_projector"
     """Path of the module whose output the language model reads."""
     given = "multi_modal_projector"
     """Path of the module whose first argument is the projector's input, one row per token."""
     merging = ""
     """Path of the module or method that merges several patches into one token; empty where every patch is a token."""
+
+    def matches(self, model: Any) -> bool:
+        """True if the model is of this adapter's type, its tower of a known layout: Pixtral goes by LLaVA's type."""
+        tower = getattr(getattr(getattr(model, "config", None), "vision_config", None), "model_type", None)
+        known = tower is None or tower in LAYOUTS or self.tower_layout is not None
+        return super().matches(model) and known
 
     def check(self, model: Any) -> Declaration:
         """The declaration, once tower, projector and features method were found."""
@@ -74,7 +83,8 @@ class ProjectedTower(HuggingFaceAdapter[S]):
         for path in filter(None, ("get_image_features", self.projector, self.given, self.merging)):
             resolve(model, f"{base_path(model)}.{path}", what=name)
         tower = self._tower(model)
-        return with_decoder(
+        self._check_layers(model, tower)
+        declaration = with_decoder(
             Declaration(
                 model=name,
                 points={"vision": "what the projector is given", "projected": "what the language model reads"},
@@ -89,6 +99,27 @@ class ProjectedTower(HuggingFaceAdapter[S]):
             ),
             model,
         )
+        return replace(declaration, untried=tried(self, model, declaration))
+
+    def trial_images(self, model: Any) -> Mapping[str, Any] | None:
+        """One image of the tower's size."""
+        tower = self._tower(model).module
+        return {"pixel_values": noise(tower, 1, int(getattr(tower.config, "num_channels", 3)), *image_size(tower))}
+
+    def trial_pass(self, model: Any) -> AbstractContextManager[Any]:
+        """The tower's first layer only."""
+        return probe(self._tower(model), frozenset(), dtype=None, last=1)
+
+    def _check_layers(self, model: Any, tower: ResolvedTower) -> None:
+        """Refuse a model that reads no output of a layer of its tower: the probe watches layers."""
+        given, count = self.reads(model, {})[0], len(tower.layers)
+        layers = (given,) if isinstance(given, int) else tuple(given)
+        known = all(-count <= layer <= count for layer in layers)
+        if not known or not any(layers):
+            raise AdapterError(
+                f"{type(model).__name__} reads layer {given} of its tower, which has {count}; pruning needs the output "
+                f"of a layer, -{count}..-1 or 1..{count}"
+            )
 
     def layout(self, model: Any, sizes: Sequence[tuple[int, int]]) -> Layout:
         """The layout; the processor resizes all images to one size, so all have the same number of tokens."""
@@ -98,10 +129,6 @@ class ProjectedTower(HuggingFaceAdapter[S]):
         patches = rows * cols + _before(tower, self.reads(model, {})[1])
         tokens = int(model.config.image_seq_length) if tower.layout.any_size else patches
         return Layout.of([tokens] * len(sizes))
-
-    def layout_of(self, encoded: Encoded, prompts: Sequence[int]) -> Layout:
-        """One tile per image."""
-        return Layout.of([len(row) for row in encoded.rows], prompts=prompts)
 
     def encode(self, model: Any, images: Mapping[str, Any], ids: Tensor, attachment: Session) -> Encoded:
         """Encoded images, by one pass of tower and projector without the tower's unused last layers."""
@@ -129,10 +156,10 @@ class ProjectedTower(HuggingFaceAdapter[S]):
         given: dict[str, Tensor] = {}
 
         def keep_given(_module: Any, args: Any) -> None:
-            given["vision"] = args[0].detach()
+            given["vision"] = args[0].detach().flatten(1, -2)  # rows and columns may be axes of their own
 
         def keep_projected(_module: Any, _args: Any, output: Any) -> None:
-            given["projected"] = output
+            given["projected"] = output.flatten(1, -2)
 
         layers, strategy = self.reads(model, images)
         layers = (layers,) if isinstance(layers, int) else layers
@@ -167,12 +194,19 @@ class ProjectedTower(HuggingFaceAdapter[S]):
 
     def cells_of(self, base: Any, features: Tensor, grid: tuple[int, int], before: int) -> tuple[Tensor, Tensor]:
         """(B, N) rows and columns of the token grid; -1 for prefix tokens."""
-        row, col = _cells(features.shape[1], grid[1], before, features.device)
+        count, wanted = features.shape[1], grid[0] * grid[1] + before
+        if count != wanted:
+            raise AttachError(
+                f"{type(base).__name__} gives {count} tokens for an image, and {wanted} were expected: {grid[0]} x "
+                f"{grid[1]} patches" + f" and {before} before them" * bool(before) + f", one token each. If it merges "
+                f"patches, subclass `Shuffled` and name its `merging`. See {PAGE}"
+            )
+        row, col = _cells(count, grid[1], before, features.device)
         return row.repeat(len(features), 1), col.repeat(len(features), 1)
 
     def _tower(self, model: Any) -> ResolvedTower:
         path = f"{base_path(model)}.{self.tower}"
-        return resolve_tower(resolve(model, path, what=type(model).__name__), path)
+        return resolve_tower(resolve(model, path, what=type(model).__name__), path, self.tower_layout)
 
 
 @functools.lru_cache(maxsize=32)

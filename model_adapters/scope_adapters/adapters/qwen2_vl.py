@@ -3,26 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from contextlib import ExitStack
+from dataclasses import replace
 from typing import Any, Literal, TypeVar
 
 import torch
 from torch import Tensor
 
-from scope_adapters.compat.signatures import parameters
-from scope_adapters.compat.transformers import (
-    base_of,
-    base_path,
-    counts_padding,
-    takes_encoder_outputs,
-    takes_text_positions,
-)
-from scope_adapters.hosts.huggingface.adapter import HuggingFaceAdapter
+from scope_adapters.compat.transformers import base_of, base_path
 from scope_adapters.hosts.huggingface.decoder.offers import with_decoder
 from scope_adapters.hosts.huggingface.image_rows import Encoded
-from scope_adapters.hosts.huggingface.prompt import Shortened, compact_positions
+from scope_adapters.hosts.huggingface.position_axes import PositionAxes
+from scope_adapters.hosts.huggingface.trial import tried
 from scope_adapters.hosts.methods import check_host, unwrap
 from scope_adapters.towers.packed import PackedTower, padded, probe_packed, resolve_packed
+from scope_adapters.towers.trial import noise
 from scope_core import AttachError, Layout, TokensError, VisualTokens
 from scope_core.adapters import Declaration, Offer, Session, resolve
 from scope_core.parts import ComponentSpec
@@ -36,7 +30,7 @@ class Qwen2VLSpec(ComponentSpec):
     name: Literal["qwen2_vl"] = "qwen2_vl"
 
 
-class MergedPatches(HuggingFaceAdapter[S]):
+class MergedPatches(PositionAxes[S]):
     """Models whose tower packs the patches of all images, and whose tokens are blocks of patches.
 
     Interception points: ``vision`` (hidden states after the last layer, averaged over a token's block) and
@@ -45,10 +39,8 @@ class MergedPatches(HuggingFaceAdapter[S]):
     """
 
     image_inputs = ("pixel_values", "image_grid_thw")
-    lasting_inputs = ("image_grid_thw",)
-    position_axes = (3, 4)
-    state = ("rope_deltas",)
-    numbers_itself = False
+    tower = "visual"
+    """Path of the tower, below the model without its head."""
     whole = ""
     """Attribute of the tower that lists the layers without window attention; see `resolve_packed`."""
 
@@ -57,10 +49,10 @@ class MergedPatches(HuggingFaceAdapter[S]):
         model = unwrap(model)
         name = type(model).__name__
         check_host(model, name)
-        for path in ("get_image_features", "visual.merger", "get_rope_index", "rope_deltas"):
+        for path in ("get_image_features", f"{self.tower}.merger", "get_rope_index", "rope_deltas"):
             resolve(model, f"{base_path(model)}.{path}", what=name)
         tower = self._tower(model)
-        return with_decoder(
+        declaration = with_decoder(
             Declaration(
                 model=name,
                 points={
@@ -76,6 +68,14 @@ class MergedPatches(HuggingFaceAdapter[S]):
             ),
             model,
         )
+        return replace(declaration, untried=tried(self, model, declaration))
+
+    def trial_images(self, model: Any) -> Mapping[str, Any] | None:
+        """One image of 2 x 3 tokens."""
+        tower = self._tower(model)
+        grid = torch.tensor([[1, 2 * tower.side, 3 * tower.side]])
+        width = resolve(tower.module, "patch_embed.proj.weight", what=tower.where)[0].numel()
+        return {"pixel_values": noise(tower.module, int(grid.prod()), width), "image_grid_thw": grid}
 
     def layout(self, model: Any, sizes: Sequence[tuple[int, int]]) -> Layout:
         """The layout of images as the processor resized them, within limits that the model does not know.
@@ -95,10 +95,6 @@ class MergedPatches(HuggingFaceAdapter[S]):
                     f"plan([t * h * w // {self._tower(model).side ** 2}, ...])"
                 )
         return Layout.of([(height // side) * (width // side) for height, width in sizes])
-
-    def layout_of(self, encoded: Encoded, prompts: Sequence[int]) -> Layout:
-        """One tile per image."""
-        return Layout.of([len(row) for row in encoded.rows], prompts=prompts)
 
     def encode(self, model: Any, images: Mapping[str, Any], ids: Tensor, attachment: Session) -> Encoded:
         """Encoded images, by one pass over the patches of all images."""
@@ -126,45 +122,11 @@ class MergedPatches(HuggingFaceAdapter[S]):
 
     def split(self, base: Any, images: Mapping[str, Any], rows: Tensor) -> Sequence[Tensor]:
         """The rows of each image, by its grid."""
-        side = base.visual.spatial_merge_size
+        side = base.get_submodule(self.tower).spatial_merge_size
         return torch.split(rows, (images["image_grid_thw"].prod(-1) // side**2).tolist())
 
-    def positions(self, model: Any, kwargs: Mapping[str, Any], short: Shortened) -> Tensor | None:
-        """Positions in the full prompt, as the model numbers them; text positions, used for masks, have no gaps."""
-        base, full, text = base_of(model), kwargs.get("position_ids"), None
-        ids, mask, kinds = kwargs["input_ids"], kwargs.get("attention_mask"), kwargs.get("mm_token_type_ids")
-        asked = parameters(base.get_rope_index)
-        if ("mm_token_type_ids" in asked and kinds is None) if full is None else full.dim() == 2:
-            if full is None and not takes_encoder_outputs(model):
-                raise AttachError(
-                    f"mm_token_type_ids is missing, from which {type(model).__name__} numbers its positions: pass "
-                    f"everything that the processor returned"
-                )
-            return None  # one axis: the caller's positions, or all numbered as text
-        if full is None:
-            grids = kwargs["image_grid_thw"]
-            given = {"mm_token_type_ids": kinds, "image_grid_thw": grids, "attention_mask": mask}
-            full, deltas = base.get_rope_index(ids, **{name: value for name, value in given.items() if name in asked})
-            real = torch.ones_like(ids) if mask is None else mask.to(ids.device).ne(0).long()
-            # new tokens are numbered by their place in the cache, which is shorter now
-            dropped = short.dropped.sum(1, keepdim=True)
-            fewer = ids.shape[1] - short.index.shape[1] if counts_padding(base) else dropped
-            base.rope_deltas = deltas + fewer
-            real = short.take(real, 0)
-            text = (real.cumsum(1) - 1) * real
-        elif len(full) == max(self.position_axes):
-            text, full = compact_positions(full[0], short, mask), full[1:]
-        axes = torch.stack([short.take(axis, 0, by_source=True) for axis in full])
-        return axes if text is None or not takes_text_positions(base.language_model) else torch.cat([text[None], axes])
-
-    def install(self, model: Any, attachment: Session, undo: ExitStack) -> None:
-        """Install, and restore `rope_deltas` on detaching: every call of the model leaves its own."""
-        base = base_of(unwrap(model))
-        undo.callback(setattr, base, "rope_deltas", base.rope_deltas)
-        super().install(model, attachment, undo)
-
     def _tower(self, model: Any) -> PackedTower:
-        return resolve_packed(model, f"{base_path(model)}.visual", full=self.whole)
+        return resolve_packed(model, f"{base_path(model)}.{self.tower}", full=self.whole)
 
 
 def _cells(grid: Sequence[int], side: int) -> tuple[Tensor, Tensor]:

@@ -7,8 +7,8 @@ attaching, and a model that cannot be served is refused then.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import ExitStack, contextmanager
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from typing import Any
 
 import torch
@@ -36,7 +36,7 @@ from scope_adapters.towers.layouts import ResolvedTower, resolve_tower
 from scope_adapters.towers.probe import offers, probe, reasons
 from scope_adapters.towers.trial import try_once
 from scope_core import AdapterError, AttachError, Layout, VisualTokens
-from scope_core.adapters import Declaration, Offer, Session, resolve
+from scope_core.adapters import Declaration, Offer, Schedule, Session, resolve
 
 PAGE = "docs/write-an-adapter.md"
 
@@ -108,11 +108,11 @@ class Spliced(OriginalLlavaAdapter[S]):
         """The tiles as spliced."""
         return layout_from(encoded.geometry, prompts, self.newlines)
 
-    def install(self, model: Any, attachment: Session, undo: ExitStack) -> None:
-        """Refuse an order that does not go with newline tokens, then install."""
+    def check_pruner(self, model: Any, pruner: Schedule, given: Collection[str] = ()) -> None:
+        """Refuse an order that does not go with newline tokens."""
+        super().check_pruner(model, pruner, given)
         if "unpad" in getattr(unwrap(model).config, "mm_patch_merge_type", "flat"):
-            check_order(attachment.pruner, self.newlines, str(self.spec.name))
-        super().install(model, attachment, undo)
+            check_order(pruner, self.newlines, str(self.spec.name))
 
     @contextmanager
     def watch(self, model: Any, attachment: Session) -> Iterator[dict[str, Any]]:

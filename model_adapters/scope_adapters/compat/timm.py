@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 import math
 from typing import Any
 
@@ -18,6 +19,13 @@ def is_vision_transformer(module: Any) -> bool:
     return any(
         kind.__name__ == "VisionTransformer" and kind.__module__.startswith("timm.") for kind in type(module).__mro__
     )
+
+
+def takes_cache_dir() -> bool:
+    """True if ``timm.create_model`` takes a folder for weights; where it does not, it would pass it to the model."""
+    import timm
+
+    return "cache_dir" in inspect.signature(timm.create_model).parameters
 
 
 def grid_of(patch_embed: Any, height: int | None, width: int | None) -> tuple[int, int]:

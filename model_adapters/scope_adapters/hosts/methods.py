@@ -9,7 +9,7 @@ from contextvars import ContextVar
 from typing import Any
 
 from scope_adapters.compat.transformers import SERVED, installed_version, lacks
-from scope_core import AdapterError
+from scope_core import AdapterError, AttachError
 from scope_core.adapters import Session
 
 _within: ContextVar[bool] = ContextVar("scope_within", default=False)
@@ -32,13 +32,35 @@ def is_within() -> bool:
 
 def unwrap(model: Any) -> Any:
     """The model inside ``torch.compile`` and PEFT-style wrappers."""
+    return list(_layers(model))[-1]
+
+
+def _layers(model: Any) -> Iterator[Any]:
+    """A model and what it wraps, from the outside in."""
     while True:
+        yield model
         inner = vars(model).get("_modules", {}).get("_orig_mod") if hasattr(model, "__dict__") else None
         if inner is None and callable(get := getattr(model, "get_base_model", None)):
             inner = get()
         if inner is None or inner is model:
-            return model
+            return
         model = inner
+
+
+def check_wrappers(model: Any) -> None:
+    """Refuse wrappers that put tokens of their own in front of every prompt, as PEFT's prompt and prefix tuning do.
+
+    Raises:
+        AttachError: says which, and what works.
+    """
+    for wrapper in _layers(model):
+        config = getattr(wrapper, "active_peft_config", None)
+        if getattr(config, "is_prompt_learning", False):
+            raise AttachError(
+                f"{type(wrapper).__name__} with {type(config).__name__} puts virtual tokens before every prompt, as "
+                f"embeddings or in the cache, where image placeholders cannot be seen; adapters that change weights "
+                f"(LoRA, IA3) work, and so does the model inside: attach to model.get_base_model()"
+            )
 
 
 def check_host(model: Any, name: str) -> None:

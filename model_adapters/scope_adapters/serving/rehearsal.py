@@ -102,6 +102,8 @@ def _prune(group: Group, kind: str) -> None:
     vision, text = geometry.config.vision_config, geometry.config.get_text_config()
     heads, width, n = int(vision.num_attention_heads), int(vision.hidden_size), geometry.patches
     shapes = {"projected": (n, int(text.hidden_size)), "vision.keys": (heads, n, width // heads)}
+    attention = {f"vision.{kind}_attention": (heads, n) for kind in ("cls", "received")}
+    whole = {f"vision.{kind}_attention": (n,) for kind in ("joint", "mean")}  # of all heads together
     tiles = sum(len(packing.tiles) for packing in group.packings)
     generator, dtype = torch.Generator(device="cpu").manual_seed(0), worker_dtype(geometry.config)
 
@@ -110,8 +112,8 @@ def _prune(group: Group, kind: str) -> None:
         return FEATURES[kind](normal)
 
     def signal(family: str) -> Tensor:
-        attention = family in ("vision.cls_attention", "vision.received_attention")
-        made = invented(heads, n, 1)[..., 0].softmax(-1) if attention else invented(*shapes.get(family, (n, width)))
+        rows = attention.get(family, whole.get(family))
+        made = invented(*rows, 1)[..., 0].softmax(-1) if rows else invented(*shapes.get(family, (n, width)))
         return made.to(dtype).to(pruner.stages[0].dtype or dtype)
 
     found = {name: signal(parse_signal(name)[0]) for name in sorted(pruner.needs)}

@@ -18,6 +18,7 @@ from scope_core import BudgetError, Pruner, ScopeError, SpecError
 from scope_core.adapters import Declaration, Offer, check_fit
 
 _APART = "vLLM encodes an image apart from its prompt and reuses the result for other prompts"
+_GIVEN = "vLLM's engine takes no signals from the caller"
 _DECODER = "in vLLM the prompt has the same length in all layers of the language model"
 
 
@@ -35,7 +36,13 @@ def declaration(geometry: Geometry) -> Declaration:
         model=f"{geometry.host} on vLLM",
         points={"vision": "what the projector is given", "projected": "what the language model reads"},
         offers=(*found, Offer("projected")),
-        reasons={**why, "text.embeddings": _APART, "clip.text_similarity": _APART, "decoder": _DECODER},
+        reasons={
+            **why,
+            **dict.fromkeys(("text.embeddings", "clip.text_similarity", "clip.word_similarity"), _APART),
+            "clip.embeddings": _GIVEN,
+            "projector.sensitivity": _GIVEN,
+            "decoder": _DECODER,
+        },
         has_cls=tower.layout.cls,
         geometry=geometry.adapter.geometry,
         placeholder=int(config.image_token_index),
@@ -85,6 +92,11 @@ def recipes(pruner: Pruner, geometry: Geometry) -> list[str]:
 
 def _check(pruner: Pruner, geometry: Geometry) -> None:
     check_fit(pruner, declaration(geometry))
+    if pruner.parts["selector"].adaptive:
+        raise SpecError(
+            f"selector {pruner.parts['selector']} decides how many tokens of an image it keeps, but vLLM sizes the "
+            f"prompt before it reads the image; put it into a chain whose last step keeps what is left of the budget"
+        )
     if pruner.parts["budget"].adaptive:
         raise SpecError(
             f"budget {pruner.parts['budget']} keeps a number of tokens that depends on the image, but vLLM sizes the "

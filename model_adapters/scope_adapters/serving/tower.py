@@ -21,6 +21,7 @@ from scope_core.adapters import resolve
 from scope_core.parts import parse_signal
 
 _BY_HEAD = ("vision.cls_attention", "vision.received_attention", "vision.keys")
+_ALL_HEADS = ("vision.joint_attention", "vision.mean_attention")
 _HIDDEN = ("vision.hidden", "vision.cls")
 LAYERS, ATTENTION, PROJECTION = "vision_tower.vision_model.encoder.layers", "self_attn", "qkv_proj"
 
@@ -49,7 +50,7 @@ def watch(tower: ResolvedTower, needs: frozenset[str]) -> Iterator[Capture]:
     """
     capture = Capture(tower, None)
     with ExitStack() as undo:
-        for index in sorted({i for family, i in _wanted(tower, needs) if family in _BY_HEAD}):
+        for index in sorted({i for family, i in _wanted(tower, needs) if family in (*_BY_HEAD, *_ALL_HEADS)}):
             attention = getattr(tower.layers[index], ATTENTION)
             hook = _split(capture, index, attention)
             undo.callback(getattr(attention, PROJECTION).register_forward_hook(hook).remove)
@@ -66,14 +67,20 @@ def signals(capture: Capture, needs: frozenset[str], tokens: int) -> dict[str, T
     Raises:
         AttachError: a layer did not pass through its projection.
     """
-    found = {}
-    for name, compute in sorted(capture.signals(needs, tokens).items()):
+    found, gathered = {}, set()
+    lazy = capture.signals(needs, tokens)
+    for name in sorted(lazy, key=lambda name: (parse_signal(name)[0] in _ALL_HEADS, name)):
         family, layer = parse_signal(name)
-        tensor = compute()
-        if family in _BY_HEAD:
-            index = layer_index(layer or 0, len(capture.tower.layers), name)
-            tensor = _all_heads(tensor, int(getattr(capture.tower.layers[index], ATTENTION).tp_size))
-        found[name] = tensor
+        if family in _HIDDEN:
+            found[name] = lazy[name]()
+            continue
+        index = layer_index(layer or 0, len(capture.tower.layers), name)
+        ranks = int(getattr(capture.tower.layers[index], ATTENTION).tp_size)
+        if family in _ALL_HEADS and index not in gathered:  # after the signals that are gathered themselves
+            for key in {("query", index), ("key", index)} & capture.seen.keys():
+                capture.seen[key] = _all_heads(capture.seen[key], ranks)
+            gathered.add(index)
+        found[name] = _all_heads(lazy[name](), ranks) if family in _BY_HEAD else lazy[name]()
     return found
 
 
@@ -81,7 +88,7 @@ def _wanted(tower: ResolvedTower, needs: frozenset[str]) -> set[tuple[str, int]]
     found = set()
     for name in needs:
         family, layer = parse_signal(name)
-        if family in (*_BY_HEAD, *_HIDDEN) and layer is not None:
+        if family in (*_BY_HEAD, *_ALL_HEADS, *_HIDDEN) and layer is not None:
             found.add((family, layer_index(layer, len(tower.layers), name)))
     return found
 

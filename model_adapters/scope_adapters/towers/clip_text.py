@@ -1,4 +1,4 @@
-"""A signal from CLIP's text tower: the similarity of each patch to the question, in CLIP's shared space.
+"""Signals in CLIP's shared space: the similarity of each patch to the question, and the patches themselves.
 
 LLaVA's tower is CLIP's vision half alone, so you have to supply the text half::
 
@@ -52,18 +52,11 @@ class ClipTextSimilarity:
         texts, hidden = list(ask(inputs)), tokens.signal(next(iter(self.needs)))
         if len(texts) != len(hidden):
             raise AttachError(f"{len(texts)} questions were given for {len(hidden)} images; give one for each image")
-        norm, projection = self.clip.vision_model.post_layernorm, self.clip.visual_projection
-        if hidden.shape[-1] != projection.in_features:
-            raise AttachError(
-                f"the model's tower has width {hidden.shape[-1]}, but the given CLIP model {projection.in_features}; "
-                f"load the CLIP model that the tower comes from"
-            )
+        patches = _in_shared_space(self.clip, hidden)
         with torch.no_grad():
-            hidden = hidden.to(projection.weight)
-            patches = torch.nn.functional.normalize(projection(norm(hidden)), dim=-1)
             chunks = [torch.nn.functional.normalize(self._embedded(text), dim=-1) for text in texts]
             cosines: Tensor = pad_sequence(chunks, batch_first=True).to(patches) @ patches.transpose(1, 2)
-        return cosines.to(tokens.features.dtype)
+        return cosines.float() if tokens.features.element_size() < 4 else cosines.to(tokens.features.dtype)
 
     def _embedded(self, text: str) -> Tensor:
         """(T, C) one row per chunk of CLIP's context length."""
@@ -84,3 +77,41 @@ class ClipTextSimilarity:
         """The prompt of each image as text, without special tokens."""
         ids = inputs["input_ids"]
         return [self.questions.decode(ids[row][ids[row] >= 0], skip_special_tokens=True) for row in inputs["prompts"]]
+
+
+class ClipEmbeddings:
+    """The signal ``clip.embeddings``: each patch in CLIP's shared space, of length 1.
+
+    ``visual_projection(post_layernorm(hidden state of layer))``, as AnchorPrune's release compares anchors.
+
+    Args:
+        clip: A transformers ``CLIPModel`` whose vision half is the model's tower.
+        layer: Hidden states of the tower that are projected, counted as in ``hidden_states``.
+
+    Attributes:
+        needs: The signal of the model's tower that is read.
+    """
+
+    def __init__(self, clip: Any, *, layer: int = -2) -> None:
+        self.clip, self.layer = clip, layer
+        self.needs = frozenset({f"vision.hidden[{layer}]"})
+
+    def __call__(self, inputs: Mapping[str, Any], tokens: VisualTokens) -> Tensor:
+        """(images, N, C).
+
+        Raises:
+            AttachError: the tower is not this CLIP's.
+        """
+        return _in_shared_space(self.clip, tokens.signal(next(iter(self.needs)))).to(tokens.features.dtype)
+
+
+def _in_shared_space(clip: Any, hidden: Tensor) -> Tensor:
+    """(B, N, C) patches in the space of CLIP's texts, of length 1, in the dtype of CLIP's weights."""
+    norm, projection = clip.vision_model.post_layernorm, clip.visual_projection
+    if hidden.shape[-1] != projection.in_features:
+        raise AttachError(
+            f"the model's tower has width {hidden.shape[-1]}, but the given CLIP model {projection.in_features}; "
+            f"load the CLIP model that the tower comes from"
+        )
+    with torch.no_grad():
+        return torch.nn.functional.normalize(projection(norm(hidden.to(projection.weight))), dim=-1)

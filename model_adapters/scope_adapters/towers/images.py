@@ -41,6 +41,9 @@ class ImageTower(ABC):
         self.tower, self.name, self.size, self.mean, self.std, self.layer = tower, name, size, mean, std, layer
         self.module = tower.module
 
+    def __repr__(self) -> str:
+        return f"{type(self).__name__}({self.name!r}, {self.size} x {self.size} pixels)"
+
     @abstractmethod
     def run(self, pixels: Tensor, needs: frozenset[str]) -> None:
         """Run one pass over ``pixels`` (B, 3, size, size), at least up to the highest layer in ``needs``."""

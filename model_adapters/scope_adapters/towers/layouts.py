@@ -74,27 +74,36 @@ class ResolvedTower:
 
     def grid(self, height: int | None = None, width: int | None = None) -> tuple[int, int]:
         """(rows, columns) of patches of an image of this size in pixels; by default of the configured size."""
-        config = self.module.config
-        size, patch = _pair(config.image_size), _pair(config.patch_size)
+        size, patch = image_size(self.module), _pair(self.module.config.patch_size)
         return (height or size[0]) // patch[0], (width or size[1]) // patch[1]
 
 
-def resolve_tower(module: Any, where: str) -> ResolvedTower:
+def image_size(module: Any) -> tuple[int, int]:
+    """(height, width) of the images that a tower is configured for."""
+    return _pair(module.config.image_size)
+
+
+def resolve_tower(module: Any, where: str, layout: TowerLayout | None = None) -> ResolvedTower:
     """A tower with its layout, checked before any hook.
+
+    Args:
+        module: The tower.
+        where: Its dotted path, for messages.
+        layout: Its layout, if it is none of the known ones.
 
     Raises:
         AdapterError: the family is not known, or a path is missing.
     """
-    family = str(getattr(getattr(module, "config", None), "model_type", ""))
-    if family not in LAYOUTS:
+    family = str(getattr(getattr(module, "config", None), "model_type", "")) or type(module).__name__
+    if layout is None and family not in LAYOUTS:
         raise AdapterError(
-            f"{where}: no layout is known for vision towers of type '{family or type(module).__name__}'. "
-            f"Known: {', '.join(sorted(LAYOUTS))}. Declare it in scope_adapters.towers.layouts"
+            f"{where}: no layout is known for vision towers of type '{family}'. Known: {', '.join(sorted(LAYOUTS))}. "
+            f"In an adapter of yours, write `tower_layout = TowerLayout(...)`: see docs/write-an-adapter.md, 'Towers'"
         )
-    layout = LAYOUTS[family]
+    declared, layout = layout is not None, layout or LAYOUTS[family]
     path = next((p for p in layout.layers if has_path(module, p)), layout.layers[0])
     layers = resolve(module, path, what=f"{where} ({family})")
-    earlier = EARLIER.get(family)
+    earlier = None if declared else EARLIER.get(family)
     if earlier is not None and has_path(layers[0], f"{earlier.attention}.{earlier.query}"):
         layout = earlier
     for name in (layout.attention, f"{layout.attention}.{layout.query}", f"{layout.attention}.{layout.key}"):

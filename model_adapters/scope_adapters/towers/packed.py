@@ -9,7 +9,7 @@ from __future__ import annotations
 import sys
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import Any
 
@@ -23,7 +23,8 @@ from scope_core import AdapterError, AttachError
 from scope_core.adapters import Offer, replace_attribute, resolve
 from scope_core.parts import parse_signal
 
-_HIDDEN, _RECEIVED, _KEYS = "vision.hidden", "vision.received_attention", "vision.keys"
+_HIDDEN, _KEYS = "vision.hidden", "vision.keys"
+_RECEIVED, _MEAN = "vision.received_attention", "vision.mean_attention"
 _ROTATE = "apply_rotary_pos_emb_vision"
 _QUERY_BLOCK = 128
 """Number of queries per block of received attention: memory is H x 128 x M instead of H x M x M."""
@@ -54,7 +55,7 @@ class PackedTower:
     def offers(self) -> tuple[Offer, ...]:
         """Signals that a probe can read from this tower."""
         count = len(self.layers)
-        return self.received, Offer(_HIDDEN, count), Offer(_KEYS, count)
+        return self.received, replace(self.received, family=_MEAN), Offer(_HIDDEN, count), Offer(_KEYS, count)
 
     @property
     def received(self) -> Offer:
@@ -115,7 +116,7 @@ class PackedCapture:
             needs: Names of signals.
             sizes: Number of tokens of each image; signals are padded to the longest with zeros.
         """
-        makers = {_HIDDEN: self.hidden, _RECEIVED: self.received, _KEYS: self.keys}
+        makers = {_HIDDEN: self.hidden, _RECEIVED: self.received, _MEAN: self.mean, _KEYS: self.keys}
         parsed = {name: parse_signal(name) for name in needs}
         return {
             name: partial(makers[family], layer, sizes)
@@ -140,6 +141,13 @@ class PackedCapture:
 
         ``layer`` means the layer that corresponds; see `Offer.layer_of`.
         """
+        return self._attention(layer, sizes, _received)
+
+    def mean(self, layer: int, sizes: Sequence[int]) -> Tensor:
+        """(B, N): the same, with the mean over heads taken first, for each query."""
+        return self._attention(layer, sizes, _mean)[:, 0]
+
+    def _attention(self, layer: int, sizes: Sequence[int], received: Callable[..., Tensor]) -> Tensor:
         layer = self.tower.received.layer_of(layer) or layer
         segments, rotation = self._seen("call", layer)
         attention, unit = self.tower.layers[self._index(layer)].attn, self.tower.side**2
@@ -147,7 +155,7 @@ class PackedCapture:
         query, key = (self._cast(x).transpose(0, 1) for x in self.tower.rotate(query, key, *rotation))
         queries, keys = (torch.split(x, segments.diff().tolist(), 1) for x in (query, key))
         scale = getattr(attention, "scaling", key.shape[-1] ** -0.5)  # missing in 4.52, which always divides
-        columns = [_received(q, k, scale) for q, k in zip(queries, keys, strict=True)]
+        columns = [received(q, k, scale) for q, k in zip(queries, keys, strict=True)]
         patches = torch.cat(columns, 1)
         blocks = self._raster(patches.view(len(patches), -1, unit).sum(2).mT)
         images = [image / (len(image) * unit) for image in torch.split(blocks, list(sizes))]
@@ -211,14 +219,14 @@ def probe_packed(tower: PackedTower, needs: frozenset[str], *, dtype: torch.dtyp
             tell = partial(setattr, capture, "order")
             replace_attribute(tower.module, tower.reorder, telling_order(tower.reorder, method, tell), undo)
         for family, layer in sorted(wanted):
-            number = tower.received.layer_of(layer) if family == _RECEIVED else layer
+            number = tower.received.layer_of(layer) if family in (_RECEIVED, _MEAN) else layer
             index = layer_index(layer if number is None else number, len(tower.layers), f"{family}[{layer}]")
             block = tower.layers[index]
             if family == _HIDDEN:
                 undo.callback(block.register_forward_hook(partial(keep, "hidden", index)).remove)
-            elif family in (_RECEIVED, _KEYS):
+            elif family in (_RECEIVED, _MEAN, _KEYS):
                 undo.callback(block.attn.qkv.register_forward_hook(partial(keep, "qkv", index)).remove)
-            if family == _RECEIVED:
+            if family in (_RECEIVED, _MEAN):
                 undo.callback(block.attn.register_forward_pre_hook(partial(called, index), with_kwargs=True).remove)
         yield capture
 
@@ -233,4 +241,12 @@ def _received(query: Tensor, key: Tensor, scale: float) -> Tensor:
     total = key.new_zeros(key.shape[:2])
     for block in torch.split(query, _QUERY_BLOCK, dim=1):
         total += (block @ key.mT * scale).softmax(-1).sum(1)
+    return total
+
+
+def _mean(query: Tensor, key: Tensor, scale: float) -> Tensor:
+    """(1, M): the same of the mean over heads."""
+    total = key.new_zeros(1, key.shape[1])
+    for block in torch.split(query, _QUERY_BLOCK, dim=1):
+        total += (block @ key.mT * scale).softmax(-1).mean(0).sum(0)
     return total

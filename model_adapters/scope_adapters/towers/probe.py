@@ -22,8 +22,16 @@ from scope_core import AttachError, SignalError
 from scope_core.adapters import Offer, replace_attribute
 from scope_core.parts import parse_signal
 
-_FAMILIES = ("vision.cls_attention", "vision.received_attention", "vision.keys", "vision.hidden", "vision.cls")
-_OF_CLS = ("vision.cls_attention", "vision.cls")
+_FAMILIES = (
+    "vision.cls_attention",
+    "vision.received_attention",
+    "vision.joint_attention",
+    "vision.mean_attention",
+    "vision.keys",
+    "vision.hidden",
+    "vision.cls",
+)
+_OF_CLS = ("vision.cls_attention", "vision.joint_attention", "vision.cls")
 _READS = {"vision.hidden": ("hidden",), "vision.cls": ("hidden",), "vision.keys": ("key",)}
 _QUERY_BLOCK = 128
 """Number of queries per block of received attention: memory is H x 128 x M instead of H x M x M."""
@@ -73,8 +81,7 @@ class Capture:
             if family == "vision.keys":
                 return key[:, :, -tokens:]
             query, scale, mask = self._heads("query", index), self._scale(index), self.seen.get(("mask", index))
-            row_of = _cls_row if family == "vision.cls_attention" else _received
-            return row_of(query, key, scale, mask)[..., -tokens:]
+            return _ATTENTION[family](query, key, scale, mask)[..., -tokens:]
 
         return compute
 
@@ -227,6 +234,30 @@ def _received(query: Tensor, key: Tensor, scale: float, mask: Tensor | None) -> 
         masked = mask if mask is None or mask.shape[2] == 1 else mask[:, :, rows]
         total += _attention(query[:, :, rows], key, scale, masked).sum(2)
     return total / query.shape[2]
+
+
+def _joint(query: Tensor, key: Tensor, scale: float, mask: Tensor | None) -> Tensor:
+    """(B, M) attention from the first query to all keys, with the queries and keys of all heads as those of one."""
+    query, key = (heads.transpose(1, 2).flatten(2)[:, None] for heads in (query, key))
+    return _cls_row(query, key, query.shape[-1] ** -0.5, mask)[:, 0]
+
+
+def _mean(query: Tensor, key: Tensor, scale: float, mask: Tensor | None) -> Tensor:
+    """(B, M) attention that each key receives: the mean over heads of each query's row, then over all queries."""
+    rows = []
+    for start in range(0, query.shape[2], _QUERY_BLOCK):
+        block = slice(start, start + _QUERY_BLOCK)
+        masked = mask if mask is None or mask.shape[2] == 1 else mask[:, :, block]
+        rows.append(_attention(query[:, :, block], key, scale, masked).mean(1))
+    return torch.cat(rows, 1).mean(1)
+
+
+_ATTENTION = {
+    "vision.cls_attention": _cls_row,
+    "vision.received_attention": _received,
+    "vision.joint_attention": _joint,
+    "vision.mean_attention": _mean,
+}
 
 
 def _attention(query: Tensor, key: Tensor, scale: float, mask: Tensor | None) -> Tensor:

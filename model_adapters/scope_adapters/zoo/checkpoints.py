@@ -1,7 +1,8 @@
 """Common checkpoints on the Hugging Face hub, as data. Licences are those of the weights, by their model cards.
 
-None was loaded for the tests, which run on small models of the same classes. The suggested spec is SCOPE if the tower
-has a CLS token, and a variant without CLS attention if it has none.
+Licence and number of parameters are empty where no model card was at hand. None was loaded for the tests, which run on
+small models of the same classes. The suggested spec is SCOPE if the tower has a CLS token, a variant without CLS
+attention if it has none, and a recipe without attention if nothing reads the tower.
 """
 
 from __future__ import annotations
@@ -20,31 +21,33 @@ class Family:
         adapter: Their adapter.
         recipe: Suggested spec, in short.
         paper: Paper of the model.
-        one_picture: True if the processor does not cut images into tiles, so that overlays can be drawn.
         requires: Further packages that the processor needs, most of them for videos.
     """
 
     adapter: str
     recipe: str
     paper: str
-    one_picture: bool = False
     requires: tuple[str, ...] = ()
 
 
 VIDEO = ("torchvision",)
 
-LLAVA = Family("llava", "scope@64", "LLaVA-1.5, arXiv 2310.03744", one_picture=True)
-VIP = Family("vipllava", "scope@64", "ViP-LLaVA, arXiv 2312.00784", one_picture=True)
+LLAVA = Family("llava", "scope@64", "LLaVA-1.5, arXiv 2310.03744")
+VIP = Family("vipllava", "scope@64", "ViP-LLaVA, arXiv 2312.00784")
 NEXT = Family("llava_next", "scope@160", "LLaVA-NeXT, 2024")
 ONEVISION = Family("llava_onevision", "scope@no_cls@160", "LLaVA-OneVision, arXiv 2408.03326", requires=VIDEO)
-PALIGEMMA = Family("paligemma", "scope@no_cls@64", "PaliGemma, arXiv 2407.07726", one_picture=True)
-GEMMA3 = Family("gemma3", "scope@no_cls@64", "Gemma 3, arXiv 2503.19786", one_picture=True)
+PALIGEMMA = Family("paligemma", "scope@no_cls@64", "PaliGemma, arXiv 2407.07726")
+GEMMA3 = Family("gemma3", "scope@no_cls@64", "Gemma 3, arXiv 2503.19786")
 INTERNVL = Family("internvl", "scope@25%", "InternVL3, arXiv 2504.10479", requires=VIDEO)
 IDEFICS = Family("idefics3", "scope@no_cls@25%", "Idefics3, arXiv 2408.12637")
 SMOLVLM = Family("smolvlm", "scope@no_cls@25%", "SmolVLM, arXiv 2504.05299", requires=(*VIDEO, "num2words"))
 QWEN2 = Family("qwen2_vl", "scope@no_cls@25%", "Qwen2-VL, arXiv 2409.12191", requires=VIDEO)
 QWEN25 = Family("qwen2_5_vl", "scope@no_cls@25%", "Qwen2.5-VL, arXiv 2502.13923", requires=VIDEO)
 QWEN3 = Family("qwen3_vl", "scope@no_cls@25%", "Qwen3-VL, arXiv 2511.21631", requires=VIDEO)
+QWEN3_MOE = Family("qwen3_vl_moe", "scope@no_cls@25%", "Qwen3-VL, arXiv 2511.21631", requires=VIDEO)
+QWEN35 = Family("qwen3_5", "scope@no_cls@25%", "Qwen3.5, 2026", requires=VIDEO)
+QWEN35_MOE = Family("qwen3_5_moe", "scope@no_cls@25%", "Qwen3.5, 2026", requires=VIDEO)
+MISTRAL3 = Family("mistral3", "divprune@25%", "Pixtral 12B, arXiv 2410.07073")
 
 APACHE, LLAMA2, GEMMA = "Apache-2.0", "Llama 2", "Gemma terms"
 INTERN = "MIT, its Qwen2.5 part Apache-2.0"
@@ -72,6 +75,11 @@ CHECKPOINTS: tuple[tuple[str, str, str, str, str, Family], ...] = (
     ("qwen2.5-vl-3b", "Qwen/Qwen2.5-VL-3B-Instruct", "Qwen2.5-VL 3B", "Qwen Research, non-commercial", "3.8B", QWEN25),
     ("qwen2.5-vl-7b", "Qwen/Qwen2.5-VL-7B-Instruct", "Qwen2.5-VL 7B", APACHE, "8.3B", QWEN25),
     ("qwen3-vl-4b", "Qwen/Qwen3-VL-4B-Instruct", "Qwen3-VL 4B", APACHE, "4.4B", QWEN3),
+    ("qwen3-vl-8b", "Qwen/Qwen3-VL-8B-Instruct", "Qwen3-VL 8B", APACHE, "8.8B", QWEN3),
+    ("qwen3-vl-30b-a3b", "Qwen/Qwen3-VL-30B-A3B-Instruct", "Qwen3-VL 30B, 3B active", APACHE, "31.1B", QWEN3_MOE),
+    ("qwen3.5-27b", "Qwen/Qwen3.5-27B", "Qwen3.5 27B", "", "28B", QWEN35),
+    ("qwen3.5-35b-a3b", "Qwen/Qwen3.5-35B-A3B", "Qwen3.5 35B, 3B active", "", "", QWEN35_MOE),
+    ("mistral-small-3.1", "mistralai/Mistral-Small-3.1-24B-Instruct-2503", "Small 3.1", APACHE, "24B", MISTRAL3),
 )
 """Name, hub id, summary, licence, number of parameters, family."""
 
@@ -91,6 +99,5 @@ def entries() -> Iterator[ZooEntry]:
             adapter=family.adapter,
             paper=family.paper,
             requires=("scope-core[hf]", *family.requires),
-            options={"one_picture": family.one_picture},
             cached="scope_adapters.zoo.cached:hub",
         )

@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from importlib.util import find_spec
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import torch
 
+from scope_adapters.zoo.placement import placed
 from scope_adapters.zoo.requests import requests_to
 from scope_core import MissingDependencyError, TokensError, ZooError
 from scope_core.adapters import LoadedModel, read_images, upright_rgb
@@ -28,6 +31,16 @@ def one_prompt(question: object) -> None:
         )
 
 
+def check_installed(source: str) -> None:
+    """Refuse to load anything without transformers.
+
+    Raises:
+        MissingDependencyError: transformers is not installed.
+    """
+    if find_spec("transformers") is None:
+        raise MissingDependencyError(f"'{source}' needs transformers: pip install 'scope-core[hf]'")
+
+
 def from_pretrained(class_name: str, source: str, **options: Any) -> Any:
     """The result of ``transformers.<class_name>.from_pretrained(source, **options)``.
 
@@ -35,10 +48,9 @@ def from_pretrained(class_name: str, source: str, **options: Any) -> Any:
         MissingDependencyError: transformers is not installed.
         ZooError: the checkpoint cannot be loaded.
     """
-    try:
-        import transformers
-    except ImportError as error:
-        raise MissingDependencyError(f"'{source}' needs transformers: pip install 'scope-core[hf]'") from error
+    check_installed(source)
+    import transformers
+
     try:
         with requests_to(source) as how:
             if how and "Model" in class_name:  # models look for a PEFT adapter first
@@ -62,7 +74,8 @@ def load_model(
     dtype: Any = "auto",
     device_map: Any = None,
     attn_implementation: str | None = None,
-    one_picture: bool = False,
+    quantization: Any = None,
+    cache_dir: Path | None = None,
     **options: Any,
 ) -> LoadedModel:
     """A multimodal model of any class, with its processor.
@@ -72,13 +85,25 @@ def load_model(
         dtype: dtype of the weights; ``"auto"`` is the checkpoint's own.
         device_map: Device of the weights, e.g. ``"cuda"`` or ``"auto"``; by default the CPU.
         attn_implementation: e.g. ``"sdpa"``; by default the library's choice.
-        one_picture: True if the processor does not cut images into tiles, so that overlays can be drawn.
+        quantization: ``"bnb-8bit"``, ``"bnb-4bit"``, or a quantisation config of transformers.
+        cache_dir: Folder of the weights, laid out as the hub's own cache; by default that cache.
         options: Further options of ``from_pretrained``.
+
+    Raises:
+        ZooError: an option is not known, cannot be used on this machine, or the checkpoint cannot be loaded.
+        MissingDependencyError: an option needs a package that is not installed.
     """
-    placed = {"device_map": device_map, "attn_implementation": attn_implementation}
-    options.update({name: value for name, value in placed.items() if value is not None})
-    model = from_pretrained("AutoModelForImageTextToText", source, dtype=dtype, **options).eval()
-    processor = from_pretrained("AutoProcessor", source)
+    check_installed(source)
+    options |= placed(
+        source,
+        dtype=dtype,
+        device_map=device_map,
+        attn_implementation=attn_implementation,
+        quantization=quantization,
+    )
+    cached = {} if cache_dir is None else {"cache_dir": cache_dir}
+    model = from_pretrained("AutoModelForImageTextToText", source, **options, **cached).eval()
+    processor = from_pretrained("AutoProcessor", source, **cached)
 
     def inputs(images: Sequence[Any], question: str) -> dict[str, Any]:
         one_prompt(question)
@@ -110,15 +135,39 @@ def load_model(
         inputs=inputs,
         decode=decode,
         name=source,
-        view=(lambda image: seen(processor.image_processor, image)) if one_picture else None,
+        view=lambda image: seen(processor.image_processor, image),
     )
 
 
-def seen(image_processor: Any, image: Image) -> Image:
-    """The image that the tower gets from a processor without tiles, with its normalisation undone."""
+def seen(image_processor: Any, image: Any) -> Image | list[Image]:
+    """The image as the model reads it, with its normalisation undone; a list if the processor cuts it into tiles.
+
+    Args:
+        image_processor: A processor of Hugging Face transformers.
+        image: An image in any form that `scope_core.adapters.upright_rgb` reads.
+
+    Raises:
+        ZooError: the image cannot be read, or the processor returns pixels of an unknown form.
+    """
+    given = upright_rgb(image)
+    batch = image_processor(images=[given], return_tensors="pt")
+    pixels = torch.as_tensor(batch["pixel_values"])
+    if pixels.dim() == 2 and "image_grid_thw" in batch:  # patches in a row, of an image that was resized alone
+        _, rows, columns = batch["image_grid_thw"][0].tolist()
+        return given.resize((columns * image_processor.patch_size, rows * image_processor.patch_size))
+    tiles = pixels[0] if pixels.dim() == 5 else pixels
+    if tiles.dim() != 4 or tiles.shape[1] != 3:
+        raise ZooError(
+            f"{type(image_processor).__name__} returns pixels of shape {tuple(pixels.shape)}, so what the model reads "
+            f"of the image cannot be drawn"
+        )
+    mean, std = (torch.tensor(x).view(3, 1, 1) for x in (image_processor.image_mean, image_processor.image_std))
+    views = [_image(((tile * std + mean).clamp(0, 1) * 255).round().byte()) for tile in tiles]
+    return views[0] if len(views) == 1 else views
+
+
+def _image(pixels: torch.Tensor) -> Image:
     from PIL.Image import frombytes
 
-    pixels = torch.as_tensor(image_processor(images=upright_rgb(image), return_tensors="pt")["pixel_values"][0])
-    mean, std = (torch.tensor(x).view(3, 1, 1) for x in (image_processor.image_mean, image_processor.image_std))
-    raw = ((pixels * std + mean).clamp(0, 1) * 255).round().byte().permute(1, 2, 0).contiguous()
+    raw = pixels.permute(1, 2, 0).contiguous()
     return frombytes("RGB", (raw.shape[1], raw.shape[0]), bytes(raw.flatten().tolist()))

@@ -100,8 +100,8 @@ def fetch_dinov2_small(cache_dir: Path | None = None, *, progress: Progress | No
         raise
     except OSError as error:
         raise ZooError(
-            f"{path} cannot be read or written: {error.strerror or error}. Give another folder with cache_dir, or set "
-            f"XDG_CACHE_HOME"
+            f"{path} cannot be read or written: {error.strerror or error}. Give another folder with cache_dir "
+            f"(on the command line: --cache-dir), or set XDG_CACHE_HOME"
         ) from error
     tell(f"saved {path}")
     return path

@@ -6,9 +6,11 @@ from difflib import get_close_matches
 from pathlib import Path
 from typing import Any
 
+from scope_adapters.compat.timm import takes_cache_dir
 from scope_adapters.towers.huggingface import HuggingFaceTower
 from scope_adapters.towers.timm import TimmTower
-from scope_adapters.zoo.hub import from_pretrained
+from scope_adapters.zoo.hub import check_installed, from_pretrained
+from scope_adapters.zoo.placement import placed
 from scope_adapters.zoo.requests import requests_to
 from scope_core import MissingDependencyError, ZooError
 
@@ -40,30 +42,43 @@ def from_hub(
         size: Side of the square input image in pixels.
         mean: Per-channel mean.
         std: Per-channel standard deviation.
-        options: Passed to ``from_pretrained``, e.g. ``dtype`` or ``device_map``.
+        options: Passed to ``from_pretrained``, e.g. ``dtype`` or ``device_map``; see `load_model`.
     """
+    check_installed(source)
+    names = ("dtype", "device_map", "attn_implementation", "quantization")
+    options |= placed(source, **{name: options.pop(name) for name in names if name in options})
     module = from_pretrained(model_class, source, **options).eval()
     return HuggingFaceTower(module, name=source, size=size, mean=mean, std=std)
 
 
-def from_timm(source: str, *, pretrained: bool = True, layer: int = -2, **options: Any) -> TimmTower:
+def from_timm(
+    source: str, *, pretrained: bool = True, layer: int = -2, cache_dir: Path | None = None, **options: Any
+) -> TimmTower:
     """A timm ``VisionTransformer`` with the preprocessing of its ``pretrained_cfg``.
 
     Args:
         source: Name in timm, with a tag if there are several, e.g. ``"vit_large_patch14_clip_336.openai"``.
         pretrained: False for random weights, which need no hub.
         layer: Layer whose output the features are.
+        cache_dir: Folder of the weights, laid out as the hub's own cache; by default that cache.
         options: Passed to ``timm.create_model``, e.g. ``img_size`` or ``act_layer``.
 
     Raises:
         AdapterError: its attention is not supported.
         MissingDependencyError: timm is not installed.
-        ZooError: timm has no such model, or its weights cannot be fetched.
+        ZooError: timm has no such model, or its weights cannot be fetched, or it is too old for ``cache_dir``.
     """
     try:
         import timm
     except ImportError as error:
         raise MissingDependencyError(f"'{source}' needs timm: pip install 'scope-core[timm]'") from error
+    if cache_dir is not None:
+        if not takes_cache_dir():
+            raise ZooError(
+                f"'{source}': timm {timm.__version__} cannot choose a folder for weights; set HF_HUB_CACHE instead of "
+                f"cache_dir (--cache-dir), or pip install --upgrade timm"
+            )
+        options["cache_dir"] = cache_dir
     try:
         with requests_to(source):
             module = timm.create_model(source, pretrained=pretrained, **{"num_classes": 0, **options}).eval()

@@ -92,7 +92,11 @@ def accuracy(
     ] = None,
     cache_dir: Annotated[
         Path | None,
-        typer.Option(metavar="DIR", help="Folder of kept features and replies.", show_default="the user's cache"),
+        typer.Option(
+            metavar="DIR",
+            help="Folder of weights, and of kept features and replies.",
+            show_default="the user's cache",
+        ),
     ] = None,
     cache: Annotated[bool, typer.Option("--cache/--no-cache", help="Keep features and replies on disk.")] = True,
     resume: Annotated[
@@ -117,7 +121,7 @@ def accuracy(
         from scope_bench.accuracy.report import results_of
         from scope_bench.accuracy.runner import Settings, bounds, run, scenes_of
 
-        loaded = entry.load()
+        loaded = entry.load(**({"cache_dir": cache_dir} if cache_dir is not None and entry.takes("cache_dir") else {}))
         methods, unfit = runnable(methods, loaded.model)
         settings = Settings(
             split or chosen.splits[0],

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cached_property
+from typing import Any
 
 import torch
 from PIL import Image, ImageDraw
@@ -26,7 +27,7 @@ class Scene:
     """
 
     example: Example
-    view: Callable[[Image.Image], Image.Image] | None = None
+    view: Callable[[Image.Image], Any] | None = None
 
     @cached_property
     def image(self) -> Image.Image:
@@ -69,7 +70,10 @@ class Scene:
             channels = [Image.new("L", self.image.size) for _ in range(3)]
             for channel, box in zip(channels, boxes[start : start + 3], strict=False):
                 ImageDraw.Draw(channel).rectangle((box.x0, box.y0, box.x1 - 1, box.y1 - 1), fill=255)
-            seen = self.view(Image.merge("RGB", channels)).resize((grid[1], grid[0]), Image.Resampling.BOX)
+            view = self.view(Image.merge("RGB", channels))
+            if isinstance(view, list):  # tiles
+                return None
+            seen = view.resize((grid[1], grid[0]), Image.Resampling.BOX)
             planes.append(torch.frombuffer(bytearray(seen.tobytes()), dtype=torch.uint8).view(*grid, 3))
         share = torch.cat(planes, 2).permute(2, 0, 1)[: len(boxes)].float() / 255
         return share[:, row, col]

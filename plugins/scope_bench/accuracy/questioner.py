@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -13,7 +12,7 @@ import torch
 from scope_bench.accuracy.examples import Scene
 from scope_bench.accuracy.methods import ORACLE, SHUFFLED, Method, Oracle
 from scope_core import Pruner, Registry, Selection
-from scope_core.adapters import Asked, Encoding, LoadedModel, Memo, find_adapter
+from scope_core.adapters import Asked, Encoding, LoadedModel, Memo, Reader, point_of, reusable
 
 
 @dataclass(frozen=True, eq=False)
@@ -29,35 +28,6 @@ class Answers:
     replies: list[str]
     selection: Selection | None = None
     select_ms: float | None = None
-
-
-class Reader(Pruner):
-    """A stand-in for all pruners that take tokens at one point, so that an image is encoded once for all of them."""
-
-    def __init__(self, like: Pruner, needs: frozenset[str]) -> None:
-        adapter = None if like.spec.adapter is None else like.spec.adapter.model_dump()
-        base = {"saliency": "uniform", "budget": 1}  # parts that read no signal, which the model might lack
-        spec = {**base, "at": like.spec.at, "dtype": like.spec.dtype, "adapter": adapter}
-        super().__init__(spec, registry=like.registry)
-        self.all_needs = needs
-
-    @property
-    def needs(self) -> frozenset[str]:
-        """Signals that any of these pruners reads."""
-        return self.all_needs
-
-
-def point_of(pruner: Pruner) -> str:
-    """A key of everything that the encoding of an image depends on, besides signals; equal keys share encodings."""
-    adapter = None if pruner.spec.adapter is None else pruner.spec.adapter.model_dump(mode="json")
-    return json.dumps([pruner.spec.at, pruner.spec.dtype, adapter], sort_keys=True)
-
-
-def reusable(pruner: Pruner, model: Any) -> bool:
-    """True if an image can be encoded without its question, and the adapter can reuse the encoding."""
-    inside = len(getattr(pruner, "stages", (pruner,))) > 1 or pruner.spec.at.startswith("decoder")
-    about_pixels = all(need.startswith("vision.") or need == "projected" for need in pruner.needs)
-    return about_pixels and not inside and bool(find_adapter(model, pruner).reuses)
 
 
 class Questioner:

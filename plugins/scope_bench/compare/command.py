@@ -13,9 +13,10 @@ from scope_bench.compare.report import Comparison, comparison
 from scope_bench.compare.tables import tables
 from scope_core.cli.commands.select import AT, IMAGES, KEEP
 from scope_core.cli.methods import EVERY, HELP, amount, load_tower, read_methods
-from scope_core.cli.overlay import SUFFIXES, save
+from scope_core.cli.panels import SUFFIXES, save
 from scope_core.cli.selections import Judge
 from scope_core.commands import (
+    CACHE_DIR,
     THETAS,
     Picture,
     check_out,
@@ -75,6 +76,7 @@ def compare(
             show_default=False,
         ),
     ] = None,
+    cache_dir: Annotated[Path | None, CACHE_DIR] = None,
     json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
 ) -> None:
     """Compare methods on images with a vision tower alone: the tokens they keep, their coverage and their overlap."""
@@ -84,7 +86,7 @@ def compare(
     if not wanted:
         raise typer.BadParameter("no spec is given; write e.g. scope@64,random@64", param_hint="'--specs'")
     kept = None if keep is None else amount(keep)
-    state = state_of(ctx)
+    state = state_of(ctx, cache_dir=cache_dir)
     pictures = open_pictures(images)
     entry = state.zoo("tower", tower).item
     with working("reading specs"):

@@ -12,23 +12,12 @@ from PIL import Image, ImageDraw, ImageFont
 
 from scope_bench.compare.report import Comparison, Photograph
 from scope_bench.compare.tables import runs_of
-from scope_core.cli.overlay import (
-    FAINT,
-    INK,
-    LIGHT,
-    PAGE,
-    STAGES,
-    TRACK,
-    Strip,
-    painted,
-    panel_size,
-    put_bars,
-    put_text,
-    wrapped,
-)
 from scope_core.cli.panels import strip_of
 from scope_core.cli.selections import by_note
 from scope_core.commands import percent
+from scope_core.drawing.page import Strip
+from scope_core.drawing.patches import LIGHT, STAGES, painted, sheet_size
+from scope_core.drawing.text import FAINT, INK, PAGE, TRACK, put_bars, put_text, wrapped
 
 if TYPE_CHECKING:
     from scope_core.cli.selections import Shown
@@ -56,7 +45,7 @@ def draw(result: Comparison, views: Sequence[Image.Image], shown: Sequence[Shown
     blocks = columns_of(len(result.methods), ACROSS)
     drawn = min(len(views), max(1, DOWN // len(blocks)))
     strips = [strip_of(view, one) for view, one in zip(views[:drawn], shown[:drawn], strict=True)]
-    size = panel_size(strips[0], SIDE)
+    size = sheet_size(strips[0].tiles, SIDE)
     summary = LINE if len(result.photographs) > 1 else 0
     row_height = size[1] + 2 * LINE + 12 + GAP
     block_height = HEAD + 14 + summary + len(strips) * row_height + GAP
@@ -125,7 +114,7 @@ def _block(
     page: Image.Image, pen: ImageDraw.ImageDraw, result: Comparison, strips: Sequence[Strip], block: range, y: int
 ) -> int:
     """Draw some methods on every image, and return the y coordinate below them."""
-    several, size = len(result.photographs) > 1, panel_size(strips[0], SIDE)
+    several, size = len(result.photographs) > 1, sheet_size(strips[0].tiles, SIDE)
     for place, number in enumerate(block, 1):
         one, x = result.methods[number], MARGIN + place * (size[0] + GAP)
         star = " *" if one.notes else ""
@@ -136,13 +125,13 @@ def _block(
             put_text(pen, (x, y + HEAD + 6), text, SMALL, FAINT, size[0])
     y += HEAD + 14 + (LINE if several else 0)
     for strip, photograph in zip(strips, result.photographs, strict=False):
-        page.paste(painted(strip, strip.panels[0], size), (MARGIN, y))
+        page.paste(painted(strip.tiles, strip.panels[0].patches, SIDE), (MARGIN, y))
         below = y + size[1] + 8
         put_text(pen, (MARGIN, below), photograph.image.rpartition("/")[2].rpartition(":")[2], TEXT, INK, size[0])
         put_text(pen, (MARGIN, below + LINE), _grid(photograph), SMALL, FAINT, size[0])
         for place, number in enumerate(block, 1):
             x = MARGIN + place * (size[0] + GAP)
-            page.paste(painted(strip, strip.panels[number + 1], size), (x, y))
+            page.paste(painted(strip.tiles, strip.panels[number + 1].patches, SIDE), (x, y))
             row = photograph.methods[number]
             bars = (("coverage", row.theta_coverage[_theta(result)]), ("saliency", row.saliency_share))
             put_bars(pen, (x, below), bars, size[0], names=84, numbers=54, size=SMALL, line=LINE)

@@ -12,6 +12,7 @@ import typer
 
 from scope_core.cli.methods import HELP, read_methods
 from scope_core.commands import (
+    CACHE_DIR,
     State,
     did_you_mean,
     done,
@@ -112,6 +113,7 @@ def speed(
         Path | None,
         typer.Option("--out", metavar="DIR", help="Folder for speed.json, speed.md and speed.png.", show_default=False),
     ] = None,
+    cache_dir: Annotated[Path | None, CACHE_DIR] = None,
     json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
 ) -> None:
     """Measure the time of selection, of reading signals, and to the first token, with references and ideals."""
@@ -123,7 +125,7 @@ def speed(
             "processor time adds up over threads; give --threads 1 as well", param_hint="'--clock'"
         )
     make_folder(out_dir, "speed.png")
-    state = state_of(ctx)
+    state = state_of(ctx, cache_dir=cache_dir)
     with working("loading torch"):
         from scope_bench.speed import timing
         from scope_bench.speed.machine import machine

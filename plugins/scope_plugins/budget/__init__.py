@@ -54,3 +54,9 @@ def scope_budgets() -> Iterable[Entry]:
         "tokens kept by the rank of the text's attention to them",
         paper="SparseVLM, arXiv 2410.04417",
     )
+    yield Entry(
+        "scope_plugins.budget.measured:Measured",
+        "measured",
+        "as many tokens as a statistic of the image says, up to another budget",
+        paper="PromPrune, arXiv 2603.14892",
+    )

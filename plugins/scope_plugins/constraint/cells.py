@@ -26,6 +26,8 @@ class CellsSpec(ComponentSpec):
 class Cells(Constraint[CellsSpec]):
     """Must-keep and must-drop masks from grid positions."""
 
+    reads_places = True
+
     def must_keep(self, tokens: VisualTokens) -> Tensor | None:
         """(B, N) bool."""
         return self._mask(tokens, self.spec.keep)

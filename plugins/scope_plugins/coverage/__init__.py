@@ -35,6 +35,12 @@ def scope_coverage_functions() -> Iterable[Entry]:
         paper="CDPruner, arXiv 2506.10967; Chen, Zhang, Zhou 2018",
     )
     yield Entry(
+        "scope_plugins.coverage.log_det_float32:LogDetFloat32",
+        "log_det_float32",
+        "log_det with the rounding of published code",
+        paper="CDPruner, arXiv 2506.10967",
+    )
+    yield Entry(
         "scope_plugins.coverage.graph_cut:GraphCut",
         "graph_cut",
         "similarity of the kept tokens to all, minus their similarity to each other",

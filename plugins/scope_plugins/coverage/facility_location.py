@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Literal
+from typing import Annotated, Any, Literal
 
 import torch
+from pydantic import SerializerFunctionWrapHandler, model_serializer
 from torch import Tensor
 
-from scope_core import VisualTokens
-from scope_core.parts import ComponentSpec, CoverageFunction
+from scope_core import TokensError, VisualTokens
+from scope_core.parts import ComponentSpec, CoverageFunction, Slot, scores
 from scope_plugins.coverage._fast import arithmetic
 from scope_plugins.coverage._fast.facility_location import FacilityLocationKernel
 
@@ -18,11 +19,20 @@ class FacilityLocationSpec(ComponentSpec):
     """Sum over all tokens of the best similarity to a kept one, negatives counting as 0."""
 
     name: Literal["facility_location"] = "facility_location"
+    weights: Annotated[ComponentSpec | None, Slot("saliency", optional=True)] = None
+    """How much each token counts among those to be represented: a saliency of at least 0, e.g. `cls_attention`, or
+    relevance to the text; null counts all the same."""
+
+    @model_serializer(mode="wrap")
+    def _brief(self, dump: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        """Without weights, the bare name: most specs have none."""
+        table: dict[str, Any] = dump(self)
+        return table if self.weights is not None else {"name": self.name}
 
 
 @dataclass
 class _State:
-    similarity: Tensor  # (B, N, N)
+    similarity: Tensor  # (B, N, N), each row times its weight
     rounder: Tensor  # (1,) `arithmetic.rounding_constant`; similarities are rounded as they are read, without a copy
     best: Tensor  # (B, N): running maximum c_i, starts at 0
     gains: Tensor  # (B, N)
@@ -32,22 +42,44 @@ class FacilityLocation(CoverageFunction[FacilityLocationSpec]):
     """Every token should have a kept token that is similar to it.
 
     Use it to represent the whole image with few tokens: one kept token of each kind is enough. Negative similarities
-    count as 0.
+    count as 0. With ``weights``, tokens that matter are represented better than the others.
 
-    ``f(A) = sum_i max(0, max_{j in A} S_ij)``; gain ``g_j = sum_i max(0, S_ij - c_i)``, with the running maximum
-    ``c_i`` of row i, which starts at 0. Monotone and submodular.
-    Source: SCOPE, arXiv 2510.24214; Cornuejols et al. 1977 for facility location.
+    ``f(A) = sum_i w_i max(0, max_{j in A} S_ij)``; gain ``g_j = sum_i w_i max(0, S_ij - c_i)``, with the running
+    maximum ``c_i`` of row i, which starts at 0. Monotone and submodular, since no weight is negative.
+    Sources: SCOPE, arXiv 2510.24214; Cornuejols et al. 1977 for facility location; EADP, arXiv 2607.02484 for weights.
     """
 
     monotone = True
     submodular = True
-    matrices = 0
     kernel = FacilityLocationKernel()
+
+    @property
+    def matrices(self) -> float:  # type: ignore[override]  # depends on the options
+        """One if rows are weighted."""
+        return 0.0 if self.spec.weights is None else 1.0
+
+    def weighted(self, similarity: Tensor, tokens: VisualTokens) -> Tensor:
+        """(B, N, N) similarity with each row times its weight: ``w_i max(0, S_ij)`` is then one number.
+
+        Raises:
+            TokensError: a weight is negative.
+        """
+        if self.spec.weights is None:
+            return similarity
+        weights = scores(self.parts["weights"], tokens).masked_fill(~tokens.valid, 0)
+        if bool((weights < 0).any()):
+            group, token = (int(i) for i in (weights < 0).nonzero()[0])
+            raise TokensError(
+                f"coverage {self} needs weights of at least 0, but saliency {self.parts['weights']} gave "
+                f"{float(weights[group, token]):.4g} to {tokens.name_of(group, token)}; scale it, e.g. with 'scaled'"
+            )
+        return similarity * weights.to(similarity.dtype)[:, :, None]
 
     def start(self, similarity: Tensor, tokens: VisualTokens) -> _State:
         """Nothing is covered yet."""
-        similarity, rounder = similarity.contiguous(), arithmetic.rounding_constant(similarity)
-        best = tokens.features.new_zeros(tokens.shape[:2])
+        similarity = self.weighted(similarity, tokens).contiguous()
+        rounder = arithmetic.rounding_constant(similarity)
+        best = similarity.new_zeros(tokens.shape[:2])
         return _State(similarity, rounder, best, arithmetic.full_gains(similarity, rounder, best))
 
     def gain(self, state: _State) -> Tensor:

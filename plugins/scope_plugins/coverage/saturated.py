@@ -41,6 +41,9 @@ class Saturated(CoverageFunction[SaturatedSpec]):
 
     Use it where several kept tokens may cover a token together; in facility location, only the best one counts.
 
+    Once every token is at its cap, nothing adds to it: the rest of a budget is kept by saliency, with the combiners
+    `sum` and `balance`, or else by index. A larger ``share`` puts this off.
+
     Monotone and submodular for similarities of at least 0, which it requires.
     ``f(A) = sum_i min(sum_{j in A} S_ij, share * sum_{k in V} S_ik)``, in float64. Similarities and caps are rounded to
     the grid of `facility_location`, on which all these sums are exact: multiples of 2^-41 for 576 tokens.
@@ -55,7 +58,7 @@ class Saturated(CoverageFunction[SaturatedSpec]):
 
     def start(self, similarity: Tensor, tokens: VisualTokens) -> _State:
         """Nothing is covered yet: every token lacks its whole cap."""
-        rounder = arithmetic.rounding_constant(similarity)
+        rounder = arithmetic.rounding_constant(similarity, halves=similarity.element_size() < 4)
         total, highest = torch.zeros((2, *similarity.shape[:2]), dtype=torch.float64, device=similarity.device)
         for place, rows in _rows(similarity, rounder):
             total[:, place], highest[:, place] = rows.sum(2), rows.amax(2)

@@ -22,7 +22,7 @@ class TextFacilityLocationSpec(ComponentSpec):
     against: str = "features"
     """The vectors that the text's embeddings are compared with: the features, or a signal in the same space
     (``projected``)."""
-    temperature: Annotated[float, Field(gt=0)] | None = 0.02
+    temperature: Annotated[float, Field(ge=1e-6)] | None = 0.02
     """Temperature of a softmax over each text token's cosines; null uses the cosines themselves, negatives counting
     as 0."""
     rows: Literal["mean", "sum"] = "mean"

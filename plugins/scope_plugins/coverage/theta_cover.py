@@ -9,7 +9,7 @@ import torch
 from pydantic import Field
 from torch import Tensor
 
-from scope_core import VisualTokens
+from scope_core import SpecError, VisualTokens
 from scope_core.parts import ComponentSpec, CoverageFunction
 from scope_plugins.coverage._fast import arithmetic
 from scope_plugins.coverage._fast.theta_cover import ThetaCoverKernel
@@ -50,8 +50,25 @@ class ThetaCover(CoverageFunction[ThetaCoverSpec]):
         # 1e-6 below theta, as in `Selection.coverage`, for the rounding of cosines
         return similarity.new_tensor(self.spec.theta - 1e-6)
 
+    def check_theta(self, similarity: Tensor) -> None:
+        """Refuse a theta that no similarity reaches, not even of a token to itself: nothing would ever be covered.
+
+        Raises:
+            SpecError: theta is above 1, and above all similarities.
+        """
+        if self.spec.theta > 1 and similarity.numel() and float(similarity.amax()) < self.spec.theta:
+            raise SpecError(
+                f"coverage {self}: no similarity reaches theta {self.spec.theta:g}, the largest is "
+                f"{float(similarity.amax()):.4g}, so no token would ever be covered; lower theta (of cosines: below 1)"
+            )
+
     def start(self, similarity: Tensor, tokens: VisualTokens) -> _State:
-        """Nothing is covered yet."""
+        """Nothing is covered yet.
+
+        Raises:
+            SpecError: see `check_theta`.
+        """
+        self.check_theta(similarity)
         return _State(similarity, tokens.valid, self._full_gains(similarity, tokens.valid))
 
     def gain(self, state: _State) -> Tensor:

@@ -8,8 +8,9 @@ import torch
 from pydantic import Field
 from torch import Tensor
 
-from scope_core import BudgetError, Selection
+from scope_core import BudgetError, Selection, TokensError
 from scope_core.parts import ComponentSpec, Merger, Slot, scores
+from scope_plugins._norms import norms
 from scope_plugins.merger._targets import kept_rows
 
 
@@ -72,7 +73,13 @@ class DensityClusters(Merger[DensityClustersSpec]):
                     )
                 best = saliency[group, dropped].sort(descending=True, stable=True).indices
                 chosen = dropped[best[: self._recycled(len(dropped))]]
-                home = cluster(tokens.features[group, chosen], clusters)
+                vectors = tokens.features[group, chosen]
+                if not bool(torch.isfinite(vectors.square().sum(1) * 4).all()):
+                    raise TokensError(
+                        f"merger {self}: distances between features of {tokens.name_of(group)} are too large for "
+                        f"{str(vectors.dtype)[6:]}; use `dtype: float64`, or features of another scale"
+                    )
+                home = cluster(vectors, clusters)
                 means[group, home, chosen] = 1
                 means[group] /= means[group].sum(1, keepdim=True).clamp(min=1)
         return torch.cat([kept[:, :count], means], 1)
@@ -86,7 +93,7 @@ class DensityClusters(Merger[DensityClustersSpec]):
 
 def cluster(features: Tensor, clusters: int) -> Tensor:
     """(N,) int64 index of each token's cluster, for N >= clusters tokens (N, D); the best centre's cluster is 0."""
-    distance = torch.stack([(features - row).norm(dim=1) for row in features]) / features.shape[1] ** 0.5
+    distance = torch.stack([norms(features - row, 2.0) for row in features]) / features.shape[1] ** 0.5
     nearest = distance.sort(dim=1).values[:, :clusters]
     density = -nearest.square().mean(1)  # its logarithm: the density itself underflows where vectors are long
     index = torch.arange(len(features), device=features.device)

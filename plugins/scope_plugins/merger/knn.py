@@ -49,6 +49,6 @@ class Knn(Merger[KnnSpec]):
         saliency = scores(self.parts["saliency"], tokens).to(rows.dtype)
         others = chosen * saliency.masked_fill(~tokens.valid, 0)[:, None, :]
         if self.spec.normalise:
-            total = others.sum(2, keepdim=True)
-            others = others / total.masked_fill(total == 0, 1)
+            total = others.double().sum(2, keepdim=True)  # half precision may overflow
+            others = (others / total.masked_fill(total == 0, 1)).to(rows.dtype)
         return rows + others

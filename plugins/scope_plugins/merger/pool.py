@@ -29,6 +29,8 @@ class Pool(Merger[PoolSpec]):
     whole number. Tokens that do not fill a rectangle (or have no grid) are pooled in their order.
     """
 
+    reads_places = True
+
     equivariant = False
 
     def weights(self, selection: Selection) -> Tensor:

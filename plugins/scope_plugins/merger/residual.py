@@ -54,7 +54,7 @@ class Residual(Merger[ResidualSpec]):
         dropped = tokens.valid & ~selection.mask
         last = scores(self.parts["saliency"], tokens).to(rows.dtype).masked_fill(~dropped, 0)
         if self.spec.normalise:
-            total = last.sum(1, keepdim=True)
-            last = last / total.masked_fill(total == 0, 1)
+            total = last.double().sum(1, keepdim=True)  # half precision may overflow
+            last = (last / total.masked_fill(total == 0, 1)).to(rows.dtype)
         last = torch.nn.functional.pad(last, (0, rows.shape[2] - last.shape[1]))
         return torch.cat([rows, last[:, None]], 1)

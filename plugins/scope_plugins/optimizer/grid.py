@@ -26,6 +26,8 @@ class Grid(Optimizer[GridSpec]):
     position) are picked at an even stride in raster order instead.
     """
 
+    reads_places = True
+
     equivariant = False
 
     def optimize(self, problem: Problem, keep: Sequence[int]) -> Picks:

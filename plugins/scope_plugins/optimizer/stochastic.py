@@ -40,7 +40,7 @@ class Stochastic(Optimizer[StochasticSpec]):
         """Picks in order, required tokens first."""
         valid = problem.candidates
         sizes = [
-            ceil(int(row.sum()) / count * log(1 / self.spec.epsilon)) if count else 0
+            ceil(int(row.sum()) / count * -log(self.spec.epsilon)) if count else 0
             for row, count in zip(valid, keep, strict=True)
         ]
         generators = [torch.Generator("cpu").manual_seed(self.spec.seed) for _ in keep]

@@ -9,7 +9,7 @@ from scope_core.parts import Entry, hookimpl
 
 @hookimpl
 def scope_partitions() -> Iterable[Entry]:
-    """By image, by tile, or a prompt's images together."""
+    """By image, by tile, a prompt's images together, and pieces of an image."""
     yield Entry("scope_plugins.partition.image:ByImage", "image", "one group per image, tiles together", default=True)
     yield Entry("scope_plugins.partition.tile:ByTile", "tile", "one group per tile of each image")
     yield Entry("scope_plugins.partition.prompt:ByPrompt", "prompt", "one group per prompt, all its images together")
@@ -18,4 +18,22 @@ def scope_partitions() -> Iterable[Entry]:
         "chunks",
         "each image divided into runs of consecutive tokens",
         paper="HoloV, arXiv 2510.02912",
+    )
+    yield Entry(
+        "scope_plugins.partition.windows:Windows",
+        "windows",
+        "each tile divided into windows of its grid, inside a selector",
+        paper="VScan, arXiv 2505.22654",
+    )
+    yield Entry(
+        "scope_plugins.partition.components:Components",
+        "components",
+        "tokens connected by similarity, inside a selector",
+        paper="LLaVA-Scissor, arXiv 2506.21862",
+    )
+    yield Entry(
+        "scope_plugins.partition.principal:Principal",
+        "principal",
+        "tokens of the same principal component, inside a selector",
+        paper="PruneSID, arXiv 2603.09480",
     )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import replace
 from typing import Any
 
@@ -60,3 +61,8 @@ def _replaced(value: Any) -> Any:
     if value.get("name") == "joint_attention":
         changed |= {"name": "received_attention", "heads": "mean"}
     return changed
+
+
+def about(docstring: str | None) -> str:
+    """The first two sentences of the docstring of a recipe's file: what it rewards, and when it is the right one."""
+    return " ".join(re.findall(r"\S.*?[.!?](?= |$)", " ".join((docstring or "").split()))[:2])

@@ -19,8 +19,9 @@ r: minus the cosine of token and text in CLIP's space, scaled to [0, 1]"""
 CODE = "https://github.com/Theia-4869/CDPruner"
 
 RELEVANCE = {"name": "text_relevance", "sign": "negative", "chunks": "mean"}
+SALIENCY = {"name": "scaled", "of": RELEVANCE, "scale": "min_max"}
 CDPRUNER = {
-    "saliency": {"name": "scaled", "of": RELEVANCE, "scale": "min_max"},
+    "saliency": SALIENCY,
     "similarity": "cosine",
     "coverage": "log_det",
     "combiner": "kernel",
@@ -44,11 +45,21 @@ RECIPES = (
         "cdpruner@official",
         {
             **CDPRUNER,
-            "saliency": {**CDPRUNER["saliency"], "over": "call", "offset": 1e-6},  # type: ignore[dict-item]
+            "saliency": {**SALIENCY, "over": "call", "offset": 1e-6},
+            "similarity": "plain_cosine",
+            "coverage": "log_det_float32",
+            "combiner": {"name": "kernel", "plain": True},
             "partition": "tile",
             "budget": {**BUDGET, "per": "tile"},
+            "dtype": "as_is",
         },
-        "CDPruner as released: K tokens per crop, relevance scaled over all crops of the call",
+        "CDPruner as released: K tokens per crop, relevance scaled over all crops of the call, float32 determinants",
         paper=PAPER,
+    ),
+    Recipe(
+        "cdpruner@openvino",
+        {**CDPRUNER, "combiner": {"name": "kernel", "share": 0.5}},
+        "CDPruner as in OpenVINO GenAI: relevance counts for half of the kernel (its relevance_weight)",
+        paper=f"{PAPER}; OpenVINO GenAI, visual token pruning",
     ),
 )

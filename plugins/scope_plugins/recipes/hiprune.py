@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from scope_core.parts import Recipe
 from scope_plugins.recipes._parts import FLOORED, PER_IMAGE, top_k
 
@@ -17,16 +19,15 @@ keep    = anchors, their four neighbours in the grid, then the tokens with the h
 m, d: attention received from all tokens in a middle and a deep layer, mean of heads"""
 CODE = "https://github.com/Danielement321/HiPrune"
 
-_SELECTOR = {
-    "name": "expand",
-    "anchors": top_k({"name": "received_attention", "layer": 9, "heads": "mean"}),
-    "rest": top_k({"name": "received_attention", "layer": -2, "heads": "mean"}),
-    "share": 0.1,
-}
+
+def _selector(middle: int, **order: str) -> dict[str, Any]:
+    anchors, rest = ({"name": "received_attention", "layer": layer, "heads": "mean"} for layer in (middle, -2))
+    return {"name": "expand", "anchors": top_k(anchors | order), "rest": top_k(rest | order), "share": 0.1}
+
+
+_SELECTOR = _selector(9)
 
 HIPRUNE = {"selector": _SELECTOR, "partition": "tile", "budget": PER_IMAGE, "at": "vision"}
-
-_MIDDLE = {**_SELECTOR, "anchors": top_k({"name": "received_attention", "layer": 16, "heads": "mean"})}
 
 RECIPES = (
     Recipe(
@@ -41,13 +42,13 @@ RECIPES = (
     ),
     Recipe(
         "hiprune@no_cls",
-        {**HIPRUNE, "selector": _MIDDLE},
+        {**HIPRUNE, "selector": _selector(16)},
         "HiPrune as released for Qwen2.5-VL: the middle layer is 16 of 32 instead of 9 of 24",
         paper=PAPER,
     ),
     Recipe(
         "hiprune@official",
-        {**HIPRUNE, "selector": {**_SELECTOR, "wrap": True}, "budget": FLOORED, "dtype": "as_is"},
+        {**HIPRUNE, "selector": {**_selector(9, first="heads"), "wrap": True}, "budget": FLOORED, "dtype": "as_is"},
         "HiPrune as released: neighbours by token number, counts rounded down for each tile, the tower's precision",
         paper=PAPER,
     ),

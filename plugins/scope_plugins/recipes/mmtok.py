@@ -20,9 +20,10 @@ CODE = "https://github.com/Ironieser/MMTok"
 
 TEXT = {"name": "text_facility_location", "against": "features", "temperature": 0.02, "rows": "mean"}
 TOWER = {"name": "signal_cosine", "of": "vision.hidden[-2]"}
+SIMILARITY = {"name": "row_softmax", "of": TOWER, "temperature": 0.2, "joint": True}
 MMTOK = {
     "saliency": "uniform",
-    "similarity": {"name": "row_softmax", "of": TOWER, "temperature": 0.2, "joint": True},
+    "similarity": SIMILARITY,
     "coverage": {"name": "stacked", "of": [TEXT, "facility_location"], "weights": [1.0, 0.5]},
     "combiner": "coverage_only",
     "optimizer": "greedy",
@@ -43,8 +44,14 @@ RECIPES = (
     ),
     Recipe(
         "mmtok@official",
-        {**MMTOK, "partition": "tile", "budget": {**BUDGET, "per": "tile"}},
-        "MMTok as released: K tokens per crop",
+        {
+            **MMTOK,
+            "similarity": {**SIMILARITY, "of": {"name": "plain_cosine", "of": "vision.hidden[-2]"}},
+            "partition": "tile",
+            "budget": {**BUDGET, "per": "tile"},
+            "dtype": "as_is",
+        },
+        "MMTok as released: K tokens per crop, vectors scaled to length 1 in the model's precision",
         paper=PAPER,
     ),
 )

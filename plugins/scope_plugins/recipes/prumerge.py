@@ -16,8 +16,8 @@ last = sum of a times all dropped tokens, a row of its own
 a: attention from CLS, one softmax over all heads together"""
 
 
-def _recipe(layer: int, **more: Any) -> dict[str, Any]:
-    saliency = {"name": "joint_attention", "layer": layer}
+def _recipe(layer: int, exact: bool = False, **more: Any) -> dict[str, Any]:
+    saliency = {"name": "joint_attention", "layer": layer, **({"exact": True} if exact else {})}
     keys = {"name": "keys_cosine", "layer": layer, "heads": "concat"}
     recipe: dict[str, Any] = {
         "selector": top_k(saliency),
@@ -34,7 +34,8 @@ def _recipe(layer: int, **more: Any) -> dict[str, Any]:
 
 
 def _plus(layer: int, density: int) -> dict[str, Any]:
-    return {"name": "grid_fill", "saliency": {"name": "joint_attention", "layer": layer}, "density": density}
+    saliency = {"name": "joint_attention", "layer": layer, "exact": True}
+    return {"name": "grid_fill", "saliency": saliency, "density": density}
 
 
 _CHAIN = {
@@ -72,7 +73,7 @@ RECIPES = (
     without_cls(_PRUMERGE),
     Recipe(
         "prumerge@official",
-        _recipe(-1, order="picks", dtype="as_is"),
+        _recipe(-1, exact=True, order="picks", dtype="as_is"),
         "PruMerge as released: attention and keys of the last layer, rows in order of attention, the tower's precision",
         paper=PAPER,
     ),
@@ -80,7 +81,7 @@ RECIPES = (
     without_cls(_PLUS),
     Recipe(
         "prumerge_plus@official",
-        _recipe(-1, selector=_plus(-1, 3), budget={"grid": 3}, order="picks", dtype="as_is"),
+        _recipe(-1, exact=True, selector=_plus(-1, 3), budget={"grid": 3}, order="picks", dtype="as_is"),
         "PruMerge+ as released: the last layer, a grid that may overlap the outliers, rows as picked",
         paper=PAPER,
     ),

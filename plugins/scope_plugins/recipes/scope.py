@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from scope_core.parts import Recipe
-from scope_plugins.recipes._parts import without_cls
+from scope_plugins.recipes._parts import FLOORED, without_cls
 
+PAPER = "SCOPE, NeurIPS 2025, arXiv 2510.24214"
 BUDGET = {"name": "tokens", "keep": 64, "per": "image"}
 
 SCOPE = {
@@ -40,7 +41,7 @@ RECIPES = (
         "scope",
         SCOPE,
         "greedy by coverage gain x saliency^alpha",
-        paper="SCOPE, NeurIPS 2025, arXiv 2510.24214",
+        paper=PAPER,
         about="SCOPE rewards tokens that are salient and cover what the tokens kept so far do not. Use it by default, "
         "with towers that have a CLS token; `scope@no_cls` is for those without one.",
         formula=f"{COVERAGE}pick = argmax of g_j * a_j^alpha\n"
@@ -53,6 +54,18 @@ RECIPES = (
         {**SCOPE, "saliency": {"name": "received_attention", "layer": -2, "heads": "sum"}},
         "SCOPE for towers without a CLS token: attention received from all tokens instead of attention from CLS",
         paper="SCOPE, arXiv 2510.24214; received attention as in HiPrune, arXiv 2508.00553",
+    ),
+    Recipe(
+        "scope@by_tile",
+        {**SCOPE, "partition": "tile"},
+        "SCOPE in each tile by itself, so that tiles do not compete for the image's budget",
+        paper=PAPER,
+    ),
+    Recipe(
+        "scope@official",
+        {**SCOPE, "partition": "tile", "budget": FLOORED, "dtype": "as_is"},
+        "SCOPE as released: the tower's precision, floor(K / tiles) in each tile by itself",
+        paper=PAPER,
     ),
     _TOP_K,
     without_cls(_TOP_K),

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from scope_core.parts import Recipe
-from scope_plugins.recipes._parts import FLOORED, PER_IMAGE, STRIDE, top_k, without_cls
+from scope_plugins.recipes._parts import PER_IMAGE, PER_TILE, STRIDE, top_k, without_cls
 
 PAPER = "VisionZip, CVPR 2025, arXiv 2412.04467"
 ABOUT = (
@@ -56,8 +56,8 @@ RECIPES = (
     without_cls(_RECIPE),
     Recipe(
         "visionzip@official",
-        {**VISIONZIP, "budget": FLOORED, "dtype": "as_is"},
-        "VisionZip as released: the tower's precision, counts rounded down for each tile",
+        {**VISIONZIP, "budget": PER_TILE, "dtype": "as_is"},
+        "VisionZip as released: the tower's precision, one budget for each tile",
         paper=PAPER,
     ),
 )

@@ -82,3 +82,63 @@ def scope_saliency_sources() -> Iterable[Entry]:
         "variance of a token's similarities, by itself or added to another saliency",
         paper="HoloV, arXiv 2510.02912",
     )
+    yield Entry(
+        "scope_plugins.saliency.word_relevance:WordRelevance",
+        "word_relevance",
+        "similarity of each patch to the words that point somewhere",
+        paper="EADP, arXiv 2607.02484",
+    )
+    yield Entry(
+        "scope_plugins.saliency.graph_propagation:GraphPropagation",
+        "graph_propagation",
+        "another source passed on along a graph of similar tokens",
+        paper="G-Prune, AAAI 2025",
+    )
+    yield Entry(
+        "scope_plugins.saliency.reconstruction_error:ReconstructionError",
+        "reconstruction_error",
+        "what a few basis tokens cannot express of each token; reads no signal",
+        paper="ApET, arXiv 2602.19870",
+    )
+    yield Entry(
+        "scope_plugins.saliency.smoothed:Smoothed",
+        "smoothed",
+        "another source, blurred over the token grid",
+        paper="EADP, arXiv 2607.02484",
+    )
+    yield Entry(
+        "scope_plugins.saliency.debiased:Debiased",
+        "debiased",
+        "another source divided by its mean at each place of the grid",
+        paper="D2Pruner, arXiv 2512.19443",
+    )
+    yield Entry(
+        "scope_plugins.saliency.hidden_change:HiddenChange",
+        "hidden_change",
+        "change of each token between two layers of the language model",
+        paper="V2Drop, arXiv 2509.01552",
+    )
+    yield Entry(
+        "scope_plugins.saliency.information_gain:InformationGain",
+        "information_gain",
+        "attention from the question against that from the first token after the image",
+        paper="PriorTR, ECCV 2026",
+    )
+    yield Entry(
+        "scope_plugins.saliency.content_attention:ContentAttention",
+        "content_attention",
+        "attention inside the language model without positions",
+        paper="FEATHER, ICCV 2025",
+    )
+    yield Entry(
+        "scope_plugins.saliency.spectral_change:SpectralChange",
+        "spectral_change",
+        "change of the detail around each token between two layers of the language model",
+        paper="CLSE, arXiv 2606.24165",
+    )
+    yield Entry(
+        "scope_plugins.saliency.projector_sensitivity:ProjectorSensitivity",
+        "projector_sensitivity",
+        "change of the projector's output under small changes of each token",
+        paper="ZOO-Prune, arXiv 2509.24837",
+    )

@@ -19,8 +19,8 @@ class BlendSpec(ComponentSpec):
     name: Literal["blend"] = "blend"
     of: Annotated[tuple[ComponentSpec, ...], Slot("saliency", many=True), Field(min_length=1)]
     """The sources."""
-    weights: tuple[float, ...] = ()
-    """One weight per source: its factor in a sum, its exponent in a product; by default all are 1."""
+    weights: tuple[Annotated[float, Field(ge=-1e6, le=1e6)], ...] = ()
+    """One weight per source, 0 or from 1e-6 on: its factor in a sum, its exponent in a product, by default 1."""
     how: Literal["sum", "product", "max", "min"] = "sum"
     """The combination of the weighted sources."""
     scale: Scale = "none"
@@ -31,6 +31,8 @@ class BlendSpec(ComponentSpec):
     def _one_weight_each(self) -> Self:
         if self.weights and len(self.weights) != len(self.of):
             raise ValueError(f"give one weight per source: {len(self.of)} sources, weights {list(self.weights)}")
+        if any(0 < abs(weight) < 1e-6 for weight in self.weights):
+            raise ValueError(f"weights must be 0 or of a size from 1e-6 to 1e6: {list(self.weights)}")
         return self
 
 

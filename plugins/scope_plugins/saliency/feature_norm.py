@@ -9,7 +9,7 @@ from torch import Tensor
 
 from scope_core import VisualTokens
 from scope_core.parts import ComponentSpec, SaliencySource
-from scope_plugins.saliency._norms import norms
+from scope_plugins._norms import norms
 
 
 class FeatureNormSpec(ComponentSpec):

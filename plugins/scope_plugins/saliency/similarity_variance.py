@@ -30,21 +30,25 @@ class SimilarityVariance(SaliencySource[SimilarityVarianceSpec]):
     Use it to weigh parts of an image, as HoloV does, rather than single tokens.
 
     ``v_j = mean_{i != j} (S_ij - mean_{i != j} S_ij)^2``; with a base b, ``b_j + weight v_j mean|b| / mean v``.
-    Groups of one token, and of equal similarities, have variance 0. Source: HoloV, arXiv 2510.02912.
+    Groups of one token, and of equal similarities, have variance 0. In half precision, similarities and the base are
+    rounded, but everything computed from them is float32, as in HoloV's release. Source: HoloV, arXiv 2510.02912.
     """
 
     def score(self, tokens: VisualTokens) -> Tensor:
         """(B, N), at least 0 if the base is."""
-        valid = tokens.valid.to(tokens.features.dtype)
+        half = tokens.features.element_size() < 4
+        valid = tokens.valid.to(torch.float32 if half else tokens.features.dtype)
         alone = torch.eye(tokens.shape[1], dtype=torch.bool, device=tokens.device)
         pairs = (valid[:, :, None] * valid[:, None, :]).masked_fill(alone, 0)
-        similarity = similarities(self.parts["similarity"], tokens).masked_fill(pairs == 0, 0)
+        similarity = similarities(self.parts["similarity"], tokens)
+        similarity = (similarity.float() if half else similarity).masked_fill(pairs == 0, 0)
         others = pairs.sum(1).clamp(min=1)
         mean = (similarity * pairs).sum(1) / others
         variance: Tensor = ((similarity - mean[:, None, :]) ** 2 * pairs).sum(1) / others
         if self.spec.base is None:
             return variance
         base = scores(self.parts["base"], tokens)
+        base = base.float() if half else base
         spread = (variance * valid).sum(1, keepdim=True)
         scale = (base.abs() * valid).sum(1, keepdim=True) / spread.masked_fill(spread == 0, 1)
         total: Tensor = base + self.spec.weight * variance * scale

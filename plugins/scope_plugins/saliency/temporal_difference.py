@@ -30,6 +30,8 @@ class TemporalDifference(SaliencySource[TemporalDifferenceSpec]):
     place in a grid are compared by their index within the frame. Source: EVS, arXiv 2510.14624.
     """
 
+    reads_places = True
+
     def score(self, tokens: VisualTokens) -> Tensor:
         """(B, N) in [0, 2] up to rounding."""
         unit = tokens.unit()

@@ -19,7 +19,7 @@ def scope_selectors() -> Iterable[Entry]:
     yield Entry(
         "scope_plugins.selector.chain:Chain",
         "chain",
-        "selectors one after another, each on the tokens left by those before, with its share of the budget",
+        "selectors one after another, each with its share of the budget, blind to earlier picks or starting from them",
     )
     yield Entry(
         "scope_plugins.selector.bipartite:Bipartite",
@@ -50,4 +50,22 @@ def scope_selectors() -> Iterable[Entry]:
         "pivots",
         "a few pivots of image and text, and for each the tokens least like it",
         paper="DART, arXiv 2502.11494",
+    )
+    yield Entry(
+        "scope_plugins.selector.anchors:Anchors",
+        "anchors",
+        "salient tokens, as many as until several differ from the first ones",
+        paper="AnchorPrune, arXiv 2607.07033",
+    )
+    yield Entry(
+        "scope_plugins.selector.portion:Portion",
+        "portion",
+        "a part of the tokens asked for, by a statistic of the image, with another selector",
+        paper="PromPrune, arXiv 2603.14892",
+    )
+    yield Entry(
+        "scope_plugins.selector.suppress:Suppress",
+        "suppress",
+        "salient tokens, each of which suppresses those too similar to it",
+        paper="PruneSID, arXiv 2603.09480; D2Pruner, arXiv 2512.19443",
     )

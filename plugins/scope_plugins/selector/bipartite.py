@@ -11,6 +11,7 @@ from torch import Tensor
 
 from scope_core import Selection, VisualTokens
 from scope_core.parts import ComponentSpec, Execution, Selector, Slot, scores, similarities
+from scope_plugins.selector._folding import Line, Means, Pairs, Sums
 
 
 class BipartiteSpec(ComponentSpec):
@@ -39,7 +40,8 @@ class Bipartite(Selector[BipartiteSpec]):
     similar pairs lose their even token: ``r = min(tokens left - K, per_round, half of those left)``, ties to the
     earlier place. Required tokens are put at odd places. Merging adds up the rows and columns of the similarity of
     both, and compares by ``S_ij / sqrt(S_ii S_jj)``: for a dot product, the cosine of the means of the merged tokens,
-    each token counting the same. Picks are in the order of the last line; a pick's gain is the number of tokens merged
+    each token counting the same; in half precision these means are computed and scaled to length 1 first, as in ToMe's
+    release. Picks are in the order of the last line; a pick's gain is the number of tokens merged
     into it, itself included, and its score ``1 - highest similarity to another pick``. `Selection.assigned` is set if
     tokens are merged.
     Sources: ToMe, arXiv 2210.09461, section 3 (merging); VisPruner, arXiv 2412.01818, section 4 (dropping).
@@ -63,7 +65,7 @@ class Bipartite(Selector[BipartiteSpec]):
             if ranks is not None:
                 index = index[ranks[group, index].sort(descending=True, stable=True).indices]
             required = tokens.required[group, index]
-            left, home, pairs = self._rounds(self._pairs(tokens, group, index), required, count)
+            left, home, pairs = self._rounds(self._line(tokens, group, index), required, count)
             if count:
                 homes[group, index] = index[home]
             sizes = torch.bincount(home, minlength=len(index))[left].to(pairs.dtype)
@@ -76,39 +78,32 @@ class Bipartite(Selector[BipartiteSpec]):
         )
         return Selection(picks, gains, distinct, tokens, assigned=homes if self.spec.fold else None)
 
-    def _pairs(self, tokens: VisualTokens, group: int, index: Tensor) -> Tensor:
-        """(n, n) similarities of one group's tokens, in the order of the line."""
-        matrix: Tensor = similarities(self.parts["similarity"], tokens.only(group, tokens.shape[1]))[0]
-        return matrix[index[:, None], index]
+    def _line(self, tokens: VisualTokens, group: int, index: Tensor) -> Line:
+        """One group's tokens, in the order of the line."""
+        metric, one = self.parts["similarity"], tokens.only(group, tokens.shape[1])
+        if self.spec.fold and tokens.features.element_size() < 4 and metric.vectors is not None:
+            return Means(metric.vectors(one)[0, index])
+        matrix: Tensor = similarities(metric, one)[0]
+        return (Sums if self.spec.fold else Pairs)(matrix[index[:, None], index])
 
-    def _rounds(self, pairs: Tensor, required: Tensor, count: int) -> tuple[Tensor, Tensor, Tensor]:
+    def _rounds(self, tokens: Line, required: Tensor, count: int) -> tuple[Tensor, Tensor, Tensor]:
         """(K,) places left, (n,) the place each was merged into, and (K, K) similarities of the places left."""
-        home = line = torch.arange(len(pairs), device=pairs.device)
+        home = line = torch.arange(len(required), device=required.device)
         if count == 0:
-            return line[:0], home, pairs
-        fold, dtype = self.spec.fold, pairs.dtype
-        pairs = pairs.to(torch.float64) if fold else pairs  # sums over many tokens exceed the range of half precision
+            return line[:0], home, tokens.alike(line[:0], line[:0])
         while len(line) > count:
             even = line[~required[line]][::2]
             odd = line[~torch.isin(line, even)]
             gone = min(len(line) - count, self.spec.per_round or len(line), len(line) // 2, len(even))
-            alike = _cosine(pairs, even, odd) if fold else pairs[even[:, None], odd]
+            alike = tokens.alike(even, odd)
             match, order = alike.argmax(1), alike.amax(1).sort(descending=True, stable=True).indices
             del alike  # frees memory for the next round's
             lost, stays = even[order[:gone]], even[order[gone:]]
-            if fold:
-                into = odd[match[order[:gone]]]
-                pairs.index_add_(0, into, pairs[lost]).index_add_(1, into, pairs[:, lost])
-                move = torch.arange(len(pairs), device=pairs.device)
-                move[lost] = into
+            if self.spec.fold:
+                tokens.fold(lost, match[order[:gone]], odd)
+                move = torch.arange(len(home), device=home.device)
+                move[lost] = odd[match[order[:gone]]]
                 home = move[home]
             in_place = self.spec.after_round == "in_place"
             line = line[~torch.isin(line, lost)] if in_place else torch.cat([stays, odd])
-        return line, home, _cosine(pairs, line, line).to(dtype) if fold else pairs[line[:, None], line]
-
-
-def _cosine(total: Tensor, rows: Tensor, cols: Tensor) -> Tensor:
-    """``S_ij / sqrt(S_ii S_jj)`` of some rows and columns; 0 if a token's similarity to itself is not above 0."""
-    scale = total.diagonal().clamp(min=0).sqrt()
-    scale = scale.masked_fill(scale == 0, float("inf"))
-    return total[rows[:, None], cols].div_(scale[rows, None]).div_(scale[cols])
+        return line, home, tokens.alike(line, line).to(tokens.dtype)

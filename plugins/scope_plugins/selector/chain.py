@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 from fractions import Fraction
 from math import lcm
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 import torch
 from pydantic import Field, model_validator
@@ -27,6 +27,9 @@ class ChainSpec(ComponentSpec):
     """Weight of each step's share of the budget; counts add up to the budget exactly."""
     rounding: Literal["remainder", "floor"] = "remainder"
     """Rounding of shares to whole numbers: by largest remainder; or down, with the rest for the last step."""
+    conditioned: bool | tuple[tuple[Annotated[int, Field(ge=0)], ...], ...] = False
+    """Steps that see earlier picks, so that coverage and distances start from these. ``true``: each step sees all steps
+    before it; ``false``: none. Or the numbers of the steps that each step sees: ``[[], [0], [1]]``."""
 
     @model_validator(mode="after")
     def _one_share_each(self) -> Self:
@@ -37,25 +40,58 @@ class ChainSpec(ComponentSpec):
             )
         return self
 
+    @model_validator(mode="after")
+    def _sees_earlier_steps(self) -> Self:
+        if isinstance(self.conditioned, bool):
+            return self
+        given = [list(seen) for seen in self.conditioned]
+        if len(given) != len(self.stages) or any(step >= number for number, seen in enumerate(given) for step in seen):
+            raise ValueError(
+                f"`conditioned` has one list per step, with the numbers of earlier steps, from 0; there are "
+                f"{len(self.stages)} steps, but it is {given}. To see all earlier steps, use `conditioned: true`"
+            )
+        return self
+
+    def sees(self, step: int) -> tuple[int, ...]:
+        """The numbers of the earlier steps whose picks a step sees."""
+        if isinstance(self.conditioned, bool):
+            return tuple(range(step)) if self.conditioned else ()
+        return self.conditioned[step]
+
 
 class Chain(Selector[ChainSpec]):
     """Several kinds of tokens in one selection, each kind with its own share of the budget.
 
-    Use it where methods keep, say, salient tokens first and diverse ones from the rest. Later steps neither pick nor
-    cover the tokens that earlier steps kept. Required tokens belong to the first steps.
+    Use it where methods keep, say, salient tokens first and diverse ones from the rest. Later steps do not pick what
+    earlier steps kept. With ``conditioned``, they take it into account: a step runs on the tokens left and the picks
+    that it sees, which it must keep and which come before its own, so running maxima, distances and determinants start
+    from them, and saliency is scaled over both. Without it, a step neither picks nor covers earlier picks.
+
+    A step that decides how many tokens it keeps (an adaptive selector) leaves what it does not use to the next step;
+    the chain itself is adaptive if its last step is. A share that comes to 0 tokens skips the step. Required tokens
+    belong to the first steps.
 
     `Selection.stage` is the step that made each pick, for ``order: stages`` and for mergers that read one step.
+    Source: AnchorPrune, arXiv 2607.07033 (steps that see earlier picks).
     """
+
+    @property
+    def adaptive(self) -> bool:  # what other steps leave goes to the last
+        """True if the last step may keep fewer tokens than it is given."""
+        return bool(self.parts["stages"][-1].adaptive)
 
     def select(self, tokens: VisualTokens, keep: Sequence[int]) -> Selection:
         """The picks of all steps, one step after another."""
         split = [divided(count, self.spec.shares, self.spec.rounding) for count in keep]
-        left, selections = tokens, []
+        left, selections, spare = tokens, list[Selection](), [0] * len(keep)
         for step, selector in enumerate(self.parts["stages"]):
-            wanted = [counts[step] for counts in split]
+            wanted = [counts[step] + more for counts, more in zip(split, spare, strict=True)]
             # required tokens beyond a step's count are left to later steps
             fit = left.required.cumsum(1) <= torch.tensor(wanted, device=left.device)[:, None]
-            selections.append(selector.select(replace(left, required=left.required & fit), wanted))
+            seen = [selections[number] for number in self.spec.sees(step)]
+            view = replace(left, required=left.required & fit)
+            selections.append(_after(seen, selector, view, wanted) if seen else selector.select(view, wanted))
+            spare = [count - taken for count, taken in zip(wanted, selections[-1].counts, strict=True)]
             left = left.without(selections[-1].mask)
 
         def joined(name: str, fill: float) -> Tensor:
@@ -77,6 +113,23 @@ class Chain(Selector[ChainSpec]):
             stage=torch.nn.utils.rnn.pad_sequence(steps, batch_first=True),
             assigned=_merged_into(selections),
         )
+
+
+def _after(seen: Sequence[Selection], selector: Selector[Any], left: VisualTokens, wanted: Sequence[int]) -> Selection:
+    """The selector's own picks after those that it sees, which it must keep."""
+    kept = torch.stack([part.mask for part in seen]).any(0)
+    both = replace(left, valid=left.valid | kept, required=left.required | kept)
+    total = [count + before for count, before in zip(wanted, kept.sum(1).tolist(), strict=True)]
+    whole = selector.select(both, total)
+    own = (whole.picks >= 0) & ~kept.gather(1, whole.picks.clamp(min=0))
+
+    def rows(values: Tensor, fill: float) -> Tensor:
+        each = [row[mine] for row, mine in zip(values, own, strict=True)]
+        return torch.nn.utils.rnn.pad_sequence(each, batch_first=True, padding_value=fill)
+
+    nan = torch.nan
+    picks, gains, scores = rows(whole.picks, -1), rows(whole.gains, nan), rows(whole.scores, nan)
+    return Selection(picks, gains, scores, left, assigned=whole.assigned)
 
 
 def _merged_into(selections: Sequence[Selection]) -> Tensor | None:

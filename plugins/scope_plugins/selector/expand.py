@@ -42,6 +42,8 @@ class Expand(Selector[ExpandSpec]):
     anchor's gain and score), then the rest. Source: HiPrune, arXiv 2508.00553.
     """
 
+    reads_places = True
+
     def select(self, tokens: VisualTokens, keep: Sequence[int]) -> Selection:
         """Anchors, neighbours and the rest of each group."""
         free = replace(tokens, required=torch.zeros_like(tokens.required))

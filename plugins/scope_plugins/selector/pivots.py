@@ -119,7 +119,7 @@ class Pivots(Selector[PivotsSpec]):
             )
         size = int((tokens.image[group] >= 0).sum())  # without the padding of smaller images
         pivots = self._turns(image_pivots.tolist(), text[0].tolist(), len(valid), size)
-        unit = torch.nn.functional.normalize(torch.cat([states, text[1].to(states)]), dim=1)
+        unit = VisualTokens.of(torch.cat([states, text[1].to(states)])).unit()[0]
         shares = _shares(count - len(picks), len(pivots))
         for pivot, share in zip(pivots, shares, strict=True):
             if share:

@@ -4,15 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import replace
-from itertools import groupby
 from typing import Annotated, Literal
 
 import torch
 from pydantic import Field
 from torch import Tensor
 
-from scope_core import Layout, Selection, SpecError, VisualTokens
+from scope_core import Selection, SpecError, VisualTokens
 from scope_core.parts import ComponentSpec, Execution, Selector, Slot, scores
+from scope_plugins.selector._shares import shares
 
 
 class QuotaSpec(ComponentSpec):
@@ -22,11 +22,15 @@ class QuotaSpec(ComponentSpec):
     partition: Annotated[ComponentSpec, Slot("partition")] = "chunks"  # type: ignore[assignment]  # a part's bare name
     """The division of the group into pieces."""
     saliency: Annotated[ComponentSpec, Slot("saliency")]
-    """The saliency whose mean over a piece, computed inside it, is the piece's score."""
+    """The saliency whose mean or sum over a piece, computed inside it, is the piece's score."""
+    of_piece: Literal["mean", "sum"] = "mean"
+    """The piece's score: with ``sum``, large pieces keep more; with the saliency `uniform`, it is their size."""
     sharpness: Annotated[float, Field(ge=0)] = 1.0
     """Power of the scores: 0 gives equal shares, a high power nearly all to the best piece."""
     selector: Annotated[ComponentSpec, Slot("selector")]
     """The selector inside each piece."""
+    most: Annotated[int, Field(ge=1)] | None = None
+    """Most tokens of one piece; with few pieces, fewer tokens than the budget are then kept. Null: no limit."""
 
 
 class Quota(Selector[QuotaSpec]):
@@ -35,17 +39,22 @@ class Quota(Selector[QuotaSpec]):
     Use it where a selector would otherwise keep tokens of a few places only, as HoloV argues.
 
     Piece p keeps about ``K w_p`` tokens, ``w_p = score_p^sharpness / sum_q score_q^sharpness``. Counts are rounded
-    down and limited to between the piece's required and its valid tokens; the remaining tokens go one by one to the
-    pieces of highest weight that have room, repeatedly if necessary. Picks are piece by piece; a piece kept whole stays
-    in raster order. Source: HoloV, arXiv 2510.02912.
+    down and limited to between the piece's required and its valid tokens, or ``most`` of them; the remaining tokens go
+    one by one to the pieces of highest weight that have room, repeatedly if necessary. Picks are piece by piece; a
+    piece kept whole stays in raster order. Source: HoloV, arXiv 2510.02912.
     """
 
     equivariant = False
 
+    @property
+    def adaptive(self) -> bool:  # follows from the options
+        """True with ``most``, or if the selector inside is."""
+        return self.spec.most is not None or bool(self.parts["selector"].adaptive)
+
     def select(self, tokens: VisualTokens, keep: Sequence[int]) -> Selection:
         """The picks of all pieces, one piece after another."""
         pad = torch.nn.utils.rnn.pad_sequence
-        pieces = [self._pieces(tokens, group) for group in range(len(keep))]
+        pieces = self._pieces(tokens, keep)
         flat = [group * tokens.shape[1] + piece for group, found in enumerate(pieces) for piece in found]
         if not flat:
             empty = tokens.features.new_zeros((len(keep), 0))
@@ -53,7 +62,10 @@ class Quota(Selector[QuotaSpec]):
         index = pad(flat, batch_first=True, padding_value=-1)
         inside = tokens.regroup(index)
         valid = inside.valid.sum(1)
-        score = scores(self.parts["saliency"], inside).masked_fill(~inside.valid, 0).sum(1) / valid
+        score = scores(self.parts["saliency"], inside).masked_fill(~inside.valid, 0)
+        score = (score.float() if score.element_size() < 4 else score).sum(1)
+        if self.spec.of_piece == "mean":
+            score = score / valid
         if bool((score < 0).any()):
             raise SpecError(
                 f"selector {self}: saliency {self.parts['saliency']} gave a piece of the image the score "
@@ -64,7 +76,10 @@ class Quota(Selector[QuotaSpec]):
         for found, count in zip(pieces, keep, strict=True):
             in_group = slice(start, start + len(found))
             weights = self._weights(score[in_group].double())
-            counts += shares(count, weights, required[in_group], valid[in_group].tolist())
+            least, most = required[in_group], valid[in_group].tolist()
+            if self.spec.most is not None:
+                most = [min(size, max(self.spec.most, must)) for size, must in zip(most, least, strict=True)]
+            counts += shares(count, weights, least, most)
             start += len(found)
         selection = self.parts["selector"].select(inside, counts)
         rows: list[list[Tensor]] = [[], [], []]
@@ -98,34 +113,7 @@ class Quota(Selector[QuotaSpec]):
         weights: list[float] = (score**self.spec.sharpness).tolist()
         return weights
 
-    def _pieces(self, tokens: VisualTokens, group: int) -> list[Tensor]:
-        """Token indices of each piece of a group."""
-        index = tokens.valid[group].nonzero().flatten()
-        image, tile = tokens.image[group][index].tolist(), tokens.tile[group][index].tolist()
-        runs = [list(run) for _, run in groupby(range(len(index)), key=lambda i: image[i])]
-        layout = Layout.of([[len(list(same)) for _, same in groupby(run, key=lambda i: tile[i])] for run in runs])
-        first = [run[0] for run in runs]
-        found = self.parts["partition"].split(layout)
-        return [
-            torch.cat([index[first[span.image] + span.start : first[span.image] + span.stop] for span in piece])
-            for piece in found
-        ]
-
-
-def shares(total: int, weights: Sequence[float], least: Sequence[int], most: Sequence[int]) -> list[int]:
-    """Whole numbers that add up to ``total``, about in proportion to ``weights``, between ``least`` and ``most``.
-
-    If all weights are 0, they count as equal. Ties go to the lowest index.
-    """
-    if not sum(weights):
-        weights = [1.0] * len(most)
-    exact = [total * weight / sum(weights) for weight in weights]
-    counts = [min(max(int(e), low), high) for e, low, high in zip(exact, least, most, strict=True)]
-    by_weight = sorted(range(len(counts)), key=lambda i: (-weights[i], i))
-    while sum(counts) < total:
-        for i in [i for i in by_weight if counts[i] < most[i]][: total - sum(counts)]:
-            counts[i] += 1
-    while sum(counts) > total:  # only if required tokens exceed the share of their piece
-        for i in [i for i in reversed(by_weight) if counts[i] > least[i]][: sum(counts) - total]:
-            counts[i] -= 1
-    return counts
+    def _pieces(self, tokens: VisualTokens, keep: Sequence[int]) -> list[list[Tensor]]:
+        """Token indices of each piece of each group."""
+        labels = self.parts["partition"].label(tokens, keep)
+        return [[(row == piece).nonzero().flatten() for piece in range(int(row.amax()) + 1)] for row in labels]

@@ -29,6 +29,12 @@ def scope_similarity_metrics() -> Iterable[Entry]:
         "signal_cosine",
         "cosine of another signal, e.g. of the tower's hidden states",
     )
+    yield Entry(
+        "scope_plugins.similarity.plain_cosine:PlainCosine",
+        "plain_cosine",
+        "cosine of features or a signal, with the rounding of published code",
+        paper="MMTok, arXiv 2508.18264; CDPruner, arXiv 2506.10967",
+    )
     yield Entry("scope_plugins.similarity.spatial:Spatial", "spatial", "closeness in the token grid")
     yield Entry(
         "scope_plugins.similarity.row_softmax:RowSoftmax",
@@ -40,6 +46,12 @@ def scope_similarity_metrics() -> Iterable[Entry]:
         "scope_plugins.similarity.without_negatives:WithoutNegatives",
         "without_negatives",
         "another similarity, with negative values set to 0 or shifted",
+    )
+    yield Entry(
+        "scope_plugins.similarity.gram_squared:GramSquared",
+        "gram_squared",
+        "what two tokens have in common with all others, per channel",
+        paper="OTPrune, arXiv 2602.20205",
     )
     yield Entry("scope_plugins.similarity.blend:Blend", "blend", "several similarities as one: weighted sum or product")
     yield Entry(

@@ -16,13 +16,17 @@ PANEL = 128
 def cosines(tokens: VisualTokens, vectors: Tensor | None = None, name: str = "features") -> Tensor:
     """(B, N, N) cosines of the features, or of other (B, N, C) vectors of the same tokens.
 
-    The matrix is exactly symmetric, and its diagonal is exactly 1. A zero vector has similarity 0 to all tokens,
-    including itself.
+    The matrix is exactly symmetric, and its diagonal is exactly 1. In half precision it is the product of rounded unit
+    vectors, as published code computes it: its diagonal is rounded like every other number. A zero vector has
+    similarity 0 to all tokens, including itself.
 
     Raises:
         TokensError: a valid token's vector is not finite.
     """
-    matrix = products(unit(tokens, vectors, name))
+    units = unit(tokens, vectors, name).detach()
+    if units.element_size() < 4:
+        return units @ units.mT
+    matrix = products(units)
     diagonal = matrix.diagonal(dim1=1, dim2=2)
     diagonal.copy_(diagonal != 0)
     return matrix
@@ -37,14 +41,13 @@ def unit(tokens: VisualTokens, vectors: Tensor | None = None, name: str = "featu
 
 
 def products(vectors: Tensor) -> Tensor:
-    """(B, N, N) dot products of (B, N, C) vectors, exactly symmetric.
+    """(B, N, N) dot products of (B, N, C) vectors of float32 or float64, exactly symmetric.
 
     One triangle is computed, in panels of rows, and mirrored: 0.6 of the work, and no second matrix. On an accelerator
     this is faster for large matrices only.
     """
-    vectors = vectors.detach()
     batch, count, _ = vectors.shape
-    if vectors.element_size() < 4 or count <= (PANEL if vectors.device.type == "cpu" else 4096):
+    if count <= (PANEL if vectors.device.type == "cpu" else 4096):
         matrix = vectors @ vectors.mT
         return (matrix + matrix.mT).div_(2)
     matrix = vectors.new_empty(batch, count, count)

@@ -21,8 +21,8 @@ class BlendSpec(ComponentSpec):
     name: Literal["blend"] = "blend"
     of: Annotated[tuple[ComponentSpec, ...], Slot("similarity", many=True), Field(min_length=1)]
     """The similarities."""
-    weights: tuple[Annotated[float, Field(ge=0)], ...] = ()
-    """One weight per similarity of a sum, scaled to add up to 1; by default all are equal."""
+    weights: tuple[Annotated[float, Field(ge=0, le=1e6)], ...] = ()
+    """One weight per similarity of a sum, 0 or from 1e-6 on, scaled to add up to 1; by default all are equal."""
     how: Literal["sum", "product"] = "sum"
     """The combination of the similarities; a product takes no weights."""
 
@@ -33,6 +33,8 @@ class BlendSpec(ComponentSpec):
                 f"give one weight per similarity of a sum, not all 0: {len(self.of)} similarities, how: {self.how}, "
                 f"weights {list(self.weights)}"
             )
+        if any(0 < weight < 1e-6 for weight in self.weights):
+            raise ValueError(f"weights must be 0 or from 1e-6 to 1e6: {list(self.weights)}")
         return self
 
 

@@ -21,7 +21,8 @@ class Cosine(SimilarityMetric[CosineSpec]):
     """``S_ij = x_i . x_j / (|x_i| |x_j|)``; a zero vector has similarity 0 to all tokens, including itself.
 
     The matrix is exactly symmetric, and its diagonal is exactly 1. Otherwise two tokens that cover only each other
-    would differ in their gains by rounding, and ties would not go to the lowest index.
+    would differ in their gains by rounding, and ties would not go to the lowest index. In half precision (``dtype:
+    as_is``) both hold up to rounding only, as in published code.
     """
 
     symmetric = True

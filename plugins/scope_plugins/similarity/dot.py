@@ -8,6 +8,7 @@ from torch import Tensor
 
 from scope_core import VisualTokens
 from scope_core.parts import ComponentSpec, SimilarityMetric
+from scope_plugins.similarity._rows import check_products
 
 
 class DotSpec(ComponentSpec):
@@ -25,10 +26,16 @@ class Dot(SimilarityMetric[DotSpec]):
     matrices = 1
 
     def pairwise(self, tokens: VisualTokens) -> Tensor:
-        """(B, N, N), unbounded."""
+        """(B, N, N), unbounded.
+
+        Raises:
+            TokensError: all products of a group are too small for the dtype.
+        """
+        check_products(tokens.features, tokens, str(self))
         product = tokens.features @ tokens.features.transpose(1, 2)
         return product.div_(tokens.shape[2] ** 0.5) if self.spec.scaled else product
 
     def vectors(self, tokens: VisualTokens) -> Tensor:
-        """(B, N, D) features, over the fourth root of D if scaled."""
+        """(B, N, D) features, over the fourth root of D if scaled; errors as for `pairwise`."""
+        check_products(tokens.features, tokens, str(self))
         return tokens.features / tokens.shape[2] ** 0.25 if self.spec.scaled else tokens.features

@@ -8,6 +8,7 @@ from torch import Tensor
 
 from scope_core import VisualTokens
 from scope_core.parts import ComponentSpec, SimilarityMetric
+from scope_plugins.similarity._rows import check_products
 
 
 class KeysDotSpec(ComponentSpec):
@@ -38,11 +39,17 @@ class KeysDot(SimilarityMetric[KeysDotSpec]):
         return frozenset({f"vision.keys[{self.spec.layer}]"})
 
     def pairwise(self, tokens: VisualTokens) -> Tensor:
-        """(B, N, N), unbounded."""
+        """(B, N, N), unbounded.
+
+        Raises:
+            TokensError: all products of a group are too small for the dtype.
+        """
         vectors = self.vectors(tokens)
         return vectors @ vectors.transpose(1, 2)
 
     def vectors(self, tokens: VisualTokens) -> Tensor:
-        """(B, N, C) mean keys, or the concatenated keys of all heads."""
+        """(B, N, C) mean keys, or the concatenated keys of all heads; errors as for `pairwise`."""
         keys = tokens.signal(f"vision.keys[{self.spec.layer}]").to(tokens.features.dtype)
-        return keys.mean(1) if self.spec.heads == "mean" else keys.transpose(1, 2).flatten(2)
+        vectors = keys.mean(1) if self.spec.heads == "mean" else keys.transpose(1, 2).flatten(2)
+        check_products(vectors, tokens, str(self))
+        return vectors

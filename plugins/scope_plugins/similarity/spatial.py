@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Annotated, Literal
 
+import torch
 from pydantic import Field
 from torch import Tensor
 
@@ -28,6 +29,8 @@ class Spatial(SimilarityMetric[SpatialSpec]):
     Both kernels are positive definite. In a `blend` with a cosine, near tokens count as more similar than far ones.
     """
 
+    reads_places = True
+
     symmetric = True
     bounds = (0.0, 1.0)
     matrices = 1
@@ -45,7 +48,9 @@ class Spatial(SimilarityMetric[SpatialSpec]):
                 f"similarity {self} needs places in a grid, but {tokens.name_of(group, token)} has none; pass "
                 f"grid=(rows, columns), or use a similarity of features"
             )
-        row, col = (plane.to(tokens.features.dtype) for plane in (tokens.row, tokens.col))
+        # half precision has too few digits for places and their squares
+        wide = torch.promote_types(tokens.features.dtype, torch.float32)
+        row, col = (plane.to(wide) for plane in (tokens.row, tokens.col))
         tile, image, scale = tokens.tile, tokens.image, self.spec.scale
 
         def near(rows: slice) -> Tensor:
@@ -54,4 +59,4 @@ class Spatial(SimilarityMetric[SpatialSpec]):
             apart = (tile[:, rows, None] != tile[:, None, :]) | (image[:, rows, None] != image[:, None, :])
             return exponent.exp().masked_fill(apart, 0)
 
-        return by_rows(row, near)
+        return by_rows(tokens.features, near)

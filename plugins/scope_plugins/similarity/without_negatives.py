@@ -36,6 +36,11 @@ class WithoutNegatives(SimilarityMetric[WithoutNegativesSpec]):
         """True if the similarity inside is symmetric."""
         return bool(self.parts["of"].symmetric)
 
+    @property
+    def least_itemsize(self) -> int:  # type: ignore[override]  # follows from the similarity inside
+        """That of the similarity inside."""
+        return int(self.parts["of"].least_itemsize)
+
     def pairwise(self, tokens: VisualTokens) -> Tensor:
         """(B, N, N), at least 0 (for ``shift``: if the similarity is at least -1, up to rounding)."""
         matrix: Tensor = self.parts["of"].pairwise(tokens)

@@ -12,7 +12,7 @@ from rich.text import Text
 
 from scope_core.cli.output import loading, note, out, show_json, table, warn, working
 from scope_core.cli.packages import missing_packages
-from scope_core.cli.state import State, state_of
+from scope_core.cli.state import CACHE_DIR, State, state_of
 from scope_core.errors import UnknownNameError
 from scope_core.registry.kinds import HOME, KINDS, Kind, kind_named
 from scope_core.registry.patterns import check_patterns, is_pattern
@@ -48,10 +48,11 @@ def list_parts(
             show_default=False,
         ),
     ] = None,
+    cache_dir: Annotated[Path | None, CACHE_DIR] = None,
     json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
 ) -> None:
     """List what is installed: parts, recipes, adapters, models and towers, commands of plugins."""
-    state = state_of(ctx)
+    state = state_of(ctx, cache_dir=cache_dir)
     registry = state.registry
     if kind is not None and is_pattern(kind):
         raise UnknownNameError(f"'{kind}' is a pattern of names; put the kind first: scope list recipe '{kind}'")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from pathlib import Path
 from typing import Annotated, Any
 
 import typer
@@ -14,29 +15,30 @@ from scope_core.cli.commands.list import origin_of
 from scope_core.cli.output import done, loading, note, out, show_json, table
 from scope_core.cli.packages import missing_packages
 from scope_core.cli.shell import ScopeGroup, examples
-from scope_core.cli.state import state_of
+from scope_core.cli.state import CACHE_DIR, state_of
 from scope_core.errors import ScopeError, UnknownNameError, did_you_mean, listed
 from scope_core.registry.entries import ZooEntry
 from scope_core.registry.records import Record
 
 app = typer.Typer(cls=ScopeGroup, rich_markup_mode="rich", add_completion=False)
 Json = Annotated[bool, typer.Option("--json", help="Print JSON.")]
+CacheDir = Annotated[Path | None, CACHE_DIR]
 
 
 @app.callback(
     invoke_without_command=True,
     epilog=examples("scope models", "scope models fetch dinov2-small", "scope models adapters --json"),
 )
-def models(ctx: typer.Context, json: Json = False) -> None:
+def models(ctx: typer.Context, cache_dir: CacheDir = None, json: Json = False) -> None:
     """Models and towers that load by name (list, fetch), and models that can be pruned (adapters)."""
     if ctx.invoked_subcommand is None:
-        list_models(ctx, json)
+        list_models(ctx, cache_dir, json)
 
 
 @app.command("list", epilog=examples("scope models list", "scope models list --json"))
-def list_models(ctx: typer.Context, json: Json = False) -> None:
+def list_models(ctx: typer.Context, cache_dir: CacheDir = None, json: Json = False) -> None:
     """List the zoo: towers and models that load by name."""
-    records = state_of(ctx).registry.records("zoo")
+    records = state_of(ctx, cache_dir=cache_dir).zoo_records()
     if json:
         show_json([facts_of(record) for record in records])
         return
@@ -58,17 +60,18 @@ def list_models(ctx: typer.Context, json: Json = False) -> None:
 def fetch(
     ctx: typer.Context,
     names: Annotated[list[str], typer.Argument(metavar="NAME", help="Zoo entries (see `scope models`).")],
+    cache_dir: CacheDir = None,
     json: Json = False,
 ) -> None:
     """Load zoo entries once, so that their weights are in the cache and no network is needed later."""
-    registry = state_of(ctx).registry
-    known = registry.names("zoo")
+    state = state_of(ctx, cache_dir=cache_dir)
+    known = state.registry.names("zoo")
     for name in names:
         if name not in known:
             raise UnknownNameError(f"the zoo has no '{name}'{did_you_mean(name, known)}. It has: {listed(known)}")
     facts = []
     for name in names:
-        entry = registry.get("zoo", name).item
+        entry = state.placed(state.registry.get("zoo", name)).item
         start = time.perf_counter()
         if entry.source:
             with loading(entry, f"fetching {name} ({entry.parameters or 'size unknown'}) from {entry.source}"):

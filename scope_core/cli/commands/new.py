@@ -50,13 +50,17 @@ TAKEN = {
     "Tensor",
 }
 """Names that the templates use or may use."""
+EXTRAS = {"adapter": "[hf]"}
+"""Extras of scope-core that packages with a part of a kind need."""
 WORD = re.compile(r"[a-z][a-z0-9_]*")
 USAGE = {
     "recipe": "recipe: {name}\nbudget: 64",
     "selector": "selector: {{name: {name}, choices: [{selector}]}}\nbudget: 64",
     "budget": "budget: {{name: {name}}}",
+    "statistic": "budget: {{name: measured, statistic: {name}}}",
     "constraint": "constraints: [{name}]\nbudget: 64",
     "position": "positions: {name}\nbudget: 64",
+    "adapter": "recipe: scope\nbudget: 64\nadapter: {name}",
 }
 """Example specs, for kinds whose slot has another name than the kind."""
 
@@ -70,8 +74,9 @@ def new() -> None:
     epilog=examples(
         "scope new plugin acme.peak",
         "scope new plugin lab.saturated --kind coverage",
+        "scope new plugin team.my_vlm --kind adapter",
         "scope new plugin acme.flat --kind coverage --into scope-acme",
-        "scope new plugin team.x --json",
+        "scope new plugin org.x --json",
     )
 )
 def plugin(
@@ -169,7 +174,8 @@ def rendered(
     kind: Kind, name: str, vendor: str, part: str, registry: Registry, package: Package | None = None
 ) -> dict[str, str]:
     """The files of a new package, or of ``package`` if the part were its only one: ``{path in its folder: text}``."""
-    summary = f"an example of a {kind.noun}, to be replaced"
+    about = f"{'an' if kind.noun[0] in 'aeiou' else 'a'} {kind.noun}"
+    summary = f"an example of {about}, to be replaced"
     defaults = {k.name: found.name for k in KINDS if (found := registry.default(k.name)) is not None}
     slots = ("saliency", "similarity", "coverage", "combiner")
     module = f"scope_{vendor}" if package is None else package.module
@@ -187,21 +193,22 @@ def rendered(
         "hook": kind.hook,
         "summary": summary,
         "summary_cap": summary.capitalize(),
-        "about": f"A {kind.noun}",
+        "about": about.capitalize(),
         "version": __version__,
+        "extra": EXTRAS.get(kind.name, ""),
         "slots": "\n".join(f'        "{slot}": "{defaults[slot]}",' for slot in slots if slot in defaults),
         "usage": usage.format(name=name, selector=defaults.get("selector", "")),
     }
-    special = f"_{kind.name}" if not kind.base else ""
     sources = {
         "pyproject.toml": "pyproject.toml",
         "README.md": f"README_{kind.name}.md" if _template(f"README_{kind.name}.md") else "README.md",
         ".gitignore": "gitignore",
-        f"{source}/__init__.py": f"init{special}.py",
-        f"{source}/{part}.py": f"part_{kind.name}.py",
-        f"tests/test_{part}.py": f"test{special}.py",
+        f"{source}/__init__.py": "init.py",
+        f"{source}/{part}.py": "part.py",
+        f"tests/test_{part}.py": "test.py",
     }
-    return {path: Template(_template(source) or "").substitute(words) for path, source in sources.items()}
+    texts = {path: _template(s.replace(".py", f"_{kind.name}.py")) or _template(s) for path, s in sources.items()}
+    return {path: Template(text or "").substitute(words) for path, text in texts.items()}
 
 
 def _class(part: str) -> str:
@@ -209,6 +216,7 @@ def _class(part: str) -> str:
 
 
 def _template(name: str) -> str | None:
+    """The text of a template; None if there is none of this name."""
     file = resources.files("scope_core.cli").joinpath("templates").joinpath("plugin").joinpath(f"{name}.txt")
     return file.read_text(encoding="utf-8") if file.is_file() else None
 

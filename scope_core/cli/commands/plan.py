@@ -5,16 +5,18 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 from functools import partial
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 from rich.console import Group
 from rich.text import Text
 
-from scope_core.cli.output import loading, note, out, percent, show_json, table, warn, working
+from scope_core.cli.output import loading, note, out, show_json, table, warn, working
 from scope_core.cli.shell import only_spec, split_commas
 from scope_core.cli.spec_options import SPEC, SPEC_OPTION
-from scope_core.cli.state import state_of
+from scope_core.cli.state import CACHE_DIR, state_of
+from scope_core.drawing.text import percent
 from scope_core.errors import ZooError
 
 if TYPE_CHECKING:
@@ -48,13 +50,14 @@ def plan(
         typer.Option(metavar="HxW", help="With --model: HEIGHTxWIDTH of each image in pixels.", show_default=False),
     ] = None,
     spec: Annotated[str | None, SPEC_OPTION] = None,
+    cache_dir: Annotated[Path | None, CACHE_DIR] = None,
     json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
 ) -> None:
     """Show how many tokens will be kept, from shapes alone, and the memory that selection takes."""
     wanted = only_spec(given, spec)
     counts = [_tiles(text) for text in split_commas(tokens)]
     sizes = [_size(text) for text in split_commas(size)]
-    state = state_of(ctx)
+    state = state_of(ctx, cache_dir=cache_dir)
     entry = None if model is None else state.zoo("model", model).item
     if counts and (sizes or entry):
         raise typer.BadParameter("give --tokens, or --model and --size, not both", param_hint="'--tokens'")

@@ -14,12 +14,12 @@ from rich.text import Text
 
 from scope_core.cli.commands.select import IMAGES, KEEP, ORDER, OUT, SPEC
 from scope_core.cli.methods import Method, amount
-from scope_core.cli.output import check_out, loading, note, out, percent, show_json, table, warn, working
-from scope_core.cli.overlay import SUFFIXES, save
-from scope_core.cli.panels import picture_of
+from scope_core.cli.output import check_out, loading, note, out, show_json, table, warn, working
+from scope_core.cli.panels import SUFFIXES, picture_of, save
 from scope_core.cli.photos import open_pictures
 from scope_core.cli.selections import Judge, Selected, kept_of, scores_of, shown_of, source_of
-from scope_core.cli.state import starting_spec, state_of
+from scope_core.cli.state import CACHE_DIR, starting_spec, state_of
+from scope_core.drawing.text import percent
 from scope_core.errors import AdapterError
 from scope_core.structures.receipt import THETAS
 
@@ -30,6 +30,15 @@ if TYPE_CHECKING:
 
 RUNS, SECONDS = 3, 5.0
 """Number of timed answers, unless they take longer in all than this many seconds."""
+
+
+_LOADING = "How the model is loaded"
+DTYPE = typer.Option(metavar="NAME", help="Of the weights: bfloat16, ...", rich_help_panel=_LOADING)
+DEVICE_MAP = typer.Option(metavar="WHERE", help="cpu, cuda, auto, ...", rich_help_panel=_LOADING)
+ATTENTION = typer.Option(metavar="NAME", help="sdpa, eager, flash_attention_2, ...", rich_help_panel=_LOADING)
+QUANTIZATION = typer.Option(
+    metavar="NAME", help="bnb-8bit or bnb-4bit; weights that are quantised already need none.", rich_help_panel=_LOADING
+)
 
 
 @dataclass(frozen=True)
@@ -78,12 +87,17 @@ def run(
     warm_up: Annotated[bool, typer.Option(help="Run once untimed before measuring.")] = True,
     out_file: Annotated[Path | None, OUT] = None,
     order: Annotated[bool, ORDER] = False,
+    dtype: Annotated[str | None, DTYPE] = None,
+    device_map: Annotated[str | None, DEVICE_MAP] = None,
+    attention: Annotated[str | None, ATTENTION] = None,
+    quantization: Annotated[str | None, QUANTIZATION] = None,
+    cache_dir: Annotated[Path | None, CACHE_DIR] = None,
     json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
 ) -> None:
     """Ask a multimodal model about images, with all visual tokens and with the kept ones, side by side."""
     check_out(out_file, SUFFIXES)
     budget = {} if keep is None else {"budget": amount(keep)}
-    state = state_of(ctx)
+    state = state_of(ctx, cache_dir=cache_dir)
     pictures = open_pictures(images)
     entry = state.zoo("model", model).item
     with loading(entry):
@@ -91,7 +105,13 @@ def run(
 
         given = starting_spec(spec, entry)
         pruner = Pruner(given, registry=state.registry, **budget)
-        loaded = entry.load()
+        loading_options = {
+            "dtype": dtype,
+            "device_map": device_map,
+            "attn_implementation": attention,
+            "quantization": quantization,
+        }
+        loaded = entry.load(**{name: value for name, value in loading_options.items() if value is not None})
         inputs = loaded.inputs([picture.image for picture in pictures], question)
     if out_file is not None and loaded.view is None:
         raise AdapterError(f"'{entry.name}' does not say how it crops images, so no overlay can be drawn; omit --out")

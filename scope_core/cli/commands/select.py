@@ -11,13 +11,13 @@ from rich.console import Group
 from rich.text import Text
 
 from scope_core.cli.methods import HELP, Method, amount, left_out_note, load_tower, read_methods
-from scope_core.cli.output import check_out, done, note, out, percent, progress, show_json, table, working
-from scope_core.cli.overlay import SUFFIXES, save
-from scope_core.cli.panels import picture_of
+from scope_core.cli.output import check_out, done, note, out, progress, show_json, table, working
+from scope_core.cli.panels import SUFFIXES, picture_of, save
 from scope_core.cli.photos import Picture, open_pictures
 from scope_core.cli.selections import Judge, Selected, Shown, Trial, shown_of, source_of
 from scope_core.cli.shell import split_commas
-from scope_core.cli.state import starting_spec, state_of
+from scope_core.cli.state import CACHE_DIR, starting_spec, state_of
+from scope_core.drawing.text import percent
 from scope_core.structures.receipt import THETAS
 
 IMAGES = typer.Argument(metavar="IMAGE", help="Images: files, or demo:NAME (see `scope photos`).", show_default=False)
@@ -55,12 +55,13 @@ def select(
     at: Annotated[str | None, AT] = None,
     out_file: Annotated[Path | None, OUT] = None,
     order: Annotated[bool, ORDER] = False,
+    cache_dir: Annotated[Path | None, CACHE_DIR] = None,
     json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
 ) -> None:
     """Select visual tokens of images with a vision tower alone, without a language model."""
     check_out(out_file, SUFFIXES)
     kept_of_each = None if keep is None else amount(keep)
-    state = state_of(ctx)
+    state = state_of(ctx, cache_dir=cache_dir)
     pictures = open_pictures(images)
     entry = state.zoo("tower", tower).item
     with working("reading specs"):

@@ -16,8 +16,9 @@ from scope_core.cli.spec_options import SPEC, SPEC_OPTION
 from scope_core.cli.state import state_of
 from scope_core.errors import SpecError
 from scope_core.parts.base import parts_in
+from scope_core.pruning.labels import changes, label_of
 from scope_core.pruning.spec import PrunerSpec, written
-from scope_core.pruning.spec_reader import changes, label_of, read_spec
+from scope_core.pruning.spec_reader import read_spec
 from scope_core.registry.entries import Recipe
 from scope_core.registry.registry import Registry
 from scope_core.registry.specs import slots_of

@@ -33,7 +33,7 @@ from scope_core.testing.adapters.outputs import (
 from scope_core.testing.adapters.places import signals_and_places_belong_to_the_token_that_a_patch_moves
 from scope_core.testing.adapters.snapshots import diff, snapshot
 from scope_core.testing.adapters.stubs import with_parts
-from scope_core.testing.failures import PropertyViolation, refuse_unexpected
+from scope_core.testing.failures import PropertyViolation, defined_at, raised, refuse_unexpected
 
 _CHECKS: Mapping[Callable[[Harness], None], str] = {
     adapter_fits_the_model: "it attaches, and the model's outputs depend on its images",
@@ -157,12 +157,12 @@ def check_adapter(
         except PropertyViolation as violation:
             failures[name] = str(violation)
         except Exception as error:  # an adapter, or the model because of it, may raise anything
-            failures[name] = f"raised {type(error).__name__}: {' '.join(str(error).split())[:300]}"
+            failures[name] = raised(error, harness.kind)
         seconds[name] = time.perf_counter() - start
         if _FIRST in failures and _FIRST not in expected:
             break  # nothing can be attached, or nothing depends on images: other failures would say no more
     passed = tuple(name for name in seconds if name not in failures and name not in skipped)
-    what = f"adapter '{options['name']}' on {type(model).__name__}"
+    what = f"adapter '{options['name']}' ({defined_at(harness.kind)}) on {type(model).__name__}"
     refuse_unexpected(what, failures, passed, expected, PROPERTIES)
     known = {name: reason for name, reason in expected.items() if name in failures}
     return Conformance(str(options["name"]), harness.declaration.model, passed, skipped, seconds, known)

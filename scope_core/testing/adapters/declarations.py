@@ -12,7 +12,14 @@ from scope_core.structures.tokens import VisualTokens
 from scope_core.testing.adapters.harness import Harness, Skipped
 from scope_core.testing.failures import PropertyViolation
 
-_LAYERLESS = ("projected", "text.embeddings", "clip.text_similarity")
+_LAYERLESS = (
+    "projected",
+    "text.embeddings",
+    "clip.text_similarity",
+    "clip.word_similarity",
+    "clip.embeddings",
+    "projector.sensitivity",
+)
 
 
 def offered_signals_are_delivered(harness: Harness) -> None:

@@ -12,6 +12,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from scope_core.errors import ScopeError
 from scope_core.pruning.attachment import Attachment
 from scope_core.pruning.compatibility import find_adapter
 from scope_core.pruning.pruner import Pruner
@@ -70,6 +71,15 @@ class Harness:
             "adapter": dict(self.adapter),
         }
         return Pruner(spec, registry=self.registry)
+
+    @cached_property
+    def kind(self) -> type:
+        """The adapter's class; `object` if there is none of its name."""
+        try:
+            target = self.registry.get("adapter", str(self.adapter["name"])).target
+        except ScopeError:
+            return object
+        return target if isinstance(target, type) else object
 
     @cached_property
     def declaration(self) -> Declaration:

@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import inspect
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Any
 
 import torch
@@ -17,7 +15,7 @@ from scope_core.structures.signals import token_axis
 from scope_core.testing.adapters.declarations import offered_names
 from scope_core.testing.adapters.harness import Harness, Skipped
 from scope_core.testing.adapters.pixels import Claim, Region, Slab, patches_of, slabs_of
-from scope_core.testing.failures import PropertyViolation
+from scope_core.testing.failures import PropertyViolation, defined_at
 
 _MARGIN = 1.5
 """How many times as much another token must move to count as the one that moves most."""
@@ -72,11 +70,7 @@ class _Look:
     @property
     def where(self) -> str:
         """The adapter's file and line."""
-        kind = type(self.pruning.adapter)
-        try:
-            return f" ({kind.__name__}, {Path(inspect.getfile(kind)).name}:{inspect.getsourcelines(kind)[1]})"
-        except (OSError, TypeError):
-            return f" ({kind.__name__})"
+        return f" ({defined_at(type(self.pruning.adapter))})"
 
 
 def _try(look: _Look, *, thorough: bool) -> None:

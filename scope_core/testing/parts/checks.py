@@ -107,6 +107,11 @@ def check_selector(part: PartLike, *, only: Collection[str] = (), **how: Unpack[
     return _check(_subject("selector", part, how), only, how)
 
 
+def check_statistic(part: PartLike, *, only: Collection[str] = (), **how: Unpack[Conditions]) -> PartConformance:
+    """Try every property of a statistic, as `check_saliency`."""
+    return _check(_subject("statistic", part, how), only, how)
+
+
 def check_budget(part: PartLike, *, only: Collection[str] = (), **how: Unpack[Conditions]) -> PartConformance:
     """Try every property of a budget, as `check_saliency`."""
     return _check(_subject("budget", part, how), only, how)

@@ -13,10 +13,10 @@ from scope_core.engine.greedy import allowed
 from scope_core.structures.blocks import Blocks
 from scope_core.structures.picks import Picks
 from scope_core.structures.tokens import VisualTokens
-from scope_core.testing.failures import PropertyViolation
+from scope_core.testing.failures import PropertyViolation, raised
 from scope_core.testing.parts.cases import Case
 from scope_core.testing.parts.run_tensors import Scene, floats, picked, similarity_for
-from scope_core.testing.parts.runs import differing, raised, run, scene_of
+from scope_core.testing.parts.runs import differing, run, scene_of
 from scope_core.testing.parts.subject import Subject
 
 NEAR = 1e-9

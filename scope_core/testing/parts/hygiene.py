@@ -170,7 +170,7 @@ def groups_do_not_affect_each_other(subject: Subject, case: Case) -> None:
         mine = places(tokens, group)
         alone = run(subject, scene_of(subject, case, taken(tokens, [mine])))
         count = list(range(len(mine)))
-        sizes = {name: plane.values.shape[-1 if plane.axes == "BE" else 1] for name, plane in alone.items()}
+        sizes = {name: plane.values.shape[-1 if plane.axes in ("B", "BE") else 1] for name, plane in alone.items()}
         part = cut(together, group, count, sizes)
         if set(part) != set(alone):
             continue  # rows that only other groups have

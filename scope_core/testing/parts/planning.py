@@ -10,10 +10,10 @@ import torch
 from scope_core.errors import BudgetError, SpecError
 from scope_core.structures.layout import Layout
 from scope_core.structures.signals import parse_signal
-from scope_core.testing.failures import PropertyViolation
+from scope_core.testing.failures import PropertyViolation, raised
 from scope_core.testing.parts.cases import Case
 from scope_core.testing.parts.run_planning import groupings, numbered, positions, weights_of
-from scope_core.testing.parts.runs import raised, run, scene_of
+from scope_core.testing.parts.runs import run, scene_of
 from scope_core.testing.parts.subject import Subject, validated
 
 

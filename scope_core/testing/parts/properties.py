@@ -49,12 +49,22 @@ class Property:
         return first[:1].lower() + first[1:]
 
 
-TENSORS = ("saliency", "similarity", "coverage", "combiner", "constraint", "optimizer", "selector", "merger")
+TENSORS = (
+    "saliency",
+    "similarity",
+    "coverage",
+    "combiner",
+    "constraint",
+    "optimizer",
+    "selector",
+    "merger",
+    "statistic",
+)
 COUNTS = ("budget", "partition", "position")
 EVERY = (*TENSORS, *COUNTS)
 CHECKED = (*EVERY, "task")
 """Every kind that the kit checks; tasks have no tensors and no layouts, so they share the properties of specs alone."""
-NUMBERS = ("saliency", "similarity", "coverage", "combiner", "merger")
+NUMBERS = ("saliency", "similarity", "coverage", "combiner", "merger", "statistic")
 CHOOSERS = ("optimizer", "selector")
 
 

@@ -112,6 +112,11 @@ def saliency(part: Any, scene: Scene) -> dict[str, Plane]:
     return {"score()": Plane(floats(part.score(scene.tokens), scene.tokens.shape[:2], "score()", scene), "BN")}
 
 
+def statistic(part: Any, scene: Scene) -> dict[str, Plane]:
+    """One run of a statistic part."""
+    return {"measure()": Plane(floats(part.measure(scene.tokens), scene.tokens.shape[:1], "measure()", scene), "B")}
+
+
 def similarity(part: Any, scene: Scene) -> dict[str, Plane]:
     """One run of a similarity part."""
     batch, count, _ = scene.tokens.shape
@@ -181,11 +186,15 @@ def _ranked(picks: Tensor, scene: Scene) -> Plane:
     return Plane(place, "BN")
 
 
-def picked(made: Any, kind: type, what: str, scene: Scene, counts: Sequence[int]) -> Tensor:
-    """(B, K) picks of an optimizer or a selector, checked for their form."""
+def picked(made: Any, kind: type, what: str, scene: Scene, counts: Sequence[int], *, adaptive: bool = False) -> Tensor:
+    """(B, K) picks of an optimizer or a selector, checked for their form; K may be smaller if it is adaptive."""
     if not isinstance(made, kind):
         raise PropertyViolation(f"{what} returned {type(made).__name__}; expected scope_core.{kind.__name__}")
-    shape = (len(counts), max(counts, default=0))
+    most = width = max(counts, default=0)
+    table = getattr(made, "picks", None)
+    if adaptive and isinstance(table, Tensor) and table.dim() == 2:
+        width = min(most, table.shape[1])
+    shape = (len(counts), width)
     picks = of_shape(getattr(made, "picks", None), shape, f"{what}.picks", scene.tokens)
     if picks.dtype != torch.int64:
         raise PropertyViolation(f"{what}.picks has dtype {picks.dtype}; expected torch.int64")
@@ -205,7 +214,7 @@ def selector(part: Any, scene: Scene) -> dict[str, Plane]:
     """One run of a selector part."""
     counts = scene.counts()
     made = part.select(scene.tokens, counts)
-    return {"select()": _ranked(picked(made, Selection, "select()", scene, counts), scene)}
+    return {"select()": _ranked(picked(made, Selection, "select()", scene, counts, adaptive=part.adaptive), scene)}
 
 
 def constraint(part: Any, scene: Scene) -> dict[str, Plane]:

@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-import traceback
 from collections.abc import Mapping
-from pathlib import Path
 
 import torch
 from torch import Tensor
 
 from scope_core.structures.tokens import VisualTokens
-from scope_core.testing.failures import PropertyViolation
+from scope_core.testing.failures import PropertyViolation, raised
 from scope_core.testing.parts import run_planning, run_tensors
 from scope_core.testing.parts.cases import Case
 from scope_core.testing.parts.run_tensors import Plane, Scene, Watch
@@ -26,6 +24,7 @@ WATCHES: Mapping[str, Watch] = {
     "constraint": run_tensors.constraint,
     "optimizer": run_tensors.optimizer,
     "selector": run_tensors.selector,
+    "statistic": run_tensors.statistic,
     "merger": run_planning.merger,
     "budget": run_planning.budget,
     "partition": run_planning.partition,
@@ -53,15 +52,6 @@ def watched(subject: Subject, scene: Scene, part: object = None) -> dict[str, Pl
         raise
     except Exception as error:  # third-party code may raise anything
         raise PropertyViolation(raised(error)) from error
-
-
-def raised(error: Exception) -> str:
-    """``"raised KeyError: 'x' (at acme.py:12, in score)"``."""
-    frames = traceback.extract_tb(error.__traceback__)
-    home = str(Path(__file__).parent)
-    mine = [frame for frame in frames if not frame.filename.startswith(home) and "torch" not in frame.filename]
-    where = f" (at {Path(mine[-1].filename).name}:{mine[-1].lineno}, in {mine[-1].name})" if mine else ""
-    return f"raised {type(error).__name__}: {' '.join(str(error).split())[:300]}{where}"
 
 
 def compare(one: Planes, other: Planes, what: str, *, exact: bool = False) -> None:

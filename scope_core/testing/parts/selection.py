@@ -12,10 +12,10 @@ from scope_core.engine.greedy import greedy
 from scope_core.structures.picks import Picks
 from scope_core.structures.selection import Selection
 from scope_core.structures.tokens import VisualTokens
-from scope_core.testing.failures import PropertyViolation
+from scope_core.testing.failures import PropertyViolation, raised
 from scope_core.testing.parts.cases import Case
 from scope_core.testing.parts.run_tensors import Scene, picked, problem
-from scope_core.testing.parts.runs import raised, scene_of
+from scope_core.testing.parts.runs import scene_of
 from scope_core.testing.parts.stubs import Halves, Ranks
 from scope_core.testing.parts.subject import Subject
 
@@ -32,17 +32,23 @@ def choose(subject: Subject, tokens: VisualTokens, counts: Sequence[int], scene:
     except Exception as error:  # third-party code may raise anything
         raise PropertyViolation(f"asked for {tuple(counts)} tokens, it {raised(error)}") from error
     kind = Picks if subject.kind == "optimizer" else Selection
-    picked(made, kind, f"asked for {tuple(counts)} tokens, {what}", scene, counts)
+    adaptive = bool(getattr(part, "adaptive", False))
+    picked(made, kind, f"asked for {tuple(counts)} tokens, {what}", scene, counts, adaptive=adaptive)
     return made
 
 
 def counts_are_met_exactly(subject: Subject, case: Case) -> None:
-    """As many different picks as asked for: none, one, half, all, or another number for every group."""
+    """As many different picks as asked for, or at most that many if the selector says that it is `adaptive`.
+
+    Asked for none, one, half, all, or another number for every group.
+    """
     scene = scene_of(subject, case)
     sizes = case.sizes
+    adaptive = bool(getattr(subject.part(), "adaptive", False))
     for wanted in _counts(sizes):
         made = choose(subject, scene.tokens, wanted, scene)
-        for group, (row, count) in enumerate(zip(made.picks.tolist(), wanted, strict=True)):
+        for group, (row, asked) in enumerate(zip(made.picks.tolist(), wanted, strict=True)):
+            count = min(asked, len(row) - row.count(-1)) if adaptive else asked
             where = f"asked for {count} of the {sizes[group]} tokens of group {group} of {len(sizes)}"
             if any(token != -1 for token in row[count:]) or any(token < 0 for token in row[:count]):
                 raise PropertyViolation(f"{where}, it picked {row}; expected {count} tokens, then -1")

@@ -18,9 +18,8 @@ from scope_core.pruning.spec_schema import json_schema
 from scope_core.registry.registry import Registry
 from scope_core.registry.specs import slots_of
 from scope_core.structures.signals import parse_signal
-from scope_core.testing.failures import PropertyViolation
+from scope_core.testing.failures import PropertyViolation, raised
 from scope_core.testing.parts.cases import Case
-from scope_core.testing.parts.runs import raised
 from scope_core.testing.parts.subject import VALUES, Subject, validated
 
 HOLDERS = ("similarity", "coverage", "combiner")

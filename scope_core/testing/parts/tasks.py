@@ -8,9 +8,8 @@ from typing import Any
 from scope_core.errors import ScopeError, TaskError
 from scope_core.images import read_images
 from scope_core.parts.task import Box, Example, Outcome, Question, plain
-from scope_core.testing.failures import PropertyViolation
+from scope_core.testing.failures import PropertyViolation, raised
 from scope_core.testing.parts.cases import Case
-from scope_core.testing.parts.runs import raised
 from scope_core.testing.parts.subject import Subject
 
 FEW = 4

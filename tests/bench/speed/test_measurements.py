@@ -163,7 +163,7 @@ def test_only_matrices_that_will_be_made_are_counted(monkeypatch: pytest.MonkeyP
             select.check_size(20_000, settings)
     nobody = replace(alone, reference=False)
     select.check_size(20_000, nobody, [scope.Pruner("scope@64"), scope.Pruner("top_k_attention@64")])
-    with pytest.raises(scope.TaskError, match=r"N = 20000, scope.coverage@64, needs about 4.5 GiB"):
+    with pytest.raises(scope.TaskError, match=r"N = 20000, scope.coverage=log_det@64, needs about 4.5 GiB"):
         select.check_size(20_000, nobody, [scope.Pruner("scope@64", coverage="log_det")])
 
 

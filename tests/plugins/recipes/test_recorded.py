@@ -29,8 +29,11 @@ def recorded(name: str, photos: Photos) -> list[list[int]]:
 
 @pytest.mark.parametrize("name", OTHERS)
 def test_picks_are_those_recorded(name: str, photo_features: Photos) -> None:
-    """Photographs that are not recorded have near ties, which releases of torch round differently."""
-    assert recorded(name, photo_features)[: len(OTHERS[name])] == OTHERS[name]
+    """Photographs that are not recorded have near ties, which releases of torch round differently; so do picks that are
+    not: those of `cdpruner@official` beyond the rank of its kernel.
+    """
+    found = recorded(name, photo_features)
+    assert [row[: len(wanted)] for row, wanted in zip(found, OTHERS[name], strict=False)] == OTHERS[name]
 
 
 def test_every_recipe_is_recorded_somewhere() -> None:

@@ -24,3 +24,9 @@ def tokens_with(**signals: np.ndarray) -> VisualTokens:
 def pooled(attention: np.ndarray, heads: str) -> np.ndarray:
     pooled: np.ndarray = {"sum": np.sum, "mean": np.mean, "max": np.max}[heads](attention, axis=0)
     return pooled
+
+
+def in_a_grid(**more: torch.Tensor) -> VisualTokens:
+    """One image of 6 x 6 random tokens."""
+    features = torch.randn(1, 36, 3, generator=torch.Generator().manual_seed(2), dtype=torch.float64)
+    return VisualTokens.of(features, grid=(6, 6), **more)

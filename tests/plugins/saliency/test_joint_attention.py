@@ -41,3 +41,16 @@ class TestJointAttention:
         got = built(registry, "saliency", "joint_attention").score(tokens)
         assert got.argmin() == 1
         assert bool(torch.isfinite(got).all())
+
+    def test_exact_reads_the_attention_itself(self, registry: scope.Registry) -> None:
+        source = built(registry, "saliency", {"name": "joint_attention", "exact": True})
+        assert source.needs == {"vision.joint_attention[-2]"}
+        tokens = VisualTokens.of(
+            torch.ones(1, 3, 2), signals={"vision.joint_attention[-2]": torch.tensor([[0.1, 0.2, 0.3]])}
+        )
+        assert source.score(tokens).equal(torch.tensor([[0.1, 0.2, 0.3]]))
+        heads = VisualTokens.of(torch.ones(1, 3, 2), signals={"vision.cls_attention[-2]": torch.full((1, 2, 3), 0.25)})
+        rebuilt = built(registry, "saliency", "joint_attention").score(heads)
+        assert source.score(heads).equal(rebuilt)
+        with pytest.raises(scope.SignalError, match="joint_attention"):
+            source.score(heads.to_dtype(torch.bfloat16))

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
+import numpy as np
+import oracles_adaptive as oracle
 import pytest
 import torch
 from hypothesis import given
@@ -44,8 +46,9 @@ class TestShares:
             torch.testing.assert_close(row, features[0, home == token].mean(0))
 
 
-def chain(stages: list[Any], shares: list[float], **more: Any) -> scope.Selection:
-    spec = {"selector": {"name": "chain", "stages": stages, "shares": shares}, "budget": 8, **more}
+def chain(stages: list[Any], shares: list[float], conditioned: Any = False, **more: Any) -> scope.Selection:
+    selector = {"name": "chain", "stages": stages, "shares": shares, "conditioned": conditioned}
+    spec = {"selector": selector, "budget": 8, **more}
     return scope.select(FEATURES, saliency=SALIENCY, spec=spec, grid=(5, 6))
 
 
@@ -90,3 +93,71 @@ class TestChain:
     def test_stages_may_be_chains(self) -> None:
         inner = {"name": "chain", "stages": [TOP_K, "composite"], "shares": [1, 1]}
         assert chain([inner, TOP_K], [1, 1]).counts == (8, 8)
+
+
+class TestConditioned:
+    FAR = {"name": "composite", "coverage": "max_min", "combiner": "coverage_only"}  # noqa: RUF012
+
+    def test_distances_start_from_earlier_picks(self) -> None:
+        got = chain([TOP_K, self.FAR], [1, 1], conditioned=True)
+        for group in range(2):
+            cosine = oracle.cosines(FEATURES[group].double().numpy())
+            wanted = oracle.grow(cosine, np.ones(30), got.picks[group, :4].tolist(), 8)
+            assert got.picks[group].tolist() == wanted
+
+    @pytest.mark.parametrize("coverage", ["facility_location", "log_det", "graph_cut", "redundancy", "saturated"])
+    def test_is_one_greedy_run_whose_first_picks_are_given(self, coverage: str) -> None:
+        """Two steps of the same parts pick what one step picks."""
+        same = {**self.FAR, "coverage": coverage, "similarity": "spatial"}
+        apart, once = chain([same, same], [3, 5], conditioned=True), chain([same], [1])
+        assert apart.picks.equal(once.picks)
+        torch.testing.assert_close(apart.gains, once.gains)
+
+    def test_steps_that_see_some(self) -> None:
+        """The third step sees the second alone: it is what a chain of the two picks from what the first left."""
+        got = chain([TOP_K, self.FAR, self.FAR], [2, 1, 1], conditioned=[[], [], [1]])
+        left = torch.ones(2, 30, dtype=torch.bool).scatter(1, got.picks[:, :4], False)
+        spec = {"selector": {"name": "chain", "stages": [self.FAR, self.FAR], "shares": [1, 1], "conditioned": True}}
+        two = scope.select(FEATURES, saliency=SALIENCY, valid=left, spec={**spec, "budget": 4})
+        assert got.picks[:, 4:].equal(two.picks)
+
+    def test_nothing_left_and_shares_of_zero(self) -> None:
+        whole = chain([TOP_K, self.FAR], [29, 1], conditioned=True, budget=30)
+        assert sorted(whole.picks[0].tolist()) == list(range(30))
+        none = chain([TOP_K, self.FAR], [1, 0], conditioned=True)
+        assert none.picks.equal(chain([TOP_K], [1]).picks)
+        assert chain([TOP_K, self.FAR], [0, 1], conditioned=True).picks.equal(chain([self.FAR], [1]).picks)
+
+    def test_required_tokens_are_kept_once(self) -> None:
+        cells = {"name": "cells", "keep": [[4, col] for col in range(6)]}
+        got = chain([TOP_K, self.FAR], [1, 1], conditioned=True, constraints=[cells])
+        assert got.mask[:, 24:].all()
+        assert all(len(set(row)) == 8 for row in got.picks.tolist())
+
+    @pytest.mark.parametrize("seen", [[[]], [[], [1]], [[0], []], [[], [], []]])
+    def test_steps_see_earlier_ones_only(self, seen: list[list[int]]) -> None:
+        with pytest.raises(scope.SpecError, match="conditioned"):
+            chain([TOP_K, self.FAR], [1, 1], conditioned=seen)
+
+
+class TestAdaptive:
+    STOP = {"name": "suppress", "threshold": 0.2, "then": "stop"}  # noqa: RUF012
+
+    def test_what_a_step_leaves_goes_to_the_next(self) -> None:
+        alone = scope.select(FEATURES, saliency=SALIENCY, spec={"selector": self.STOP, "budget": 30})
+        got = chain([self.STOP, TOP_K], [29, 1], budget=30)
+        assert got.stage is not None
+        assert got.stage.eq(0).sum(1).tolist() == list(alone.counts)
+        assert got.counts == (30, 30)
+
+    def test_merged_rows_follow_the_count(self) -> None:
+        spec = {
+            "selector": self.STOP,
+            "budget": 20,
+            "merger": {"name": "residual", "saliency": "uniform"},
+            "at": "projected",
+        }
+        got = scope.select(FEATURES, saliency=SALIENCY, spec=spec)
+        assert got.row_counts == tuple(count + 1 for count in got.counts)
+        assert max(got.counts) < 19
+        assert not scope.Pruner(spec).plan([30, 30]).exact

@@ -9,26 +9,31 @@ as ``mm_encoder_outputs``, a public argument since transformers 5.18, and before
 from __future__ import annotations
 
 import copy
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from contextlib import ExitStack
+from dataclasses import replace
 from typing import Any, TypeVar
 
 import torch
 from torch import Tensor
 
-from scope_adapters.compat.transformers import base_of, takes_encoder_outputs
+from scope_adapters.compat.transformers import base_of, base_path, takes_encoder_outputs
 from scope_adapters.hosts.huggingface import embeddings, full_prompt
 from scope_adapters.hosts.huggingface.answer import answer
 from scope_adapters.hosts.huggingface.base import HuggingFaceModel
 from scope_adapters.hosts.huggingface.call import Call
-from scope_adapters.hosts.huggingface.in_decoder import inside, refuse_reuse
+from scope_adapters.hosts.huggingface.decoder.offers import with_decoder
+from scope_adapters.hosts.huggingface.in_decoder import check_inside, inside, refuse_reuse
+from scope_adapters.hosts.huggingface.trial import tried
 from scope_adapters.hosts.huggingface.unpruned import Beside
-from scope_adapters.hosts.methods import Method, unwrap
+from scope_adapters.hosts.methods import Method, check_host, check_wrappers, unwrap
 from scope_adapters.towers.memo import remembering
-from scope_core.adapters import Asked, Encoding, Memo, Session, replace_attribute
+from scope_core.adapters import Asked, Declaration, Encoding, Memo, Offer, Schedule, Session, replace_attribute
 from scope_core.parts import ComponentSpec
 
 S = TypeVar("S", bound=ComponentSpec)
+
+_OF_THE_TOWER = ("vision.cls_attention", "vision.received_attention", "vision.hidden", "vision.keys", "vision.cls")
 
 
 class HuggingFaceAdapter(HuggingFaceModel[S]):
@@ -37,10 +42,33 @@ class HuggingFaceAdapter(HuggingFaceModel[S]):
     Subclasses declare the arguments of their model, and how images become candidates; see `HuggingFaceModel`.
     """
 
+    def check(self, model: Any) -> Declaration:
+        """The declaration of a model of whose tower nothing is known: tokens after the projector."""
+        model = unwrap(model)
+        name = type(model).__name__
+        check_host(model, name)
+        declaration = with_decoder(
+            Declaration(
+                model=name,
+                points={"projected": "what the language model reads"},
+                offers=(Offer("projected"), Offer("text.embeddings")),
+                reasons=dict.fromkeys(_OF_THE_TOWER, "its adapter reads no signals of the vision tower"),
+                geometry=self.geometry,
+                placeholder=int(model.config.image_token_id),
+                encoder=f"{base_path(model)}.get_image_features",
+            ),
+            model,
+        )
+        return replace(declaration, untried=tried(self, model, declaration))
+
     @property
     def reuses(self) -> bool:  # type: ignore[override]
         """False for models with further per-token fields or with positions that depend on the images."""
         return self.numbers_itself and not self.has_token_fields
+
+    def bound(self, model: Any) -> HuggingFaceAdapter[S]:
+        """The adapter that serves this model's calls: itself, unless what it declares depends on the model."""
+        return self
 
     def unwrapped(self, model: Any) -> Any:
         """The model inside ``torch.compile`` and PEFT-style wrappers."""
@@ -52,17 +80,27 @@ class HuggingFaceAdapter(HuggingFaceModel[S]):
         """The images of a call, by one pass of tower and projector."""
         refuse_reuse(attachment)
         with torch.no_grad(), remembering(memo):
-            encoded, layout, _ = Call(self, unwrap(model), attachment).encode(inputs)
+            encoded, layout, _ = Call(self.bound(unwrap(model)), unwrap(model), attachment).encode(inputs)
         return Encoding(encoded.tokens, layout, encoded)
 
     def answer(self, model: Any, asked: Sequence[Asked], attachment: Session, **options: Any) -> list[Tensor]:
         """The new ids of each prompt, from one batch; a shared beginning is computed once if the decoder allows it."""
         refuse_reuse(attachment)
-        return answer(Call(self, unwrap(model), attachment), asked, options)
+        return answer(Call(self.bound(unwrap(model)), unwrap(model), attachment), asked, options)
+
+    def check_pruner(self, model: Any, pruner: Schedule, given: Collection[str] = ()) -> None:
+        """Refuse stages that could not run inside the language model."""
+        check_inside(unwrap(model), pruner, given)
 
     def install(self, model: Any, attachment: Session, undo: ExitStack) -> None:
-        """Wrap ``forward`` and ``generate`` of this instance."""
+        """Wrap ``forward`` and ``generate`` of this instance, whose geometry is tried first if `check` did not."""
+        check_wrappers(model)
         inner = unwrap(model)
+        bound = self.bound(inner)
+        if bound is not self:
+            bound.install(model, attachment, undo)
+            return
+        tried(self, inner, attachment.declaration)
         call = Call(self, inner, attachment, inside(inner, attachment, undo))
         for name, change in {**call.wrapped, **full_prompt.changes(inner)}.items():
             replace_attribute(inner, name, Method(getattr(inner, name), change, attachment), undo)

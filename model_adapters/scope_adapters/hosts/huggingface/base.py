@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from abc import abstractmethod
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 from typing import Any, Literal, TypeVar
 
@@ -13,7 +14,7 @@ from torch import Tensor
 from scope_adapters.compat.features import image_features
 from scope_adapters.hosts.huggingface.image_rows import Encoded
 from scope_adapters.hosts.huggingface.prompt import Shortened
-from scope_core import Layout
+from scope_core import AdapterError, Layout
 from scope_core.adapters import ModelAdapter, Session
 from scope_core.parts import ComponentSpec
 
@@ -25,6 +26,9 @@ class HuggingFaceModel(ModelAdapter[S]):
 
     model_type: str
     """``config.model_type`` of the models that the adapter serves."""
+
+    geometry: str = "one token per patch"
+    """The relation of tokens to patches, in words, for lists."""
 
     image_inputs: tuple[str, ...] = ("pixel_values", "image_sizes")
     """Arguments that hold images or say how to encode them; a call has images if it has the first of them."""
@@ -52,7 +56,7 @@ class HuggingFaceModel(ModelAdapter[S]):
     """Number of the first position in the language model."""
 
     has_token_fields: bool = False
-    """True if the model has more features of each token than its row; see `with_rows`."""
+    """True if features of further layers go with each row (DeepStack): they are picked, moved and merged alike."""
 
     numbers_itself: bool = True
     """True if the model numbers the positions of a shortened prompt by itself; otherwise see `positions`."""
@@ -87,9 +91,20 @@ class HuggingFaceModel(ModelAdapter[S]):
             attachment: The session of the attached pruner.
         """
 
-    @abstractmethod
     def layout_of(self, encoded: Encoded, prompts: Sequence[int]) -> Layout:
-        """Tiles and prompts of the encoded images."""
+        """Tiles and prompts of the encoded images; by default, each image is one tile, and every row a candidate."""
+        return Layout.of([len(row) for row in encoded.rows], prompts=prompts)
+
+    def layout(self, model: Any, sizes: Sequence[tuple[int, int]]) -> Layout:
+        """The layout of images of these (height, width) in pixels, for plans.
+
+        Raises:
+            AdapterError: the adapter does not say.
+        """
+        raise AdapterError(
+            f"adapter '{self.spec.name}' does not say how many tokens an image of a size has, so image sizes are not "
+            f"enough for a plan; give numbers of tokens: pruner.plan([256, 256]). Authors override `layout`"
+        )
 
     def with_rows(self, encoded: Encoded, rows: list[Tensor], remaining: Callable[[int, Tensor], Tensor]) -> Any:
         """A fresh features output that holds only ``rows`` (beam search expands it in place).
@@ -102,11 +117,34 @@ class HuggingFaceModel(ModelAdapter[S]):
         """
         heavy = ("pooler_output", "hidden_states", "attentions")
         rest = {name: value for name, value in encoded.output.items() if name not in heavy}
-        return type(encoded.output)(**rest, pooler_output=rows)
+        output = type(encoded.output)(**rest, pooler_output=rows)
+        if self.has_token_fields:
+            output.deepstack_features = [
+                [remaining(number, image) for number, image in enumerate(layer)]
+                for layer in encoded.output.deepstack_features
+            ]
+        return output
+
+    def trial_images(self, model: Any) -> Mapping[str, Any] | None:
+        """Arguments of `image_inputs` for one small image, tried when attaching; None: nothing is tried.
+
+        Pixels should be noise (see `noise`), so that tokens differ.
+        """
+        return None
+
+    def trial_pass(self, model: Any) -> AbstractContextManager[Any]:
+        """A context in which the tower runs no more layers than geometry needs."""
+        return nullcontext()
 
     def features(self, base: Any, images: Mapping[str, Any]) -> Any:
         """The result of one pass of tower and projector: the model's own ``get_image_features``."""
-        return image_features(base, images, lambda rows: self.split(base, images, rows))
+        output = image_features(base, images, lambda rows: self.split(base, images, rows))
+        if self.has_token_fields:  # transformers 5.0 to 5.17 return those of all images as one
+            output.deepstack_features = [
+                self.split(base, images, layer) if hasattr(layer, "dim") else layer
+                for layer in output.deepstack_features
+            ]
+        return output
 
     def split(self, base: Any, images: Mapping[str, Any], rows: Tensor) -> Sequence[Tensor]:
         """The rows of each image, from (R, D) rows of all images, which some models return before transformers 5.0."""

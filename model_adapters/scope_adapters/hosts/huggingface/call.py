@@ -108,7 +108,7 @@ class Call:
             check_text_only(ids, kwargs, self.placeholder, self.cache)
             tell_unpruned(self.attachment, {**kwargs, "input_ids": ids}, self.adapter.image_inputs[0])
             with within():
-                return model_generate(inputs, generation_config, **kwargs)
+                return model_generate(inputs, generation_config=generation_config, **kwargs)
         default = self.model.generation_config
         check_options(self.model, kwargs, generation_config, default)
         if self.embeds and setting("prefill_chunk_size", kwargs, generation_config, default):

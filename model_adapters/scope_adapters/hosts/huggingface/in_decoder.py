@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from contextlib import ExitStack
 from typing import Any
 
@@ -10,14 +10,14 @@ import torch
 from torch import Tensor
 
 from scope_adapters.compat.caches import cache_of
-from scope_adapters.hosts.huggingface.decoder.decoder import Decoder
-from scope_adapters.hosts.huggingface.decoder.offers import check_cache, check_cache_kind
+from scope_adapters.hosts.huggingface.decoder.decoder import Decoder, checked_mask_axes, readings
+from scope_adapters.hosts.huggingface.decoder.offers import check_cache, check_cache_kind, decoder_of
 from scope_adapters.hosts.huggingface.decoder.run import Run, entry
 from scope_adapters.hosts.huggingface.decoder.steps import ADDED, SEPARATOR
 from scope_adapters.hosts.huggingface.generation import Rewritten, setting
 from scope_adapters.hosts.huggingface.image_rows import Encoded, raster
 from scope_core import AttachError, Layout, Selection, VisualTokens
-from scope_core.adapters import Session
+from scope_core.adapters import Schedule, Session
 
 
 class Inside:
@@ -83,6 +83,18 @@ class Inside:
             layout if self.alone else layout.after(selection.row_counts),
             None if encoded.separators is None else _stays(encoded),
         )
+
+
+def check_inside(model: Any, pruner: Schedule, given: Collection[str]) -> None:
+    """Refuse stages inside the language model that could not run there. Hooks nothing.
+
+    Raises:
+        SignalError: a stage reads a layer that runs after it.
+        AttachError: the attention of the language model cannot be served.
+    """
+    if any(stage.decoder_layer is not None for stage in pruner.stages):
+        readings(pruner, given)
+        checked_mask_axes(decoder_of(model))
 
 
 def inside(model: Any, attachment: Session, undo: ExitStack) -> Inside | None:

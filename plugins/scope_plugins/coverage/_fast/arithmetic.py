@@ -6,6 +6,9 @@ import torch
 from torch import Tensor
 
 BLOCK = 2**17  # numbers processed together: 1 MB in float64, which fits into caches
+COLUMNS = (
+    128  # columns of half precision are summed by vectors of up to this width, and those of a rest in another order
+)
 
 
 def on_host(device: torch.device) -> bool:
@@ -18,7 +21,7 @@ def block_size(tensor: Tensor) -> int:
     return BLOCK if on_host(tensor.device) else 16 * BLOCK
 
 
-def rounding_constant(similarity: Tensor) -> Tensor:
+def rounding_constant(similarity: Tensor, *, halves: bool = False) -> Tensor:
     """(1,) float64 constant that rounds similarities to a grid; 0 if they need no rounding.
 
     Adding the constant to a number and subtracting it again rounds the number to a multiple of the grid's step, half
@@ -26,16 +29,18 @@ def rounding_constant(similarity: Tensor) -> Tensor:
     `facility_location.grid`, at which sums of a column are exact in float64. Gains then depend neither on the order of
     summation nor on whether they are updated or summed again, and equal gains are equal to the last bit on every
     device. For N = 576 and similarities up to 1 the step is 2^-41, far below the precision of a float32 cosine; half
-    precision is not rounded.
+    precision is not rounded, unless ``halves``: sums of its numbers alone are exact, but not with a cap.
     """
-    if similarity.element_size() < 4 or not similarity.numel():
+    if (similarity.element_size() < 4 and not halves) or not similarity.numel():
         return torch.zeros(1, dtype=torch.float64, device=similarity.device)
     low, high = torch.aminmax(similarity)
     largest = torch.maximum(high, -low).reshape(1)
+    if halves:
+        largest = largest.double()  # the grid may be finer than half precision's numbers
     exponent = torch.frexp(largest).exponent.to(torch.int64) + similarity.shape[-1].bit_length() - 52
     step = ((exponent + 1023).clamp(min=0) << 52).view(torch.float64)  # exactly 2 ** exponent
     rounder = step * (1.5 * 2.0**52)
-    no_grid = (largest == 0) | (step < torch.finfo(similarity.dtype).tiny) | torch.isinf(rounder)
+    no_grid = (largest == 0) | (step < torch.finfo(largest.dtype).tiny) | torch.isinf(rounder)
     return torch.where(no_grid, 0.0, rounder)
 
 
@@ -55,7 +60,8 @@ def full_gains(similarity: Tensor, rounder: Tensor, best: Tensor) -> Tensor:
         best: (B, N) running maximum ``c_i``.
     """
     if best.element_size() < 4:  # a few columns at a time, which gives the same sums with less memory
-        columns = torch.split(similarity, max(1, block_size(best) // max(1, best.numel())), dim=2)
+        few = block_size(best) // max(1, best.numel())
+        columns = torch.split(similarity, max(COLUMNS, few - few % COLUMNS), dim=2)
         return torch.cat([(some - best[:, :, None]).clamp_(min=0).sum(1) for some in columns], 1)
     gains = torch.zeros(best.shape, dtype=torch.float64, device=best.device)
     for rows, covered in zip(blocks(similarity), blocks(best), strict=True):

@@ -36,6 +36,7 @@ class FacilityLocationKernel(Incremental):
 
     def groups(self, coverage: Any, similarity: Tensor, tokens: VisualTokens) -> Callable[[int, int], Group] | None:
         """Compiled updates of gains, for `stacked`."""
+        similarity = coverage.weighted(similarity, tokens)
         return rising_rows(similarity, similarity)
 
     def picks(
@@ -48,6 +49,7 @@ class FacilityLocationKernel(Incremental):
         keep: Sequence[int],
     ) -> Picks | None:
         """All picks; None on the CPU for numbers without a grid, whose sums depend on their order."""
+        similarity = coverage.weighted(similarity, tokens)
         if not arithmetic.on_host(similarity.device):
             return on_triton.picks(similarity, tokens, scale, offset, keep)
         if not compiled.available():
@@ -74,18 +76,24 @@ class FacilityLocationKernel(Incremental):
         from scope_plugins.coverage._fast.in_blocks import full_gains, greedy
 
         best = torch.zeros_like(blocks.own)
+        weights = None
+        if coverage.spec.weights is not None:  # (N,): the column of weights of a matrix of ones
+            ones = torch.ones_like(blocks.own)[None, :, None]
+            weights = coverage.weighted(ones, tokens)[0, :, 0]
 
         def after(pick: Tensor, gain: Tensor) -> Tensor:
             nonlocal best
-            old, best = best, best.maximum(blocks.row(pick))
+            row = blocks.row(pick)
+            old, best = best, best.maximum(row if weights is None else row.mul_(weights))
             risen = (best > old).nonzero()[:, 0]
             if 2 * len(risen) > len(best):  # all gains need every pair once, which is then less work
-                return full_gains(blocks, best)
+                return full_gains(blocks, best, weights)
             for rows, columns, block in blocks.rows(risen):
+                block = block if weights is None else block.mul_(weights[rows, None])
                 gain[columns] -= block.clamp_(max=best[rows, None]).sub_(old[rows, None]).clamp_(min=0).sum(0)
             return gain
 
-        return greedy(full_gains(blocks, best), after, tokens, scale, offset, keep)
+        return greedy(full_gains(blocks, best, weights), after, tokens, scale, offset, keep)
 
 
 def grid(similarity: Tensor) -> tuple[float, float]:

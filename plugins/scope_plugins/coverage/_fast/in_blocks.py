@@ -38,16 +38,19 @@ def greedy(
     return take_turns(tokens, [keep], scored, pending.append)
 
 
-def full_gains(blocks: Blocks, best: Tensor) -> Tensor:
-    """(N,) ``sum_i max(0, S_ij - c_i)``; every pair of tokens is computed once.
+def full_gains(blocks: Blocks, best: Tensor, weights: Tensor | None = None) -> Tensor:
+    """(N,) ``sum_i max(0, w_i S_ij - c_i)``; every pair of tokens is computed once.
 
     Args:
         blocks: The similarities.
         best: (N,) running maximum ``c_i``, at least 0.
+        weights: (N,) weight of each row; all 1 if left out.
     """
     total = best.new_zeros(best.shape)
     for rows, columns, block in blocks.triangle():
-        total[columns] += (block - best[rows, None]).clamp_(min=0).sum(0)
+        down = block if weights is None else block * weights[rows, None]
+        total[columns] += (down - best[rows, None]).clamp_(min=0).sum(0)
         if rows != columns:
+            block = block if weights is None else block.mul_(weights[columns])
             total[rows] += block.sub_(best[columns]).clamp_(min=0).sum(1)
     return total

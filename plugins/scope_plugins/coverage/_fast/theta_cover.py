@@ -23,6 +23,7 @@ class ThetaCoverKernel(Incremental):
 
     def groups(self, coverage: Any, similarity: Tensor, tokens: VisualTokens) -> Callable[[int, int], Group]:
         """The number of uncovered tokens that each token would cover, and the update."""
+        coverage.check_theta(similarity)
         least = float(coverage.least(similarity))
         matrices, valid, (start, cover) = arrays(similarity), arrays(tokens.valid), kernels()
 

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import threading
 import weakref
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from contextlib import ExitStack, contextmanager
 from contextvars import ContextVar
 from typing import Any
@@ -25,7 +25,7 @@ from scope_adapters.hosts.huggingface.decoder.passes import CHANGED, Pass, argum
 from scope_adapters.hosts.huggingface.decoder.run import Run
 from scope_adapters.hosts.huggingface.decoder.steps import ADDED, mask_of, seen_by
 from scope_core import AttachError, SignalError
-from scope_core.adapters import Session, replace_attribute
+from scope_core.adapters import Schedule, Session, replace_attribute
 from scope_core.parts import parse_signal
 
 _running: ContextVar[Run | None] = ContextVar("scope_running", default=None)
@@ -42,14 +42,9 @@ class Decoder:
             for number, stage in enumerate(attachment.pruner.stages)
             if stage.decoder_layer is not None
         }
-        self.readings = _readings(attachment, self.stages)
+        self.readings = readings(attachment.pruner, attachment.given)
         self.several_axes = several_axes(self.decoder)
-        self.mask_axes = mask_axes(self.decoder)
-        if not self.mask_axes:
-            raise AttachError(
-                f"{type(self.decoder).__name__} gives its layers masks that stages inside the language model do not "
-                f"know: call set_attn_implementation('sdpa'), or use 'eager' or a FlashAttention"
-            )
+        self.mask_axes = checked_mask_axes(self.decoder)
         self._caches: weakref.WeakKeyDictionary[Any, Run] = weakref.WeakKeyDictionary()
         self._thread = threading.local()
 
@@ -207,20 +202,39 @@ class _Before:
         return self.decoder.before(self.number, args, kwargs)
 
 
-def _readings(attachment: Session, stages: dict[int, int]) -> dict[int, list[int]]:
-    """The stages that read each layer.
+def checked_mask_axes(decoder: Any) -> int:
+    """Axes of the masks that a language model gives its layers.
+
+    Raises:
+        AttachError: its attention needs masks of another kind.
+    """
+    axes = mask_axes(decoder)
+    if not axes:
+        raise AttachError(
+            f"{type(decoder).__name__} gives its layers masks that stages inside the language model do not know: call "
+            f"set_attn_implementation('sdpa'), or use 'eager' or a FlashAttention"
+        )
+    return axes
+
+
+def readings(pruner: Schedule, given: Collection[str]) -> dict[int, list[int]]:
+    """The stages inside the language model that read each of its layers.
+
+    Args:
+        pruner: The pruner.
+        given: Names of the signals that the caller supplies.
 
     Raises:
         SignalError: a stage reads a layer that runs after it.
     """
     readers: dict[int, list[int]] = {}
-    for layer, number in stages.items():
-        stage = attachment.pruner.stages[number]
-        for name in sorted(stage.needs):
+    for number, stage in enumerate(pruner.stages):
+        layer = stage.decoder_layer
+        for name in sorted(stage.needs) if layer is not None else ():
             family, read = parse_signal(name)
-            if not family.startswith("decoder.") or name in attachment.given:
+            if not family.startswith("decoder.") or name in given:
                 continue
-            if read is None or not 0 <= read <= layer:
+            if read is None or layer is None or not 0 <= read <= layer:
                 raise SignalError(
                     f"the stage at '{stage.spec.at}' reads {name}, but layer {read} has not run by then; "
                     f"read a layer from 0 to {layer}"

@@ -19,9 +19,12 @@ FAMILIES = (
     "decoder.vision_hidden",
     "decoder.normed",
     "decoder.keys",
+    "decoder.values",
+    "decoder.plain_keys",
     "decoder.text_hidden",
     "decoder.text_normed",
     "decoder.text_keys",
+    "decoder.plain_queries",
 )
 
 SERVED = (

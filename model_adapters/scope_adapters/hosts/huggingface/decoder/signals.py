@@ -142,6 +142,16 @@ def _keys(reading: Reading, image: int, columns: Tensor) -> Tensor:
     return reading.keys[reading.view.prompts[image]][:, columns]
 
 
+def _plain(which: str, text: bool = False) -> Callable[[Reading, int], Tensor]:
+    """A function that gives (H, n, C) projections of an image's tokens, or of its text, without rotary embedding."""
+
+    def read(reading: Reading, image: int) -> Tensor:
+        columns = (reading.view.texts if text else reading.view.columns)[image]
+        return reading.heads(which, reading.normed[reading.view.prompts[image], columns][None])[0]
+
+    return read
+
+
 _FAMILIES: dict[str, Callable[[Reading, int], Tensor]] = {
     "decoder.last_query_attention": Reading.last_query,
     "decoder.text_attention": Reading.text_rows,
@@ -150,6 +160,9 @@ _FAMILIES: dict[str, Callable[[Reading, int], Tensor]] = {
     "decoder.vision_hidden": _of_tokens(_hidden),
     "decoder.normed": _of_tokens(_final),
     "decoder.keys": lambda reading, image: _keys(reading, image, reading.view.columns[image]),
+    "decoder.values": _plain("v"),
+    "decoder.plain_keys": _plain("k"),
+    "decoder.plain_queries": _plain("q", text=True),
     "decoder.text_hidden": _of_text(_hidden),
     "decoder.text_normed": _of_text(_final),
     "decoder.text_keys": lambda reading, image: _keys(reading, image, reading.view.texts[image]),
@@ -163,6 +176,9 @@ TOKEN_AXES: dict[str, int | None] = {
     "decoder.vision_hidden": None,
     "decoder.normed": 0,
     "decoder.keys": 1,
+    "decoder.values": 1,
+    "decoder.plain_keys": 1,
+    "decoder.plain_queries": None,
     "decoder.text_hidden": None,
     "decoder.text_normed": None,
     "decoder.text_keys": None,

@@ -85,8 +85,9 @@ class Step:
         taken = along(prompt, spread(self.index, beams))
         if self.merge is not None and self.merged is not None:  # beams share their prompt: it is merged once
             rows = self.merge(prompt[::beams])
-            number = spread(self.merged, beams).to(rows.device)
-            taken = torch.where(number[..., None] >= 0, rows[number.clamp(min=0)], taken)
+            if len(rows):  # else no image keeps a token
+                number = spread(self.merged, beams).to(rows.device)
+                taken = torch.where(number[..., None] >= 0, rows[number.clamp(min=0)], taken)
         return torch.cat([taken, states[:, self.length :]], 1)
 
 

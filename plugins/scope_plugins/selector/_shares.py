@@ -1,0 +1,42 @@
+"""A number of tokens divided among pieces by weight."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from itertools import accumulate
+
+
+def shares(total: int, weights: Sequence[float], least: Sequence[int], most: Sequence[int]) -> list[int]:
+    """Whole numbers that add up to ``total``, about in proportion to ``weights``, between ``least`` and ``most``.
+
+    If all weights are 0, they count as equal. Ties go to the lowest index. If ``most`` adds up to less, ``most``.
+    """
+    total = min(total, sum(most))
+    if not sum(weights):
+        weights = [1.0] * len(most)
+    exact = [total * weight / sum(weights) for weight in weights]
+    counts = [min(max(int(e), low), high) for e, low, high in zip(exact, least, most, strict=True)]
+    by_weight = sorted(range(len(counts)), key=lambda i: (-weights[i], i))
+    while sum(counts) < total:
+        for i in [i for i in by_weight if counts[i] < most[i]][: total - sum(counts)]:
+            counts[i] += 1
+    while sum(counts) > total:  # only if required tokens exceed the share of their piece
+        for i in [i for i in reversed(by_weight) if counts[i] > least[i]][: sum(counts) - total]:
+            counts[i] -= 1
+    return counts
+
+
+def cumulative_shares(total: int, weights: Sequence[float], least: Sequence[int], most: Sequence[int]) -> list[int]:
+    """`shares`, where what exceeds ``least`` is rounded as running sums, halves to even, as PruneSID's release does.
+
+    What ``most`` cuts off goes to the pieces of highest weight, each filled up before the next.
+    """
+    total = min(total, sum(most))
+    spare = max(total - sum(least), 0)
+    scale = sum(weights) or 1.0
+    sums = [round(spare * part) for part in accumulate(weight / scale for weight in weights)]
+    own = [high - low for low, high in zip([0, *sums], sums, strict=False)]
+    counts = [min(low + more, high) for low, more, high in zip(least, own, most, strict=True)]
+    for i in sorted(range(len(counts)), key=lambda i: (-weights[i], i)):
+        counts[i] += min(most[i] - counts[i], max(total - sum(counts), 0))
+    return counts
