@@ -80,8 +80,6 @@ def excused(error: scope.ScopeError, pruner: Pruner, tokens: VisualTokens) -> bo
             return True
         if "at least 0" in text and any(not part.nonnegative for part in kinds["saliency"]):
             return True
-        if "no similarity reaches theta" in text:  # which is drawn up to 2
-            return any(str(part) in text for part in kinds["coverage"])
         if "path 'blocks' is not possible here" in text:
             return any(getattr(part.spec, "path", None) == "blocks" for part in kinds["optimizer"])
         if "path 'compiled' is not possible here" in text:

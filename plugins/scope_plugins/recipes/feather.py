@@ -12,7 +12,7 @@ from scope_core.parts import Recipe
 from scope_plugins.recipes._parts import about, top_k
 
 FORMULA = """\
-keep the largest q . k_j and every n-th token, then the largest q . k_j, at two layers
+before layer 8: an even grid, and the largest q . k_j; before layer 16: the largest q . k_j
 q, k: query of the last token and keys before the rotary embedding"""
 
 PAPER = "FEATHER, ICCV 2025, arXiv 2412.13180"

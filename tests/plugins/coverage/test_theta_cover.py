@@ -18,6 +18,7 @@ S = np.array([[1, 0.5, 0.25], [0.5, 1, 0], [0.25, 0, 1]])
         (0.25, [3, 2, 2], [0, 0]),  # the first token covers all
         (0.5, [2, 2, 1], [0, 1]),
         (0.8, [1, 1, 1], [1, 1]),
+        (1.5, [0, 0, 0], [0, 0]),
     ],
 )
 def test_by_hand(theta: float, none: list[int], after_the_first: list[int], registry: scope.Registry) -> None:
