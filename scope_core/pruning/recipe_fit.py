@@ -96,9 +96,7 @@ def check_fit(pruner: Schedule, declaration: Declaration, given: Collection[str]
         ) from None
 
 
-def check_model(
-    model: Any, pruner: Schedule, adapter: ModelAdapter[Any], given: Collection[str] = ()
-) -> Declaration:
+def check_model(model: Any, pruner: Schedule, adapter: ModelAdapter[Any], given: Collection[str] = ()) -> Declaration:
     """The points and signals that ``model`` offers, after a check that ``pruner`` can use it through ``adapter``.
 
     Raises:
