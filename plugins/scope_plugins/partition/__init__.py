@@ -41,3 +41,9 @@ def scope_partitions() -> Iterable[Entry]:
         "tokens of the same principal component, inside a selector",
         paper="PruneSID, arXiv 2603.09480",
     )
+    yield Entry(
+        "scope_plugins.partition.segment:Segment",
+        "segment",
+        "runs of frames, cut where the scene of a video changes, inside a selector",
+        paper="FastVID, arXiv 2503.11187; FlashVID, ICLR 2026",
+    )
