@@ -82,16 +82,6 @@ class TestOracles:
             wanted = oracle.scope_by_piece(list(video), list(saliency), piece, budget)
             assert kept(select(video, shape[1:], {**spec, "recipe": recipe}, **given), tokens) == wanted
 
-    def test_segments(self, shape: tuple[int, int, int]) -> None:
-        video = clip(*shape)
-        flat = torch.tensor(video).reshape(1, -1, 12)
-        tokens = scope.VisualTokens.of(flat, grid=shape)
-        for threshold, least in ((0.9, 8), (0.9, 1), (-1.0, 1), (-1.0, 3), (2.0, 1)):
-            part = scope.default_registry().build_named("partition", "segment", threshold=threshold, least=least)
-            labels = part.label(tokens, [1])[0].view(shape[0], -1)
-            assert labels[:, 0].tolist() == oracle.segments(list(video), threshold, least)
-            assert bool((labels == labels[:, :1]).all())
-
 
 METHODS = ("evs", "vidcom2", "vcast", "dycoke", "floc", "uniform_frames", "nth_frame", "downsample", "scope@by_frame")
 EXACT: Callable[[str], bool] = lambda method: method not in ("evs", "dycoke")  # noqa: E731 - these keep whole frames
@@ -134,24 +124,6 @@ class TestEveryMethod:
             np.full((6, 6, 4), 0.5), (2, 3), {"recipe": method, "budget": {"name": "ratio", "keep_ratio": 0.5}}
         )
         assert got.counts == (18,)
-
-
-class TestControls:
-    def test_uniform_frames(self) -> None:
-        video = clip(9, 2, 3)
-        for budget, frames in ((6, [4]), (7, [2, 6]), (12, [2, 6]), (13, [1, 4, 7]), (54, list(range(9)))):
-            spec = {"recipe": "uniform_frames", "budget": {"name": "tokens", "keep": budget, "per": "video"}}
-            got = kept(select(video, (2, 3), spec), 6)
-            assert sorted({frame for frame, _ in got}) == frames
-            assert len(got) == budget
-
-    def test_every_nth_frame_until_these_hold_too_few(self) -> None:
-        video = clip(9, 2, 3)
-        for budget, frames in ((3, [0, 4, 8]), (18, [0, 4, 8]), (19, [0, 2, 4, 6, 8]), (31, list(range(9)))):
-            spec = {"recipe": "nth_frame", "budget": {"name": "tokens", "keep": budget, "per": "video"}}
-            got = kept(select(video, (2, 3), spec), 6)
-            assert sorted({frame for frame, _ in got}) == (frames if budget < 19 else sorted(set(frames)))
-            assert len(got) == budget
 
 
 def test_fewer_tokens_than_whole_frames_are_refused_by_name() -> None:
