@@ -23,7 +23,7 @@ from scope_adapters.hosts.huggingface.answer import answer
 from scope_adapters.hosts.huggingface.base import HuggingFaceModel
 from scope_adapters.hosts.huggingface.call import Call
 from scope_adapters.hosts.huggingface.decoder.offers import with_decoder
-from scope_adapters.hosts.huggingface.in_decoder import check_inside, inside, refuse_reuse
+from scope_adapters.hosts.huggingface.in_decoder import check_inside, inside, refuse_reuse, refuse_videos
 from scope_adapters.hosts.huggingface.trial import tried
 from scope_adapters.hosts.huggingface.unpruned import Beside
 from scope_adapters.hosts.methods import Method, check_host, check_wrappers, unwrap
@@ -79,6 +79,7 @@ class HuggingFaceAdapter(HuggingFaceModel[S]):
     ) -> Encoding:
         """The images of a call, by one pass of tower and projector."""
         refuse_reuse(attachment)
+        refuse_videos(self, inputs)
         with torch.no_grad(), remembering(memo):
             encoded, layout, _ = Call(self.bound(unwrap(model)), unwrap(model), attachment).encode(inputs)
         return Encoding(encoded.tokens, layout, encoded)
@@ -105,7 +106,7 @@ class HuggingFaceAdapter(HuggingFaceModel[S]):
         for name, change in {**call.wrapped, **full_prompt.changes(inner)}.items():
             replace_attribute(inner, name, Method(getattr(inner, name), change, attachment), undo)
         undo.callback(call.continued.leave)
-        Beside(inner, attachment, self.image_inputs[0]).install(undo)
+        Beside(inner, attachment, call.items.pixels).install(undo)
         if not takes_encoder_outputs(inner):
             embeddings.install(base_of(inner), undo)
         elif self.pooler == "tensor":
