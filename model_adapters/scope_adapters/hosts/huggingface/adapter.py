@@ -12,6 +12,7 @@ import copy
 from collections.abc import Collection, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import replace
+from functools import partial
 from typing import Any, TypeVar
 
 import torch
@@ -109,15 +110,18 @@ class HuggingFaceAdapter(HuggingFaceModel[S]):
         Beside(inner, attachment, call.items.pixels).install(undo)
         if not takes_encoder_outputs(inner):
             embeddings.install(base_of(inner), undo)
-        elif self.pooler == "tensor":
-            undo.callback(base_of(inner).register_forward_pre_hook(_as_tensor, with_kwargs=True).remove)
+        else:
+            for kind, form in (("image", self.pooler), ("video", self.video_pooler)):
+                if form == "tensor":
+                    change = partial(_as_tensor, kind)
+                    undo.callback(base_of(inner).register_forward_pre_hook(change, with_kwargs=True).remove)
 
 
-def _as_tensor(_module: Any, args: Any, kwargs: dict[str, Any]) -> tuple[Any, dict[str, Any]]:
+def _as_tensor(kind: str, _module: Any, args: Any, kwargs: dict[str, Any]) -> tuple[Any, dict[str, Any]]:
     """Features as one tensor, as some models need; ``generate`` needs a list, which beam search splits by prompt."""
     given = kwargs.get("mm_encoder_outputs") or {}
-    if isinstance(getattr(given.get("image"), "pooler_output", None), list):
-        output = copy.copy(given["image"])
+    if isinstance(getattr(given.get(kind), "pooler_output", None), list):
+        output = copy.copy(given[kind])
         output.pooler_output = torch.cat(output.pooler_output)[None]
-        kwargs = {**kwargs, "mm_encoder_outputs": {**given, "image": output}}
+        kwargs = {**kwargs, "mm_encoder_outputs": {**given, kind: output}}
     return args, kwargs

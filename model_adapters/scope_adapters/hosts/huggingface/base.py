@@ -40,6 +40,9 @@ class HuggingFaceModel(ModelAdapter[S]):
     pooler: Literal["list", "tensor"] = "list"
     """The form of image features that the model's forward takes: a list of (n_i, D), or one tensor."""
 
+    video_pooler: Literal["list", "tensor"] = "list"
+    """The same for videos."""
+
     lasting_inputs: tuple[str, ...] = ()
     """Arguments of `image_inputs` or `video_inputs` that the shortened call keeps, since the model reads them for more
     than encoding."""

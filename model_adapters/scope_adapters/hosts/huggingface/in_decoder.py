@@ -160,7 +160,7 @@ def refuse_videos(adapter: Any, inputs: Mapping[str, Any]) -> None:
     Raises:
         AttachError: names the argument.
     """
-    given = [name for name in adapter.video_inputs if inputs.get(name) is not None]
+    given = [name for name in adapter.video_inputs[:1] if inputs.get(name) is not None]
     if given:
         raise AttachError(
             f"{given[0]}: encode() and answer() keep images only; ask about a video by generate(), or give its frames "
