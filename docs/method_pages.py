@@ -46,7 +46,8 @@ NOTES = {
     "model's space.",
     "evs": "Three frames in which a ball moves over a photograph.",
 }
-UNDRAWN = ("anchorprune", "clse", "eadp", "feather", "priortr", "v2drop", "vscan", "zooprune")
+VIDEO = ("dycoke", "floc", "nth_frame", "uniform_frames", "vcast", "vidcom2")
+UNDRAWN = ("anchorprune", "clse", "eadp", "feather", "priortr", "v2drop", "vscan", "zooprune", *VIDEO)
 """Methods without an image: they read signals that neither tower nor model at hand gives, or layers that it lacks."""
 SHORT = {
     "before the projector": "before projector",

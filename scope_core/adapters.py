@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 from scope_core.faces import lazy
 
 if TYPE_CHECKING:
+    from scope_core.engine.grouping import with_frames as with_frames
     from scope_core.errors import quoted as quoted
     from scope_core.folders import cache_folder as cache_folder
     from scope_core.folders import remove_leftovers as remove_leftovers
@@ -40,6 +41,7 @@ if TYPE_CHECKING:
     from scope_core.structures.signals import Offer as Offer
 
 _HOMES = {
+    "engine.grouping": "with_frames",
     "errors": "quoted",
     "folders": "cache_folder remove_leftovers replacing sole_user",
     "images": "read_images upright_rgb",

@@ -48,13 +48,14 @@ def strip_of(
     tiles = tiles_of(image, shown.places, view=view, grid=None, number=0)
     texts = others or [Panel("")] * len(shown.kept)
     panels = [
-        replace(text, patches=_patches(kept, tiles, colour_stages=not others))
+        replace(text, patches=patches_of(kept, tiles, colour_stages=not others))
         for text, kept in zip(texts, shown.kept, strict=True)
     ]
     return Strip(tiles, (first or Panel(""), *panels))
 
 
-def _patches(kept: Kept, tiles: Sequence[Tile], *, colour_stages: bool) -> Patches:
+def patches_of(kept: Kept, tiles: Sequence[Tile], *, colour_stages: bool = False) -> Patches:
+    """The kept, the merged and all patches of an image's tiles, or of a clip's frames."""
     cells = [(cell, step) for cell, step in zip(kept.cells, kept.stages or [0] * len(kept.cells), strict=True) if cell]
     return Patches(
         picks=[cell for cell, _ in cells],

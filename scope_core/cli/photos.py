@@ -5,13 +5,10 @@ from __future__ import annotations
 import importlib.util
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import Any
 
 from scope_core.errors import MissingDependencyError, ZooError, did_you_mean, listed
 from scope_core.images import upright_rgb
-
-if TYPE_CHECKING:
-    from PIL.Image import Image
 
 DEMO = "demo:"
 
@@ -32,10 +29,10 @@ PHOTOS = {
 
 @dataclass(frozen=True)
 class Picture:
-    """An input image: its name as typed, and its pixels in RGB, upright."""
+    """An input image: its name as typed, and its pixels in RGB, upright; or a video, and its frames."""
 
     name: str
-    image: Image
+    image: Any
 
     @property
     def title(self) -> str:

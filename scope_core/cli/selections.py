@@ -12,7 +12,6 @@ from typing import TYPE_CHECKING, Any
 from scope_core.structures.places import Places
 
 if TYPE_CHECKING:
-    from PIL.Image import Image
     from torch import Tensor
 
     from scope_core.cli.methods import Method
@@ -113,12 +112,12 @@ class Trial:
 
     Args:
         tower: Tower that encodes them, once per interception point.
-        images: All images of one prompt.
+        images: All images of one prompt, or one clip.
         methods: The methods.
         judge: The measurement.
     """
 
-    def __init__(self, tower: Tower, images: Sequence[Image], methods: Sequence[Method], judge: Judge) -> None:
+    def __init__(self, tower: Tower, images: Sequence[Any], methods: Sequence[Method], judge: Judge) -> None:
         source = judge.source
         needs = {judge.at: source.all_needs if source else frozenset()}
         for one in methods:

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 from scope_core.drawing.patches import SIDE, Patches, Tile, painted, sheet_size
 from scope_core.drawing.text import (
+    COLUMNS,
     FAINT,
     INK,
     PAGE,
@@ -17,6 +18,7 @@ from scope_core.drawing.text import (
     TITLE,
     Colour,
     put_bars,
+    put_columns,
     put_ramp,
     put_text,
     wrapped,
@@ -43,7 +45,9 @@ class Panel:
         aside: Text on the same line, on the right.
         patches: What is shown of the image's patches; by default the unchanged image.
         bars: ``(label, share)`` of each bar; the share is None if not applicable.
-        small: Last line.
+        small: Line below the bars.
+        columns: A share from 0 to 1 for each frame of a video, drawn side by side below everything.
+        current: Number of the frame whose column is marked; None for none.
     """
 
     title: str
@@ -51,6 +55,8 @@ class Panel:
     patches: Patches = field(default_factory=Patches)
     bars: tuple[tuple[str, float | None], ...] = ()
     small: str = ""
+    columns: tuple[float, ...] = ()
+    current: int | None = None
 
 
 @dataclass(frozen=True)
@@ -138,7 +144,8 @@ def _wrapped(strips: Sequence[Strip]) -> list[Strip]:
 def _caption_height(rows: Sequence[Strip]) -> int:
     bars = max(len(panel.bars) for strip in rows for panel in strip.panels)
     small = any(panel.small for strip in rows for panel in strip.panels)
-    return 12 + TITLE + 14 + bars * 28 + (26 if small else 0)
+    columns = any(panel.columns for strip in rows for panel in strip.panels)
+    return 12 + TITLE + 14 + bars * 28 + (26 if small else 0) + (COLUMNS + 12 if columns else 0)
 
 
 def _caption(pen: ImageDraw, panel: Panel, at: tuple[int, int], width: int) -> None:
@@ -148,3 +155,6 @@ def _caption(pen: ImageDraw, panel: Panel, at: tuple[int, int], width: int) -> N
     y = put_bars(pen, (x, y + TITLE + 14), panel.bars, width)
     if panel.small:
         put_text(pen, (x, y + 2), panel.small, SMALL, FAINT, width)
+        y += 26
+    if panel.columns:
+        put_columns(pen, (x, y + 8), panel.columns, width, current=panel.current)

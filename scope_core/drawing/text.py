@@ -12,7 +12,10 @@ if TYPE_CHECKING:
 Colour = tuple[int, int, int]
 
 PAGE, INK, FAINT, TRACK, BAR = "#ffffff", "#1c2430", "#66707f", "#e6e9ee", "#2f6fde"
+MARK = "#f07d1a"
 TITLE, TEXT, SMALL = 26, 18, 17
+COLUMNS = 54
+"""Height of the columns of a video's frames."""
 RAMP: tuple[Colour, ...] = ((255, 244, 120), (255, 158, 40), (233, 66, 92), (180, 62, 205), (108, 112, 255))
 """Colours from the first pick to the last."""
 HEAT: tuple[Colour, ...] = ((68, 1, 84), (59, 82, 139), (33, 145, 140), (94, 201, 98), (253, 231, 37))
@@ -92,6 +95,22 @@ def put_bars(
         put_text(pen, (x + width, y), text, size, INK, numbers, right=True)
         y += line
     return y
+
+
+def put_columns(
+    pen: ImageDraw, at: tuple[int, int], shares: Sequence[float], width: int, *, current: int | None = None
+) -> None:
+    """Draw a column for each share, from left to right, `COLUMNS` pixels high; number ``current`` stands out."""
+    x, y = at
+    for number, share in enumerate(shares):
+        left, right = x + number * width // len(shares), x + (number + 1) * width // len(shares)
+        right = max(left, right - 1 - (width // len(shares) > 4))
+        pen.rectangle((left, y, right, y + COLUMNS), fill=TRACK)
+        fill = MARK if number == current else BAR
+        if share > 0:
+            pen.rectangle((left, y + COLUMNS - max(1, round(COLUMNS * min(share, 1))), right, y + COLUMNS), fill=fill)
+        if number == current:
+            pen.rectangle((left, y, right, y + COLUMNS), outline=MARK)
 
 
 def put_ramp(

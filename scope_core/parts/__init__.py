@@ -48,13 +48,13 @@ if TYPE_CHECKING:
     from scope_core.structures.layout import Group as Group
     from scope_core.structures.layout import ImageLayout as ImageLayout
     from scope_core.structures.layout import Span as Span
-    from scope_core.structures.layout import apportion as apportion
-    from scope_core.structures.layout import fill as fill
-    from scope_core.structures.layout import units as units
     from scope_core.structures.picks import Picks as Picks
     from scope_core.structures.signals import SignalName as SignalName
     from scope_core.structures.signals import Signals as Signals
     from scope_core.structures.signals import parse_signal as parse_signal
+    from scope_core.structures.units import apportion as apportion
+    from scope_core.structures.units import fill as fill
+    from scope_core.structures.units import units as units
 
 _HOMES = {
     "memory": "free_memory",
@@ -78,9 +78,10 @@ _HOMES = {
     "registry.hookspecs": "CONTRACT hookimpl",
     "registry.specs": "ComponentSpec Slot Spec",
     "structures.blocks": "Blocks",
-    "structures.layout": "Group ImageLayout Span apportion fill units",
+    "structures.layout": "Group ImageLayout Span",
     "structures.picks": "Picks",
     "structures.signals": "SignalName Signals parse_signal",
+    "structures.units": "apportion fill units",
 }
 
 if not TYPE_CHECKING:  # type checkers read the imports above, and report unknown names

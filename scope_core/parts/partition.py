@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from scope_core.parts.base import Part, S
-from scope_core.structures.layout import Group, Layout, Span
+from scope_core.structures.layout import Group, ImageLayout, Layout, Span
 from scope_core.structures.tokens import VisualTokens
 
 
@@ -35,14 +35,22 @@ class Partition(Part[S]):
         labels = torch.full_like(tokens.row, -1)
         for group, valid in enumerate(tokens.valid):
             index = valid.nonzero().flatten()
-            image, tile = tokens.image[group, index].tolist(), tokens.tile[group, index].tolist()
+            image, frame, tile = (plane[group, index].tolist() for plane in (tokens.image, tokens.frame, tokens.tile))
             runs = [list(run) for _, run in groupby(range(len(index)), key=image.__getitem__)]
-            tiles = [[len(list(same)) for _, same in groupby(run, key=tile.__getitem__)] for run in runs]
-            for piece, spans in enumerate(self.split(Layout.of(tiles))):
+            layout = Layout(tuple(_item(frame[run[0] : run[-1] + 1], tile[run[0] : run[-1] + 1]) for run in runs))
+            for piece, spans in enumerate(self.split(layout)):
                 for span in spans:
                     first = runs[span.image][0]
                     labels[group, index[first + span.start : first + span.stop]] = piece
         return labels
+
+
+def _item(frame: Sequence[int], tile: Sequence[int]) -> ImageLayout:
+    """The layout of an image or video from the frame and tile of each of its tokens."""
+    planes = list(zip(frame, tile, strict=True))
+    tiles = [(place[0], len(list(same))) for place, same in groupby(planes)]
+    frames = tuple(len(list(same)) for _, same in groupby(number for number, _ in tiles))
+    return ImageLayout(tuple(tokens for _, tokens in tiles), frames=frames if max(frame) > 0 else ())
 
 
 class TokenPartition(Partition[S]):

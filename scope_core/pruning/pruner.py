@@ -74,7 +74,7 @@ class Pruner(Schedule):
         *,
         saliency: Tensor | None = None,
         signals: Mapping[str, Tensor | Callable[[], Tensor]] | None = None,
-        grid: tuple[int, int] | None = None,
+        grid: tuple[int, ...] | None = None,
         valid: Tensor | None = None,
         layout: Layout | None = None,
     ) -> Selection:
@@ -136,7 +136,7 @@ def select(
     spec: str | Path | Mapping[str, Any] | PrunerSpec,
     saliency: Tensor | None = None,
     signals: Mapping[str, Tensor | Callable[[], Tensor]] | None = None,
-    grid: tuple[int, int] | None = None,
+    grid: tuple[int, ...] | None = None,
     valid: Tensor | None = None,
     layout: Layout | None = None,
     registry: Registry | None = None,
@@ -149,7 +149,7 @@ def select(
         saliency: (B, N) or (N,); replaces the result of a saliency source that reads signals. Sources that read none
             (uniform, random, feature norm) ignore it.
         signals: Named tensors that parts read, e.g. ``{"vision.cls_attention[-2]": (B, H, N)}``.
-        grid: (rows, columns) of the token grid, for parts that read positions.
+        grid: (rows, columns) of the token grid, for parts that read positions; (frames, rows, columns) of a video.
         valid: (B, N) bool; False marks padding.
         layout: Tiles and prompts, for budgets and partitions that read them.
         registry: The registry that names are looked up in; the process' default registry if left out.

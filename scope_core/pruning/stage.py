@@ -13,7 +13,7 @@ from torch import Tensor
 
 from scope_core.display import shortened
 from scope_core.engine.constraints import constrained
-from scope_core.engine.grouping import group_index, with_tiles
+from scope_core.engine.grouping import group_index, layout_of, with_frames, with_tiles
 from scope_core.engine.merging import less_extra, merged, rows_of_fewer
 from scope_core.engine.validation import check_counts, check_groups, check_keep, check_selection
 from scope_core.errors import PluginOutputError, ScopeError, SignalError, SpecError, TokensError, listed
@@ -129,7 +129,8 @@ class Stage:
 
         Args:
             tokens: One group per image, padded to the same N; padding is not valid.
-            layout: Tiles and prompts of the images; if left out, one tile per image and one prompt for all.
+            layout: Tiles and prompts of the images and videos; if left out, one tile per image, the frames of the
+                tokens, and one prompt for all.
 
         Returns:
             One row per image.
@@ -147,7 +148,7 @@ class Stage:
         tokens = tokens.to_dtype(self.dtype)
         valid = tokens.valid.sum(1).tolist()
         if layout is None:
-            layout = Layout.of(valid)
+            layout = layout_of(tokens)
         if not isinstance(layout, Layout):
             raise TokensError(f"layout must be a Layout, e.g. Layout.of([576, 576]), not {type(layout).__name__}")
         if [image.tokens for image in layout.images] != valid:
@@ -156,7 +157,7 @@ class Stage:
             )
         tokens.check_finite("features", tokens.features)
         # tokens that constraints exclude are not valid either, but belong to their image
-        tokens = replace(tokens, image=tokens.image.masked_fill(~tokens.valid, -1))
+        tokens = with_frames(replace(tokens, image=tokens.image.masked_fill(~tokens.valid, -1)), layout)
         plan = self.plan(layout)
         index = group_index(plan, tokens)
         grouped = tokens if index is None else tokens.regroup(index)
@@ -189,7 +190,7 @@ class Stage:
         *,
         saliency: Tensor | None = None,
         signals: Mapping[str, Tensor | Callable[[], Tensor]] | None = None,
-        grid: tuple[int, int] | None = None,
+        grid: tuple[int, ...] | None = None,
         valid: Tensor | None = None,
         layout: Layout | None = None,
     ) -> Selection:

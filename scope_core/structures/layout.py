@@ -1,4 +1,4 @@
-"""Layouts and plans: how many tokens each image has, and how many will be kept. Pure; no tensors.
+"""Layouts and plans: how many tokens each image and video has, and how many will be kept. Pure; no tensors.
 
 Servers need the length of prompts before any tensor exists, so this module depends on shapes alone.
 """
@@ -7,7 +7,6 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
-from fractions import Fraction
 from operator import index
 from typing import Any
 
@@ -17,7 +16,10 @@ from scope_core.errors import BudgetError, TokensError, quoted
 
 @dataclass(frozen=True)
 class ImageLayout:
-    """One image's candidate tokens.
+    """One image's or video's candidate tokens.
+
+    A video is an item of a prompt beside images. Each of its frames is one tile, or several if the model cuts frames
+    up; a group of frames that the tower merges in time counts as one frame.
 
     Attributes:
         tiles: Candidate tokens of each tile, in token order. One entry for models without tiles.
@@ -27,6 +29,11 @@ class ImageLayout:
         patches: Patches of all tiles, with those of padding that never become tokens, for models whose papers count
             them (five tiles of 576 are 2880); None for other models.
         full: Candidate tokens before the first stage, if this layout is for a later one; None for the first stage.
+        frames: Tiles of each frame of a video, in order; empty for an image.
+        times: Seconds from the start of the video at which each frame begins; empty if unknown.
+
+    Raises:
+        TokensError: the frames' tiles are not all tiles, or there are not as many times as frames.
     """
 
     tiles: tuple[int, ...]
@@ -34,6 +41,19 @@ class ImageLayout:
     separators: int = 0
     patches: int | None = None
     full: int | None = None
+    frames: tuple[int, ...] = ()
+    times: tuple[float, ...] = ()
+
+    def __post_init__(self) -> None:
+        if self.frames and (min(self.frames) < 1 or sum(self.frames) != len(self.tiles)):
+            raise TokensError(
+                f"a video of {len(self.tiles)} tiles cannot have frames of {quoted(list(self.frames))} tiles; each "
+                f"frame has at least one, and all of them together {len(self.tiles)}"
+            )
+        if self.times and len(self.times) != len(self.frames):
+            raise TokensError(
+                f"{len(self.times)} times were given for {counted(len(self.frames), 'frame')}; give one for each frame"
+            )
 
     __repr__ = brief_repr
 
@@ -47,13 +67,36 @@ class ImageLayout:
         """Candidate tokens of the image before the first stage."""
         return self.tokens if self.full is None else self.full
 
+    @property
+    def frame_of_tile(self) -> tuple[int, ...]:
+        """The frame of each tile; 0 for an image's.
+
+        Raises:
+            BudgetError: the layout is a later stage's, in which a video is no longer divided by frame.
+        """
+        if self.frames and self.full is not None:
+            raise BudgetError(
+                "a later stage cannot count the tokens of a video's frames: only selection tells which frames the "
+                "tokens left are of. Divide by frame in the first stage, or inside a selector (`selector: {name: "
+                "quota, partition: frame}`)"
+            )
+        return tuple(n for n, tiles in enumerate(self.frames or (len(self.tiles),)) for _ in range(tiles))
+
+    @property
+    def frame_tokens(self) -> tuple[int, ...]:
+        """Candidate tokens of each frame; an image is one frame. Raises as `frame_of_tile`."""
+        counts = [0] * max(1, len(self.frames))
+        for frame, tokens in zip(self.frame_of_tile, self.tiles, strict=True):
+            counts[frame] += tokens
+        return tuple(counts)
+
 
 @dataclass(frozen=True)
 class Layout:
-    """The images of one call, in placeholder order.
+    """The images and videos of one call, in placeholder order.
 
     Attributes:
-        images: One entry per image.
+        images: One entry per image or video.
         stage: Number of the stage that this layout is for, from 0.
         schedule: Interception points of all stages; empty if unknown.
     """
@@ -63,11 +106,23 @@ class Layout:
     schedule: tuple[str, ...] = ()
 
     @classmethod
-    def of(cls, tokens: Iterable[int | Sequence[int]], *, prompts: Sequence[int] | None = None) -> Layout:
-        """A layout from token counts: an int per image, or a sequence of ints for an image's tiles.
+    def of(
+        cls,
+        tokens: Iterable[int | Sequence[int]],
+        *,
+        prompts: Sequence[int] | None = None,
+        videos: Iterable[int] = (),
+    ) -> Layout:
+        """A layout from token counts: an int per image, or a sequence of ints for an image's tiles or a video's frames.
+
+        Args:
+            tokens: Tokens of each item, e.g. ``[576, [196] * 8]`` for an image and a video of eight frames.
+            prompts: Prompt of each item; all are in one if left out.
+            videos: Numbers of the items that are videos, e.g. ``[1]``.
 
         Raises:
-            TokensError: an entry is not a token count, or there are not as many prompts as images.
+            TokensError: an entry is not a token count, a video has no frames, or there are not as many prompts as
+                items.
         """
         if isinstance(tokens, str) or not isinstance(tokens, Iterable):
             raise TokensError(f"give a list with the tokens of each image, e.g. [576, 576], not {quoted(tokens)}")
@@ -75,19 +130,46 @@ class Layout:
         rows = list(prompts) if prompts is not None else [0] * len(images)
         if len(rows) != len(images):
             raise TokensError(f"{len(rows)} prompts were given for {len(images)} images; give the prompt of each image")
-        return cls(tuple(ImageLayout(tiles, prompt) for tiles, prompt in zip(images, rows, strict=True)))
+        moving = set(videos)
+        if unknown := moving - set(range(len(images))):
+            raise TokensError(f"video {min(unknown)} is none of the {counted(len(images), 'item')}, counted from 0")
+        if empty := [number for number in sorted(moving) if not images[number]]:
+            raise TokensError(f"video {empty[0]} has no frames; give the tokens of at least one")
+        return cls(
+            tuple(
+                ImageLayout(tiles, prompt, frames=(1,) * len(tiles) if number in moving else ())
+                for number, (tiles, prompt) in enumerate(zip(images, rows, strict=True))
+            )
+        )
 
     def __repr__(self) -> str:
         """As a call of `Layout.of`, shortened."""
-        tokens = [image.tokens if len(image.tiles) == 1 else list(image.tiles) for image in self.images]
+        tokens = [i.tokens if len(i.tiles) == 1 and not i.frames else list(i.tiles) for i in self.images]
         prompts = [image.prompt for image in self.images]
+        videos = [number for number, image in enumerate(self.images) if image.frames]
         more = f", prompts={quoted(prompts)}" if any(prompts) else ""
+        more += f", videos={quoted(videos)}" if videos else ""
         return shortened(f"Layout.of({quoted(tokens)}{more})")
 
+    @property
+    def items(self) -> str:
+        """What the layout holds, in words: ``"1 image and 2 videos"``."""
+        videos = sum(bool(image.frames) for image in self.images)
+        images = len(self.images) - videos
+        parts = [counted(images, "image")] if images or not videos else []
+        return " and ".join(parts + ([counted(videos, "video")] if videos else []))
+
+    def name_of(self, number: int) -> str:
+        """``"image 0"`` or ``"video 1"``, for messages."""
+        return f"{'video' if self.images[number].frames else 'image'} {number}"
+
     def after(self, kept: Sequence[int]) -> Layout:
-        """The layout of the next stage, in which ``kept[i]`` tokens of image i are left, no longer divided by tile."""
+        """The layout of the next stage, in which ``kept[i]`` tokens of image i are left, no longer divided by tile.
+
+        Nor are videos divided by frame: which frames the tokens are of is known only after selection.
+        """
         images = tuple(
-            replace(image, tiles=(count,), full=image.original, separators=0)
+            replace(image, tiles=(count,), full=image.original, separators=0, frames=image.frames and (1,), times=())
             for image, count in zip(self.images, kept, strict=True)
         )
         return replace(self, images=images, stage=self.stage + 1)
@@ -141,13 +223,15 @@ class Plan:
         tokens = sum(image.tokens for image in self.layout.images)
         some = "" if self.exact else "at most "
         later = f", then {counted(len(self.later), 'later stage')}" if self.later else ""
-        return f"Plan({tokens} -> {some}{self.total} tokens of {counted(len(self.layout.images), 'image')}{later})"
+        return f"Plan({tokens} -> {some}{self.total} tokens of {self.layout.items}{later})"
 
     def _repr_html_(self) -> str:
         """What a notebook shows: the groups, and the tokens that each keeps."""
         rows = [
             (
-                ", ".join(f"image {span.image}, tokens {span.start} to {span.stop - 1}" for span in group[:4])
+                ", ".join(
+                    f"{self.layout.name_of(span.image)}, tokens {span.start} to {span.stop - 1}" for span in group[:4]
+                )
                 + (f" and {len(group) - 4} more" if len(group) > 4 else ""),
                 sum(span.tokens for span in group),
                 count if self.exact else f"at most {count}",
@@ -192,72 +276,3 @@ def _tiles(image: Any, where: str) -> tuple[int, ...]:
         if tiles[-1] < 0:
             raise TokensError(f"{where}: {quoted(tile)} is not a token count; give whole numbers of at least 0")
     return tuple(tiles)
-
-
-def cells(layout: Layout, groups: Sequence[Group]) -> list[tuple[int, int, int, int]]:
-    """The pieces of groups that lie in one tile each: ``(group, image, tile, tokens)``."""
-    pieces = []
-    for number, group in enumerate(groups):
-        for span in group:
-            start = 0
-            for tile, tokens in enumerate(layout.images[span.image].tiles):
-                overlap = min(span.stop, start + tokens) - max(span.start, start)
-                if overlap > 0:
-                    pieces.append((number, span.image, tile, overlap))
-                start += tokens
-    return pieces
-
-
-def apportion(total: int, sizes: Sequence[int]) -> list[int]:
-    """Split ``total`` in proportion to ``sizes``, exactly: largest remainder, ties to the lowest index.
-
-    ``apportion(640, [576, 576, 576]) == [214, 213, 213]``. No share exceeds its size.
-
-    Raises:
-        BudgetError: ``total`` is negative or exceeds the sum of the sizes.
-    """
-    available = sum(sizes)
-    if not 0 <= total <= available:
-        raise BudgetError(f"cannot keep {total} of {available} tokens")
-    if available == 0:
-        return [0] * len(sizes)
-    exact = [Fraction(total * size, available) for size in sizes]
-    shares = [int(share) for share in exact]
-    order = sorted(range(len(sizes)), key=lambda i: (shares[i] - exact[i], i))
-    for place in order[: total - sum(shares)]:
-        shares[place] += 1
-    return shares
-
-
-def fill(layout: Layout, groups: Sequence[Group], per: str, counts: Iterable[int]) -> tuple[int, ...]:
-    """The tokens to keep of each group, from the tokens to keep of each unit (a tile, an image, or all images).
-
-    Args:
-        layout: The images.
-        groups: The groups of tokens that are selected together.
-        per: The unit: ``"tile"``, ``"image"`` or ``"total"``.
-        counts: Tokens to keep of each unit, in the order of `units`.
-
-    Returns:
-        Tokens to keep of each group. The count of a unit that lies in several groups is divided by `apportion`.
-    """
-    pieces = cells(layout, groups)
-    kept = [0] * len(groups)
-    for (_, members), count in zip(_members(pieces, per), counts, strict=True):
-        for piece, share in zip(members, apportion(count, [pieces[i][3] for i in members]), strict=True):
-            kept[pieces[piece][0]] += share
-    return tuple(kept)
-
-
-def units(layout: Layout, groups: Sequence[Group], per: str) -> list[tuple[str, int]]:
-    """``(label, candidate tokens)`` of each unit of a budget, e.g. ``("image 1", 576)``; ``per`` as for `fill`."""
-    pieces = cells(layout, groups)
-    return [(label, sum(pieces[i][3] for i in members)) for label, members in _members(pieces, per)]
-
-
-def _members(pieces: Sequence[tuple[int, int, int, int]], per: str) -> list[tuple[str, list[int]]]:
-    found: dict[str, list[int]] = {}
-    for number, (_, image, tile, _) in enumerate(pieces):
-        label = {"tile": f"image {image}, tile {tile}", "image": f"image {image}", "total": "all images together"}[per]
-        found.setdefault(label, []).append(number)
-    return list(found.items())

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 
 import torch
 from torch import Tensor
@@ -103,3 +104,44 @@ def all_finite(tensor: Tensor) -> bool:
     if math.isfinite(float(tensor.sum())):
         return True
     return bool(torch.isfinite(tensor).all())  # the sum of large finite numbers may overflow
+
+
+def unit_rows(features: Tensor) -> Tensor:
+    """(..., D) features scaled to length 1; zero vectors stay zero."""
+    norm = torch.linalg.vector_norm(features, dim=-1, keepdim=True)
+    # squares of very small or very large entries leave the dtype's range: scale those rows first
+    smallest = torch.finfo(norm.dtype).tiny ** 0.5
+    size = norm.detach()
+    if norm.numel() and smallest <= float(size.amin()) <= float(size.amax()) < math.inf:
+        normed: Tensor = features / norm
+        return normed
+    out_of_range = (norm < smallest) | torch.isinf(norm)
+    if bool(out_of_range.any()):
+        largest = features.abs().amax(-1, keepdim=True)
+        features = torch.where(out_of_range & (largest > 0), features / largest, features)
+        norm = torch.linalg.vector_norm(features, dim=-1, keepdim=True)
+    unit: Tensor = features / norm.masked_fill(norm == 0, 1)
+    return unit
+
+
+def on_grid(grid: Sequence[int] | None, shape: tuple[int, ...], device: torch.device) -> tuple[Tensor, Tensor, Tensor]:
+    """(B, N) row, column and frame of tokens on a grid, row by row; -1, -1 and 0 without one.
+
+    Args:
+        grid: (rows, columns), or (frames, rows, columns).
+        shape: (B, N).
+        device: The device of the result.
+
+    Raises:
+        TokensError: the grid does not hold N tokens.
+    """
+    index = torch.arange(shape[1], device=device).expand(shape)
+    if grid is None:
+        none = torch.full(shape, -1, dtype=torch.int64, device=device)
+        return none, none, torch.zeros(shape, dtype=torch.int64, device=device)
+    if not isinstance(grid, Sequence) or len(grid) not in (2, 3) or math.prod(grid) != shape[1] or min(grid) < 1:
+        raise TokensError(
+            f"grid {grid} does not hold N = {shape[1]} tokens; give (rows, columns), or (frames, rows, columns)"
+        )
+    rows, columns = grid[-2:]
+    return index // columns % rows, index % columns, index // (rows * columns)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 
 import torch
@@ -11,8 +11,20 @@ from torch import Tensor
 
 from scope_core.display import card, counted, facts_html
 from scope_core.errors import TokensError, listed
-from scope_core.structures.plain import all_finite, check_floating, check_mask, check_plain, converted
+from scope_core.structures.plain import (
+    all_finite,
+    check_floating,
+    check_mask,
+    check_plain,
+    converted,
+    on_grid,
+    unit_rows,
+)
 from scope_core.structures.signals import FAMILIES, Signals, batched, parse_signal, token_axis
+
+PLANES = ("valid", "required", "row", "col", "tile", "image", "frame")
+"""Fields of shape (B, N) that tokens always have."""
+_CHECKS = {"saliency": check_floating, "time": check_floating, "valid": check_mask, "required": check_mask}
 
 
 @dataclass(frozen=True, eq=False)
@@ -25,10 +37,13 @@ class VisualTokens:
         required: (B, N) bool; tokens that must be kept.
         row: (B, N) int64 row in the token grid of the image's tile, -1 for tokens outside the grid.
         col: (B, N) int64 column in the same grid.
-        tile: (B, N) int64 index of the tile (crop) within the image.
-        image: (B, N) int64 index of the image within the call; parts see -1 for padding.
+        tile: (B, N) int64 index of the tile (crop) within the image, or within the video: each frame has its own.
+        image: (B, N) int64 index of the image or video within the call; parts see -1 for padding.
         signals: Named tensors, each computed when first read (see `scope_core.structures.signals`).
         saliency: (B, N) saliency that the caller gave; replaces that of a source that reads signals. Usually None.
+        frame: (B, N) int64 index of the frame within the video; 0 for images, -1 for padding.
+        time: (B, N) floating point: seconds from the start of the video at which the token's frame begins, NaN where
+            unknown; None if no time is known.
     """
 
     features: Tensor
@@ -40,6 +55,12 @@ class VisualTokens:
     image: Tensor
     signals: Signals
     saliency: Tensor | None = None
+    frame: Tensor = None  # type: ignore[assignment]  # made in __post_init__
+    time: Tensor | None = None
+
+    def __post_init__(self) -> None:
+        if self.frame is None:
+            object.__setattr__(self, "frame", torch.zeros_like(self.tile).masked_fill(self.tile < 0, -1))
 
     @classmethod
     def of(
@@ -48,11 +69,13 @@ class VisualTokens:
         *,
         valid: Tensor | None = None,
         required: Tensor | None = None,
-        grid: tuple[int, int] | None = None,
+        grid: tuple[int, ...] | None = None,
         row: Tensor | None = None,
         col: Tensor | None = None,
         tile: Tensor | None = None,
         image: Tensor | None = None,
+        frame: Tensor | None = None,
+        time: Tensor | None = None,
         signals: Mapping[str, Tensor | Callable[[], Tensor]] | None = None,
         saliency: Tensor | None = None,
     ) -> VisualTokens:
@@ -62,11 +85,14 @@ class VisualTokens:
             features: (B, N, D) or (N, D) floating point; with (N, D), give (N,) for the (B, N) tensors below.
             valid: (B, N) bool, False for padding; all valid if left out.
             required: (B, N) bool, True for tokens that must be kept.
-            grid: (rows, columns) of a row-major grid with rows * columns == N; gives ``row`` and ``col``.
+            grid: (rows, columns) of a row-major grid with rows * columns == N; gives ``row`` and ``col``. For videos
+                (frames, rows, columns), frame by frame; gives ``tile`` and ``frame``, too.
             row: (B, N) int64 row of each token, for other grids.
             col: (B, N) int64 column of each token, for other grids.
             tile: (B, N) int64 tile of each token within its image.
             image: (B, N) int64 image of each token; one image per row if left out.
+            frame: (B, N) int64 frame of each token within its video; 0 if left out.
+            time: (B, N) floating point: seconds at which each token's frame begins, NaN where unknown.
             signals: Named tensors, or functions that make them when first read.
             saliency: (B, N) floating point; higher means keep.
 
@@ -94,7 +120,7 @@ class VisualTokens:
                 )
             if value.device != features.device:
                 raise TokensError(f"{name} is on {value.device}, features on {features.device}; move one of them")
-            check = {"saliency": check_floating, "valid": check_mask, "required": check_mask}.get(name, check_plain)
+            check = _CHECKS.get(name, check_plain)
             check(name, value)
             value = value[None] if single and value.dim() == 1 else value
             if tuple(value.shape) != tuple(shape):
@@ -102,15 +128,7 @@ class VisualTokens:
             return value
 
         device = features.device
-        if grid is not None:
-            if not isinstance(grid, Sequence) or len(grid) != 2 or grid[0] * grid[1] != shape[1]:
-                raise TokensError(f"grid {grid} does not hold N = {shape[1]} tokens; give (rows, columns)")
-            index = torch.arange(shape[1], device=device).expand(shape)
-            cells = index // grid[1], index % grid[1]
-
-        def cell(axis: int) -> Tensor:
-            return torch.full(shape, -1, dtype=torch.int64, device=device) if grid is None else cells[axis]
-
+        row_of, col_of, frame_of = on_grid(grid, tuple(shape), device)
         named = Signals(signals)
         if single:
             named = named.map(batched)
@@ -118,12 +136,14 @@ class VisualTokens:
             features=features,
             valid=plane("valid", valid, lambda: torch.ones(shape, dtype=torch.bool, device=device)).bool(),
             required=plane("required", required, lambda: torch.zeros(shape, dtype=torch.bool, device=device)).bool(),
-            row=plane("row", row, lambda: cell(0)),
-            col=plane("col", col, lambda: cell(1)),
-            tile=plane("tile", tile, lambda: torch.zeros(shape, dtype=torch.int64, device=device)),
+            row=plane("row", row, lambda: row_of),
+            col=plane("col", col, lambda: col_of),
+            tile=plane("tile", tile, lambda: frame_of),
             image=plane("image", image, lambda: torch.arange(shape[0], device=device)[:, None].expand(shape)),
             signals=named,
             saliency=None if saliency is None else plane("saliency", saliency, lambda: features),
+            frame=plane("frame", frame, lambda: frame_of),
+            time=None if time is None else plane("time", time, lambda: features),
         )
 
     def __repr__(self) -> str:
@@ -139,6 +159,7 @@ class VisualTokens:
             ("features", f"{self.shape} {_kind(self.features)}"),
             ("valid", f"{valid} of {count}" if valid < count else ""),
             ("positions", f"{grid}, {tiles} tiles" if tiles > 1 else grid),
+            ("frames", str(int(self.frame.max()) + 1) if int(self.frame.max()) > 0 else ""),
             ("signals", listed(self.signals)),
         ]
         return card("VisualTokens", facts_html(facts), aside=counted(self.shape[0], "image"))
@@ -169,21 +190,7 @@ class VisualTokens:
 
     def unit(self) -> Tensor:
         """(B, N, D) features scaled to length 1; zero vectors stay zero."""
-        features = self.features
-        norm = torch.linalg.vector_norm(features, dim=-1, keepdim=True)
-        # squares of very small or very large entries leave the dtype's range: scale those rows first
-        smallest = torch.finfo(norm.dtype).tiny ** 0.5
-        size = norm.detach()
-        if norm.numel() and smallest <= float(size.amin()) <= float(size.amax()) < math.inf:
-            normed: Tensor = features / norm
-            return normed
-        out_of_range = (norm < smallest) | torch.isinf(norm)
-        if bool(out_of_range.any()):
-            largest = features.abs().amax(-1, keepdim=True)
-            features = torch.where(out_of_range & (largest > 0), features / largest, features)
-            norm = torch.linalg.vector_norm(features, dim=-1, keepdim=True)
-        unit: Tensor = features / norm.masked_fill(norm == 0, 1)
-        return unit
+        return unit_rows(self.features)
 
     def to_dtype(self, dtype: torch.dtype | None) -> VisualTokens:
         """These tokens, detached, with features, saliency and floating-point signals in ``dtype``, if given."""
@@ -241,6 +248,8 @@ class VisualTokens:
             image=take(self.image).masked_fill(~real, -1),
             signals=self.signals.map(take_signal),
             saliency=None if self.saliency is None else take(self.saliency),
+            frame=take(self.frame).masked_fill(~real, -1),
+            time=None if self.time is None else take(self.time).masked_fill(~real, math.nan),
         )
 
     def only(self, group: int, count: int) -> VisualTokens:
@@ -255,20 +264,32 @@ class VisualTokens:
             rows = tensor[group : group + 1]
             return rows if axis is None else rows.narrow(axis, 0, count)
 
-        fields = {name: take(getattr(self, name)) for name in ("valid", "required", "row", "col", "tile", "image")}
+        fields = {name: take(getattr(self, name)) for name in PLANES}
         return VisualTokens(
             features=take(self.features),
             **fields,
             signals=self.signals.map(take_signal),
             saliency=None if self.saliency is None else take(self.saliency),
+            time=None if self.time is None else take(self.time),
         )
+
+    def frames(self) -> Tensor:
+        """(B, N) int64: the frame of each token, numbered from 0 in each group by video and time; -1 for padding.
+
+        Frames of a video, or images of a group that holds several: what is a frame does not depend on how it was given.
+        """
+        numbers = torch.full_like(self.frame, -1)
+        for line, image, frame, valid in zip(numbers, self.image, self.frame, self.valid, strict=True):
+            line[valid] = torch.unique(torch.stack([image[valid], frame[valid]]), dim=1, return_inverse=True)[1]
+        return numbers
 
     def name_of(self, group: int, token: int | None = None) -> str:
         """The name of a group or token in messages, e.g. ``"image 1, tile 0, token 37"``."""
         where = int(token) if token is not None else int((self.image[group] >= 0).int().argmax())
-        image, tile = int(self.image[group, where]), int(self.tile[group, where])
-        text = f"image {image}"
-        if bool((self.tile > 0).any()):
+        image, tile, frame = (int(plane[group, where]) for plane in (self.image, self.tile, self.frame))
+        moving = bool(((self.frame > 0) & (self.image == image)).any())
+        text = f"video {image}, frame {frame}" if moving else f"image {image}"
+        if not moving and bool((self.tile > 0).any()):
             text += f", tile {tile}"
         return text if token is None else f"{text}, token {where}"
 

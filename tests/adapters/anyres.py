@@ -94,6 +94,7 @@ def next_model(
         vision_config=_vision(CLIPVisionConfig, side, patch),
         text_config=_text(decoder),
         image_token_id=PLACEHOLDER,
+        **({"video_token_id": VIDEO} if kind == "LlavaNextVideo" else {}),
         vision_feature_layer=-2,
         vision_feature_select_strategy="default",
         image_grid_pinpoints=[[side * rows, side * cols] for rows, cols in canvases],

@@ -5,9 +5,10 @@ from __future__ import annotations
 import copy
 import functools
 import itertools
+import math
 import sys
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import offers
@@ -141,6 +142,9 @@ class Prompts:
         pixels: (patches of all images, values of a patch).
         grids: (images, 3) patches in time, height and width.
         images: Images in each row.
+        frames: (patches of all videos, values of a patch).
+        video_grids: (videos, 3) patches in time, height and width.
+        videos: Videos in each row; none if left out.
     """
 
     ids: Tensor
@@ -148,14 +152,21 @@ class Prompts:
     pixels: Tensor
     grids: Tensor
     images: tuple[int, ...]
+    frames: Tensor = field(default_factory=lambda: torch.empty(0))
+    video_grids: Tensor = field(default_factory=lambda: torch.empty(0, 3, dtype=torch.int64))
+    videos: tuple[int, ...] = ()
 
     @property
     def inputs(self) -> dict[str, Tensor]:
         """Keyword arguments of ``generate`` and ``forward``, as the processor makes them."""
         given = {"input_ids": self.ids, "attention_mask": self.mask}
         if takes_token_types(hf.Qwen2VLForConditionalGeneration):
-            given["mm_token_type_ids"] = (self.ids == PLACEHOLDER).int()
-        return {**given, "pixel_values": self.pixels, "image_grid_thw": self.grids} if len(self.grids) else given
+            given["mm_token_type_ids"] = (self.ids == PLACEHOLDER).int() + 2 * (self.ids == VIDEO).int()
+        if len(self.grids):
+            given |= {"pixel_values": self.pixels, "image_grid_thw": self.grids}
+        if len(self.video_grids):
+            given |= {"pixel_values_videos": self.frames, "video_grid_thw": self.video_grids}
+        return given
 
     @property
     def length(self) -> int:
@@ -169,11 +180,15 @@ class Prompts:
 
     def row(self, number: int) -> Prompts:
         """One prompt alone, without padding."""
-        real, owned = self.mask[number].bool(), self.owned(number)
-        starts = [0, *self.grids.prod(-1).cumsum(0).tolist()]
-        pixels = self.pixels[starts[owned.start] : starts[owned.stop]]
-        take = slice(number, number + 1)
-        return Prompts(self.ids[take, real], self.mask[take, real], pixels, self.grids[owned], (self.images[number],))
+        real, take = self.mask[number].bool(), slice(number, number + 1)
+        given = [self.ids[take, real], self.mask[take, real]]
+        kinds = [(self.pixels, self.grids, self.images)]
+        kinds += [(self.frames, self.video_grids, self.videos)] if self.videos else []
+        for values, grids, counts in kinds:
+            starts = [0, *grids.prod(-1).cumsum(0).tolist()]
+            owned = slice(sum(counts[:number]), sum(counts[: number + 1]))
+            given += [values[starts[owned.start] : starts[owned.stop]], grids[owned], (counts[number],)]
+        return Prompts(*given)
 
     def owned(self, number: int) -> slice:
         """The images of a row."""
@@ -182,17 +197,29 @@ class Prompts:
 
 
 def prompts(
-    *rows: Sequence[int | tuple[int, int]], side: str = "left", seed: int = 1, dtype: torch.dtype = torch.float32
+    *rows: Sequence[int | tuple[int, ...]],
+    side: str = "left",
+    seed: int = 1,
+    dtype: torch.dtype = torch.float32,
+    stamped: bool = False,
 ) -> Prompts:
-    """Prompts from recipes: ``[3, (4, 6), 4]`` is three text tokens, an image of 4 x 6 patches, four text tokens."""
+    """Prompts from recipes: ``[3, (4, 6), 4]`` is three text tokens, an image of 4 x 6 patches, four text tokens.
+
+    ``(2, 4, 6)`` is a video of two frames; ``stamped`` for a time of two tokens before each, as in Qwen3-VL.
+    """
     generator = torch.Generator().manual_seed(seed)
     made: list[list[int]] = []
-    grids = [(1, *piece) for row in rows for piece in row if isinstance(piece, tuple)]
+    pieces = [[piece for piece in row if isinstance(piece, tuple)] for row in rows]
+    grids = [(1, *piece) for row in pieces for piece in row if len(piece) == 2]
+    moving = [piece for row in pieces for piece in row if len(piece) == 3]
     for row in rows:
         ids = [1]
         for piece in row:
-            if isinstance(piece, tuple):
-                ids += [START, *[PLACEHOLDER] * (piece[0] * piece[1] // 4), END]
+            if isinstance(piece, tuple) and len(piece) == 3 and stamped:
+                for frame in range(piece[0]):
+                    ids += [120, 130 + frame, START, *[VIDEO] * (piece[1] * piece[2] // 4), END]
+            elif isinstance(piece, tuple):
+                ids += [START, *[VIDEO if len(piece) == 3 else PLACEHOLDER] * (math.prod(piece) // 4), END]
             else:
                 ids += torch.randint(10, 140, (piece,), generator=generator).tolist()
         made.append(ids)
@@ -204,7 +231,13 @@ def prompts(
         full[number, where], mask[number, where] = torch.tensor(ids), 1
     grid = torch.tensor(grids, dtype=torch.int64).view(-1, 3)
     pixels = torch.randn(int(grid.prod(-1).sum()), 3 * 2 * PATCH * PATCH, generator=generator).to(dtype)
-    return Prompts(full, mask, pixels, grid, tuple(sum(isinstance(piece, tuple) for piece in row) for row in rows))
+    images = tuple(sum(len(piece) == 2 for piece in row) for row in pieces)
+    if not moving:
+        return Prompts(full, mask, pixels, grid, images)
+    video = torch.tensor(moving, dtype=torch.int64)
+    frames = torch.randn(int(video.prod(-1).sum()), 3 * 2 * PATCH * PATCH, generator=generator).to(dtype)
+    videos = tuple(sum(len(piece) == 3 for piece in row) for row in pieces)
+    return Prompts(full, mask, pixels, grid, images, frames, video, videos)
 
 
 ONE = ([3, (6, 10), 4],)

@@ -302,7 +302,7 @@ def test_images_of_one_prompt_are_a_tile_each() -> None:
     assert [(image.tokens, image.separators) for image in pruning.receipt.images][1:] == [(PATCHES, 1)] * 2
 
 
-def test_no_cls_is_said_and_videos_are_refused() -> None:
+def test_no_cls_is_said_and_frames_of_no_video_are_refused() -> None:
     model = onevision_model()
     before = snapshot(model)
     with pytest.raises(
@@ -310,7 +310,7 @@ def test_no_cls_is_said_and_videos_are_refused() -> None:
     ):
         scope.Pruner("scope@4").attach(model)
     given = prompts(model, [3, (40, 50), 4])
-    with pruner([4]).attach(model), pytest.raises(scope.AttachError, match="pixel_values_videos was given"):
+    with pruner([4]).attach(model), pytest.raises(scope.AttachError, match="1 videos were given, but the prompts"):
         model(**given.inputs, pixel_values_videos=torch.zeros(1, 2, 3, 28, 28))
     assert diff(before, snapshot(model)) == []
     assert VIDEO in model.generation_config.suppress_tokens

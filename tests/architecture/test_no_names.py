@@ -13,6 +13,8 @@ from architecture.sources import sources
 WORDS = {
     "image": "a unit of budgets and plans, a field of VisualTokens, a column of tables",
     "tile": "likewise",
+    "frame": "likewise",
+    "video": "likewise",
     "prompt": "likewise",
     "tokens": "a key of receipts and selections in JSON",
     "none": "the word for an empty list in messages",

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+from collections.abc import Callable
 
 import numpy as np
 import oracles
@@ -12,15 +13,20 @@ from hypothesis import strategies as st
 
 from scope_core import BudgetError, Layout, Plan, TokensError
 from scope_core.parts import ImageLayout, Span, apportion, fill, units
-from scope_core.structures.layout import cells
+from scope_core.structures.units import UNITS, cells
 
 SIZES = st.lists(st.integers(0, 700), min_size=1, max_size=8)
 
 
 @st.composite
 def layouts(draw: st.DrawFn) -> Layout:
-    images = draw(st.lists(st.lists(st.integers(0, 40), min_size=1, max_size=4), min_size=1, max_size=4))
-    return Layout.of(images, prompts=draw(st.lists(st.integers(0, 2), min_size=len(images), max_size=len(images))))
+    """Images in tiles beside videos, whose frames are one tile or two."""
+    items: list[ImageLayout] = []
+    for tiles in draw(st.lists(st.lists(st.integers(0, 40), min_size=1, max_size=4), min_size=1, max_size=4)):
+        ones = (1,) * len(tiles)
+        frames = draw(st.sampled_from([(), ones, (len(tiles),), (*ones[2:], 2) if len(tiles) > 1 else ones]))
+        items.append(ImageLayout(tuple(tiles), draw(st.integers(0, 2)), frames=frames))
+    return Layout(tuple(items))
 
 
 @st.composite
@@ -74,7 +80,7 @@ class TestUnitsAndFill:
         for number, group in enumerate(groups):
             assert sum(p[3] for p in pieces if p[0] == number) == sum(span.tokens for span in group)
 
-    @given(grouped(), st.sampled_from(["tile", "image", "total"]), st.data())
+    @given(grouped(), st.sampled_from(UNITS), st.data())
     def test_counts_per_unit_stay_exact(
         self, case: tuple[Layout, list[tuple[Span, ...]]], per: str, data: st.DataObject
     ) -> None:
@@ -142,3 +148,45 @@ class TestPlan:
         assert plan.total == 5
         with pytest.raises(BudgetError, match="images 0, 1 share one budget of 5 tokens"):
             _ = plan.images
+
+
+class TestVideos:
+    LAYOUT = Layout.of([9, [4, 5, 4], 6], prompts=[0, 0, 1], videos=[1])
+
+    def test_a_video_is_an_item_of_frames(self) -> None:
+        video = self.LAYOUT.images[1]
+        assert (video.frames, video.frame_tokens, video.tokens) == ((1, 1, 1), (4, 5, 4), 13)
+        assert self.LAYOUT.images[0].frame_tokens == (9,)
+        assert repr(self.LAYOUT) == "Layout.of([9, [4, 5, 4], 6], prompts=[0, 0, 1], videos=[1])"
+        in_tiles = ImageLayout((2, 2, 3), frames=(2, 1))
+        assert (in_tiles.frame_of_tile, in_tiles.frame_tokens) == ((0, 0, 1), (4, 3))
+
+    def test_units_by_hand(self) -> None:
+        whole = [(Span(number, 0, image.tokens),) for number, image in enumerate(self.LAYOUT.images)]
+        frames = [("image 0", 9), ("video 1, frame 0", 4), ("video 1, frame 1", 5), ("video 1, frame 2", 4)]
+        assert units(self.LAYOUT, whole, "frame") == [*frames, ("image 2", 6)]
+        videos = [("images of prompt 0", 9), ("video 1", 13), ("images of prompt 1", 6)]
+        assert units(self.LAYOUT, whole, "video") == videos
+        assert units(self.LAYOUT, whole, "image") == [("image 0", 9), ("video 1", 13), ("image 2", 6)]
+        assert fill(self.LAYOUT, whole, "frame", [1, 2, 2, 2, 3]) == (1, 6, 3)
+
+    @pytest.mark.parametrize(
+        ("make", "says"),
+        [
+            (lambda: Layout.of([4, []], videos=[1]), "video 1 has no frames"),
+            (lambda: Layout.of([4, [2, 2]], videos=[2]), "video 2 is none of the 2 items"),
+            (lambda: ImageLayout((4, 4, 4), frames=(1, 1)), r"3 tiles cannot have frames of \[1, 1\] tiles"),
+            (lambda: ImageLayout((4, 4), frames=(2, 0)), r"frames of \[2, 0\] tiles; each frame has at least one"),
+            (lambda: ImageLayout((4, 4), frames=(1, 1), times=(0.5,)), "1 times were given for 2 frames"),
+            (lambda: units(Layout.of([4]), [(Span(0, 0, 4),)], "clip"), "'clip' is not a unit of a budget"),
+        ],
+    )
+    def test_what_is_no_video_is_refused(self, make: Callable[[], object], says: str) -> None:
+        with pytest.raises((TokensError, BudgetError), match=says):
+            make()
+
+    def test_a_later_stage_does_not_guess_frames(self) -> None:
+        """Which frames the tokens left are of is known only after selection; one frame would be a guess."""
+        with pytest.raises(BudgetError, match="a later stage cannot count the tokens of a video's frames"):
+            _ = self.LAYOUT.after([3, 5, 2]).images[1].frame_tokens
+        assert self.LAYOUT.after([3, 5, 2]).images[2].frame_tokens == (2,)

@@ -11,13 +11,14 @@ from torch import Tensor
 
 from scope_adapters.adapters.anyres import AnyRes, Packing
 from scope_adapters.adapters.merged import merged_tokens
+from scope_adapters.adapters.pooled_frames import PooledFrames
 from scope_core import VisualTokens
 from scope_core.adapters import Declaration, Session
 from scope_core.parts import ComponentSpec
 
 
 class LlavaOnevisionSpec(ComponentSpec):
-    """LLaVA-OneVision, in the model's own layout. Images only; calls with videos are refused.
+    """LLaVA-OneVision, in the model's own layout. Images and videos.
 
     Plans for image sizes are for one image per prompt. Images that share a prompt are one tile and a newline each,
     of any size.
@@ -28,8 +29,8 @@ class LlavaOnevisionSpec(ComponentSpec):
     """The treatment of newline tokens, which are not candidates and not counted in the budget."""
 
 
-class LlavaOnevision(AnyRes[LlavaOnevisionSpec]):
-    """Tower without CLS token. A token of an interpolated image merges up to four patches.
+class LlavaOnevision(AnyRes[LlavaOnevisionSpec], PooledFrames[LlavaOnevisionSpec]):
+    """Tower without CLS token. A token of an interpolated image, or of a video's frame, merges up to four patches.
 
     Its features and signals come from the model's own packing, run on features and signals.
     """
@@ -52,6 +53,17 @@ class LlavaOnevision(AnyRes[LlavaOnevisionSpec]):
     def newlines(self) -> str:
         """The spec's option."""
         return str(self.spec.newlines)
+
+    video_pooler = "tensor"
+
+    def pool(self, base: Any, values: Tensor, tokens: int) -> Tensor:
+        """The model's own pooling of frames."""
+        pooled: Tensor = base.apply_pooling(values)
+        return pooled
+
+    def ends(self, base: Any) -> str:
+        """The spec's option: a newline token stands behind each video."""
+        return self.newlines
 
     def tokens(
         self, base: Any, tiles: VisualTokens, packings: Sequence[Packing], images: Mapping[str, Any]

@@ -152,7 +152,32 @@ class ProjectedTower(HuggingFaceAdapter[S]):
     def seen(self, model: Any, images: Mapping[str, Any], attachment: Session) -> Seen:
         """One pass of tower and projector, with the signals that the pruner needs."""
         base, needs = base_of(model), attachment.needs
+        output, given, capture = self.watched(model, images, attachment, self.features)
+        given["projected"] = self.read(output, given["projected"])
         tower = self._tower(model)
+        features, grid = given[attachment.at].detach(), tower.grid(*images["pixel_values"].shape[-2:])
+        signals = self.signals_of(base, capture, needs, features, grid)
+        if "projected" in needs:
+            signals["projected"] = lambda: given["projected"].detach()
+        row, col = self.cells_of(base, features, grid, _before(tower, self.reads(model, images)[1]))
+        return Seen(output, VisualTokens.of(features, row=row, col=col, signals=signals), given["projected"])
+
+    def watched(
+        self,
+        model: Any,
+        images: Mapping[str, Any],
+        attachment: Session,
+        features: Callable[[Any, Mapping[str, Any]], Any],
+    ) -> tuple[Any, dict[str, Tensor], Capture]:
+        """One pass of tower and projector: its result, what the projector is given and gives, and the tower's record.
+
+        Args:
+            model: The model, unwrapped.
+            images: Arguments of ``features``, which may choose layers.
+            attachment: Its pruner determines which signals are recorded.
+            features: ``(base, images) -> `` the result of the pass.
+        """
+        base, tower = base_of(model), self._tower(model)
         given: dict[str, Tensor] = {}
 
         def keep_given(_module: Any, args: Any) -> None:
@@ -161,21 +186,15 @@ class ProjectedTower(HuggingFaceAdapter[S]):
         def keep_projected(_module: Any, _args: Any, output: Any) -> None:
             given["projected"] = output.flatten(1, -2)
 
-        layers, strategy = self.reads(model, images)
+        layers = self.reads(model, images)[0]
         layers = (layers,) if isinstance(layers, int) else layers
         first, *_, last = sorted([*layers, *layers], key=lambda layer: layer % (len(tower.layers) + 1))
         with ExitStack() as undo:
             undo.callback(base.get_submodule(self.given).register_forward_pre_hook(keep_given).remove)
             undo.callback(base.get_submodule(self.projector).register_forward_hook(keep_projected).remove)
-            with probe(tower, needs, dtype=attachment.pruner.dtype, last=last, first=first or None) as capture:
-                output = self.features(base, images)
-        given["projected"] = self.read(output, given["projected"])
-        features, grid = given[attachment.at].detach(), tower.grid(*images["pixel_values"].shape[-2:])
-        signals = self.signals_of(base, capture, needs, features, grid)
-        if "projected" in needs:
-            signals["projected"] = lambda: given["projected"].detach()
-        row, col = self.cells_of(base, features, grid, _before(tower, strategy))
-        return Seen(output, VisualTokens.of(features, row=row, col=col, signals=signals), given["projected"])
+            recorded = probe(tower, attachment.needs, dtype=attachment.pruner.dtype, last=last, first=first or None)
+            with recorded as capture:
+                return features(base, images), given, capture
 
     def read(self, output: Any, projected: Tensor) -> Tensor:
         """(B, N, D) rows that the language model reads.

@@ -9,7 +9,7 @@ from scope_core.parts import ComponentSpec
 
 
 class Qwen25VLSpec(ComponentSpec):
-    """Qwen2.5-VL: ``model_type`` "qwen2_5_vl" on Hugging Face. Images only; calls with videos are refused."""
+    """Qwen2.5-VL: ``model_type`` "qwen2_5_vl" on Hugging Face. Images and videos."""
 
     name: Literal["qwen2_5_vl"] = "qwen2_5_vl"
 
@@ -18,4 +18,5 @@ class Qwen25VL(MergedPatches[Qwen25VLSpec]):
     """Received attention is offered for layers that attend to whole images: the last one does, layer -2 does not."""
 
     model_type = "qwen2_5_vl"
+    video_inputs = ("pixel_values_videos", "video_grid_thw", "second_per_grid_ts")
     whole = "fullatt_block_indexes"

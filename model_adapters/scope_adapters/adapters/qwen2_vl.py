@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from typing import Any, Literal, TypeVar
 
@@ -19,13 +19,13 @@ from scope_adapters.towers.packed import PackedTower, padded, probe_packed, reso
 from scope_adapters.towers.trial import noise
 from scope_core import AttachError, Layout, TokensError, VisualTokens
 from scope_core.adapters import Declaration, Offer, Session, resolve
-from scope_core.parts import ComponentSpec
+from scope_core.parts import ComponentSpec, ImageLayout
 
 S = TypeVar("S", bound=ComponentSpec)
 
 
 class Qwen2VLSpec(ComponentSpec):
-    """Qwen2-VL: ``model_type`` "qwen2_vl" on Hugging Face. Images only; calls with videos are refused."""
+    """Qwen2-VL: ``model_type`` "qwen2_vl" on Hugging Face. Images and videos."""
 
     name: Literal["qwen2_vl"] = "qwen2_vl"
 
@@ -33,12 +33,15 @@ class Qwen2VLSpec(ComponentSpec):
 class MergedPatches(PositionAxes[S]):
     """Models whose tower packs the patches of all images, and whose tokens are blocks of patches.
 
+    A frame of a video is what the tower merges in time, usually two.
+
     Interception points: ``vision`` (hidden states after the last layer, averaged over a token's block) and
     ``projected`` (output of the merger). Kept tokens and the text after them keep the (time, row, column) positions
     that they have in the full prompt.
     """
 
     image_inputs = ("pixel_values", "image_grid_thw")
+    video_inputs: tuple[str, ...] = ("pixel_values_videos", "video_grid_thw")
     tower = "visual"
     """Path of the tower, below the model without its head."""
     whole = ""
@@ -98,32 +101,60 @@ class MergedPatches(PositionAxes[S]):
 
     def encode(self, model: Any, images: Mapping[str, Any], ids: Tensor, attachment: Session) -> Encoded:
         """Encoded images, by one pass over the patches of all images."""
+        return self._encoded(model, images, attachment, self.image_inputs, self.features)
+
+    def encode_videos(self, model: Any, videos: Mapping[str, Any], ids: Tensor, attachment: Session) -> Encoded:
+        """Encoded videos, by one pass over the patches of all videos. A frame is a group of those merged in time."""
+        side = self._tower(model).side
+        encoded = self._encoded(model, videos, attachment, self.video_inputs[:2], self.video_features)
+        seconds = videos.get("second_per_grid_ts")
+        every = [None] * len(encoded.rows) if seconds is None else torch.as_tensor(seconds).tolist()
+        frames = [
+            ImageLayout(
+                tiles=(rows * cols // side**2,) * count,
+                frames=(1,) * count,
+                times=() if step is None else tuple(step * number for number in range(count)),
+            )
+            for (count, rows, cols), step in zip(videos[self.video_inputs[1]].tolist(), every, strict=True)
+        ]
+        return replace(encoded, geometry=frames)
+
+    def _encoded(
+        self,
+        model: Any,
+        given: Mapping[str, Any],
+        attachment: Session,
+        names: Sequence[str],
+        features: Callable[[Any, Mapping[str, Any]], Any],
+    ) -> Encoded:
         base, tower, pruner = base_of(model), self._tower(model), attachment.pruner
-        pixels, grids = images["pixel_values"], images.get("image_grid_thw")
+        pixels, grids = given[names[0]], given.get(names[1])
         patches = pixels.numel() // pixels.shape[-1]
         if grids is None or int(grids.prod(-1).sum()) != patches:
-            given = "was not given" if grids is None else f"{grids.tolist()} makes {int(grids.prod(-1).sum())} patches"
+            held = "was not given" if grids is None else f"{grids.tolist()} makes {int(grids.prod(-1).sum())} patches"
             raise AttachError(
-                f"pixel_values holds {patches} patches, but image_grid_thw {given}; pass both from one "
-                f"result of the processor"
+                f"{names[0]} holds {patches} patches, but {names[1]} {held}; pass both from one result of the processor"
             )
+        if not bool(grids.gt(0).all()):
+            raise AttachError(f"{names[1]} {grids.tolist()} has an item without frames, rows or columns; leave it out")
         hidden = {"vision.hidden[-1]"} if attachment.at == "vision" else set()
         with probe_packed(tower, attachment.needs | hidden, dtype=pruner.dtype) as capture:
-            output = self.features(base, images)
+            output = features(base, {name: given[name] for name in names})
         rows = list(output.pooler_output)
         sizes = [len(row) for row in rows]
         signals = capture.signals(attachment.needs, sizes)
         if "projected" in attachment.needs:
             signals["projected"] = lambda: padded([row.detach() for row in rows])
-        features = capture.hidden(-1, sizes) if hidden else padded([row.detach() for row in rows])
+        features_at = capture.hidden(-1, sizes) if hidden else padded([row.detach() for row in rows])
         cells = [_cells(grid, tower.side) for grid in grids.tolist()]
-        row, col = (padded(list(axis), -1).to(features.device) for axis in zip(*cells, strict=True))
-        return Encoded(output, rows, VisualTokens.of(features, valid=row >= 0, row=row, col=col, signals=signals))
+        row, col = (padded(list(axis), -1).to(features_at.device) for axis in zip(*cells, strict=True))
+        return Encoded(output, rows, VisualTokens.of(features_at, valid=row >= 0, row=row, col=col, signals=signals))
 
     def split(self, base: Any, images: Mapping[str, Any], rows: Tensor) -> Sequence[Tensor]:
-        """The rows of each image, by its grid."""
+        """The rows of each image or video, by its grid."""
         side = base.get_submodule(self.tower).spatial_merge_size
-        return torch.split(rows, (images["image_grid_thw"].prod(-1) // side**2).tolist())
+        (grids,) = (images[name] for name in ("image_grid_thw", "video_grid_thw") if name in images)
+        return torch.split(rows, (grids.prod(-1) // side**2).tolist())
 
     def _tower(self, model: Any) -> PackedTower:
         return resolve_packed(model, f"{base_path(model)}.{self.tower}", full=self.whole)

@@ -12,7 +12,7 @@ from scope_core.parts import ComponentSpec
 
 
 class Qwen35Spec(ComponentSpec):
-    """Qwen3.5: ``model_type`` "qwen3_5" on Hugging Face. Images only; calls with videos are refused."""
+    """Qwen3.5: ``model_type`` "qwen3_5" on Hugging Face. Images and videos."""
 
     name: Literal["qwen3_5"] = "qwen3_5"
 

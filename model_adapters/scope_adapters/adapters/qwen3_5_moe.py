@@ -9,7 +9,7 @@ from scope_core.parts import ComponentSpec
 
 
 class Qwen35MoeSpec(ComponentSpec):
-    """Qwen3.5-MoE: ``model_type`` "qwen3_5_moe" on Hugging Face. Images only; calls with videos are refused."""
+    """Qwen3.5-MoE: ``model_type`` "qwen3_5_moe" on Hugging Face. Images and videos."""
 
     name: Literal["qwen3_5_moe"] = "qwen3_5_moe"
 

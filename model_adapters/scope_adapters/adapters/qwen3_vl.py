@@ -9,7 +9,10 @@ from scope_core.parts import ComponentSpec
 
 
 class Qwen3VLSpec(ComponentSpec):
-    """Qwen3-VL: ``model_type`` "qwen3_vl" on Hugging Face. Images only; calls with videos are refused."""
+    """Qwen3-VL: ``model_type`` "qwen3_vl" on Hugging Face. Images and videos.
+
+    Timestamps between frames stay.
+    """
 
     name: Literal["qwen3_vl"] = "qwen3_vl"
 

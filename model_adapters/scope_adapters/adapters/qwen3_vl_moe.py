@@ -9,7 +9,7 @@ from scope_core.parts import ComponentSpec
 
 
 class Qwen3VLMoeSpec(ComponentSpec):
-    """Qwen3-VL-MoE: ``model_type`` "qwen3_vl_moe" on Hugging Face. Images only; calls with videos are refused."""
+    """Qwen3-VL-MoE: ``model_type`` "qwen3_vl_moe" on Hugging Face. Images and videos."""
 
     name: Literal["qwen3_vl_moe"] = "qwen3_vl_moe"
 

@@ -23,15 +23,19 @@ class ImageFeatures(dict[str, Any]):
     __setattr__ = dict.__setitem__
 
 
-def image_features(base: Any, images: Mapping[str, Any], split: Callable[[Any], Any]) -> Any:
+def image_features(
+    base: Any, images: Mapping[str, Any], split: Callable[[Any], Any], of: str = "get_image_features"
+) -> Any:
     """The result of one pass of tower and projector; ``pooler_output`` has the rows of each image.
 
     Args:
         base: The base model.
         images: Arguments of its ``get_image_features``; other required ones come from the config.
         split: Function that splits (R, D) rows of all images by image.
+        of: Name of the method; another one for videos.
     """
-    signature = inspect.signature(type(base).get_image_features)
+    features = getattr(base, of)
+    signature = inspect.signature(getattr(type(base), of))
     missing = {
         name: getattr(base.config, name)
         for name, p in signature.parameters.items()
@@ -39,11 +43,11 @@ def image_features(base: Any, images: Mapping[str, Any], split: Callable[[Any], 
     }
     with own_forwards(base):
         if "Output" in str(signature.return_annotation):
-            output = base.get_image_features(**images, **missing, return_dict=True)
+            output = features(**images, **missing, return_dict=True)
             if "pooler_output" in parameters(type(output)):
                 return output
             return ImageFeatures({**output, "pooler_output": output.pooler_output})  # some classes lack the field (5.0)
-        rows = base.get_image_features(**images, **missing)
+        rows = features(**images, **missing)
     layers = {}
     if isinstance(rows, tuple) and len(rows) == 2 and isinstance(rows[1], list):  # Qwen3-VL's DeepStack
         rows, layers = rows[0], {"deepstack_features": [split(layer) for layer in rows[1]]}

@@ -137,7 +137,7 @@ class PackedCapture:
         return padded(torch.split(blocks, list(sizes))).transpose(1, 2)
 
     def received(self, layer: int, sizes: Sequence[int]) -> Tensor:
-        """(B, H, N): attention that each token's block receives, mean over all patches of its image as queries.
+        """(B, H, N): attention that each token's block receives, mean over its image's or frame's patches as queries.
 
         ``layer`` means the layer that corresponds; see `Offer.layer_of`.
         """
@@ -158,8 +158,9 @@ class PackedCapture:
         columns = [received(q, k, scale) for q, k in zip(queries, keys, strict=True)]
         patches = torch.cat(columns, 1)
         blocks = self._raster(patches.view(len(patches), -1, unit).sum(2).mT)
-        images = [image / (len(image) * unit) for image in torch.split(blocks, list(sizes))]
-        return padded(images).transpose(1, 2)
+        lengths = segments.diff()  # of images, or of the frames of videos
+        count = self._raster(lengths.repeat_interleave(lengths)[::unit])
+        return padded(torch.split(blocks / count[:, None].to(blocks), list(sizes))).transpose(1, 2)
 
     def _heads(self, layer: int) -> tuple[Tensor, ...]:
         """Queries, keys and values of the patches, (P, H, C) each."""

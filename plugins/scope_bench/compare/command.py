@@ -11,7 +11,8 @@ import typer
 from scope_bench.compare.measure import measure, saliency_source
 from scope_bench.compare.report import Comparison, comparison
 from scope_bench.compare.tables import tables
-from scope_core.cli.commands.select import AT, IMAGES, KEEP
+from scope_core.cli.clips import ClipTower, frames_table, open_clips
+from scope_core.cli.commands.select import AT, END, FPS, IMAGES, KEEP, START
 from scope_core.cli.methods import EVERY, HELP, amount, load_tower, read_methods
 from scope_core.cli.panels import SUFFIXES, save
 from scope_core.cli.selections import Judge
@@ -63,6 +64,9 @@ def compare(
         typer.Option(metavar="NAME", help="Saliency whose kept share is measured.", show_default="the default source"),
     ] = None,
     repeats: Annotated[int, typer.Option(metavar="N", min=1, help="Timed runs of each selection.")] = 5,
+    fps: Annotated[float | None, FPS] = None,
+    start: Annotated[float, START] = 0.0,
+    end: Annotated[float | None, END] = None,
     skip: Annotated[
         bool,
         typer.Option("--skip", help="List methods that fail, or the first one if it cannot run, instead of stopping."),
@@ -79,7 +83,7 @@ def compare(
     cache_dir: Annotated[Path | None, CACHE_DIR] = None,
     json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
 ) -> None:
-    """Compare methods on images with a vision tower alone: the tokens they keep, their coverage and their overlap."""
+    """Compare methods on images or videos with a tower alone: the tokens they keep, their coverage, their overlap."""
     files = _files(out_file)
     levels = _thetas(thetas)
     wanted = split_commas(specs) if specs else [EVERY]
@@ -87,12 +91,15 @@ def compare(
         raise typer.BadParameter("no spec is given; write e.g. scope@64,random@64", param_hint="'--specs'")
     kept = None if keep is None else amount(keep)
     state = state_of(ctx, cache_dir=cache_dir)
-    pictures = open_pictures(images)
+    clips = open_clips(images, fps=fps, start=start, end=end)
+    pictures = [Picture(clip.name, clip) for clip in clips] or open_pictures(images)
     entry = state.zoo("tower", tower).item
     with working("reading specs"):
         methods = read_methods(wanted, state.registry, keep=kept, at=at)
     hint = ", or list it as not run with --skip"
-    loaded = load_tower(entry, methods, at=at, skip=skip, hint=hint)
+    loaded: Tower = load_tower(entry, methods, at=at, skip=skip, hint=hint)
+    if clips:
+        loaded = ClipTower(loaded)
     found = loaded.declaration
     source = saliency_source(saliency, registry=state.registry, declaration=found)
     judge = Judge(at if at is not None else next(iter(found.points)), levels, source, repeats)
@@ -106,6 +113,8 @@ def compare(
     else:
         console = out()
         console.print(tables(result, width=console.width))
+        if clips:
+            console.print(frames_table(clips, selected))
     _write(files, result, pictures, loaded, selected.images)
     if not files and not json:
         note("add --out FILE.png for a figure, or --out FOLDER for figure, table and JSON")

@@ -140,7 +140,8 @@ def _block(
 
 
 def _grid(photograph: Photograph) -> str:
-    return " x ".join(map(str, photograph.grid or ())) + f" = {photograph.tokens} patches"
+    size = f"{len(photograph.times)} frames" if photograph.times else " x ".join(map(str, photograph.grid or ()))
+    return f"{size} = {photograph.tokens} patches"
 
 
 def _legend(pen: ImageDraw.ImageDraw, at: tuple[int, int], stages: int) -> None:

@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING, Any, Literal
 from pydantic import BaseModel, ConfigDict
 
 import scope_core
+from scope_core.cli.clips import frame_counts
+from scope_core.clips import Clip
 
 if TYPE_CHECKING:
     from scope_core import Registry
@@ -96,10 +98,12 @@ class Row(Data):
     """As above, for this image."""
     select_ms: float
     """Median wall time of the selection, in milliseconds."""
+    per_frame: list[int] | None = None
+    """Tokens kept of each frame; null for an image."""
 
 
 class Photograph(Data):
-    """One image."""
+    """One image or video."""
 
     image: str
     """Its name on the command line."""
@@ -110,7 +114,9 @@ class Photograph(Data):
     tokens: int
     """Visual tokens before pruning."""
     grid: list[int] | None
-    """Rows and columns of the tokens; null for tokens without a grid."""
+    """Rows and columns of the tokens; null for tokens without a grid, and for a video."""
+    times: list[float] | None = None
+    """Seconds from the start of a video at which each frame was taken; null for an image."""
     methods: list[Row]
     """In the order of `methods` above."""
     overlap: list[list[float | None]]
@@ -237,12 +243,13 @@ def _photograph(picture: Picture, shown: Shown, labels: Sequence[str], judge: Ju
         height=picture.image.height,
         tokens=shown.tokens,
         grid=None if shown.grid is None else list(shown.grid),
-        methods=[_row(label, kept, judge) for label, kept in zip(labels, shown.kept, strict=True)],
+        times=list(picture.image.times) if isinstance(picture.image, Clip) else None,
+        methods=[_row(label, kept, judge, picture.image) for label, kept in zip(labels, shown.kept, strict=True)],
         overlap=[[shown.overlap(a, b) for b in range(len(labels))] for a in range(len(labels))],
     )
 
 
-def _row(label: str, kept: Kept, judge: Judge) -> Row:
+def _row(label: str, kept: Kept, judge: Judge, image: Any) -> Row:
     return Row(
         label=label,
         kept_count=len(kept.picks),
@@ -252,6 +259,7 @@ def _row(label: str, kept: Kept, judge: Judge) -> Row:
         theta_coverage={f"{theta:g}": share for theta, share in zip(judge.thetas, kept.coverage, strict=True)},
         saliency_share=kept.share,
         select_ms=kept.ms,
+        per_frame=frame_counts(kept, len(image.frames)) if isinstance(image, Clip) else None,
     )
 
 

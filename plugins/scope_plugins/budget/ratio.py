@@ -20,8 +20,9 @@ class RatioSpec(ComponentSpec):
     name: Literal["ratio"] = "ratio"
     keep_ratio: Annotated[float, Field(gt=0, le=1)]
     """Share of the tokens to keep, above 0 and at most 1; the count is the nearest whole number, halves up."""
-    per: Literal["image", "tile", "total"] = "image"
-    """The unit whose count is rounded to a whole number: each image, each tile, or the whole call."""
+    per: Literal["image", "tile", "frame", "video", "total"] = "image"
+    """The unit whose count is rounded to a whole number: each image or video, each tile, each frame, each video with
+    images that share a prompt as one, or the whole call."""
 
 
 class Ratio(Budget[RatioSpec]):

@@ -19,10 +19,11 @@ class TokensSpec(ComponentSpec):
     name: Literal["tokens"] = "tokens"
     keep: Annotated[int, Field(ge=0)]
     """Tokens to keep; 0 removes the image."""
-    per: Literal["image", "tile", "total"] = "image"
-    """The unit that keeps this many tokens. An image's number is divided among its tiles exactly: 640 among 3 is
-    214+213+213. ``tile`` holds for each tile with ``partition: tile``; tiles that are selected together only keep the
-    sum."""
+    per: Literal["image", "tile", "frame", "video", "total"] = "image"
+    """The unit that keeps this many tokens; a video counts as one image, and ``video`` takes images that share a prompt
+    for frames of one video. A unit's number is divided among its parts exactly: 640 among 3 tiles is 214+213+213.
+    ``tile`` and ``frame`` hold for each of them with the partition of that name; those that are selected together only
+    keep the sum."""
     if_short: Literal["error", "keep_all"] = "error"
     """The behaviour where a unit has fewer tokens than ``keep``."""
     tiles: Literal["exact", "floor"] = "exact"

@@ -17,3 +17,9 @@ def scope_constraints() -> Iterable[Entry]:
         "all tokens of the first frame must be kept",
         paper="EVS, arXiv 2510.14624",
     )
+    yield Entry(
+        "scope_plugins.constraint.window_start:WindowStart",
+        "window_start",
+        "all tokens of the first frame of every window must be kept",
+        paper="DyCoke, arXiv 2411.15024",
+    )

@@ -17,7 +17,7 @@ class FirstFrameSpec(ComponentSpec):
 
     name: Literal["first_frame"] = "first_frame"
     frame: Literal["image", "tile"] = "image"
-    """The unit that counts as a frame: each image of the group (with ``partition: prompt``), or each tile."""
+    """The unit that counts as a frame: each frame of a video and each image of the group, or each tile."""
     count: Annotated[int, Field(ge=1)] = 1
     """Number of frames, from the start."""
 
@@ -26,15 +26,15 @@ class FirstFrame(Constraint[FirstFrameSpec]):
     """The first frames of a video, kept whole.
 
     Use it for videos, whose later frames are then pruned relative to the first: every token of the group's first
-    ``count`` images (or tiles) must be kept. Source: EVS, arXiv 2510.14624.
+    ``count`` frames must be kept. Source: EVS, arXiv 2510.14624.
     """
 
     def must_keep(self, tokens: VisualTokens) -> Tensor | None:
         """(B, N) bool."""
-        tile = tokens.tile if self.spec.frame == "tile" else torch.zeros_like(tokens.tile)
+        unit = tokens.tile if self.spec.frame == "tile" else tokens.frame
         mask = torch.zeros_like(tokens.valid)
         for group, valid in enumerate(tokens.valid):
-            number = tokens.image[group] * (int(tile.max()) + 1) + tile[group]  # ordered by image, then tile
+            number = tokens.image[group] * (int(unit.max()) + 1) + unit[group]  # ordered by image, then unit
             frames = sorted(set(number[valid].tolist()))
             if frames:
                 last = frames[: self.spec.count][-1]

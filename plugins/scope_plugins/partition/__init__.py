@@ -9,9 +9,13 @@ from scope_core.parts import Entry, hookimpl
 
 @hookimpl
 def scope_partitions() -> Iterable[Entry]:
-    """By image, by tile, a prompt's images together, and pieces of an image."""
+    """By image, tile, frame or video, a prompt's images together, and pieces of an image."""
     yield Entry("scope_plugins.partition.image:ByImage", "image", "one group per image, tiles together", default=True)
     yield Entry("scope_plugins.partition.tile:ByTile", "tile", "one group per tile of each image")
+    yield Entry("scope_plugins.partition.frame:ByFrame", "frame", "one group per frame of each video; images alone")
+    yield Entry(
+        "scope_plugins.partition.video:ByVideo", "video", "one group per video; a prompt's images are frames of one"
+    )
     yield Entry("scope_plugins.partition.prompt:ByPrompt", "prompt", "one group per prompt, all its images together")
     yield Entry(
         "scope_plugins.partition.chunks:Chunks",
@@ -36,4 +40,10 @@ def scope_partitions() -> Iterable[Entry]:
         "principal",
         "tokens of the same principal component, inside a selector",
         paper="PruneSID, arXiv 2603.09480",
+    )
+    yield Entry(
+        "scope_plugins.partition.segment:Segment",
+        "segment",
+        "runs of frames, cut where the scene of a video changes, inside a selector",
+        paper="FastVID, arXiv 2503.11187; FlashVID, ICLR 2026",
     )

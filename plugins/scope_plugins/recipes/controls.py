@@ -13,6 +13,9 @@ BUDGET = {"name": "tokens", "keep": 64, "per": "image"}
 _GRID = {"saliency": "uniform", "combiner": "coverage_only", "optimizer": "grid"}
 _PARTS = {"similarity": "cosine", "coverage": "modular", "budget": BUDGET, "at": "vision"}
 
+_EVENLY = {"name": "composite", **_GRID, "similarity": "cosine", "coverage": "modular"}
+_VIDEO = {"budget": {"name": "ratio", "keep_ratio": 0.25, "per": "video"}, "partition": "video", "at": "projected"}
+
 _SALIENCY = Recipe(
     "saliency_only",
     {
@@ -59,6 +62,25 @@ RECIPES = (
         formula="row = mean of the tokens in one of K cells that divide the image",
         code="https://github.com/Chenfei-Liao/VTC-Bench",
         differences="scope_plugins.recipes:differences/downsample.md",
+    ),
+    Recipe(
+        "uniform_frames",
+        {**_VIDEO, "selector": {"name": "frame_sample", "selector": _EVENLY}},
+        "control: as few evenly spaced frames as can hold the budget",
+        control=True,
+        about="It rewards nothing: evenly spaced frames of a video are kept, as few as can hold the budget, and the "
+        "others are dropped. Use it as a control for methods for videos, and give them the same budget.",
+        formula="m = the fewest frames that hold K tokens\n"
+        "keep = K evenly spaced tokens of frames floor((2 i + 1) F / 2 m), i < m; F frames",
+    ),
+    Recipe(
+        "nth_frame",
+        {**_VIDEO, "selector": {"name": "frame_sample", "every": 4, "selector": _EVENLY}},
+        "control: evenly spaced tokens of every fourth frame",
+        control=True,
+        about="It rewards nothing: evenly spaced tokens of every fourth frame of a video are kept. Use it as a control "
+        "that sees fewer frames, each at a lower resolution.",
+        formula="keep = K evenly spaced tokens of frames 0, n, 2 n, ...\nn: 4, or less if these hold fewer than K",
     ),
     _SALIENCY,
     without_cls(_SALIENCY),

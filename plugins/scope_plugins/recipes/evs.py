@@ -7,7 +7,7 @@ from scope_core.parts import Recipe
 PAPER = "EVS, NVIDIA, arXiv 2510.14624"
 ABOUT = (
     "EVS rewards change: it keeps the first frame, and of later frames the tokens that differ most from those at the "
-    "same place one frame before. Use it for videos, given as one prompt with several images."
+    "same place one frame before. Use it for videos, or for prompts that give frames as several images."
 )
 FORMULA = """\
 a_j  = 1 - cos(x_j, token at the same place in the frame before)
@@ -22,7 +22,7 @@ EVS = {
     "combiner": "saliency_only",
     "optimizer": "top_k",
     "budget": {"name": "ratio_with_frame", "keep_ratio": 0.25, "frame": "image"},
-    "partition": "prompt",
+    "partition": "video",
     "constraints": [{"name": "first_frame", "frame": "image"}],
     "at": "projected",
 }

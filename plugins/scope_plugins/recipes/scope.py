@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from scope_core.parts import Recipe
 from scope_plugins.recipes._parts import FLOORED, without_cls
 
 PAPER = "SCOPE, NeurIPS 2025, arXiv 2510.24214"
 BUDGET = {"name": "tokens", "keep": 64, "per": "image"}
 
-SCOPE = {
+SCOPE: dict[str, Any] = {
     "saliency": {"name": "cls_attention", "layer": -2, "heads": "sum"},
     "similarity": "cosine",
     "coverage": "facility_location",
@@ -17,6 +19,17 @@ SCOPE = {
     "budget": BUDGET,
     "at": "vision",
 }
+
+VIDEO = {"name": "ratio", "keep_ratio": 0.25, "per": "video"}
+
+
+def _pieces(partition: str) -> dict[str, Any]:
+    """SCOPE inside pieces of a video, which share its budget by their size."""
+    parts = {name: SCOPE[name] for name in ("saliency", "similarity", "coverage", "combiner", "optimizer")}
+    inside = {"name": "composite", **parts}
+    pieces = {"name": "quota", "partition": partition, "saliency": "uniform", "of_piece": "sum", "selector": inside}
+    return {"selector": pieces, "at": SCOPE["at"]}
+
 
 CODE = "https://github.com/kinredon/SCOPE"
 COVERAGE = """\
@@ -60,6 +73,24 @@ RECIPES = (
         {**SCOPE, "partition": "tile"},
         "SCOPE in each tile by itself, so that tiles do not compete for the image's budget",
         paper=PAPER,
+    ),
+    Recipe(
+        "scope@video",
+        {**SCOPE, "budget": VIDEO, "partition": "video"},
+        "SCOPE over all frames of a video together",
+        paper=PAPER,
+    ),
+    Recipe(
+        "scope@by_frame",
+        {**_pieces("frame"), "budget": VIDEO, "partition": "video"},
+        "SCOPE in each frame of a video by itself; frames share the budget equally",
+        paper=PAPER,
+    ),
+    Recipe(
+        "scope@by_segment",
+        {**_pieces("segment"), "budget": VIDEO, "partition": "video"},
+        "SCOPE in each scene of a video by itself; scenes share the budget by their length",
+        paper=f"{PAPER}; segments as in FastVID, arXiv 2503.11187",
     ),
     Recipe(
         "scope@official",

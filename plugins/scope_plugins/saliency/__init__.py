@@ -142,3 +142,33 @@ def scope_saliency_sources() -> Iterable[Entry]:
         "change of the projector's output under small changes of each token",
         paper="ZOO-Prune, arXiv 2509.24837",
     )
+    yield Entry(
+        "scope_plugins.saliency.mean_distance:MeanDistance",
+        "mean_distance",
+        "cosine distance from the mean of the group",
+        paper="V-CAST, arXiv 2603.27650",
+    )
+    yield Entry(
+        "scope_plugins.saliency.per_frame:PerFrame",
+        "per_frame",
+        "another source, inside each frame of a video by itself",
+        paper="V-CAST, arXiv 2603.27650",
+    )
+    yield Entry(
+        "scope_plugins.saliency.frame_curvature:FrameCurvature",
+        "frame_curvature",
+        "how sharply the path of a video's frames turns at each frame",
+        paper="V-CAST, arXiv 2603.27650",
+    )
+    yield Entry(
+        "scope_plugins.saliency.gaussian_contrast:GaussianContrast",
+        "gaussian_contrast",
+        "Gaussian similarity to the centres of video and frame, negated",
+        paper="VidCom2, arXiv 2505.14454",
+    )
+    yield Entry(
+        "scope_plugins.saliency.window_difference:WindowDifference",
+        "window_difference",
+        "difference from the token at the same place in an earlier frame of a window",
+        paper="DyCoke, arXiv 2411.15024",
+    )

@@ -17,7 +17,7 @@ class TemporalDifferenceSpec(ComponentSpec):
 
     name: Literal["temporal_difference"] = "temporal_difference"
     frame: Literal["image", "tile"] = "image"
-    """The unit that counts as a frame: each image of the group (with ``partition: prompt``), or each tile."""
+    """The unit that counts as a frame: each frame of a video and each image of the group, or each tile."""
 
 
 class TemporalDifference(SaliencySource[TemporalDifferenceSpec]):
@@ -36,14 +36,22 @@ class TemporalDifference(SaliencySource[TemporalDifferenceSpec]):
         """(B, N) in [0, 2] up to rounding."""
         unit = tokens.unit()
         score = unit.new_full(tokens.shape[:2], 2.0)
-        planes = [tokens.image, tokens.tile, tokens.row, tokens.col]
+        # tiles run through a whole video: the place is that within the frame
+        planes = [tokens.image, tokens.frame, tokens.tile, tokens.row, tokens.col]
         for group, columns in enumerate(zip(*(plane.tolist() for plane in planes), strict=True)):
             frames: dict[tuple[int, int], dict[tuple[int, ...], int]] = {}
-            for token, (image, tile, row, col) in enumerate(zip(*columns, strict=True)):
+            first: dict[tuple[int, int], int] = {}
+            for token, (image, number, tile, row, col) in enumerate(zip(*columns, strict=True)):
                 if image < 0:  # padding; dropped tokens are still compared with those of the next frame
                     continue
-                frame = frames.setdefault((image, tile if self.spec.frame == "tile" else 0), {})
-                place = (tile if self.spec.frame == "image" else 0, row, col) if min(row, col) >= 0 else (len(frame),)
+                unit_of = (image, tile if self.spec.frame == "tile" else number)
+                frame = frames.setdefault(unit_of, {})
+                start = first.setdefault(unit_of, tile if number else 0)
+                place = (
+                    (0 if self.spec.frame == "tile" else tile - start, row, col)
+                    if min(row, col) >= 0
+                    else (len(frame),)
+                )
                 frame[place] = token
             order = [frames[key] for key in sorted(frames)]
             pairs = [

@@ -69,3 +69,14 @@ def scope_selectors() -> Iterable[Entry]:
         "salient tokens, each of which suppresses those too similar to it",
         paper="PruneSID, arXiv 2603.09480; D2Pruner, arXiv 2512.19443",
     )
+    yield Entry(
+        "scope_plugins.selector.frame_quota:FrameQuota",
+        "frame_quota",
+        "frames that share the budget by their score, and the tokens of highest saliency in each",
+        paper="VidCom2, arXiv 2505.14454; V-CAST, arXiv 2603.27650",
+    )
+    yield Entry(
+        "scope_plugins.selector.frame_sample:FrameSample",
+        "frame_sample",
+        "another selector, on evenly spaced frames or on every n-th frame",
+    )

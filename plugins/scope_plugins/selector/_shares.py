@@ -40,3 +40,25 @@ def cumulative_shares(total: int, weights: Sequence[float], least: Sequence[int]
     for i in sorted(range(len(counts)), key=lambda i: (-weights[i], i)):
         counts[i] += min(most[i] - counts[i], max(total - sum(counts), 0))
     return counts
+
+
+def remainder_shares(
+    total: int, weights: Sequence[float], least: Sequence[int], most: Sequence[int], base: int = 0
+) -> list[int]:
+    """`shares`, rounded by largest remainder; each piece gets ``base`` first, if there are enough for all.
+
+    What bounds take or leave is made up one by one where the count is furthest from the exact share.
+    """
+    total = min(total, sum(most))
+    base = base if base * len(most) <= total else 0
+    scale = sum(weights)
+    rest = total - base * len(most)
+    exact = [base + rest * (weight / scale if scale else 1 / len(most)) for weight in weights]
+    counts = [min(max(int(e), low), high) for e, low, high in zip(exact, least, most, strict=True)]
+    while sum(counts) < total:
+        i = max((i for i in range(len(counts)) if counts[i] < most[i]), key=lambda i: (exact[i] - counts[i], -i))
+        counts[i] += 1
+    while sum(counts) > total:
+        i = max((i for i in range(len(counts)) if counts[i] > least[i]), key=lambda i: (counts[i] - exact[i], i))
+        counts[i] -= 1
+    return counts

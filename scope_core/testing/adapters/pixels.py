@@ -96,8 +96,9 @@ def _packed(path: Path, grids: Sequence[Sequence[int]], each: int, claims: Seque
     starts, made = [0], []
     for grid in grids:
         starts.append(starts[-1] + int(torch.tensor(grid).prod()))
-    for image, _, row, col in claims:
-        first = starts[image] + (row * (grids[image][-1] // isqrt(each)) + col) * each
+    for image, frame, row, col in claims:
+        *_, rows, cols = grids[image]
+        first = starts[image] + frame * rows * cols + (row * (cols // isqrt(each)) + col) * each
         made.append(Region(path, (slice(first, first + each),), f"rows {first}:{first + each} of {path[0]}"))
     return made
 

@@ -36,6 +36,7 @@ class Case:
         seed: Seed of the numbers.
         like: ``"plain"``: normal numbers. ``"twins"``: every token twice. ``"zero"``: the first token is a zero vector.
         frames: True if the tiles are images of one prompt that are selected together.
+        video: True if the tiles are frames of one video.
         dtype: Type of features and signals.
         width: D, the width of features.
     """
@@ -44,6 +45,7 @@ class Case:
     seed: int = 0
     like: Literal["plain", "twins", "zero"] = "plain"
     frames: bool = False
+    video: bool = False
     dtype: torch.dtype = torch.float64
     width: int = 4
 
@@ -58,7 +60,9 @@ class Case:
         images: list[ImageLayout] = []
         for prompt, tiles in enumerate(self.groups):
             counts = tuple(map(math.prod, tiles))
-            images += [ImageLayout((n,), prompt) for n in counts] if self.frames else [ImageLayout(counts, prompt)]
+            frames = (1,) * len(counts) if self.video else ()
+            one = ImageLayout(counts, prompt, frames=frames)
+            images += [ImageLayout((n,), prompt) for n in counts] if self.frames else [one]
         return Layout(tuple(images))
 
     def tokens(self, needs: Iterable[str] = (), signals: Mapping[str, MakeSignal] | None = None) -> VisualTokens:
@@ -89,6 +93,7 @@ class Case:
             col=col,
             tile=tile,
             image=image,
+            frame=tile if self.video else None,
         )
         made = {RANK: self._padded([self._ranks(group) for group in range(len(self.groups))])}
         for name in sorted(set(needs)):
@@ -162,8 +167,10 @@ RICH = (
     Case(groups=(((2, 4),), ((1, 3),)), seed=2, like="twins"),
     Case(groups=(((3, 2),), ((1, 1),)), seed=3, like="zero"),
     Case(groups=(((1, 1),),), seed=4),
+    Case(groups=(((1, 2), (1, 2), (1, 2)), ((2, 2),)), seed=6, video=True),
 )
-"""The first examples: groups of several sizes, one of a single token, tiles, frames, equal tokens, a zero vector."""
+"""The first examples: groups of several sizes, one of a single token, tiles, frames, equal tokens, a zero vector, and
+videos."""
 
 LARGE = Case(groups=(((6, 9),), ((5, 5),)), seed=5, like="twins", width=16)
 """Enough tokens to exceed vector registers, short lists and the tails of unrolled loops."""

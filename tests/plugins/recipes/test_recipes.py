@@ -19,6 +19,10 @@ from scope_core.parts import parse_signal
 from scope_core.structures.signals import FAMILIES
 
 BUDGETS = (16, 32, 64, 128, 192)
+VIDEO = (
+    *("vidcom2", "vcast", "dycoke", "floc", "uniform_frames", "nth_frame"),
+    *("scope@video", "scope@by_frame", "scope@by_segment"),
+)
 ENCODER_METHODS = ("visionzip", "fastervlm", "vispruner", "prumerge", "prumerge_plus", "hiprune", "holov", "tome")
 
 
@@ -170,6 +174,11 @@ def test_variants_without_cls_read_received_attention(method: str, heads: str, p
     assert variant.spec.at == ("projected" if variant.parts["merger"].mixes or method == "holov" else "vision")
 
 
+def amount_of(name: str) -> int | str:
+    """The budget of a recipe on three photographs; those for videos take them as frames, which share a budget."""
+    return "50%" if name in VIDEO or name.startswith("evs") else INSIDE.get(name, 32)
+
+
 class TestEveryRecipe:
     RECIPES = (
         *INSIDE,
@@ -200,6 +209,7 @@ class TestEveryRecipe:
         *(f"{method}@no_cls" for method in ADAPTIVE[:5]),
         *(f"{method}@official" for method in ("anchorprune", "promprune", "prunesid")),
         "vscan@encoder",
+        *VIDEO,
     )
 
     def test_these_are_registered(self, registry: scope.Registry) -> None:
@@ -210,8 +220,7 @@ class TestEveryRecipe:
     def test_validates_explains_round_trips_and_runs(
         self, name: str, photo_features: Photos, registry: scope.Registry
     ) -> None:
-        # frames of one prompt share a budget, the first is kept
-        amount = "50%" if name.startswith("evs") else INSIDE.get(name, 32)
+        amount = amount_of(name)
         pruner = Pruner(f"{name}@{amount}", registry=registry)
         again = Pruner(pruner.spec.to_dict(registry), registry=registry)
         assert again.spec.model_copy(update={"recipe": name}) == pruner.spec

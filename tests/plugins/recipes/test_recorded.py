@@ -13,7 +13,7 @@ import pytest
 from conftest import Photos
 
 import scope_core as scope
-from plugins.recipes.test_recipes import INSIDE, TestEveryRecipe, signals_for
+from plugins.recipes.test_recipes import TestEveryRecipe, amount_of, signals_for
 
 GOLDEN = Path(__file__).parent / "golden"
 OTHERS = json.loads((GOLDEN / "others.json").read_text("utf-8"))
@@ -21,8 +21,7 @@ OTHERS = json.loads((GOLDEN / "others.json").read_text("utf-8"))
 
 def recorded(name: str, photos: Photos) -> list[list[int]]:
     """Picks of a recipe on three photographs, with made-up signals."""
-    amount = "50%" if name.startswith("evs") else INSIDE.get(name, 32)
-    pruner = scope.Pruner(f"{name}@{amount}")
+    pruner = scope.Pruner(f"{name}@{amount_of(name)}")
     given = {"saliency": photos.saliency, "grid": photos.grid, "signals": signals_for(pruner, photos.features)}
     return pruner.select(photos.features, **given).picks.tolist()
 

@@ -12,6 +12,7 @@ import copy
 from collections.abc import Collection, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import replace
+from functools import partial
 from typing import Any, TypeVar
 
 import torch
@@ -23,7 +24,7 @@ from scope_adapters.hosts.huggingface.answer import answer
 from scope_adapters.hosts.huggingface.base import HuggingFaceModel
 from scope_adapters.hosts.huggingface.call import Call
 from scope_adapters.hosts.huggingface.decoder.offers import with_decoder
-from scope_adapters.hosts.huggingface.in_decoder import check_inside, inside, refuse_reuse
+from scope_adapters.hosts.huggingface.in_decoder import check_inside, inside, refuse_reuse, refuse_videos
 from scope_adapters.hosts.huggingface.trial import tried
 from scope_adapters.hosts.huggingface.unpruned import Beside
 from scope_adapters.hosts.methods import Method, check_host, check_wrappers, unwrap
@@ -79,6 +80,7 @@ class HuggingFaceAdapter(HuggingFaceModel[S]):
     ) -> Encoding:
         """The images of a call, by one pass of tower and projector."""
         refuse_reuse(attachment)
+        refuse_videos(self, inputs)
         with torch.no_grad(), remembering(memo):
             encoded, layout, _ = Call(self.bound(unwrap(model)), unwrap(model), attachment).encode(inputs)
         return Encoding(encoded.tokens, layout, encoded)
@@ -105,18 +107,21 @@ class HuggingFaceAdapter(HuggingFaceModel[S]):
         for name, change in {**call.wrapped, **full_prompt.changes(inner)}.items():
             replace_attribute(inner, name, Method(getattr(inner, name), change, attachment), undo)
         undo.callback(call.continued.leave)
-        Beside(inner, attachment, self.image_inputs[0]).install(undo)
+        Beside(inner, attachment, call.items.pixels).install(undo)
         if not takes_encoder_outputs(inner):
             embeddings.install(base_of(inner), undo)
-        elif self.pooler == "tensor":
-            undo.callback(base_of(inner).register_forward_pre_hook(_as_tensor, with_kwargs=True).remove)
+        else:
+            for kind, form in (("image", self.pooler), ("video", self.video_pooler)):
+                if form == "tensor":
+                    change = partial(_as_tensor, kind)
+                    undo.callback(base_of(inner).register_forward_pre_hook(change, with_kwargs=True).remove)
 
 
-def _as_tensor(_module: Any, args: Any, kwargs: dict[str, Any]) -> tuple[Any, dict[str, Any]]:
+def _as_tensor(kind: str, _module: Any, args: Any, kwargs: dict[str, Any]) -> tuple[Any, dict[str, Any]]:
     """Features as one tensor, as some models need; ``generate`` needs a list, which beam search splits by prompt."""
     given = kwargs.get("mm_encoder_outputs") or {}
-    if isinstance(getattr(given.get("image"), "pooler_output", None), list):
-        output = copy.copy(given["image"])
+    if isinstance(getattr(given.get(kind), "pooler_output", None), list):
+        output = copy.copy(given[kind])
         output.pooler_output = torch.cat(output.pooler_output)[None]
-        kwargs = {**kwargs, "mm_encoder_outputs": {**given, "image": output}}
+        kwargs = {**kwargs, "mm_encoder_outputs": {**given, kind: output}}
     return args, kwargs

@@ -6,6 +6,7 @@ import json
 from abc import abstractmethod
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, Literal, TypeVar
 
@@ -34,14 +35,22 @@ class HuggingFaceModel(ModelAdapter[S]):
     image_inputs: tuple[str, ...] = ("pixel_values", "image_sizes")
     """Arguments that hold images or say how to encode them; a call has images if it has the first of them."""
 
+    video_inputs: tuple[str, ...] = ()
+    """The same for videos; empty if calls with videos are refused."""
+
     pooler: Literal["list", "tensor"] = "list"
     """The form of image features that the model's forward takes: a list of (n_i, D), or one tensor."""
 
+    video_pooler: Literal["list", "tensor"] = "list"
+    """The same for videos."""
+
     lasting_inputs: tuple[str, ...] = ()
-    """Arguments of `image_inputs` that the shortened call keeps, since the model reads them for more than encoding."""
+    """Arguments of `image_inputs` or `video_inputs` that the shortened call keeps, since the model reads them for more
+    than encoding."""
 
     refused_inputs: tuple[str, ...] = ("pixel_values_videos",)
-    """Arguments whose content cannot be pruned: calls with them are refused rather than run in full."""
+    """Arguments whose content cannot be pruned: calls with them are refused rather than run in full, unless they are
+    among `video_inputs`."""
 
     shares_prefix: bool = False
     """True if the decoder is causal and numbers positions one by one, so that prompts with the same beginning can
@@ -91,6 +100,22 @@ class HuggingFaceModel(ModelAdapter[S]):
     def layout_of(self, encoded: Encoded, prompts: Sequence[int]) -> Layout:
         """Tiles and prompts of the encoded images; by default, each image is one tile, and every row a candidate."""
         return Layout.of([len(row) for row in encoded.rows], prompts=prompts)
+
+    def video_placeholder(self, model: Any) -> int | None:
+        """Id of video placeholders; None if the model has none."""
+        found = getattr(model.config, "video_token_id", getattr(model.config, "video_token_index", None))
+        return None if found is None else int(found)
+
+    def encode_videos(self, model: Any, videos: Mapping[str, Any], ids: Tensor, attachment: Session) -> Encoded:
+        """Encoded videos, as `encode` for images: one group of tokens per video, frame by frame.
+
+        ``geometry`` has the `ImageLayout` of each video, with its frames and, where known, their times.
+        """
+        raise NotImplementedError(f"adapter '{self.spec.name}' has `video_inputs`, but no `encode_videos`")
+
+    def video_layout(self, encoded: Encoded, prompts: Sequence[int]) -> Layout:
+        """Frames and prompts of the encoded videos; by default, from `Encoded.geometry`."""
+        return Layout(tuple(replace(one, prompt=row) for one, row in zip(encoded.geometry, prompts, strict=True)))
 
     def layout(self, model: Any, sizes: Sequence[tuple[int, int]]) -> Layout:
         """The layout of images of these (height, width) in pixels, for plans.
@@ -142,6 +167,10 @@ class HuggingFaceModel(ModelAdapter[S]):
                 for layer in output.deepstack_features
             ]
         return output
+
+    def video_features(self, base: Any, videos: Mapping[str, Any]) -> Any:
+        """The result of one pass of tower and projector: the model's own ``get_video_features``."""
+        return image_features(base, videos, lambda rows: self.split(base, videos, rows), of="get_video_features")
 
     def split(self, base: Any, images: Mapping[str, Any], rows: Tensor) -> Sequence[Tensor]:
         """The rows of each image, from (R, D) rows of all images, which some models return before transformers 5.0."""

@@ -14,16 +14,17 @@ from torch import Tensor
 
 from scope_adapters.compat.caches import CACHE_NAMES, cache_name, cache_of, cached_length
 from scope_adapters.compat.signatures import named
-from scope_adapters.compat.transformers import base_of, counts_on, takes_encoder_outputs
+from scope_adapters.compat.transformers import base_of, takes_encoder_outputs
 from scope_adapters.hosts.huggingface.arguments import PRE_ENCODED, along_prompt, check_along, for_shortened
 from scope_adapters.hosts.huggingface.base import HuggingFaceModel
 from scope_adapters.hosts.huggingface.cached_prompt import CachedPrompt
 from scope_adapters.hosts.huggingface.continued import Continuation, check_caches, known_ids
-from scope_adapters.hosts.huggingface.embeddings import EmbeddedPrompt, following
+from scope_adapters.hosts.huggingface.embeddings import entered, following
 from scope_adapters.hosts.huggingface.generation import Rewritten, generated, inferred_mask, setting
 from scope_adapters.hosts.huggingface.image_rows import Encoded, in_place, own_places, rows_for
 from scope_adapters.hosts.huggingface.in_decoder import Inside, everything
-from scope_adapters.hosts.huggingface.prompt import FILLS, Shortened, compact_positions, owners, shorten
+from scope_adapters.hosts.huggingface.items import Items
+from scope_adapters.hosts.huggingface.prompt import FILLS, compact_positions, owners, shorten
 from scope_adapters.hosts.huggingface.refusals import (
     check_gaps,
     check_inputs,
@@ -45,6 +46,7 @@ class Call:
     ) -> None:
         self.adapter, self.model, self.attachment, self.inside = adapter, model, attachment, inside
         self.placeholder = attachment.declaration.placeholder
+        self.items = Items(adapter, model, self.placeholder)
         self.cache = cache_name(type(model).forward) or CACHE_NAMES[0]
         self.embeds = not takes_encoder_outputs(model)
         self.continued = Continuation(adapter, model, attachment, inside)
@@ -68,7 +70,7 @@ class Call:
         """``forward`` of the model; calls with images are pruned, all others pass."""
         kwargs = {**named(type(self.model).forward, args), **kwargs}
         check_inputs(self.adapter, self.model, self.cache, kwargs)
-        if kwargs.get(self.adapter.image_inputs[0]) is not None:
+        if self.items.given(kwargs):
             rewritten = self.rewrite(kwargs)
             with within(), rewritten.entering():
                 output = inner(**rewritten.kwargs)
@@ -79,8 +81,8 @@ class Call:
         check_caches(kwargs)
         prompt = self.continued.recall(kwargs)
         if prompt is None:
-            check_text_only(kwargs.get("input_ids"), kwargs, self.placeholder, self.cache)
-            tell_unpruned(self.attachment, kwargs, self.adapter.image_inputs[0])
+            check_text_only(kwargs.get("input_ids"), kwargs, self.items.pixels.values(), self.cache)
+            tell_unpruned(self.attachment, kwargs, self.items.pixels)
         else:
             kwargs = self.continued.forward(prompt, kwargs)
         with within():
@@ -101,12 +103,12 @@ class Call:
         check_inputs(self.adapter, self.model, self.cache, kwargs)
         ids = inputs if inputs is not None else kwargs.get("input_ids")
         check_caches(kwargs, generation_config, self.model.generation_config)
-        if kwargs.get(self.adapter.image_inputs[0]) is None:
+        if not self.items.given(kwargs):
             prompt = self.continued.recall(kwargs)
             if prompt is not None and ids is not None:
                 return self.go_on(model_generate, prompt, ids, generation_config, kwargs)
-            check_text_only(ids, kwargs, self.placeholder, self.cache)
-            tell_unpruned(self.attachment, {**kwargs, "input_ids": ids}, self.adapter.image_inputs[0])
+            check_text_only(ids, kwargs, self.items.pixels.values(), self.cache)
+            tell_unpruned(self.attachment, {**kwargs, "input_ids": ids}, self.items.pixels)
             with within():
                 return model_generate(inputs, generation_config=generation_config, **kwargs)
         default = self.model.generation_config
@@ -159,7 +161,8 @@ class Call:
         rewritten = self.splice(kwargs, [(encoded, selection)])
         if self.inside is None:
             return rewritten
-        run = self.inside.run(rewritten, encoded, selection, layout, int(self.placeholder or 0))
+        marked = self.items.marked(rewritten.kwargs["input_ids"], kwargs)
+        run = self.inside.run(rewritten, encoded, selection, layout, int(self.placeholder or 0), marked)
         return replace(rewritten, run=run)
 
     def encode(self, kwargs: Mapping[str, Any]) -> tuple[Encoded, Layout, float]:
@@ -174,19 +177,21 @@ class Call:
                 f"{self.cache} with new images: the cached prompt's length is not that of its ids once images are "
                 f"pruned; pass the whole conversation without a cache"
             )
-        check_along(kwargs, ids, self.model, self.adapter.position_axes, self.adapter.image_inputs)
-        images = {name: kwargs[name] for name in self.adapter.image_inputs if kwargs.get(name) is not None}
+        check_along(kwargs, ids, self.model, self.adapter.position_axes, self.items.inputs)
         with self.lock, within():
             start = time.perf_counter()
-            encoded = self.adapter.encode(self.model, images, ids, self.attachment)
+            encoded = self.items.encode(kwargs, ids, self.attachment)
             encode_ms = (time.perf_counter() - start) * 1e3
+        ids = self.items.marked(ids, kwargs)
         prompts = owners(ids, placeholder, encoded.placeholders or [len(row) for row in encoded.rows])
+        layout = self.items.layout(encoded, prompts)
+        encoded = self.items.framed(encoded, layout)
         tokens = encoded.tokens
         if "text.embeddings" in self.attachment.needs:
             words = partial(text_embeddings, self.model, ids, kwargs.get("attention_mask"), placeholder, prompts)
             tokens = replace(tokens, signals=tokens.signals.beside({"text.embeddings": words}))
         encoded = replace(encoded, tokens=self.attachment.with_given(tokens, {**kwargs, "prompts": prompts}))
-        return encoded, self.adapter.layout_of(encoded, prompts), encode_ms
+        return encoded, layout, encode_ms
 
     def splice(self, kwargs: Mapping[str, Any], parts: Sequence[tuple[Encoded, Selection]]) -> Rewritten:
         """The call with only the kept rows of its images.
@@ -196,6 +201,7 @@ class Call:
             parts: Images and their selections, in placeholder order.
         """
         ids: Tensor = kwargs["input_ids"]
+        marked = self.items.marked(ids, kwargs)
         along = along_prompt(kwargs)
         mask = along.pop("attention_mask", None)
         rows: list[Tensor] = []
@@ -217,17 +223,18 @@ class Call:
         first, chosen = parts[0]
 
         def remaining(image: int, values: Tensor) -> Tensor:
-            other = replace(first, rows=[*first.rows[:image], values, *first.rows[image + 1 :]], project=None)
+            rows = [*first.rows[:image], values, *first.rows[image + 1 :]]
+            other = replace(first, rows=rows, project=None, parts=())
             return rows_for(other, chosen, image, flags[image])
 
-        output = self.adapter.with_rows(first, rows, remaining)
-        short = shorten(ids, mask, int(self.placeholder or 0), torch.cat(places))
+        outputs = self.items.outputs(first, rows, remaining)
+        short = shorten(marked, mask, int(self.placeholder or 0), torch.cat(places))
         if own:
-            short = short.moved(ids, int(self.placeholder or 0), own, [len(flag) for flag in flags])
-        spent = set(self.adapter.image_inputs) - (set() if self.embeds else set(self.adapter.lasting_inputs))
+            short = short.moved(marked, int(self.placeholder or 0), own, [len(flag) for flag in flags])
+        spent = set(self.items.inputs) - (set() if self.embeds else set(self.adapter.lasting_inputs))
         stays, inside = ~short.dropped, self.inside is not None
         if inside:  # nothing but text is sure to stay
-            stays &= (ids != self.placeholder) & (True if mask is None else mask.to(ids.device) != 0)
+            stays &= (marked != self.placeholder) & (True if mask is None else mask.to(ids.device) != 0)
         call = for_shortened({n: value for n, value in kwargs.items() if n not in spent}, short, stays, inside)
         call["input_ids"] = short.take(ids, 0 if short.plain else self.padding())
         if mask is not None or not (short.plain or bool(short.kept.all())):
@@ -267,9 +274,11 @@ class Call:
             whole = following(numbered, real) if numbers.dim() == 2 else None
         if self.embeds:
             state = {name: value for name, value in self.state().items() if value is not before[name]}
-            prompt = self.embedded(call, short, output, state)
+            shown = self.items.marked(call["input_ids"], kwargs)
+            more = {"layers": self.items.layers(first, outputs), "state": state}
+            prompt = entered(self.model, call, short, shown, int(self.placeholder or 0), torch.cat(rows), **more)
         else:
-            call["mm_encoder_outputs"] = {"image": output}
+            call["mm_encoder_outputs"] = outputs
         self.attachment.positions = short.index if short.plain else short.index.masked_fill(~short.kept, -1)
         self.attachment.prompt_length = ids.shape[1]
         return Rewritten(call, ids, short, embedded=prompt, after=after, whole=whole, full_mask=mask)
@@ -277,22 +286,3 @@ class Call:
     def state(self) -> dict[str, Any]:
         """The attributes of the base model that calls change, by name."""
         return {name: getattr(base_of(self.model), name) for name in self.adapter.state}
-
-    def embedded(self, call: dict[str, Any], short: Shortened, output: Any, state: Mapping[str, Any]) -> EmbeddedPrompt:
-        """The shortened prompts as embeddings; removes position ids from ``call``: generate would not continue them."""
-        layers = output["deepstack_features"] if self.adapter.has_token_fields else ()
-        positions, mask = call.pop("position_ids", None), call.get("attention_mask")
-        real = short.kept if mask is None or mask.dim() != 2 else mask != 0
-        after = None
-        if positions is not None:
-            after = positions[..., -1:] + 1 if counts_on(self.model) else following(positions, real)
-        return EmbeddedPrompt.of(
-            call["input_ids"],
-            short.kept,
-            int(self.placeholder or 0),
-            torch.cat(output.pooler_output),
-            positions=positions,
-            after=after,
-            layers=tuple(torch.cat(layer) for layer in layers),
-            state=state,
-        )

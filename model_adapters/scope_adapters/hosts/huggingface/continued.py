@@ -19,6 +19,7 @@ from scope_adapters.hosts.huggingface.conversation import Conversation
 from scope_adapters.hosts.huggingface.embeddings import EmbeddedPrompt
 from scope_adapters.hosts.huggingface.generation import Rewritten, inferred_mask
 from scope_adapters.hosts.huggingface.in_decoder import Inside
+from scope_adapters.hosts.huggingface.items import Items
 from scope_adapters.hosts.huggingface.prompt import FILLS, Shortened
 from scope_adapters.hosts.methods import is_within
 from scope_core import AttachError
@@ -47,7 +48,8 @@ class Continuation:
 
     def __init__(self, adapter: HuggingFaceModel[Any], model: Any, attachment: Session, inside: Inside | None) -> None:
         self.model, self.attachment, self.inside = model, attachment, inside
-        self.placeholder, self.first = attachment.declaration.placeholder, adapter.first_position
+        self.first = adapter.first_position
+        self.placeholders = tuple(Items(adapter, model, attachment.declaration.placeholder).pixels.values())
         self.state = adapter.state
         self.embeds = not takes_encoder_outputs(model)
         self.caches: weakref.WeakSet[Any] = weakref.WeakSet()  # those that hold pruned prompts
@@ -121,7 +123,7 @@ class Continuation:
                 return call  # the model's own error says more
             ids = torch.full(embeds.shape[:2], -1, device=embeds.device)
         conversation = Conversation(prompt, cache_of(kwargs), ids)
-        new, whole = conversation.new_ids(ids, self.placeholder)
+        new, whole = conversation.new_ids(ids, self.placeholders)
         count = int(ids.shape[1])
         if whole:
             known = count - new.shape[1]
@@ -154,7 +156,7 @@ class Continuation:
             config: The generation config given to the call.
         """
         conversation = Conversation(prompt, cache_of(kwargs), ids)
-        new, _ = conversation.new_ids(ids, self.placeholder)
+        new, _ = conversation.new_ids(ids, self.placeholders)
         mask, given, count = kwargs.get("attention_mask"), kwargs.get("position_ids"), int(new.shape[1])
         mask = inferred_mask(ids, kwargs, config, self.model.generation_config) if mask is None else mask
         full_mask = None if mask is None else mask[:, -ids.shape[1] :]

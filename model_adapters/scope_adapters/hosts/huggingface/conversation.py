@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from typing import Any
 
 import torch
@@ -46,7 +46,7 @@ class Conversation:
         self.after = None if prompt.after is None else spread(prompt.after, prompt.after.dim() - 2)
         self.whole = None if prompt.whole is None else spread(prompt.whole)
 
-    def new_ids(self, ids: Tensor, placeholder: int | None) -> tuple[Tensor, bool]:
+    def new_ids(self, ids: Tensor, placeholders: Collection[int | None]) -> tuple[Tensor, bool]:
         """The ids that the cache does not hold yet, and True if ``ids`` were those of the whole conversation.
 
         Raises:
@@ -59,7 +59,7 @@ class Conversation:
                 raise AttachError(f"all of these {ids.shape[1]} ids are in the cache already; add new ones")
         else:
             new = ids
-        if placeholder is not None and bool((new == placeholder).any()):
+        if any(bool((new == id_).any()) for id_ in placeholders if id_ is not None):
             raise AttachError(
                 f"these ids hold image placeholders, and the cache holds a prompt that {self.prompt.label} pruned: "
                 f"give new ids only, or all ids of the cached conversation followed by new ones; for new images pass "

@@ -18,7 +18,8 @@ from torch import Tensor
 
 from scope_adapters.compat.caches import cache_of, cached_length
 from scope_adapters.compat.signatures import named
-from scope_adapters.compat.transformers import takes_ids_beside_embeddings
+from scope_adapters.compat.transformers import counts_on, takes_ids_beside_embeddings
+from scope_adapters.hosts.huggingface.prompt import Shortened
 
 _entering: ContextVar[EmbeddedPrompt | None] = ContextVar("scope_entering", default=None)
 
@@ -57,6 +58,28 @@ class EmbeddedPrompt:
         places = ((ids == placeholder) & kept.to(ids.device)).flatten()
         index = (places.cumsum(0) - 1).masked_fill(~places, -1).view_as(ids)
         return cls(index, rows, **more)
+
+
+def entered(
+    model: Any, call: dict[str, Any], short: Shortened, ids: Tensor, placeholder: int, rows: Tensor, **more: Any
+) -> EmbeddedPrompt:
+    """The shortened prompts as embeddings; removes position ids from ``call``: generate would not continue them.
+
+    Args:
+        model: The model, unwrapped.
+        call: The shortened call.
+        short: The positions that remain.
+        ids: (B, L) the shortened ids, with ``placeholder`` for images and videos alike.
+        placeholder: Id of placeholders.
+        rows: (R, D) kept rows, in placeholder order.
+        more: Further attributes of the prompt.
+    """
+    positions, mask = call.pop("position_ids", None), call.get("attention_mask")
+    real = short.kept if mask is None or mask.dim() != 2 else mask != 0
+    after = None
+    if positions is not None:
+        after = positions[..., -1:] + 1 if counts_on(model) else following(positions, real)
+    return EmbeddedPrompt.of(ids, short.kept, placeholder, rows, positions=positions, after=after, **more)
 
 
 @contextmanager

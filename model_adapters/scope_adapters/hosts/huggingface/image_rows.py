@@ -33,6 +33,7 @@ class Encoded:
         geometry: Data for the adapter's `layout_of`.
         project: ``(R, D) features of the candidates -> rows``: the projector, if tokens are merged before it; None if
             they are merged as rows.
+        parts: The items of each kind, if the call has videos; empty for images alone.
     """
 
     output: Any
@@ -43,6 +44,11 @@ class Encoded:
     placeholders: Sequence[int] | None = None
     geometry: Any = None
     project: Callable[[Tensor], Tensor] | None = None
+    parts: tuple[Part, ...] = ()
+
+    def project_of(self, image: int) -> Callable[[Tensor], Tensor] | None:
+        """`project` of one image or video."""
+        return next((part.encoded.project for part in self.parts if image in part.numbers), self.project)
 
     def rows_kept(self, image: int, mask: Tensor) -> Tensor:
         """(n_i,) bool: the rows of ``image`` that stay, for a (N,) mask of kept candidates."""
@@ -77,6 +83,21 @@ class Encoded:
         if rows > count:
             raise AttachError(_TOO_FEW.format(image, rows, count))
         return torch.arange(count, device=flags.device) < rows
+
+
+@dataclass(frozen=True)
+class Part:
+    """The images of a call that has videos, or its videos.
+
+    Attributes:
+        kind: ``"image"`` or ``"video"``.
+        encoded: The items of this kind alone.
+        numbers: The number of each among all items of the call.
+    """
+
+    kind: str
+    encoded: Encoded
+    numbers: tuple[int, ...]
 
 
 def own_places(selection: Selection, image: int, count: int) -> Tensor:
@@ -160,9 +181,9 @@ def raster(source: Tensor, place: Tensor, apart: Tensor) -> Tensor:
 def _merged(encoded: Encoded, selection: Selection, image: int, row: Tensor, place: Tensor) -> Tensor:
     """(R_i, D) merged rows: merged before the projector if the adapter allows it, else after it."""
     count, merged = selection.row_counts[image], selection.mixed
-    if encoded.project is not None:
+    if (project := encoded.project_of(image)) is not None:
         tokens = encoded.tokens
         cls = tokens.signal(merged.cls_signal) if merged is not None and merged.cls_signal else None
-        return encoded.project(selection.merge(tokens.features, cls)[image, :count]).to(row)
+        return project(selection.merge(tokens.features, cls)[image, :count]).to(row)
     weight = merged.weights[image, :count, : len(place)]  # type: ignore[union-attr]
     return (weight.to(row.device) @ row[place].to(weight.dtype)).to(row)

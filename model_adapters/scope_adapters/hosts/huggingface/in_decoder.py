@@ -61,6 +61,7 @@ class Inside:
         selection: Selection,
         layout: Layout,
         placeholder: int,
+        ids: Tensor,
     ) -> Run:
         """The call as it enters the language model.
 
@@ -69,9 +70,10 @@ class Inside:
             encoded: Its images.
             selection: The selection before the language model.
             layout: Tiles and prompts of the images.
-            placeholder: Id of image placeholders.
+            placeholder: Id of placeholders.
+            ids: (B, L) the shortened ids, with ``placeholder`` for images and videos alike.
         """
-        ids, mask = rewritten.kwargs["input_ids"], rewritten.kwargs.get("attention_mask")
+        mask = rewritten.kwargs.get("attention_mask")
         images = [contents(encoded, selection, image) for image in range(len(encoded.rows))]
         table, entered = entry(rewritten.short, ids, mask, placeholder, images)
         return Run(
@@ -150,6 +152,20 @@ def _stays(encoded: Encoded) -> Any:
         return encoded.separators(image, kept)  # type: ignore[misc]
 
     return stays
+
+
+def refuse_videos(adapter: Any, inputs: Mapping[str, Any]) -> None:
+    """Refuse to keep encoded videos between calls.
+
+    Raises:
+        AttachError: names the argument.
+    """
+    given = [name for name in adapter.video_inputs[:1] if inputs.get(name) is not None]
+    if given:
+        raise AttachError(
+            f"{given[0]}: encode() and answer() keep images only; ask about a video by generate(), or give its frames "
+            f"as images"
+        )
 
 
 def refuse_reuse(attachment: Session) -> None:

@@ -24,7 +24,7 @@ S = TypeVar("S", bound=ComponentSpec)
 class PositionAxes(HuggingFaceAdapter[S]):
     """Kept tokens and the text after them keep the positions that they have in the full prompt (Qwen2-VL's M-RoPE)."""
 
-    lasting_inputs: tuple[str, ...] = ("image_grid_thw",)
+    lasting_inputs: tuple[str, ...] = ("image_grid_thw", "video_grid_thw", "second_per_grid_ts")
     position_axes = (3, 4)
     state = ("rope_deltas",)
     numbers_itself = False
@@ -42,9 +42,9 @@ class PositionAxes(HuggingFaceAdapter[S]):
                 )
             return None  # one axis: the caller's positions, or all numbered as text
         if full is None:
-            grids = kwargs["image_grid_thw"]
-            given = {"mm_token_type_ids": kinds, "image_grid_thw": grids, "attention_mask": mask}
-            full, deltas = base.get_rope_index(ids, **{name: value for name, value in given.items() if name in asked})
+            names = ("mm_token_type_ids", "image_grid_thw", "video_grid_thw", "second_per_grid_ts", "attention_mask")
+            given = {name: kwargs.get(name) for name in names if name in asked}
+            full, deltas = base.get_rope_index(ids, **given)
             real = torch.ones_like(ids) if mask is None else mask.to(ids.device).ne(0).long()
             # new tokens are numbered by their place in the cache, which is shorter now
             dropped = short.dropped.sum(1, keepdim=True)

@@ -53,7 +53,7 @@ class Shortened:
         return taken if self.plain else taken.masked_fill(~self.kept.to(tensor.device), fill)
 
 
-def owners(ids: Tensor, placeholder: int, sizes: Sequence[int]) -> list[int]:
+def owners(ids: Tensor, placeholder: int, sizes: Sequence[int], item: str = "image") -> list[int]:
     """The row of each image, images taken in placeholder order.
 
     Models check only the batch's total, so a wrong distribution over rows would pass silently.
@@ -62,6 +62,7 @@ def owners(ids: Tensor, placeholder: int, sizes: Sequence[int]) -> list[int]:
         ids: (B, L) token ids.
         placeholder: Id of image placeholders.
         sizes: Number of placeholders of each image.
+        item: ``"image"`` or ``"video"``, for messages.
 
     Raises:
         AttachError: a row's placeholders are not those of whole images.
@@ -73,19 +74,20 @@ def owners(ids: Tensor, placeholder: int, sizes: Sequence[int]) -> list[int]:
             image, size = left.pop()
             if size > count:
                 raise AttachError(
-                    f"prompt {row} has {count} image placeholders left for image {image}, which has {size} tokens; "
-                    f"the processor and the model disagree about image sizes, or the prompt was cut"
+                    f"prompt {row} has {count} {item} placeholders left for {item} {image}, which has {size} tokens; "
+                    f"the processor and the model disagree about {item} sizes, or the prompt was cut"
                 )
             count -= size
             rows.append(row)
         if count > 0:
             raise AttachError(
-                f"prompt {row} has {count} image placeholders (id {placeholder}) more than its images fill; "
-                f"{len(sizes)} images were given with {list(sizes)} tokens"
+                f"prompt {row} has {count} {item} placeholders (id {placeholder}) more than its {item}s fill; "
+                f"{len(sizes)} {item}s were given with {list(sizes)} tokens"
             )
     if left:
         raise AttachError(
-            f"{len(sizes)} images were given, but the prompts have placeholders (id {placeholder}) for {len(rows)} only"
+            f"{len(sizes)} {item}s were given, but the prompts have placeholders (id {placeholder}) for {len(rows)} "
+            f"only"
         )
     return rows
 

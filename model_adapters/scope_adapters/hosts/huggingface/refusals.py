@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from typing import Any
 
 from torch import Tensor
@@ -28,7 +28,7 @@ UNSERVED: Mapping[str, str] = {
 
 
 def check_inputs(adapter: HuggingFaceModel[Any], model: Any, cache: str, kwargs: Mapping[str, Any]) -> None:
-    """Refuse videos, and a cache under a name that this model would ignore.
+    """Refuse videos that the adapter does not serve, and a cache under a name that this model would ignore.
 
     Args:
         adapter: The model's adapter.
@@ -42,7 +42,8 @@ def check_inputs(adapter: HuggingFaceModel[Any], model: Any, cache: str, kwargs:
             f"{newer[0]} was given, but {type(model).__name__} of the installed transformers calls its cache {cache}: "
             f"pass {cache}=..."
         )
-    given = [name for name in adapter.refused_inputs if kwargs.get(name) is not None]
+    refused = set(adapter.refused_inputs) - set(adapter.video_inputs)
+    given = [name for name in adapter.refused_inputs if name in refused and kwargs.get(name) is not None]
     if given:
         raise AttachError(
             f"{', '.join(given)} was given, but adapter '{adapter.spec.name}' prunes images only: "
@@ -50,18 +51,20 @@ def check_inputs(adapter: HuggingFaceModel[Any], model: Any, cache: str, kwargs:
         )
 
 
-def check_text_only(ids: Tensor | None, kwargs: Mapping[str, Any], placeholder: int | None, cache: str) -> None:
+def check_text_only(
+    ids: Tensor | None, kwargs: Mapping[str, Any], placeholders: Collection[int | None], cache: str
+) -> None:
     """Refuse calls without pixels that hold encoded images or continue a prompt with images.
 
     Args:
         ids: (B, L) ids of the call.
         kwargs: The call.
-        placeholder: Id of image placeholders.
+        placeholders: Ids of image and video placeholders.
         cache: Name of the model's argument for the cache.
     """
     if kwargs.get("mm_encoder_outputs"):
         raise AttachError(PRE_ENCODED)
-    has_places = ids is not None and placeholder is not None and bool((ids == placeholder).any())
+    has_places = ids is not None and any(bool((ids == id_).any()) for id_ in placeholders if id_ is not None)
     if has_places and cached_length(cache_of(kwargs)):
         raise AttachError(
             f"these ids hold image placeholders and {cache} holds a cached prompt: if that prompt was pruned, their "

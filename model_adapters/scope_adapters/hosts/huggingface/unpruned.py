@@ -5,6 +5,7 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable, Mapping
 from contextlib import ExitStack
+from functools import partial
 from typing import Any
 
 from torch import Tensor
@@ -17,31 +18,36 @@ from scope_adapters.hosts.methods import Method, is_within
 from scope_core import AttachError
 from scope_core.adapters import Session, replace_attribute
 
+_FEATURES = ("image_", "video_")
+"""Beginnings of the names of arguments that may hold features."""
 
-def unpruned_images(kwargs: Mapping[str, Any], pixels: str, placeholder: int | None) -> str:
-    """The reason why images of a call are not pruned; empty if it shows none, or has pixels.
+
+def unpruned_images(kwargs: Mapping[str, Any], pixels: Mapping[str, int | None]) -> str:
+    """The reason why images or videos of a call are not pruned; empty if it shows none, or has pixels.
 
     Args:
         kwargs: The call.
-        pixels: Name of the argument for pixels.
-        placeholder: Id of image placeholders.
+        pixels: Names of the arguments for pixels, that of images first, each with the id of its placeholders.
     """
-    if kwargs.get(pixels) is not None:
+    if any(kwargs.get(name) is not None for name in pixels):
         return ""
-    features = [name for name, value in kwargs.items() if name.startswith("image_") and _is_features(value)]
+    features = [name for name, value in kwargs.items() if name.startswith(_FEATURES) and _is_features(value)]
+    first = next(iter(pixels))
     if features:
-        return f"{features[0]} holds features that were computed elsewhere; pass {pixels} with input_ids"
+        return f"{features[0]} holds features that were computed elsewhere; pass {first} with input_ids"
     ids: Any = kwargs.get("input_ids")
     if kwargs.get("inputs_embeds") is not None:
-        return f"inputs_embeds may hold features of images, which nothing tells from text; pass {pixels} with input_ids"
-    if placeholder is not None and isinstance(ids, Tensor) and bool((ids == placeholder).any()):
-        return f"input_ids holds image placeholders (id {placeholder}), but {pixels} is missing"
+        return f"inputs_embeds may hold features of images, which nothing tells from text; pass {first} with input_ids"
+    for name, placeholder in pixels.items():
+        if placeholder is not None and isinstance(ids, Tensor) and bool((ids == placeholder).any()):
+            kind = "image" if name == first else "video"
+            return f"input_ids holds {kind} placeholders (id {placeholder}), but {name} is missing"
     return ""
 
 
-def tell_unpruned(attachment: Session, kwargs: Mapping[str, Any], pixels: str) -> None:
-    """Warn, and note in the receipt, if images of a call are not pruned."""
-    why = unpruned_images(kwargs, pixels, attachment.declaration.placeholder)
+def tell_unpruned(attachment: Session, kwargs: Mapping[str, Any], pixels: Mapping[str, int | None]) -> None:
+    """Warn, and note in the receipt, if images or videos of a call are not pruned."""
+    why = unpruned_images(kwargs, pixels)
     if why:
         attachment.left_unpruned(why)
 
@@ -71,20 +77,22 @@ def _see_nothing(*_: Any) -> None:
 class Beside:
     """Watches the parts of one attached model that can be called directly."""
 
-    def __init__(self, model: Any, attachment: Session, pixels: str) -> None:
+    def __init__(self, model: Any, attachment: Session, pixels: Mapping[str, int | None]) -> None:
         self.model, self.base, self.attachment, self.pixels = model, base_of(model), attachment, pixels
-        self.placeholder = attachment.declaration.placeholder
+        self.first = next(iter(pixels))
         self.thread = threading.local()
 
     def install(self, undo: ExitStack) -> None:
-        """Hook the base model and its language model, and wrap ``get_image_features``."""
+        """Hook the base model and its language model, and wrap ``get_image_features`` and its like for videos."""
         undo.callback(self.base.register_forward_pre_hook(_Watch(self._base), with_kwargs=True).remove)
         undo.callback(self.base.register_forward_hook(_Watch(self._base_done), always_call=True).remove)
         language = getattr(self.base, "language_model", None)
         if language is not None:
             undo.callback(language.register_forward_pre_hook(_Watch(self._language), with_kwargs=True).remove)
-        inner = self.base.get_image_features
-        replace_attribute(self.base, "get_image_features", Method(inner, self._features, self.attachment), undo)
+        for name in ("get_image_features", "get_video_features")[: len(self.pixels)]:
+            replace_attribute(
+                self.base, name, Method(getattr(self.base, name), partial(self._features, name), self.attachment), undo
+            )
 
     def _base(self, base: Any, args: Any, kwargs: dict[str, Any]) -> None:
         if is_within():
@@ -93,7 +101,7 @@ class Beside:
         call = {**named(type(base).forward, args), **kwargs}
         self._check_cache(base, call)
         direct = f"{type(base).__name__} was called directly, below {type(self.model).__name__}; call the model itself"
-        if call.get(self.pixels) is not None or unpruned_images(call, self.pixels, self.placeholder):
+        if any(call.get(name) is not None for name in self.pixels) or unpruned_images(call, self.pixels):
             self.attachment.left_unpruned(direct)
 
     def _base_done(self, *_: Any) -> None:
@@ -107,14 +115,14 @@ class Beside:
         if kwargs.get("inputs_embeds") is not None:
             self.attachment.left_unpruned(
                 f"{type(language).__name__} was called directly, with embeddings that may hold features of images; "
-                f"call {type(self.model).__name__} with {self.pixels}"
+                f"call {type(self.model).__name__} with {self.first}"
             )
 
-    def _features(self, inner: Callable[..., Any], /, *args: Any, **kwargs: Any) -> Any:
+    def _features(self, name: str, inner: Callable[..., Any], /, *args: Any, **kwargs: Any) -> Any:
         if not is_within() and not getattr(self.thread, "running", False):
             self.attachment.left_unpruned(
-                f"get_image_features() was called directly and returns all tokens; call {type(self.model).__name__} "
-                f"with {self.pixels}, or pruning.encode()"
+                f"{name}() was called directly and returns all tokens; call {type(self.model).__name__} "
+                f"with {self.first}, or pruning.encode()"
             )
         return inner(*args, **kwargs)
 

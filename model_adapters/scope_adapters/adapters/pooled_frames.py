@@ -1,0 +1,104 @@
+"""Videos of models with one tower and one projector: the patches of each frame are pooled into fewer tokens."""
+
+from __future__ import annotations
+
+from abc import abstractmethod
+from collections.abc import Callable, Mapping
+from functools import partial
+from math import isqrt
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from scope_adapters.adapters.projected import ProjectedTower, S
+from scope_adapters.compat.signatures import parameters
+from scope_adapters.compat.transformers import base_of
+from scope_adapters.hosts.huggingface.image_rows import Encoded
+from scope_core import AttachError, VisualTokens
+from scope_core.adapters import Session
+from scope_core.parts import ImageLayout, parse_signal
+
+_BY_HEAD = ("vision.cls_attention", "vision.received_attention", "vision.keys")
+"""Signals whose second axis is the heads; that of the others is the patches."""
+
+
+class PooledFrames(ProjectedTower[S]):
+    """Signals of patches are pooled as the model pools features."""
+
+    video_inputs: tuple[str, ...] = (
+        "pixel_values_videos",
+        "image_sizes_videos",
+        "vision_feature_layer",
+        "vision_feature_select_strategy",
+    )
+
+    @abstractmethod
+    def pool(self, base: Any, values: Tensor, tokens: int) -> Tensor:
+        """(F, m, C) values of a frame's m ``tokens``, from (F, n, C) values of its patches."""
+
+    def ends(self, base: Any) -> str:
+        """The treatment of the newline behind each video: "keep", "drop" or "keep_if_row_kept"; "" without one."""
+        return ""
+
+    def encode_videos(self, model: Any, videos: Mapping[str, Any], ids: Tensor, attachment: Session) -> Encoded:
+        """Encoded videos, by one pass over all frames."""
+        base, pixels = base_of(model), videos["pixel_values_videos"]
+        if not isinstance(pixels, Tensor) or pixels.dim() != 5 or not all(pixels.shape):
+            shape = tuple(pixels.shape) if isinstance(pixels, Tensor) else type(pixels).__name__
+            raise AttachError(
+                f"pixel_values_videos is {shape}; {type(model).__name__} takes one tensor (videos, frames, channels, "
+                f"height, width) with at least one frame, so the frames of all videos must be of one size and number"
+            )
+        count, frames = pixels.shape[:2]
+        known = parameters(type(base).get_video_features)
+        taken = {name: value for name, value in videos.items() if name in known}
+        output, seen, capture = self.watched(model, taken, attachment, self.video_features)
+        rows = [row.flatten(0, -2) for row in output.pooler_output]
+        newline = 1 if self.ends(base) else 0
+        tokens, left = divmod(len(rows[0]) - newline, frames)
+        if len(rows) != count or left:
+            raise AttachError(
+                f"{type(base).__name__} gives {sum(map(len, rows))} rows in {len(rows)} videos, and {count} videos of "
+                f"{frames} frames were given"
+            )
+        projected = torch.stack([row[: tokens * frames] for row in rows])
+
+        def by_video(values: Tensor) -> Tensor:
+            """(V, F * m, ...) from (V * F, n or m, ...)."""
+            flat = values.flatten(2) if values.dim() > 2 else values[..., None]
+            pooled = flat if flat.shape[1] == tokens else self.pool(base, flat, tokens)
+            return pooled.reshape(count, frames * tokens, *values.shape[2:])
+
+        def signal(name: str, patches: Callable[[], Tensor]) -> Tensor:
+            axis = 2 if parse_signal(name)[0] in _BY_HEAD else 1
+            return by_video(patches().movedim(axis, 1)).movedim(1, axis)
+
+        grid = self._tower(model).grid(*pixels.shape[-2:])
+        found = capture.signals(attachment.needs, grid[0] * grid[1])
+        signals: dict[str, Callable[[], Tensor]] = {name: partial(signal, name, each) for name, each in found.items()}
+        if "projected" in attachment.needs:
+            signals["projected"] = lambda: projected.detach()
+        features = by_video(seen["vision"]) if attachment.at == "vision" else projected
+        side = isqrt(tokens)
+        candidates = VisualTokens.of(
+            features.detach(), grid=(frames, side, side) if side * side == tokens else None, signals=signals
+        )
+        stay = self.ends(base)
+        layout = ImageLayout((tokens,) * frames, frames=(1,) * frames, separators=int(stay not in ("", "drop")))
+        return Encoded(
+            output,
+            rows,
+            candidates,
+            places=[torch.arange(tokens * frames) for _ in rows] if newline else None,
+            separators=partial(_end, stay) if newline else None,
+            geometry=[layout] * count,
+            project=self.project(model, attachment),
+        )
+
+
+def _end(newlines: str, video: int, kept: Tensor) -> Tensor:
+    """(n,) bool: the last row, as ``newlines`` asks."""
+    stays = torch.zeros_like(kept)
+    stays[-1] = newlines == "keep" or (newlines == "keep_if_row_kept" and bool(kept[:-1].any()))
+    return stays

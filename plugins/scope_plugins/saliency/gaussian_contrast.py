@@ -1,0 +1,70 @@
+"""How little each token resembles the centre of its video, and that of its frame."""
+
+from __future__ import annotations
+
+from fractions import Fraction
+from typing import Annotated, Literal
+
+import torch
+from pydantic import Field
+from torch import Tensor
+
+from scope_core import VisualTokens
+from scope_core.parts import ComponentSpec, SaliencySource
+from scope_plugins._frames import frame_means
+
+_WIDTHS = [2.0**power for power in range(-3, 2)]
+
+
+class GaussianContrastSpec(ComponentSpec):
+    """Gaussian similarity to the centre of the video or of the frame, negated."""
+
+    name: Literal["gaussian_contrast"] = "gaussian_contrast"
+    centre: Literal["both", "video", "frame"] = "both"
+    """The centre: the mean of all tokens of the group (``video``), of those of the token's frame, or the sum of both
+    similarities."""
+    channels: Annotated[float, Field(gt=0, le=1)] = 0.5
+    """The share of channels that are read: those of the lowest variance over the group. Rounded down, at least 1."""
+
+
+class GaussianContrast(SaliencySource[GaussianContrastSpec]):
+    """Tokens that are unlike the rest of their video and of their frame.
+
+    Use it for videos where most of the picture stands still or repeats.
+
+    ``a_j = -sum_w exp(-|u_j - c|^2 / (2 w))`` with ``w = 1/8, 1/4, 1/2, 1, 2``; u are the chosen channels at length 1,
+    and c is their mean. Scores are negative. Images of a group are frames of one video. All tokens equal: all scores
+    equal. Source: VidCom2, arXiv 2505.14454.
+    """
+
+    nonnegative = False
+
+    def score(self, tokens: VisualTokens) -> Tensor:
+        """(B, N) in [-10, 0]; 0 for tokens that are not valid."""
+        numbers = tokens.frames()
+        score = tokens.features.new_zeros(tokens.shape[:2])
+        count = max(1, int(Fraction(str(self.spec.channels)) * tokens.shape[2]))
+        for group, valid in enumerate(tokens.valid):
+            of_each = numbers[group, valid]
+            if not len(of_each):
+                continue
+            rows = tokens.features[group, valid]
+            rows = rows / rows.abs().amax().clamp(min=torch.finfo(rows.dtype).tiny)  # squares stay in range
+            wide = rows.double()
+            quiet = wide.var(0, unbiased=False).sort(stable=True).indices[:count]
+            chosen = wide[:, quiet]
+            length = torch.linalg.vector_norm(chosen, dim=1, keepdim=True)
+            unit = chosen / length.masked_fill(length == 0, 1)
+            total = torch.zeros(len(unit), dtype=unit.dtype, device=unit.device)
+            if self.spec.centre != "frame":
+                total += _likeness(unit, unit.mean(0, keepdim=True))
+            if self.spec.centre != "video":
+                total += _likeness(unit, frame_means(unit, of_each)[of_each])
+            score[group, valid] = -total.to(score)
+        return score
+
+
+def _likeness(unit: Tensor, centre: Tensor) -> Tensor:
+    """(n,) sum of Gaussian similarities at all widths."""
+    far = (unit - centre).square().sum(1)
+    return torch.stack([(-far / (2 * width)).exp() for width in _WIDTHS]).sum(0)

@@ -1,0 +1,92 @@
+"""Frames that share the budget by their score, and the best tokens of each."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Annotated, Literal
+
+import torch
+from pydantic import Field
+from torch import Tensor
+
+from scope_core import Selection, VisualTokens
+from scope_core.parts import ComponentSpec, Execution, Selector, Slot, scores
+from scope_plugins._frames import pieces_of
+from scope_plugins.selector._rows import ranked, selection_of
+from scope_plugins.selector._shares import remainder_shares
+
+
+class FrameQuotaSpec(ComponentSpec):
+    """Frames that share the budget; of each, the tokens of highest saliency."""
+
+    name: Literal["frame_quota"] = "frame_quota"
+    saliency: Annotated[ComponentSpec, Slot("saliency")]
+    """The saliency, computed over the whole group, by which each frame keeps its tokens."""
+    of_frame: Annotated[ComponentSpec | None, Slot("saliency", optional=True)] = None
+    """The saliency, computed over the whole group, whose mean over a frame is the frame's score; null: ``saliency``."""
+    partition: Annotated[ComponentSpec, Slot("partition")] = "frame"  # type: ignore[assignment]  # a part's bare name
+    """The pieces that share the budget, called frames here."""
+    curve: Literal["equal", "softmax", "raised"] = "softmax"
+    """From scores to weights: all equal; ``softmax(score / temperature)``; or ``1 + softmax - 1 / F`` (``raised``),
+    where F is the number of frames, so that none gets more than about twice its equal share."""
+    temperature: Annotated[float, Field(gt=0)] = 1.0
+    """Divisor of the scores in a softmax; low values favour the best frames."""
+    base: Annotated[int, Field(ge=0)] = 0
+    """Tokens that each frame gets before the rest is divided, if there are enough."""
+    least: Annotated[int, Field(ge=0)] = 1
+    """Fewest tokens of a frame, if there are enough."""
+
+
+class FrameQuota(Selector[FrameQuotaSpec]):
+    """More tokens for frames that show something new, some for every frame, and a sum that is exact.
+
+    Use it where tokens are judged by the whole video; in `quota`, the selector inside sees its piece alone.
+
+    Frame f keeps about ``base + (K - F base) w_f / sum w`` tokens, between ``least`` (or its required ones) and all,
+    rounded by largest remainder. What a frame cannot hold goes to the frames furthest below their share.
+    Picks are frame by frame, each in order of saliency; ties go to the lowest index. All tokens equal: equal shares.
+    Source: VidCom2, arXiv 2505.14454 (raised); V-CAST, arXiv 2603.27650 (softmax, base).
+    """
+
+    equivariant = False
+
+    def execution(self, sizes: Sequence[int], itemsize: int, free: int | None = None) -> Execution:
+        """Nothing of the order of N x N."""
+        return Execution()
+
+    def select(self, tokens: VisualTokens, keep: Sequence[int]) -> Selection:
+        """The picks of all frames, one frame after another."""
+        score = scores(self.parts["saliency"], tokens)
+        of_frame = score if self.spec.of_frame is None else scores(self.parts["of_frame"], tokens)
+        labels = self.parts["partition"].label(tokens, keep)
+        picks = []
+        for group, (count, frames) in enumerate(zip(keep, pieces_of(labels), strict=True)):
+            must = tokens.required[group] & tokens.valid[group]
+            shares = self.shares(
+                count,
+                [float(of_frame[group, frame].double().mean()) for frame in frames],
+                [int(must[frame].sum()) for frame in frames],
+                [len(frame) for frame in frames],
+            )
+            order = ranked(score[group], tokens, group)
+            label = labels[group, order]
+            rows = [order[label == number][:share] for number, share in enumerate(shares)]
+            picks.append(torch.cat(rows) if rows else order[:0])
+        values = [score[group, row] for group, row in enumerate(picks)]
+        return selection_of(picks, [torch.ones_like(value) for value in values], values, tokens)
+
+    def shares(self, total: int, score: Sequence[float], must: Sequence[int], sizes: Sequence[int]) -> list[int]:
+        """Tokens of each frame, which add up to ``total``."""
+        least = [max(low, min(self.spec.least, size)) for low, size in zip(must, sizes, strict=True)]
+        if sum(least) > total:
+            least = list(must)
+        return remainder_shares(total, self._weights(score), least, sizes, self.spec.base)
+
+    def _weights(self, score: Sequence[float]) -> list[float]:
+        if self.spec.curve == "equal" or not score:
+            return [1.0] * len(score)
+        of_each: Tensor = (torch.tensor(score, dtype=torch.float64) / self.spec.temperature).softmax(0)
+        if self.spec.curve == "raised":
+            of_each = 1 + of_each - 1 / len(score)
+        weights: list[float] = of_each.tolist()
+        return weights
