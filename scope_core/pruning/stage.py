@@ -98,9 +98,10 @@ class Stage:
         Raises:
             BudgetError: the images cannot meet the budget; names the image.
         """
-        if self._planned is None or self._planned[0] != layout:
-            self._planned = layout, self._plan(layout)
-        return self._planned[1]
+        planned = self._planned  # read once: another thread may plan for its own layout
+        if planned is None or planned[0] != layout:
+            planned = self._planned = layout, self._plan(layout)
+        return planned[1]
 
     def _plan(self, layout: Layout) -> Plan:
         layout = replace(layout, stage=self.number, schedule=self.points)
