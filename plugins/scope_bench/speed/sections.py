@@ -13,6 +13,7 @@ from scope_bench.speed.generate import generate
 from scope_bench.speed.growth import grow
 from scope_bench.speed.inputs import Material, gradient, of_photographs, smooth
 from scope_bench.speed.probes import Watched
+from scope_bench.speed.profile import profile
 from scope_bench.speed.select import Settings, select
 from scope_bench.speed.trials import on_model, warn_skipped
 from scope_core.adapters import ZooEntry
@@ -23,6 +24,7 @@ def without_model(
     material: Material,
     plan: list[tuple[int, int]],
     grown: list[int],
+    staged: list[tuple[int, int]],
     keeps: list[int],
     names: list[str],
     settings: Settings,
@@ -39,6 +41,9 @@ def without_model(
     if grown:
         with progress("growth") as tell:
             found["growth"] = grow(material, grown, keeps, names[0], state.registry, settings, tell)
+    if staged:
+        with progress("stages") as tell:
+            found["profile"] = profile(material, staged, names[0], state.registry, settings, tell)
     return found
 
 
