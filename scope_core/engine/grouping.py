@@ -30,6 +30,8 @@ def with_tiles(tokens: VisualTokens, layout: Layout) -> VisualTokens:
         return tokens  # pruning refuses them later, with both counts in the message
     tile = torch.zeros_like(tokens.tile)
     for row, valid, image in zip(tile, tokens.valid, layout.images, strict=True):
+        if len(image.tiles) == 1:
+            continue
         sizes = torch.tensor(image.tiles, dtype=torch.int64, device=tile.device)
         row[valid] = torch.arange(len(sizes), device=tile.device).repeat_interleave(sizes)
     return replace(tokens, tile=tile)

@@ -36,23 +36,42 @@ class TemporalDifference(SaliencySource[TemporalDifferenceSpec]):
         """(B, N) in [0, 2] up to rounding."""
         unit = tokens.unit()
         score = unit.new_full(tokens.shape[:2], 2.0)
-        planes = [tokens.image, tokens.tile, tokens.row, tokens.col]
-        for group, columns in enumerate(zip(*(plane.tolist() for plane in planes), strict=True)):
-            frames: dict[tuple[int, int], dict[tuple[int, ...], int]] = {}
-            for token, (image, tile, row, col) in enumerate(zip(*columns, strict=True)):
-                if image < 0:  # padding; dropped tokens are still compared with those of the next frame
-                    continue
-                frame = frames.setdefault((image, tile if self.spec.frame == "tile" else 0), {})
-                place = (tile if self.spec.frame == "image" else 0, row, col) if min(row, col) >= 0 else (len(frame),)
-                frame[place] = token
-            order = [frames[key] for key in sorted(frames)]
-            pairs = [
-                (token, before[place])
-                for before, now in pairwise(order)
-                for place, token in now.items()
-                if place in before
-            ]
-            if pairs:
-                now_at, before_at = torch.tensor(pairs, device=tokens.device).T
-                score[group, now_at] = 1 - (unit[group, now_at] * unit[group, before_at]).sum(-1)
+        for group in range(tokens.shape[0]):
+            if size := self._frame_size(tokens, group):
+                score[group, size:] = 1 - (unit[group, size:] * unit[group, :-size]).sum(-1)
+                continue
+            now, before = self._matched(tokens, group)
+            if len(now):
+                score[group, now] = 1 - (unit[group, now] * unit[group, before]).sum(-1)
         return score.nan_to_num(nan=2.0)  # comparisons with padding, which may hold anything
+
+    def _frame_size(self, tokens: VisualTokens, group: int) -> int:
+        """Tokens of each frame, if all have the same places in the same order, as a video's; 0 for any others."""
+        image, tile, row, col = (plane[group] for plane in (tokens.image, tokens.tile, tokens.row, tokens.col))
+        by_tile, count = self.spec.frame == "tile", len(image)
+        change = image[1:] != image[:-1]
+        first = (change | (tile[1:] != tile[:-1]) if by_tile else change).nonzero().flatten() + 1
+        size = int(first[0]) if len(first) else count
+        if count % size or not torch.equal(first, torch.arange(size, count, size, device=first.device)):
+            return 0
+        frames = [(int(image[at]), int(tile[at]) * by_tile) for at in range(0, count, size)]
+        places = torch.stack([torch.zeros_like(tile) if by_tile else tile, row, col]).view(3, -1, size)
+        alike = int(image.min()) >= 0 and bool((places == places[:, :1]).all()) and frames == sorted(set(frames))
+        distinct = alike and len({*zip(*places[:, 0].tolist(), strict=True)}) == size
+        return size if distinct and int(places[1:, 0].min()) >= 0 and size < count else 0
+
+    def _matched(self, tokens: VisualTokens, group: int) -> tuple[Tensor, Tensor]:
+        """(P,) tokens that have a token at the same place in the frame before, and (P,) that token."""
+        planes = (plane[group].tolist() for plane in (tokens.image, tokens.tile, tokens.row, tokens.col))
+        frames: dict[tuple[int, int], dict[tuple[int, ...], int]] = {}
+        for token, (image, tile, row, col) in enumerate(zip(*planes, strict=True)):
+            if image < 0:  # padding; dropped tokens are still compared with those of the next frame
+                continue
+            frame = frames.setdefault((image, tile if self.spec.frame == "tile" else 0), {})
+            place = (tile if self.spec.frame == "image" else 0, row, col) if min(row, col) >= 0 else (len(frame),)
+            frame[place] = token
+        order = [frames[key] for key in sorted(frames)]
+        pairs = [
+            (token, before[place]) for before, now in pairwise(order) for place, token in now.items() if place in before
+        ]
+        return tuple(torch.tensor(pairs, dtype=torch.int64, device=tokens.device).view(-1, 2).T)
