@@ -88,7 +88,10 @@ def merged(
     with attribute_errors(merger, "weights"):
         weights = merger.weights(selection)
     check_weights(weights, selection, extra, merger)
-    by_image = replace(selection, tokens=tokens) if index is None else ungroup(selection, index, tokens)
+    if index is not None:
+        by_image = ungroup(selection, index, tokens)
+    else:
+        by_image = selection if selection.tokens is tokens else replace(selection, tokens=tokens)
     if weights is None:
         return by_image
     return replace(by_image, mixed=_assembled(weights, selection, extra, index, by_image, cls_signal(merger)))

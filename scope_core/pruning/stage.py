@@ -156,8 +156,9 @@ class Stage:
                 f"the layout has {[i.tokens for i in layout.images]} tokens per image, the tensors {valid}"
             )
         tokens.check_finite("features", tokens.features)
-        # tokens that constraints exclude are not valid either, but belong to their image
-        tokens = replace(tokens, image=tokens.image.masked_fill(~tokens.valid, -1))
+        if sum(valid) < tokens.valid.numel():
+            # tokens that constraints exclude are not valid either, but belong to their image
+            tokens = replace(tokens, image=tokens.image.masked_fill(~tokens.valid, -1))
         plan = self.plan(layout)
         index = group_index(plan, tokens)
         grouped = tokens if index is None else tokens.regroup(index)

@@ -187,6 +187,9 @@ class VisualTokens:
 
     def to_dtype(self, dtype: torch.dtype | None) -> VisualTokens:
         """These tokens, detached, with features, saliency and floating-point signals in ``dtype``, if given."""
+        given = [self.features] if self.saliency is None else [self.features, self.saliency]
+        if not len(self.signals) and all(tensor.dtype == dtype and not tensor.requires_grad for tensor in given):
+            return self
 
         def cast(name: str, tensor: Tensor, valid: Tensor | None = None) -> Tensor:
             tensor = tensor.detach()
