@@ -45,6 +45,16 @@ def test_a_profile_by_stage(bench: Bench) -> None:
     assert all(len(line) <= 80 for line in ran.stdout.splitlines())
 
 
+def test_recipes_beside_their_formulas(bench: Bench) -> None:
+    ran = bench("published", "--tokens", "64", "--width", "16", "--keep", "8", "--rounds", "1")
+    assert ran.code == 0, ran.stderr
+    for text in ("Recipes beside plain loops of their formulas: 64 tokens of width 16", "as published, ms", "tome"):
+        assert text in ran.words
+    wrong = bench("published", "--tokens", "60", "--width", "16", "--keep", "8")
+    assert (wrong.code, wrong.stdout) == (3, "")
+    assert "needs a square number of tokens" in wrong.stderr
+
+
 def test_json_and_files(bench: Bench, tmp_path: Path) -> None:
     ran = bench(
         "select", *SMALL, "--specs", "scope", "--no-libraries", "--json", "--threads", "1", "--out", tmp_path / "new"

@@ -31,8 +31,8 @@ if TYPE_CHECKING:
     import torch
 
 
-SECTIONS = ("select", "growth", "profile", "capture", "generate")
-ON_REQUEST = ("profile",)
+SECTIONS = ("select", "growth", "profile", "published", "capture", "generate")
+ON_REQUEST = ("profile", "published")
 NEED_MODEL = ("capture", "generate")
 KEEPS = (16, 64, 192)
 GROWTH = (144, 288, 576, 1152, 2304)
@@ -41,6 +41,7 @@ EXAMPLES = (
     "scope bench speed --quick",
     "scope bench speed --photos demo:astronaut,demo:coffee --tokens 576,2880 --keep 64,192,640 --out report",
     "scope bench speed profile --clock cpu --threads 1",
+    "scope bench speed published --tokens 576 --width 1024 --keep 64,192 --clock cpu --threads 1",
     "scope bench speed capture,generate --model scenes-llava --keep 64",
 )
 NUMBA = "numba is not installed, so greedy runs in torch, several times slower: pip install numba"
@@ -51,7 +52,9 @@ def speed(
     ctx: typer.Context,
     sections: Annotated[
         Strings,
-        typer.Argument(metavar="[SECTION,...]", help="select, growth, profile, capture, generate.", show_default=False),
+        typer.Argument(
+            metavar="[SECTION,...]", help="select, growth, profile, published, capture, generate.", show_default=False
+        ),
     ] = None,
     specs: Annotated[
         Strings,
@@ -136,7 +139,7 @@ def speed(
         from scope_bench.speed import timing
         from scope_bench.speed.machine import machine
         from scope_bench.speed.profile import sizes_of as profiled_sizes
-        from scope_bench.speed.sections import material_of, with_model, without_model
+        from scope_bench.speed.sections import as_published, material_of, with_model, without_model
         from scope_bench.speed.select import Settings, cases, check_device, check_size, pruners
         from scope_bench.speed.tables import head, lacks_numba, markdown, tables
         from scope_bench.speed.trials import on_tensors, warn_skipped
@@ -148,6 +151,10 @@ def speed(
         report |= {"clock": clock, "allocator": allocator, "machine": machine(where), "effort": vars(effort)}
         if lacks_numba(report) and set(chosen) != {"capture"}:
             note(NUMBA)
+        if "published" in chosen:
+            for size in sizes:
+                check_size(size, settings)
+            report |= as_published(sizes, width, keeps, settings, state)
         if {"select", "growth", "profile"} & set(chosen):
             # check everything before anything is computed
             plan = cases(sizes, keeps)
