@@ -157,6 +157,11 @@ def take_turns(
 def rank(score: Tensor, gain: Tensor, problem: Problem, keep: Sequence[int]) -> Picks:
     """Pick the ``keep[b]`` highest scores of each group b at once; ties break to the lowest index."""
     tokens = problem.tokens
+    if _plain(tokens, problem.candidates, keep):
+        order = score.sort(dim=1, descending=True, stable=True).indices[:, : max(keep, default=0)]
+        picks = Picks(order, gain.gather(1, order), score.gather(1, order))
+        check_picks(picks, problem, keep)
+        return picks
     # three levels: required, other candidates, the rest; scores decide only within a level
     level = problem.candidates.to(torch.int8) + (tokens.required & problem.candidates).to(torch.int8)
     by_score = score.masked_fill(~problem.candidates, -torch.inf).sort(dim=1, descending=True, stable=True).indices
@@ -170,6 +175,13 @@ def rank(score: Tensor, gain: Tensor, problem: Problem, keep: Sequence[int]) -> 
     )
     check_picks(picks, problem, keep)
     return picks
+
+
+def _plain(tokens: VisualTokens, candidates: Tensor, keep: Sequence[int]) -> bool:
+    """True if all may be picked, none must be, and groups keep as many; False where asking waits for a device."""
+    if tokens.device.type != "cpu" or len(set(keep)) != 1 or keep[0] > candidates.shape[1]:
+        return False
+    return bool(candidates.all()) and not bool(tokens.required.any())
 
 
 def allowed(available: Tensor, required: Tensor) -> Tensor:

@@ -32,7 +32,8 @@ def with_tiles(tokens: VisualTokens, layout: Layout) -> VisualTokens:
         return tokens  # pruning refuses them later, with both counts in the message
     tile = torch.zeros_like(tokens.tile)
     for row, valid, image in zip(tile, tokens.valid, layout.images, strict=True):
-        row[valid] = _of_each_token(image, range(len(image.tiles))).to(tile.device)
+        if len(image.tiles) > 1:
+            row[valid] = _of_each_token(image, range(len(image.tiles))).to(tile.device)
     return replace(tokens, tile=tile)
 
 
@@ -65,7 +66,7 @@ def layout_of(tokens: VisualTokens) -> Layout:
     Raises:
         TokensError: the tokens of a video are not in the order of its frames.
     """
-    if int(tokens.frame.max()) < 1:
+    if not bool((tokens.frame > 0).any()):
         return Layout.of(tokens.valid.sum(1).tolist())
     sizes: list[int | list[int]] = []
     for number, (frame, valid) in enumerate(zip(tokens.frame, tokens.valid, strict=True)):

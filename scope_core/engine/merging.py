@@ -15,6 +15,7 @@ from scope_core.parts.calls import attribute_errors, expect
 from scope_core.parts.merger import Merger
 from scope_core.structures.layout import Plan
 from scope_core.structures.mixed import Mixed
+from scope_core.structures.plain import all_finite
 from scope_core.structures.selection import Selection
 from scope_core.structures.signals import parse_signal
 from scope_core.structures.tokens import VisualTokens
@@ -87,7 +88,10 @@ def merged(
     with attribute_errors(merger, "weights"):
         weights = merger.weights(selection)
     check_weights(weights, selection, extra, merger)
-    by_image = replace(selection, tokens=tokens) if index is None else ungroup(selection, index, tokens)
+    if index is not None:
+        by_image = ungroup(selection, index, tokens)
+    else:
+        by_image = selection if selection.tokens is tokens else replace(selection, tokens=tokens)
     if weights is None:
         return by_image
     return replace(by_image, mixed=_assembled(weights, selection, extra, index, by_image, cls_signal(merger)))
@@ -141,6 +145,7 @@ def _assembled(
     """The merger's rows of all groups of an image, one after the other, as weights over the image's tokens."""
     batch, count, _ = by_image.tokens.shape
     valid = by_image.tokens.valid.flatten()
+    whole = index is None and bool(valid.all())
     if index is None:
         index = torch.arange(batch * count, device=valid.device).view(batch, count)
     width = index.shape[1]
@@ -154,10 +159,15 @@ def _assembled(
         real = (index[group] >= 0) & valid[index[group].clamp(min=0)]
         columns, image = index[group][real] % count, int(index[group][real][0]) // count
         used = [*range(before), *range(middle, middle + kept), *range(behind, behind + after)]
-        group_weights = weights[group, used]
-        row, cls = group_weights.new_zeros(len(used), count), group_weights.new_zeros(len(used), count)
-        row[:, columns] = group_weights[:, :width][:, real]
+        group_weights = weights[group] if len(used) == weights.shape[1] else weights[group, used]
+        if whole:  # the group is the image, without padding
+            row = group_weights[:, :width]
+        else:
+            row = group_weights.new_zeros(len(used), count)
+            row[:, columns] = group_weights[:, :width][:, real]
+        cls = row[:, :0]
         if cls_name:  # every token carries the CLS of its tile, so the group's first one is enough
+            cls = group_weights.new_zeros(len(used), count)
             cls[:, columns[:1]] = group_weights[:, width:]
         source = index[group][arranged[group, :kept]] % count
         parts[image].append(
@@ -212,6 +222,8 @@ def check_weights(weights: Any, selection: Selection, extra: Sequence[tuple[int,
     for rows, picked, (before, after) in zip(used, selection.counts, extra, strict=True):
         rows[:before] = rows[front : front + picked] = rows[front + kept : front + kept + after] = True
     used = used.to(tokens.device)[..., None]
+    if all_finite(weights) and bool(tokens.valid.all()):
+        return
     infinite = ~torch.isfinite(weights) & used
     forbidden = (weights[..., :count] != 0) & used & ~tokens.valid[:, None]
     for wrong, why in (

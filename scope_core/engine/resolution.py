@@ -81,6 +81,9 @@ def _suspects(picks: Picks, problem: Problem, keep: Sequence[int]) -> list[tuple
         odd = odd | (score[:, 0] == score[:, 1])
     found = list[tuple[int, int]]()
     for group in odd.nonzero().flatten().tolist():
+        given = score[group, : keep[group]]
+        if not problem.combiner.uses_coverage and bool((given != given[0]).any()):
+            continue  # scores never change, and these differ
         first = valid[group].nonzero().flatten()[:2]
         if keep[group] < int(valid[group].sum()) and int(pick[group, 0]) == int(first[0]):
             found.append((group, 0))

@@ -32,6 +32,7 @@ if TYPE_CHECKING:
     from scope_core.parts.problem import Problem as Problem
     from scope_core.parts.problem import scores as scores
     from scope_core.parts.problem import similarities as similarities
+    from scope_core.parts.problem import similarity_rows as similarity_rows
     from scope_core.parts.saliency import SaliencySource as SaliencySource
     from scope_core.parts.selector import Selector as Selector
     from scope_core.parts.similarity import SimilarityMetric as SimilarityMetric
@@ -69,7 +70,7 @@ _HOMES = {
     "parts.optimizer": "Optimizer",
     "parts.partition": "Partition TokenPartition",
     "parts.position": "PositionPolicy",
-    "parts.problem": "Problem scores similarities",
+    "parts.problem": "Problem scores similarities similarity_rows",
     "parts.saliency": "SaliencySource",
     "parts.selector": "Selector",
     "parts.similarity": "SimilarityMetric",

@@ -218,6 +218,31 @@ def similarities(metric: SimilarityMetric[Any], tokens: VisualTokens) -> Tensor:
     return _without_padding(matrix, f"similarity {metric}: pairwise()", tokens)
 
 
+def similarity_rows(metric: SimilarityMetric[Any], tokens: VisualTokens, index: Tensor) -> Tensor:
+    """(B, T, N) rows of `similarities`: of the tokens in ``index`` (B, T) to all; 0 where the index is negative.
+
+    From the metric's vectors, if it has any, which takes a share T / N of the matrix's time. In half precision these
+    would round otherwise than the matrix does, so it is computed.
+
+    Raises:
+        PluginOutputError: as for `similarities`.
+    """
+    real, at = (index >= 0)[..., None], index.clamp(min=0)[..., None]
+    vectors = None
+    if metric.vectors is not None and tokens.features.element_size() >= 4:
+        with attribute_errors(metric, "vectors", tokens):
+            vectors = metric.vectors(tokens)
+    if vectors is not None:
+        width = vectors.shape[-1] if isinstance(vectors, Tensor) and vectors.dim() else 0
+        expect(vectors, (*tokens.shape[:2], width), f"similarity {metric}: vectors()", tokens)
+        if not bool(tokens.valid.all()):
+            vectors = vectors.masked_fill(~tokens.valid[..., None], 0)
+        rows = vectors.gather(1, at.expand(-1, -1, width)).masked_fill(~real, 0) @ vectors.mT
+        if all_finite(rows):
+            return rows
+    return similarities(metric, tokens).gather(1, at.expand(-1, -1, tokens.shape[1])).masked_fill(~real, 0)
+
+
 def _without_padding(matrix: Tensor, what: str, tokens: VisualTokens) -> Tensor:
     """The similarity matrix, checked, with zeros in rows and columns of padding."""
     expect(matrix, (*tokens.shape[:2], tokens.shape[1]), what, tokens)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
+from weakref import WeakKeyDictionary
 
 from pydantic import ValidationError
 
@@ -42,8 +43,35 @@ def read_spec(value: Any, registry: PartLookup, **overrides: Any) -> PrunerSpec:
         check_size(value, where)
         if value.lower().endswith(".toml"):
             raise SpecError(f"{where}: spec files are YAML or JSON; give a .yaml, .yml or .json file")
-        value = from_short(value)
+        return _short_spec(value, where, registry, overrides)
     return _checked(value, where, line_of, registry, overrides)
+
+
+def _short_spec(text: str, where: str, registry: PartLookup, overrides: Mapping[str, Any]) -> PrunerSpec:
+    """The spec of a short form, remembered: servers select with the same text in every call.
+
+    Registries and specs never change, so neither does the answer. Specs that cannot be hashed are not remembered, for
+    they hold something that a caller may change.
+    """
+    if overrides:
+        return _checked(from_short(text), where, None, registry, overrides)
+    known = _SHORT.setdefault(registry, {})
+    if (found := known.get(text)) is not None:
+        return found
+    spec = _checked(from_short(text), where, None, registry, overrides)
+    try:
+        hash(spec)
+    except TypeError:
+        return spec
+    if len(known) >= _REMEMBERED:
+        known.clear()
+    known[text] = spec
+    return spec
+
+
+_SHORT: WeakKeyDictionary[PartLookup, dict[str, PrunerSpec]] = WeakKeyDictionary()
+_REMEMBERED = 256
+"""The most short forms that are remembered of one registry."""
 
 
 def read_spec_text(text: str, registry: PartLookup, *, name: str = "spec", **overrides: Any) -> PrunerSpec:

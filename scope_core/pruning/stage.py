@@ -98,9 +98,10 @@ class Stage:
         Raises:
             BudgetError: the images cannot meet the budget; names the image.
         """
-        if self._planned is None or self._planned[0] != layout:
-            self._planned = layout, self._plan(layout)
-        return self._planned[1]
+        planned = self._planned  # read once: another thread may plan for its own layout
+        if planned is None or planned[0] != layout:
+            planned = self._planned = layout, self._plan(layout)
+        return planned[1]
 
     def _plan(self, layout: Layout) -> Plan:
         layout = replace(layout, stage=self.number, schedule=self.points)
@@ -156,8 +157,10 @@ class Stage:
                 f"the layout has {[i.tokens for i in layout.images]} tokens per image, the tensors {valid}"
             )
         tokens.check_finite("features", tokens.features)
-        # tokens that constraints exclude are not valid either, but belong to their image
-        tokens = with_frames(replace(tokens, image=tokens.image.masked_fill(~tokens.valid, -1)), layout)
+        if sum(valid) < tokens.valid.numel():
+            # tokens that constraints exclude are not valid either, but belong to their image
+            tokens = replace(tokens, image=tokens.image.masked_fill(~tokens.valid, -1))
+        tokens = with_frames(tokens, layout)
         plan = self.plan(layout)
         index = group_index(plan, tokens)
         grouped = tokens if index is None else tokens.regroup(index)

@@ -194,6 +194,9 @@ class VisualTokens:
 
     def to_dtype(self, dtype: torch.dtype | None) -> VisualTokens:
         """These tokens, detached, with features, saliency and floating-point signals in ``dtype``, if given."""
+        given = [self.features] if self.saliency is None else [self.features, self.saliency]
+        if not len(self.signals) and all(tensor.dtype == dtype and not tensor.requires_grad for tensor in given):
+            return self
 
         def cast(name: str, tensor: Tensor, valid: Tensor | None = None) -> Tensor:
             tensor = tensor.detach()
@@ -228,8 +231,13 @@ class VisualTokens:
         flat = index.clamp(min=0)
         batch, count, _ = self.shape
         first = flat[:, 0] // count
+        # groups that hold all tokens in their order, such as the images of one prompt, are copied by no index
+        whole = index.numel() == batch * count and index.device.type == "cpu"
+        whole = whole and torch.equal(index.flatten(), torch.arange(batch * count))
 
         def take(tensor: Tensor) -> Tensor:
+            if whole:
+                return tensor.reshape(*index.shape, *tensor.shape[2:])
             return tensor.reshape(batch * count, *tensor.shape[2:])[flat]
 
         def take_signal(name: str, tensor: Tensor) -> Tensor:

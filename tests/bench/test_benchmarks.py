@@ -18,6 +18,9 @@ def test_selection_benchmarks_run() -> None:
     bench_selection.test_cosine_matrix(once, tokens, 100)
     bench_selection.test_plain_loop(once, tokens, 3)
     bench_selection.test_whole_selection(once, tokens, 100, 3)
+    bench_selection.test_small_group(once, tokens, 64)
+    bench_selection.test_spec_in_every_call(once, tokens, "scope@16")
+    bench_selection.test_batch(once, tokens, 8)
     for recipe in bench_selection.RECIPES:
         bench_selection.test_recipe(once, tokens, recipe)
     for path in ("auto", "loop"):

@@ -43,6 +43,25 @@ def test_whole_selection(benchmark: Benchmark, tokens: inputs.Material, count: i
     benchmark(scope.Pruner(f"scope@{keep}").select, features, saliency=saliency)
 
 
+@pytest.mark.parametrize("count", [64, 144, 256])
+def test_small_group(benchmark: Benchmark, tokens: inputs.Material, count: int) -> None:
+    features, saliency = tokens.cut(count, CPU, torch.float32)
+    benchmark(scope.Pruner(f"scope@{count // 4}").select, features, saliency=saliency)
+
+
+@pytest.mark.parametrize("spec", ["scope@16", "top_k_attention@16"])
+def test_spec_in_every_call(benchmark: Benchmark, tokens: inputs.Material, spec: str) -> None:
+    features, saliency = tokens.cut(64, CPU, torch.float32)
+    benchmark(scope.select, features, saliency=saliency, spec=spec)
+
+
+@pytest.mark.parametrize("batch", [8, 32])
+def test_batch(benchmark: Benchmark, tokens: inputs.Material, batch: int) -> None:
+    features, saliency = tokens.cut(144, CPU, torch.float32)
+    features, saliency = features.expand(batch, -1, -1).contiguous(), saliency.expand(batch, -1).contiguous()
+    benchmark(scope.Pruner("scope@16").select, features, saliency=saliency)
+
+
 @pytest.mark.parametrize("recipe", RECIPES)
 def test_recipe(benchmark: Benchmark, tokens: inputs.Material, recipe: str) -> None:
     features, saliency = tokens.cut(576, CPU, torch.float32)

@@ -36,6 +36,25 @@ def test_tables_of_both_bare_sections(bench: Bench) -> None:
     assert all(len(line) <= 80 for line in ran.stdout.splitlines())
 
 
+def test_a_profile_by_stage(bench: Bench) -> None:
+    ran = bench("profile", "--tokens", "30,50", "--width", "8", "--rounds", "1", "--specs", "scope,random")
+    assert ran.code == 0, ran.stderr
+    for text in ("scope: 30 of width 8", "K = 10", "K = 50", "normalise", "Python, other checks", "whole: `Pruner."):
+        assert text.replace("30 of", "30 tokens of") in ran.words
+    assert "note: profile measures only the first of --specs: scope" in ran.stderr
+    assert all(len(line) <= 80 for line in ran.stdout.splitlines())
+
+
+def test_recipes_beside_their_formulas(bench: Bench) -> None:
+    ran = bench("published", "--tokens", "64", "--width", "16", "--keep", "8", "--rounds", "1")
+    assert ran.code == 0, ran.stderr
+    for text in ("Recipes beside plain loops of their formulas: 64 tokens of width 16", "as published, ms", "tome"):
+        assert text in ran.words
+    wrong = bench("published", "--tokens", "60", "--width", "16", "--keep", "8")
+    assert (wrong.code, wrong.stdout) == (3, "")
+    assert "needs a square number of tokens" in wrong.stderr
+
+
 def test_json_and_files(bench: Bench, tmp_path: Path) -> None:
     ran = bench(
         "select", *SMALL, "--specs", "scope", "--no-libraries", "--json", "--threads", "1", "--out", tmp_path / "new"
@@ -123,7 +142,7 @@ def test_the_reference_can_be_left_out(bench: Bench, tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("args", "code", "message"),
     [
-        (("selct",), 2, "there is no section 'selct' (did you mean 'select'?). Sections: select, growth, capture"),
+        (("selct",), 2, "there is no section 'selct' (did you mean 'select'?). Sections: select, growth, profile"),
         (("select", "--tokens", "x"), 2, "'x' is not a token count"),
         (("select", "--tokens", "30", "--keep", "31"), 3, "cannot keep 31 of 30 tokens"),
         (("select", "--tokens", "10000000"), 3, "needs about 1490116.1 GiB"),

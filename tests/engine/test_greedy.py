@@ -127,6 +127,18 @@ class TestRank:
         score = torch.tensor([[4.0, 1.0, 3.0, 2.0]])
         assert rank(score, score, case, [3]).picks.tolist() == [[3, 1, 0]]
 
+    @pytest.mark.parametrize("keep", [[0, 0], [1, 1], [6, 6], [6, 2]])
+    def test_groups_without_padding_are_ranked_alike(self, keep: list[int], monkeypatch: pytest.MonkeyPatch) -> None:
+        case = problem(torch.eye(6).expand(2, 6, 6).contiguous(), combiner="coverage_only")
+        scores = [torch.randint(3, (2, 6), generator=torch.Generator().manual_seed(seed)).float() for seed in range(9)]
+        for score in [*scores, torch.tensor([[0.0, -0.0, 1.0, -1.0, 0.0, -0.0]] * 2)]:
+            short = rank(score, score + 1, case, keep)
+            with monkeypatch.context() as patch:
+                patch.setattr("scope_core.engine.greedy._plain", lambda *_: False)
+                whole = rank(score, score + 1, case, keep)
+            for one, other in ((short.picks, whole.picks), (short.gains, whole.gains), (short.scores, whole.scores)):
+                assert one.numpy().tobytes() == other.numpy().tobytes()
+
 
 class TestCheckKeep:
     @pytest.mark.parametrize(

@@ -105,6 +105,14 @@ def test_scores_that_are_equal_are_picked_by_index() -> None:
         assert picked(FEATURES.float(), zeros, RECIPES[name]) == list(range(K))
 
 
+def test_scores_that_never_change_and_differ_are_not_computed_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The first frame of a video: its tokens are equal, and others are not."""
+    monkeypatch.setattr("scope_core.engine.resolution._scores", None)
+    saliency = torch.ones(1, N)
+    saliency[0, 2:] = 0.5
+    assert picked(FEATURES.float(), saliency, RECIPES["saliency"]) == list(range(K))
+
+
 @pytest.mark.parametrize("seed", range(8))
 @pytest.mark.parametrize("similarity", ["cosine", "without_negatives"])
 @pytest.mark.parametrize("coverage", ["max_min", "facility_location"])

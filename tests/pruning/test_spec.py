@@ -70,6 +70,29 @@ class TestShortForm:
         assert read("scope@released@16", wider).budget.keep == 16
         assert read("scope@released@16", wider).label == "scope@released@16"
 
+    def test_a_remembered_text_means_what_its_registry_says(self, registry: scope.Registry) -> None:
+        wider, other = (
+            registry.with_module(module(scope_recipes=[Recipe("acme.r", {"budget": 8, "saliency": name}, "")]))
+            for name in ("uniform", "feature_norm")
+        )
+        for _ in range(2):
+            assert read("acme.r@9", wider).selector.saliency.name == "uniform"
+            assert read("acme.r@9", other).selector.saliency.name == "feature_norm"
+            assert read("acme.r@9", wider, budget=7).budget.keep == 7
+            for wrong in ("acme.r@9", "scope@-5"):
+                with pytest.raises(SpecError):
+                    read(wrong, registry)
+        for name in registry.names("recipe"):
+            table = {"recipe": name, "budget": 9}
+            assert read(f"{name}@9", registry) == read(f"{name}@9", registry) == read(table, registry), name
+
+    def test_what_a_caller_may_change_is_not_remembered(self, registry: scope.Registry) -> None:
+        wider = with_part(registry, Budget, options={"weights": (list[int], [1, 2])}, plan=lambda *_: (1,))
+        recipe = module(scope_recipes=[Recipe("acme.mutable", {"budget": {"name": "acme.fake"}}, "")])
+        wider = wider.with_module(recipe, name="another")
+        read("acme.mutable", wider).budget.weights.append(3)
+        assert read("acme.mutable", wider).budget.weights == [1, 2]
+
 
 class TestOverrides:
     def test_a_table_without_a_name_changes_single_options(self, registry: scope.Registry) -> None:

@@ -149,6 +149,16 @@ class TestDerived:
         assert moved.signal("vision.keys[-2]")[1, 0].equal(flat[[2, 0, 11]])
         assert moved.signal("acme.depth")[1].equal(flat[[2, 0, 11], 0])
         assert moved.signal("text.embeddings")[:, 0, 0].tolist() == [1, 0]
+        for shape in ((1, 12), (2, 6), (4, 3)):  # all tokens in their order are not copied
+            index = torch.arange(12).view(shape)
+            moved, copied = tokens.regroup(index), tokens.regroup(torch.nn.functional.pad(index, (0, 1), value=-1))
+            assert moved.features.data_ptr() == FEATURES.data_ptr()
+            for name in ("features", "valid", "required", "row", "col", "tile", "image", "saliency"):
+                assert getattr(moved, name).equal(getattr(copied, name)[:, :-1]), name
+            for name in tokens.signals:
+                assert moved.signal(name).shape[0] == shape[0], name
+            assert moved.signal("vision.keys[-2]").equal(copied.signal("vision.keys[-2]")[:, :, :-1])
+            assert moved.signal("text.embeddings").equal(copied.signal("text.embeddings"))
 
 
 class TestCheckFinite:

@@ -31,7 +31,8 @@ if TYPE_CHECKING:
     import torch
 
 
-SECTIONS = ("select", "growth", "capture", "generate")
+SECTIONS = ("select", "growth", "profile", "published", "capture", "generate")
+ON_REQUEST = ("profile", "published")
 NEED_MODEL = ("capture", "generate")
 KEEPS = (16, 64, 192)
 GROWTH = (144, 288, 576, 1152, 2304)
@@ -39,6 +40,8 @@ QUESTION = "What is shown here? Name every object, where it is, and what it is n
 EXAMPLES = (
     "scope bench speed --quick",
     "scope bench speed --photos demo:astronaut,demo:coffee --tokens 576,2880 --keep 64,192,640 --out report",
+    "scope bench speed profile --clock cpu --threads 1",
+    "scope bench speed published --tokens 576 --width 1024 --keep 64,192 --clock cpu --threads 1",
     "scope bench speed capture,generate --model scenes-llava --keep 64",
 )
 NUMBA = "numba is not installed, so greedy runs in torch, several times slower: pip install numba"
@@ -49,7 +52,9 @@ def speed(
     ctx: typer.Context,
     sections: Annotated[
         Strings,
-        typer.Argument(metavar="[SECTION,...]", help="select, growth, capture, generate.", show_default=False),
+        typer.Argument(
+            metavar="[SECTION,...]", help="select, growth, profile, published, capture, generate.", show_default=False
+        ),
     ] = None,
     specs: Annotated[
         Strings,
@@ -59,10 +64,14 @@ def speed(
             show_default="the zoo's recommendation",
         ),
     ] = None,
-    tokens: Annotated[Strings, typer.Option(metavar="N,...", help="Tokens to select from.", show_default="576")] = None,
+    tokens: Annotated[
+        Strings, typer.Option(metavar="N,...", help="Tokens to select from.", show_default="576; profile: 144 to 2880")
+    ] = None,
     keep: Annotated[
         Strings,
-        typer.Option(metavar="K,...", help="Tokens to keep.", show_default="16,64,192; for a model: 64"),
+        typer.Option(
+            metavar="K,...", help="Tokens to keep.", show_default="16,64,192; profile: 16,64,N/3; for a model: 64"
+        ),
     ] = None,
     width: Annotated[int, typer.Option(metavar="D", min=1, help="Width of synthetic features.")] = 384,
     photos: Annotated[
@@ -129,7 +138,8 @@ def speed(
     with working("loading torch"):
         from scope_bench.speed import timing
         from scope_bench.speed.machine import machine
-        from scope_bench.speed.sections import material_of, with_model, without_model
+        from scope_bench.speed.profile import sizes_of as profiled_sizes
+        from scope_bench.speed.sections import as_published, material_of, with_model, without_model
         from scope_bench.speed.select import Settings, cases, check_device, check_size, pruners
         from scope_bench.speed.tables import head, lacks_numba, markdown, tables
         from scope_bench.speed.trials import on_tensors, warn_skipped
@@ -141,23 +151,29 @@ def speed(
         report |= {"clock": clock, "allocator": allocator, "machine": machine(where), "effort": vars(effort)}
         if lacks_numba(report) and set(chosen) != {"capture"}:
             note(NUMBA)
-        if {"select", "growth"} & set(chosen):
+        if "published" in chosen:
+            for size in sizes:
+                check_size(size, settings)
+            report |= as_published(sizes, width, keeps, settings, state)
+        if {"select", "growth", "profile"} & set(chosen):
             # check everything before anything is computed
             plan = cases(sizes, keeps)
             grown = [size for size in GROWTH if size <= max(sizes)] or [max(sizes)]
             grown = sorted({*grown, max(sizes)}) if "growth" in chosen else []
             plan = plan if "select" in chosen else []
-            most = max(*(size for size, _ in plan), *grown, 0)
+            staged = profiled_sizes(sizes if tokens else None, keeps if keep else None) if "profile" in chosen else []
+            most = max(*(size for size, _ in plan + staged), *grown, 0)
             names = _methods(specs, "tower", None, state)
             names, skipped = on_tensors(names, min(sizes), min(keeps), state.registry)
             warn_skipped(skipped)
             report["skipped"] = skipped
             check_size(most, settings, pruners(names, min(*keeps, most), state.registry).values())
-            if grown and len(names) > 1:
-                note(f"growth measures only the first of --specs: {names[0]}")
+            alone = [name for name in ("growth", "profile") if name in chosen]
+            if alone and len(names) > 1:
+                note(f"{' and '.join(alone)} measure{'s' * (len(alone) == 1)} only the first of --specs: {names[0]}")
             material = material_of(most, width, split_commas(photos), state)
             report["features"] = material.about
-            report |= without_model(material, plan, grown, keeps, names, settings, state)
+            report |= without_model(material, plan, grown, staged, keeps, names, settings, state)
         if set(NEED_MODEL) & set(chosen):
             wanted = keeps if keep else [64]
             names = _methods(specs, "model", model, state)
@@ -184,7 +200,8 @@ def _sections(given: Strings, model: str | None) -> list[str]:
                 f"there is no section '{name}'{did_you_mean(name, SECTIONS)}. Sections: {', '.join(SECTIONS)}",
                 param_hint="'SECTION'",
             )
-    return names or [name for name in SECTIONS if model is not None or name not in NEED_MODEL]
+    shown = [name for name in SECTIONS if name not in ON_REQUEST]
+    return names or [name for name in shown if model is not None or name not in NEED_MODEL]
 
 
 def _dtype(name: str) -> torch.dtype:

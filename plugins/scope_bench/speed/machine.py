@@ -17,10 +17,11 @@ PACKAGES = ("scope-core", "torch", "transformers", "numba", "triton", "numpy", "
 
 
 def machine(device: torch.device) -> dict[str, Any]:
-    """Processor, accelerator, threads, load and versions, for the head of a report."""
+    """Processor, instruction set, accelerator, threads, load and versions, for the head of a report."""
     found = {name: version(name) for name in PACKAGES}
     return {
         "processor": processor(),
+        "instructions": torch.backends.cpu.get_cpu_capability() if hasattr(torch.backends, "cpu") else None,
         "cores": os.cpu_count(),
         "load": round(os.getloadavg()[0], 2) if hasattr(os, "getloadavg") else None,
         "device": device.type,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+from collections.abc import Sequence
 from typing import Any
 
 import torch
@@ -13,8 +14,10 @@ from scope_bench.speed.generate import generate
 from scope_bench.speed.growth import grow
 from scope_bench.speed.inputs import Material, gradient, of_photographs, smooth
 from scope_bench.speed.probes import Watched
+from scope_bench.speed.profile import profile
 from scope_bench.speed.select import Settings, select
 from scope_bench.speed.trials import on_model, warn_skipped
+from scope_bench.speed.versus import versus
 from scope_core.adapters import ZooEntry
 from scope_core.commands import State, import_target, loading, note, open_pictures, progress, warn
 
@@ -23,6 +26,7 @@ def without_model(
     material: Material,
     plan: list[tuple[int, int]],
     grown: list[int],
+    staged: list[tuple[int, int]],
     keeps: list[int],
     names: list[str],
     settings: Settings,
@@ -39,7 +43,22 @@ def without_model(
     if grown:
         with progress("growth") as tell:
             found["growth"] = grow(material, grown, keeps, names[0], state.registry, settings, tell)
+    if staged:
+        with progress("stages") as tell:
+            found["profile"] = profile(material, staged, names[0], state.registry, settings, tell)
     return found
+
+
+def as_published(
+    sizes: Sequence[int], width: int, keeps: Sequence[int], settings: Settings, state: State
+) -> dict[str, Any]:
+    """The section of recipes beside the plain loops of their formulas, on synthetic features and signals."""
+    found = []
+    for size in sizes:
+        with progress(f"{size} tokens") as tell:
+            budgets = [keep for keep in keeps if keep <= size]
+            found.append(versus(smooth(size, width), size, budgets, state.registry, settings, tell))
+    return {"published": found}
 
 
 def with_model(

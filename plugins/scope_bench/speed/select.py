@@ -183,11 +183,16 @@ def square(tokens: int) -> tuple[int, int] | None:
 def on_matrix(pruner: Pruner, features: Tensor, matrix: Tensor, keep: int) -> Tensor:
     """(K,) picks of a pruner's optimizer and coverage function alone, with a given matrix and without saliency."""
     parts = pruner.parts["selector"].parts
-    given, alone = _Given(_GivenSpec(), matrix[None]), _Alone(_AloneSpec())
+    given, alone = given_matrix(matrix[None]), _Alone(_AloneSpec())
     with torch.no_grad():
         problem = Problem(VisualTokens.of(features), parts["saliency"], given, parts["coverage"], alone)
         picks: Tensor = parts["optimizer"].optimize(problem, [keep]).picks[0]
     return picks
+
+
+def given_matrix(matrix: Tensor) -> SimilarityMetric[Any]:
+    """A similarity that is this (B, N, N) matrix."""
+    return _Given(_GivenSpec(), matrix)
 
 
 class _GivenSpec(ComponentSpec):

@@ -9,6 +9,8 @@ from typing import Any
 
 from scope_bench.accuracy.tables import Table
 from scope_bench.speed.growth import exponent, larger
+from scope_bench.speed.profile import MEANINGS
+from scope_bench.speed.versus import OURS, THEIRS
 
 Report = dict[str, Any]
 CLOCKS = {"wall": "wall time", "cpu": "processor time"}
@@ -24,6 +26,8 @@ def tables(report: Report) -> list[Table]:
         legend = _selected_legend({name for table in shown for name in table.columns}, given)
         shown[-1] = replace(shown[-1], note=legend)
     shown += growth(report["growth"], report["clock"]) if "growth" in report else []
+    shown += [beside_published(one) for one in report.get("published", ())]
+    shown += profiled(report["profile"]) if "profile" in report else []
     shown += [captured(report["capture"])] if "capture" in report else []
     shown += generated(report["generate"]) if "generate" in report else []
     return shown
@@ -34,6 +38,7 @@ def head(report: Report) -> str:
     facts = report["machine"]
     versions = ", ".join(f"{name} {version}" for name, version in facts["versions"].items())
     where = facts["accelerator"] or f"{facts['processor']}, {facts['cores']} cores"
+    where += f", {facts['instructions']}" if facts.get("instructions") and not facts["accelerator"] else ""
     load = "" if facts["load"] is None else f" (load average when it began: {facts['load']:.1f})"
     threads = f"{facts['threads']} thread" + "s" * (facts["threads"] != 1)
     return (
@@ -125,6 +130,36 @@ def growth(grown: Mapping[str, Any], clock: str) -> list[Table]:
             _fits({"time": fitted(budget, "keep", clock)}),
         ),
     ]
+
+
+def profiled(found: Mapping[str, Any]) -> list[Table]:
+    """One table a size: stages in the order of a call, budgets beside each other, and what stages mean."""
+    made = []
+    for size in dict.fromkeys(entry["tokens"] for entry in found["entries"]):
+        entries = [entry for entry in found["entries"] if entry["tokens"] == size]
+        rows = [(stage, *(_ms(entry["ms"].get(stage)) for entry in entries)) for stage in entries[0]["ms"]]
+        columns = ("stage, ms", *(f"K = {entry['keep']}" for entry in entries))
+        made.append(Table(f"{found['spec']}: {size} tokens of width {found['width']}", columns, tuple(rows), ""))
+    stages = {stage for entry in found["entries"] for stage in entry["ms"]}
+    legend = "; ".join(f"{stage}: {text}" for stage, text in MEANINGS.items() if stage in stages)
+    return [*made[:-1], replace(made[-1], note=f"{legend}.")] if made else []
+
+
+def beside_published(found: Mapping[str, Any]) -> Table:
+    """Recipes beside the plain loops of their formulas."""
+    rows = []
+    for row in found["rows"]:
+        ours, theirs = (row["ms"][side] for side in (OURS, THEIRS))
+        rows.append(
+            (row["name"], str(row["keep"]), number(theirs), number(ours), _times(theirs / ours), f"{row['same']}")
+        )
+    return Table(
+        f"Recipes beside plain loops of their formulas: {found['tokens']} tokens of width {found['width']}",
+        ("", "K", f"{THEIRS}, ms", f"{OURS}, ms", "faster", "same"),
+        tuple(rows),
+        "as published: the formula in plain torch, without any check, on the same tensors, merged rows included. "
+        "faster: its time over that of the recipe. same: rows that both keep; rounding decides ties.",
+    )
 
 
 def fitted(curve: Mapping[str, Any], axis: str, clock: str) -> str:

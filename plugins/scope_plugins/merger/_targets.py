@@ -8,8 +8,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from scope_core import Selection, SpecError
-from scope_core.parts import SimilarityMetric, similarities
+from scope_core import Selection, SpecError, VisualTokens
+from scope_core.parts import SimilarityMetric, similarities, similarity_rows
 
 
 def kept_rows(selection: Selection) -> Tensor:
@@ -52,11 +52,7 @@ def members(selection: Selection, similarity: SimilarityMetric[Any], stage: int 
             steps = torch.zeros_like(picks) if selection.stage is None else selection.stage[group]
             live = live & (steps == stage)
         targets[group, picks[live]] = True
-    if selection.assigned is not None:
-        home = selection.assigned
-    else:
-        matrix = similarities(similarity, tokens).masked_fill(~targets[:, None, :], -torch.inf)
-        home = matrix.argmax(2).masked_fill(~targets.any(1, keepdim=True), -1)
+    home = _nearest(similarity, tokens, targets) if selection.assigned is None else selection.assigned
     dropped = tokens.valid & ~selection.mask & (home >= 0)
     dropped &= targets.gather(1, home.clamp(min=0))
     for group, line in enumerate(order):
@@ -66,3 +62,17 @@ def members(selection: Selection, similarity: SimilarityMetric[Any], stage: int 
         index = dropped[group].nonzero().flatten()
         rows[group, place[home[group, index]], index] = 1
     return rows
+
+
+def _nearest(metric: SimilarityMetric[Any], tokens: VisualTokens, targets: Tensor) -> Tensor:
+    """(B, N) the target most similar to each token, ties to the lowest index; -1 in groups without targets."""
+    none = ~targets.any(1, keepdim=True)
+    if not metric.symmetric:
+        matrix = similarities(metric, tokens).masked_fill(~targets[:, None, :], -torch.inf)
+        return matrix.argmax(2).masked_fill(none, -1)
+    lists = [row.nonzero().flatten() for row in targets]
+    index = torch.nn.utils.rnn.pad_sequence(lists, batch_first=True, padding_value=-1)
+    if not index.shape[1]:
+        return torch.full_like(tokens.row, -1)
+    rows = similarity_rows(metric, tokens, index).masked_fill((index < 0)[..., None], -torch.inf)
+    return index.gather(1, rows.argmax(1)).masked_fill(none, -1)

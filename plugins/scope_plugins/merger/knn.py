@@ -9,7 +9,7 @@ from pydantic import Field
 from torch import Tensor
 
 from scope_core import Selection
-from scope_core.parts import ComponentSpec, Merger, Slot, scores, similarities
+from scope_core.parts import ComponentSpec, Merger, Slot, scores, similarity_rows
 from scope_plugins.merger._targets import kept_rows
 
 
@@ -41,14 +41,25 @@ class Knn(Merger[KnnSpec]):
         """(B, K, N) weights: 1 for the kept token, and the saliency of its neighbours."""
         tokens, rows = selection.tokens, kept_rows(selection)
         itself, real = rows > 0, rows.sum(2) > 0
-        matrix = similarities(self.parts["similarity"], tokens)
-        near = matrix.gather(1, selection.arranged.clamp(min=0)[..., None].expand(-1, -1, tokens.shape[1]))
+        near = similarity_rows(self.parts["similarity"], tokens, selection.arranged)
         allowed = tokens.valid[:, None, :] & ~itself & real[..., None]
-        order = near.masked_fill(~allowed, -torch.inf).sort(dim=2, descending=True, stable=True).indices
-        chosen = torch.zeros_like(itself).scatter(2, order[..., : self.spec.neighbours], True) & allowed
+        chosen = _highest(near.masked_fill(~allowed, -torch.inf), self.spec.neighbours) & allowed
         saliency = scores(self.parts["saliency"], tokens).to(rows.dtype)
         others = chosen * saliency.masked_fill(~tokens.valid, 0)[:, None, :]
         if self.spec.normalise:
             total = others.double().sum(2, keepdim=True)  # half precision may overflow
             others = (others / total.masked_fill(total == 0, 1)).to(rows.dtype)
         return rows + others
+
+
+def _highest(rows: Tensor, count: int) -> Tensor:
+    """(B, K, N) bool: the ``count`` highest of each row, ties to the lowest index."""
+    count = min(count, rows.shape[2])
+    if not count or not rows.numel():
+        return torch.zeros_like(rows, dtype=torch.bool)
+    least = rows.topk(count, dim=2).values[..., -1:]
+    above, equal = rows > least, rows == least
+    wanted = count - above.sum(2, keepdim=True)
+    if bool((equal.sum(2, keepdim=True) > wanted).any()):
+        equal &= equal.cumsum(2) <= wanted
+    return above | equal

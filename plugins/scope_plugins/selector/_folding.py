@@ -72,6 +72,30 @@ class Sums(Line):
         self.pairs.index_add_(0, into, self.pairs[lost]).index_add_(1, into, self.pairs[:, lost])
 
 
+class Totals(Line):
+    """Merged tokens as the sum of their float32 vectors, in float64: what `Sums` adds up, without the matrix.
+
+    Similarities are rounded to float32, so that those which differ by rounding alone are equal, and ties go by place.
+
+    Args:
+        vectors: (n, C), whose dot products are the similarities.
+    """
+
+    def __init__(self, vectors: Tensor) -> None:
+        self.vectors, self.dtype = vectors.to(torch.float64, copy=True), vectors.dtype
+
+    def alike(self, rows: Tensor, columns: Tensor) -> Tensor:
+        """Products of vectors scaled to length 1; 0 for vectors of zeros."""
+        norm = self.vectors.norm(dim=-1, keepdim=True)
+        unit = self.vectors / norm.masked_fill(norm == 0, 1)
+        alike: Tensor = unit[rows] @ unit[columns].mT
+        return alike.to(self.dtype)
+
+    def fold(self, lost: Tensor, into: Tensor, stays: Tensor) -> None:
+        """Add up vectors."""
+        self.vectors.index_add_(0, stays[into], self.vectors[lost])
+
+
 class Means(Line):
     """Merged tokens as the mean of their vectors, rounded in each round as published code rounds in half precision.
 

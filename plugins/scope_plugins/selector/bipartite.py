@@ -11,7 +11,7 @@ from torch import Tensor
 
 from scope_core import Selection, VisualTokens
 from scope_core.parts import ComponentSpec, Execution, Selector, Slot, scores, similarities
-from scope_plugins.selector._folding import Line, Means, Pairs, Sums
+from scope_plugins.selector._folding import Line, Means, Pairs, Sums, Totals
 
 
 class BipartiteSpec(ComponentSpec):
@@ -81,8 +81,12 @@ class Bipartite(Selector[BipartiteSpec]):
     def _line(self, tokens: VisualTokens, group: int, index: Tensor) -> Line:
         """One group's tokens, in the order of the line."""
         metric, one = self.parts["similarity"], tokens.only(group, tokens.shape[1])
-        if self.spec.fold and tokens.features.element_size() < 4 and metric.vectors is not None:
-            return Means(metric.vectors(one)[0, index])
+        if self.spec.fold and metric.vectors is not None:
+            vectors = metric.vectors(one)[0, index]
+            if vectors.element_size() < 4:
+                return Means(vectors)
+            if vectors.dtype == torch.float32 and bool(torch.isfinite(vectors).all()):  # the matrix says what is not
+                return Totals(vectors)
         matrix: Tensor = similarities(metric, one)[0]
         return (Sums if self.spec.fold else Pairs)(matrix[index[:, None], index])
 
@@ -93,7 +97,7 @@ class Bipartite(Selector[BipartiteSpec]):
             return line[:0], home, tokens.alike(line[:0], line[:0])
         while len(line) > count:
             even = line[~required[line]][::2]
-            odd = line[~torch.isin(line, even)]
+            odd = _less(line, even, len(required))
             gone = min(len(line) - count, self.spec.per_round or len(line), len(line) // 2, len(even))
             alike = tokens.alike(even, odd)
             match, order = alike.argmax(1), alike.amax(1).sort(descending=True, stable=True).indices
@@ -105,5 +109,12 @@ class Bipartite(Selector[BipartiteSpec]):
                 move[lost] = odd[match[order[:gone]]]
                 home = move[home]
             in_place = self.spec.after_round == "in_place"
-            line = line[~torch.isin(line, lost)] if in_place else torch.cat([stays, odd])
+            line = _less(line, lost, len(required)) if in_place else torch.cat([stays, odd])
         return line, home, tokens.alike(line, line).to(tokens.dtype)
+
+
+def _less(line: Tensor, gone: Tensor, count: int) -> Tensor:
+    """The tokens of a line, numbers below ``count``, without those that are gone."""
+    stays = torch.ones(count, dtype=torch.bool, device=line.device)
+    stays[gone] = False
+    return line[stays[line]]

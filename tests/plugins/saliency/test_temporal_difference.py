@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+import pytest
 import torch
 from fakes import built
 
@@ -66,3 +67,30 @@ def test_padding_is_in_no_frame() -> None:
     together = scope.select(features, spec=spec, valid=valid, layout=layout)
     single = scope.select(features[1:, :6], spec=spec, layout=scope.Layout.of([[2, 4]]))
     assert together.scores[1].tolist() == single.scores[0].tolist() == [2.0] * 4
+
+
+@pytest.mark.parametrize("frame", ["image", "tile"])
+def test_frames_compared_whole_are_compared_token_by_token(
+    registry: scope.Registry, monkeypatch: pytest.MonkeyPatch, frame: str
+) -> None:
+    """Videos of regular frames, and the same with one number changed: a place, a frame, padding, a doubled token."""
+    part = built(registry, "saliency", {"name": "temporal_difference", "frame": frame})
+    draw = torch.Generator().manual_seed(3)
+    sizes = []
+    for case in range(60):
+        token = torch.arange(12)
+        planes = {"image": token // 4, "tile": token // 2 % 2, "row": token % 2, "col": token // 2 % 2}
+        if frame == "tile" and case % 2:
+            planes = {"image": token // 8, "tile": token // 4 % 2, "row": token // 2 % 2, "col": token % 2}
+        name = ["image", "tile", "row", "col"][case % 4]
+        if case >= 6:
+            planes[name][int(torch.randint(12, (1,), generator=draw))] = case % 5 - 1
+        features = torch.randn(1, 12, 8, generator=draw)
+        tokens = VisualTokens.of(features, **{key: plane[None] for key, plane in planes.items()})
+        sizes.append(part._frame_size(tokens, 0))
+        whole = part.score(tokens)
+        with monkeypatch.context() as patch:
+            patch.setattr(type(part), "_frame_size", lambda *_: 0)
+            assert torch.equal(whole, part.score(tokens)), planes
+    assert sizes[1] == 4
+    assert 0 in sizes
