@@ -43,7 +43,7 @@ if TYPE_CHECKING:
     from scope_core.registry.entries import Check as Check
     from scope_core.registry.entries import Command as Command
     from scope_core.registry.entries import Finding as Finding
-    from scope_core.registry.entries import import_target as import_target
+    from scope_core.registry.targets import import_target as import_target
     from scope_core.structures.receipt import THETAS as THETAS
 
 _HOMES = {
@@ -57,7 +57,8 @@ _HOMES = {
     "pruning.labels": "label_of",
     "pruning.spec_reader": "explain read_spec read_spec_text",
     "pruning.spec_schema": "json_schema",
-    "registry.entries": "Check Command Finding import_target",
+    "registry.entries": "Check Command Finding",
+    "registry.targets": "import_target",
     "structures.receipt": "THETAS",
 }
 

@@ -87,7 +87,7 @@ def existing_file(name: str) -> Path:
     """The path of a file.
 
     Raises:
-        ZooError: there is none; names the nearest one.
+        ZooError: there is no such file; names the nearest one.
     """
     short = _short(name)
     if not name:

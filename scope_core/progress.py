@@ -12,6 +12,9 @@ from typing import Any
 Tell = Callable[[int, int], None]
 """``tell(done, total)``."""
 
+STEADY = 600.0
+"""Seconds over which the time that remains is estimated; rich's 30 are too few for steps that take longer."""
+
 
 @contextlib.contextmanager
 def progress_bar(text: str) -> Iterator[Tell]:
@@ -28,6 +31,14 @@ def progress_bar(text: str) -> Iterator[Tell]:
             yield tell
         return
     from rich.console import Console
+
+    bar, tell = rich_bar(text, Console(stderr=True, highlight=False))
+    with bar:
+        yield tell
+
+
+def rich_bar(text: str, console: Any) -> tuple[Any, Tell]:
+    """A rich progress bar, shown inside its ``with`` on a ``console`` that is a terminal, and what moves it."""
     from rich.progress import (
         BarColumn,
         MofNCompleteColumn,
@@ -37,12 +48,11 @@ def progress_bar(text: str) -> Iterator[Tell]:
         TimeRemainingColumn,
     )
 
-    console = Console(stderr=True, highlight=False)
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
-    bar = Progress(*columns, TimeRemainingColumn(), console=console, transient=True, disable=not console.is_terminal)
+    settings = {"console": console, "transient": True, "disable": not console.is_terminal}
+    bar = Progress(*columns, TimeRemainingColumn(), speed_estimate_period=STEADY, **settings)
     task = bar.add_task(text, total=None)
-    with bar:
-        yield lambda done, total: bar.update(task, completed=done, total=total)
+    return bar, lambda done, total: bar.update(task, completed=done, total=total)
 
 
 def notebook() -> Any:

@@ -107,7 +107,7 @@ class Demo:
         """The file of an upload: only one in the folder of uploads, whatever a request names.
 
         Raises:
-            ZooError: there is none.
+            ZooError: the folder has no such file.
         """
         try:
             path = Path(key).resolve()

@@ -174,8 +174,7 @@ def read_methods(
         with naming(text):
             pruner = Pruner(spec.model_copy(update={"at": at}) if moved else spec, registry=registry)
         found.append(Method(text, label_of(spec, registry), pruner, named, moved))
-    specs = [spec.to_dict(registry) for spec in seen]
-    labels = told_apart([one.label for one in found], specs, [one.file for one in found])
+    labels = told_apart([one.label for one in found], [one.file for one in found])
     found = [replace(one, label=label) for one, label in zip(found, labels, strict=True)]
     return Methods(found, notes=notes)
 

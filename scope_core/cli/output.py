@@ -9,25 +9,21 @@ import json
 import logging
 import math
 import sys
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import typer
 from rich import box
 from rich.console import Console, RenderableType
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 from rich.table import Table
 from rich.text import Text
 
 from scope_core.errors import ZooError, did_you_mean
+from scope_core.progress import Tell, rich_bar
 
 if TYPE_CHECKING:
     from scope_core.registry.entries import ZooEntry
-
-
-STEADY = 600.0
-"""Seconds over which the time that remains is estimated; rich's 30 are too few for steps that take longer."""
 
 
 def out() -> Console:
@@ -135,7 +131,7 @@ class _Notes(logging.Handler):
 
 
 @contextlib.contextmanager
-def progress(text: str, *, log: bool = False) -> Iterator[Callable[[int, int], None]]:
+def progress(text: str, *, log: bool = False) -> Iterator[Tell]:
     """Show a progress bar on stderr, if that is a terminal; output of code inside goes to stderr, too.
 
     Args:
@@ -145,15 +141,11 @@ def progress(text: str, *, log: bool = False) -> Iterator[Callable[[int, int], N
     Yields:
         A function to call with (steps done, total steps).
     """
-    console, tenths = err(), -1
-    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
-    settings: dict[str, Any] = {"console": console, "transient": True, "disable": not console.is_terminal}
-    bar = Progress(*columns, TimeRemainingColumn(), speed_estimate_period=STEADY, **settings)
-    task = bar.add_task(text, total=None)
+    (bar, move), tenths = rich_bar(text, err()), -1
 
     def tell(made: int, total: int) -> None:
         nonlocal tenths
-        bar.update(task, completed=made, total=total)
+        move(made, total)
         if log and bar.disable and 10 * made // total > tenths:
             tenths = 10 * made // total
             note(f"{text}: {made} of {total}")

@@ -217,7 +217,7 @@ def only_spec(given: str | None, option: str | None) -> str:
     """The spec of a command that takes it with or without ``--spec``.
 
     Raises:
-        typer.BadParameter: there is none, or there are two.
+        typer.BadParameter: no spec is given, or two are.
     """
     if given is not None and option is not None:
         raise typer.BadParameter(f"'{given}' is given as well; give one spec", param_hint="'--spec'")

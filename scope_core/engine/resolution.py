@@ -33,39 +33,39 @@ def check_resolution(picks: Picks, problem: Problem, keep: Sequence[int]) -> Non
         try:
             with torch.no_grad():
                 given, _ = _scores(few, before)
-                if len(given) < 2 or not bool((given == given[0]).all()):
-                    continue
-                _compare(few, before, given)
-        except TokensError:
-            raise
+                equal = len(given) > 1 and bool((given == given[0]).all())
+                fault = _fault(few, before, given) if equal else ""
         except ScopeError:
             continue  # float64 refuses what was scored: not a matter of the dtype
+        if fault:
+            raise TokensError(fault)
 
 
-def _compare(few: Problem, before: Sequence[int], given: Tensor) -> None:
-    """Refuse equal scores that differ in float64, or with similarities of at most 1."""
+def _fault(few: Problem, before: Sequence[int], given: Tensor) -> str:
+    """What to tell of equal scores that differ in float64, or for similarities whose largest is 1; "" if none do."""
     precise = replace(few, tokens=few.tokens.to_dtype(torch.float64))
     exact, gain = _scores(precise, before)
     parts = f"combiner {few.combiner}, coverage {few.coverage}, similarity {few.metric}"
     where, dtype = few.tokens.name_of(0), str(few.tokens.features.dtype)[6:]
     if _spread(exact) > _rounding(precise, exact, gain):
-        raise TokensError(
+        return (
             f"{where}: every token has score {float(given[0]):.4g} in {dtype}, so tokens would be kept by their index; "
             f"in float64 scores differ, up to {float(exact.max()):.4g} ({parts}). Use `dtype: float64`, or features "
             f"and saliency of another scale"
         )
     most = 0.0 if precise.similarity is None else float(precise.similarity.abs().max())
     if not 0 < most < 1:
-        return
+        return ""
     larger = replace(precise)
     larger.__dict__["similarity"] = precise.similarity / most  # type: ignore[operator]  # None has no maximum
     exact, gain = _scores(larger, before)
     if _spread(exact) > _rounding(larger, exact, gain):
-        raise TokensError(
+        return (
             f"{where}: every token has score {float(given[0]):.4g}, so tokens would be kept by their index: "
             f"similarities of at most {most:.4g} are too small beside the numbers that they are added to ({parts}). "
             f"Use a similarity of another scale, such as the cosine"
         )
+    return ""
 
 
 def _suspects(picks: Picks, problem: Problem, keep: Sequence[int]) -> list[tuple[int, int]]:

@@ -13,7 +13,7 @@ from torch import Tensor
 from scope_core.display import card
 from scope_core.errors import AttachError
 from scope_core.pruning.compatibility import find_adapter
-from scope_core.pruning.recipe_fit import check_fit
+from scope_core.pruning.recipe_fit import check_model
 from scope_core.pruning.schedule import Schedule
 from scope_core.pruning.session import GivenSignal, Session, checked_signals
 from scope_core.registry.observers import observe
@@ -63,9 +63,7 @@ class Attachment(Session):
                 f"block or call scope.detach(model) first (scope.attached(model) returns the attachment), or take its "
                 f"place with attach(model, replace=True)"
             )
-        declaration = self.adapter.check(model)
-        check_fit(pruner, declaration, given)
-        self.adapter.check_pruner(model, pruner, tuple(given))
+        declaration = check_model(model, pruner, self.adapter, given)
         if current is not None:
             current.detach()  # only now, so that a pruner that does not fit changes nothing
         super().__init__(pruner, declaration, str(self.adapter.spec.name), given)

@@ -11,7 +11,7 @@ from torch import Tensor
 from scope_core.errors import SpecError, TokensError, quoted
 from scope_core.pruning.attachment import Attachment
 from scope_core.pruning.compatibility import find_adapter
-from scope_core.pruning.recipe_fit import check_fit
+from scope_core.pruning.recipe_fit import check_model
 from scope_core.pruning.schedule import Schedule
 from scope_core.pruning.session import GivenSignal
 from scope_core.pruning.spec import PrunerSpec
@@ -96,11 +96,7 @@ class Pruner(Schedule):
             SignalError: a part needs a signal that the model cannot give.
             AttachError: as for `attach`, except that a pruner may be attached already.
         """
-        found, given = find_adapter(model, self, adapter), tuple(signals)
-        declaration = found.check(model)
-        check_fit(self, declaration, given)
-        found.check_pruner(model, self, given)
-        return declaration
+        return check_model(model, self, find_adapter(model, self, adapter), tuple(signals))
 
     def attach(
         self,

@@ -10,6 +10,7 @@ from typing import Any
 
 from scope_core.display import brief_repr
 from scope_core.errors import AdapterError, ScopeError, SignalError, listed
+from scope_core.pruning.adapter import ModelAdapter
 from scope_core.pruning.compatibility import all_adapters, check_parts, matching_adapter
 from scope_core.pruning.schedule import Schedule
 from scope_core.registry.discovery import default_registry
@@ -93,6 +94,19 @@ def check_fit(pruner: Schedule, declaration: Declaration, given: Collection[str]
         raise type(error)(
             f"recipe '{recipe}' does not run on {declaration.model}, but {listed(variants)} {verb}: {error}"
         ) from None
+
+
+def check_model(model: Any, pruner: Schedule, adapter: ModelAdapter[Any], given: Collection[str] = ()) -> Declaration:
+    """The points and signals that ``model`` offers, after a check that ``pruner`` can use it through ``adapter``.
+
+    Raises:
+        AdapterError: the model is not as declared, or the pruner does not go with it.
+        SignalError: a part needs a signal that the model cannot give.
+    """
+    declaration = adapter.check(model)
+    check_fit(pruner, declaration, given)
+    adapter.check_pruner(model, pruner, tuple(given))
+    return declaration
 
 
 def _without_weights(folder: Path, registry: Registry) -> Any:

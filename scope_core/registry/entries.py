@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-import importlib
-import inspect
-import shlex
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
 from scope_core.display import brief_repr
-from scope_core.errors import MissingDependencyError, PluginError, ZooError, did_you_mean, listed
+from scope_core.errors import MissingDependencyError, PluginError
 from scope_core.registry.specs import ComponentSpec, name_of
+from scope_core.registry.targets import check_options, import_target, install_command, options_of_target, package_of
 
 
 @dataclass(frozen=True, init=False)
@@ -242,68 +240,18 @@ class ZooEntry:
 
     def takes(self, option: str) -> bool:
         """True if the loader has this option."""
-        where = f"zoo entry '{self.name}'"
-        try:
-            _check_options(import_target(self.target, where, self.requires), where, {option: None})
-        except ZooError:
-            return False
-        return True
+        names = options_of_target(import_target(self.target, f"zoo entry '{self.name}'", self.requires))
+        return names is None or option in names
 
     def _call(self, path: str, options: Mapping[str, Any]) -> Any:
         where = f"zoo entry '{self.name}'"
         function = import_target(path, where, self.requires)
         options = {**self.options, **options}
-        _check_options(function, where, options)
+        check_options(function, where, options)
         try:
             return function(self.source, **options)
         except ModuleNotFoundError as error:  # loaders import packages when they are called
-            if (error.name or "").partition(".")[0] == _package(path):
+            if (error.name or "").partition(".")[0] == package_of(path):
                 raise
-            why, hint = str(error).rstrip("."), _install_command(path, self.requires)
+            why, hint = str(error).rstrip("."), install_command(path, self.requires)
             raise MissingDependencyError(f"{where} cannot be loaded: {why}. Try: {hint}") from error
-
-
-def _check_options(function: Callable[..., Any], where: str, options: Mapping[str, Any]) -> None:
-    """Refuse options that a loader does not have.
-
-    Raises:
-        ZooError: it does not have one of them; says which it has.
-    """
-    try:
-        known = inspect.signature(function).parameters.values()
-    except (TypeError, ValueError):  # some callables tell no signature
-        return
-    if any(one.kind is one.VAR_KEYWORD for one in known):
-        return
-    names = [one.name for one in known][1:]  # the first is the source
-    for name in options:
-        if name not in names:
-            raise ZooError(f"{where} has no option '{name}'{did_you_mean(name, names)}. Its options: {listed(names)}")
-
-
-def import_target(path: str, where: str, requires: Iterable[str] = ()) -> Any:
-    """The object at ``"package.module:Name"``.
-
-    Raises:
-        MissingDependencyError: an import failed because a package is missing.
-        PluginError: the path is malformed, the object does not exist, or its module raised an error.
-    """
-    module, _, name = path.partition(":")
-    try:
-        return getattr(importlib.import_module(module), name)
-    except ImportError as error:
-        hint = _install_command(path, requires)
-        raise MissingDependencyError(f"{where} cannot be imported ({path}): {error}. Try: {hint}") from error
-    except (AttributeError, ValueError) as error:
-        raise PluginError(f"{where}: there is nothing at '{path}': {error}") from error
-    except Exception as error:  # importing third-party code may raise anything
-        raise PluginError(f"{where} cannot be imported ({path}): {type(error).__name__}: {error}") from error
-
-
-def _install_command(path: str, requires: Iterable[str]) -> str:
-    """The command that installs the packages of an entry, or shows the entry's own package if it names none."""
-    return f"pip install {shlex.join(requires)}" if requires else f"pip show {_package(path)}"
-
-
-def _package(path: str) -> str:
-    return path.partition(":")[0].partition(".")[0]

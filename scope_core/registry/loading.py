@@ -11,9 +11,10 @@ import pluggy
 
 from scope_core.errors import PluginError, did_you_mean, listed, quoted
 from scope_core.registry import hookspecs
-from scope_core.registry.entries import Entry, import_target
+from scope_core.registry.entries import Entry
 from scope_core.registry.kinds import HERE, HOME, KINDS, Kind, public_name
 from scope_core.registry.records import NAME, Failure, Origin, Record
+from scope_core.registry.targets import import_target
 
 Source = tuple[Origin, Callable[[], Any]]
 

@@ -8,9 +8,9 @@ from functools import cached_property
 from typing import Any
 
 from scope_core.errors import PluginError
-from scope_core.registry.entries import import_target
 from scope_core.registry.kinds import Kind, public_name
 from scope_core.registry.specs import ComponentSpec, name_of, spec_of
+from scope_core.registry.targets import import_target
 
 NAME = re.compile(r"[a-z0-9_]+(\.[a-z0-9_]+)*(@[a-z0-9_]+)?")
 

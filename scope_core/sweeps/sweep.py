@@ -17,6 +17,7 @@ from scope_core.parts.zoo import LoadedModel, load
 from scope_core.progress import Tell, progress_bar
 from scope_core.pruning.labels import options_of
 from scope_core.pruning.pruner import Pruner
+from scope_core.pruning.reader import Reader, point_of
 from scope_core.registry.discovery import default_registry
 from scope_core.registry.registry import Registry
 from scope_core.structures.layout import Layout
@@ -186,31 +187,19 @@ def _encoder(
 
     def encode(pruner: Pruner) -> tuple[VisualTokens, Layout | None]:
         _check(pruner, loaded, model)
-        at = pruner.spec.at
-        if at not in seen:
-            others = [one for one in pruners if one.spec.at == at and _fits(one, loaded, model)]
+        point = point_of(pruner)
+        if point not in seen:
+            others = [one for one in pruners if point_of(one) == point and _fits(one, loaded, model)]
             needs: frozenset[str] = frozenset().union(*(one.needs for one in others))
             if model is None:
-                seen[at] = loaded.encode(list(images), at=at, needs=needs), None
+                seen[point] = loaded.encode(list(images), at=pruner.spec.at, needs=needs), None
             else:
-                with _Reader(pruner, needs).attach(model.model) as reading:
+                with Reader(pruner, needs).attach(model.model) as reading:
                     found = reading.encode(model.inputs(list(images), question))
-                seen[at] = found.tokens, found.layout
-        return seen[at]
+                seen[point] = found.tokens, found.layout
+        return seen[point]
 
     return encode
-
-
-class _Reader(Pruner):
-    """A stand-in for all pruners that take tokens at one point, so that images are encoded once for all of them."""
-
-    def __init__(self, like: Pruner, needs: frozenset[str]) -> None:
-        super().__init__(like.spec, registry=like.registry)
-        self._all_needs = needs
-
-    @property
-    def needs(self) -> frozenset[str]:
-        return self._all_needs
 
 
 def _check(pruner: Pruner, tower: Any, model: LoadedModel | None) -> None:

@@ -41,7 +41,7 @@ def main() -> int:
     if not stamp.exists() or stamp.read_text() != wanted:
         stamp.unlink(missing_ok=True)
         pip = (str(python), "-m", "pip", "install", "--quiet", "--disable-pip-version-check")
-        run(*pip, *PACKAGES, "-e", f"{ROOT}[kit]")
+        run(*pip, *PACKAGES, "pytest-timeout>=2.3", "-e", f"{ROOT}[kit]")
         run(*pip, "--no-deps", LLAVA)
         check(python)
         stamp.write_text(wanted)

@@ -20,8 +20,8 @@ from drawing import PARTS, REGISTRY, Drawer, PartName, check, reachable
 
 import scope_core as scope
 from scope_core import Layout, Pruner, VisualTokens
-from scope_core.registry.entries import import_target
 from scope_core.registry.kinds import KINDS
+from scope_core.registry.targets import import_target
 from scope_core.structures.signals import FAMILIES, parse_signal
 
 EACH = 5

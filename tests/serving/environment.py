@@ -37,7 +37,7 @@ def main() -> int:
     if not stamp.exists() or stamp.read_text() != wanted:
         stamp.unlink(missing_ok=True)
         install(python, PACKAGES)
-        install(python, ("-e", f"{ROOT}[hf,kit]"))
+        install(python, ("pytest-timeout>=2.3", "-e", f"{ROOT}[hf,kit]"))
         install(python, ("-e", str(ROOT / "docs" / "examples" / "scope-example-plugin")), "--no-deps")
         give_torchvision(python)
         take_torchaudio(python)

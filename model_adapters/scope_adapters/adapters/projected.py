@@ -61,7 +61,7 @@ class ProjectedTower(HuggingFaceAdapter[S]):
     tower = "vision_tower"
     """Path of the vision tower."""
     tower_layout: TowerLayout | None = None
-    """Where the tower has its layers, attention and CLS token, if its type is none of those that scope-core knows."""
+    """Where the tower has its layers, attention and CLS token, if scope-core does not know its type."""
     projector = "multi_modal_projector"
     """Path of the module whose output the language model reads."""
     given = "multi_modal_projector"

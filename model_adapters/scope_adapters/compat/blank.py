@@ -70,7 +70,7 @@ def _processor(kind: str) -> Any:
     """The image processor of a model type, with its default options; the one that needs no torchvision if there is one.
 
     Raises:
-        LookupError: there is none.
+        LookupError: transformers knows no image processor of this type.
     """
     import transformers
     from transformers.models.auto.image_processing_auto import IMAGE_PROCESSOR_MAPPING_NAMES

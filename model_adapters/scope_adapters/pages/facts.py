@@ -65,7 +65,7 @@ class Method:
 
     @cached_property
     def item(self) -> Any:
-        """The recipe. Raises `UnknownNameError` if there is none."""
+        """The recipe. Raises `UnknownNameError` if the registry does not have it."""
         return self.registry.get("recipe", self.name).item
 
     @cached_property

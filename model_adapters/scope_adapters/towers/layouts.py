@@ -89,7 +89,7 @@ def resolve_tower(module: Any, where: str, layout: TowerLayout | None = None) ->
     Args:
         module: The tower.
         where: Its dotted path, for messages.
-        layout: Its layout, if it is none of the known ones.
+        layout: Its layout, if it is not a known one.
 
     Raises:
         AdapterError: the family is not known, or a path is missing.

@@ -9,8 +9,9 @@ import torch
 from pydantic import Field
 from torch import Tensor
 
-from scope_core import TokensError, VisualTokens
+from scope_core import VisualTokens
 from scope_core.parts import ComponentSpec, TokenPartition
+from scope_plugins._places import check_places
 
 
 class WindowsSpec(ComponentSpec):
@@ -31,19 +32,15 @@ class Windows(TokenPartition[WindowsSpec]):
     24.
     """
 
+    reads_places = True
+
     def label(self, tokens: VisualTokens, keep: Sequence[int]) -> Tensor:
         """The window of each token.
 
         Raises:
             TokensError: a token has no place in a grid.
         """
-        lost = ((tokens.row < 0) & tokens.valid).nonzero()
-        if len(lost):
-            group, token = (int(i) for i in lost[0])
-            raise TokensError(
-                f"partition {self}: {tokens.name_of(group, token)} has no place in a grid; give grid=(rows, columns), "
-                f"or use the partition 'chunks'"
-            )
+        check_places(self, tokens, "the partition 'chunks'")
         planes = (tokens.image, tokens.tile, tokens.row // self.spec.rows, tokens.col // self.spec.cols)
         keys = torch.stack(planes, 2)
         labels = torch.full_like(tokens.row, -1)

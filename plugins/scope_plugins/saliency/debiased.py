@@ -8,8 +8,9 @@ import torch
 from pydantic import ConfigDict, Field, field_validator
 from torch import Tensor
 
-from scope_core import TokensError, VisualTokens
+from scope_core import VisualTokens
 from scope_core.parts import ComponentSpec, SaliencySource, Slot, scores
+from scope_plugins._places import check_places
 
 Row = Annotated[tuple[Annotated[float, Field(gt=0)], ...], Field(min_length=1)]
 
@@ -44,6 +45,8 @@ class Debiased(SaliencySource[DebiasedSpec]):
     the mean of the source over images that you will not test on. Source: D2Pruner, AAAI 2026, arXiv 2512.19443.
     """
 
+    reads_places = True
+
     @property
     def nonnegative(self) -> bool:  # type: ignore[override]  # follows from the source
         """True if the source's scores are."""
@@ -55,13 +58,7 @@ class Debiased(SaliencySource[DebiasedSpec]):
         Raises:
             TokensError: a valid token has no place in a grid.
         """
-        off = ((tokens.row < 0) | (tokens.col < 0)) & tokens.valid
-        if bool(off.any()):
-            group, token = (int(i) for i in off.nonzero()[0])
-            raise TokensError(
-                f"saliency {self} needs places in a grid, but {tokens.name_of(group, token)} has none; pass "
-                f"grid=(rows, columns), or use the source by itself"
-            )
+        check_places(self, tokens, "the source by itself")
         given = scores(self.parts["of"], tokens)
         prior = torch.tensor(self.spec.prior, dtype=torch.float64, device=given.device)
         result = given.clone()

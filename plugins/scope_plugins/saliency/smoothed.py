@@ -35,6 +35,8 @@ class Smoothed(SaliencySource[SmoothedSpec]):
     in a grid stay as they are. Source: EADP, ECCV 2026, arXiv 2607.02484.
     """
 
+    reads_places = True
+
     @property
     def nonnegative(self) -> bool:  # type: ignore[override]  # follows from the source
         """True if the source's scores are."""

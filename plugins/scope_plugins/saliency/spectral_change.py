@@ -38,6 +38,8 @@ class SpectralChange(SaliencySource[SpectralChangeSpec]):
     ``a = sigmoid((e - mean e) / (std e) / temperature)``. Source: CLSE, ECCV 2026, arXiv 2606.24165.
     """
 
+    reads_places = True
+
     @property
     def needs(self) -> frozenset[str]:
         """Hidden states at two layers."""

@@ -8,8 +8,9 @@ import torch
 from pydantic import Field
 from torch import Tensor
 
-from scope_core import TokensError, VisualTokens
+from scope_core import VisualTokens
 from scope_core.parts import ComponentSpec, SimilarityMetric
+from scope_plugins._places import check_places
 from scope_plugins.similarity._rows import by_rows
 
 
@@ -41,13 +42,7 @@ class Spatial(SimilarityMetric[SpatialSpec]):
         Raises:
             TokensError: a valid token has no place in a grid.
         """
-        off = ((tokens.row < 0) | (tokens.col < 0)) & tokens.valid
-        if bool(off.any()):
-            group, token = (int(i) for i in off.nonzero()[0])
-            raise TokensError(
-                f"similarity {self} needs places in a grid, but {tokens.name_of(group, token)} has none; pass "
-                f"grid=(rows, columns), or use a similarity of features"
-            )
+        check_places(self, tokens, "a similarity of features")
         # half precision has too few digits for places and their squares
         wide = torch.promote_types(tokens.features.dtype, torch.float32)
         row, col = (plane.to(wide) for plane in (tokens.row, tokens.col))

@@ -128,7 +128,7 @@ class Case:
         made = self._normal(group, name, *(sizes[axis] for axis in axes))
         if "attention" in family:  # over all keys, one of which is not a visual token: positive, sums below 1
             made = torch.cat([made, made[..., :1] * 0], -1).softmax(-1)[..., :-1]
-        if family in ("clip.text_similarity", "clip.word_similarity"):
+        if "similarity" in family:
             made = made.tanh()
         if family == "vision.cls":  # one vector for all tokens of a tile
             tile = tokens.tile[group, :count] + tokens.image[group, :count]

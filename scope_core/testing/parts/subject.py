@@ -183,7 +183,7 @@ def _values(record: Record, name: str, registry: Registry) -> tuple[Any, ...]:
 
 
 def _kind_of(entry: Entry) -> str:
-    from scope_core.registry.entries import import_target
+    from scope_core.registry.targets import import_target
 
     target = import_target(entry.target, f"'{entry.name}'") if isinstance(entry.target, str) else entry.target
     for kind in KINDS:

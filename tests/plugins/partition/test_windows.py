@@ -46,7 +46,7 @@ def test_every_window_keeps_tokens_and_the_sum_is_exact() -> None:
 
 
 def test_refusals() -> None:
-    with pytest.raises(scope.TokensError, match="no place in a grid"):
+    with pytest.raises(scope.TokensError, match="has none; pass grid="):
         windows(2, 2, VisualTokens.of(torch.ones(1, 4, 2)))
     with pytest.raises(scope.SpecError, match=r"quota.*windows"):
         scope.Pruner({"recipe": "scope", "partition": "windows", "budget": 4}).plan([576])

@@ -92,7 +92,7 @@ class Conversation:
             new: Number of new ids.
 
         Raises:
-            AttachError: it is none of these.
+            AttachError: the mask has another length.
         """
         if mask is None:
             if bool(self.mask.all()):
