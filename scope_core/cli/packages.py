@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib.metadata
+import importlib.util
 import re
 
 
@@ -18,11 +19,18 @@ def missing_packages(requires: tuple[str, ...]) -> list[str]:
 
 
 def installed(package: str) -> str | None:
-    """The installed version of a distribution, without importing it."""
+    """The installed version of a distribution, without importing it.
+
+    A distribution of another name that installs the module of this name counts too, such as a build for CPUs.
+    """
     try:
         return importlib.metadata.version(package)
     except importlib.metadata.PackageNotFoundError:
-        return None
+        module = package.replace("-", "_")
+        if importlib.util.find_spec(module) is None:  # reading all distributions is slow
+            return None
+        givers = importlib.metadata.packages_distributions().get(module, [])
+        return importlib.metadata.version(givers[0]) if givers else None
 
 
 def extra_packages(distribution: str) -> dict[str, list[tuple[str, str]]]:

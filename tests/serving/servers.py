@@ -52,9 +52,15 @@ class Server:
             return False
 
     def counters(self) -> dict[str, float]:
-        """What /metrics says of pruning."""
-        text = httpx.get(f"{self.url}/metrics", timeout=30).text
-        return {name: float(number) for name, number in re.findall(r"^(scope_\w+_total) (\S+)$", text, re.MULTILINE)}
+        """What /metrics says of pruning, over all labels."""
+        sums: dict[str, float] = {}
+        for name, number in re.findall(r"^(scope_\w+_total)\{.*\} (\S+)$", self.metrics(), re.MULTILINE):
+            sums[name] = sums.get(name, 0) + float(number)
+        return sums
+
+    def metrics(self) -> str:
+        """The text of /metrics."""
+        return httpx.get(f"{self.url}/metrics", timeout=30).text
 
     def workers(self) -> list[psutil.Process]:
         """The processes that hold the model."""

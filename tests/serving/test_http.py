@@ -4,10 +4,8 @@ from __future__ import annotations
 
 import base64
 import io
-import json
 import random
 import re
-import signal
 import threading
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -17,8 +15,8 @@ from typing import Any
 import httpx
 import pytest
 import torch
-import transformers
-from PIL import Image
+from engines import HuggingFace, Prompt
+from PIL import Image, ImageOps
 from samples import data_url, picture, prompt
 from servers import Server, serving, wait
 
@@ -36,10 +34,14 @@ def server(llava: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Se
 
 
 @pytest.fixture(scope="module")
-def reference(llava: Path) -> Any:
+def huggingface(llava: Path) -> HuggingFace:
+    return HuggingFace.load(llava)
+
+
+@pytest.fixture(scope="module")
+def reference(huggingface: HuggingFace) -> Any:
     """What Hugging Face answers with our attach(), and how long its prompt is with the tokens that are planned."""
-    processor = transformers.AutoProcessor.from_pretrained(llava)
-    model = transformers.LlavaForConditionalGeneration.from_pretrained(llava).eval()
+    processor, model = huggingface.processor, huggingface.model
     words = processor.tokenizer
 
     def answer(images: list, spec: str = f"scope@{ENGINE}", question: str = "What is in the picture?"):
@@ -61,7 +63,9 @@ def told(response: httpx.Response) -> tuple[str, int]:
     return found["choices"][0]["message"]["content"], found["usage"]["prompt_tokens"]
 
 
-def test_concurrent_clients_with_mixed_images_and_budgets(server: Server, reference: Any) -> None:
+def test_concurrent_clients_with_mixed_images_and_budgets(
+    server: Server, reference: Any, huggingface: HuggingFace
+) -> None:
     """Sixteen at once; each gets what Hugging Face answers with the same spec, at the planned length."""
     chance = random.Random(7)
     asked = []
@@ -76,7 +80,11 @@ def test_concurrent_clients_with_mixed_images_and_budgets(server: Server, refere
 
     with ThreadPoolExecutor(16) as clients:
         answers = list(clients.map(lambda one: ask(*one), asked))
-    assert answers == [reference(*one) for one in asked]
+    firm = [huggingface.firm(Prompt(images, question=question), spec) for images, spec, question in asked]
+    assert [answer for answer, sure in zip(answers, firm, strict=True) if sure] == [
+        reference(*one) for one, sure in zip(asked, firm, strict=True) if sure
+    ]
+    assert sum(firm) >= 20  # the others' last picks hang on the last digits, which depend on the batch
     assert len({text for text, _ in answers}) > 18
 
 
@@ -103,6 +111,38 @@ def test_bad_budgets_are_refused_and_harm_nobody(server: Server, reference: Any)
         assert "visual_pruner" in response.json()["error"]["message"], value
     assert server.healthy()
     assert told(server.ask(image)) == reference([image])
+
+
+def test_keys_that_would_be_ignored_are_refused(server: Server) -> None:
+    """Beside the options of the image processor, where vLLM reads no key that it does not know, and inside them."""
+    image, fewer = picture(3), {"visual_pruner": 9}
+    for wrong in (
+        {"visual_pruner": 9},
+        {"visualPruner": 9},
+        {"visual_prunerr": "scope@9"},
+        {"mm_processor_kwargs": {"visual_prunerr": 9}},
+        {"mm_processor_kwargs": {"do_resize": False}},
+        {"mm_processor_kwargs": {**fewer, "crop_size": 56}},
+    ):
+        for images in ([image], []):
+            response = server.ask(*images, **wrong)
+            assert response.status_code == 400, (wrong, response.text)
+            assert "visual_pruner" in response.json()["error"]["message"], wrong
+    for text, number in (("64", "64"), ("0.25", "0.25"), (" 9 ", "9"), ("25%", "0.25")):
+        response = server.ask(image, mm_processor_kwargs={"visual_pruner": text})
+        assert response.status_code == 400
+        assert f"write the number without quotes: {number}" in response.json()["error"]["message"]
+    assert told(server.ask(image, mm_processor_kwargs=fewer, user='"visual_pruner": 9'))
+
+
+def test_a_photo_is_seen_as_it_was_held(server: Server, reference: Any) -> None:
+    """Its orientation is a number in the file: the server turns it, as `scope run` does."""
+    photo, file = picture(31, (200, 120)), io.BytesIO()
+    exif = photo.getexif()
+    exif[0x0112] = 6
+    photo.save(file, format="PNG", exif=exif)
+    url = f"data:image/png;base64,{base64.b64encode(file.getvalue()).decode()}"
+    assert told(server.ask(url)) == reference([ImageOps.exif_transpose(Image.open(file))])
 
 
 def broken_images() -> dict[str, str]:
@@ -173,7 +213,15 @@ def test_counters_and_log_lines(server: Server) -> None:
     assert 0 < seconds < 60
     told(server.ask(picture(901), picture(902)))
     assert server.counters() == after  # answered from vLLM's caches: nothing was encoded
-    assert "576 -> 9 visual tokens" in server.log.read_text()
+    log, metrics = server.log.read_text(), server.metrics()
+    assert "scope@9: 1 images, 576 -> 9 visual tokens" in log
+    (line,) = [line for line in log.splitlines() if "scope-core prunes: " in line]
+    (info,) = [line for line in metrics.splitlines() if line.startswith("scope_serving_info{")]
+    for fact in (f"scope@{ENGINE}", f"{ENGINE} of 576 visual tokens", scope.__version__, "0.32.0"):
+        assert fact in line
+        assert fact in info
+    for spec in (f"scope@{ENGINE}", "request"):
+        assert f'scope_images_total{{spec="{spec}"}}' in metrics
 
 
 def test_the_guides_clients(
@@ -225,39 +273,4 @@ def test_killing_the_worker_fails_requests_and_ends_the_server(server: Server) -
         assert isinstance(answer, httpx.TransportError) or answer.status_code >= 500, answer
     wait(lambda: server.process.poll() is not None or not server.healthy(), 120)
     assert not server.healthy()
-
-
-def test_a_tiled_model_without_a_template(llava_next: Path, tmp_path: Path) -> None:
-    """LLaVA-NeXT, our chat template, no requests for budgets; ended by SIGTERM it leaves no counters behind."""
-    folder = tmp_path / "checkpoint"
-    folder.mkdir()
-    for file in llava_next.iterdir():
-        if file.name != "chat_template.jinja":
-            (folder / file.name).symlink_to(file)
-    processor = transformers.AutoProcessor.from_pretrained(llava_next)
-    model = transformers.LlavaNextForConditionalGeneration.from_pretrained(llava_next).eval()
-    pruner = scope.Pruner("scope@20")
-    with serving(folder, "scope@20", tmp_path / "log.txt") as server:
-        for images in ([picture(1, (400, 100))], [picture(2, (90, 100)), picture(3, (300, 300))]):
-            text = f"<s>{prompt(len(images))}"
-            inputs = processor(text=text, images=images, return_tensors="pt")
-            with pruner.attach(model) as pruning, torch.no_grad():
-                out = model.generate(**inputs, max_new_tokens=10, do_sample=False)
-            wanted = processor.tokenizer.decode(out[0, inputs["input_ids"].shape[1] :], skip_special_tokens=True)
-            gone = sum(image.tokens - image.kept for image in pruning.receipt.images)  # newline tokens stay
-            assert told(server.ask(*images)) == (wanted, inputs["input_ids"].shape[1] - gone)
-        for size in ((1, 1), (900, 2), (2, 900), (1, 700), (3000, 3000)):
-            answer = server.ask(picture(8, size))
-            assert answer.status_code in (200, 400), (size, answer.text)
-            assert server.healthy(), size
-        refused = server.ask(picture(1), mm_processor_kwargs={"visual_pruner": 9})
-        assert refused.status_code == 400
-        assert "--trust-request-mm-kwargs" in refused.text
-        assert server.counters()["scope_images_total"] >= 3
-        counts = [Path(part) for part in server.process.cmdline() if "visual_pruner_metrics" in part]
-        assert counts, server.process.cmdline()
-        (kept,) = [json.loads(str(part))["visual_pruner_metrics"] for part in counts]
-        assert Path(kept).is_dir()
-        server.process.send_signal(signal.SIGTERM)
-        server.process.wait(60)
-        assert not Path(kept).exists()
+    assert server.process.wait(60) == 1

@@ -20,15 +20,15 @@ SPECS: list[Any] = [
 def only_the_first_rank_selects(_worker: Any) -> int:
     from vllm.distributed import get_tp_group
 
-    from scope_adapters.serving.group import Group
+    from scope_adapters.serving import fallback
 
     rank: int = get_tp_group().rank_in_group
     if rank:
 
-        def select(*_: Any) -> None:
+        def select(*_: Any) -> Any:
             raise RuntimeError("this rank has nothing to select")
 
-        Group.select = select  # type: ignore[assignment,method-assign]
+        fallback.select = select  # type: ignore[assignment]
     return rank
 
 

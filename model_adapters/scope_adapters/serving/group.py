@@ -43,23 +43,30 @@ class Group:
         index = [p.source + start for p, start in zip(self.packings, starts, strict=False)]
         return numbered(tiles, counts).regroup(pad_sequence(index, True, -1).to(features.device))
 
-    def select(self, tokens: VisualTokens, call: Call) -> tuple[Tensor, Tensor]:
+    def select(self, tokens: VisualTokens, call: Call, by: VisualTokens | None = None) -> tuple[Tensor, Tensor]:
         """The rows for the language model, before the projector if the spec merges there.
+
+        Args:
+            tokens: The candidates.
+            call: Sums to which the selection is added.
+            by: Tokens at the same places to select by; by default the candidates themselves.
 
         Returns:
             (M, D) rows of all images; and (R,) int64 number of the row at each place, M for a newline.
         """
         wait(tokens.features)
         start = time.perf_counter()
-        selection = self._selection(tokens)
+        selection = self._selection(tokens if by is None else by)
         wait(tokens.features)
-        call.note(self.layout, selection, time.perf_counter() - start)
+        seconds = time.perf_counter() - start
         merged = selection.mixed
         cls = tokens.signal(merged.cls_signal) if merged is not None and merged.cls_signal else None
         rows = selection.merge(tokens.features, cls)
         counts = selection.row_counts
         flat = torch.cat([row[:count] for row, count in zip(rows, counts, strict=True)])
-        return flat, torch.cat(list(self._orders(selection, len(flat))))
+        order = torch.cat(list(self._orders(selection, len(flat))))
+        call.note(self.layout, selection, seconds)
+        return flat, order
 
     def _selection(self, tokens: VisualTokens) -> Selection:
         plain = self.pruner.spec.order == "raster" and not self.pruner.parts["merger"].mixes

