@@ -132,7 +132,10 @@ class Layout:
             raise TokensError(f"{len(rows)} prompts were given for {len(images)} images; give the prompt of each image")
         moving = set(videos)
         if unknown := moving - set(range(len(images))):
-            raise TokensError(f"video {min(unknown)} is none of the {counted(len(images), 'item')}, counted from 0")
+            raise TokensError(
+                f"there is no item {min(unknown)} to be a video; the layout has {counted(len(images), 'item')}, "
+                f"counted from 0"
+            )
         if empty := [number for number in sorted(moving) if not images[number]]:
             raise TokensError(f"video {empty[0]} has no frames; give the tokens of at least one")
         return cls(

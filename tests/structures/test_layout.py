@@ -174,7 +174,7 @@ class TestVideos:
         ("make", "says"),
         [
             (lambda: Layout.of([4, []], videos=[1]), "video 1 has no frames"),
-            (lambda: Layout.of([4, [2, 2]], videos=[2]), "video 2 is none of the 2 items"),
+            (lambda: Layout.of([4, [2, 2]], videos=[2]), "there is no item 2 to be a video; the layout has 2 items"),
             (lambda: ImageLayout((4, 4, 4), frames=(1, 1)), r"3 tiles cannot have frames of \[1, 1\] tiles"),
             (lambda: ImageLayout((4, 4), frames=(2, 0)), r"frames of \[2, 0\] tiles; each frame has at least one"),
             (lambda: ImageLayout((4, 4), frames=(1, 1), times=(0.5,)), "1 times were given for 2 frames"),
