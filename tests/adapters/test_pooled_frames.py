@@ -89,6 +89,19 @@ def test_an_image_beside_a_video_has_a_budget_of_its_own(name: str) -> None:
 
 
 @pytest.mark.parametrize("name", NAMES)
+def test_plans_from_sizes_are_what_happens(name: str) -> None:
+    model, given = shared(name), clips(shared(name), BESIDE, frames=3)
+    pruner = scope.Pruner({"recipe": "divprune", "at": "projected", "budget": 5})
+    plan = pruner.plan([(25, 56), (3, 480, 640)], model=model)
+    with pruner.attach(model) as pruning:
+        model(**given.inputs)
+    planned = [(image.tokens, image.separators) for image in plan.layout.images]
+    assert planned == [(image.tokens, image.separators) for image in pruning.receipt.images]
+    assert plan.images == (5, 5)
+    assert plan.layout.images[1].frame_tokens == (4, 4, 4)
+
+
+@pytest.mark.parametrize("name", NAMES)
 @pytest.mark.parametrize(
     ("change", "says"),
     [

@@ -15,7 +15,7 @@ from torch import Tensor
 import scope_core as scope
 from adapters.guests import keeping
 from adapters.installed import counts_on, takes_text_positions
-from adapters.qwen import MODELS, PLACEHOLDER, VIDEO, Prompts, prompts, qwen3_vl, shared
+from adapters.qwen import MODELS, PATCH, PLACEHOLDER, VIDEO, Prompts, prompts, qwen3_vl, shared
 from adapters.test_qwen2_vl import MODES, language_calls, logits
 from scope_adapters.compat.transformers import language_model
 from scope_core import Layout
@@ -160,6 +160,24 @@ def test_stages_inside_the_language_model_read_videos_and_their_frames() -> None
     assert [image.kept for image in stage.images] == [1] * 5
     assert stage.selection.tokens.frame[1].max() == 2
     assert got.shape[1] < before.positions.shape[1]
+
+
+@pytest.mark.parametrize("name", MODELS)
+def test_plans_from_sizes_are_what_happens(name: str) -> None:
+    """Frames are merged in twos, an odd one with itself; the first image of a prompt counts for itself."""
+    model, given = shared(name), made(name, ([2, (4, 6), 1, (3, 4, 6), 4],))
+    spec: dict[str, Any] = {"recipe": "divprune", "partition": "frame", "at": "projected"}
+    spec |= {"budget": {"name": "tokens", "keep": 5, "per": "image"}}
+    plan = scope.Pruner(spec).plan([(4 * PATCH, 6 * PATCH), (5, 4 * PATCH, 6 * PATCH)], model=model)
+    assert plan.counts == (5, 2, 2, 1)
+    with scope.Pruner(spec).attach(model) as pruning:
+        logits(model, given.inputs)
+    assert [(image.tokens, image.kept) for image in pruning.receipt.images] == [(6, 5), (18, 5)]
+    assert [image.tokens for image in plan.layout.images] == [6, 18]
+    with pytest.raises(
+        scope.TokensError, match=r"item 0 is \(0, 28, 42\); give .* \(frames, height, width\) of a video"
+    ):
+        scope.Pruner(spec).plan([(0, 4 * PATCH, 6 * PATCH)], model=model)
 
 
 class TestRefusals:

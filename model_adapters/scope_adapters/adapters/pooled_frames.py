@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import abstractmethod
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from math import isqrt
 from typing import Any
@@ -15,7 +15,8 @@ from scope_adapters.adapters.projected import ProjectedTower, S
 from scope_adapters.compat.signatures import parameters
 from scope_adapters.compat.transformers import base_of
 from scope_adapters.hosts.huggingface.image_rows import Encoded
-from scope_core import AttachError, VisualTokens
+from scope_adapters.hosts.methods import unwrap
+from scope_core import AttachError, Layout, VisualTokens
 from scope_core.adapters import Session
 from scope_core.parts import ImageLayout, parse_signal
 
@@ -34,12 +35,23 @@ class PooledFrames(ProjectedTower[S]):
     )
 
     @abstractmethod
-    def pool(self, base: Any, values: Tensor, tokens: int) -> Tensor:
-        """(F, m, C) values of a frame's m ``tokens``, from (F, n, C) values of its patches."""
+    def pool(self, base: Any, values: Tensor) -> Tensor:
+        """(F, m, C) values of each frame's tokens, from (F, n, C) values of its patches."""
 
     def ends(self, base: Any) -> str:
         """The treatment of the newline behind each video: "keep", "drop" or "keep_if_row_kept"; "" without one."""
         return ""
+
+    def video_layout(self, model: Any, sizes: Sequence[tuple[int, int, int]]) -> Layout:
+        """The layout of videos; the processor resizes all frames to one size, so all have as many tokens."""
+        model = unwrap(model)
+        rows, cols = self._tower(model).grid()
+        tokens = self.pool(base_of(model), torch.zeros(1, rows * cols, 1)).shape[1]
+        return Layout(tuple(self._frames(base_of(model), tokens, count) for count, _, _ in sizes))
+
+    def _frames(self, base: Any, tokens: int, count: int) -> ImageLayout:
+        separators = int(self.ends(base) not in ("", "drop"))
+        return ImageLayout((tokens,) * count, frames=(1,) * count, separators=separators)
 
     def encode_videos(self, model: Any, videos: Mapping[str, Any], ids: Tensor, attachment: Session) -> Encoded:
         """Encoded videos, by one pass over all frames."""
@@ -67,7 +79,7 @@ class PooledFrames(ProjectedTower[S]):
         def by_video(values: Tensor) -> Tensor:
             """(V, F * m, ...) from (V * F, n or m, ...)."""
             flat = values.flatten(2) if values.dim() > 2 else values[..., None]
-            pooled = flat if flat.shape[1] == tokens else self.pool(base, flat, tokens)
+            pooled = flat if flat.shape[1] == tokens else self.pool(base, flat)
             return pooled.reshape(count, frames * tokens, *values.shape[2:])
 
         def signal(name: str, patches: Callable[[], Tensor]) -> Tensor:
@@ -84,15 +96,13 @@ class PooledFrames(ProjectedTower[S]):
         candidates = VisualTokens.of(
             features.detach(), grid=(frames, side, side) if side * side == tokens else None, signals=signals
         )
-        stay = self.ends(base)
-        layout = ImageLayout((tokens,) * frames, frames=(1,) * frames, separators=int(stay not in ("", "drop")))
         return Encoded(
             output,
             rows,
             candidates,
             places=[torch.arange(tokens * frames) for _ in rows] if newline else None,
-            separators=partial(_end, stay) if newline else None,
-            geometry=[layout] * count,
+            separators=partial(_end, self.ends(base)) if newline else None,
+            geometry=[self._frames(base, tokens, frames)] * count,
             project=self.project(model, attachment),
         )
 

@@ -116,7 +116,7 @@ class HuggingFaceModel(ModelAdapter[S]):
         """
         raise NotImplementedError(f"adapter '{self.spec.name}' has `video_inputs`, but no `encode_videos`")
 
-    def video_layout(self, encoded: Encoded, prompts: Sequence[int]) -> Layout:
+    def video_layout_of(self, encoded: Encoded, prompts: Sequence[int]) -> Layout:
         """Frames and prompts of the encoded videos; by default, from `Encoded.geometry`."""
         return Layout(tuple(replace(one, prompt=row) for one, row in zip(encoded.geometry, prompts, strict=True)))
 
