@@ -219,6 +219,15 @@ class TestRefusals:
             logits(model, self.GIVEN.inputs)
 
 
+def host_fails(model: Any, given: Prompts) -> dict[str, str]:
+    """What the model as it comes cannot do: beams of several videos (Qwen3-VL in 4.57)."""
+    try:
+        model.generate(**given.inputs, **MODES["beams"])
+    except RuntimeError as error:
+        return {"keeping_all_tokens_changes_nothing": f"unpruned, too: {error}"}
+    return {}
+
+
 @pytest.mark.parametrize(
     ("name", "only"),
     [("qwen2_vl", ()), ("qwen2_5_vl", PLACES), pytest.param("qwen3_vl", (), marks=qwen3_vl)],
@@ -232,6 +241,7 @@ def test_every_promise_of_adapters_holds_for_videos(name: str, only: tuple[str, 
         lambda rows: given.inputs if len(rows) == 3 else given.row(rows[0]).inputs,
         decoder=language_model(model),
         only=only,
+        expected_failures={} if only else host_fails(model, given),
     )
-    untried = {"plans_come_true", "logits_match_hand_built_embeddings"}
+    untried = {"plans_come_true", "logits_match_hand_built_embeddings", *report.expected_failures}
     assert set(report.passed) == ({*PLACES, "adapter_fits_the_model"} if only else set(PROPERTIES) - untried), report

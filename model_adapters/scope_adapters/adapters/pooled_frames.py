@@ -45,9 +45,12 @@ class PooledFrames(ProjectedTower[S]):
     def video_layout(self, model: Any, sizes: Sequence[tuple[int, int, int]]) -> Layout:
         """The layout of videos; the processor resizes all frames to one size, so all have as many tokens."""
         model = unwrap(model)
-        rows, cols = self._tower(model).grid()
-        tokens = self.pool(base_of(model), torch.zeros(1, rows * cols, 1)).shape[1]
+        tokens = self._tokens(base_of(model), self._tower(model).grid())
         return Layout(tuple(self._frames(base_of(model), tokens, count) for count, _, _ in sizes))
+
+    def _tokens(self, base: Any, grid: tuple[int, int]) -> int:
+        """Tokens of a frame of so many rows and columns of patches."""
+        return self.pool(base, torch.zeros(1, grid[0] * grid[1], 1)).shape[1]
 
     def _frames(self, base: Any, tokens: int, count: int) -> ImageLayout:
         separators = int(self.ends(base) not in ("", "drop"))
@@ -63,16 +66,18 @@ class PooledFrames(ProjectedTower[S]):
                 f"height, width) with at least one frame, so the frames of all videos must be of one size and number"
             )
         count, frames = pixels.shape[:2]
-        known = parameters(type(base).get_video_features)
-        taken = {name: value for name, value in videos.items() if name in known}
+        known = {"pixel_values_videos", *parameters(type(base).get_video_features)}
+        taken = {name: videos[name] for name in self.video_inputs if name in videos and name in known}
         output, seen, capture = self.watched(model, taken, attachment, self.video_features)
         rows = [row.flatten(0, -2) for row in output.pooler_output]
-        newline = 1 if self.ends(base) else 0
-        tokens, left = divmod(len(rows[0]) - newline, frames)
-        if len(rows) != count or left:
+        grid = self._tower(model).grid(*pixels.shape[-2:])
+        tokens, newline = self._tokens(base, grid), bool(self.ends(base))
+        if newline and len(rows[0]) == tokens * frames:  # up to 4.57, forward() adds it
+            rows = [torch.cat([row, base.image_newline[None].to(row)]) for row in rows]
+        if [len(row) for row in rows] != [tokens * frames + newline] * count:
             raise AttachError(
-                f"{type(base).__name__} gives {sum(map(len, rows))} rows in {len(rows)} videos, and {count} videos of "
-                f"{frames} frames were given"
+                f"{type(base).__name__} gives {[len(row) for row in rows]} rows of {count} videos of {frames} frames, "
+                f"and {tokens} were expected of each frame"
             )
         projected = torch.stack([row[: tokens * frames] for row in rows])
 
@@ -86,7 +91,6 @@ class PooledFrames(ProjectedTower[S]):
             axis = 2 if parse_signal(name)[0] in _BY_HEAD else 1
             return by_video(patches().movedim(axis, 1)).movedim(1, axis)
 
-        grid = self._tower(model).grid(*pixels.shape[-2:])
         found = capture.signals(attachment.needs, grid[0] * grid[1])
         signals: dict[str, Callable[[], Tensor]] = {name: partial(signal, name, each) for name, each in found.items()}
         if "projected" in attachment.needs:
