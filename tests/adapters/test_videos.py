@@ -159,6 +159,11 @@ def test_stages_inside_the_language_model_read_videos_and_their_frames() -> None
     (stage,) = inside.receipt.later
     assert [image.kept for image in stage.images] == [1] * 5
     assert stage.selection.tokens.frame[1].max() == 2
+    assert [image.frames for image in inside.receipt.images] == [0, 3, 1, 2, 0]
+    assert "video 1 of 3 frames (prompt 0): 18 -> 7" in str(inside.receipt)
+    seen = stage.selection.tokens
+    left = [len(frame[valid].unique()) for frame, valid in zip(seen.frame, seen.valid, strict=True)]
+    assert [image.frames for image in stage.images] == [0, *left[1:4], 0]
     assert got.shape[1] < before.positions.shape[1]
 
 
