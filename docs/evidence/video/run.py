@@ -3,7 +3,7 @@
     python docs/evidence/video/run.py
 
 takes about a quarter of an hour, and writes docs/evidence/video/results.json. docs/generate.py makes the table of
-docs/videos.md from it.
+docs/video-methods.md from it.
 """
 
 from __future__ import annotations

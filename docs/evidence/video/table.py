@@ -1,4 +1,4 @@
-"""The table of docs/videos.md, from docs/evidence/video/results.json."""
+"""The table of docs/video-methods.md, from docs/evidence/video/results.json."""
 
 from __future__ import annotations
 
