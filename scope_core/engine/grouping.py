@@ -77,6 +77,14 @@ def layout_of(tokens: VisualTokens) -> Layout:
     return Layout.of(sizes, videos=[number for number, each in enumerate(sizes) if isinstance(each, list)])
 
 
+def frame_counts(tokens: VisualTokens, images: Sequence[ImageLayout]) -> list[int]:
+    """The number of frames of each video, in a later stage of those that have tokens left; 0 for images."""
+    return [
+        0 if not image.frames else len(image.frames) if image.full is None else len(frame[valid].unique())
+        for image, frame, valid in zip(images, tokens.frame, tokens.valid, strict=True)
+    ]
+
+
 def _of_each_token(image: ImageLayout, of_tiles: Sequence[int]) -> Tensor:
     """(n,) the value of each token's tile."""
     return torch.tensor(of_tiles, dtype=torch.int64).repeat_interleave(torch.tensor(image.tiles, dtype=torch.int64))

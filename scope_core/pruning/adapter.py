@@ -10,6 +10,7 @@ from typing import Any
 
 from torch import Tensor
 
+from scope_core.errors import AdapterError
 from scope_core.parts.base import Part, S
 from scope_core.pruning.schedule import Schedule
 from scope_core.pruning.session import Session
@@ -66,6 +67,17 @@ class ModelAdapter(Part[S]):
     @abstractmethod
     def layout(self, model: Any, sizes: Sequence[tuple[int, int]]) -> Layout:
         """The layout of images of the given (height, width) in pixels. Pure."""
+
+    def video_layout(self, model: Any, sizes: Sequence[tuple[int, int, int]]) -> Layout:
+        """The layout of videos of the given (frames, height, width). Pure; optional.
+
+        Raises:
+            AdapterError: the adapter does not say.
+        """
+        raise AdapterError(
+            f"adapter '{self.spec.name}' does not say how many tokens a video of a size has; give the tokens of its "
+            f"frames: plan(Layout.of([[196] * 8], videos=[0]))"
+        )
 
     @abstractmethod
     def install(self, model: Any, attachment: Session, undo: ExitStack) -> None:

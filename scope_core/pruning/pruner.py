@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 from torch import Tensor
 
 from scope_core.errors import SpecError, TokensError, quoted
+from scope_core.pruning.adapter import ModelAdapter
 from scope_core.pruning.attachment import Attachment
 from scope_core.pruning.compatibility import find_adapter
 from scope_core.pruning.recipe_fit import check_model
@@ -44,8 +46,8 @@ class Pruner(Schedule):
         """Exact counts of kept tokens, before any tensor exists. Pure.
 
         Args:
-            images: Tokens per image, e.g. ``[576, 576]``; or a `Layout` for images with tiles; or, with
-                ``model``, the (height, width) of each image in pixels.
+            images: Tokens per image, e.g. ``[576, 576]``; or a `Layout` for images with tiles and videos; or, with
+                ``model``, the (height, width) of each image in pixels, and the (frames, height, width) of each video.
             model: A model, whose adapter turns image sizes into token counts.
             adapter: Name of the adapter; the one that matches the model if left out.
 
@@ -58,7 +60,7 @@ class Pruner(Schedule):
     def _layout(self, images: Sequence[Any], model: Any, adapter: str | None) -> Layout:
         counts = isinstance(images, Iterable) and not any(isinstance(image, Iterable) for image in images)
         if model is not None and not counts:
-            return find_adapter(model, self, adapter).layout(model, [(int(h), int(w)) for h, w in images])
+            return _layout_of_sizes(find_adapter(model, self, adapter), model, images)
         for number, image in enumerate(images if isinstance(images, Iterable) else ()):
             if isinstance(image, Iterable):
                 raise TokensError(
@@ -128,6 +130,24 @@ class Pruner(Schedule):
             AttachError: a pruner is already attached to this model, and ``replace`` is false.
         """
         return Attachment(self, model, adapter=adapter, signals=signals, replace=replace)
+
+
+def _layout_of_sizes(adapter: ModelAdapter[Any], model: Any, sizes: Iterable[Any]) -> Layout:
+    """The layout of images of (height, width) and videos of (frames, height, width), which are in one prompt."""
+    given = [tuple(int(side) for side in size) for size in sizes]
+    for number, size in enumerate(given):
+        if len(size) not in (2, 3) or (len(size) == 3 and min(size) < 1):
+            raise TokensError(
+                f"item {number} is {size}; give (height, width) of an image, or (frames, height, width) of a video"
+            )
+    images = [(size[0], size[1]) for size in given if len(size) == 2]
+    videos = [(size[0], size[1], size[2]) for size in given if len(size) == 3]
+    if not videos:
+        return adapter.layout(model, images)
+    still = iter(adapter.layout(model, images).images if images else ())
+    moving = iter(adapter.video_layout(model, videos).images)
+    items = [next(moving if len(size) == 3 else still) for size in given]
+    return Layout(tuple(replace(item, prompt=0) for item in items))
 
 
 def select(

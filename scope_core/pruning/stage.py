@@ -13,7 +13,7 @@ from torch import Tensor
 
 from scope_core.display import shortened
 from scope_core.engine.constraints import constrained
-from scope_core.engine.grouping import group_index, layout_of, with_frames, with_tiles
+from scope_core.engine.grouping import frame_counts, group_index, layout_of, with_frames, with_tiles
 from scope_core.engine.merging import less_extra, merged, rows_of_fewer
 from scope_core.engine.validation import check_counts, check_groups, check_keep, check_selection
 from scope_core.errors import PluginOutputError, ScopeError, SignalError, SpecError, TokensError, listed
@@ -231,12 +231,13 @@ class Stage:
             separators: Remaining separators of each image; those of the layout if left out.
             more: Further `Receipt` fields.
         """
-        valid = selection.tokens.valid.sum(1).tolist()
-        images = layout.images if layout is not None else Layout.of(valid).images
+        images = (layout_of(selection.tokens) if layout is None else layout).images
         remaining = [image.separators for image in images] if separators is None else separators
         rows = tuple(
-            ImageReceipt(image.prompt, image.tokens, kept, newlines, image.patches)
-            for image, kept, newlines in zip(images, selection.row_counts, remaining, strict=True)
+            ImageReceipt(image.prompt, image.tokens, kept, newlines, image.patches, frames)
+            for image, kept, newlines, frames in zip(
+                images, selection.row_counts, remaining, frame_counts(selection.tokens, images), strict=True
+            )
         )
         fields = {"model": "bare tensors", "at": self.spec.at, "signals": tuple(sorted(self.needs)), "calls": 1, **more}
         return Receipt(spec=self.label, images=rows, selection=selection, options=self._options, **fields)

@@ -24,7 +24,7 @@ THETAS = (0.7, 0.8, 0.9)
 
 @dataclass(frozen=True)
 class ImageReceipt:
-    """The counts of one image.
+    """The counts of one image or video.
 
     Attributes:
         prompt: Index of the prompt (batch row) that the image belongs to.
@@ -32,6 +32,7 @@ class ImageReceipt:
         kept: Tokens that remain.
         separators: Newline tokens that remain beside them.
         patches: Patches with those of padding, as tables in papers count them; None if papers do not.
+        frames: Frames of a video, in a later stage those that have tokens left; 0 for an image.
     """
 
     prompt: int
@@ -39,6 +40,7 @@ class ImageReceipt:
     kept: int
     separators: int = 0
     patches: int | None = None
+    frames: int = 0
 
 
 @dataclass(frozen=True)
@@ -137,6 +139,7 @@ class Receipt:
                     "kept": i.kept,
                     "separators": i.separators,
                     "patches": i.patches,
+                    **({"frames": i.frames} if i.frames else {}),
                     "theta_coverage": c,
                 }
                 for i, c in zip(self.images, self.coverage(), strict=True)
@@ -211,9 +214,9 @@ class Receipt:
             thetas = ", ".join(f"{share:.0%} at {theta}" for theta, share in cover.items())
             extra = f" + {image.separators} newline" if image.separators else ""
             of = f" (of {image.patches} patches)" if image.patches is not None else ""
+            item = f"video {number} of {counted(image.frames, 'frame')}" if image.frames else f"image {number}"
             lines.append(
-                f"  image {number} (prompt {image.prompt}): {image.tokens}{of} -> {image.kept}{extra}, "
-                f"theta-coverage {thetas}"
+                f"  {item} (prompt {image.prompt}): {image.tokens}{of} -> {image.kept}{extra}, theta-coverage {thetas}"
             )
         if self.signals:
             lines.append(f"  signals: {', '.join(self.signals)}")

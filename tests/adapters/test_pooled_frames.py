@@ -11,6 +11,7 @@ import scope_core as scope
 from adapters import anyres
 from adapters.clips import Clips, clips
 from adapters.guests import keeping
+from adapters.installed import with_attention
 from scope_adapters.compat.transformers import language_model
 from scope_core.testing import PROPERTIES, check_adapter
 
@@ -38,14 +39,9 @@ def test_every_promise_of_adapters_holds_for_videos(name: str) -> None:
 
 def by_hand(model: Any, given: Clips, name: str, family: str) -> torch.Tensor:
     """(F * m,) the last layer's attention that each token gets, from the tower's own maps: means of 2 x 2 patches."""
-    tower = model.model.vision_tower
-    before = tower.config._attn_implementation
-    tower.set_attn_implementation("eager")
-    try:
-        with torch.no_grad():
-            maps = tower(given.frames.flatten(0, 1), output_attentions=True).attentions[-1].double()
-    finally:
-        tower.set_attn_implementation(before)
+    tower = with_attention(model, "eager").model.vision_tower
+    with torch.no_grad():
+        maps = tower(given.frames.flatten(0, 1), output_attentions=True).attentions[-1].double()
     patches = maps[:, :, 0, 1:] if family == "vision.cls_attention" else maps.mean(2)
     square = patches.mean(1).unflatten(1, (anyres.GRID, anyres.GRID))
     return square.unflatten(2, (-1, 2)).unflatten(1, (-1, 2)).mean((2, 4)).flatten()
@@ -86,6 +82,19 @@ def test_an_image_beside_a_video_has_a_budget_of_its_own(name: str) -> None:
     selection = pruning.receipt.selection
     assert [image.kept for image in pruning.receipt.images] == [3, 6]
     assert selection.tokens.frame[1][selection.mask[1]].tolist() == [0, 0, 0, 1, 1, 1]
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_plans_from_sizes_are_what_happens(name: str) -> None:
+    model, given = shared(name), clips(shared(name), BESIDE, frames=3)
+    pruner = scope.Pruner({"recipe": "divprune", "at": "projected", "budget": 5})
+    plan = pruner.plan([(25, 56), (3, 480, 640)], model=model)
+    with pruner.attach(model) as pruning:
+        model(**given.inputs)
+    planned = [(image.tokens, image.separators) for image in plan.layout.images]
+    assert planned == [(image.tokens, image.separators) for image in pruning.receipt.images]
+    assert plan.images == (5, 5)
+    assert plan.layout.images[1].frame_tokens == (4, 4, 4)
 
 
 @pytest.mark.parametrize("name", NAMES)

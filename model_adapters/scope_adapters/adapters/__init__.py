@@ -27,56 +27,56 @@ def scope_adapters() -> Iterable[Entry]:
     yield Entry(
         "scope_adapters.adapters.llava_next_video:LlavaNextVideo",
         "llava_next_video",
-        "LLaVA-NeXT-Video on Hugging Face transformers >= 4.52, images",
+        "LLaVA-NeXT-Video on Hugging Face transformers >= 4.52, images and videos",
         paper="LLaVA-NeXT-Video, 2024",
         requires=("scope-core[hf]",),
     )
     yield Entry(
         "scope_adapters.adapters.llava_onevision:LlavaOnevision",
         "llava_onevision",
-        "LLaVA-OneVision on Hugging Face transformers >= 4.52, images",
+        "LLaVA-OneVision on Hugging Face transformers >= 4.52, images and videos",
         paper="LLaVA-OneVision, arXiv 2408.03326",
         requires=("scope-core[hf]",),
     )
     yield Entry(
         "scope_adapters.adapters.qwen2_vl:Qwen2VL",
         "qwen2_vl",
-        "Qwen2-VL on Hugging Face transformers >= 4.52, images",
+        "Qwen2-VL on Hugging Face transformers >= 4.52, images and videos",
         paper="Qwen2-VL, arXiv 2409.12191",
         requires=("scope-core[hf]",),
     )
     yield Entry(
         "scope_adapters.adapters.qwen2_5_vl:Qwen25VL",
         "qwen2_5_vl",
-        "Qwen2.5-VL on Hugging Face transformers >= 4.52, images",
+        "Qwen2.5-VL on Hugging Face transformers >= 4.52, images and videos",
         paper="Qwen2.5-VL, arXiv 2502.13923",
         requires=("scope-core[hf]",),
     )
     yield Entry(
         "scope_adapters.adapters.qwen3_vl:Qwen3VL",
         "qwen3_vl",
-        "Qwen3-VL on Hugging Face transformers >= 4.57, images",
+        "Qwen3-VL on Hugging Face transformers >= 4.57, images and videos",
         paper="Qwen3-VL, arXiv 2511.21631",
         requires=("scope-core[hf]",),
     )
     yield Entry(
         "scope_adapters.adapters.qwen3_vl_moe:Qwen3VLMoe",
         "qwen3_vl_moe",
-        "Qwen3-VL-MoE on Hugging Face transformers >= 4.57, images",
+        "Qwen3-VL-MoE on Hugging Face transformers >= 4.57, images and videos",
         paper="Qwen3-VL, arXiv 2511.21631",
         requires=("scope-core[hf]",),
     )
     yield Entry(
         "scope_adapters.adapters.qwen3_5:Qwen35",
         "qwen3_5",
-        "Qwen3.5 on Hugging Face transformers that have it, images",
+        "Qwen3.5 on Hugging Face transformers that have it, images and videos",
         paper="Qwen3.5, 2026",
         requires=("scope-core[hf]",),
     )
     yield Entry(
         "scope_adapters.adapters.qwen3_5_moe:Qwen35Moe",
         "qwen3_5_moe",
-        "Qwen3.5-MoE on Hugging Face transformers that have it, images",
+        "Qwen3.5-MoE on Hugging Face transformers that have it, images and videos",
         paper="Qwen3.5, 2026",
         requires=("scope-core[hf]",),
     )

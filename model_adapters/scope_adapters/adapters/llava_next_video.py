@@ -26,7 +26,7 @@ class LlavaNextVideo(NextTiles[LlavaNextVideoSpec], PooledFrames[LlavaNextVideoS
 
     model_type = "llava_next_video"
 
-    def pool(self, base: Any, values: Tensor, tokens: int) -> Tensor:
+    def pool(self, base: Any, values: Tensor) -> Tensor:
         """The mean of each block of patches; the model may pool features by maximum or convolution instead."""
         side = isqrt(values.shape[1])
         square = values.mT.reshape(*values.mT.shape[:2], side, side)

@@ -56,7 +56,7 @@ class LlavaOnevision(AnyRes[LlavaOnevisionSpec], PooledFrames[LlavaOnevisionSpec
 
     video_pooler = "tensor"
 
-    def pool(self, base: Any, values: Tensor, tokens: int) -> Tensor:
+    def pool(self, base: Any, values: Tensor) -> Tensor:
         """The model's own pooling of frames."""
         pooled: Tensor = base.apply_pooling(values)
         return pooled

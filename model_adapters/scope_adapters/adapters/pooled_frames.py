@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import abstractmethod
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from math import isqrt
 from typing import Any
@@ -15,7 +15,8 @@ from scope_adapters.adapters.projected import ProjectedTower, S
 from scope_adapters.compat.signatures import parameters
 from scope_adapters.compat.transformers import base_of
 from scope_adapters.hosts.huggingface.image_rows import Encoded
-from scope_core import AttachError, VisualTokens
+from scope_adapters.hosts.methods import unwrap
+from scope_core import AttachError, Layout, VisualTokens
 from scope_core.adapters import Session
 from scope_core.parts import ImageLayout, parse_signal
 
@@ -34,12 +35,26 @@ class PooledFrames(ProjectedTower[S]):
     )
 
     @abstractmethod
-    def pool(self, base: Any, values: Tensor, tokens: int) -> Tensor:
-        """(F, m, C) values of a frame's m ``tokens``, from (F, n, C) values of its patches."""
+    def pool(self, base: Any, values: Tensor) -> Tensor:
+        """(F, m, C) values of each frame's tokens, from (F, n, C) values of its patches."""
 
     def ends(self, base: Any) -> str:
         """The treatment of the newline behind each video: "keep", "drop" or "keep_if_row_kept"; "" without one."""
         return ""
+
+    def video_layout(self, model: Any, sizes: Sequence[tuple[int, int, int]]) -> Layout:
+        """The layout of videos; the processor resizes all frames to one size, so all have as many tokens."""
+        model = unwrap(model)
+        tokens = self._tokens(base_of(model), self._tower(model).grid())
+        return Layout(tuple(self._frames(base_of(model), tokens, count) for count, _, _ in sizes))
+
+    def _tokens(self, base: Any, grid: tuple[int, int]) -> int:
+        """Tokens of a frame of so many rows and columns of patches."""
+        return self.pool(base, torch.zeros(1, grid[0] * grid[1], 1)).shape[1]
+
+    def _frames(self, base: Any, tokens: int, count: int) -> ImageLayout:
+        separators = int(self.ends(base) not in ("", "drop"))
+        return ImageLayout((tokens,) * count, frames=(1,) * count, separators=separators)
 
     def encode_videos(self, model: Any, videos: Mapping[str, Any], ids: Tensor, attachment: Session) -> Encoded:
         """Encoded videos, by one pass over all frames."""
@@ -51,30 +66,31 @@ class PooledFrames(ProjectedTower[S]):
                 f"height, width) with at least one frame, so the frames of all videos must be of one size and number"
             )
         count, frames = pixels.shape[:2]
-        known = parameters(type(base).get_video_features)
-        taken = {name: value for name, value in videos.items() if name in known}
+        known = {"pixel_values_videos", *parameters(type(base).get_video_features)}
+        taken = {name: videos[name] for name in self.video_inputs if name in videos and name in known}
         output, seen, capture = self.watched(model, taken, attachment, self.video_features)
         rows = [row.flatten(0, -2) for row in output.pooler_output]
-        newline = 1 if self.ends(base) else 0
-        tokens, left = divmod(len(rows[0]) - newline, frames)
-        if len(rows) != count or left:
+        grid = self._tower(model).grid(*pixels.shape[-2:])
+        tokens, newline = self._tokens(base, grid), bool(self.ends(base))
+        if newline and len(rows[0]) == tokens * frames:  # up to 4.57, forward() adds it
+            rows = [torch.cat([row, base.image_newline[None].to(row)]) for row in rows]
+        if [len(row) for row in rows] != [tokens * frames + newline] * count:
             raise AttachError(
-                f"{type(base).__name__} gives {sum(map(len, rows))} rows in {len(rows)} videos, and {count} videos of "
-                f"{frames} frames were given"
+                f"{type(base).__name__} gives {[len(row) for row in rows]} rows of {count} videos of {frames} frames, "
+                f"and {tokens} were expected of each frame"
             )
         projected = torch.stack([row[: tokens * frames] for row in rows])
 
         def by_video(values: Tensor) -> Tensor:
             """(V, F * m, ...) from (V * F, n or m, ...)."""
             flat = values.flatten(2) if values.dim() > 2 else values[..., None]
-            pooled = flat if flat.shape[1] == tokens else self.pool(base, flat, tokens)
+            pooled = flat if flat.shape[1] == tokens else self.pool(base, flat)
             return pooled.reshape(count, frames * tokens, *values.shape[2:])
 
         def signal(name: str, patches: Callable[[], Tensor]) -> Tensor:
             axis = 2 if parse_signal(name)[0] in _BY_HEAD else 1
             return by_video(patches().movedim(axis, 1)).movedim(1, axis)
 
-        grid = self._tower(model).grid(*pixels.shape[-2:])
         found = capture.signals(attachment.needs, grid[0] * grid[1])
         signals: dict[str, Callable[[], Tensor]] = {name: partial(signal, name, each) for name, each in found.items()}
         if "projected" in attachment.needs:
@@ -84,15 +100,13 @@ class PooledFrames(ProjectedTower[S]):
         candidates = VisualTokens.of(
             features.detach(), grid=(frames, side, side) if side * side == tokens else None, signals=signals
         )
-        stay = self.ends(base)
-        layout = ImageLayout((tokens,) * frames, frames=(1,) * frames, separators=int(stay not in ("", "drop")))
         return Encoded(
             output,
             rows,
             candidates,
             places=[torch.arange(tokens * frames) for _ in rows] if newline else None,
-            separators=partial(_end, stay) if newline else None,
-            geometry=[layout] * count,
+            separators=partial(_end, self.ends(base)) if newline else None,
+            geometry=[self._frames(base, tokens, frames)] * count,
             project=self.project(model, attachment),
         )
 

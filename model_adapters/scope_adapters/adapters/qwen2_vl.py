@@ -99,6 +99,13 @@ class MergedPatches(PositionAxes[S]):
                 )
         return Layout.of([(height // side) * (width // side) for height, width in sizes])
 
+    def video_layout(self, model: Any, sizes: Sequence[tuple[int, int, int]]) -> Layout:
+        """The layout of videos of (frames, height, width) as the processor sampled and resized them; see `layout`."""
+        merged = int(unwrap(model).config.vision_config.temporal_patch_size)
+        each = self.layout(model, [(height, width) for _, height, width in sizes]).images
+        groups = [-(-frames // merged) for frames, _, _ in sizes]
+        return Layout.of([[one.tokens] * n for one, n in zip(each, groups, strict=True)], videos=range(len(groups)))
+
     def encode(self, model: Any, images: Mapping[str, Any], ids: Tensor, attachment: Session) -> Encoded:
         """Encoded images, by one pass over the patches of all images."""
         return self._encoded(model, images, attachment, self.image_inputs, self.features)

@@ -36,6 +36,9 @@ def image_features(
     """
     features = getattr(base, of)
     signature = inspect.signature(getattr(type(base), of))
+    if of != "get_image_features":  # pixels of videos had another name up to 4.57
+        named, first = next(iter(images)), next(name for name in signature.parameters if name != "self")
+        images = {first if name == named else name: value for name, value in images.items()}
     missing = {
         name: getattr(base.config, name)
         for name, p in signature.parameters.items()

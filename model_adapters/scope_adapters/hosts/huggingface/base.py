@@ -113,7 +113,7 @@ class HuggingFaceModel(ModelAdapter[S]):
         """
         raise NotImplementedError(f"adapter '{self.spec.name}' has `video_inputs`, but no `encode_videos`")
 
-    def video_layout(self, encoded: Encoded, prompts: Sequence[int]) -> Layout:
+    def video_layout_of(self, encoded: Encoded, prompts: Sequence[int]) -> Layout:
         """Frames and prompts of the encoded videos; by default, from `Encoded.geometry`."""
         return Layout(tuple(replace(one, prompt=row) for one, row in zip(encoded.geometry, prompts, strict=True)))
 
@@ -160,7 +160,10 @@ class HuggingFaceModel(ModelAdapter[S]):
 
     def features(self, base: Any, images: Mapping[str, Any]) -> Any:
         """The result of one pass of tower and projector: the model's own ``get_image_features``."""
-        output = image_features(base, images, lambda rows: self.split(base, images, rows))
+        return self._features(base, images, "get_image_features")
+
+    def _features(self, base: Any, images: Mapping[str, Any], of: str) -> Any:
+        output = image_features(base, images, lambda rows: self.split(base, images, rows), of)
         if self.has_token_fields:  # transformers 5.0 to 5.17 return those of all images as one
             output.deepstack_features = [
                 self.split(base, images, layer) if hasattr(layer, "dim") else layer
@@ -170,7 +173,7 @@ class HuggingFaceModel(ModelAdapter[S]):
 
     def video_features(self, base: Any, videos: Mapping[str, Any]) -> Any:
         """The result of one pass of tower and projector: the model's own ``get_video_features``."""
-        return image_features(base, videos, lambda rows: self.split(base, videos, rows), of="get_video_features")
+        return self._features(base, videos, "get_video_features")
 
     def split(self, base: Any, images: Mapping[str, Any], rows: Tensor) -> Sequence[Tensor]:
         """The rows of each image, from (R, D) rows of all images, which some models return before transformers 5.0."""

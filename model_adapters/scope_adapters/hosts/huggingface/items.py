@@ -83,7 +83,7 @@ class Items:
             return self.adapter.layout_of(encoded, prompts)
         images: list[Any] = [None] * len(prompts)
         for part in encoded.parts:
-            layout_of = self.adapter.layout_of if part.kind == "image" else self.adapter.video_layout
+            layout_of = self.adapter.layout_of if part.kind == "image" else self.adapter.video_layout_of
             layout = layout_of(part.encoded, [prompts[number] for number in part.numbers])
             for number, image in zip(part.numbers, layout.images, strict=True):
                 images[number] = image
