@@ -14,6 +14,7 @@ from __future__ import annotations
 import difflib
 import functools
 import importlib
+import importlib.util
 import inspect
 import re
 import subprocess
@@ -638,6 +639,15 @@ def method(owner: str, name: str, item: Any) -> str:
     return f"#### `{owner}.{name}`\n\n{signature(f'{owner}.{name}', function)}{prose(function)}\n\n"
 
 
+def video_evidence() -> str:
+    """What methods keep of labelled clips, from docs/evidence/video/results.json."""
+    path = DOCS / "evidence" / "video" / "table.py"
+    spec = importlib.util.spec_from_file_location("video_table", path)
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module.table()
+
+
 def signature(name: str, item: Any) -> str:
     """How a function or class is called, as a code block."""
     try:
@@ -722,6 +732,7 @@ SECTIONS: dict[str, Callable[[], str]] = {
     "compatibility": compatibility,
     "recipe-fit": recipe_fit,
     "model-types": model_types,
+    "video-evidence": video_evidence,
 }
 
 if __name__ == "__main__":

@@ -28,7 +28,11 @@ SPECS = "docs/methods/specs"
 QUESTION = "Where is the umbrella?"
 TOWER = "scope select demo:astronaut --spec {spec}"
 MODEL = f'scope run docs/pictures/scene.png -q "{QUESTION}" --spec {{spec}}'
+VIDEO = ("dycoke", "fastvid", "floc", "nth_frame", "uniform_frames", "vcast", "vidcom2")
+"""Methods whose image is that of a clip."""
+CLIP = "scope select clip.mp4 --at vision --spec {spec}"
 COMMANDS = {
+    **{name: CLIP.format(spec=f"{name}@50%" if name == "dycoke" else f"{name}@10%") for name in VIDEO},
     "prumerge": TOWER.format(spec="prumerge"),
     "prumerge_plus": TOWER.format(spec="prumerge_plus"),
     "fastv": MODEL.format(spec="fastv"),
@@ -40,14 +44,14 @@ COMMANDS = {
 }
 """The command that draws a method's image, where `command` has another."""
 NOTES = {
+    **dict.fromkeys(VIDEO, "A clip of 16 frames, one of those that [Methods for videos](../video-methods.md#measured) measures."),
     "pyramiddrop": "The first of three stages, in a model of 4 layers.",
     "sparsevlm": "The first of three stages, in a model of 4 layers.",
     "cdpruner": "No CLIP was at hand: relevance is the cosine of the question's words and the tokens, in the language "
     "model's space.",
     "evs": "Three frames in which a ball moves over a photograph.",
 }
-VIDEO = ("dycoke", "floc", "nth_frame", "uniform_frames", "vcast", "vidcom2")
-UNDRAWN = ("anchorprune", "clse", "eadp", "feather", "priortr", "v2drop", "vscan", "zooprune", *VIDEO)
+UNDRAWN = ("anchorprune", "clse", "eadp", "feather", "priortr", "v2drop", "vscan", "zooprune")
 """Methods without an image: they read signals that neither tower nor model at hand gives, or layers that it lacks."""
 SHORT = {
     "before the projector": "before projector",
@@ -162,7 +166,7 @@ def draw(names: Collection[str] = ()) -> int:
 
     IMAGES.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory() as folder:
-        frames = {path.name: str(path) for path in drawn_frames(Path(folder))}
+        frames = {path.name: str(path) for path in (*drawn_frames(Path(folder)), drawn_clip(Path(folder)))}
         for one in [one for one in built_in() if not names or one.name in names]:
             out = Path(folder) / f"{one.name}.png"
             words = [frames.get(word, word) for word in shlex.split(command(one))]
@@ -190,3 +194,15 @@ def drawn_frames(folder: Path) -> Iterator[Path]:
         path = folder / f"frame-{number + 1}.png"
         frame.save(path)
         yield path
+
+
+def drawn_clip(folder: Path) -> Path:
+    """A clip of docs/evidence/video as a file."""
+    from scope_core.clips import write_clip
+
+    sys.path.insert(0, str(DOCS / "evidence" / "video"))
+    import clips
+
+    path = folder / "clip.mp4"
+    write_clip(clips.draw(clips.plan(1))[0], path, 2.0)
+    return path

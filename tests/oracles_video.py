@@ -121,6 +121,61 @@ def facility_location(tokens: Array, keep: int) -> list[int]:
     return kept
 
 
+def by_size(total: int, sizes: list[int]) -> list[int]:
+    """Shares in proportion to sizes, rounded down; what is left goes to the largest, one each."""
+    counts = [min(total * size // sum(sizes), size) for size in sizes] if sum(sizes) else [0 for _ in sizes]
+    order = sorted(range(len(sizes)), key=lambda i: (-sizes[i], i))
+    while sum(counts) < min(total, sum(sizes)):
+        for i in [i for i in order if counts[i] < sizes[i]][: total - sum(counts)]:
+            counts[i] += 1
+    return counts
+
+
+def peaks(tokens: Array, neighbours: int) -> list[int]:
+    """Density peaks, best first."""
+    far = np.array([[np.linalg.norm(a - b) for b in tokens] for a in tokens]) / math.sqrt(tokens.shape[1])
+    density = [float(np.exp(-(np.sort(row)[:neighbours] ** 2).mean())) for row in far]
+    score = []
+    for i in range(len(tokens)):
+        denser = [far[i, j] for j in range(len(tokens)) if (density[j], -j) > (density[i], -i)]
+        score.append(min(denser, default=far.max()) * density[i])
+    return sorted(range(len(tokens)), key=lambda i: (-score[i], i))
+
+
+def fastvid(video: list[Array], attention: list[Array], keep: int) -> tuple[Kept, dict[tuple[int, int], Array]]:
+    """The kept tokens, and the merged rows of the anchors."""
+    scene = segments(video, 0.9, 8)
+    scenes = [[f for f in range(len(video)) if scene[f] == number] for number in range(max(scene) + 1)]
+    found: Kept = []
+    rows: dict[tuple[int, int], Array] = {}
+    for frames, share in zip(scenes, by_size(keep, [sum(len(video[f]) for f in s) for s in scenes]), strict=True):
+        salient_share = share * 3 // 5 + (
+            1 if (share * 3 % 5) / 5 >= 0.5 else 0
+        )  # the larger remainder; 3/5 has the tie
+        salient = []
+        for f, count in zip(frames, by_size(salient_share, [len(video[f]) for f in frames]), strict=True):
+            order = sorted(range(len(video[f])), key=lambda n, f=f: (-attention[f][n], n))
+            salient += [(f, n) for n in order[:count]]
+        left = {f: [n for n in range(len(video[f])) if (f, n) not in salient] for f in frames}
+        tries = [frames[::-1][::step][::-1] for step in (4, 3, 2, 1)]
+        some = next(chosen for chosen in tries if sum(len(left[f]) for f in chosen) >= share - salient_share)
+        for f, count in zip(some, by_size(share - salient_share, [len(left[f]) for f in some]), strict=True):
+            anchors = [left[f][i] for i in peaks(video[f][left[f]], 4)[:count]] if count else []
+            joined: dict[int, list[Array]] = {n: [] for n in anchors}
+            for g in frames if anchors else []:
+                for n in left[g]:
+                    joined[max(sorted(anchors), key=lambda a: round(cosine(video[g][n], video[f][a]), 12))].append(
+                        video[g][n]
+                    )
+            for n, members in joined.items():
+                weight = max(0.6, 1 / (len(members) + 1)) if members else 1.0
+                mean = np.mean(members, axis=0) if members else video[f][n]
+                rows[f, n] = weight * video[f][n] + (1 - weight) * mean
+            found += [(f, n) for n in anchors]
+        found += salient
+    return sorted(found), rows
+
+
 def scope_by_piece(video: list[Array], saliency: list[Array], pieces: list[int], keep: int) -> Kept:
     """SCOPE in each piece, a run of frames; pieces share the budget by their number of tokens."""
     found: Kept = []

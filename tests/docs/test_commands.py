@@ -16,7 +16,17 @@ from docs.pages import PAGES, blocks, commands, lay_out, name_of, save
 from scope_core.cli import app
 from scope_core.cli.shell import plugin_command
 
-ELSEWHERE = ("photo.jpg", "/path/to", "*.", "llava-1.5-7b", "llava-v1.6", "bench accuracy", "bench speed", "scope demo")
+ELSEWHERE = (
+    "photo.jpg",
+    "clip.mp4",
+    "/path/to",
+    "*.",
+    "llava-1.5-7b",
+    "llava-v1.6",
+    "bench accuracy",
+    "bench speed",
+    "scope demo",
+)
 """Commands with these need files or weights that are not here, minutes, or a browser."""
 PLUGIN, INSTALLED = "acme_pruning.py", "scope-acme 0.1.0"
 """The tutorial's package is not installed in this process; its file is given instead."""

@@ -56,3 +56,9 @@ def scope_mergers() -> Iterable[Entry]:
         "additional rows: the means of clusters of the best dropped tokens",
         paper="SparseVLM, arXiv 2410.04417",
     )
+    yield Entry(
+        "scope_plugins.merger.anchor_mean:AnchorMean",
+        "anchor_mean",
+        "anchors of a video's frames, each with the mean of the tokens of its scene that are most like it",
+        paper="FastVID, arXiv 2503.11187",
+    )

@@ -10,7 +10,7 @@ from torch import Tensor
 
 from scope_core import BudgetError, Selection, TokensError
 from scope_core.parts import ComponentSpec, Merger, Slot, scores
-from scope_plugins._norms import norms
+from scope_plugins._density import peaks
 from scope_plugins.merger._targets import kept_rows
 
 
@@ -93,13 +93,8 @@ class DensityClusters(Merger[DensityClustersSpec]):
 
 def cluster(features: Tensor, clusters: int) -> Tensor:
     """(N,) int64 index of each token's cluster, for N >= clusters tokens (N, D); the best centre's cluster is 0."""
-    distance = torch.stack([norms(features - row, 2.0) for row in features]) / features.shape[1] ** 0.5
-    nearest = distance.sort(dim=1).values[:, :clusters]
-    density = -nearest.square().mean(1)  # its logarithm: the density itself underflows where vectors are long
-    index = torch.arange(len(features), device=features.device)
-    denser = (density > density[:, None]) | ((density == density[:, None]) & (index < index[:, None]))
-    apart = distance.masked_fill(~denser, distance.max()).amin(1)
-    centres = (apart.log() + density).sort(descending=True, stable=True).indices[:clusters]
+    score, distance = peaks(features, clusters)
+    centres = score.sort(descending=True, stable=True).indices[:clusters]
     home: Tensor = distance[centres].argmin(0)
     home[centres] = torch.arange(clusters, device=features.device)
     return home

@@ -80,3 +80,9 @@ def scope_selectors() -> Iterable[Entry]:
         "frame_sample",
         "another selector, on evenly spaced frames or on every n-th frame",
     )
+    yield Entry(
+        "scope_plugins.selector.density_peaks:DensityPeaks",
+        "density_peaks",
+        "tokens in dense places that are far from any denser one",
+        paper="FastVID, arXiv 2503.11187",
+    )

@@ -19,6 +19,8 @@ class FrameSampleSpec(ComponentSpec):
     name: Literal["frame_sample"] = "frame_sample"
     every: Annotated[int, Field(ge=1)] | None = None
     """Frames 0, n, 2n and so on; null: as few evenly spaced frames as can hold the tokens to keep."""
+    start: Literal["first", "last"] = "first"
+    """With ``every``, where frames are counted from: the first frame of the group, or the last."""
     selector: Annotated[ComponentSpec, Slot("selector")]
     """The selector of their tokens."""
 
@@ -60,6 +62,8 @@ class FrameSample(Selector[FrameSampleSpec]):
         tries: list[list[int]]
         if every is not None:
             tries = [list(range(0, frames, step)) for step in range(every, 0, -1)]
+            if self.spec.start == "last":
+                tries = [[frames - 1 - frame for frame in reversed(chosen)] for chosen in tries]
         else:
             tries = [[(2 * i + 1) * frames // (2 * m) for i in range(m)] for m in range(1, frames + 1)]
         return next((chosen for chosen in tries if sum(sizes[i] for i in chosen) >= count), list(range(frames)))

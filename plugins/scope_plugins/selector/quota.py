@@ -82,10 +82,11 @@ class Quota(Selector[QuotaSpec]):
             counts += shares(count, weights, least, most)
             start += len(found)
         selection = self.parts["selector"].select(inside, counts)
-        rows: list[list[Tensor]] = [[], [], []]
+        steps = torch.zeros_like(selection.picks) if selection.stage is None else selection.stage
+        rows: list[list[Tensor]] = [[], [], [], []]
         start = 0
         for found in pieces:
-            parts: list[list[Tensor]] = [[], [], []]
+            parts: list[list[Tensor]] = [[], [], [], []]
             for piece in range(start, start + len(found)):
                 live = selection.picks[piece] >= 0
                 order = live.nonzero().flatten()
@@ -94,13 +95,15 @@ class Quota(Selector[QuotaSpec]):
                 parts[0].append(index[piece][selection.picks[piece, order]] % tokens.shape[1])
                 parts[1].append(selection.gains[piece, order])
                 parts[2].append(selection.scores[piece, order])
+                parts[3].append(steps[piece, order])
             start += len(found)
-            kinds = (tokens.row, tokens.features, tokens.features)
+            kinds = (tokens.row, tokens.features, tokens.features, tokens.row)
             for row, column, kind in zip(rows, parts, kinds, strict=True):
                 row.append(torch.cat(column) if column else kind.new_zeros(0))
-        fills = (-1, torch.nan, torch.nan)
+        fills = (-1, torch.nan, torch.nan, 0)
         padded = [pad(row, batch_first=True, padding_value=fill) for row, fill in zip(rows, fills, strict=True)]
-        return Selection(padded[0], padded[1], padded[2], tokens)
+        stage = None if selection.stage is None else padded[3]
+        return Selection(padded[0], padded[1], padded[2], tokens, stage=stage)
 
     def execution(self, sizes: Sequence[int], itemsize: int, free: int | None = None) -> Execution:
         """At most the execution of whole groups; never refused, since the size of pieces also depends on the tiles."""

@@ -20,7 +20,7 @@ from scope_core.structures.signals import FAMILIES
 
 BUDGETS = (16, 32, 64, 128, 192)
 VIDEO = (
-    *("vidcom2", "vcast", "dycoke", "floc", "uniform_frames", "nth_frame"),
+    *("vidcom2", "vcast", "dycoke", "fastvid", "fastvid@no_cls", "floc", "uniform_frames", "nth_frame"),
     *("scope@video", "scope@by_frame", "scope@by_segment"),
 )
 ENCODER_METHODS = ("visionzip", "fastervlm", "vispruner", "prumerge", "prumerge_plus", "hiprune", "holov", "tome")

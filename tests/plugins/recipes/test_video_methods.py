@@ -82,8 +82,32 @@ class TestOracles:
             wanted = oracle.scope_by_piece(list(video), list(saliency), piece, budget)
             assert kept(select(video, shape[1:], {**spec, "recipe": recipe}, **given), tokens) == wanted
 
+    @pytest.mark.parametrize("share", [0.1, 0.35])
+    def test_fastvid(self, share: float, shape: tuple[int, int, int]) -> None:
+        video, tokens = clip(*shape), shape[1] * shape[2]
+        budget = max(1, round(share * shape[0] * tokens))
+        attention = np.random.default_rng(1).random(video.shape[:2])
+        wanted, anchors = oracle.fastvid(list(video), list(attention), budget)
+        spec = {"recipe": "fastvid", "budget": {"name": "tokens", "keep": budget, "per": "video"}}
+        got = select(video, shape[1:], spec, saliency=torch.tensor(attention).reshape(1, -1))
+        assert kept(got, tokens) == wanted
+        rows = got.merge(torch.tensor(video).reshape(1, -1, 12))[0].numpy()
+        for place, row in zip(wanted, rows, strict=True):
+            np.testing.assert_allclose(row, anchors.get(place, video[place]), rtol=1e-9, atol=1e-12)
 
-METHODS = ("evs", "vidcom2", "vcast", "dycoke", "floc", "uniform_frames", "nth_frame", "downsample", "scope@by_frame")
+
+METHODS = (
+    "evs",
+    "vidcom2",
+    "vcast",
+    "dycoke",
+    "fastvid",
+    "floc",
+    "uniform_frames",
+    "nth_frame",
+    "downsample",
+    "scope@by_frame",
+)
 EXACT: Callable[[str], bool] = lambda method: method not in ("evs", "dycoke")  # noqa: E731 - these keep whole frames
 
 

@@ -1,0 +1,24 @@
+"""Density peaks: tokens in dense places that are far from any denser one. Du et al. 2016, with nearest neighbours."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from scope_plugins._norms import norms
+
+
+def peaks(features: Tensor, neighbours: int) -> tuple[Tensor, Tensor]:
+    """(N,) logarithm of each token's density times its distance to the nearest denser one, and (N, N) distances.
+
+    Distances are ``d_ij = |x_i - x_j| / sqrt(D)``. The density is ``exp(-mean d_ij^2)`` over the nearest ``neighbours``
+    tokens, itself included; of equal ones, the lower index counts as denser. The densest token has the greatest of all
+    distances. Logarithms, since densities underflow where vectors are long.
+    """
+    distance = torch.stack([norms(features - row, 2.0) for row in features]) / features.shape[1] ** 0.5
+    nearest = distance.sort(dim=1).values[:, :neighbours]
+    density = -nearest.square().mean(1)
+    index = torch.arange(len(features), device=features.device)
+    denser = (density > density[:, None]) | ((density == density[:, None]) & (index < index[:, None]))
+    apart = distance.masked_fill(~denser, distance.max()).amin(1)
+    return apart.log() + density, distance
