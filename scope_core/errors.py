@@ -93,6 +93,15 @@ def listed(names: Iterable[str]) -> str:
     return ", ".join(sorted(names)) or "none"
 
 
+def choices(names: Iterable[str], *, most: int = 50) -> str:
+    """`listed`; of more than ``most`` names, variants (``scope@no_cls`` of ``scope``) are only counted."""
+    known = set(names)
+    variants = {name for name in known if "@" in name and name.partition("@")[0] in known}
+    if len(known) <= most or not variants:
+        return listed(known)
+    return f"{listed(known - variants)}, and {len(variants)} variants, such as '{min(variants)}'"
+
+
 def quoted(value: Any, longest: int = 100) -> str:
     """A user's value for a message: its ``repr``, shortened to ``longest`` characters however large it is."""
     if isinstance(value, str) and len(value) > longest:

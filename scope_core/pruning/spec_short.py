@@ -65,7 +65,10 @@ def from_short(text: str) -> dict[str, Any]:
 
 
 def wrong_amount(given: str, registry: PartLookup) -> str:
-    """The message for a known recipe with a malformed budget, such as ``scope@6,4``; empty for any other error."""
+    """The message for a list of specs, or a known recipe with a malformed budget (``scope@6,4``); else empty."""
+    several = [piece.strip() for piece in given.split(",")]
+    if len(several) > 1 and all(re.split(r"@(?=\d)", piece)[0] in registry.names("recipe") for piece in several):
+        return f"these are {len(several)} specs; give one, and others to compare it with separately (--compare)"
     recipe, _, amount = given.rpartition("@")
     if not registry.has("recipe", recipe) or (amount and not re.search(r"[\d%]", amount)):
         return ""

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from fnmatch import fnmatchcase
 
-from scope_core.errors import UnknownNameError, did_you_mean, listed
+from scope_core.errors import UnknownNameError, choices, did_you_mean
 from scope_core.registry.kinds import kind_named
 
 
@@ -31,7 +31,7 @@ def check_patterns(kind: str, names: Iterable[str], patterns: Iterable[str]) -> 
     for pattern in patterns:
         if not matching(known, pattern):
             near = did_you_mean(pattern.strip("*?"), known, cutoff=0.4)
-            raise UnknownNameError(f"no {kind_named(kind).noun} matches '{pattern}'{near}. Installed: {listed(known)}")
+            raise UnknownNameError(f"no {kind_named(kind).noun} matches '{pattern}'{near}. Installed: {choices(known)}")
 
 
 def _fits(name: str, patterns: list[str]) -> bool:

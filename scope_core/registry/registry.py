@@ -20,6 +20,7 @@ from scope_core.errors import (
     PluginError,
     ScopeError,
     UnknownNameError,
+    choices,
     did_you_mean,
     listed,
     quoted,
@@ -230,7 +231,7 @@ class Registry:
         names = self.names(kind)
         elsewhere = [other for other in self.kinds() if other != kind and name in self._table[other]]
         text = f"no {kind_named(kind).noun} is called {quoted(name)}{did_you_mean(name, names)}"
-        text += f". Installed: {listed(names)}"
+        text += f". Installed: {choices(names)}"
         if elsewhere:
             text += f". ('{name}' is the name of a {' and a '.join(elsewhere)})"
         if not any(self._table.values()):

@@ -23,7 +23,7 @@ from pydantic import BaseModel, ConfigDict, SerializationInfo, ValidationError, 
 from pydantic_core import PydanticCustomError
 from pydantic_core import core_schema as cs
 
-from scope_core.errors import ScopeError, did_you_mean, listed, quoted
+from scope_core.errors import ScopeError, choices, did_you_mean, listed, quoted
 from scope_core.registry.kinds import HERE, HOME
 from scope_core.registry.lookup import PartLookup, default_lookup
 from scope_core.registry.mistakes import check_keys, check_many, known_options, mistake, mistakes_of, raise_all
@@ -126,7 +126,7 @@ class Slot:
             {
                 "text": f"{type(value).__name__} is not the spec of an installed {self.kind} "
                 f"('{value.name}' is registered as: {kinds}). "
-                f"Installed {self.kind} parts: {listed(registry.names(self.kind))}"
+                f"Installed {self.kind} parts: {choices(registry.names(self.kind))}"
             },
         )
 
@@ -157,7 +157,7 @@ class Slot:
         else:
             text = f"cannot read {quoted(value)} as a {self.kind}; give a name, or a table with a 'name' key"
         raise PydanticCustomError(
-            "scope_name_missing", "{text}", {"text": f"{text}. Installed: {listed(registry.names(self.kind))}"}
+            "scope_name_missing", "{text}", {"text": f"{text}. Installed: {choices(registry.names(self.kind))}"}
         )
 
     def _built_in(self, registry: PartLookup) -> list[Any]:

@@ -139,8 +139,7 @@ class Counting(nn.BatchNorm1d):
 
 
 def test_models_that_cannot_run_are_not_tried_and_the_receipt_says_why() -> None:
-    with torch.device("meta"):
-        weightless = llava()
+    weightless = llava().to("meta")
     assert "not loaded (device 'meta')" in Llava(LlavaSpec()).check(weightless).untried
     learning = llava().train()
     learning.model.multi_modal_projector.norm = Counting(2)

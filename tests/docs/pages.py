@@ -1,6 +1,7 @@
 """Pages of the documentation, their fenced blocks, and a runner that follows a page as a reader would.
 
 * ```` ```python ```` runs, all blocks of a page in one module, in order; ```` ```python no-run ```` is only compiled.
+  ```` ```python encoder-outputs ```` runs where models take encoded images.
 * ```` ```text ```` right after a Python block is what that block prints; ``...`` stands for anything. After
   ```` ```text about ```` any number stands for any other: times, and figures that differ a little between machines.
 * A block right after a line that ends in ``` `name.ext`: ``` is a file: it is saved under that name and not run.
@@ -14,6 +15,7 @@ from __future__ import annotations
 
 import contextlib
 import importlib
+import inspect
 import io
 import re
 import shutil
@@ -135,7 +137,7 @@ def run(page: Path, folder: Path) -> Iterator[tuple[Block, str, Block | None]]:
             elif block.language == "python":
                 # the blank lines make line numbers in tracebacks those of the page
                 code = compile("\n" * block.line + block.body, str(page), "exec")
-                if "no-run" in block.flags:
+                if "no-run" in block.flags or ("encoder-outputs" in block.flags and not _takes_encoder_outputs()):
                     continue
                 printed = io.StringIO()
                 with contextlib.redirect_stdout(printed):
@@ -145,6 +147,13 @@ def run(page: Path, folder: Path) -> Iterator[tuple[Block, str, Block | None]]:
         sys.path.remove(str(folder))
         for name in (module.__name__, *saved):
             sys.modules.pop(name, None)
+
+
+def _takes_encoder_outputs() -> bool:
+    """Whether models of the installed transformers take encoded images; the docs show what newer ones do."""
+    from transformers import LlavaForConditionalGeneration
+
+    return "mm_encoder_outputs" in inspect.signature(LlavaForConditionalGeneration.forward).parameters
 
 
 def matches(printed: str, wanted: Block) -> bool:

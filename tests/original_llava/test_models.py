@@ -112,6 +112,36 @@ def test_kept_tokens_are_those_of_hand_built_embeddings(
     torch.testing.assert_close(got[real], wanted[real], atol=2e-4, rtol=0)
 
 
+@pytest.mark.parametrize("family", tiny.FAMILIES)
+def test_a_cache_handed_back(shared: Shared, family: str) -> None:
+    """With no mask, or that of what pruning left: what the whole conversation gives at once; else refused."""
+    model = shared("1.5", family)
+    given, new = tiny.prompts(model, [3, ODD, 4]), torch.tensor([[20, 21]])
+    whole = replace(
+        given, ids=torch.cat([given.ids, new], 1), mask=torch.cat([given.mask, torch.ones_like(new) > 0], 1)
+    )
+    with keeping(5).attach(model) as pruning, torch.no_grad():
+        wanted = model(whole.ids, **whole.inputs).logits[:, -2:]
+
+        def cached() -> Any:
+            return model(given.ids, **given.inputs, use_cache=True).past_key_values
+
+        left = cached()[0][0].shape[2]
+        for length in (0, left + 2):
+            mask = torch.ones(1, length, dtype=torch.bool) if length else None
+            got = model(new, attention_mask=mask, past_key_values=cached()).logits
+            torch.testing.assert_close(got, wanted, atol=2e-4, rtol=0)
+        long = torch.ones(1, pruning.prompt_length + 2, dtype=torch.bool)
+        with pytest.raises(scope.AttachError, match="positions, but the cache holds"):
+            model(new, attention_mask=long, past_key_values=cached())
+        with pytest.raises(scope.AttachError, match="whole conversation"):
+            model(given.ids, **given.inputs, past_key_values=cached())
+        with pytest.raises(scope.AttachError, match="cannot continue from a cache"):
+            model.generate(given.ids, **given.inputs, **GREEDY, past_key_values=cached())
+    with pytest.raises(scope.AdapterError, match="rotations up in a table that ends at the number of tokens"):
+        scope.Pruner("scope@5", positions="original").attach(model)
+
+
 @pytest.mark.parametrize("kind", tiny.KINDS)
 @pytest.mark.parametrize("family", tiny.FAMILIES)
 def test_generation_goes_on_from_hand_built_embeddings(shared: Shared, family: str, kind: str) -> None:

@@ -11,6 +11,7 @@ from fakes import entry, hook_function, module, spec_named, with_part
 
 import scope_core as scope
 from scope_core import MissingDependencyError, PluginConflictError, PluginError, Registry, UnknownNameError
+from scope_core.errors import choices, listed
 from scope_core.parts import Entry, Recipe, SaliencySource, hookimpl
 from scope_core.registry.kinds import KINDS, kind_named
 from scope_core.registry.records import Failure, Origin, Record
@@ -271,3 +272,9 @@ class TestWithModule:
             registry.with_module(Misspelt())
         with pytest.raises(PluginError, match=r"not marked with @scope_core\.parts\.hookimpl"):
             registry.with_module(Unmarked())
+
+
+def test_a_long_list_of_names_counts_variants() -> None:
+    names = [f"m{number}" for number in range(30)] + [f"m{number}@official" for number in range(25)] + ["other@x"]
+    assert choices(names[:40]) == listed(names[:40])
+    assert choices(names) == f"{listed([*names[:30], 'other@x'])}, and 25 variants, such as 'm0@official'"

@@ -30,6 +30,7 @@ class TestErrors:
         ("spec", "texts"),
         [
             ("scpe@64", ["spec 'scpe@64'", "no recipe is called 'scpe' (did you mean 'scope'?)", "Installed: "]),
+            ("scope@no_cls@64,random", ["these are 2 specs; give one, and others to compare it with separately"]),
             (
                 {"recipe": "scope", "saliency": "cls_atention"},
                 [

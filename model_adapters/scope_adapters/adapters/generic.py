@@ -7,9 +7,10 @@ from typing import Any, Literal
 
 from scope_adapters.adapters.proven import ProvenAxes, ProvenRows, check_proven, geometry_of
 from scope_adapters.adapters.qwen2_vl import MergedPatches
-from scope_adapters.compat.transformers import base_of
+from scope_adapters.compat.transformers import base_of, without_weights
 from scope_adapters.hosts.huggingface.adapter import HuggingFaceAdapter
 from scope_adapters.hosts.methods import unwrap
+from scope_core import AdapterError
 from scope_core.adapters import Declaration
 from scope_core.parts import ComponentSpec
 
@@ -51,14 +52,9 @@ class Generic(ProvenRows[GenericSpec]):
 
     def without_weights(self, folder: Path) -> Any:
         """The model that ``config.json`` describes, on the meta device; None if transformers has no such type."""
-        import torch
-        from transformers import AutoConfig, AutoModelForImageTextToText
-
         try:
-            config = AutoConfig.from_pretrained(folder, local_files_only=True)
-            with torch.device("meta"):
-                model = AutoModelForImageTextToText.from_config(config)
-        except (OSError, ValueError, KeyError):
+            model = without_weights(folder)
+        except (AdapterError, OSError, ValueError, KeyError):
             return None
         return model if self.matches(model) else None
 

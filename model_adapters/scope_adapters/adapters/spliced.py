@@ -17,6 +17,7 @@ from torch.nn.utils.rnn import pad_sequence
 
 from scope_adapters.adapters.anyres import Packing, check_order, layout_from, numbered, separators
 from scope_adapters.adapters.merged import merged_tokens
+from scope_adapters.compat.decoders import takes_gaps
 from scope_adapters.hosts.huggingface.image_rows import Encoded
 from scope_adapters.hosts.methods import unwrap
 from scope_adapters.hosts.original_llava import OriginalLlavaAdapter, S
@@ -109,8 +110,15 @@ class Spliced(OriginalLlavaAdapter[S]):
         return layout_from(encoded.geometry, prompts, self.newlines)
 
     def check_pruner(self, model: Any, pruner: Schedule, given: Collection[str] = ()) -> None:
-        """Refuse an order that does not go with newline tokens."""
+        """Refuse an order that does not go with newline tokens, and gaps that the language model cannot rotate by."""
         super().check_pruner(model, pruner, given)
+        policy = pruner.parts["positions"]
+        if policy.gapped and not takes_gaps(unwrap(model)):
+            raise AdapterError(
+                f"positions '{policy}' have gaps, but the language model of {type(model).__name__} looks rotations up "
+                f"in a table that ends at the number of tokens; omit `positions` to number the remaining tokens, or "
+                f"use a transformers later than the installed one"
+            )
         if "unpad" in getattr(unwrap(model).config, "mm_patch_merge_type", "flat"):
             check_order(pruner, self.newlines, str(self.spec.name))
 

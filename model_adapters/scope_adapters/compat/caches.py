@@ -24,10 +24,10 @@ def cache_of(call: Any) -> Any:
 
 
 def cached_length(cache: Any) -> int:
-    """The number of positions in a cache; 0 for None."""
-    if cache is None:
-        return 0
-    return int(cache.get_seq_length()) if hasattr(cache, "get_seq_length") else len(cache)
+    """The number of positions in a cache, which older models return as a tuple of keys and values; 0 for None."""
+    if hasattr(cache, "get_seq_length"):
+        return int(cache.get_seq_length())
+    return int(cache[0][0].shape[-2]) if cache else 0
 
 
 def plain_cache(config: Any) -> Any:

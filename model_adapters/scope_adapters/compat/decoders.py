@@ -23,6 +23,17 @@ def several_axes(language: Any) -> bool:
     return hasattr(rotary, "mrope_section") or bool(rotary_options(language.config).get("mrope_section"))
 
 
+def takes_gaps(model: Any) -> bool:
+    """True if positions may be larger than the number of tokens.
+
+    Llama and Mistral up to 4.37 look rotations up in a table that is cut to that number.
+    """
+    modules = model.named_modules()
+    rotary = next((module for name, module in modules if name.rpartition(".")[2] == "rotary_emb"), None)
+    taken = frozenset() if rotary is None else parameters(type(rotary).forward)
+    return "seq_len" not in taken or "position_ids" in taken
+
+
 def mask_axes(language: Any) -> int:
     """The number of axes of the masks that layers get: 4 for sdpa and eager, 2 for FlashAttention; 0 for other masks.
 

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Callable, Mapping
+from pathlib import Path
 from typing import Any
 
 from scope_adapters.compat.caches import CACHE_NAMES, cache_name
 from scope_adapters.compat.features import ImageFeatures, own_forwards
 from scope_adapters.compat.signatures import parameters
+from scope_core import AdapterError
 
 FEATURE_LAYER_NAMES = ("vision_feature_layer", "vision_feature_layers")
 """Arguments and config entries of ViP-LLaVA that name the tower layers to read, newest first."""
@@ -194,6 +196,22 @@ def installed_version() -> str:
     from importlib.metadata import version
 
     return version("transformers")
+
+
+def without_weights(folder: Path) -> Any:
+    """The image-text-to-text model that the ``config.json`` in a folder describes, on the meta device.
+
+    Raises:
+        AdapterError: transformers is too old.
+    """
+    import torch
+    import transformers
+
+    if not hasattr(transformers, "AutoModelForImageTextToText"):
+        raise AdapterError(f"{SERVED}, to build a model from '{folder}'; installed is {installed_version()}")
+    config = transformers.AutoConfig.from_pretrained(folder, local_files_only=True)
+    with torch.device("meta"):
+        return transformers.AutoModelForImageTextToText.from_config(config)
 
 
 def base_path(model: Any) -> str:

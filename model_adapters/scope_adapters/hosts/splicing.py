@@ -275,7 +275,7 @@ def check_step(call: Mapping[str, Any], *, gapped: bool) -> None:
         gapped: True if the prompt's positions have gaps, which the model does not continue by itself.
     """
     cache, mask, new = call.get("past_key_values"), call.get("attention_mask"), int(call["input_ids"].shape[1])
-    cached = cached_length(cache) if hasattr(cache, "get_seq_length") else 0
+    cached = cached_length(cache)
     if cached and mask is not None and mask.shape[-1] != cached + new:
         raise AttachError(
             f"attention_mask counts {mask.shape[-1]} positions, but the cache holds {cached} and {new} are new; "

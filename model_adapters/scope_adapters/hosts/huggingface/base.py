@@ -12,6 +12,7 @@ from typing import Any, Literal, TypeVar
 from torch import Tensor
 
 from scope_adapters.compat.features import image_features
+from scope_adapters.compat.transformers import without_weights
 from scope_adapters.hosts.huggingface.image_rows import Encoded
 from scope_adapters.hosts.huggingface.prompt import Shortened
 from scope_core import AdapterError, Layout
@@ -74,11 +75,7 @@ class HuggingFaceModel(ModelAdapter[S]):
             return None
         if not isinstance(described, dict) or described.get("model_type") != self.model_type:
             return None
-        import torch
-        from transformers import AutoConfig, AutoModelForImageTextToText
-
-        with torch.device("meta"):
-            return AutoModelForImageTextToText.from_config(AutoConfig.from_pretrained(folder, local_files_only=True))
+        return without_weights(folder)
 
     @abstractmethod
     def encode(self, model: Any, images: Mapping[str, Any], ids: Tensor, attachment: Session) -> Encoded:
