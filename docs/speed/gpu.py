@@ -4,12 +4,13 @@
     python docs/speed/gpu.py --models       # and LLaVA-1.5 and LLaVA-NeXT of 7B shape, in bfloat16, random weights
     python docs/speed/gpu.py --out gpu.json # and what was measured as JSON
 
-Exit codes: 0 all picks agree and nothing waits between picks; 1 not so; 2 there is no GPU to run on.
+Exit codes: 0 all picks agree, also on streams, and nothing waits between picks; 1 not so; 2 there is no GPU to run on.
 """
 
 from __future__ import annotations
 
 import argparse
+import contextlib
 import json
 import subprocess
 import sys
@@ -27,6 +28,11 @@ from scope_bench.speed.timing import Effort, in_turns, spread
 SIZES = ((576, 64), (576, 192), (2880, 640))
 TARGETS = {(576, 64): 1.0, (2880, 640): 5.0}  # milliseconds
 KINDS = ("noise", "ties", "copies", "zeros")
+WAITING = (
+    *("cudaStreamSynchronize", "cudaDeviceSynchronize", "cudaEventSynchronize", "cudaMemcpy"),
+    "aten::_local_scalar_dense",
+)
+"""Events of the profiler that stand for a wait, or for a number that the host reads."""
 MODELS = (("llava-1.5-shape-7b", "64,192", (1, 8, 32)), ("llava-next-shape-7b", "160,320,640", (1, 8)))
 
 
@@ -82,6 +88,52 @@ def waits(device: torch.device, keep: int) -> int:
     finally:
         torch.cuda.set_sync_debug_mode("default")
     return sum("synchronizing" in str(one.message) for one in seen)
+
+
+def events(device: torch.device, keep: int) -> dict[str, int]:
+    """How often one whole selection calls functions that wait for the device, by the profiler's events."""
+    x, saliency = features("noise", 1, 576, 64).to(device), torch.rand(1, 576).to(device)
+    pruner = scope.Pruner(f"scope@{keep}")
+    pruner.select(x, saliency=saliency)
+    kinds = [torch.profiler.ProfilerActivity.CPU]
+    kinds += [torch.profiler.ProfilerActivity.CUDA] if device.type == "cuda" else []
+    with torch.profiler.profile(activities=kinds) as seen:
+        pruner.select(x, saliency=saliency)
+    names = [event.name for event in seen.events()]
+    return {name: names.count(name) for name in WAITING if name in names}
+
+
+def on_streams(device: torch.device) -> bool:
+    """True if selections on three streams at once keep what they keep one after the other."""
+    pruner = scope.Pruner("scope@64")
+    given = [features("noise", 1, 576, 64, seed).to(device) for seed in range(3)]
+    saliency = torch.rand(1, 576, generator=torch.Generator().manual_seed(3)).to(device)
+    alone = [pruner.select(x, saliency=saliency).picks for x in given]
+    gpu = device.type == "cuda"
+    if gpu:
+        torch.cuda.synchronize(device)
+    together = []
+    for x in given:
+        with torch.cuda.stream(torch.cuda.Stream(device)) if gpu else contextlib.nullcontext():
+            together.append(pruner.select(x, saliency=saliency).picks)
+    if gpu:
+        torch.cuda.synchronize(device)
+    return all(torch.equal(one, other) for one, other in zip(alone, together, strict=True))
+
+
+def in_a_graph(device: torch.device) -> str:
+    """Whether one whole selection can be captured as a CUDA graph: it reads counts, so a refusal is expected."""
+    if device.type != "cuda":
+        return "no CUDA graphs on this device"
+    x, saliency = features("noise", 1, 576, 64).to(device), torch.rand(1, 576).to(device)
+    pruner = scope.Pruner("scope@64")
+    pruner.select(x, saliency=saliency)
+    try:
+        with torch.cuda.graph(torch.cuda.CUDAGraph()):
+            pruner.select(x, saliency=saliency)
+    except RuntimeError as error:
+        return f"not captured: {str(error).strip().splitlines()[0]}"
+    return "captured"
 
 
 def on_device(run: Callable[[], Any], device: torch.device, rounds: int) -> dict[str, float]:
@@ -190,14 +242,21 @@ def main(argv: list[str] | None = None) -> int:
         print("  differs:", row)
     counted = {keep: waits(device, keep) for keep in (8, 64, 192)}
     print(f"times that the host waits in one selection, by tokens kept: {counted}")
+    profiled = {keep: events(device, keep) for keep in (8, 192)}
+    print(f"events that wait, by tokens kept: {profiled}")
+    streams = on_streams(device)
+    print(f"three streams at once keep {'the same tokens' if streams else 'OTHER TOKENS'}")
     rows = selection(device)
     print(table(rows))
+    graph = in_a_graph(device)  # last: a refused capture may leave the context in error
+    print(f"as a CUDA graph: {graph}")
     if given.out is not None:
         report = {"machine": about, "agreement": checked, "waits": counted, "selection": rows}
+        report |= {"events": profiled, "streams_agree": streams, "graph": graph}
         given.out.write_text(json.dumps(report, indent=1) + "\n", encoding="utf-8")
     if given.models:
         models(given.out)
-    return int(bool(wrong) or len(set(counted.values())) > 1)
+    return int(bool(wrong) or not streams or len(set(counted.values())) > 1)
 
 
 if __name__ == "__main__":

@@ -36,6 +36,11 @@ RUNS = {
         *("--specs", "scope,coverage_only,divprune,top_k_attention,random,uniform_grid,downsample"),
     ),
     "growth": ("growth", *ONE, *PHOTOS, "--specs", "scope", "--tokens", "2880", "--keep", "16,64,256,640"),
+    "profile": ("profile", *ONE, "--specs", "scope", "--rounds", "9", "--seconds", "4"),
+    "published": (
+        *("published", *ONE, "--tokens", "576", "--width", "1024", "--keep", "64,192"),
+        *("--rounds", "9", "--seconds", "4"),
+    ),
     "llava-1.5": (*FIRST, "--model", "llava-1.5-shape-170m", "--keep", "64,192", "--rounds", "7"),
     "llava-1.5-1b": (*FIRST, "--model", "llava-1.5-shape-1b", "--keep", "64,192", "--rounds", "3"),
     "llava-next": (*FIRST, "--model", "llava-next-shape-170m", "--keep", "160,320,640", "--rounds", "3"),

@@ -154,13 +154,25 @@ def take_turns(
     return Picks(picks.masked_fill(over, -1), gains.masked_fill(over, torch.nan), scores.masked_fill(over, torch.nan))
 
 
-def rank(score: Tensor, gain: Tensor, problem: Problem, keep: Sequence[int]) -> Picks:
-    """Pick the ``keep[b]`` highest scores of each group b at once; ties break to the lowest index."""
+def rank(score: Tensor, gain: Tensor, problem: Problem, keep: Sequence[int], *, by_place: bool = False) -> Picks:
+    """Pick the ``keep[b]`` highest scores of each group b at once; ties break to the lowest index.
+
+    Args:
+        score: (B, N).
+        gain: (B, N), recorded with the picks.
+        problem: Tokens and parts.
+        keep: Number of picks of each group.
+        by_place: True if scores follow from the tokens' places, so that they say nothing about the problem's parts.
+
+    Raises:
+        PluginOutputError: a score is not finite.
+        TokensError: scores of the parts are equal because of the dtype alone.
+    """
     tokens = problem.tokens
     if _plain(tokens, problem.candidates, keep):
         order = score.sort(dim=1, descending=True, stable=True).indices[:, : max(keep, default=0)]
         picks = Picks(order, gain.gather(1, order), score.gather(1, order))
-        check_picks(picks, problem, keep)
+        check_picks(picks, problem, keep, by_place)
         return picks
     # three levels: required, other candidates, the rest; scores decide only within a level
     level = problem.candidates.to(torch.int8) + (tokens.required & problem.candidates).to(torch.int8)
@@ -173,7 +185,7 @@ def rank(score: Tensor, gain: Tensor, problem: Problem, keep: Sequence[int]) -> 
         gain.gather(1, order).masked_fill(short, torch.nan),
         score.gather(1, order).masked_fill(short, torch.nan),
     )
-    check_picks(picks, problem, keep)
+    check_picks(picks, problem, keep, by_place)
     return picks
 
 
@@ -190,7 +202,7 @@ def allowed(available: Tensor, required: Tensor) -> Tensor:
     return torch.where(first.any(1, keepdim=True), first, available)
 
 
-def check_picks(picks: Picks, problem: Problem, keep: Sequence[int]) -> None:
+def check_picks(picks: Picks, problem: Problem, keep: Sequence[int], by_place: bool = False) -> None:
     """Refuse picks whose score is not finite, or too small to differ: parts returned NaN, infinity or nothing but 0."""
     undefined = ~torch.isfinite(picks.scores) & (picks.picks >= 0) if not all_finite(picks.scores) else None
     if undefined is not None and bool(undefined.any()):
@@ -200,4 +212,5 @@ def check_picks(picks: Picks, problem: Problem, keep: Sequence[int]) -> None:
             f"{problem.combiner} computed it from gain {float(picks.gains[group, step])} of coverage "
             f"{problem.coverage}; check the saliency's sign and range"
         )
-    check_resolution(picks, problem, keep)
+    if not by_place:
+        check_resolution(picks, problem, keep)

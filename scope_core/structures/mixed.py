@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+import torch
 from torch import Tensor
 
 from scope_core.display import brief_repr
@@ -28,3 +29,23 @@ class Mixed:
     cls_signal: str = ""
 
     __repr__ = brief_repr
+
+
+def weighted_rows(weights: Tensor, tokens: Tensor) -> Tensor:
+    """(B, R, D) sums of (B, N, D) tokens by (B, R, N) weights.
+
+    Most mergers put each token into one row at most. Tokens are then added up one by one, in their order, which reads
+    each once; on an accelerator the product is faster, and adding up has no order there.
+    """
+    batch, rows, count = weights.shape
+    if weights.device.type != "cpu" or weights.element_size() < 4 or not weights.numel():
+        return weights @ tokens
+    used = weights != 0
+    if int(used.sum(1).amax()) > 1:
+        return weights @ tokens
+    group, row, token = used.nonzero().unbind(1)
+    sums = tokens.new_zeros(batch * rows, tokens.shape[2])
+    places = torch.argsort(group * count + token)
+    group, row, token = group[places], row[places], token[places]
+    added = tokens[group, token] * weights[group, row, token][:, None]
+    return sums.index_add_(0, group * rows + row, added).view(batch, rows, -1)

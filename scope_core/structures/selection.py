@@ -12,7 +12,7 @@ from torch import Tensor
 
 from scope_core.errors import TokensError, quoted
 from scope_core.structures.marks import Marks, selection_html
-from scope_core.structures.mixed import Mixed
+from scope_core.structures.mixed import Mixed, weighted_rows
 from scope_core.structures.overlay import Grid, View, coverage_panels, page_of
 from scope_core.structures.plain import all_finite
 from scope_core.structures.tokens import VisualTokens
@@ -125,7 +125,12 @@ class Selection:
         self._check(tensor)
         weights = self.mixed.weights.to(tensor.device)
         padding = ~self.tokens.valid.to(tensor.device)[..., None]  # may hold anything, and 0 x NaN is NaN
-        rows = weights @ tensor.masked_fill(padding, 0).to(weights.dtype)
+        whole = tensor.device.type == "cpu" and not bool(padding.any())
+
+        def real(values: Tensor) -> Tensor:
+            return values if whole else values.masked_fill(padding, 0)
+
+        rows = weighted_rows(weights, real(tensor).to(weights.dtype))
         if self.mixed.cls_weights is not None:
             if cls is None:
                 raise TokensError("the merger uses the CLS token; give `cls`, (B, N, D), as well")
@@ -134,9 +139,9 @@ class Selection:
                     f"cls has shape {tuple(cls.shape)}, the tokens have {tuple(tensor.shape)}; take both at the same "
                     f"point of the model"
                 )
-            rows = rows + self.mixed.cls_weights.to(tensor.device) @ cls.masked_fill(padding, 0).to(weights.dtype)
+            rows = rows + weighted_rows(self.mixed.cls_weights.to(tensor.device), real(cls).to(weights.dtype))
         rows = rows.to(tensor.dtype)
-        if not all_finite(rows) and all_finite(tensor.masked_fill(padding, 0)):
+        if not all_finite(rows) and all_finite(real(tensor)):
             most, what = float(weights.abs().max()), str(tensor.dtype)[6:]
             raise TokensError(
                 f"merging leaves the range of {what}: weights of the merger are up to {most:.4g}, so that sums of "

@@ -36,12 +36,14 @@ def test_tables_of_both_bare_sections(bench: Bench) -> None:
     assert all(len(line) <= 80 for line in ran.stdout.splitlines())
 
 
-def test_a_profile_by_stage(bench: Bench) -> None:
-    ran = bench("profile", "--tokens", "30,50", "--width", "8", "--rounds", "1", "--specs", "scope,random")
+def test_a_profile_by_stage(bench: Bench, tmp_path: Path) -> None:
+    few = ("--width", "8", "--rounds", "1", "--specs", "scope,random", "--out", tmp_path)
+    ran = bench("profile", "--tokens", "30,50", *few)
     assert ran.code == 0, ran.stderr
     for text in ("scope: 30 of width 8", "K = 10", "K = 50", "normalise", "Python, other checks", "whole: `Pruner."):
         assert text.replace("30 of", "30 tokens of") in ran.words
     assert "note: profile measures only the first of --specs: scope" in ran.stderr
+    assert {path.name for path in tmp_path.iterdir()} == {"speed.json", "speed.md"}
     assert all(len(line) <= 80 for line in ran.stdout.splitlines())
 
 

@@ -57,6 +57,14 @@ def test_without_a_compiled_way_there_is_nothing_to_compare(gpu: ModuleType, mon
         gpu.agreement(CPU, (4,))
 
 
+def test_events_streams_and_graphs(gpu: ModuleType) -> None:
+    few, many = (gpu.events(CPU, keep) for keep in (8, 64))
+    assert few == many
+    assert 0 < few["aten::_local_scalar_dense"] < 40
+    assert gpu.on_streams(CPU)
+    assert gpu.in_a_graph(CPU) == "no CUDA graphs on this device"
+
+
 def test_times_and_their_table(gpu: ModuleType) -> None:
     rows = gpu.selection(CPU, ((40, 5),), (1, 2), rounds=2)
     assert [(row["dtype"], row["batch"]) for row in rows] == [(d, b) for d in ("float32", "bfloat16") for b in (1, 2)]

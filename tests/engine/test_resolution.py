@@ -113,6 +113,21 @@ def test_scores_that_never_change_and_differ_are_not_computed_again(monkeypatch:
     assert picked(FEATURES.float(), saliency, RECIPES["saliency"]) == list(range(K))
 
 
+def test_optimizers_that_pick_by_place_are_not_asked_for_scores(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("scope_core.engine.resolution._scores", None)
+    for name in ("stride", "grid"):
+        spec = {
+            "saliency": "uniform",
+            "coverage": "modular",
+            "combiner": "coverage_only",
+            "optimizer": name,
+            "budget": K,
+        }
+        assert scope.select(FEATURES.float(), spec=spec, grid=(1, N)).counts == (K,)
+    with pytest.raises(TypeError):
+        scope.select(FEATURES.float(), spec={**spec, "optimizer": "greedy"})
+
+
 @pytest.mark.parametrize("seed", range(8))
 @pytest.mark.parametrize("similarity", ["cosine", "without_negatives"])
 @pytest.mark.parametrize("coverage", ["max_min", "facility_location"])

@@ -120,7 +120,12 @@ def speed(
     quick: Annotated[bool, typer.Option("--quick", help="At most five rounds and two seconds for each entry.")] = False,
     out_dir: Annotated[
         Path | None,
-        typer.Option("--out", metavar="DIR", help="Folder for speed.json, speed.md and speed.png.", show_default=False),
+        typer.Option(
+            "--out",
+            metavar="DIR",
+            help="Folder for speed.json, speed.md and speed.png (no picture of profile and published).",
+            show_default=False,
+        ),
     ] = None,
     cache_dir: Annotated[Path | None, CACHE_DIR] = None,
     json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
@@ -227,7 +232,8 @@ def _methods(given: Strings, kind: str, name: str | None, state: State) -> list[
 def _write(report: dict[str, Any], text: str, folder: Path) -> None:
     write_text(folder / "speed.json", json_module.dumps(report, indent=1) + "\n")
     write_text(folder / "speed.md", text)
-    if importlib.util.find_spec("matplotlib") is not None:
+    drawn = set(SECTIONS) - set(ON_REQUEST)
+    if drawn & set(report) and importlib.util.find_spec("matplotlib") is not None:
         from scope_bench.speed.plot import plot
 
         plot(report, folder / "speed.png")

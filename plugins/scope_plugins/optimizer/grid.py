@@ -44,7 +44,7 @@ class Grid(Optimizer[GridSpec]):
             for index, share in zip(members, shares, strict=True):
                 places = _places(tokens.row[group][index], tokens.col[group][index], share)
                 score[group, index[torch.tensor(places, dtype=torch.int64, device=index.device)]] = 1
-        return rank(score, torch.ones_like(score), problem, keep)
+        return rank(score, torch.ones_like(score), problem, keep, by_place=True)
 
 
 def _places(row: Tensor, col: Tensor, count: int) -> list[int]:

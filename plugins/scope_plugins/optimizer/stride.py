@@ -36,4 +36,4 @@ class Stride(Optimizer[StrideSpec]):
             wanted = min(max(count - int(required.sum()), 0), len(free))
             if wanted:
                 score[group, free[:: len(free) // wanted][:wanted]] = 1
-        return rank(score, score.new_ones(score.shape), problem, keep)
+        return rank(score, score.new_ones(score.shape), problem, keep, by_place=True)
