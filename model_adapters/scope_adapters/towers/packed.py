@@ -17,10 +17,10 @@ import torch
 from torch import Tensor
 from torch.nn.utils.rnn import pad_sequence
 
-from scope_adapters.compat.transformers import telling_order, window_method
+from scope_adapters.compat.transformers import WINDOW_FUNCTION, window_method, window_order
 from scope_adapters.towers.probe import layer_index
 from scope_core import AdapterError, AttachError
-from scope_core.adapters import Offer, replace_attribute, resolve
+from scope_core.adapters import Offer, resolve
 from scope_core.parts import parse_signal
 
 _HIDDEN, _KEYS = "vision.hidden", "vision.keys"
@@ -40,7 +40,7 @@ class PackedTower:
         where: Its dotted path.
         rotate: ``(query, key, cos, sin) -> (query, key)``, the model's own function.
         side: Number of patches on one side of a token's block.
-        reorder: Method that knows the order of the windows' blocks; empty if blocks stay in raster order.
+        reorder: Method or function that knows the order of the windows' blocks; empty if blocks stay in raster order.
         full: Layers, counted from 1, that attend to whole images; None for all.
     """
 
@@ -93,7 +93,7 @@ def resolve_packed(model: Any, where: str, *, full: str = "") -> PackedTower:
             f"similar names: {near}. This release may have renamed it; run `scope doctor`"
         )
     reorder = window_method(tower) if full else ""
-    if reorder:
+    if reorder and reorder != WINDOW_FUNCTION:
         resolve(tower, reorder, what=f"{name}, {where}")
     whole = tuple(layer + 1 for layer in resolve(tower, full, what=f"{name}, {where}")) if full else None
     side = int(resolve(tower, "spatial_merge_size", what=f"{name}, {where}"))
@@ -216,9 +216,7 @@ def probe_packed(tower: PackedTower, needs: frozenset[str], *, dtype: torch.dtyp
 
     with ExitStack() as undo:
         if tower.reorder:
-            method = getattr(tower.module, tower.reorder)
-            tell = partial(setattr, capture, "order")
-            replace_attribute(tower.module, tower.reorder, telling_order(tower.reorder, method, tell), undo)
+            undo.enter_context(window_order(tower.module, tower.reorder, partial(setattr, capture, "order")))
         for family, layer in sorted(wanted):
             number = tower.received.layer_of(layer) if family in (_RECEIVED, _MEAN) else layer
             index = layer_index(layer if number is None else number, len(tower.layers), f"{family}[{layer}]")
