@@ -44,7 +44,9 @@ COMMANDS = {
 }
 """The command that draws a method's image, where `command` has another."""
 NOTES = {
-    **dict.fromkeys(VIDEO, "A clip of 16 frames, one of those that [Methods for videos](../video-methods.md#measured) measures."),
+    **dict.fromkeys(
+        VIDEO, "A clip of 16 frames, one of those that [Methods for videos](../video-methods.md#measured) measures."
+    ),
     "pyramiddrop": "The first of three stages, in a model of 4 layers.",
     "sparsevlm": "The first of three stages, in a model of 4 layers.",
     "cdpruner": "No CLIP was at hand: relevance is the cosine of the question's words and the tokens, in the language "
