@@ -48,12 +48,12 @@ class Items:
         return any(kwargs.get(name) is not None for name in self.pixels)
 
     def marked(self, ids: Tensor, kwargs: Mapping[str, Any]) -> Tensor:
-        """``ids`` with the image placeholder wherever an image or a video of the call goes, and nowhere else."""
-        if self.video is None or self.placeholder is None:
-            return ids
-        image, video = (kwargs.get(name) is not None for name in self.pixels)
+        """``ids`` with the image placeholder wherever an image or a video of the call goes, if it has videos."""
+        if self.video is None or self.placeholder is None or kwargs.get(self.adapter.video_inputs[0]) is None:
+            return ids  # images alone, also those that were encoded before
+        image = kwargs.get(self.adapter.image_inputs[0]) is not None
         changed = ids if image else ids.masked_fill(ids == self.placeholder, -1)
-        return changed.masked_fill(ids == self.video, self.placeholder) if video else changed
+        return changed.masked_fill(ids == self.video, self.placeholder)
 
     def encode(self, kwargs: Mapping[str, Any], ids: Tensor, attachment: Session) -> Encoded:
         """The items of a call after tower and projector, in placeholder order."""
