@@ -100,6 +100,7 @@ _COMMANDS = (
     ("select", select.select, (
         "scope select photo.jpg --spec scope@64 --out kept.png",
         "scope select demo:astronaut --compare top_k_attention,random --out kept.png",
+        "scope select clip.mp4 --at vision --spec vidcom2@10% --out kept.mp4",
         "scope select *.jpg --spec pruner.yaml --compare scope@64 --keep 32 --order --json",
     )),
     ("run", run.run, (

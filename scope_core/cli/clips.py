@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING, Any
 
 from scope_core.cli.output import note, table, writing
 from scope_core.cli.panels import SUFFIXES, patches_of, save
-from scope_core.clips import FPS, Clip, is_clip, read_clip, write_clip
+from scope_core.clips import FPS, is_clip, read_clip, write_clip
+from scope_core.clips import Clip as Clip
 from scope_core.drawing.page import Panel, Strip, draw
 from scope_core.drawing.patches import SIDE, Tile
 from scope_core.errors import ZooError

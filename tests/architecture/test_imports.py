@@ -17,7 +17,7 @@ HEAVY = ("transformers", "timm", "onnx", "safetensors", "huggingface_hub")
 GUESTS = ("scope_plugins", "scope_bench", "scope_demo", "scope_adapters")
 COMMAND_LINE = {
     "scope_bench": {
-        *(f"scope_core.cli.{name}" for name in ("methods", "selections", "panels", "commands.select")),
+        *(f"scope_core.cli.{name}" for name in ("clips", "methods", "selections", "panels", "commands.select")),
         *(f"scope_core.drawing.{name}" for name in ("page", "patches", "text")),
     },
     "scope_demo": {
@@ -35,7 +35,19 @@ HOOKS = {kind.hook for kind in KINDS}  # the hook for adapters is called as thei
 # from the lowest floor up: a room imports from its own floor and from those below it
 FLOORS = (
     (
-        *("display", "errors", "faces", "folders", "frames", "images", "memory", "notes", "pixels", "progress"),
+        *(
+            "clips",
+            "display",
+            "errors",
+            "faces",
+            "folders",
+            "frames",
+            "images",
+            "memory",
+            "notes",
+            "pixels",
+            "progress",
+        ),
         *("untraced", "version"),
     ),
     ("drawing",),

@@ -9,8 +9,7 @@ from typing import TYPE_CHECKING, Any, Literal
 from pydantic import BaseModel, ConfigDict
 
 import scope_core
-from scope_core.cli.clips import frame_counts
-from scope_core.clips import Clip
+from scope_core.cli.clips import Clip, frame_counts
 
 if TYPE_CHECKING:
     from scope_core import Registry

@@ -21,8 +21,8 @@ class AnchorMeanSpec(ComponentSpec):
     """The segments; tokens are merged inside each."""
     share: Annotated[float, Field(ge=0, le=1)] = 0.6
     """Least weight of an anchor in its row."""
-    stage: Annotated[int, Field(ge=0)] = 1
-    """The step of a chain, from 0, whose picks are anchors; picks of other steps stay as they are."""
+    stage: Annotated[int | None, Field(ge=0)] = None
+    """The step of a chain, from 0, whose picks are anchors; picks of other steps stay as they are. Null: all picks."""
 
 
 class AnchorMean(Merger[AnchorMeanSpec]):
@@ -39,21 +39,26 @@ class AnchorMean(Merger[AnchorMeanSpec]):
         """(B, K, N) weights; rows sum to 1.
 
         Raises:
-            SpecError: the selector has no steps.
+            SpecError: ``stage`` is given, but the selector is not a chain.
         """
-        if selection.stage is None:
-            raise SpecError(f"merger {self} reads the steps of a chain, but the selector has none; use 'chain'")
+        wanted = self.spec.stage
+        if wanted is not None and selection.stage is None:
+            raise SpecError(
+                f"merger {self} has `stage: {wanted}`, but the selector has no steps; omit `stage`, or use 'chain'"
+            )
         tokens, rows = selection.tokens, kept_rows(selection)
         labels = self.parts["partition"].label(tokens, selection.counts)
         frames, unit = tokens.frames(), tokens.unit()
         for group, order in enumerate(selection.arranged):
             live = selection.picks[group] >= 0
-            steps = selection.stage[group, live]
             picked = selection.picks[group, live]
+            anchors = torch.ones_like(picked, dtype=torch.bool)
+            if selection.stage is not None and wanted is not None:
+                anchors = selection.stage[group, live] == wanted
             anchor = torch.zeros_like(tokens.valid[group])
-            anchor[picked[steps == self.spec.stage]] = True
+            anchor[picked[anchors]] = True
             free = tokens.valid[group].clone()
-            free[picked[steps != self.spec.stage]] = False
+            free[picked[~anchors]] = False
             place = torch.full_like(frames[group], -1)
             place[order[order >= 0]] = (order >= 0).nonzero().flatten()
             for frame in sorted(set(frames[group, anchor].tolist())):

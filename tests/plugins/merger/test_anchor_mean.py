@@ -18,7 +18,12 @@ def test_each_frame_with_anchors_takes_in_the_scene() -> None:
     tokens = VisualTokens.of(x, grid=(4, 1, 2))
     picks, nan = torch.tensor([[0, 2, 3, 6]]), torch.full((1, 4), torch.nan)
     selection = Selection(picks, nan, nan, tokens, stage=torch.tensor([[0, 1, 1, 0]]))
-    spec = {"name": "anchor_mean", "partition": {"name": "segment", "threshold": 0.5, "least": 1}, "share": 0.25}
+    spec = {
+        "name": "anchor_mean",
+        "partition": {"name": "segment", "threshold": 0.5, "least": 1},
+        "share": 0.25,
+        "stage": 1,
+    }
     weights = built(REGISTRY, "merger", spec).weights(selection)[0]
     torch.testing.assert_close(weights.sum(1), torch.ones(4))
     half, third = 1 / 2, 1 / 3
@@ -30,8 +35,10 @@ def test_each_frame_with_anchors_takes_in_the_scene() -> None:
     assert weights[3].tolist() == [*[0] * 6, 1, 0]
 
 
-def test_needs_the_steps_of_a_chain() -> None:
-    with pytest.raises(scope.SpecError, match="the selector has none; use 'chain'"):
+def test_a_step_needs_a_chain() -> None:
+    with pytest.raises(scope.SpecError, match="the selector has no steps; omit `stage`, or use 'chain'"):
         scope.select(
-            torch.randn(1, 8, 2), spec={"recipe": "floc", "merger": "anchor_mean", "budget": 4}, grid=(2, 2, 2)
+            torch.randn(1, 8, 2),
+            spec={"recipe": "floc", "merger": {"name": "anchor_mean", "stage": 0}, "budget": 4},
+            grid=(2, 2, 2),
         )
