@@ -187,7 +187,7 @@ def window_method(tower: Any) -> str:
 
 @contextmanager
 def window_order(tower: Any, name: str, tell: Callable[[Any], None]) -> Iterator[None]:
-    """Pass the order of blocks, a tensor, to ``tell`` in each call of ``tower``; ``name`` as `window_method` gives it."""
+    """Pass the order of blocks to ``tell`` in each call of ``tower``; ``name`` as `window_method` gives it."""
     with ExitStack() as undo:
         if name == WINDOW_FUNCTION:
             undo.callback(tower.register_forward_pre_hook(_telling_order(tell), with_kwargs=True).remove)
