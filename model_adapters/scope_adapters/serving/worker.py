@@ -101,7 +101,7 @@ def count(served: Served, calls: Mapping[str, receipts.Call], folder: str) -> No
     label, counts = served.pruner(served.default).label, metrics.Counts()
     for spec, call in calls.items():
         known = {label: label} if spec == served.default else {}
-        counts.add(call.close(served.pruner(spec).label), known)
+        counts.add(call.close(served.pruner(spec).label, strict.is_strict(served.config)), known)
     metrics.record(folder, counts)
 
 
