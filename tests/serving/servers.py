@@ -69,7 +69,7 @@ class Server:
 
 
 @contextmanager
-def serving(folder: Path, spec: str, log: Path, *options: str, per_request: bool = False):
+def serving(folder: Path, spec: str, log: Path, *options: str, per_request: bool = False, strict: bool = False):
     """A server for a checkpoint, started as users start it; stopped on exit, if it still runs."""
     with socket.socket() as free:
         free.bind((HOST, 0))
@@ -77,6 +77,7 @@ def serving(folder: Path, spec: str, log: Path, *options: str, per_request: bool
     words = [str(Path(sys.executable).with_name("scope")), "serve", str(folder), "--spec", spec]
     words += [
         *(["--per-request"] if per_request else []),
+        *(["--strict"] if strict else []),
         "--",
         "--host",
         HOST,

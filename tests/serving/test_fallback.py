@@ -121,6 +121,9 @@ def test_failures_are_counted_and_logged_at_a_limited_rate(
     (line,) = [record.getMessage() for record in caplog.records]
     for part in ("saliency 'acme.fake'", "evenly spaced", "KeyError", "a picture it does not like"):
         assert part in line
+    receipts._last.clear()
+    call.close("a spec", strict=True)
+    assert "whose requests end with an error" in caplog.text
     sums = metrics.totals([tmp_path])
     assert sums.fallbacks == {("saliency 'acme.fake'", call.failures[0].distribution, "KeyError"): 6}
     assert {spec: numbers[:3] for spec, numbers in sums.specs.items()} == {"request": [8, 128, 40]}

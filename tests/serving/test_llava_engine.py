@@ -80,7 +80,7 @@ def test_recipes_that_can_be_served_answer_as_on_hugging_face(full: Engine, hugg
             if list(output.outputs[0].token_ids) != tokens or full.kept != kept:
                 wrong.append((name, len(images), full.kept == kept))
     assert not wrong
-    assert len(compared) >= len(names) - 3  # VisPruner drops by parity of rank
+    assert len(compared) >= 0.8 * len(names)  # some go by ranks that the last digits decide, as VisPruner does
 
 
 @pytest.mark.parametrize(

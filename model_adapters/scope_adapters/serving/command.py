@@ -15,7 +15,10 @@ from scope_core import MissingDependencyError, PluginError
 
 def serve(
     ctx: typer.Context,
-    model: Annotated[str, typer.Argument(metavar="MODEL", help="A LLaVA-1.5 or LLaVA-NeXT: a folder, or a hub id.")],
+    model: Annotated[
+        str,
+        typer.Argument(metavar="MODEL", help="A LLaVA or Qwen-VL: a folder, or a hub id."),
+    ],
     spec: Annotated[str, typer.Option(metavar="SPEC", help="What to keep: a recipe with its budget, or a file.")],
     options: Annotated[
         list[str] | None,

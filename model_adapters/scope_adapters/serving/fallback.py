@@ -24,7 +24,12 @@ GRID = "uniform_grid"
 
 
 def select(
-    group: Group, sizes: Sequence[Size], features: Tensor, signals: Mapping[str, Tensor], call: Call
+    group: Group,
+    sizes: Sequence[Size],
+    features: Tensor,
+    signals: Mapping[str, Tensor],
+    call: Call,
+    rows: Tensor | None = None,
 ) -> tuple[Tensor, Tensor, dict[int, Failure]]:
     """`Group.select`, with evenly spaced tokens for images that a part fails on.
 
@@ -34,13 +39,15 @@ def select(
         features: (T, n, D) features of all their tiles.
         signals: Signals of the tiles, by name.
         call: Sums to which the selection is added.
+        rows: (T, n, D') rows of the tiles that the language model reads; by default the features.
 
     Returns:
         Rows and order as in `Group.select`, and the failures by number of the image.
     """
-    tokens = group.tokens(features, signals)
+    tokens = group.tokens(features if rows is None else rows, signals)
+    by = None if rows is None else group.tokens(features, signals)
     try:
-        return *_checked(group, *group.select(tokens, call)), {}
+        return *_checked(group, *group.select(tokens, call, by)), {}
     except Exception as error:  # third-party parts may raise anything
         if len(sizes) == 1:
             plain = Group(group.geometry, _grid(group), sizes)
@@ -54,8 +61,9 @@ def select(
         tiles = slice(ends[number], ends[number + 1])
         mine = {name: signal[tiles] for name, signal in signals.items()}
         alone = Group(group.geometry, group.pruner, [size])
-        rows, order, failed = select(alone, [size], features[tiles], mine, call)
-        found.append((rows, order))
+        whole = None if rows is None else rows[tiles]
+        kept, order, failed = select(alone, [size], features[tiles], mine, call, whole)
+        found.append((kept, order))
         if 0 in failed:
             failures[number] = failed[0]
     return *_joined(found), failures

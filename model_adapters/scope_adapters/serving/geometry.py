@@ -16,11 +16,10 @@ from torch import Tensor, nn
 from scope_adapters.adapters.anyres import Packing, layout_from
 from scope_adapters.adapters.llava import Llava, LlavaSpec
 from scope_adapters.adapters.llava_next import LlavaNext, LlavaNextSpec
+from scope_adapters.serving.grids import GridGeometry
+from scope_adapters.serving.grids import Size as Size
 from scope_adapters.towers.layouts import LAYOUTS, ResolvedTower
 from scope_core import AdapterError, Layout, SpecError
-
-Size = tuple[int, int]
-"""(height, width) of an image in pixels."""
 
 
 class Geometry:
@@ -33,6 +32,8 @@ class Geometry:
 
     host = "llava"
     newlines = "drop"
+    places = 0
+    """Number of columns beside each row for its place; see `scope_adapters.serving.grids`."""
 
     def __init__(self, config: Any, adapter: Any = None) -> None:
         self.config = config
@@ -42,6 +43,8 @@ class Geometry:
         self.before = self.tower.layout.prefix - (config.vision_feature_select_strategy == "default")
         self.patches = rows * cols + self.before
         """The number of feature rows of one tile."""
+        self.heads = int(config.vision_config.num_attention_heads)
+        self.width = int(config.vision_config.hidden_size)
         self.packing = functools.lru_cache(256)(self._packing)
 
     def default(self) -> Any:
@@ -66,10 +69,14 @@ class Geometry:
         """The layout of images of these sizes; each has a prompt of its own if ``prompts`` is None."""
         return Layout.of([self.patches] * len(sizes), prompts=prompts or range(len(sizes)))
 
-    def cells(self, features: Tensor) -> tuple[Tensor, Tensor]:
+    def cells(self, features: Tensor, sizes: Sequence[Size]) -> tuple[Tensor, Tensor]:
         """(T, n) rows and columns of the tile's grid."""
         rows, cols = self.adapter.cells_of(None, features, self.tower.grid(), self.before)
         return rows, cols
+
+    def columns(self, sizes: Sequence[Size]) -> Tensor:
+        """(N, `places`) columns of the tokens of the only image."""
+        raise NotImplementedError
 
     def _packing(self, size: Size) -> Packing:
         places = torch.arange(self.patches)
@@ -125,7 +132,8 @@ def geometry_of(config: Any, adapter: Any = None) -> Geometry:
         AdapterError: models of this type are not supported.
         SpecError: the adapter is that of another model.
     """
-    served = {kind.host: kind for kind in (Geometry, TiledGeometry)}
+    served: dict[str, Any] = {kind.host: kind for kind in (Geometry, TiledGeometry)}
+    served |= dict.fromkeys(("qwen2_vl", "qwen2_5_vl"), GridGeometry)
     if config.model_type not in served:
         raise AdapterError(
             f"models of model_type '{config.model_type}' cannot be served with pruning; supported: {', '.join(served)}"
@@ -135,7 +143,8 @@ def geometry_of(config: Any, adapter: Any = None) -> Geometry:
             f"adapter '{adapter.spec.name}' does not fit this model; use adapter '{config.model_type}', or omit "
             f"`adapter`"
         )
-    return served[config.model_type](config, adapter)
+    made: Geometry = served[config.model_type](config, adapter)
+    return made
 
 
 def tower_of(config: Any) -> ResolvedTower:

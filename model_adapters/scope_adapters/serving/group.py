@@ -29,6 +29,7 @@ class Group:
 
     def __init__(self, geometry: Geometry, pruner: Pruner, sizes: Sequence[Size]) -> None:
         self.geometry, self.pruner = geometry, pruner
+        self.sizes = tuple(sizes)
         self.packings = [geometry.packing(size) for size in sizes]
         self.layout = geometry.layout(sizes)
         self.counts = pruner.plan(self.layout).images
@@ -36,7 +37,7 @@ class Group:
 
     def tokens(self, features: Tensor, found: Mapping[str, Tensor]) -> VisualTokens:
         """The candidates, one group per image, from the features (T, n, D) of all tiles."""
-        row, col = self.geometry.cells(features)
+        row, col = self.geometry.cells(features, self.sizes)
         tiles = VisualTokens.of(features, row=row, col=col, signals=found)
         counts = [len(packing.tiles) for packing in self.packings]
         starts = accumulate((packing.patches for packing in self.packings), initial=0)
@@ -52,7 +53,8 @@ class Group:
             by: Tokens at the same places to select by; by default the candidates themselves.
 
         Returns:
-            (M, D) rows of all images; and (R,) int64 number of the row at each place, M for a newline.
+            (M, D) rows of all images, with the columns of `Geometry.columns`; and (R,) int64 number of the row at each
+            place, M for a newline.
         """
         wait(tokens.features)
         start = time.perf_counter()
@@ -64,6 +66,9 @@ class Group:
         rows = selection.merge(tokens.features, cls)
         counts = selection.row_counts
         flat = torch.cat([row[:count] for row, count in zip(rows, counts, strict=True)])
+        if self.geometry.places:  # that of the kept token which a row stands for
+            source = torch.cat([row[:count] for row, count in zip(selection.rows, counts, strict=True)])
+            flat = torch.cat([flat, self.geometry.columns(self.sizes)[source.cpu()].to(flat)], -1)
         order = torch.cat(list(self._orders(selection, len(flat))))
         call.note(self.layout, selection, seconds)
         return flat, order

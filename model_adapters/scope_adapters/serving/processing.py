@@ -70,16 +70,24 @@ class PrunedProcessor:
         others = {name: value for name, value in hf_kwargs.items() if name != KEY}
         out = super()._apply_hf_processor_main(mm_items, others)  # type: ignore[misc]
         if "pixel_values" in out:
-            images = mm_items.get_items("image", ImageProcessorItems)
-            sizes = [_size(images, number) for number in range(len(images))]
+            sizes = self._image_sizes(mm_items, out)
             for number, size in enumerate(sizes):
                 self.info.served.check_rows(asked, size)
                 self._check_pixels(out, number, size)
             if strict.is_strict(self.info.get_hf_config()):
-                keys = [list(strict.digest(out["pixel_values"][number], asked)) for number in range(len(sizes))]
+                keys = [list(strict.digest(pixels, asked)) for pixels in self._pixels(out)]
                 out[strict.FIELD] = torch.tensor(keys, dtype=torch.uint8)
             out[FIELD] = torch.tensor(list(asked.encode()), dtype=torch.uint8).repeat(len(sizes), 1)
         return out
+
+    def _image_sizes(self, mm_items: Any, out: Any) -> list[Size]:
+        """The sizes of the images that were processed."""
+        images = mm_items.get_items("image", ImageProcessorItems)
+        return [_size(images, number) for number in range(len(images))]
+
+    def _pixels(self, out: Any) -> Sequence[Any]:
+        """The pixels of each of them."""
+        return list(out["pixel_values"])
 
     def _check_pixels(self, out: Any, number: int, size: Size) -> None:
         """Refuse an image whose tiles do not follow from its size: options of the request may change them.

@@ -56,11 +56,12 @@ class Call:
         self.kept += sum(selection.row_counts)
         self.seconds += seconds
 
-    def close(self, label: str) -> Counts:
+    def close(self, label: str, strict: bool = False) -> Counts:
         """Log the sums, and return them for the counters; nothing is logged if another rank selected.
 
         Args:
             label: The spec in short.
+            strict: True if requests with an image that a part failed on end with an error.
         """
         if self.images:
             log.info(
@@ -74,12 +75,12 @@ class Call:
             )
         counts = Counts({label: [self.images, self.tokens, self.kept, self.seconds]} if self.images else {})
         for failure in self.failures:
-            self._warn(label, failure)
+            self._warn(label, failure, strict)
             counts.add_fallback(failure.part, failure.distribution, failure.reason)
         return counts
 
     @staticmethod
-    def _warn(label: str, failure: Failure) -> None:
+    def _warn(label: str, failure: Failure, strict: bool) -> None:
         """Log a failure, at most once in `PAUSE` seconds for the same part and reason."""
         key, now = (failure.part, failure.distribution, failure.reason), time.monotonic()
         before, silent = _last.get(key, (-PAUSE, 0))
@@ -88,10 +89,11 @@ class Call:
             return
         _last[key] = now, 0
         log.warning(
-            "%s: %s%s failed on an image, which keeps evenly spaced tokens instead: %s: %s%s",
+            "%s: %s%s failed on an image, %s: %s: %s%s",
             label,
             failure.part,
             f" ({failure.distribution})" if failure.distribution else "",
+            "whose requests end with an error" if strict else "which keeps evenly spaced tokens instead",
             failure.reason,
             failure.text,
             f" ({silent} more since the last line about it)" if silent else "",

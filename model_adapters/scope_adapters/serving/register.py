@@ -9,6 +9,8 @@ from __future__ import annotations
 ARCHITECTURES = {
     "llava": "ScopeLlavaForConditionalGeneration",
     "llava_next": "ScopeLlavaNextForConditionalGeneration",
+    "qwen2_vl": "ScopeQwen2VLForConditionalGeneration",
+    "qwen2_5_vl": "ScopeQwen25VLForConditionalGeneration",
 }
 """The architecture for each ``model_type``; its module in this package has the name of the type."""
 

@@ -40,6 +40,8 @@ def extremes(geometry: Geometry) -> list[Size]:
 
     Sorted by the number of tokens. Of an image much longer than wide a strip is left: its padding is no candidate.
     """
+    if geometry.tower is None:
+        return sorted(geometry.rehearsed, key=lambda size: size[0] * size[1])
     found = {}
     for height, width in geometry.canvases:
         for size in ((height, width), (height, 1), (1, width)):
@@ -75,7 +77,7 @@ def _rehearse(pruner: Pruner, geometry: Geometry, sizes: Iterable[Size]) -> None
         for kind in [BOTH_SIGNS] if met else FEATURES:
             _try(group, kind, f"image of {size[1]} x {size[0]} pixels")
         met.append(size)
-    if met:
+    if met and geometry.tower is not None:
         _try(Group(geometry, pruner, [met[0], met[-1]]), BOTH_SIGNS, "two images")
 
 
@@ -100,8 +102,8 @@ def _try(group: Group, kind: str, what: str) -> None:
 
 def _prune(group: Group, kind: str) -> None:
     geometry, pruner = group.geometry, group.pruner
-    vision, text = geometry.config.vision_config, geometry.config.get_text_config()
-    heads, width, n = int(vision.num_attention_heads), int(vision.hidden_size), geometry.patches
+    text, heads, width = geometry.config.get_text_config(), geometry.heads, geometry.width
+    n = group.packings[0].patches // len(group.packings[0].tiles)
     shapes = {"projected": (n, int(text.hidden_size)), "vision.keys": (heads, n, width // heads)}
     attention = {f"vision.{kind}_attention": (heads, n) for kind in ("cls", "received")}
     whole = {f"vision.{kind}_attention": (n,) for kind in ("joint", "mean")}  # of all heads together

@@ -18,6 +18,11 @@ from scope_core import BudgetError, Pruner, ScopeError, SpecError
 from scope_core.adapters import Declaration, Offer, check_fit
 
 _APART = "vLLM encodes an image apart from its prompt and reuses the result for other prompts"
+_APART_SIGNALS = ("text.embeddings", "clip.text_similarity", "clip.word_similarity")
+ALL_HOSTED = tuple(f"vision.{name}" for name in ("cls", "hidden", "keys")) + tuple(
+    f"vision.{name}_attention" for name in ("cls", "received", "joint", "mean")
+)
+"""Families of signals of a tower."""
 _GIVEN = "vLLM's engine takes no signals from the caller"
 _DECODER = "in vLLM the prompt has the same length in all layers of the language model"
 
@@ -25,6 +30,8 @@ _DECODER = "in vLLM the prompt has the same length in all layers of the language
 def declaration(geometry: Geometry) -> Declaration:
     """The declaration of a model in vLLM, from its config."""
     config, tower = geometry.config, geometry.tower
+    if tower is None:
+        return _declaration_without_signals(geometry)
     built, total = built_layers(config), len(tower.layers)
     found = offers(tower)
     why = reasons(tower)
@@ -38,7 +45,7 @@ def declaration(geometry: Geometry) -> Declaration:
         offers=(*found, Offer("projected")),
         reasons={
             **why,
-            **dict.fromkeys(("text.embeddings", "clip.text_similarity", "clip.word_similarity"), _APART),
+            **dict.fromkeys(_APART_SIGNALS, _APART),
             "clip.embeddings": _GIVEN,
             "projector.sensitivity": _GIVEN,
             "decoder": _DECODER,
@@ -47,6 +54,22 @@ def declaration(geometry: Geometry) -> Declaration:
         geometry=geometry.adapter.geometry,
         placeholder=int(config.image_token_index),
         merges=frozenset({"vision", "projected"}),
+        takes_signals=False,
+    )
+
+
+def _declaration_without_signals(geometry: Geometry) -> Declaration:
+    """The declaration of a model whose tower gives features only."""
+    unread = dict.fromkeys(ALL_HOSTED, f"the plugin does not read it from the tower of {geometry.host} in vLLM")
+    reasons = {**unread, **dict.fromkeys(_APART_SIGNALS, _APART), "clip.embeddings": _GIVEN, "decoder": _DECODER}
+    return Declaration(
+        model=f"{geometry.host} on vLLM",
+        points={"vision": "what the merger is given, mean of each block", "projected": "what the language model reads"},
+        offers=(Offer("projected"),),
+        reasons={**reasons, "projector.sensitivity": _GIVEN},
+        geometry="one token per block of patches",
+        placeholder=int(geometry.config.image_token_id),
+        merges=frozenset({"projected"}),
         takes_signals=False,
     )
 
@@ -108,6 +131,9 @@ def _check(pruner: Pruner, geometry: Geometry) -> None:
             "but vLLM sizes the prompt before it reads the image; use `newlines: keep` or `newlines: drop`"
         )
     check_order(pruner, geometry.newlines, geometry.host)
+    merger = pruner.parts["merger"]
+    if geometry.tower is None and any(sum(merger.extra(tokens, 16)) for tokens in (64, 1024)):
+        raise SpecError(f"merger {merger} adds rows, which have no place in the image's grid; use one that adds none")
     if _numbers_itself(pruner):
         raise SpecError(
             f"position {pruner.parts['positions']} does not number tokens one by one, as vLLM does; omit `positions`"

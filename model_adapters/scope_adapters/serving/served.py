@@ -111,7 +111,8 @@ class Served:
 
     def _ends(self, geometry: Geometry) -> list[Size]:
         """The image with the fewest tokens, and the largest one, by which the engine is sized."""
-        return [*extremes(geometry)[:1], self.largest]
+        found = extremes(geometry)
+        return [found[0], self.largest if geometry.tower is not None else found[-1]]
 
     def _read(self, value: Any) -> Pruner:
         if isinstance(value, bool) or not isinstance(value, (int, float, str, dict)):

@@ -62,11 +62,7 @@ class Encoder:
         with torch.no_grad():
             for batch in batches(images, self.at_once):
                 rows += self._encode(batch, calls)
-        label, counts = self.served.pruner(self.served.default).label, metrics.Counts()
-        for spec, call in calls.items():
-            known = {label: label} if spec == self.served.default else {}
-            counts.add(call.close(self.served.pruner(spec).label), known)
-        metrics.record(self.folder, counts)
+        count(self.served, calls, self.folder)
         return rows
 
     @property
@@ -100,6 +96,15 @@ class Encoder:
         return [encoded[number] for number in range(len(images))]
 
 
+def count(served: Served, calls: Mapping[str, receipts.Call], folder: str) -> None:
+    """Log the sums of the specs in a call of the encoder, and add them to the counters in ``folder``."""
+    label, counts = served.pruner(served.default).label, metrics.Counts()
+    for spec, call in calls.items():
+        known = {label: label} if spec == served.default else {}
+        counts.add(call.close(served.pruner(spec).label, strict.is_strict(served.config)), known)
+    metrics.record(folder, counts)
+
+
 def batches(images: Sequence[ImageTiles], at_once: int) -> Iterator[list[ImageTiles]]:
     """Batches of images in order, each with at most ``at_once`` tiles or with one image."""
     batch: list[ImageTiles] = []
@@ -119,21 +124,27 @@ def agreed(
     read: Mapping[str, Tensor],
     call: receipts.Call,
     folder: str,
+    rows: Tensor | None = None,
 ) -> tuple[Tensor, Tensor]:
-    """The selection of rank 0, on all ranks: rounding may differ between ranks, and with it near ties."""
+    """The selection of rank 0, on all ranks: rounding may differ between ranks, and with it near ties.
+
+    The arguments are those of `scope_adapters.serving.fallback.select`, and the folder for marks of failures.
+    """
     from vllm.distributed import get_tp_group
 
     ranks = get_tp_group()
     if ranks.rank_in_group == 0:
-        rows, order, failures = fallback.select(group, [image.size for image in images], features, read, call)
+        sizes = [image.size for image in images]
+        kept, order, failures = fallback.select(group, sizes, features, read, call, rows)
         call.failures += failures.values()
         strict.mark(folder, {image.key: number in failures for number, image in enumerate(images) if image.key})
         if ranks.world_size == 1:
-            return rows, order
+            return kept, order
     else:
-        rows = features.new_empty(sum(group.counts), features.shape[2])
-        order = torch.empty(sum(group.promised), dtype=torch.int64, device=rows.device)
-    return ranks.broadcast(rows.contiguous(), src=0), ranks.broadcast(order.contiguous(), src=0)
+        whole = features if rows is None else rows
+        kept = whole.new_empty(sum(group.counts), whole.shape[2] + group.geometry.places)
+        order = torch.empty(sum(group.promised), dtype=torch.int64, device=kept.device)
+    return ranks.broadcast(kept.contiguous(), src=0), ranks.broadcast(order.contiguous(), src=0)
 
 
 def _spans(images: Sequence[ImageTiles], mine: Sequence[int]) -> list[tuple[int, int]]:
