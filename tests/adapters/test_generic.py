@@ -14,6 +14,7 @@ from adapters import any_type, models, qwen
 from adapters.snapshot import differences, snapshot
 from scope_adapters.adapters.proven import geometry_of
 from scope_adapters.compat.transformers import language_model
+from scope_adapters.model_types import model_types
 from scope_core import AdapterError, SignalError, TokensError
 
 pytestmark = pytest.mark.skipif("aya_vision" not in any_type.available(), reason="transformers without Aya Vision")
@@ -115,6 +116,25 @@ def test_rows_that_are_not_one_per_placeholder_are_refused() -> None:
     model.config.attribute_map = {**model.config.attribute_map, "image_token_id": "no_such_name"}
     with pytest.raises(AdapterError, match="has no image_token_id"):
         scope.Pruner("random@2").check(model)
+
+
+REASONS = {
+    "blip-2": r"Blip2\w+.forward\(\) requires pixel_values, even where encoded images are passed on",
+    "instructblip": r"InstructBlip\w+.forward\(\) requires pixel_values, qformer_input_ids, even where encoded",
+    "granite4_vision": r"returns no rows of the prompt .* only features that are added inside the language model",
+}
+
+
+@pytest.mark.parametrize(("name", "reason"), [one for one in REASONS.items() if one[0] in any_type.available()])
+def test_refusals_say_why(name: str, reason: str) -> None:
+    model = any_type.model(name)
+    with pytest.raises(AdapterError, match=reason):
+        scope.Pruner("divprune@2").attach(model)
+    assert not any(module._forward_hooks or module._forward_pre_hooks for module in model.modules())
+    if name != "granite4_vision":  # what classes do not show, the table cannot say
+        (row,) = (one for one in model_types() if one.name == name)
+        assert not row.adapter
+        assert "requires pixel_values" in row.why
 
 
 def test_tokens_in_another_order_have_no_places() -> None:

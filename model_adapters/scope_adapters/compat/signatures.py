@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from typing import Any
 
 
@@ -16,3 +16,9 @@ def named(method: Callable[..., Any], args: tuple[Any, ...]) -> dict[str, Any]:
     """Positional arguments of a method, without the instance, by name."""
     given = inspect.signature(method).bind_partial(None, *args).arguments if args else {}
     return dict(list(given.items())[1:])
+
+
+def required(function: Callable[..., Any], names: Collection[str]) -> list[str]:
+    """Those of ``names`` that a function or method cannot be called without, in its order."""
+    found = inspect.signature(function).parameters
+    return [name for name, one in found.items() if name in names and one.default is one.empty]

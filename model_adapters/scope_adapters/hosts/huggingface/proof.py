@@ -89,6 +89,12 @@ def _proven(model: Any, placeholder: int, images: Mapping[str, Any]) -> Geometry
     name, base = type(model).__name__, base_of(model)
     output = image_features(base, images, _whole)
     if getattr(output, "pooler_output", None) is None:
+        if getattr(output, "deepstack_features", None):
+            raise AdapterError(
+                f"{name}.get_image_features() returns no rows of the prompt (pooler_output), only features that are "
+                f"added inside the language model (deepstack_features), so there is nothing to select by. Write an "
+                f"adapter: {PAGE}"
+            )
         raise AdapterError(
             f"{name}.get_image_features() returns no pooler_output: its forward() makes the rows of the prompt itself, "
             f"so they cannot be selected before. Write an adapter: {PAGE}"
