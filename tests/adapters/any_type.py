@@ -480,8 +480,8 @@ REFUSED: Mapping[str, tuple[str, Mapping[str, Any]]] = {
 
 AXES = ("glm4v", "glm46v", "glm4v_moe", "paddleocr_vl", "cosmos3_omni", "glm_ocr", "ernie4_5_vl_moe")
 """Types whose positions have several axes: embeddings alone do not give their logits."""
-IDS = ("gemma4",)
-"""Types whose language model reads ids beside embeddings."""
+BESIDE = ("gemma4", "granite_docling")
+"""Types whose language model reads more than embeddings: ids, or features of further layers."""
 LONG = ("deepseek_ocr2", "molmo2")
 """Types whose images have hundreds of tokens, fixed by their towers: the kit would take minutes."""
 SMALL: Mapping[str, tuple[int, Mapping[str, Tensor]]] = {

@@ -75,7 +75,7 @@ def _mistral3() -> Case:
 def _any_type(name: str) -> Case:
     untried = (
         PLANS,
-        *((BY_HAND,) if name in (*any_type.AXES, *any_type.IDS) else ()),
+        *((BY_HAND,) if name in (*any_type.AXES, *any_type.BESIDE) else ()),
         *((PLACES,) if name in any_type.PLACELESS else ()),
     )
     return Case(lambda: (any_type.model(name), any_type.prompts(name)), None, untried)

@@ -121,7 +121,7 @@ def test_rows_that_are_not_one_per_placeholder_are_refused() -> None:
 REASONS = {
     "blip-2": r"Blip2\w+.forward\(\) requires pixel_values, even where encoded images are passed on",
     "instructblip": r"InstructBlip\w+.forward\(\) requires pixel_values, qformer_input_ids, even where encoded",
-    "granite4_vision": r"returns no rows of the prompt .* only features that are added inside the language model",
+    "granite4_vision": r"returns no pooler_output: only features that are added inside the language model",
 }
 
 
@@ -149,6 +149,19 @@ def test_tokens_in_another_order_have_no_places() -> None:
     with scope.Pruner("divprune@2").attach(model) as pruning, torch.no_grad():
         model(**any_type.prompts("aya_vision").inputs)
     assert pruning.receipt.images[0].kept == 2
+
+
+@pytest.mark.skipif("video_llava" not in any_type.available(), reason="transformers without Video-LLaVA")
+def test_pixels_may_have_the_name_that_processors_give_them() -> None:
+    model, given, read = any_type.model("video_llava"), any_type.prompts("video_llava").inputs, []
+    former = {**given, "pixel_values_images": given["pixel_values"]}
+    del former["pixel_values"]
+    with scope.Pruner("scope@2").attach(model) as pruning, torch.no_grad():
+        for inputs in (given, former):
+            logits = model(**inputs).logits
+            read.append((logits, pruning.receipt.selection.mask, model.generate(**inputs, max_new_tokens=2)))
+    assert int(read[0][1].sum()) == 6
+    assert all(torch.equal(one, other) for one, other in zip(*read, strict=True))
 
 
 def test_plans_take_counts() -> None:

@@ -92,8 +92,8 @@ CHECKPOINTS: tuple[tuple[str, str, str, str, str, Family], ...] = (
     ("gemma-4-e2b", "google/gemma-4-E2B-it", "Gemma 4 E2B", APACHE, "", GEMMA4),
     ("gemma-4-31b", "google/gemma-4-31B-it", "Gemma 4 31B", APACHE, "31B", GEMMA4),
     ("molmo2-8b", "allenai/Molmo2-8B", "Molmo2 8B", APACHE, "", MOLMO2),
-    ("lfm2-vl-1.6b", "LiquidAI/LFM2-VL-1.6B", "LFM2-VL 1.6B", "", "", LFM2),
-    ("minicpm-v-4.6", "openbmb/MiniCPM-V-4.6", "MiniCPM-V 4.6", "", "", MINICPM),
+    ("lfm2-vl-1.6b", "LiquidAI/LFM2-VL-1.6B", "LFM2-VL 1.6B", "LFM Open License v1.0", "1.6B", LFM2),
+    ("minicpm-v-4.6", "openbmb/MiniCPM-V-4.6", "MiniCPM-V 4.6", "", "1.3B", MINICPM),
     ("kimi-k2.6", "moonshotai/Kimi-K2.6", "Kimi K2.6, a mixture of experts", "", "", KIMI),
 )
 """Name, hub id, summary, licence, number of parameters, family."""

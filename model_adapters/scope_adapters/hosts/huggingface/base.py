@@ -34,6 +34,9 @@ class HuggingFaceModel(ModelAdapter[S]):
     image_inputs: tuple[str, ...] = ("pixel_values", "image_sizes")
     """Arguments that hold images or say how to encode them; a call has images if it has the first of them."""
 
+    former_names: Mapping[str, str] = {}
+    """Names of arguments in calls with older processors, and the names that ``forward`` has for them now."""
+
     pooler: Literal["list", "tensor"] = "list"
     """The form of image features that the model's forward takes: a list of (n_i, D), or one tensor."""
 
