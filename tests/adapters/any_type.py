@@ -474,6 +474,27 @@ REFUSED: Mapping[str, tuple[str, Mapping[str, Any]]] = {
             "image_grid_pinpoints": [[56, 112], [112, 56]],
         },
     ),
+    "llama4": (
+        "Llama4",
+        {
+            "text_config": {
+                **TEXT,
+                "intermediate_size_mlp": 64,
+                "num_local_experts": 2,
+                "no_rope_layers": [1, 1, 1],
+                "moe_layers": [1],
+            },
+            "vision_config": {
+                **VISION,
+                "intermediate_size": 128,
+                "vision_output_dim": 64,
+                "projector_input_dim": 64,
+                "projector_output_dim": 64,
+            },
+            "boi_token_index": 148,
+            "eoi_token_index": 147,
+        },
+    ),
 }
 """The same, of types that cannot be served."""
 

@@ -15,8 +15,8 @@ from torch.nn.utils.rnn import pad_sequence
 
 from scope_adapters.adapters.shuffled import Patches
 from scope_adapters.compat.blank import former_names, image_arguments
-from scope_adapters.compat.signatures import parameters, required
-from scope_adapters.compat.transformers import base_of, base_path, installed_version
+from scope_adapters.compat.signatures import parameters
+from scope_adapters.compat.transformers import base_of, base_path, installed_version, why_no_rows
 from scope_adapters.hosts.huggingface.adapter import HuggingFaceAdapter
 from scope_adapters.hosts.huggingface.decoder.offers import with_decoder
 from scope_adapters.hosts.huggingface.image_rows import Encoded
@@ -186,11 +186,8 @@ def check_proven(model: Any) -> None:
             f"mm_encoder_outputs, as those of transformers 5.18 and later do; that of the installed transformers "
             f"{installed_version()} does not"
         )
-    if needs := required(type(model).forward, image_arguments(model)):
-        raise AdapterError(
-            f"{name}.forward() requires {', '.join(needs)}, even where encoded images are passed on "
-            f"(mm_encoder_outputs), so pruned ones cannot take the place of its images"
-        )
+    if why := why_no_rows(model):
+        raise AdapterError(f"{name}: {why}. Select from bare tensors (docs/bare-tensors.md)")
     check_host(model, name)
     geometry_of(model)
 

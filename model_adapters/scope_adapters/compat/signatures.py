@@ -20,5 +20,7 @@ def named(method: Callable[..., Any], args: tuple[Any, ...]) -> dict[str, Any]:
 
 def required(function: Callable[..., Any], names: Collection[str]) -> list[str]:
     """Those of ``names`` that a function or method cannot be called without, in its order."""
+    variable = (inspect.Parameter.VAR_POSITIONAL, inspect.Parameter.VAR_KEYWORD)
     found = inspect.signature(function).parameters
-    return [name for name, one in found.items() if name in names and one.default is one.empty]
+    needed = (name for name, one in found.items() if one.default is one.empty and one.kind not in variable)
+    return [name for name in needed if name in names]
