@@ -20,7 +20,7 @@ import re
 import subprocess
 import sys
 import textwrap
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any, Literal, get_args, get_origin
 
@@ -310,15 +310,22 @@ def model_types() -> str:
     for row in adapter_rows():
         if row.declaration is not None:
             fits[row.model_type] = _count(row.declaration)
-    fits |= {name: _count(model) for name, model in _any_types(known["generic"])}
+    any_type = _any_type()
+    short, refused = {*any_type.LONG} & {*any_type.served()}, {*any_type.REFUSED}
+    fits |= {name: _count(any_type.model(name)) for name in (*known["generic"], *short)}
     types = model_types(tested=[*fits])
 
     def served(one: Any) -> str:
+        if one.adapter == "generic" and one.name in refused:
+            return "not served: see below"
         return f"`{one.adapter}`" if one.adapter else f"not served: {one.why}"
+
+    def trial(one: Any) -> str:
+        return "shorter test" if one.name in short else "yes" if one.tested else ""
 
     return table(
         ("`model_type`", "served by", "recipes that run as they are", "tested"),
-        ((f"`{one.name}`", served(one), fits.get(one.name, ""), "yes" if one.tested else "") for one in types),
+        ((f"`{one.name}`", served(one), fits.get(one.name, ""), trial(one)) for one in types),
     )
 
 
@@ -329,16 +336,14 @@ def _count(model: Any) -> str:
     return f"{sum(fit.runs for fit in found)} of {len(found)}"
 
 
-def _any_types(names: Sequence[str]) -> Iterator[tuple[str, Any]]:
+def _any_type() -> Any:
     """The tiny models on which the tests run the generic adapter."""
     sys.path.insert(0, str(ROOT / "tests"))
     try:
         from adapters import any_type
-
-        for name in names:
-            yield name, any_type.model(name)
     finally:
         sys.path.pop(0)
+    return any_type
 
 
 def towers() -> str:

@@ -6,7 +6,7 @@ from collections.abc import Collection
 from dataclasses import dataclass
 from typing import Any
 
-from scope_adapters.compat.signatures import parameters
+from scope_adapters.compat.signatures import parameters, required
 from scope_core import Registry, default_registry
 
 
@@ -63,6 +63,9 @@ def why_not(model: str) -> str:
         return "its images enter in another way than as rows in place of placeholders: no get_image_features()"
     if "mm_encoder_outputs" not in parameters(made.forward):
         return "its forward() does not take mm_encoder_outputs"
+    features = next(one.get_image_features for one in (made, body) if hasattr(one, "get_image_features"))
+    if needs := required(made.forward, parameters(features) - {"self"}):
+        return f"its forward() requires {', '.join(needs)}, even where encoded images are passed on"
     if not hasattr(made, "generate"):
         return "it has no generate()"
     try:

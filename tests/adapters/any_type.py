@@ -277,6 +277,158 @@ TYPES: Mapping[str, tuple[str, Mapping[str, Any]]] = {
             "frame_end_token_id": 144,
         },
     ),
+    "glm_ocr": (
+        "GlmOcr",
+        {"text_config": {**TEXT, **_axes(2, 3, 3)}, "vision_config": {**PACKED, "patch_size": 28}, **MARKS},
+    ),
+    "ernie4_5_vl_moe": (
+        "Ernie4_5_VLMoe",
+        {
+            "text_config": {
+                **TEXT,
+                **_axes(3, 3, 2),
+                "moe_num_experts": 4,
+                "moe_k": 2,
+                "moe_num_shared_experts": 1,
+                "moe_intermediate_size": [32, 32],
+            },
+            "vision_config": {
+                "depth": 3,
+                "num_heads": 2,
+                "hidden_size": 32,
+                "intermediate_size": 64,
+                "patch_size": 14,
+                "spatial_merge_size": 2,
+            },
+            **MARKS,
+        },
+    ),
+    "kimi_k25": (
+        "Kimi_K25",
+        {
+            "text_config": {
+                **TEXT,
+                **EXPERTS,
+                "model_type": "deepseek_v3",
+                "num_key_value_heads": 4,
+                "q_lora_rank": 16,
+                "kv_lora_rank": 16,
+                "qk_rope_head_dim": 16,
+                "qk_nope_head_dim": 16,
+                "v_head_dim": 16,
+            },
+            "vision_config": {**VISION, "pos_emb_height": 8, "pos_emb_width": 8},
+            "projection_hidden_size": 32,
+            "video_token_id": 151,
+            "vision_start_token_id": 152,
+            "vision_end_token_id": 153,
+        },
+    ),
+    "minicpmv4_6": (
+        "MiniCPMV4_6",
+        {
+            "text_config": {
+                **TEXT,
+                "model_type": "qwen3_5_text",
+                "layer_types": ["linear_attention", "full_attention", "full_attention"],
+                "linear_num_key_heads": 2,
+                "linear_num_value_heads": 4,
+                "linear_key_head_dim": 16,
+                "linear_value_head_dim": 16,
+            },
+            "vision_config": VISION,
+            "insert_layer_id": 1,
+            "image_size": 56,
+            "video_token_id": 151,
+        },
+    ),
+    "gemma3n": (
+        "Gemma3n",
+        {
+            "text_config": {
+                **TEXT,
+                "layer_types": ["sliding_attention", "sliding_attention", "full_attention"],
+                "num_kv_shared_layers": 0,
+                "hidden_size_per_layer_input": 8,
+                "vocab_size_per_layer_input": 140,
+                "laurel_rank": 4,
+            },
+            # one of timm's tiny towers, since the published one has hundreds of layers that no option leaves out
+            "vision_config": {
+                "architecture": "test_efficientnet",
+                "hidden_size": 256,
+                "vocab_offset": 140,
+                "vocab_size": 11,
+            },
+            "audio_config": {
+                "hidden_size": 32,
+                "conf_num_hidden_layers": 1,
+                "conf_num_attention_heads": 2,
+                "vocab_offset": 151,
+                "vocab_size": 9,
+                "input_feat_size": 16,
+                "sscp_conv_channel_size": [8, 4],
+            },
+            "vision_soft_tokens_per_image": 49,
+            "audio_token_id": 152,
+            "boi_token_id": 148,
+            "eoi_token_id": 147,
+            "boa_token_id": 146,
+            "eoa_token_id": 145,
+        },
+    ),
+    "video_llava": (
+        "VideoLlava",
+        {
+            "text_config": {**TEXT, "model_type": "llama"},
+            "vision_config": {**VISION, "model_type": "clip_vision_model"},
+            "video_token_index": 151,
+        },
+    ),
+    "janus": (
+        "Janus",
+        {
+            "text_config": {**TEXT, "model_type": "llama"},
+            "vision_config": {**VISION, "projection_dim": 64},
+            "vq_config": {
+                "base_channels": 32,
+                "channel_multiplier": [1, 1],
+                "num_embeddings": 8,
+                "num_res_blocks": 1,
+                "latent_channels": 32,
+                "projection_dim": 64,
+                "image_token_embed_dim": 64,
+            },
+        },
+    ),
+    "got_ocr2": (
+        "GotOcr2",
+        {
+            "text_config": {**TEXT, "model_type": "qwen2"},
+            "vision_config": {
+                **VISION,
+                "image_size": 256,
+                "patch_size": 16,
+                "window_size": 4,
+                "num_hidden_layers": 2,
+                "output_channels": 16,
+                "global_attn_indexes": [1],
+                "mlp_dim": 64,
+            },
+        },
+    ),
+    "granite_docling": (
+        "GraniteDocling",
+        {
+            "text_config": TEXT,
+            "vision_config": {
+                **VISION,
+                "out_hidden_size": 64,
+                "scale_factor": 2,
+                "deepstack_visual_indexes": [0, 1],
+            },
+        },
+    ),
     "pixtral": (
         "Llava",
         {
@@ -288,27 +440,103 @@ TYPES: Mapping[str, tuple[str, Mapping[str, Any]]] = {
     ),
 }
 """Classes without their endings, and configs; a placeholder is given where a config does not name its own."""
+_QFORMER = {
+    "hidden_size": 32,
+    "intermediate_size": 64,
+    "num_hidden_layers": 2,
+    "num_attention_heads": 2,
+    "encoder_hidden_size": 32,
+}
+_BLIP: dict[str, Any] = {
+    "text_config": {**TEXT, "model_type": "opt", "ffn_dim": 128, "word_embed_proj_dim": 64},
+    "vision_config": VISION,
+    "qformer_config": {**_QFORMER, "vocab_size": VOCABULARY},
+    "num_query_tokens": 6,
+}
+REFUSED: Mapping[str, tuple[str, Mapping[str, Any]]] = {
+    "blip-2": ("Blip2", _BLIP),
+    "instructblip": ("InstructBlip", _BLIP),
+    "granite4_vision": (
+        "Granite4Vision",
+        {
+            "text_config": TEXT,
+            "vision_config": {**VISION, "model_type": "siglip_vision_model", "hidden_size": 64},
+            "qformer_config": {
+                **_QFORMER,
+                "model_type": "blip_2_qformer",
+                "num_hidden_layers": 1,
+                "cross_attention_frequency": 1,
+            },
+            "vision_feature_select_strategy": "full",
+            "downsample_rate": "1/2",
+            "deepstack_layer_map": [[-1, 0]],
+            "spatial_target_layers": [0, 1, 1, 2],
+            "image_grid_pinpoints": [[56, 112], [112, 56]],
+        },
+    ),
+    "llama4": (
+        "Llama4",
+        {
+            "text_config": {
+                **TEXT,
+                "intermediate_size_mlp": 64,
+                "num_local_experts": 2,
+                "no_rope_layers": [1, 1, 1],
+                "moe_layers": [1],
+            },
+            "vision_config": {
+                **VISION,
+                "intermediate_size": 128,
+                "vision_output_dim": 64,
+                "projector_input_dim": 64,
+                "projector_output_dim": 64,
+            },
+            "boi_token_index": 148,
+            "eoi_token_index": 147,
+        },
+    ),
+}
+"""The same, of types that cannot be served."""
 
 
-AXES = ("glm4v", "glm46v", "glm4v_moe", "paddleocr_vl", "cosmos3_omni")
+AXES = ("glm4v", "glm46v", "glm4v_moe", "paddleocr_vl", "cosmos3_omni", "glm_ocr", "ernie4_5_vl_moe")
 """Types whose positions have several axes: embeddings alone do not give their logits."""
-LONG = ("deepseek_ocr2", "gemma4", "molmo2")
-"""Types whose images have hundreds of tokens, fixed by their processors: the kit would take minutes."""
-PLACELESS = ("idefics2", "lfm2_vl", "fast_vlm", *LONG)
+BESIDE = ("gemma4", "granite_docling")
+"""Types whose language model reads more than embeddings: ids, or features of further layers."""
+LONG = ("deepseek_ocr2", "molmo2")
+"""Types whose images have hundreds of tokens, fixed by their towers: the kit would take minutes."""
+SMALL: Mapping[str, tuple[int, Mapping[str, Tensor]]] = {
+    "gemma4": (
+        4,
+        {
+            "pixel_values": torch.zeros(1, 16, 192),
+            "image_position_ids": torch.cartesian_prod(torch.arange(4), torch.arange(4))[None].flip(-1),
+        },
+    ),
+    "minicpmv4_6": (4, {"pixel_values": torch.zeros(1, 3, 14, 14 * 64), "target_sizes": torch.tensor([[8, 8]])}),
+}
+"""Tokens and arguments of a small image, of types whose processors make hundreds of tokens of the smallest."""
+PLACELESS = ("idefics2", "lfm2_vl", "fast_vlm", "gemma3n", "got_ocr2", *SMALL, *LONG)
 """Types whose tokens have no place that a trial can prove."""
 
 
 def available() -> list[str]:
     """The types that the installed transformers has, with a ``forward`` that takes encoded images."""
-    classes = {name: getattr(hf, f"{kind}ForConditionalGeneration", None) for name, (kind, _) in TYPES.items()}
+    types = {**TYPES, **REFUSED}
+    classes = {name: getattr(hf, f"{kind}ForConditionalGeneration", None) for name, (kind, _) in types.items()}
     takes = "mm_encoder_outputs"
     return [name for name, made in classes.items() if made and takes in inspect.signature(made.forward).parameters]
 
 
+def served() -> list[str]:
+    """Those of `available` that can be served."""
+    return [name for name in available() if name in TYPES]
+
+
 @functools.cache
 def model(name: str) -> Any:
-    """A model of one of `TYPES`, built once."""
-    kind, options = TYPES[name]
+    """A model of one of `TYPES` or `REFUSED`, built once."""
+    kind, options = {**TYPES, **REFUSED}[name]
     made = getattr(hf, f"{kind}Config")
     config = made(**options)
     for token in ("image_patch_id", "image_token_index", "image_token_id"):
@@ -350,6 +578,8 @@ class Prompts:
         types = {key: kinds for key in ("mm_token_type_ids", "token_type_ids") if key in takes}
         names = self.images[0] if self.images else ()
         images = {key: _joined([image[key] for image in self.images]) for key in names}
+        if "target_sizes" in images:  # patches of all images side by side
+            images["pixel_values"] = _joined([image["pixel_values"] for image in self.images], -1)
         return {"input_ids": ids, "attention_mask": mask, **types, **images}
 
     def row(self, number: int) -> Prompts:
@@ -361,14 +591,15 @@ class Prompts:
 def prompts(name: str) -> Prompts:
     """The kit's three prompts: one image, none, two."""
     known, generator = geometry_of(model(name)), torch.Generator().manual_seed(1)
+    count, image = SMALL.get(name, (known.rows, known.images))
     images = tuple(
         {
             key: torch.randn(value.shape, generator=generator) if _is_pixels(value) else value
-            for key, value in known.images.items()
+            for key, value in image.items()
         }
         for _ in range(3)
     )
-    run = [PLACEHOLDER] * known.rows
+    run = [PLACEHOLDER] * count
     rows = ((1, 5, 6, *run, 7), (1, 8, 9), (1, *run, 10, 11, *run, 12, 13))
     return Prompts(name, rows, images, (0, 2, 2))
 
@@ -377,7 +608,7 @@ def _is_pixels(value: Any) -> bool:
     return isinstance(value, Tensor) and value.is_floating_point()
 
 
-def _joined(values: Sequence[Any]) -> Any:
+def _joined(values: Sequence[Any], axis: int = 0) -> Any:
     if isinstance(values[0], Tensor):
-        return torch.cat(list(values)) if values[0].dim() else values[0]
+        return torch.cat(list(values), axis) if values[0].dim() else values[0]
     return [one for value in values for one in value] if isinstance(values[0], list) else values[0]

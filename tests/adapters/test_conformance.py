@@ -75,7 +75,7 @@ def _mistral3() -> Case:
 def _any_type(name: str) -> Case:
     untried = (
         PLANS,
-        *((BY_HAND,) if name in any_type.AXES else ()),
+        *((BY_HAND,) if name in (*any_type.AXES, *any_type.BESIDE) else ()),
         *((PLACES,) if name in any_type.PLACELESS else ()),
     )
     return Case(lambda: (any_type.model(name), any_type.prompts(name)), None, untried)
@@ -103,7 +103,7 @@ CASES: dict[str, dict[str, Case]] = {
     "qwen2_vl": {"qwen2_vl": _qwen("qwen2_vl")},
     "qwen2_5_vl": {"qwen2_5_vl": _qwen("qwen2_5_vl")},
     **{name: {name: _qwen(name)} for name in ("qwen3_vl", *qwen.MORE)},
-    "generic": {name: _any_type(name) for name in any_type.available() if name not in any_type.LONG},
+    "generic": {name: _any_type(name) for name in any_type.served() if name not in any_type.LONG},
 }
 """By adapter, by kind of model. An adapter that is registered has to be here."""
 

@@ -14,6 +14,7 @@ from adapters import any_type, models, qwen
 from adapters.snapshot import differences, snapshot
 from scope_adapters.adapters.proven import geometry_of
 from scope_adapters.compat.transformers import language_model
+from scope_adapters.model_types import model_types
 from scope_core import AdapterError, SignalError, TokensError
 
 pytestmark = pytest.mark.skipif("aya_vision" not in any_type.available(), reason="transformers without Aya Vision")
@@ -117,6 +118,26 @@ def test_rows_that_are_not_one_per_placeholder_are_refused() -> None:
         scope.Pruner("random@2").check(model)
 
 
+REASONS = {
+    "blip-2": r"its forward\(\) requires pixel_values, even where encoded images are passed on",
+    "instructblip": r"its forward\(\) requires pixel_values, qformer_input_ids, even where encoded",
+    "granite4_vision": r"returns no pooler_output: only features that are added inside the language model",
+    "llama4": r"the whole model is one class, whose language model cannot be given kept rows",
+}
+
+
+@pytest.mark.parametrize(("name", "reason"), [one for one in REASONS.items() if one[0] in any_type.available()])
+def test_refusals_say_why(name: str, reason: str) -> None:
+    model = any_type.model(name)
+    with pytest.raises(AdapterError, match=reason):
+        scope.Pruner("divprune@2").attach(model)
+    assert not any(module._forward_hooks or module._forward_pre_hooks for module in model.modules())
+    if name not in ("granite4_vision", "llama4"):  # what only a model shows is not in its class
+        (row,) = (one for one in model_types() if one.name == name)
+        assert not row.adapter
+        assert "requires pixel_values" in row.why
+
+
 def test_tokens_in_another_order_have_no_places() -> None:
     def turned(rows: Tensor) -> Tensor:
         return rows.flip(1)
@@ -129,6 +150,19 @@ def test_tokens_in_another_order_have_no_places() -> None:
     with scope.Pruner("divprune@2").attach(model) as pruning, torch.no_grad():
         model(**any_type.prompts("aya_vision").inputs)
     assert pruning.receipt.images[0].kept == 2
+
+
+@pytest.mark.skipif("video_llava" not in any_type.available(), reason="transformers without Video-LLaVA")
+def test_pixels_may_have_the_name_that_processors_give_them() -> None:
+    model, given, read = any_type.model("video_llava"), any_type.prompts("video_llava").inputs, []
+    former = {**given, "pixel_values_images": given["pixel_values"]}
+    del former["pixel_values"]
+    with scope.Pruner("scope@2").attach(model) as pruning, torch.no_grad():
+        for inputs in (given, former):
+            logits = model(**inputs).logits
+            read.append((logits, pruning.receipt.selection.mask, model.generate(**inputs, max_new_tokens=2)))
+    assert int(read[0][1].sum()) == 6
+    assert all(torch.equal(one, other) for one, other in zip(*read, strict=True))
 
 
 def test_plans_take_counts() -> None:

@@ -14,9 +14,9 @@ from torch import Tensor
 from torch.nn.utils.rnn import pad_sequence
 
 from scope_adapters.adapters.shuffled import Patches
-from scope_adapters.compat.blank import image_arguments
+from scope_adapters.compat.blank import former_names, image_arguments
 from scope_adapters.compat.signatures import parameters
-from scope_adapters.compat.transformers import base_of, base_path, installed_version
+from scope_adapters.compat.transformers import base_of, base_path, installed_version, why_no_rows
 from scope_adapters.hosts.huggingface.adapter import HuggingFaceAdapter
 from scope_adapters.hosts.huggingface.decoder.offers import with_decoder
 from scope_adapters.hosts.huggingface.image_rows import Encoded
@@ -56,6 +56,7 @@ class ProvenRows(HuggingFaceAdapter[S]):
         made.known = geometry_of(model)
         # those that the processor gives first, then those that it may leave out
         made.image_inputs = tuple(dict.fromkeys((*made.known.images, *image_arguments(model))))
+        made.former_names = former_names(model)
         made.pooler, made.has_token_fields = made.known.pooler, made.known.layered
         return made
 
@@ -185,6 +186,8 @@ def check_proven(model: Any) -> None:
             f"mm_encoder_outputs, as those of transformers 5.18 and later do; that of the installed transformers "
             f"{installed_version()} does not"
         )
+    if why := why_no_rows(model):
+        raise AdapterError(f"{name}: {why}. Select from bare tensors (docs/bare-tensors.md)")
     check_host(model, name)
     geometry_of(model)
 
@@ -192,8 +195,9 @@ def check_proven(model: Any) -> None:
 def tower_of(model: Any) -> ResolvedTower | None:
     """The tower if its layout is known, and its tokens were seen to be squares of its patches."""
     base, path = base_of(model), base_path(model)
+    ran = geometry_of(model).ran
     for name, module in base.named_children():
-        if getattr(getattr(module, "config", None), "model_type", None) in LAYOUTS:
+        if name in ran and getattr(getattr(module, "config", None), "model_type", None) in LAYOUTS:
             try:
                 tower = resolve_tower(module, f"{path}.{name}")
             except AdapterError:

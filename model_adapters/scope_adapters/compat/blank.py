@@ -25,12 +25,20 @@ def image_arguments(model: Any) -> tuple[str, ...]:
     return tuple(name for name, one in found.items() if name in names and one.kind in named)
 
 
+def former_names(model: Any) -> dict[str, str]:
+    """Names that processors still give to pixels, and what ``forward`` calls them now (Video-LLaVA's processor)."""
+    names = image_arguments(model)
+    old = (name for name in names if name.startswith("pixel_values_"))
+    return dict.fromkeys(old, "pixel_values") if "pixel_values" in names else {}
+
+
 def blank_images(model: Any) -> Iterator[Callable[[], dict[str, Any]]]:
     """Functions, each of which makes the arguments of ``get_image_features`` for one blank image or raises anything.
 
     First what the image processor of the model's type makes; then pixels of the commonest shapes.
     """
     names, vision = image_arguments(model), getattr(model.config, "vision_config", model.config)
+    former = former_names(model)
     side = _side(vision) or _SIDE
     weight = next(model.parameters())
     for make in (
@@ -38,7 +46,7 @@ def blank_images(model: Any) -> Iterator[Callable[[], dict[str, Any]]]:
         partial(_by_shape, names, 4),
         partial(_by_shape, names, 5),
     ):
-        yield partial(_fitting, make, vision, side, names, weight)
+        yield partial(_fitting, make, vision, side, names, former, weight)
 
 
 def _side(vision: Any) -> int | None:
@@ -48,9 +56,14 @@ def _side(vision: Any) -> int | None:
 
 
 def _fitting(
-    make: Callable[[Any, int], Mapping[str, Any]], vision: Any, side: int, names: Sequence[str], weight: Tensor
+    make: Callable[[Any, int], Mapping[str, Any]],
+    vision: Any,
+    side: int,
+    names: Sequence[str],
+    former: Mapping[str, str],
+    weight: Tensor,
 ) -> dict[str, Any]:
-    made = make(vision, side)
+    made = {former.get(name, name): value for name, value in make(vision, side).items()}
     return {name: _fit(made[name], weight) for name in names if name in made}
 
 

@@ -6,6 +6,7 @@ import functools
 import inspect
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
+from functools import partial
 from importlib.util import find_spec
 from typing import Any
 
@@ -57,6 +58,25 @@ def image_features(
     if hasattr(rows, "dim"):
         rows = split(rows) if rows.dim() == 2 else list(rows)
     return ImageFeatures(pooler_output=rows, **layers)
+
+
+def parts_that_run(base: Any, run: Callable[[], Any]) -> tuple[Any, frozenset[str]]:
+    """The result of ``run``, and the names of the base model's children that it passes through."""
+    seen: set[str] = set()
+    hooks = [
+        module.register_forward_pre_hook(partial(_note, seen, name.split(".")[0]))
+        for name, module in base.named_modules()
+        if name
+    ]
+    try:
+        return run(), frozenset(seen)
+    finally:
+        for hook in hooks:
+            hook.remove()
+
+
+def _note(seen: set[str], name: str, *_: Any) -> None:
+    seen.add(name)
 
 
 @functools.cache

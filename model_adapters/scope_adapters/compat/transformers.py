@@ -12,7 +12,7 @@ from typing import Any
 
 from scope_adapters.compat.caches import CACHE_NAMES, cache_name
 from scope_adapters.compat.features import ImageFeatures, own_forwards
-from scope_adapters.compat.signatures import parameters
+from scope_adapters.compat.signatures import parameters, required
 from scope_core import AdapterError
 from scope_core.adapters import replace_attribute
 
@@ -281,6 +281,15 @@ def unknown_convention(module: Any) -> str:
         f"has no cache argument named {', '.join(CACHE_NAMES)}: a calling convention that scope-core does not know "
         f"(it takes {', '.join(sorted(parameters(forward) - {'self'}))}; `scope doctor` lists the tested versions)"
     )
+
+
+def why_no_rows(model: Any) -> str:
+    """The reason why encoded images that are passed on cannot take the place of a model's own; empty if they can."""
+    base, forward = base_of(model), type(model).forward
+    images = parameters(type(base).get_image_features) - {"self"}
+    if needs := required(forward, images):
+        return f"its forward() requires {', '.join(needs)}, even where encoded images are passed on"
+    return "the whole model is one class, whose language model cannot be given kept rows" if base is model else ""
 
 
 def lacks(model: Any) -> str:

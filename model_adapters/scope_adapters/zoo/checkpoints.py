@@ -48,6 +48,13 @@ QWEN3_MOE = Family("qwen3_vl_moe", "scope@no_cls@25%", "Qwen3-VL, arXiv 2511.216
 QWEN35 = Family("qwen3_5", "scope@no_cls@25%", "Qwen3.5, 2026", requires=VIDEO)
 QWEN35_MOE = Family("qwen3_5_moe", "scope@no_cls@25%", "Qwen3.5, 2026", requires=VIDEO)
 MISTRAL3 = Family("mistral3", "divprune@25%", "Pixtral 12B, arXiv 2410.07073")
+AYA = Family("generic", "scope@no_cls@25%", "Aya Vision, arXiv 2505.08751")
+GLM = Family("generic", "scope@no_cls@25%", "GLM-4.1V-Thinking, arXiv 2507.01006", requires=VIDEO)
+GEMMA4 = Family("generic", "divprune@25%", "Gemma 4, 2026", requires=VIDEO)
+MOLMO2 = Family("generic", "divprune@25%", "Molmo2, arXiv 2601.10611", requires=VIDEO)
+LFM2 = Family("generic", "divprune@25%", "LFM2-VL, 2025")
+MINICPM = Family("generic", "divprune@25%", "MiniCPM-V 4.6, 2026", requires=VIDEO)
+KIMI = Family("generic", "divprune@25%", "Kimi K2.6, 2026", requires=VIDEO)
 
 APACHE, LLAMA2, GEMMA = "Apache-2.0", "Llama 2", "Gemma terms"
 INTERN = "MIT, its Qwen2.5 part Apache-2.0"
@@ -80,6 +87,14 @@ CHECKPOINTS: tuple[tuple[str, str, str, str, str, Family], ...] = (
     ("qwen3.5-27b", "Qwen/Qwen3.5-27B", "Qwen3.5 27B", "", "28B", QWEN35),
     ("qwen3.5-35b-a3b", "Qwen/Qwen3.5-35B-A3B", "Qwen3.5 35B, 3B active", "", "", QWEN35_MOE),
     ("mistral-small-3.1", "mistralai/Mistral-Small-3.1-24B-Instruct-2503", "Small 3.1", APACHE, "24B", MISTRAL3),
+    ("aya-vision-8b", "CohereLabs/aya-vision-8b", "Aya Vision 8B", "CC-BY-NC-4.0", "8.6B", AYA),
+    ("glm-4.1v-9b-thinking", "zai-org/GLM-4.1V-9B-Thinking", "GLM-4.1V 9B Thinking", "MIT", "", GLM),
+    ("gemma-4-e2b", "google/gemma-4-E2B-it", "Gemma 4 E2B", APACHE, "", GEMMA4),
+    ("gemma-4-31b", "google/gemma-4-31B-it", "Gemma 4 31B", APACHE, "31B", GEMMA4),
+    ("molmo2-8b", "allenai/Molmo2-8B", "Molmo2 8B", APACHE, "", MOLMO2),
+    ("lfm2-vl-1.6b", "LiquidAI/LFM2-VL-1.6B", "LFM2-VL 1.6B", "LFM Open License v1.0", "1.6B", LFM2),
+    ("minicpm-v-4.6", "openbmb/MiniCPM-V-4.6", "MiniCPM-V 4.6", "", "1.3B", MINICPM),
+    ("kimi-k2.6", "moonshotai/Kimi-K2.6", "Kimi K2.6, a mixture of experts", "", "", KIMI),
 )
 """Name, hub id, summary, licence, number of parameters, family."""
 

@@ -18,6 +18,11 @@ def along_prompt(kwargs: Mapping[str, Any]) -> dict[str, Any]:
     return {name: kwargs[name] for name in ("attention_mask", "position_ids", *FILLS) if kwargs.get(name) is not None}
 
 
+def renamed(kwargs: dict[str, Any], names: Mapping[str, str]) -> dict[str, Any]:
+    """The call with arguments under the names that ``forward`` has for them now; both names stay if both are given."""
+    return {new if (new := names.get(name)) and kwargs.get(new) is None else name: kwargs[name] for name in kwargs}
+
+
 PRE_ENCODED = (
     "this call has image features that were encoded elsewhere, without the signals that pruning needs; pass "
     "pixel_values with input_ids, or detach the pruner first"

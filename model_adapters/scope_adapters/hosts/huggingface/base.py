@@ -38,6 +38,9 @@ class HuggingFaceModel(ModelAdapter[S]):
     video_inputs: tuple[str, ...] = ()
     """The same for videos; empty if calls with videos are refused."""
 
+    former_names: Mapping[str, str] = {}
+    """Names of arguments in calls with older processors, and the names that ``forward`` has for them now."""
+
     pooler: Literal["list", "tensor"] = "list"
     """The form of image features that the model's forward takes: a list of (n_i, D), or one tensor."""
 

@@ -15,7 +15,7 @@ from torch import Tensor
 from scope_adapters.compat.caches import CACHE_NAMES, cache_name, cache_of, cached_length
 from scope_adapters.compat.signatures import named
 from scope_adapters.compat.transformers import base_of, takes_encoder_outputs
-from scope_adapters.hosts.huggingface.arguments import PRE_ENCODED, along_prompt, check_along, for_shortened
+from scope_adapters.hosts.huggingface.arguments import PRE_ENCODED, along_prompt, check_along, for_shortened, renamed
 from scope_adapters.hosts.huggingface.base import HuggingFaceModel
 from scope_adapters.hosts.huggingface.cached_prompt import CachedPrompt
 from scope_adapters.hosts.huggingface.continued import Continuation, check_caches, known_ids
@@ -25,12 +25,7 @@ from scope_adapters.hosts.huggingface.image_rows import Encoded, in_place, own_p
 from scope_adapters.hosts.huggingface.in_decoder import Inside, everything
 from scope_adapters.hosts.huggingface.items import Items
 from scope_adapters.hosts.huggingface.prompt import FILLS, compact_positions, owners, shorten
-from scope_adapters.hosts.huggingface.refusals import (
-    check_gaps,
-    check_inputs,
-    check_options,
-    check_text_only,
-)
+from scope_adapters.hosts.huggingface.refusals import check_gaps, check_inputs, check_options, check_text_only
 from scope_adapters.hosts.huggingface.text import text_embeddings
 from scope_adapters.hosts.huggingface.unpruned import tell_unpruned
 from scope_adapters.hosts.methods import is_within, within
@@ -68,7 +63,7 @@ class Call:
 
     def forward(self, inner: Callable[..., Any], /, *args: Any, **kwargs: Any) -> Any:
         """``forward`` of the model; calls with images are pruned, all others pass."""
-        kwargs = {**named(type(self.model).forward, args), **kwargs}
+        kwargs = renamed({**named(type(self.model).forward, args), **kwargs}, self.adapter.former_names)
         check_inputs(self.adapter, self.model, self.cache, kwargs)
         if self.items.given(kwargs):
             rewritten = self.rewrite(kwargs)
@@ -100,6 +95,7 @@ class Call:
         """``generate`` of the model, on the shortened prompt; the result has the full one."""
         if args:
             raise AttachError("generate() of a pruned model takes only inputs and generation_config without a keyword")
+        kwargs = renamed(kwargs, self.adapter.former_names)
         check_inputs(self.adapter, self.model, self.cache, kwargs)
         ids = inputs if inputs is not None else kwargs.get("input_ids")
         check_caches(kwargs, generation_config, self.model.generation_config)

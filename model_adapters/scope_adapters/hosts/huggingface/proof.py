@@ -17,7 +17,7 @@ import torch
 from torch import Tensor
 
 from scope_adapters.compat.blank import blank_images
-from scope_adapters.compat.features import image_features
+from scope_adapters.compat.features import image_features, parts_that_run
 from scope_adapters.compat.signatures import named, parameters
 from scope_adapters.compat.transformers import EnoughError, base_of, language_model, takes_encoder_outputs
 from scope_adapters.hosts.huggingface import embeddings
@@ -40,6 +40,7 @@ class Geometry:
         pooler: The form of features that ``forward`` takes.
         layered: True if features of further layers go with each row (DeepStack).
         grid: The grid of the blank image's tokens, if tokens were seen to show their own places; None if not.
+        ran: Names of the base model's children that an image passes through.
     """
 
     rows: int
@@ -47,6 +48,7 @@ class Geometry:
     pooler: Pooler
     layered: bool
     grid: Grid | None
+    ran: frozenset[str] = frozenset()
 
     @property
     def side(self) -> int:
@@ -87,12 +89,14 @@ def prove(model: Any, placeholder: int) -> Geometry:
 
 def _proven(model: Any, placeholder: int, images: Mapping[str, Any]) -> Geometry:
     name, base = type(model).__name__, base_of(model)
-    output = image_features(base, images, _whole)
+    output, ran = parts_that_run(base, lambda: image_features(base, images, _whole))
     if getattr(output, "pooler_output", None) is None:
-        raise AdapterError(
-            f"{name}.get_image_features() returns no pooler_output: its forward() makes the rows of the prompt itself, "
-            f"so they cannot be selected before. Write an adapter: {PAGE}"
+        why = (
+            "only features that are added inside the language model (deepstack_features), and no rows of the prompt"
+            if getattr(output, "deepstack_features", None)
+            else "its forward() makes the rows of the prompt itself, so they cannot be selected before"
         )
+        raise AdapterError(f"{name}.get_image_features() returns no pooler_output: {why}. Write an adapter: {PAGE}")
     rows = items(output.pooler_output)
     total = sum(map(len, rows))
     prompt = _Prompt(model, placeholder, total, images)
@@ -108,7 +112,7 @@ def _proven(model: Any, placeholder: int, images: Mapping[str, Any]) -> Geometry
     _check_one_less(name, prompt, output, rows, pooler, own, axes)
     with separate(base):
         grid = grid_of(images, lambda given: items(image_features(base, given, _whole).pooler_output))
-    return Geometry(total, images, pooler, "deepstack_features" in output, grid)
+    return Geometry(total, images, pooler, "deepstack_features" in output, grid, ran)
 
 
 def lasting(images: Mapping[str, Any]) -> dict[str, Any]:
