@@ -12,7 +12,8 @@ import torch
 import transformers as hf
 from torch import Tensor
 
-from adapters.models import VOCABULARY, _draw
+from adapters.installed import beams_get_whole_groups
+from adapters.models import VOCABULARY, _draw, shared
 from scope_adapters.adapters.proven import geometry_of
 
 PLACEHOLDER = 150
@@ -464,6 +465,9 @@ REFUSED: Mapping[str, tuple[str, Mapping[str, Any]]] = {
             "qformer_config": {
                 **_QFORMER,
                 "model_type": "blip_2_qformer",
+                "hidden_size": 64,
+                "num_attention_heads": 1,
+                "encoder_hidden_size": 64,
                 "num_hidden_layers": 1,
                 "cross_attention_frequency": 1,
             },
@@ -524,13 +528,14 @@ def available() -> list[str]:
     """The types that the installed transformers has, with a ``forward`` that takes encoded images."""
     types = {**TYPES, **REFUSED}
     classes = {name: getattr(hf, f"{kind}ForConditionalGeneration", None) for name, (kind, _) in types.items()}
-    takes = "mm_encoder_outputs"
-    return [name for name, made in classes.items() if made and takes in inspect.signature(made.forward).parameters]
+    takes = {"mm_encoder_outputs", "pixel_values"}  # up to 5.20, Video-LLaVA has another name for pixels
+    return [name for name, made in classes.items() if made and takes <= {*inspect.signature(made.forward).parameters}]
 
 
 def served() -> list[str]:
-    """Those of `available` that can be served."""
-    return [name for name in available() if name in TYPES]
+    """Those of `available` that can be served: by embeddings alone (5.18), not those that read ids beside them."""
+    by_features = beams_get_whole_groups(shared("clip"))
+    return [name for name in available() if name in TYPES and (by_features or name not in ("gemma3n", "gemma4"))]
 
 
 @functools.cache
