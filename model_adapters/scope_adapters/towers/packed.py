@@ -17,7 +17,7 @@ import torch
 from torch import Tensor
 from torch.nn.utils.rnn import pad_sequence
 
-from scope_adapters.compat.transformers import WINDOW_FUNCTION, window_method, window_order
+from scope_adapters.compat.windows import WINDOW_FUNCTION, window_method, window_order
 from scope_adapters.towers.probe import layer_index
 from scope_core import AdapterError, AttachError
 from scope_core.adapters import Offer, resolve
