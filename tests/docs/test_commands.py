@@ -17,6 +17,7 @@ from scope_core.cli import app
 from scope_core.cli.shell import plugin_command
 
 ELSEWHERE = (
+    "Qwen/",
     "photo.jpg",
     "clip.mp4",
     "/path/to",

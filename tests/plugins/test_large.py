@@ -52,6 +52,8 @@ for spec, sizes, hole in json.loads(sys.argv[1]):
 COUNT = 3000
 BESIDE = 16e6
 """Bytes of vectors, blocks, and what the allocator keeps, beside the matrices of 36 MB each."""
+KEPT = 64e6
+"""Freed bytes that the C library may keep for the next case."""
 HALF, MOST = {"name": "ratio", "keep_ratio": 0.5}, {"name": "ratio", "keep_ratio": 0.9}
 LOOP = {"name": "greedy", "path": "loop"}
 Case = tuple[dict[str, Any], list[int], bool]
@@ -87,7 +89,7 @@ CASES: dict[str, list[Case]] = {
         *(
             ({"selector": {"name": "bipartite", "similarity": "cosine", "fold": fold}, "budget": budget}, sizes, hole)
             for fold, budget in ((False, HALF), (True, HALF), (True, MOST))
-            for sizes in ([COUNT], [COUNT, COUNT - 50])
+            for sizes in ([COUNT], [COUNT, COUNT - 50], *([[2 * COUNT]] if fold else []))
             for hole in (False, True)
         ),
     ],
@@ -107,7 +109,8 @@ def test_it_takes_what_the_plan_says(name: str) -> None:
     cases = CASES[name]
     for case, (added, planned) in zip(cases, measured(cases), strict=True):
         beside = 3 * BESIDE if "selector" in case[0] else BESIDE  # freed quarters of a matrix are kept there
-        assert 0.55 * planned < added < planned + beside, case
+        least = 0.55 * planned if planned > KEPT else 0  # a case may take what the one before has freed
+        assert least < added < planned + beside, case
 
 
 @pytest.mark.skipif(not STATUS.exists(), reason="peak memory of a part of a process is read as Linux counts it")

@@ -50,10 +50,15 @@ class Bipartite(Selector[BipartiteSpec]):
     equivariant = False
 
     def execution(self, sizes: Sequence[int], itemsize: int, free: int | None = None) -> Execution:
-        """Memory for the similarities of the largest group, added up in float64 if tokens are merged, and a copy."""
-        numbers = max(sizes, default=0) ** 2
+        """Memory for the similarities of the largest group, added up in float64 if tokens are merged, and a copy.
+
+        Where vectors are added up instead, it is that of similarities between one half of the group and the other.
+        """
+        numbers, metric = max(sizes, default=0) ** 2, self.parts["similarity"]
+        if self.spec.fold and metric.vectors is not None and itemsize < 8:
+            return Execution(memory=numbers * (8 + itemsize) // 4)
         folding = 8 + 8 + itemsize if self.spec.fold else 2 * itemsize
-        return Execution(memory=int(numbers * max(self.parts["similarity"].matrices * itemsize, folding)))
+        return Execution(memory=int(numbers * max(metric.matrices * itemsize, folding)))
 
     def select(self, tokens: VisualTokens, keep: Sequence[int]) -> Selection:
         """The tokens left in each group."""
@@ -65,13 +70,14 @@ class Bipartite(Selector[BipartiteSpec]):
             if ranks is not None:
                 index = index[ranks[group, index].sort(descending=True, stable=True).indices]
             required = tokens.required[group, index]
-            left, home, pairs = self._rounds(self._line(tokens, group, index), required, count)
+            line = self._line(tokens, group, index)
+            left, home = self._rounds(line, required, count)
             if count:
                 homes[group, index] = index[home]
-            sizes = torch.bincount(home, minlength=len(index))[left].to(pairs.dtype)
-            nearest = pairs.fill_diagonal_(-torch.inf).amax(1) if count > 1 else sizes.new_zeros(count)
+            nearest = _nearest(line, left)
+            sizes = torch.bincount(home, minlength=len(index))[left].to(nearest.dtype)
             columns.append((index[left], sizes if self.spec.fold else sizes.new_ones(count), 1 - nearest))
-            del pairs  # frees memory for the next group's
+            del line  # frees memory for the next group's
         picks, gains, distinct = (
             torch.nn.utils.rnn.pad_sequence(list(column), batch_first=True, padding_value=fill)
             for column, fill in zip(zip(*columns, strict=True), (-1, torch.nan, torch.nan), strict=True)
@@ -90,11 +96,11 @@ class Bipartite(Selector[BipartiteSpec]):
         matrix: Tensor = similarities(metric, one)[0]
         return (Sums if self.spec.fold else Pairs)(matrix[index[:, None], index])
 
-    def _rounds(self, tokens: Line, required: Tensor, count: int) -> tuple[Tensor, Tensor, Tensor]:
-        """(K,) places left, (n,) the place each was merged into, and (K, K) similarities of the places left."""
+    def _rounds(self, tokens: Line, required: Tensor, count: int) -> tuple[Tensor, Tensor]:
+        """(K,) places left, and (n,) the place each was merged into."""
         home = line = torch.arange(len(required), device=required.device)
         if count == 0:
-            return line[:0], home, tokens.alike(line[:0], line[:0])
+            return line[:0], home
         while len(line) > count:
             even = line[~required[line]][::2]
             odd = _less(line, even, len(required))
@@ -110,7 +116,18 @@ class Bipartite(Selector[BipartiteSpec]):
                 home = move[home]
             in_place = self.spec.after_round == "in_place"
             line = _less(line, lost, len(required)) if in_place else torch.cat([stays, odd])
-        return line, home, tokens.alike(line, line).to(tokens.dtype)
+        return line, home
+
+
+def _nearest(tokens: Line, left: Tensor) -> Tensor:
+    """(K,) the highest similarity of each place that is left to another; a quarter of the rows at a time."""
+    if len(left) < 2:
+        return torch.zeros(len(left), dtype=tokens.dtype, device=left.device)
+    found = []
+    for rows in left.split(-(-len(left) // 4)):
+        alike = tokens.alike(rows, left).masked_fill_(rows[:, None] == left, -torch.inf)
+        found.append(alike.amax(1).to(tokens.dtype))
+    return torch.cat(found)
 
 
 def _less(line: Tensor, gone: Tensor, count: int) -> Tensor:
