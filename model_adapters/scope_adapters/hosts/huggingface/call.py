@@ -272,7 +272,8 @@ class Call:
             state = {name: value for name, value in self.state().items() if value is not before[name]}
             shown = self.items.marked(call["input_ids"], kwargs)
             more = {"layers": self.items.layers(first, outputs), "state": state}
-            prompt = entered(self.model, call, short, shown, int(self.placeholder or 0), torch.cat(rows), **more)
+            read_rows = self.items.rows(first, outputs)
+            prompt = entered(self.model, call, short, shown, int(self.placeholder or 0), read_rows, **more)
         else:
             call["mm_encoder_outputs"] = outputs
         self.attachment.positions = short.index if short.plain else short.index.masked_fill(~short.kept, -1)

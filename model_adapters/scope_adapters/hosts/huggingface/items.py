@@ -106,6 +106,17 @@ class Items:
 
         return {part.kind: output(part) for part in encoded.parts}
 
+    def rows(self, encoded: Encoded, outputs: Mapping[str, Any]) -> Tensor:
+        """(R, D) rows of `outputs`, in placeholder order."""
+        if not encoded.parts:
+            return torch.cat(list(outputs["image"].pooler_output))
+        found = {
+            number: rows
+            for part in encoded.parts
+            for number, rows in zip(part.numbers, outputs[part.kind].pooler_output, strict=True)
+        }
+        return torch.cat([found[number] for number in range(len(found))])
+
     def layers(self, encoded: Encoded, outputs: Mapping[str, Any]) -> tuple[Tensor, ...]:
         """Features of further layers (DeepStack), (R, D) each, of the rows of `outputs` in placeholder order."""
         if not self.adapter.has_token_fields:
