@@ -85,7 +85,14 @@ def test_failures_keep_rows_and_places_of_the_uniform_grid(tmp_path: Path, kind:
         ("scope@64", "the plugin does not read it from the tower of"),
         ("scope@no_cls@64", "the plugin does not read it from the tower of"),
         ("fastv@9", "cannot be pruned at 'decoder"),
-        ({"recipe": "divprune", "budget": 9, "merger": "residual"}, "adds rows, which have no place"),
+        (
+            {
+                "recipe": "divprune",
+                "budget": 9,
+                "merger": {"name": "residual", "saliency": "feature_norm", "merger": "none"},
+            },
+            "adds rows, which have no place",
+        ),
     ):
         setattr(config, KEY, wrong)
         with pytest.raises(scope.SpecError, match=message):
