@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from typing import Any
 
+import offers
 import pytest
 import torch
 
@@ -225,6 +226,7 @@ def test_pivots_are_compared_at_any_scale(scale: float) -> None:
     assert kept(scale) == kept(1.0)
 
 
+@offers.half_products
 def test_merged_rows_that_overflow_are_refused() -> None:
     """Weights by the norms of features, as knn has them, in half precision."""
     features = FEATURES.half() * 200

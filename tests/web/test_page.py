@@ -148,7 +148,11 @@ def test_broken_uploads_are_answered_in_words(visit: Visit) -> None:
         ("notes.png", b"no image", "not an image that Pillow can read"),
         ("cut.png", whole[: len(whole) // 2], "cut.png"),
         ("<img src=x onerror=alert(1)>.png", b"GIF89a", "onerror=alert(1)"),
-        ("drawing.svg", b"<svg xmlns='http://www.w3.org/2000/svg'><script>alert(1)</script></svg>", "not an image"),
+        (
+            "drawing.svg",
+            b"<svg xmlns='http://www.w3.org/2000/svg'><script>alert(1)</script></svg>",
+            "'drawing.svg' is not",
+        ),
         ("wide.png", picture(size=(60_000, 900)), "60,000 x 900 pixels"),
     ):
         upload(page, name, data)

@@ -124,7 +124,7 @@ def _nearest(tokens: Line, left: Tensor) -> Tensor:
     if len(left) < 2:
         return torch.zeros(len(left), dtype=tokens.dtype, device=left.device)
     found = []
-    for rows in left.split(-(-len(left) // 4)):
+    for rows in torch.split(left, -(-len(left) // 4)):
         alike = tokens.alike(rows, left).masked_fill_(rows[:, None] == left, -torch.inf)
         found.append(alike.amax(1).to(tokens.dtype))
     return torch.cat(found)
