@@ -72,7 +72,24 @@ class Sums(Line):
         self.pairs.index_add_(0, into, self.pairs[lost]).index_add_(1, into, self.pairs[:, lost])
 
 
-class Totals(Line):
+class Vectors(Line):
+    """Tokens compared by their vectors.
+
+    Attributes:
+        vectors: (n, C), whose dot products are the similarities.
+    """
+
+    vectors: Tensor
+
+    def alike(self, rows: Tensor, columns: Tensor) -> Tensor:
+        """Products of vectors scaled to length 1; 0 for vectors of zeros."""
+        norm = self.vectors.norm(dim=-1, keepdim=True)
+        unit = self.vectors / norm.masked_fill(norm == 0, 1)
+        alike: Tensor = unit[rows] @ unit[columns].mT
+        return alike.to(self.dtype)
+
+
+class Totals(Vectors):
     """Merged tokens as the sum of their float32 vectors, in float64: what `Sums` adds up, without the matrix.
 
     Similarities are rounded to float32, so that those which differ by rounding alone are equal, and ties go by place.
@@ -84,19 +101,12 @@ class Totals(Line):
     def __init__(self, vectors: Tensor) -> None:
         self.vectors, self.dtype = vectors.to(torch.float64, copy=True), vectors.dtype
 
-    def alike(self, rows: Tensor, columns: Tensor) -> Tensor:
-        """Products of vectors scaled to length 1; 0 for vectors of zeros."""
-        norm = self.vectors.norm(dim=-1, keepdim=True)
-        unit = self.vectors / norm.masked_fill(norm == 0, 1)
-        alike: Tensor = unit[rows] @ unit[columns].mT
-        return alike.to(self.dtype)
-
     def fold(self, lost: Tensor, into: Tensor, stays: Tensor) -> None:
         """Add up vectors."""
         self.vectors.index_add_(0, stays[into], self.vectors[lost])
 
 
-class Means(Line):
+class Means(Vectors):
     """Merged tokens as the mean of their vectors, rounded in each round as published code rounds in half precision.
 
     Args:
@@ -106,12 +116,6 @@ class Means(Line):
     def __init__(self, vectors: Tensor) -> None:
         self.vectors, self.dtype = vectors, vectors.dtype
         self.sizes = vectors.new_ones(len(vectors), 1)
-
-    def alike(self, rows: Tensor, columns: Tensor) -> Tensor:
-        """Products of vectors scaled to length 1; 0 for vectors of zeros."""
-        norm = self.vectors.norm(dim=-1, keepdim=True)
-        unit: Tensor = self.vectors / norm.masked_fill(norm == 0, 1)
-        return unit[rows] @ unit[columns].mT
 
     def fold(self, lost: Tensor, into: Tensor, stays: Tensor) -> None:
         """Averages weighted by size; every vector is multiplied and divided, so each rounds in each round."""

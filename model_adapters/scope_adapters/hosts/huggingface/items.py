@@ -110,12 +110,7 @@ class Items:
         """(R, D) rows of `outputs`, in placeholder order."""
         if not encoded.parts:
             return torch.cat(list(outputs["image"].pooler_output))
-        found = {
-            number: rows
-            for part in encoded.parts
-            for number, rows in zip(part.numbers, outputs[part.kind].pooler_output, strict=True)
-        }
-        return torch.cat([found[number] for number in range(len(found))])
+        return _in_order(encoded.parts, [outputs[part.kind].pooler_output for part in encoded.parts])
 
     def layers(self, encoded: Encoded, outputs: Mapping[str, Any]) -> tuple[Tensor, ...]:
         """Features of further layers (DeepStack), (R, D) each, of the rows of `outputs` in placeholder order."""
@@ -123,10 +118,15 @@ class Items:
             return ()
         if not encoded.parts:
             return tuple(torch.cat(list(layer)) for layer in outputs["image"]["deepstack_features"])
-        place = torch.tensor([number for part in encoded.parts for number in part.numbers]).argsort().tolist()
         each = [outputs[part.kind]["deepstack_features"] for part in encoded.parts]
-        joined = ([one for layer in layers for one in layer] for layers in zip(*each, strict=True))
-        return tuple(torch.cat([layer[number] for number in place]) for layer in joined)
+        return tuple(_in_order(encoded.parts, layers) for layers in zip(*each, strict=True))
+
+
+def _in_order(parts: Sequence[Part], each: Sequence[Sequence[Tensor]]) -> Tensor:
+    """(R, D) rows of all items in their order, from those of the items of each kind."""
+    numbered = zip(parts, each, strict=True)
+    found = {number: rows for part, of in numbered for number, rows in zip(part.numbers, of, strict=True)}
+    return torch.cat([found[number] for number in sorted(found)])
 
 
 def _joined(parts: Sequence[Part]) -> Encoded:
