@@ -30,6 +30,8 @@ class Declaration:
         takes_signals: True if callers can supply their own signals to `Pruner.attach`.
         untried: The reason why the geometry could not be tried on an image when attaching; empty if it was, or if the
             adapter tries none.
+        architecture: The numbers by which a tower is told from others, e.g. "a tower of 24 layers, 16 heads, width
+            1024"; empty if unknown. Calibration files name it.
     """
 
     model: str
@@ -46,6 +48,7 @@ class Declaration:
     places: bool = True
     takes_signals: bool = True
     untried: str = ""
+    architecture: str = ""
 
     __repr__ = brief_repr
 

@@ -24,6 +24,7 @@ from scope_plugins.recipes import (
     feather,
     floc,
     gprune,
+    hawk,
     hiprune,
     holov,
     mmtok,
@@ -88,6 +89,7 @@ def scope_recipes() -> Iterable[Recipe]:
         priortr,
         feather,
         clse,
+        hawk,
         controls,
     ):
         yield from module.RECIPES

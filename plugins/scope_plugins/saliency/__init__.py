@@ -113,6 +113,18 @@ def scope_saliency_sources() -> Iterable[Entry]:
         paper="D2Pruner, arXiv 2512.19443",
     )
     yield Entry(
+        "scope_plugins.saliency.weighted_heads:WeightedHeads",
+        "weighted_heads",
+        "attention with a weight for each head, from a calibration file",
+        paper="HAWK, arXiv 2604.07812",
+    )
+    yield Entry(
+        "scope_plugins.saliency.head_relevance:HeadRelevance",
+        "head_relevance",
+        "fit of each visual token to the text by query and key, with a weight for each head",
+        paper="HAWK, arXiv 2604.07812",
+    )
+    yield Entry(
         "scope_plugins.saliency.hidden_change:HiddenChange",
         "hidden_change",
         "change of each token between two layers of the language model",
