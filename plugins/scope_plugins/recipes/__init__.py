@@ -27,6 +27,7 @@ from scope_plugins.recipes import (
     hawk,
     hiprune,
     holov,
+    ivcprune,
     mmtok,
     otprune,
     priortr,
@@ -44,6 +45,7 @@ from scope_plugins.recipes import (
     visionzip,
     vispruner,
     vscan,
+    vtw,
     zooprune,
 )
 
@@ -90,6 +92,8 @@ def scope_recipes() -> Iterable[Recipe]:
         feather,
         clse,
         hawk,
+        ivcprune,
+        vtw,
         controls,
     ):
         yield from module.RECIPES

@@ -143,6 +143,18 @@ def scope_saliency_sources() -> Iterable[Entry]:
         paper="FEATHER, ICCV 2025",
     )
     yield Entry(
+        "scope_plugins.saliency.value_relevance:ValueRelevance",
+        "value_relevance",
+        "similarity of values to those of the text, inside the language model",
+        paper="IVC-Prune, arXiv 2602.03060",
+    )
+    yield Entry(
+        "scope_plugins.saliency.rotary_axis:RotaryAxis",
+        "rotary_axis",
+        "how little, or how nearly by 90 degrees, the rotary embedding turns each token",
+        paper="IVC-Prune, arXiv 2602.03060",
+    )
+    yield Entry(
         "scope_plugins.saliency.spectral_change:SpectralChange",
         "spectral_change",
         "change of the detail around each token between two layers of the language model",

@@ -1,4 +1,4 @@
-"""Methods with head weights or a position prior, pick for pick against their oracles."""
+"""HAWK, IVC-Prune and VTW, pick for pick against their oracles."""
 
 from __future__ import annotations
 
@@ -30,3 +30,30 @@ def test_hawk(name: str, photo_features: Photos) -> None:
     even = Pruner("hawk", saliency={"weights": [1.0] * 4}, budget=KEEP, dtype="float64")
     assert plain.picks.equal(even.select(features, signals=signals, grid=GRID).picks)
     assert Pruner("hawk").plan([576]).total == 114
+
+
+def test_ivcprune(photo_features: Photos) -> None:
+    features = photo_features.one("coffee")[0].double()
+    make = torch.Generator().manual_seed(4)
+    values = torch.randn(1, 2, 576, 8, generator=make, dtype=torch.float64) + features[:, None, :, :8]
+    text = torch.randn(1, 2, 7, 8, generator=make, dtype=torch.float64)
+    prompt = torch.cat([torch.randn(1, 2, 5, 8, generator=make).double(), values, text], 2)
+    angles = (torch.arange(576.0).double()[:, None] + 5) * 100.0 ** -torch.linspace(0, 1, 8).double()
+    padding = torch.zeros(1, 2, 3, 8).double()
+    signals = {
+        "decoder.values[15]": values,
+        "decoder.text_values[15]": torch.cat([text, padding], 2),
+        "decoder.prompt_values[15]": torch.cat([prompt, padding], 2),
+        "decoder.rotary_cosines[15]": angles.cos()[None],
+        "decoder.rotary_sines[15]": angles.sin()[None],
+    }
+    got = Pruner("ivcprune", dtype="float64").select(features, signals=signals, grid=GRID).picks[0].tolist()
+    relevance = oracle.value_relevance(values[0].numpy(), text[0].numpy(), prompt[0].numpy(), 0.01)
+    turned = [np.round(part.mean(1).numpy(), 12) for part in (angles.cos(), angles.sin())]
+    assert got == oracle.union_left([(np.round(relevance, 12), 115), (turned[0], 29), (turned[1], 29)])
+
+
+def test_vtw_keeps_nothing_behind_its_layer() -> None:
+    assert Pruner("vtw").plan([576, 2880]).total == 0
+    evenly = Pruner("uniform_grid@9").select(torch.ones(576, 4), grid=GRID).picks
+    assert Pruner("vtw@9").select(torch.ones(576, 4), grid=GRID).picks.equal(evenly)
