@@ -53,7 +53,7 @@ NOTES = {
     "model's space.",
     "evs": "Three frames in which a ball moves over a photograph.",
 }
-UNDRAWN = ("anchorprune", "clse", "eadp", "feather", "ivcprune", "priortr", "v2drop", "vscan", "vtw", "zooprune")
+UNDRAWN = ("anchorprune", "clse", "eadp", "feather", "ivcprune", "pact", "priortr", "v2drop", "vscan", "vtw", "zooprune")
 """Methods without an image: they read signals that neither tower nor model at hand gives, or layers that it lacks."""
 SHORT = {
     "before the projector": "before projector",

@@ -98,6 +98,7 @@ def least(registry: scope.Registry, kind: str, name: str) -> dict[str, Any]:
         "layers": 4,
         "rows": [[4, 4]],
         "threshold": 0.5,
+        "share": 0.5,
     }
     numbers |= {"questions": "questions.json", "images": "images"}
     together = {("budget", "average"): {"keep": 4}, ("budget", "staged"): {"keep": [4]}}  # one option of several

@@ -60,3 +60,37 @@ def union_left(steps: list[tuple[Array, int]]) -> list[int]:
     for scores, count in steps:
         found += [j for j in ranked(scores) if j not in found][:count]
     return found
+
+
+def global_query(queries: Array, keys: Array, hidden: Array) -> Array:
+    """PACT: (N,) from (H, N, C) queries, (G, N, C) keys and (N, D) hidden states of the visual tokens."""
+    heads, count, width = queries.shape
+    total = np.zeros(count)
+    for head in range(heads):
+        mean = queries[head].mean(0)
+        fit = np.exp([mean @ key / np.sqrt(width) for key in keys[head // (heads // len(keys))]])
+        total += fit / fit.sum() / heads
+    return total * np.sqrt((hidden**2).sum(1))
+
+
+def distances(vectors: Array) -> Array:
+    unit = vectors / np.linalg.norm(vectors, axis=1, keepdims=True)
+    found = np.maximum(1 - unit @ unit.T, 0)
+    np.fill_diagonal(found, 0)
+    return found
+
+
+def pact(scores: Array, vectors: Array, cutoff: float = 0.21) -> dict[int, set[int]]:
+    """PACT: the centres, densest first, each with the tokens that are merged into it."""
+    apart, listed = distances(vectors), ranked(scores)[: int(0.55 * len(scores))]
+    dense = {j: sum(np.exp(-((apart[j, i] / 2) ** 2)) for i in listed) for j in listed}
+    centres: list[int] = []
+    for j in sorted(listed, key=lambda j: (-dense[j], j)):
+        if all(apart[j, c] >= cutoff for c in centres):
+            centres.append(j)
+    groups: dict[int, set[int]] = {c: {c} for c in centres}
+    for j in range(len(scores)):
+        home = min(centres, key=lambda c: (apart[j, c], c))
+        if j not in groups and apart[j, home] <= 1.5 * cutoff:
+            groups[home].add(j)
+    return groups

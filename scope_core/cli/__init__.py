@@ -108,9 +108,9 @@ _COMMANDS = (
         'scope run demo:coffee -q "What is this?" --keep 128 --json',
     )),
     ("calibrate", calibrate.calibrate, (
-        "scope calibrate photos --tower dinov2-small --out prior.json",
-        "scope calibrate photos --kind heads --out heads.json",
-        'scope calibrate photos --model llava-1.5-7b -q "Describe the image." --kind heads '
+        "scope calibrate *.jpg --tower dinov2-small --out prior.json",
+        "scope calibrate demo:coffee demo:rocket --kind heads --out heads.json",
+        'scope calibrate *.jpg --model llava-1.5-7b -q "Describe the image." --kind heads '
         "--saliency head_relevance --out heads.json",
     )),
     ("photos", photographs.photos, ("scope photos",)),

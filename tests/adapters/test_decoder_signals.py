@@ -31,6 +31,7 @@ FAMILIES = (
     "decoder.rotary_sines",
     "decoder.plain_keys",
     "decoder.plain_queries",
+    "decoder.image_queries",
 )
 
 
@@ -104,6 +105,7 @@ def test_signals_are_the_models_own(decoder: str, layer: int, side: str) -> None
                 "decoder.rotary_sines": sin.expand(-1, len(MIXED), -1, -1)[:, row, mine].mean(0),
                 "decoder.plain_keys": plain["k"][0][row, mine].transpose(0, 1),
                 "decoder.plain_queries": plain["q"][0][row, text].transpose(0, 1),
+                "decoder.image_queries": plain["q"][0][row, mine].transpose(0, 1),
             }
             for family, tensor in wanted.items():
                 mine_now = got[family][image]

@@ -21,6 +21,9 @@ class AverageSpec(ComponentSpec):
     itself merged tokens."""
     stage: Annotated[int | None, Field(ge=0)] = None
     """The step of a chain, from 0, whose picks the dropped tokens are assigned to; null for all picks."""
+    least: float | None = None
+    """Least similarity of a dropped token to its kept token; tokens below it are not merged. null: all are. Ignored if
+    the selector itself merged tokens."""
 
 
 class Average(Merger[AverageSpec]):
@@ -29,10 +32,11 @@ class Average(Merger[AverageSpec]):
     Use it so that no dropped token is lost entirely. After the selector `bipartite` with ``fold``, it is ToMe's average
     weighted by size.
 
-    ``y_k = (x_k + sum_{j to k} x_j) / (1 + |{j to k}|)``. Source: ToMe, arXiv 2210.09461.
+    ``y_k = (x_k + sum_{j to k} x_j) / (1 + |{j to k}|)``. Sources: ToMe, arXiv 2210.09461; PACT, arXiv 2504.08966
+    (``least``).
     """
 
     def weights(self, selection: Selection) -> Tensor:
         """(B, K, N); rows sum to 1."""
-        rows = kept_rows(selection) + members(selection, self.parts["similarity"], self.spec.stage)
+        rows = kept_rows(selection) + members(selection, self.parts["similarity"], self.spec.stage, self.spec.least)
         return rows / rows.sum(2, keepdim=True).clamp(min=1)

@@ -30,6 +30,7 @@ from scope_plugins.recipes import (
     ivcprune,
     mmtok,
     otprune,
+    pact,
     priortr,
     promprune,
     prumerge,
@@ -93,6 +94,7 @@ def scope_recipes() -> Iterable[Recipe]:
         clse,
         hawk,
         ivcprune,
+        pact,
         vtw,
         controls,
     ):

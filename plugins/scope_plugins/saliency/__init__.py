@@ -155,6 +155,18 @@ def scope_saliency_sources() -> Iterable[Entry]:
         paper="IVC-Prune, arXiv 2602.03060",
     )
     yield Entry(
+        "scope_plugins.saliency.global_query:GlobalQuery",
+        "global_query",
+        "attention from the mean query of the visual tokens, times the token's length",
+        paper="PACT, arXiv 2504.08966",
+    )
+    yield Entry(
+        "scope_plugins.saliency.density:Density",
+        "density",
+        "how many tokens are like each token",
+        paper="PACT, arXiv 2504.08966",
+    )
+    yield Entry(
         "scope_plugins.saliency.spectral_change:SpectralChange",
         "spectral_change",
         "change of the detail around each token between two layers of the language model",

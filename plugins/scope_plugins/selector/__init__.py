@@ -86,3 +86,9 @@ def scope_selectors() -> Iterable[Entry]:
         "tokens in dense places that are far from any denser one",
         paper="FastVID, arXiv 2503.11187",
     )
+    yield Entry(
+        "scope_plugins.selector.shortlist:Shortlist",
+        "shortlist",
+        "another selector among the most salient tokens only",
+        paper="PACT, arXiv 2504.08966",
+    )

@@ -57,3 +57,27 @@ def test_vtw_keeps_nothing_behind_its_layer() -> None:
     assert Pruner("vtw").plan([576, 2880]).total == 0
     evenly = Pruner("uniform_grid@9").select(torch.ones(576, 4), grid=GRID).picks
     assert Pruner("vtw@9").select(torch.ones(576, 4), grid=GRID).picks.equal(evenly)
+
+
+@pytest.mark.parametrize("name", ["astronaut", "coffee"])
+def test_pact(name: str, photo_features: Photos) -> None:
+    """The centres in order, what is merged into each, and what goes."""
+    features = photo_features.one(name)[0].double()
+    make = torch.Generator().manual_seed(5)
+    signals = {
+        "decoder.image_queries[4]": torch.randn(1, 4, 576, 8, generator=make, dtype=torch.float64),
+        "decoder.plain_keys[4]": torch.randn(1, 2, 576, 8, generator=make, dtype=torch.float64),
+        "decoder.hidden[4]": features,
+        "decoder.keys[4]": features.view(1, 576, 2, -1).transpose(1, 2),
+    }
+    got = Pruner("pact", dtype="float64").select(features, signals=signals, grid=GRID)
+    plain = [signals[f"decoder.{what}[4]"][0].numpy() for what in ("image_queries", "plain_keys", "hidden")]
+    groups = oracle.pact(oracle.global_query(*plain), features[0].numpy())
+    assert got.picks[0].tolist() == list(groups)
+    assert got.weights is not None
+    rows = {int(token): row for token, row in zip(got.kept[0], got.weights[0], strict=True)}
+    assert {token: set(row.nonzero()[:, 0].tolist()) for token, row in rows.items()} == groups
+    for row in rows.values():
+        assert row[row > 0].unique().numel() == 1
+        assert float(row.sum()) == pytest.approx(1)
+    assert not Pruner("pact").plan([576]).exact

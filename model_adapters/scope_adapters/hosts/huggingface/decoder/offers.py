@@ -25,6 +25,7 @@ FAMILIES = (
     "decoder.rotary_cosines",
     "decoder.rotary_sines",
     "decoder.plain_keys",
+    "decoder.image_queries",
     "decoder.text_hidden",
     "decoder.text_normed",
     "decoder.text_keys",
