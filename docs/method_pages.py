@@ -53,7 +53,19 @@ NOTES = {
     "model's space.",
     "evs": "Three frames in which a ball moves over a photograph.",
 }
-UNDRAWN = ("anchorprune", "clse", "eadp", "feather", "ivcprune", "pact", "priortr", "v2drop", "vscan", "vtw", "zooprune")
+UNDRAWN = (
+    "anchorprune",
+    "clse",
+    "eadp",
+    "feather",
+    "ivcprune",
+    "pact",
+    "priortr",
+    "v2drop",
+    "vscan",
+    "vtw",
+    "zooprune",
+)
 """Methods without an image: they read signals that neither tower nor model at hand gives, or layers that it lacks."""
 SHORT = {
     "before the projector": "before projector",
@@ -146,6 +158,19 @@ run on a model, and `scope page NAME` writes such a page for any recipe, a third
 [Parts](../parts.md) has the parts that these recipes are made of, [Configure](../configure.md#change-a-recipe) says
 how to change one, [Write a recipe](../write-a-recipe.md) how to add one, and [Compare](../compare.md) and
 [Benchmark](../benchmark.md) how to measure them.
+
+## Methods that are not here
+
+| method | why |
+|---|---|
+| D2Pruner | its thresholds are not in what we could read; [as a spec](../calibrate.md#d2pruner-from-parts) |
+| GlobalCom2 | the overview shares the budget over crops, which parts cannot tell apart once tiles are put together |
+| TopV | weights of its distances and its Sinkhorn temperature are not in what we could read; no code was found |
+| FitPrune | counts of every layer are fitted to attention on a sample; nothing here fits them, `staged` takes them |
+| VisionTrim, FlashVLM, Script, CoIn, OccamToken | known from abstracts, or without the code that matters |
+| VisionSelector, IDPruner, ATP-LLaVA, DyMU, HiDrop | need trained weights |
+| SparseVILA, ZipVL, LOOK-M | prune caches while decoding |
+| PixelPrune | prunes pixels before the tower |
 """
 
 

@@ -94,3 +94,16 @@ def pact(scores: Array, vectors: Array, cutoff: float = 0.21) -> dict[int, set[i
         if j not in groups and apart[j, home] <= 1.5 * cutoff:
             groups[home].add(j)
     return groups
+
+
+def logistic_counts(full: int, starts: list[int], layers: int, average: int, slope: float, centre: float) -> list[int]:
+    """AutoPrune's curve: counts by the largest factor at which a count changes and whose average still fits."""
+    heights = [1 / (1 + np.exp(min(slope * (start - centre), 500.0))) for start in starts]
+    ends = [*starts[1:], layers]
+    best = [1] * len(starts)
+    for factor in sorted(count / full / height for count in range(1, full + 1) for height in heights):
+        counts = [max(int(full * min(1.0, factor * (1 + 1e-9) * height)), 1) for height in heights]
+        passed = full * starts[0] + sum(n * (end - start) for n, start, end in zip(counts, starts, ends, strict=True))
+        if passed <= average * layers:
+            best = counts
+    return best

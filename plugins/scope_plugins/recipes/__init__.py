@@ -10,6 +10,7 @@ from scope_plugins.recipes import (
     agilepruner,
     anchorprune,
     apet,
+    autoprune,
     cdpruner,
     clse,
     controls,
@@ -95,6 +96,7 @@ def scope_recipes() -> Iterable[Recipe]:
         hawk,
         ivcprune,
         pact,
+        autoprune,
         vtw,
         controls,
     ):

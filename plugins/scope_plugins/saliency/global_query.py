@@ -46,5 +46,5 @@ class GlobalQuery(SaliencySource[GlobalQuerySpec]):
         mean = queries.masked_fill(~valid[..., None], 0).sum(2) / count
         keys = keys.repeat_interleave(queries.shape[1] // keys.shape[1], 1)
         fit = (keys @ mean[..., None])[..., 0] / queries.shape[3] ** 0.5
-        share = fit.masked_fill(~valid, -torch.inf).softmax(2).masked_fill(~valid, 0).mean(1)
+        share: Tensor = fit.masked_fill(~valid, -torch.inf).softmax(2).masked_fill(~valid, 0).mean(1)
         return share * norms(tokens.signal(f"decoder.hidden[{self.spec.layer}]"), self.spec.order)

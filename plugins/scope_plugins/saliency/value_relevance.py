@@ -48,7 +48,7 @@ class ValueRelevance(SaliencySource[ValueRelevanceSpec]):
         count = real.sum(1, keepdim=True)
         if self.spec.seeds:
             seeds = self._seeds(total, tokens)
-            places = seeds.nonzero()[:, 1].split(seeds.sum(1).tolist())
+            places = torch.split(seeds.nonzero()[:, 1], seeds.sum(1).tolist())
             for group, index in enumerate(places):
                 own = _shares(values[group, None][:, :, index], values[group, None], prompt[group, None])
                 total[group] += own.mean(1)[0].sum(0)

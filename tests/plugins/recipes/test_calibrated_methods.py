@@ -81,3 +81,12 @@ def test_pact(name: str, photo_features: Photos) -> None:
         assert row[row > 0].unique().numel() == 1
         assert float(row.sum()) == pytest.approx(1)
     assert not Pruner("pact").plan([576]).exact
+
+
+def test_autoprune_ranks_by_attention_from_the_text(photo_features: Photos) -> None:
+    features = photo_features.one("coffee")[0].double()
+    rows = torch.randn(1, 4, 7, 576, generator=torch.Generator().manual_seed(6), dtype=torch.float64).softmax(3)
+    pruner = Pruner("autoprune", then=[], budget={"name": "tokens", "keep": KEEP}, dtype="float64")
+    got = pruner.select(features, signals={"decoder.text_attention[1]": rows}, grid=GRID)
+    wanted = np.round(np.mean([np.mean([head[i] for head in rows[0].numpy()], axis=0) for i in range(7)], axis=0), 15)
+    assert got.picks[0].tolist() == oracle.ranked(wanted)[:KEEP]
