@@ -29,7 +29,7 @@ family                             axes         meaning
 ``decoder.keys[k]``                B H N C      keys of decoder layer k
 ``decoder.values[k]``              B H N C      values of decoder layer k
 ``decoder.text_values[k]``         B H M C      values of decoder layer k for the prompt's text tokens
-``decoder.prompt_values[k]``       B H L C      values of decoder layer k for all tokens of the prompt
+``decoder.prompt_values[k]``       B H M C      values of decoder layer k for all tokens of the prompt
 ``decoder.rotary_cosines[k]``      B N C        cosines of the tokens' rotary embedding, mean over axes of positions
 ``decoder.rotary_sines[k]``        B N C        sines of the tokens' rotary embedding, mean over axes of positions
 ``decoder.plain_keys[k]``          B H N C      keys of decoder layer k before the rotary embedding
@@ -82,7 +82,7 @@ FAMILIES: Mapping[str, str] = {
     "decoder.keys": "B H N C",
     "decoder.values": "B H N C",
     "decoder.text_values": "B H M C",
-    "decoder.prompt_values": "B H L C",
+    "decoder.prompt_values": "B H M C",
     "decoder.rotary_cosines": "B N C",
     "decoder.rotary_sines": "B N C",
     "decoder.plain_keys": "B H N C",

@@ -46,4 +46,5 @@ class HeadRelevance(HeadSource[HeadRelevanceSpec]):
         mean = queries.sum(2) / real.sum(1).clamp(min=1)[:, None, None]
         keys = keys.repeat_interleave(queries.shape[1] // keys.shape[1], 1)
         fit = (keys @ mean[..., None])[..., 0] / queries.shape[3] ** 0.5
+        fit = fit.float() if fit.element_size() < 4 else fit  # lengths of small vectors vanish in half precision
         return torch.nn.functional.normalize(fit.masked_fill(~tokens.valid[:, None], 0), dim=2)
