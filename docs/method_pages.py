@@ -39,6 +39,7 @@ COMMANDS = {
     "dart": MODEL.format(spec="dart@64"),
     "pyramiddrop": MODEL.format(spec=f"{SPECS}/pyramiddrop.yaml"),
     "sparsevlm": MODEL.format(spec=f"{SPECS}/sparsevlm.yaml"),
+    "pact": MODEL.format(spec=f"{SPECS}/pact.yaml"),
     "cdpruner": MODEL.format(spec=f"{SPECS}/cdpruner.yaml --plugin {SPECS}/relevance.py"),
     "evs": 'scope run frame-1.png frame-2.png frame-3.png -q "Where is the ball?" --spec evs@50%',
 }
@@ -49,24 +50,17 @@ NOTES = {
     ),
     "pyramiddrop": "The first of three stages, in a model of 4 layers.",
     "sparsevlm": "The first of three stages, in a model of 4 layers.",
+    "pact": "In a model of 4 layers.",
     "cdpruner": "No CLIP was at hand: relevance is the cosine of the question's words and the tokens, in the language "
     "model's space.",
     "evs": "Three frames in which a ball moves over a photograph.",
 }
 UNDRAWN = (
-    "anchorprune",
-    "clse",
-    "eadp",
-    "feather",
-    "ivcprune",
-    "pact",
-    "priortr",
-    "v2drop",
-    "vscan",
-    "vtw",
+    *("anchorprune", "autoprune", "clse", "eadp", "feather", "ivcprune", "priortr", "v2drop", "vscan", "vtw"),
     "zooprune",
 )
-"""Methods without an image: they read signals that neither tower nor model at hand gives, or layers that it lacks."""
+"""Methods without an image: they read signals that neither tower nor model at hand gives, or layers that it lacks, or
+keep nothing that could be shown."""
 SHORT = {
     "before the projector": "before projector",
     "after the projector": "after projector",
