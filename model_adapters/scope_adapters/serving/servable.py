@@ -24,6 +24,7 @@ ALL_HOSTED = tuple(f"vision.{name}" for name in ("cls", "hidden", "keys")) + tup
 )
 """Families of signals of a tower."""
 _GIVEN = "vLLM's engine takes no signals from the caller"
+_BIAS = "the attention kernels of vLLM take no additive mask"
 _DECODER = "in vLLM the prompt has the same length in all layers of the language model"
 
 
@@ -49,6 +50,7 @@ def declaration(geometry: Geometry) -> Declaration:
             "clip.embeddings": _GIVEN,
             "projector.sensitivity": _GIVEN,
             "decoder": _DECODER,
+            "attention_bias": _BIAS,
         },
         has_cls=tower.layout.cls,
         geometry=geometry.adapter.geometry,
@@ -66,7 +68,7 @@ def _declaration_without_signals(geometry: Geometry) -> Declaration:
         model=f"{geometry.host} on vLLM",
         points={"vision": "what the merger is given, mean of each block", "projected": "what the language model reads"},
         offers=(Offer("projected"),),
-        reasons={**reasons, "projector.sensitivity": _GIVEN},
+        reasons={**reasons, "projector.sensitivity": _GIVEN, "attention_bias": _BIAS},
         geometry="one token per block of patches",
         placeholder=int(geometry.config.image_token_id),
         merges=frozenset({"projected"}),
