@@ -11,6 +11,7 @@ from dataclasses import replace
 
 import torch
 from torch import Tensor
+from torch.nn.functional import pad
 
 from scope_core.errors import ScopeError, TokensError
 from scope_core.parts.problem import Problem
@@ -75,15 +76,18 @@ def _suspects(picks: Picks, problem: Problem, keep: Sequence[int]) -> list[tuple
     be equal by formula, and differ only at the second.
     """
     tokens, score, pick = problem.tokens, picks.scores, picks.picks
-    valid, last = tokens.valid, score.shape[1] - 1
-    if last < 0 or not valid.shape[1]:
+    valid, free = tokens.valid, tokens.valid & ~tokens.required
+    if score.shape[1] == 0 or not valid.shape[1]:
         return []
-    free, start = valid & ~tokens.required, (valid & tokens.required).sum(1, keepdim=True)
-    one, two = (score.gather(1, (start + step).clamp(max=last)) for step in (0, 1))
-    odd = (one == 0) | ((one == two) & (start < last))
+    start, head = [0] * len(score), score[:, :2]
+    if bool(tokens.required.any()):
+        before = (valid & tokens.required).sum(1, keepdim=True)
+        place = before + torch.arange(2, device=score.device)
+        start, head = before[:, 0].tolist(), pad(score, (0, 2), value=torch.nan).gather(1, place)
+    odd = (head[:, 0] == 0) | (head[:, :1] == head[:, 1:]).any(1)
     found = list[tuple[int, int]]()
-    for group in odd.nonzero()[:, 0].tolist():
-        at = int(start[group])
+    for group in odd.nonzero().flatten().tolist():
+        at = start[group]
         given = score[group, at : keep[group]]
         if not len(given) or (not problem.combiner.uses_coverage and bool((given != given[0]).any())):
             continue  # scores never change, and these differ
