@@ -75,5 +75,3 @@ class TemporalDifference(SaliencySource[TemporalDifferenceSpec]):
 def _joined(high: Tensor, low: Tensor) -> Tensor:
     """One number for two of at least 0 each, in the order of the first, then of the second."""
     return high * (low.max() + 1).clamp(min=1) + low
-
-
