@@ -34,7 +34,8 @@ class FrameClusters(TokenPartition[FrameClustersSpec]):
 
     Frames are clustered by density peaks of the mean of their tokens (see the selector `density_peaks`), each into the
     nearest peak; a cut lies between neighbours of different clusters, so a scene that comes back is a run of its own.
-    All frames equal: the first ones are clusters of one frame. Images of a group are frames of one video.
+    All frames equal: the first ones are runs of one frame, the rest is one more. Images of a group are frames of one
+    video.
     Source: PruneVid, ACL 2025, arXiv 2412.16117.
     """
 
