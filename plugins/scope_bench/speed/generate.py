@@ -45,10 +45,10 @@ def generate(
     they take with selection, over the time of ``generate``.
 
     ``tower_ms``, ``projector_ms``, ``pack_ms`` (the rest of the model's encoding), ``select_ms``, ``hooks_ms``,
-    ``llm_ms`` and ``own_ms`` add up to ``first_ms`` in every call; their medians do so approximately. ``pack_ms`` is None if the
-    adapter does not declare the model's encoding method (`Declaration.encoder`); that time is then part of ``own_ms``.
-    Not part of ``own_ms`` are hooks inside the tower (in ``tower_ms``, see section capture), the computation of signals
-    (in ``select_ms``), and attaching, which is done once and not timed.
+    ``llm_ms`` and ``own_ms`` add up to ``first_ms`` in every call; their medians do so approximately. ``pack_ms`` is
+    None if the adapter does not declare the model's encoding method (`Declaration.encoder`); that time is then part of
+    ``own_ms``. Not part of ``own_ms`` are hooks inside the tower (in ``tower_ms``, see section capture), the reading of
+    signals (in ``select_ms``), and attaching, which is done once and not timed.
 
     Args:
         watched: The model and a call.
