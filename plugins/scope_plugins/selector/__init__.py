@@ -92,3 +92,9 @@ def scope_selectors() -> Iterable[Entry]:
         "another selector among the most salient tokens only",
         paper="PACT, arXiv 2504.08966",
     )
+    yield Entry(
+        "scope_plugins.selector.trees:Trees",
+        "trees",
+        "tokens that look alike from frame to frame merged into one, with a selector among what is left",
+        paper="FlashVID, ICLR 2026; HoliTom, arXiv 2505.21334; FrameFusion, arXiv 2501.01986",
+    )
