@@ -286,3 +286,18 @@ def test_without_the_plugin_the_engine_does_not_start(llava: Path) -> None:
     done = subprocess.run([sys.executable, "-c", code], env=elsewhere, text=True, capture_output=True, check=False)
     assert done.returncode != 0
     assert f"Model architectures ['{ARCHITECTURES['llava']}'] are not supported" in done.stderr
+
+
+def test_a_calibration_of_another_tower_is_refused(tmp_path: Path) -> None:
+    file = tmp_path / "heads.json"
+    options = {"name": "weighted_heads", "weights": None, "file": None, "signal": "vision.cls_attention[-2]"}
+    for layers in (24, 12):
+        numbers = f"a tower of {layers} layers, 4 heads, width 64"
+        made = scope.parts.Calibration("heads", options, "a-tower", numbers, 5, (0.25,) * 4)
+        file.write_text(made.to_text(), "utf-8")
+        pruner = {"recipe": "scope", "saliency": {"name": "weighted_heads", "file": str(file)}, "budget": 64}
+        if layers == 24:
+            Served(config("llava", pruner))
+            continue
+        with pytest.raises(scope.ScopeError, match=r"measured on 'a-tower' \(a tower of 12 layers"):
+            Served(config("llava", pruner))

@@ -49,6 +49,7 @@ def declaration(geometry: Geometry) -> Declaration:
             "attention_bias": _BIAS,
         },
         has_cls=tower.layout.cls,
+        architecture=tower.architecture,
         geometry=geometry.adapter.geometry,
         placeholder=int(config.image_token_index),
         merges=frozenset({"vision", "projected"}),
