@@ -28,7 +28,10 @@ SPECS = "docs/methods/specs"
 QUESTION = "Where is the umbrella?"
 TOWER = "scope select demo:astronaut --spec {spec}"
 MODEL = f'scope run docs/pictures/scene.png -q "{QUESTION}" --spec {{spec}}'
-VIDEO = ("dycoke", "fastvid", "floc", "nth_frame", "uniform_frames", "vcast", "vidcom2")
+VIDEO = (
+    *("dycoke", "fastvid", "flashvid", "floc", "framefusion", "holitom", "nth_frame", "prunevid"),
+    *("uniform_frames", "vcast", "vidcom2"),
+)
 """Methods whose image is that of a clip."""
 CLIP = "scope select clip.mp4 --at vision --spec {spec}"
 COMMANDS = {

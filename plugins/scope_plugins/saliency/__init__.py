@@ -178,3 +178,9 @@ def scope_saliency_sources() -> Iterable[Entry]:
         "difference from the token at the same place in an earlier frame of a window",
         paper="DyCoke, arXiv 2411.15024",
     )
+    yield Entry(
+        "scope_plugins.saliency.tree_share:TreeShare",
+        "tree_share",
+        "one for each tree of tokens that look alike from frame to frame, shared by its tokens",
+        paper="HoliTom, arXiv 2505.21334",
+    )
