@@ -91,7 +91,9 @@ def text() -> str:
 
 def test(part: str) -> str:
     """The one report on the test scenes: ``test``, or ``test_text``."""
-    found = _measured()[part]
+    found = _measured().get(part)
+    if found is None:
+        return "Not measured yet.\n"
     rows = {(row["name"], row["keep"]): row for row in found["rows"]}
     keeps = list(dict.fromkeys(row["keep"] for row in found["rows"]))
     lines = [

@@ -2,15 +2,12 @@
 
 from __future__ import annotations
 
-import numpy as np
 import oracles_recent as oracle
 import pytest
 import torch
 from conftest import Photos
-from fakes import built
 
 import scope_core as scope
-from scope_core import VisualTokens
 
 
 def given(photos: Photos, name: str, seed: int) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
@@ -43,24 +40,3 @@ def test_scope_plus_can_be_served_and_plans_exact_counts() -> None:
     assert pruner.plan([576]).images == (32,)
     assert pruner.plan([576]).exact
     assert all(name.startswith("vision.") for name in pruner.needs)
-
-
-def relevance(registry: scope.Registry, text: torch.Tensor, projected: torch.Tensor, **more: object) -> torch.Tensor:
-    signals = {"text.embeddings": text, "projected": projected}
-    tokens = VisualTokens.of(torch.ones(len(text), projected.shape[1], 3, dtype=torch.float64), signals=signals)
-    return built(registry, "saliency", {"name": "prompt_relevance", **more}).score(tokens)
-
-
-def test_prompt_relevance_is_the_oracles(registry: scope.Registry) -> None:
-    generator = torch.Generator().manual_seed(0)
-    text = torch.randn(2, 5, 8, generator=generator, dtype=torch.float64)
-    text[1, 3:] = 0  # a shorter prompt
-    projected = torch.randn(2, 40, 8, generator=generator, dtype=torch.float64)
-    got = relevance(registry, text, projected, temperature=0.1)
-    for row, words in enumerate((5, 3)):
-        wanted = oracle.prompt_relevance(text[row, :words].numpy(), projected[row].numpy(), 0.1)
-        np.testing.assert_allclose(got[row], wanted, rtol=1e-9)
-    nothing = relevance(registry, torch.zeros_like(text), projected)
-    torch.testing.assert_close(nothing, torch.full_like(nothing, 1 / 40))
-    with pytest.raises(scope.TokensError, match=r"against: projected"):
-        relevance(registry, text[..., :4], projected)
