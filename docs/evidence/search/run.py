@@ -3,7 +3,7 @@
     python docs/evidence/search/run.py search first 120 16,32  # a round of candidates.py
     python docs/evidence/search/run.py search text 60 16,32
     python docs/evidence/search/run.py report              # scope_plus and scope on the test split, once
-    python docs/evidence/search/run.py report text         # scope_text and scope
+    python docs/evidence/search/run.py report text 120 32,16   # scope_text and scope on the first 120 of its images
 
 Each writes its part of results.json, from which docs/generate.py makes the tables of docs/search.md. It continues where
 it was interrupted.
@@ -114,10 +114,12 @@ def main() -> None:
     torch.set_num_threads(1)
     results = json.loads(RESULTS.read_text("utf-8")) if RESULTS.exists() else {}
     if sys.argv[1] == "report":
-        by_question = sys.argv[2:] == ["text"]
+        by_question = sys.argv[2:3] == ["text"]
+        limit = int(sys.argv[3]) if sys.argv[3:] else None
+        keeps = [int(keep) for keep in sys.argv[4].split(",")] if sys.argv[4:] else list(KEEPS)
         names = ("scope", "scope_text" if by_question else "scope_plus")
         ask = asked_by_question if by_question else asked
-        outcome = ask({name: name for name in names}, Settings("test", folder=default_folder()), list(KEEPS))
+        outcome = ask({name: name for name in names}, Settings("test", limit=limit, folder=default_folder()), keeps)
         found = {"images": len(outcome.scenes), "pairs": PAIRS, "rows": summary(outcome, PAIRS)}
         found["questions"] = found["rows"][0]["questions"]
         results = json.loads(RESULTS.read_text("utf-8")) if RESULTS.exists() else {}
