@@ -28,6 +28,7 @@ def cells(tokens: VisualTokens, group: int) -> Tensor:
 
     A place is a row and a column of a tile; tokens without one have their number in the frame for it.
     """
+    tokens, group = tokens.only(group, tokens.shape[1]), 0
     index = tokens.valid[group].nonzero().flatten()
     numbers = torch.full_like(tokens.row[group], -1)
     if not len(index):
@@ -47,7 +48,7 @@ def cells(tokens: VisualTokens, group: int) -> Tensor:
 
 def before(tokens: VisualTokens, group: int) -> Tensor:
     """(N,) the token at each token's place in the frame before, -1 where there is none."""
-    place, frame = cells(tokens, group), tokens.frames()[group]
+    place, frame = cells(tokens, group), tokens.only(group, tokens.shape[1]).frames()[0]
     index = (place >= 0).nonzero().flatten()
     found = torch.full_like(place, -1)
     if len(index):
