@@ -38,6 +38,7 @@ COMMANDS = {
     **{name: CLIP.format(spec=f"{name}@50%" if name == "dycoke" else f"{name}@10%") for name in VIDEO},
     "prumerge": TOWER.format(spec="prumerge"),
     "prumerge_plus": TOWER.format(spec="prumerge_plus"),
+    "scope_text": MODEL.format(spec="scope_text@64"),
     "fastv": MODEL.format(spec="fastv"),
     "dart": MODEL.format(spec="dart@64"),
     "pyramiddrop": MODEL.format(spec=f"{SPECS}/pyramiddrop.yaml"),

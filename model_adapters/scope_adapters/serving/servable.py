@@ -52,7 +52,7 @@ def declaration(geometry: Geometry) -> Declaration:
         architecture=tower.architecture,
         geometry=geometry.adapter.geometry,
         placeholder=int(config.image_token_index),
-        merges=frozenset({"vision", "projected"}),
+        merges=geometry.merges,
         takes_signals=False,
     )
 
@@ -73,7 +73,7 @@ def _declaration_of_grids(geometry: Any) -> Declaration:
         },
         geometry="one token per block of patches",
         placeholder=int(geometry.config.image_token_id),
-        merges=frozenset({"projected"}),
+        merges=geometry.merges,
         takes_signals=False,
     )
 

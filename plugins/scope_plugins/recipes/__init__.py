@@ -43,6 +43,8 @@ from scope_plugins.recipes import (
     pyramiddrop,
     scissor,
     scope,
+    scope_plus,
+    scope_text,
     sparsevlm,
     tome,
     v2drop,
@@ -61,6 +63,8 @@ def scope_recipes() -> Iterable[Recipe]:
     """The recipes of every method, SCOPE first."""
     for module in (
         scope,
+        scope_plus,
+        scope_text,
         divprune,
         cdpruner,
         mmtok,

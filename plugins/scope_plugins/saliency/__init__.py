@@ -53,6 +53,12 @@ def scope_saliency_sources() -> Iterable[Entry]:
         "another source on a stated scale: min-max, rank, or divided by its maximum",
     )
     yield Entry(
+        "scope_plugins.saliency.prompt_relevance:PromptRelevance",
+        "prompt_relevance",
+        "similarity of each token to the prompt's words, in the language model's own space",
+        paper="MMTok, arXiv 2508.18264",
+    )
+    yield Entry(
         "scope_plugins.saliency.text_relevance:TextRelevance",
         "text_relevance",
         "similarity of each patch to the text",

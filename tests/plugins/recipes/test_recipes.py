@@ -200,6 +200,7 @@ class TestEveryRecipe:
         "cdpruner@openvino",
         "adts",
         "adts@no_cls",
+        *(f"{name}{variant}" for name in ("scope_plus", "scope_text") for variant in ("", "@no_cls")),
         "apet",
         "eadp",
         "gprune",
