@@ -133,7 +133,7 @@ class Reading:
     def prompt_values(self, image: int) -> Tensor:
         """(H, L, C) values of all tokens of the image's prompt."""
         prompt = self.view.prompts[image]
-        return self.heads("v", prompt, self.view.valid[prompt].nonzero()[:, 0])[0]
+        return self.heads("v", prompt, self.view.valid[prompt])[0]
 
     def rotation(self, image: int, which: int) -> Tensor:
         """(N, C) cosines (0) or sines (1) of the tokens' rotary embedding, mean over axes of positions."""
