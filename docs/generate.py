@@ -543,7 +543,7 @@ def compatibility() -> str:
 GROUPS: dict[str, dict[str, str]] = {
     "scope_core": {
         "Configure and run": "Pruner select load PrunerSpec Selection Receipt ImageReceipt Attachment attached detach "
-        "VisualTokens",
+        "VisualTokens Stream",
         "Plan": "Layout Plan",
         "Sweep": "sweep Sweep",
         "Find plugins": "default_registry discover Registry PluginWarning",

@@ -29,7 +29,8 @@ def roots(tokens: VisualTokens, group: int, link: Link, threshold: float, span: 
             mean cosine, over all pairs of frames, of at least the threshold.
         least: Fewest roots, if there are as many tokens: links of the lowest cosines are cut, the latest first.
     """
-    unit = tokens.unit()[group]
+    tokens, group = tokens.only(group, tokens.shape[1]), 0  # what follows grows with this group alone
+    unit = tokens.unit()[0]
     parent, same = _nearest(tokens, group, unit) if link == "nearest" else _at_place(tokens, group, unit)
     linked = (parent >= 0) & ~tokens.required[group]
     if span == "mean":

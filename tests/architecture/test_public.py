@@ -17,8 +17,8 @@ FACES = {
     "scope_core": """
 AdapterError AttachError Attachment BudgetError ImageReceipt Layout MissingDependencyError Plan PluginConflictError
 PluginError PluginOutputError PluginWarning Pruner PrunerSpec Receipt Registry ScopeError Selection SignalError
-SpecError Sweep TaskError TokensError TooLargeError UnknownNameError VisualTokens ZooError __version__ attached
-by_group default_registry detach discover greedy load rank select sweep take_turns
+SpecError Stream Sweep TaskError TokensError TooLargeError UnknownNameError VisualTokens ZooError __version__
+attached by_group default_registry detach discover greedy load rank select sweep take_turns
 """,
     "scope_core.parts": """
 Blocks Budget CONTRACT Combiner ComponentSpec Constraint CoverageFunction Entry Execution Group ImageLayout Kernel

@@ -35,9 +35,10 @@ class Average(Merger[AverageSpec]):
 
     def weights(self, selection: Selection) -> Tensor:
         """(B, K, N); rows sum to 1."""
-        rows = kept_rows(selection) + members(selection, self.parts["similarity"], self.spec.stage)
+        rows = members(selection, self.parts["similarity"], self.spec.stage)
+        rows += kept_rows(selection)  # in place: for long videos, these are the largest of all tensors
         if selection.shares is None:
-            return rows / rows.sum(2, keepdim=True).clamp(min=1)
-        rows = rows * selection.shares[:, None].to(rows)
+            return rows.div_(rows.sum(2, keepdim=True).clamp(min=1))
+        rows *= selection.shares[:, None].to(rows)
         total = rows.sum(2, keepdim=True)
-        return rows / total.masked_fill(total == 0, 1)
+        return rows.div_(total.masked_fill(total == 0, 1))

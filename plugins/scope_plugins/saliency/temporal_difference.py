@@ -31,6 +31,11 @@ class TemporalDifference(SaliencySource[TemporalDifferenceSpec]):
 
     reads_places = True
 
+    @property
+    def reach(self) -> tuple[int, int] | None:  # type: ignore[override]  # follows from the unit
+        """One frame before; unknown where tiles count as frames."""
+        return (1, 0) if self.spec.frame == "image" else None
+
     def score(self, tokens: VisualTokens) -> Tensor:
         """(B, N) in [0, 2] up to rounding."""
         unit = tokens.unit()
