@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import textwrap
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -31,19 +32,18 @@ def table(facts: Callable[[str], tuple[str, str]]) -> str:
         star = " *" if row["control"] else ""
         lines.append(f"| [{name}](methods/{name}.md){star} | {' | '.join(cells)} |")
     timed = made["timed"]
-    lines += [
-        "",
+    notes = [
         f"{made['questions']} questions about the first {made['images']} of the {made['of']} frozen scenes; "
         f"`{made['model']}`. \\*: a control.",
         f"Coverage: share of all tokens with a kept one at a cosine of {made['theta']} or more, at the tower, mean of "
         f"the photographs {', '.join(made['photographs'])}. ms: processor time of selecting {timed['keep']} of 576 "
         f"tokens, the best of {timed['repeats']}, {timed['threads']} thread, on a machine that others used. kB: N x N "
         f"matrices during selection.",
-        "",
-        "Not measured:",
-        "",
     ]
-    lines += [f"- `{name}`: {why}" for name, why in made["left_out"].items() if why != "for videos"]
+    lines += ["", *textwrap.wrap(" ".join(notes), 120), "", "Not measured:", ""]
+    for name, why in made["left_out"].items():
+        if why != "for videos":
+            lines += textwrap.wrap(f"- `{name}`: {why}", 120, subsequent_indent="  ", break_on_hyphens=False)
     return "\n".join(lines) + "\n"
 
 

@@ -121,7 +121,7 @@ def _measured() -> dict[str, Any]:
 def _candidates(rounds: list[dict[str, Any]]) -> str:
     rows = {(row["name"], row["keep"]): row for part in rounds for row in part["rows"]}
     keeps = sorted({keep for _, keep in rows})
-    names = sorted({name for name, _ in rows}, key=lambda name: -_more(rows, name, keeps[0]))
+    names = sorted({name for name, _ in rows}, key=lambda name: (-_more(rows, name, keeps[0]), name))
     covered = 16 in keeps and any(row["coverage"] is not None for row in rows.values())
     columns = [f"{keep} tokens" for keep in keeps] + (["covered at 16", "at 32"] if covered else [])
     lines = [f"| candidate | {' | '.join(columns)} |", f"|---|{'---:|' * len(columns)}"]
