@@ -10,6 +10,7 @@ from scope_plugins.recipes import (
     agilepruner,
     anchorprune,
     apet,
+    autoprune,
     cdpruner,
     clse,
     controls,
@@ -26,11 +27,14 @@ from scope_plugins.recipes import (
     floc,
     framefusion,
     gprune,
+    hawk,
     hiprune,
     holitom,
     holov,
+    ivcprune,
     mmtok,
     otprune,
+    pact,
     priortr,
     promprune,
     prumerge,
@@ -49,6 +53,7 @@ from scope_plugins.recipes import (
     visionzip,
     vispruner,
     vscan,
+    vtw,
     zooprune,
 )
 
@@ -100,6 +105,11 @@ def scope_recipes() -> Iterable[Recipe]:
         priortr,
         feather,
         clse,
+        hawk,
+        ivcprune,
+        pact,
+        autoprune,
+        vtw,
         controls,
     ):
         yield from module.RECIPES

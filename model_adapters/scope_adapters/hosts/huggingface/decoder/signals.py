@@ -130,6 +130,18 @@ class Reading:
             total = rows.float().sum(1) + total.to(rows.device)
         return total / max(len(queries) - 1, 1)
 
+    def prompt_values(self, image: int) -> Tensor:
+        """(H, L, C) values of all tokens of the image's prompt."""
+        prompt = self.view.prompts[image]
+        return self.heads("v", prompt, self.view.valid[prompt])[0]
+
+    def rotation(self, image: int, which: int) -> Tensor:
+        """(N, C) cosines (0) or sines (1) of the tokens' rotary embedding, mean over axes of positions."""
+        part = self.view.rotary[which]
+        part = part.mean(0) if part.dim() == 4 else part
+        prompt = self.view.prompts[image] if len(part) > 1 else 0
+        return part[prompt][self.view.columns[image].to(part.device)].to(self.view.hidden.device)
+
 
 def _of_tokens(states: Callable[[Reading], Tensor]) -> Callable[[Reading, int], Tensor]:
     return lambda reading, image: reading.taken(image, reading.view.columns[image], states(reading))
@@ -171,8 +183,13 @@ _FAMILIES: dict[str, Callable[[Reading, int], Tensor]] = {
     "decoder.normed": _of_tokens(_final),
     "decoder.keys": lambda reading, image: _keys(reading, image, reading.view.columns[image]),
     "decoder.values": _plain("v"),
+    "decoder.text_values": _plain("v", text=True),
+    "decoder.prompt_values": Reading.prompt_values,
+    "decoder.rotary_cosines": lambda reading, image: reading.rotation(image, 0),
+    "decoder.rotary_sines": lambda reading, image: reading.rotation(image, 1),
     "decoder.plain_keys": _plain("k"),
     "decoder.plain_queries": _plain("q", text=True),
+    "decoder.image_queries": _plain("q"),
     "decoder.text_hidden": _of_text(_hidden),
     "decoder.text_normed": _of_text(_final),
     "decoder.text_keys": lambda reading, image: _keys(reading, image, reading.view.texts[image]),
@@ -187,8 +204,13 @@ TOKEN_AXES: dict[str, int | None] = {
     "decoder.normed": 0,
     "decoder.keys": 1,
     "decoder.values": 1,
+    "decoder.text_values": None,
+    "decoder.prompt_values": None,
+    "decoder.rotary_cosines": 0,
+    "decoder.rotary_sines": 0,
     "decoder.plain_keys": 1,
     "decoder.plain_queries": None,
+    "decoder.image_queries": 1,
     "decoder.text_hidden": None,
     "decoder.text_normed": None,
     "decoder.text_keys": None,
