@@ -667,7 +667,8 @@ def comparison() -> str:
         runs = sum(not why for why in method.runs_on(known).values())
         return "no" if method.served() else "yes", f"{runs} of {len(known)}"
 
-    return evidence_table("comparison").table(facts)
+    names = [record.name for record in records("recipe") if "@" not in record.name]
+    return evidence_table("comparison").table(facts, names)
 
 
 def signature(name: str, item: Any) -> str:

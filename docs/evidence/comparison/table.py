@@ -4,18 +4,19 @@ from __future__ import annotations
 
 import json
 import textwrap
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
 RESULTS = Path(__file__).with_name("results.json")
 
 
-def table(facts: Callable[[str], tuple[str, str]]) -> str:
+def table(facts: Callable[[str], tuple[str, str]], recipes: Sequence[str] = ()) -> str:
     """A row for each recipe, controls first, then by accuracy at the smallest budget.
 
     Args:
         facts: Function from a recipe's name to whether it is served, and to the families of models it runs on.
+        recipes: All recipes that there are now; those that the results do not know are listed.
     """
     made: dict[str, Any] = json.loads(RESULTS.read_text(encoding="utf-8"))
     keeps = [str(keep) for keep in made["budgets"]]
@@ -44,6 +45,10 @@ def table(facts: Callable[[str], tuple[str, str]]) -> str:
     for name, why in made["left_out"].items():
         if why != "for videos":
             lines += textwrap.wrap(f"- `{name}`: {why}", 120, subsequent_indent="  ", break_on_hyphens=False)
+    known = {row["recipe"] for row in made["rows"]} | set(made["left_out"])
+    added = [f"`{name}`" for name in recipes if name not in known]
+    if added:
+        lines += textwrap.wrap(f"- added since: {', '.join(added)}", 120, subsequent_indent="  ")
     return "\n".join(lines) + "\n"
 
 
