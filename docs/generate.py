@@ -657,6 +657,20 @@ def evidence_table(folder: str) -> Any:
     return module
 
 
+def comparison() -> str:
+    """Every recipe on the frozen scenes, from docs/evidence/comparison/results.json."""
+    registry = scope.default_registry()
+    known = hosts(registry, adapter_rows())
+
+    def facts(name: str) -> tuple[str, str]:
+        method = Method(name, registry)
+        runs = sum(not why for why in method.runs_on(known).values())
+        return "no" if method.served() else "yes", f"{runs} of {len(known)}"
+
+    names = [record.name for record in records("recipe") if "@" not in record.name]
+    return evidence_table("comparison").table(facts, names)
+
+
 def signature(name: str, item: Any) -> str:
     """How a function or class is called, as a code block."""
     try:
@@ -742,6 +756,7 @@ SECTIONS: dict[str, Callable[[], str]] = {
     "recipe-fit": recipe_fit,
     "model-types": model_types,
     "video-evidence": video_evidence,
+    "comparison": comparison,
     "search-validation": lambda: evidence_table("search").validation(),
     "search-last": lambda: evidence_table("search").last(),
     "search-text": lambda: evidence_table("search").text(),

@@ -19,7 +19,7 @@ from scope_core.adapters import Asked, attention_bias
 
 MERGED = {"recipe": "tome", "budget": 5, "attention_bias": "merged"}
 NEAREST = {"recipe": "scope", "budget": 5, "attention_bias": "nearest"}
-RESTORE = {**MERGED, "positions": "original", "attention_bias": "restore"}
+RESTORE = {**MERGED, "recipe": "divprune", "merger": "average", "positions": "original", "attention_bias": "restore"}
 SPECS = {
     "tome": MERGED,
     "prumerge": {"recipe": "prumerge", "budget": 6, "attention_bias": "merged"},
