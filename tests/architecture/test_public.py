@@ -28,8 +28,8 @@ parse_signal plan_execution scores similarities similarity_rows units
 """,
     "scope_core.adapters": """
 Asked Declaration Encoding LoadedModel Memo ModelAdapter Offer Reader RecipeFit Schedule Session Tower ZooEntry
-cache_folder check_fit compatible_parts find_adapter point_of quoted read_images recipe_fits remove_leftovers
-replace_attribute replacing resolve reusable sole_user upright_rgb with_frames
+attention_bias cache_folder check_fit compatible_parts find_adapter point_of quoted read_images recipe_fits
+remove_leftovers replace_attribute replacing resolve reusable sole_user upright_rgb with_frames
 """,
     "scope_core.plot": """
 compare coverage_curve coverage_map kept order

@@ -1,4 +1,4 @@
-"""Tiny Qwen2-VL and Qwen2.5-VL checkpoints with random weights, as folders that vLLM and Hugging Face both read."""
+"""Tiny Qwen2-VL, Qwen2.5-VL and Qwen3-VL checkpoints with random weights, which vLLM and Hugging Face both read."""
 
 from __future__ import annotations
 
@@ -15,10 +15,10 @@ PIXELS = {"min_pixels": 4 * 28 * 28, "max_pixels": 256 * 28 * 28}
 
 
 def qwen(folder: Path, kind: str) -> Path:
-    """Write a ``qwen2_vl`` or ``qwen2_5_vl``; windows of the latter are 2 x 2 tokens."""
+    """Write a ``qwen2_vl``, ``qwen2_5_vl`` (windows of 2 x 2 tokens) or ``qwen3_vl`` (DeepStack of two layers)."""
     import transformers as hf
 
-    name = {"qwen2_vl": "Qwen2VL", "qwen2_5_vl": "Qwen2_5_VL"}[kind]
+    name = {"qwen2_vl": "Qwen2VL", "qwen2_5_vl": "Qwen2_5_VL", "qwen3_vl": "Qwen3VL"}[kind]
     tokenizer = checkpoints.words(SPECIAL, "<|image_pad|>")
     text = {
         "hidden_size": 128, "intermediate_size": 256, "num_hidden_layers": 3, "num_attention_heads": 4,
@@ -30,12 +30,18 @@ def qwen(folder: Path, kind: str) -> Path:
     if kind == "qwen2_vl":
         vision |= {"embed_dim": 128, "hidden_size": 128, "mlp_ratio": 2}
     else:
-        vision |= {"hidden_size": 128, "intermediate_size": 256, "out_hidden_size": 128, "window_size": 56}
-        vision["fullatt_block_indexes"] = [1]
+        vision |= {"hidden_size": 128, "intermediate_size": 256, "out_hidden_size": 128}
+    if kind == "qwen2_5_vl":
+        vision |= {"window_size": 56, "fullatt_block_indexes": [1, 3], "depth": 4}
+    if kind == "qwen3_vl":
+        vision |= {"deepstack_visual_indexes": [0, 1], "num_position_embeddings": 64}
+        text["head_dim"] = 32
+        text["rope_parameters"] |= {"mrope_section": [6, 5, 5], "mrope_interleaved": True}
     ids = {"image_token_id": IMAGE, "video_token_id": IMAGE + 1, "vision_start_token_id": 4, "vision_end_token_id": 5}
     config = getattr(hf, f"{name}Config")(text_config=text, vision_config=vision, tie_word_embeddings=False, **ids)
     images = hf.Qwen2VLImageProcessor(patch_size=14, temporal_patch_size=2, merge_size=2, **PIXELS)
-    videos = hf.Qwen2VLVideoProcessor(patch_size=14, temporal_patch_size=2, merge_size=2)
+    of_videos = hf.Qwen3VLVideoProcessor if kind == "qwen3_vl" else hf.Qwen2VLVideoProcessor
+    videos = of_videos(patch_size=14, temporal_patch_size=2, merge_size=2)
     processor = getattr(hf, f"{name}Processor")(images, tokenizer, videos, chat_template=TEMPLATE)
     with torch.random.fork_rng():
         torch.manual_seed(0)

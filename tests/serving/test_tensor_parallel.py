@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
+import qwen_checkpoints
+import samples
 from engines import TOKENS, HuggingFace, Prompt, overrides_for
 from samples import picture
 
@@ -32,23 +35,33 @@ def only_the_first_rank_selects(_worker: Any) -> int:
     return rank
 
 
-def test_two_ranks_answer_as_hugging_face(llava: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+OF_GRIDS: list[Any] = ["scope@no_cls@9", "tome@9", "visionzip@no_cls@9", "divprune@9"]
+
+
+@pytest.mark.parametrize("kind", ["llava", "qwen2_vl", "qwen2_5_vl"])
+def test_two_ranks_answer_as_hugging_face(
+    kind: str, llava: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     from vllm import LLM, SamplingParams
 
     monkeypatch.setenv("VLLM_ALLOW_INSECURE_SERIALIZATION", "1")
     monkeypatch.setenv("VLLM_ENABLE_V1_MULTIPROCESSING", "1")
     monkeypatch.setenv("VLLM_CPU_OMP_THREADS_BIND", "nobind")  # one memory node is enough for two ranks
-    huggingface = HuggingFace.load(llava)
+    folder = llava if kind == "llava" else qwen_checkpoints.qwen(tmp_path, kind)
+    written = samples.prompt if kind == "llava" else qwen_checkpoints.prompt
+    specs = SPECS if kind == "llava" else OF_GRIDS
+    huggingface = HuggingFace.load(folder)
     llm = LLM(
-        str(llava), tensor_parallel_size=2, dtype="float32", max_model_len=2048, enforce_eager=True, max_num_seqs=8,
-        kv_cache_memory_bytes=256 * 2**20, limit_mm_per_prompt={"image": 2}, **overrides_for(llava, "scope@64"),
+        str(folder), tensor_parallel_size=2, dtype="float32", max_model_len=2048, enforce_eager=True, max_num_seqs=8,
+        kv_cache_memory_bytes=256 * 2**20, limit_mm_per_prompt={"image": 2}, **overrides_for(folder, specs[0]),
     )  # fmt: skip
     try:
         assert sorted(llm.collective_rpc(only_the_first_rank_selects)) == [0, 1]
         greedy = SamplingParams(max_tokens=TOKENS, temperature=0, ignore_eos=True)
-        prompts = [Prompt([picture(1)]), Prompt([picture(2), picture(3, (100, 200))])]
-        for spec in SPECS:
-            given = [Prompt(prompt.images, spec).for_vllm() for prompt in prompts]
+        images = ([picture(1)], [picture(2), picture(3, (100, 200))])
+        prompts = [Prompt(some, written=written) for some in images]
+        for spec in specs:
+            given = [replace(prompt, pruner=spec).for_vllm() for prompt in prompts]
             answers = [list(output.outputs[0].token_ids) for output in llm.generate(given, greedy, use_tqdm=False)]
             assert answers == [huggingface.answer(prompt, spec)[0] for prompt in prompts], spec
     finally:

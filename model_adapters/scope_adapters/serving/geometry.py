@@ -16,7 +16,7 @@ from torch import Tensor, nn
 from scope_adapters.adapters.anyres import Packing, layout_from
 from scope_adapters.adapters.llava import Llava, LlavaSpec
 from scope_adapters.adapters.llava_next import LlavaNext, LlavaNextSpec
-from scope_adapters.serving.grids import GridGeometry
+from scope_adapters.serving.grids import ADAPTERS, GridGeometry
 from scope_adapters.serving.grids import Size as Size
 from scope_adapters.towers.layouts import LAYOUTS, ResolvedTower
 from scope_core import AdapterError, Layout, SpecError
@@ -75,7 +75,7 @@ class Geometry:
         return rows, cols
 
     def columns(self, sizes: Sequence[Size]) -> Tensor:
-        """(N, `places`) columns of the tokens of the only image."""
+        """(N, `places`) columns of the tokens of an image; all images are of the same size."""
         raise NotImplementedError
 
     def _packing(self, size: Size) -> Packing:
@@ -133,7 +133,7 @@ def geometry_of(config: Any, adapter: Any = None) -> Geometry:
         SpecError: the adapter is that of another model.
     """
     served: dict[str, Any] = {kind.host: kind for kind in (Geometry, TiledGeometry)}
-    served |= dict.fromkeys(("qwen2_vl", "qwen2_5_vl"), GridGeometry)
+    served |= dict.fromkeys(ADAPTERS, GridGeometry)
     if config.model_type not in served:
         raise AdapterError(
             f"models of model_type '{config.model_type}' cannot be served with pruning; supported: {', '.join(served)}"

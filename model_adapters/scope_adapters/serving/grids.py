@@ -1,4 +1,4 @@
-"""The candidate tokens of models whose processor resizes each image to its own grid: Qwen2-VL and Qwen2.5-VL.
+"""The candidate tokens of models whose processor resizes each image to its own grid: Qwen-VL.
 
 The model's config does not say how the processor resizes. So a size means here the size after resizing, which follows
 from ``image_grid_thw``, wherever an image is.
@@ -16,17 +16,24 @@ from torch import Tensor
 from scope_adapters.adapters.anyres import Packing
 from scope_adapters.adapters.qwen2_5_vl import Qwen25VL, Qwen25VLSpec
 from scope_adapters.adapters.qwen2_vl import Qwen2VL, Qwen2VLSpec
-from scope_core import Layout
+from scope_adapters.adapters.qwen3_vl import Qwen3VL, Qwen3VLSpec
+from scope_adapters.towers.packed import PackedTower
+from scope_core import AdapterError, Layout
 
 Size = tuple[int, int]
 """(height, width) of an image in pixels."""
 
-_ADAPTERS: dict[str, tuple[Any, Any]] = {"qwen2_vl": (Qwen2VL, Qwen2VLSpec), "qwen2_5_vl": (Qwen25VL, Qwen25VLSpec)}
+ADAPTERS: dict[str, tuple[Any, Any]] = {
+    "qwen2_vl": (Qwen2VL, Qwen2VLSpec),
+    "qwen2_5_vl": (Qwen25VL, Qwen25VLSpec),
+    "qwen3_vl": (Qwen3VL, Qwen3VLSpec),
+}
 """Class and spec of the adapter for each type of model."""
-
 
 BASE = 128
 """Base of the two digits of a row or column: bfloat16 holds whole numbers up to 256 only."""
+DIGITS = 4
+"""Columns beside each row for its place: two digits of the row, two of the column."""
 
 
 class GridGeometry:
@@ -38,14 +45,13 @@ class GridGeometry:
     """
 
     newlines = "drop"
-    places = 4
-    """Columns beside each row for its place: two digits of the row, two of the column."""
+    places = DIGITS
     tower = None
-    """No signals of the tower are read."""
+    """No tower of LLaVA's kind; see `packed`."""
 
     def __init__(self, config: Any, adapter: Any = None) -> None:
         self.config, self.host = config, str(config.model_type)
-        kind, spec = _ADAPTERS[self.host]
+        kind, spec = ADAPTERS[self.host]
         self.adapter = adapter or kind(spec())
         vision = config.vision_config
         self.block = int(vision.spatial_merge_size)
@@ -53,6 +59,7 @@ class GridGeometry:
         """Pixels of a token's side."""
         self.heads = int(vision.num_heads)
         self.width = int(getattr(vision, "embed_dim", vision.hidden_size))
+        self.packed = packed_tower(vision)
         self.packing = functools.lru_cache(256)(self._packing)
 
     @property
@@ -83,13 +90,14 @@ class GridGeometry:
         return Layout.of([len(self.packing(size).places) for size in sizes], prompts=prompts or range(len(sizes)))
 
     def cells(self, features: Tensor, sizes: Sequence[Size]) -> tuple[Tensor, Tensor]:
-        """(1, n) rows and columns of the tokens of the only image."""
-        ((height, width),) = sizes
-        token = torch.arange(height // self.side * (width // self.side), device=features.device)[None]
+        """(B, n) rows and columns of the tokens of images of the same size."""
+        ((height, width),) = set(sizes)
+        token = torch.arange(height // self.side * (width // self.side), device=features.device)
+        token = token.expand(len(sizes), -1)
         return token // (width // self.side), token % (width // self.side)
 
     def columns(self, sizes: Sequence[Size]) -> Tensor:
-        """(N, `places`) the digits of the places of an image's tokens."""
+        """(N, `places`) the digits of the places of an image's tokens; the images are of the same size."""
         places = torch.stack(self.cells(torch.empty(0), sizes), -1)[0]
         return torch.cat([places // BASE, places % BASE], -1)
 
@@ -97,3 +105,21 @@ class GridGeometry:
         count = size[0] // self.side * (size[1] // self.side)
         places = torch.arange(count)
         return Packing(torch.zeros(count, dtype=torch.bool), places, places, (count,), count)
+
+
+def packed_tower(vision: Any) -> PackedTower:
+    """A tower without weights: its number of layers, and those that attend to whole images.
+
+    Raises:
+        AdapterError: none of them does.
+    """
+    full = getattr(vision, "fullatt_block_indexes", None)
+    if full is not None and not full:
+        raise AdapterError("vision_config.fullatt_block_indexes is empty, so no layer of the tower sees a whole image")
+    named = type(f"{vision.model_type} vision", (), {})()  # only its name is read, for messages
+    whole = None if full is None else tuple(int(layer) + 1 for layer in full)
+    return PackedTower(named, range(int(vision.depth)), "visual", _unused, int(vision.spatial_merge_size), full=whole)
+
+
+def _unused(*_: Any) -> Any:
+    raise NotImplementedError

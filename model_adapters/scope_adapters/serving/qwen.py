@@ -16,14 +16,14 @@ import torch
 from torch import Tensor
 from vllm.multimodal.processing import PromptReplacement
 
-from scope_adapters.serving import metrics, receipts, strict
+from scope_adapters.serving import metrics, packed, receipts, strict, worker
 from scope_adapters.serving.geometry import Size
-from scope_adapters.serving.grids import BASE, GridGeometry
+from scope_adapters.serving.grids import BASE, DIGITS, GridGeometry
 from scope_adapters.serving.group import Group
 from scope_adapters.serving.processing import FIELD, PrunedInfo, PrunedProcessor
 from scope_adapters.serving.served import KEY, Served
 from scope_adapters.serving.touch_points import check
-from scope_adapters.serving.worker import ImageTiles, agreed, batches, count
+from scope_adapters.serving.worker import ImageTiles, batches, count
 from scope_core import AttachError, SpecError
 
 check()
@@ -91,6 +91,10 @@ class PrunedGridModel:
             raise SpecError(f"{host} with pruning is not served with pipeline parallelism")
         if vllm_config.model_config.get_multimodal_config().mm_encoder_tp_mode == "data":
             raise SpecError(f"{host} with pruning is not served with --mm-encoder-tp-mode data")
+        if getattr(vllm_config.compilation_config, "compile_mm_encoder", False):
+            raise SpecError(
+                f"{host} with pruning is not served with compile_mm_encoder: no part could read the encoder"
+            )
         self.served = Served(self.config)
         self.served.rehearse()
         self.batched_tokens = int(vllm_config.scheduler_config.max_num_batched_tokens)
@@ -99,7 +103,7 @@ class PrunedGridModel:
         self.filled = 0
 
     def embed_multimodal(self, **kwargs: Any) -> Any:
-        """(R_i, D + 4) per image: rows for the language model, and their places in the image's grid."""
+        """(R_i, D + `DIGITS`) per image: rows for the language model, and their places in the image's grid."""
         specs, keys = kwargs.pop(FIELD, None), kwargs.pop(strict.FIELD, None)
         given = self._parse_and_validate_image_input(**kwargs)  # type: ignore[attr-defined]
         if given is None:
@@ -128,32 +132,30 @@ class PrunedGridModel:
         self, images: Sequence[ImageTiles], geometry: GridGeometry, calls: Mapping[str, receipts.Call], folder: str
     ) -> list[Tensor]:
         block = geometry.block
-        sizes = [[1, *(block * side // geometry.side for side in image.size)] for image in images]
-        hidden: list[Tensor] = []
-
-        def keep(_module: Any, args: Any) -> None:
-            hidden.append(args[0].detach())
-
-        hook = self.visual.merger.ln_q.register_forward_pre_hook(keep)  # the merger itself runs past hooks
-        try:
-            out = self.visual(torch.cat([image.tiles for image in images]), grid_thw=sizes)
-        finally:
-            hook.remove()
-        if not hidden:
-            raise AttachError("the merger's input was not seen; the encoder must not be compiled (compile_mm_encoder)")
-        vision = hidden[0].reshape(len(out), block**2, -1).float().mean(1).to(out.dtype)
-        if hasattr(self.visual, "get_window_index_thw"):  # the tower orders tokens by windows, up to its merger
-            vision = vision[self.visual.prepare_encoder_metadata(sizes)["reverse_indices"].to(vision.device)]
-        counts = [size[1] * size[2] // block**2 for size in sizes]
-        encoded = []
-        for image, before, after in zip(images, torch.split(vision, counts), torch.split(out, counts), strict=True):
-            pruner = self.served.pruner(image.spec)
-            group = Group(self.served.geometry(image.spec), pruner, [image.size])
-            read = {"projected": after[None]} if "projected" in pruner.needs else {}
-            features = after if pruner.spec.at == "projected" else before
-            rows, order = agreed(group, [image], features[None], read, calls[image.spec], folder, rows=after[None])
-            encoded.append(rows[order])
-        return encoded
+        grids = [[1, *(block * side // geometry.side for side in image.size)] for image in images]
+        needs = frozenset[str]().union(*(self.served.pruner(image.spec).needs for image in images))
+        metadata = self.visual.prepare_encoder_metadata(grids)
+        with packed.watch(self.visual, geometry.packed, needs, grids, metadata, geometry.heads) as capture:
+            tiles = torch.cat([image.tiles for image in images])
+            out = self.visual(tiles, grid_thw=grids, encoder_metadata=metadata)
+        vision = capture.seen[packed.MERGER].view(len(out), block**2, -1).float().mean(1).to(out.dtype)
+        if "reverse_indices" in metadata:  # the tower orders tokens by windows, up to its merger
+            vision = vision[metadata["reverse_indices"].to(vision.device)]
+        counts = [rows * cols // block**2 for _, rows, cols in grids]
+        before, after = torch.split(vision, counts), torch.split(out, counts)
+        encoded: dict[int, Tensor] = {}
+        for (spec, size), mine in _alike(images).items():
+            pruner = self.served.pruner(spec)
+            group = Group(self.served.geometry(spec), pruner, [size] * len(mine))
+            rows = torch.stack([after[number] for number in mine])
+            projected = rows[..., : self.width]  # without DeepStack's features
+            read = packed.signals(replace(capture, dtype=pruner.dtype), pruner.needs, counts, mine)
+            read |= {"projected": projected} if "projected" in pruner.needs else {}
+            features = projected if pruner.spec.at == "projected" else torch.stack([before[number] for number in mine])
+            same = [images[number] for number in mine]
+            kept, order = worker.agreed(group, same, features, read, calls[spec], folder, rows)
+            encoded.update(zip(mine, torch.split(kept[order], group.promised), strict=True))
+        return [encoded[number] for number in range(len(images))]
 
     def get_mrope_input_positions(self, input_tokens: Sequence[int], mm_features: Any) -> tuple[Tensor, int]:
         """(3, L) positions of the full prompt, an image's tokens all at its first; and the next one less the length."""
@@ -179,11 +181,11 @@ class PrunedGridModel:
         self.filled = 0
         if multimodal_embeddings is not None and len(multimodal_embeddings) and is_multimodal is not None:
             self.filled = len(input_ids)
-            digits = torch.cat([rows[:, self.width :] for rows in multimodal_embeddings]).long().cpu()
+            digits = torch.cat([rows[:, -DIGITS:] for rows in multimodal_embeddings]).long().cpu()
             places = digits[:, :2] * BASE + digits[:, 2:]
             steps = self.moved[:, : len(input_ids)]
             steps[1:, is_multimodal.cpu()] = places.T
-            multimodal_embeddings = [rows[:, : self.width] for rows in multimodal_embeddings]
+            multimodal_embeddings = [rows[:, :-DIGITS] for rows in multimodal_embeddings]
         embedded: Tensor = super().embed_input_ids(input_ids, multimodal_embeddings, is_multimodal=is_multimodal)  # type: ignore[misc]
         return embedded
 
@@ -199,3 +201,11 @@ class PrunedGridModel:
         if inputs_embeds is not None and self.filled:
             positions = positions + self.moved[:, : positions.shape[1]].to(positions.device)
         return super().forward(input_ids, positions, intermediate_tensors, inputs_embeds, **kwargs)  # type: ignore[misc]
+
+
+def _alike(images: Sequence[ImageTiles]) -> dict[tuple[str, Size], list[int]]:
+    """The numbers of the images of one spec and one size, which are selected in one batch."""
+    found: dict[tuple[str, Size], list[int]] = {}
+    for number, image in enumerate(images):
+        found.setdefault((image.spec, image.size), []).append(number)
+    return found

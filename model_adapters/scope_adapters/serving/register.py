@@ -11,6 +11,7 @@ ARCHITECTURES = {
     "llava_next": "ScopeLlavaNextForConditionalGeneration",
     "qwen2_vl": "ScopeQwen2VLForConditionalGeneration",
     "qwen2_5_vl": "ScopeQwen25VLForConditionalGeneration",
+    "qwen3_vl": "ScopeQwen3VLForConditionalGeneration",
 }
 """The architecture for each ``model_type``; its module in this package has the name of the type."""
 

@@ -77,8 +77,9 @@ def _rehearse(pruner: Pruner, geometry: Geometry, sizes: Iterable[Size]) -> None
         for kind in [BOTH_SIGNS] if met else FEATURES:
             _try(group, kind, f"image of {size[1]} x {size[0]} pixels")
         met.append(size)
-    if met and geometry.tower is not None:
-        _try(Group(geometry, pruner, [met[0], met[-1]]), BOTH_SIGNS, "two images")
+    if met:  # images of different grids are not batched
+        other = met[0] if geometry.tower is None else met[-1]
+        _try(Group(geometry, pruner, [met[0], other]), BOTH_SIGNS, "two images")
 
 
 def rehearse_size(pruner: Pruner, geometry: Geometry, size: Size) -> None:

@@ -19,11 +19,8 @@ from scope_core.adapters import Declaration, Offer, check_fit
 
 _APART = "vLLM encodes an image apart from its prompt and reuses the result for other prompts"
 _APART_SIGNALS = ("text.embeddings", "clip.text_similarity", "clip.word_similarity")
-ALL_HOSTED = tuple(f"vision.{name}" for name in ("cls", "hidden", "keys")) + tuple(
-    f"vision.{name}_attention" for name in ("cls", "received", "joint", "mean")
-)
-"""Families of signals of a tower."""
 _GIVEN = "vLLM's engine takes no signals from the caller"
+_BIAS = "the attention kernels of vLLM take no additive mask"
 _DECODER = "in vLLM the prompt has the same length in all layers of the language model"
 
 
@@ -31,7 +28,7 @@ def declaration(geometry: Geometry) -> Declaration:
     """The declaration of a model in vLLM, from its config."""
     config, tower = geometry.config, geometry.tower
     if tower is None:
-        return _declaration_without_signals(geometry)
+        return _declaration_of_grids(geometry)
     built, total = built_layers(config), len(tower.layers)
     found = offers(tower)
     why = reasons(tower)
@@ -49,6 +46,7 @@ def declaration(geometry: Geometry) -> Declaration:
             "clip.embeddings": _GIVEN,
             "projector.sensitivity": _GIVEN,
             "decoder": _DECODER,
+            "attention_bias": _BIAS,
         },
         has_cls=tower.layout.cls,
         geometry=geometry.adapter.geometry,
@@ -58,15 +56,20 @@ def declaration(geometry: Geometry) -> Declaration:
     )
 
 
-def _declaration_without_signals(geometry: Geometry) -> Declaration:
-    """The declaration of a model whose tower gives features only."""
-    unread = dict.fromkeys(ALL_HOSTED, f"the plugin does not read it from the tower of {geometry.host} in vLLM")
-    reasons = {**unread, **dict.fromkeys(_APART_SIGNALS, _APART), "clip.embeddings": _GIVEN, "decoder": _DECODER}
+def _declaration_of_grids(geometry: Any) -> Declaration:
+    """The declaration of a model whose images have grids of their own."""
     return Declaration(
         model=f"{geometry.host} on vLLM",
         points={"vision": "what the merger is given, mean of each block", "projected": "what the language model reads"},
-        offers=(Offer("projected"),),
-        reasons={**reasons, "projector.sensitivity": _GIVEN},
+        offers=(*geometry.packed.offers(), Offer("projected")),
+        reasons={
+            **geometry.packed.reasons(),
+            **dict.fromkeys(_APART_SIGNALS, _APART),
+            "clip.embeddings": _GIVEN,
+            "decoder": _DECODER,
+            "projector.sensitivity": _GIVEN,
+            "attention_bias": _BIAS,
+        },
         geometry="one token per block of patches",
         placeholder=int(geometry.config.image_token_id),
         merges=frozenset({"projected"}),

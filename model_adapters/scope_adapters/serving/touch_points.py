@@ -54,6 +54,7 @@ class TouchPoint:
 
 _LLAVA, _NEXT = "vllm.model_executor.models.llava", "vllm.model_executor.models.llava_next"
 _QWEN2, _QWEN25 = "vllm.model_executor.models.qwen2_vl", "vllm.model_executor.models.qwen2_5_vl"
+_QWEN3, _LINEAR = "vllm.model_executor.models.qwen3_vl", "vllm.model_executor.layers.linear"
 _MODEL = "ForConditionalGeneration"
 _CLIP, _SIGLIP = "vllm.model_executor.models.clip", "vllm.model_executor.models.siglip"
 _PROCESSOR = "BaseMultiModalProcessor"
@@ -109,19 +110,27 @@ TOUCH_POINTS = (
     TouchPoint(_NEXT, "LlavaNextMultiModalProcessor", "extended"),
     *(
         point
-        for module, name in ((_QWEN2, "Qwen2VL"), (_QWEN25, "Qwen2_5_VL"))
+        for module, name, tower in (
+            (_QWEN2, "Qwen2VL", "Qwen2VisionTransformer"),
+            (_QWEN25, "Qwen2_5_VL", "Qwen2_5_VisionTransformer"),
+            (_QWEN3, "Qwen3VL", "Qwen3_VisionTransformer"),
+        )
         for point in (
             TouchPoint(module, f"{name}{_MODEL}.embed_multimodal", "encodes, selects", ("kwargs",), True),
             TouchPoint(module, f"{name}{_MODEL}.embed_input_ids", "places of rows", ("is_multimodal",)),
             TouchPoint(module, f"{name}{_MODEL}.forward", "their positions", ("positions",)),
             TouchPoint(module, f"{name}{_MODEL}.get_mrope_input_positions", "positions of the prompt"),
             TouchPoint(module, f"{name}{_MODEL}._parse_and_validate_image_input", "pixels", ("kwargs",)),
+            TouchPoint(module, f"{tower}.forward", "the tower", ("grid_thw", "encoder_metadata")),
+            TouchPoint(module, f"{tower}.prepare_encoder_metadata", "rotation, the order of windows"),
             TouchPoint(module, f"{name}ProcessingInfo._get_vision_info", "sizes after resizing", ("image_width",)),
             TouchPoint(module, f"{name}MultiModalProcessor", "extended"),
             TouchPoint(module, f"{name}DummyInputsBuilder", "sizing of memory"),
         )
     ),
-    TouchPoint(_QWEN25, "Qwen2_5_VisionTransformer.prepare_encoder_metadata", "the order of windows", ("grid_thw",)),
+    TouchPoint(_QWEN2, "Qwen2VisionAttention", "its qkv, tp_size, apply_rotary_emb"),
+    TouchPoint(_QWEN25, "Qwen2_5_VisionAttention", "likewise; also the attention of Qwen3-VL"),
+    TouchPoint(_LINEAR, "QKVParallelLinear", "the heads of a rank"),
     TouchPoint(_CLIP, "CLIPAttention", "its qkv_proj, num_heads_per_partition, head_dim, scale, tp_size"),
     TouchPoint(_SIGLIP, "SiglipAttention", "likewise"),
     TouchPoint("vllm.distributed", "get_tp_group", "one rank's picks for all"),
