@@ -646,7 +646,15 @@ def method(owner: str, name: str, item: Any) -> str:
 
 def video_evidence() -> str:
     """What methods keep of labelled clips, from docs/evidence/video/results.json."""
-    path = DOCS / "evidence" / "video" / "table.py"
+    return _table_of(DOCS / "evidence" / "video" / "table.py")
+
+
+def video_speed() -> str:
+    """Time and memory of each method on long videos, from docs/speed/video.json."""
+    return _table_of(DOCS / "speed" / "video.py")
+
+
+def _table_of(path: Path) -> str:
     spec = importlib.util.spec_from_file_location("video_table", path)
     module = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(module)
@@ -738,6 +746,7 @@ SECTIONS: dict[str, Callable[[], str]] = {
     "recipe-fit": recipe_fit,
     "model-types": model_types,
     "video-evidence": video_evidence,
+    "video-speed": video_speed,
 }
 
 if __name__ == "__main__":
