@@ -646,19 +646,23 @@ def method(owner: str, name: str, item: Any) -> str:
 
 def video_evidence() -> str:
     """What methods keep of labelled clips, from docs/evidence/video/results.json."""
-    return _table_of(DOCS / "evidence" / "video" / "table.py")
+    return evidence_table("video").table()
 
 
 def video_speed() -> str:
     """Time and memory of each method on long videos, from docs/speed/video.json."""
-    return _table_of(DOCS / "speed" / "video.py")
-
-
-def _table_of(path: Path) -> str:
-    spec = importlib.util.spec_from_file_location("video_table", path)
+    spec = importlib.util.spec_from_file_location("video_speed", DOCS / "speed" / "video.py")
     module = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(module)
     return module.table()
+
+
+def evidence_table(folder: str) -> Any:
+    """The module that makes the tables of a folder of docs/evidence."""
+    spec = importlib.util.spec_from_file_location(f"{folder}_table", DOCS / "evidence" / folder / "table.py")
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
 
 
 def signature(name: str, item: Any) -> str:
@@ -747,6 +751,11 @@ SECTIONS: dict[str, Callable[[], str]] = {
     "model-types": model_types,
     "video-evidence": video_evidence,
     "video-speed": video_speed,
+    "search-validation": lambda: evidence_table("search").validation(),
+    "search-last": lambda: evidence_table("search").last(),
+    "search-text": lambda: evidence_table("search").text(),
+    "search-test": lambda: evidence_table("search").test("test"),
+    "search-test-text": lambda: evidence_table("search").test("test_text"),
 }
 
 if __name__ == "__main__":

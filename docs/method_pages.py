@@ -38,10 +38,12 @@ COMMANDS = {
     **{name: CLIP.format(spec=f"{name}@50%" if name == "dycoke" else f"{name}@10%") for name in VIDEO},
     "prumerge": TOWER.format(spec="prumerge"),
     "prumerge_plus": TOWER.format(spec="prumerge_plus"),
+    "scope_text": MODEL.format(spec="scope_text@64"),
     "fastv": MODEL.format(spec="fastv"),
     "dart": MODEL.format(spec="dart@64"),
     "pyramiddrop": MODEL.format(spec=f"{SPECS}/pyramiddrop.yaml"),
     "sparsevlm": MODEL.format(spec=f"{SPECS}/sparsevlm.yaml"),
+    "pact": MODEL.format(spec=f"{SPECS}/pact.yaml"),
     "cdpruner": MODEL.format(spec=f"{SPECS}/cdpruner.yaml --plugin {SPECS}/relevance.py"),
     "evs": 'scope run frame-1.png frame-2.png frame-3.png -q "Where is the ball?" --spec evs@50%',
 }
@@ -52,12 +54,17 @@ NOTES = {
     ),
     "pyramiddrop": "The first of three stages, in a model of 4 layers.",
     "sparsevlm": "The first of three stages, in a model of 4 layers.",
+    "pact": "In a model of 4 layers.",
     "cdpruner": "No CLIP was at hand: relevance is the cosine of the question's words and the tokens, in the language "
     "model's space.",
     "evs": "Three frames in which a ball moves over a photograph.",
 }
-UNDRAWN = ("anchorprune", "clse", "eadp", "feather", "priortr", "v2drop", "vscan", "zooprune")
-"""Methods without an image: they read signals that neither tower nor model at hand gives, or layers that it lacks."""
+UNDRAWN = (
+    *("anchorprune", "autoprune", "clse", "eadp", "feather", "ivcprune", "priortr", "v2drop", "vscan", "vtw"),
+    "zooprune",
+)
+"""Methods without an image: they read signals that neither tower nor model at hand gives, or layers that it lacks, or
+keep nothing that could be shown."""
 SHORT = {
     "before the projector": "before projector",
     "after the projector": "after projector",
@@ -149,6 +156,19 @@ run on a model, and `scope page NAME` writes such a page for any recipe, a third
 [Parts](../parts.md) has the parts that these recipes are made of, [Configure](../configure.md#change-a-recipe) says
 how to change one, [Write a recipe](../write-a-recipe.md) how to add one, and [Compare](../compare.md) and
 [Benchmark](../benchmark.md) how to measure them.
+
+## Methods that are not here
+
+| method | why |
+|---|---|
+| D2Pruner | its thresholds are not in what we could read; [as a spec](../calibrate.md#d2pruner-from-parts) |
+| GlobalCom2 | the overview shares the budget over crops, which parts cannot tell apart once tiles are put together |
+| TopV | weights of its distances and its Sinkhorn temperature are not in what we could read; no code was found |
+| FitPrune | counts of every layer are fitted to attention on a sample; nothing here fits them, `staged` takes them |
+| VisionTrim, FlashVLM, Script, CoIn, OccamToken | known from abstracts, or without the code that matters |
+| VisionSelector, IDPruner, ATP-LLaVA, DyMU, HiDrop | need trained weights |
+| SparseVILA, ZipVL, LOOK-M | prune caches while decoding |
+| PixelPrune | prunes pixels before the tower |
 """
 
 

@@ -98,9 +98,11 @@ def least(registry: scope.Registry, kind: str, name: str) -> dict[str, Any]:
         "layers": 4,
         "rows": [[4, 4]],
         "threshold": 0.5,
+        "share": 0.5,
     }
-    numbers |= {"questions": "questions.json", "images": "images", "prior": [[1.0, 2.0]]}
+    numbers |= {"questions": "questions.json", "images": "images"}
     together = {("budget", "average"): {"keep": 4}, ("budget", "staged"): {"keep": [4]}}  # one option of several
+    together |= {("saliency", "debiased"): {"prior": [[1.0, 2.0]]}}
     together |= {("selector", "pivots"): {"text_pivots": 0}, ("selector", "portion"): {"most": 2}}
     table: dict[str, Any] = {"name": name, **together.get((kind, name), {})}
     spec = registry.get(kind, name).spec

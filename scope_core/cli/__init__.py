@@ -26,7 +26,7 @@ from typing import Annotated
 
 import typer
 
-from scope_core.cli.commands import doctor, models, new, plan, run, select, show, spec
+from scope_core.cli.commands import calibrate, doctor, models, new, plan, run, select, show, spec
 from scope_core.cli.commands import list as listing
 from scope_core.cli.commands import photos as photographs
 from scope_core.cli.output import complain
@@ -107,6 +107,12 @@ _COMMANDS = (
     ("run", run.run, (
         'scope run photo.jpg -q "What is in the image?" --model llava-1.5-7b --spec scope@64',
         'scope run demo:coffee -q "What is this?" --keep 128 --json',
+    )),
+    ("calibrate", calibrate.calibrate, (
+        "scope calibrate *.jpg --tower dinov2-small --out prior.json",
+        "scope calibrate demo:coffee demo:rocket --kind heads --out heads.json",
+        'scope calibrate *.jpg --model llava-1.5-7b -q "Describe the image." --kind heads '
+        "--saliency head_relevance --out heads.json",
     )),
     ("photos", photographs.photos, ("scope photos",)),
     ("doctor", doctor.doctor, ("scope doctor", "scope doctor --quick", "scope doctor --json")),

@@ -34,6 +34,8 @@ def obstacle(
         if declaration is not None and (missing := declaration.lacks(part.needs)):
             text = f"its {part.kind} {part} needs {', '.join(missing)}, which {tower} alone does not have"
             return text + _why(missing[0], part.kind, pruner, declaration), signals
+        if declaration is not None and (misfit := part.misfit(declaration)):
+            return f"its {part.kind} {part} does not fit: {misfit}", signals
     return "", ()
 
 

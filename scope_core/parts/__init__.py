@@ -46,6 +46,7 @@ if TYPE_CHECKING:
     from scope_core.registry.specs import Slot as Slot
     from scope_core.registry.specs import Spec as Spec
     from scope_core.structures.blocks import Blocks as Blocks
+    from scope_core.structures.calibration import Calibration as Calibration
     from scope_core.structures.layout import Group as Group
     from scope_core.structures.layout import ImageLayout as ImageLayout
     from scope_core.structures.layout import Span as Span
@@ -79,6 +80,7 @@ _HOMES = {
     "registry.hookspecs": "CONTRACT hookimpl",
     "registry.specs": "ComponentSpec Slot Spec",
     "structures.blocks": "Blocks",
+    "structures.calibration": "Calibration",
     "structures.layout": "Group ImageLayout Span",
     "structures.picks": "Picks",
     "structures.signals": "SignalName Signals parse_signal",

@@ -11,6 +11,7 @@ from collections.abc import Iterator, Mapping
 from typing import Any, ClassVar, Generic, TypeVar
 
 from scope_core.registry.specs import ComponentSpec
+from scope_core.structures.declaration import Declaration
 
 S = TypeVar("S", bound=ComponentSpec)
 
@@ -57,6 +58,10 @@ class Part(ABC, Generic[S]):
     def needs(self) -> frozenset[str]:
         """Names of the signals that this part itself reads (see `scope_core.structures.signals`); empty by default."""
         return frozenset()
+
+    def misfit(self, declaration: Declaration) -> str:
+        """The reason why this part does not go with a model, beyond signals and places; empty if it does, as here."""
+        return ""
 
     @property
     def inner(self) -> tuple[Part[Any], ...]:

@@ -103,6 +103,8 @@ def check_parts(pruner: Schedule, declaration: Declaration, given: Collection[st
                     f"{part.kind} {part} reads rows and columns of tokens, which those of {declaration.model} do not "
                     f"have: {declaration.geometry}"
                 )
+            if misfit := part.misfit(declaration):
+                raise SignalError(f"{part.kind} {part} does not fit {declaration.model}: {misfit}")
             missing = declaration.lacks(part.needs - set(given))
             inside = sorted(name for name in part.needs - set(given) if name.startswith("decoder."))
             if inside and not missing and stage.decoder_layer is None:

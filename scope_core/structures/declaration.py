@@ -36,6 +36,8 @@ class Declaration:
             ``reasons["attention_bias"]`` may say why.
         untried: The reason why the geometry could not be tried on an image when attaching; empty if it was, or if the
             adapter tries none.
+        architecture: The numbers by which a tower is told from others, e.g. "a tower of 24 layers, 16 heads, width
+            1024"; empty if unknown. Calibration files name it.
     """
 
     model: str
@@ -53,6 +55,7 @@ class Declaration:
     takes_signals: bool = True
     biases: bool = False
     untried: str = ""
+    architecture: str = ""
 
     __repr__ = brief_repr
 

@@ -28,7 +28,12 @@ family                             axes         meaning
 ``decoder.vision_hidden[k]``       B F D        the same for all visual tokens; dropped ones as they were when dropped
 ``decoder.keys[k]``                B H N C      keys of decoder layer k
 ``decoder.values[k]``              B H N C      values of decoder layer k
+``decoder.text_values[k]``         B H M C      values of decoder layer k for the prompt's text tokens
+``decoder.prompt_values[k]``       B H M C      values of decoder layer k for all tokens of the prompt
+``decoder.rotary_cosines[k]``      B N C        cosines of the tokens' rotary embedding, mean over axes of positions
+``decoder.rotary_sines[k]``        B N C        sines of the tokens' rotary embedding, mean over axes of positions
 ``decoder.plain_keys[k]``          B H N C      keys of decoder layer k before the rotary embedding
+``decoder.image_queries[k]``       B H N C      queries of layer k for the visual tokens, before the rotary embedding
 ``decoder.text_hidden[k]``         B M D        input of decoder layer k for the prompt's text tokens
 ``decoder.text_normed[k]``         B M D        the same, after the language model's last norm
 ``decoder.text_keys[k]``           B H M C      keys of decoder layer k for the prompt's text tokens
@@ -76,7 +81,12 @@ FAMILIES: Mapping[str, str] = {
     "decoder.vision_hidden": "B F D",
     "decoder.keys": "B H N C",
     "decoder.values": "B H N C",
+    "decoder.text_values": "B H M C",
+    "decoder.prompt_values": "B H M C",
+    "decoder.rotary_cosines": "B N C",
+    "decoder.rotary_sines": "B N C",
     "decoder.plain_keys": "B H N C",
+    "decoder.image_queries": "B H N C",
     "decoder.text_hidden": "B M D",
     "decoder.text_normed": "B M D",
     "decoder.text_keys": "B H M C",

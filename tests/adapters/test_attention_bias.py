@@ -121,6 +121,9 @@ def test_batches_caches_and_beams_see_the_same_bias(name: str, side: str) -> Non
         if side == "left":
             for options in (GREEDY, {**GREEDY, "num_beams": 2}):
                 together = [model.generate(**given.inputs, use_cache=use, **options) for use in cached]
+                if "num_beams" not in options:
+                    static = {**options, "cache_implementation": "static"}
+                    together.append(model.generate(**given.inputs, **static))
                 for ids in together:
                     assert torch.equal(ids, together[0])
                 for row in (0, 2):

@@ -25,8 +25,13 @@ FAMILIES = (
     "decoder.text_normed",
     "decoder.text_keys",
     "decoder.values",
+    "decoder.text_values",
+    "decoder.prompt_values",
+    "decoder.rotary_cosines",
+    "decoder.rotary_sines",
     "decoder.plain_keys",
     "decoder.plain_queries",
+    "decoder.image_queries",
 )
 
 
@@ -64,9 +69,13 @@ def test_signals_are_the_models_own(decoder: str, layer: int, side: str) -> None
     twin = eager(model)
     language = twin.model.language_model
     plain = {which: before_rotary(language.layers[layer].self_attn, which) for which in "qk"}
+    turned: list[tuple[torch.Tensor, torch.Tensor]] = []
+    language.rotary_emb.register_forward_hook(lambda module, args, out: turned.append(out))
     with torch.no_grad():
         out = twin(**given.inputs, output_attentions=True, output_hidden_states=True, use_cache=True)
     image = 0
+    # (axes, rows, L, C): positions of one axis have one, and prompts that share positions one row
+    cos, sin = (part if part.dim() == 4 else part[None] for part in turned[0])
     for row in range(len(MIXED)):
         ids, real = given.ids[row], given.mask[row].bool()
         spots = (ids == PLACEHOLDER).nonzero()[:, 0].view(-1, PATCHES)
@@ -90,8 +99,13 @@ def test_signals_are_the_models_own(decoder: str, layer: int, side: str) -> None
                 "decoder.text_normed": language.norm(states)[text],
                 "decoder.text_keys": keys[:, text],
                 "decoder.values": values_of(cache_of(out), layer)[row][:, mine],
+                "decoder.text_values": values_of(cache_of(out), layer)[row][:, text],
+                "decoder.prompt_values": values_of(cache_of(out), layer)[row][:, queries],
+                "decoder.rotary_cosines": cos.expand(-1, len(MIXED), -1, -1)[:, row, mine].mean(0),
+                "decoder.rotary_sines": sin.expand(-1, len(MIXED), -1, -1)[:, row, mine].mean(0),
                 "decoder.plain_keys": plain["k"][0][row, mine].transpose(0, 1),
                 "decoder.plain_queries": plain["q"][0][row, text].transpose(0, 1),
+                "decoder.image_queries": plain["q"][0][row, mine].transpose(0, 1),
             }
             for family, tensor in wanted.items():
                 mine_now = got[family][image]

@@ -22,7 +22,10 @@ METHODS = ROOT / "docs" / "methods"
 RESULTS = json.loads((ROOT / "docs" / "evidence" / "strategies" / "results.json").read_text("utf-8"))
 REGISTRY = scope.default_registry()
 NAMES = [one.name for one in methods(REGISTRY)]
-UNDRAWN = ("anchorprune", "clse", "eadp", "feather", "priortr", "v2drop", "vscan", "zooprune")
+UNDRAWN = (
+    *("anchorprune", "autoprune", "clse", "eadp", "feather", "ivcprune", "priortr", "v2drop", "vscan", "vtw"),
+    "zooprune",
+)
 """Methods that read what neither the tower nor the model at hand has."""
 SECTIONS = ["Formula", "Parts", "Swap one part", "Variants", "Where it runs", "Figures on the embedded benchmark"]
 TWO_STEP = Recipe(

@@ -91,6 +91,7 @@ class ProjectedTower(HuggingFaceAdapter[S]):
                 offers=(*offers(tower), Offer("projected"), Offer("text.embeddings")),
                 reasons=reasons(tower),
                 has_cls=tower.layout.cls,
+                architecture=tower.architecture,
                 geometry=self.geometry,
                 placeholder=int(model.config.image_token_id),
                 modules={**tower.paths, "projector": f"{base_path(model)}.{self.projector}"},

@@ -83,6 +83,7 @@ class ProvenRows(HuggingFaceAdapter[S]):
                 offers=(*(offers(tower) if tower else ()), Offer("projected"), Offer("text.embeddings")),
                 reasons=reasons(tower) if tower else dict.fromkeys(_OF_TOWER, _UNKNOWN),
                 has_cls=tower is not None and tower.layout.cls,
+                architecture=tower.architecture if tower else "",
                 geometry=shown,
                 placeholder=placeholder_of(model),
                 modules=dict(tower.paths) if tower else {},

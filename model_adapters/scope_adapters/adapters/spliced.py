@@ -93,6 +93,7 @@ class Spliced(OriginalLlavaAdapter[S]):
             merges=frozenset({"projected"} if self._may_merge(model) else {"vision", "projected"}),
             reasons={**reasons(tower), "decoder": _OUTSIDE},
             has_cls=tower.layout.cls,
+            architecture=tower.architecture,
             geometry=f"one token per patch; tiles merged as '{kind}', newlines kept apart",
             placeholder=PLACEHOLDER,
             modules={**tower.paths, "projector": self.projector},

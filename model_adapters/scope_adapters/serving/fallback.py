@@ -54,7 +54,7 @@ def select(
             blank = replace(tokens, features=torch.zeros_like(tokens.features[..., :1]))
             return *plain.select(tokens, call, by=blank), {0: _failure(error, group.pruner)}
     # one by one: only the images that a part fails on lose their selection
-    ends = list(accumulate((len(packing.tiles) for packing in group.packings), initial=0))
+    ends = list(accumulate((group.geometry.tiles(size) for size in sizes), initial=0))
     found: list[tuple[Tensor, Tensor]] = []
     failures: dict[int, Failure] = {}
     for number, size in enumerate(sizes):

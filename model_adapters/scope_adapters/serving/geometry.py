@@ -1,128 +1,15 @@
-"""The candidate tokens of an image by its size, from the model's config alone: no weights, no pixels.
-
-The code is that of the adapters for Hugging Face, called without a model.
-"""
+"""The candidate tokens of an image by its size, from the model's config alone: no weights, no pixels."""
 
 from __future__ import annotations
 
-import functools
-from collections.abc import Sequence
-from types import SimpleNamespace
 from typing import Any
 
-import torch
-from torch import Tensor, nn
-
-from scope_adapters.adapters.anyres import Packing, layout_from
-from scope_adapters.adapters.llava import Llava, LlavaSpec
-from scope_adapters.adapters.llava_next import LlavaNext, LlavaNextSpec
 from scope_adapters.serving.grids import ADAPTERS, GridGeometry
 from scope_adapters.serving.grids import Size as Size
-from scope_adapters.towers.layouts import LAYOUTS, ResolvedTower
-from scope_core import AdapterError, Layout, SpecError
-
-
-class Geometry:
-    """LLaVA-1.5: every image is one tile, every patch a candidate.
-
-    Args:
-        config: The model's config on Hugging Face.
-        adapter: The adapter with its options; by default that of the model.
-    """
-
-    host = "llava"
-    newlines = "drop"
-    places = 0
-    """Number of columns beside each row for its place; see `scope_adapters.serving.grids`."""
-
-    def __init__(self, config: Any, adapter: Any = None) -> None:
-        self.config = config
-        self.adapter = adapter or self.default()
-        self.tower = tower_of(config)
-        rows, cols = self.tower.grid()
-        self.before = self.tower.layout.prefix - (config.vision_feature_select_strategy == "default")
-        self.patches = rows * cols + self.before
-        """The number of feature rows of one tile."""
-        self.heads = int(config.vision_config.num_attention_heads)
-        self.width = int(config.vision_config.hidden_size)
-        self.packing = functools.lru_cache(256)(self._packing)
-
-    def default(self) -> Any:
-        """The adapter with default options."""
-        return Llava(LlavaSpec())
-
-    @property
-    def canvases(self) -> list[Size]:
-        """Sizes of images that need no padding; one of them has the most tokens."""
-        side = int(self.config.vision_config.image_size)
-        return [(side, side)]
-
-    def seen(self, size: Size) -> Size:
-        """A size with the same tokens: that of the tile, since all images are resized to it."""
-        return self.canvases[0]
-
-    def tiles(self, size: Size) -> int:
-        """The number of tiles of an image."""
-        return 1
-
-    def layout(self, sizes: Sequence[Size], prompts: Sequence[int] | None = None) -> Layout:
-        """The layout of images of these sizes; each has a prompt of its own if ``prompts`` is None."""
-        return Layout.of([self.patches] * len(sizes), prompts=prompts or range(len(sizes)))
-
-    def cells(self, features: Tensor, sizes: Sequence[Size]) -> tuple[Tensor, Tensor]:
-        """(T, n) rows and columns of the tile's grid."""
-        rows, cols = self.adapter.cells_of(None, features, self.tower.grid(), self.before)
-        return rows, cols
-
-    def columns(self, sizes: Sequence[Size]) -> Tensor:
-        """(N, `places`) columns of the tokens of an image; all images are of the same size."""
-        raise NotImplementedError
-
-    def _packing(self, size: Size) -> Packing:
-        places = torch.arange(self.patches)
-        return Packing(torch.zeros(self.patches, dtype=torch.bool), places, places, (self.patches,), self.patches)
-
-
-class TiledGeometry(Geometry):
-    """LLaVA-NeXT: an overview tile and several others, unpadded, with newline tokens at the ends of rows."""
-
-    host = "llava_next"
-
-    def default(self) -> Any:
-        """The adapter with default options."""
-        return LlavaNext(LlavaNextSpec())
-
-    @property
-    def newlines(self) -> str:  # type: ignore[override]
-        """The treatment of newline tokens: the adapter's option."""
-        return str(self.adapter.newlines)
-
-    @property
-    def canvases(self) -> list[Size]:
-        """Sizes of the canvases that the config allows."""
-        return [(int(height), int(width)) for height, width in self.config.image_grid_pinpoints]
-
-    def seen(self, size: Size) -> Size:
-        """The size itself."""
-        return size
-
-    def tiles(self, size: Size) -> int:
-        """The number of tiles, with the overview."""
-        return len(self.packing(size).tiles)
-
-    def layout(self, sizes: Sequence[Size], prompts: Sequence[int] | None = None) -> Layout:
-        """The layout, tile by tile, the overview first."""
-        return layout_from([self.packing(size) for size in sizes], prompts or range(len(sizes)), self.newlines)
-
-    def _packing(self, size: Size) -> Packing:
-        from transformers.models.llava_next.modeling_llava_next import image_size_to_num_patches
-
-        side = self.config.vision_config.image_size
-        count = image_size_to_num_patches(list(size), self.config.image_grid_pinpoints, side)
-        packed: Packing = self.adapter.packings(
-            _bare_model(self.config), [count], self.patches, {"image_sizes": torch.tensor([size])}
-        )[0]
-        return packed
+from scope_adapters.serving.interpolated import InterpolatedGeometry
+from scope_adapters.serving.tiles import Geometry as Geometry
+from scope_adapters.serving.tiles import TiledGeometry as TiledGeometry
+from scope_core import AdapterError, SpecError
 
 
 def geometry_of(config: Any, adapter: Any = None) -> Geometry:
@@ -132,7 +19,7 @@ def geometry_of(config: Any, adapter: Any = None) -> Geometry:
         AdapterError: models of this type are not supported.
         SpecError: the adapter is that of another model.
     """
-    served: dict[str, Any] = {kind.host: kind for kind in (Geometry, TiledGeometry)}
+    served: dict[str, Any] = {kind.host: kind for kind in (Geometry, TiledGeometry, InterpolatedGeometry)}
     served |= dict.fromkeys(ADAPTERS, GridGeometry)
     if config.model_type not in served:
         raise AdapterError(
@@ -145,51 +32,3 @@ def geometry_of(config: Any, adapter: Any = None) -> Geometry:
         )
     made: Geometry = served[config.model_type](config, adapter)
     return made
-
-
-def tower_of(config: Any) -> ResolvedTower:
-    """A tower without weights: its layout and its number of layers.
-
-    Raises:
-        AdapterError: towers of this type, or features from several of its layers, are not supported.
-    """
-    vision, layer, strategy = config.vision_config, config.vision_feature_layer, config.vision_feature_select_strategy
-    if vision.model_type not in _TOWERS:
-        raise AdapterError(
-            f"vision towers of type '{vision.model_type}' cannot be served with pruning; supported: "
-            f"{', '.join(_TOWERS)}. attach() supports more towers on Hugging Face: run `scope models adapters`"
-        )
-    if not isinstance(layer, int):
-        raise AdapterError(
-            f"vision_feature_layer is {layer!r}: features of several layers side by side cannot be served with "
-            f"pruning; use those of one layer"
-        )
-    if strategy not in ("default", "full"):
-        raise AdapterError(
-            f"vision_feature_select_strategy is {strategy!r}; serving with pruning supports 'default' (patches) and "
-            f"'full' (CLS, too)"
-        )
-    layers = range(int(vision.num_hidden_layers))
-    return ResolvedTower(SimpleNamespace(config=vision), LAYOUTS[vision.model_type], layers, {})
-
-
-_TOWERS = ("clip_vision_model", "siglip_vision_model")
-"""Types of towers whose attention `scope_adapters.serving.tower` can read."""
-
-
-@functools.lru_cache(8)
-def _bare_class() -> Any:
-    from transformers.models.llava_next.modeling_llava_next import LlavaNextModel
-
-    class Bare(LlavaNextModel):  # type: ignore[misc]
-        """Hugging Face's model without weights, for its packing, which reads only the config."""
-
-        def __init__(self, config: Any) -> None:
-            nn.Module.__init__(self)
-            self.config = config
-
-    return Bare
-
-
-def _bare_model(config: Any) -> Any:
-    return _bare_class()(config)

@@ -13,12 +13,12 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from scope_adapters.adapters.anyres import Packing
+from scope_adapters.adapters.anyres import Packing, numbered
 from scope_adapters.adapters.qwen2_5_vl import Qwen25VL, Qwen25VLSpec
 from scope_adapters.adapters.qwen2_vl import Qwen2VL, Qwen2VLSpec
 from scope_adapters.adapters.qwen3_vl import Qwen3VL, Qwen3VLSpec
 from scope_adapters.towers.packed import PackedTower
-from scope_core import AdapterError, Layout
+from scope_core import AdapterError, Layout, VisualTokens
 
 Size = tuple[int, int]
 """(height, width) of an image in pixels."""
@@ -46,6 +46,7 @@ class GridGeometry:
 
     newlines = "drop"
     places = DIGITS
+    merges = frozenset({"projected"})
     tower = None
     """No tower of LLaVA's kind; see `packed`."""
 
@@ -95,6 +96,10 @@ class GridGeometry:
         token = torch.arange(height // self.side * (width // self.side), device=features.device)
         token = token.expand(len(sizes), -1)
         return token // (width // self.side), token % (width // self.side)
+
+    def tokens(self, tiles: VisualTokens, packings: Sequence[Packing], sizes: Sequence[Size]) -> VisualTokens:
+        """The candidates: every token of every image."""
+        return numbered(tiles, [1] * len(sizes))
 
     def columns(self, sizes: Sequence[Size]) -> Tensor:
         """(N, `places`) the digits of the places of an image's tokens; the images are of the same size."""

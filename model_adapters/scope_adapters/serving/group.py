@@ -4,13 +4,11 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterator, Mapping, Sequence
-from itertools import accumulate
 
 import torch
 from torch import Tensor
-from torch.nn.utils.rnn import pad_sequence
 
-from scope_adapters.adapters.anyres import numbered, separators
+from scope_adapters.adapters.anyres import separators
 from scope_adapters.hosts.huggingface.image_rows import raster
 from scope_adapters.hosts.huggingface.in_decoder import everything
 from scope_adapters.serving.geometry import Geometry, Size
@@ -39,10 +37,7 @@ class Group:
         """The candidates, one group per image, from the features (T, n, D) of all tiles."""
         row, col = self.geometry.cells(features, self.sizes)
         tiles = VisualTokens.of(features, row=row, col=col, signals=found)
-        counts = [len(packing.tiles) for packing in self.packings]
-        starts = accumulate((packing.patches for packing in self.packings), initial=0)
-        index = [p.source + start for p, start in zip(self.packings, starts, strict=False)]
-        return numbered(tiles, counts).regroup(pad_sequence(index, True, -1).to(features.device))
+        return self.geometry.tokens(tiles, self.packings, self.sizes)
 
     def select(self, tokens: VisualTokens, call: Call, by: VisualTokens | None = None) -> tuple[Tensor, Tensor]:
         """The rows for the language model, before the projector if the spec merges there.

@@ -9,6 +9,7 @@ from __future__ import annotations
 ARCHITECTURES = {
     "llava": "ScopeLlavaForConditionalGeneration",
     "llava_next": "ScopeLlavaNextForConditionalGeneration",
+    "llava_onevision": "ScopeLlavaOnevisionForConditionalGeneration",
     "qwen2_vl": "ScopeQwen2VLForConditionalGeneration",
     "qwen2_5_vl": "ScopeQwen25VLForConditionalGeneration",
     "qwen3_vl": "ScopeQwen3VLForConditionalGeneration",

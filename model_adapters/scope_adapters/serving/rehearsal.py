@@ -104,11 +104,11 @@ def _try(group: Group, kind: str, what: str) -> None:
 def _prune(group: Group, kind: str) -> None:
     geometry, pruner = group.geometry, group.pruner
     text, heads, width = geometry.config.get_text_config(), geometry.heads, geometry.width
-    n = group.packings[0].patches // len(group.packings[0].tiles)
+    n = group.packings[0].patches // geometry.tiles(group.sizes[0])
     shapes = {"projected": (n, int(text.hidden_size)), "vision.keys": (heads, n, width // heads)}
     attention = {f"vision.{kind}_attention": (heads, n) for kind in ("cls", "received")}
     whole = {f"vision.{kind}_attention": (n,) for kind in ("joint", "mean")}  # of all heads together
-    tiles = sum(len(packing.tiles) for packing in group.packings)
+    tiles = sum(geometry.tiles(size) for size in group.sizes)
     generator, dtype = torch.Generator(device="cpu").manual_seed(0), worker_dtype(geometry.config)
 
     def invented(*shape: int) -> Tensor:

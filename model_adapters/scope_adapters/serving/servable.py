@@ -51,7 +51,7 @@ def declaration(geometry: Geometry) -> Declaration:
         has_cls=tower.layout.cls,
         geometry=geometry.adapter.geometry,
         placeholder=int(config.image_token_index),
-        merges=frozenset({"vision", "projected"}),
+        merges=geometry.merges,
         takes_signals=False,
     )
 
@@ -72,7 +72,7 @@ def _declaration_of_grids(geometry: Any) -> Declaration:
         },
         geometry="one token per block of patches",
         placeholder=int(geometry.config.image_token_id),
-        merges=frozenset({"projected"}),
+        merges=geometry.merges,
         takes_signals=False,
     )
 

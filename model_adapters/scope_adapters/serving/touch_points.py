@@ -53,6 +53,7 @@ class TouchPoint:
 
 
 _LLAVA, _NEXT = "vllm.model_executor.models.llava", "vllm.model_executor.models.llava_next"
+_ONEVISION = "vllm.model_executor.models.llava_onevision"
 _QWEN2, _QWEN25 = "vllm.model_executor.models.qwen2_vl", "vllm.model_executor.models.qwen2_5_vl"
 _QWEN3, _LINEAR = "vllm.model_executor.models.qwen3_vl", "vllm.model_executor.layers.linear"
 _MODEL = "ForConditionalGeneration"
@@ -108,6 +109,17 @@ TOUCH_POINTS = (
     ),
     TouchPoint(_NEXT, "LlavaNextProcessingInfo", "extended"),
     TouchPoint(_NEXT, "LlavaNextMultiModalProcessor", "extended"),
+    TouchPoint(_ONEVISION, f"LlavaOnevision{_MODEL}.embed_multimodal", "encodes, selects", ("kwargs",), True),
+    TouchPoint(_ONEVISION, f"LlavaOnevision{_MODEL}._parse_and_validate_image_input", "pixels", ("kwargs",)),
+    TouchPoint(
+        _ONEVISION,
+        f"LlavaOnevision{_MODEL}._image_pixels_to_features",
+        "the tower",
+        ("vision_tower", "pixel_values"),
+    ),
+    TouchPoint(_ONEVISION, "LlavaOnevisionProcessingInfo", "extended"),
+    TouchPoint(_ONEVISION, "LlavaOnevisionMultiModalProcessor", "extended"),
+    TouchPoint(_ONEVISION, "LlavaOnevisionDummyInputsBuilder", "sizing of memory"),
     *(
         point
         for module, name, tower in (

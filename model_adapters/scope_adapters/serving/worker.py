@@ -82,13 +82,14 @@ class Encoder:
             group = Group(self.served.geometry(spec), pruner, [images[i].size for i in mine])
             index = torch.cat([torch.arange(*span) for span in _spans(images, mine)]).to(features.device)
             found = signals(replace(capture, dtype=pruner.dtype), pruner.needs, features.shape[1])
-            at = features
-            if "projected" in {pruner.spec.at, *pruner.needs}:
+            at, before = features, "vision" in group.geometry.merges  # rows are picked before the projector
+            if "projected" in {pruner.spec.at, *pruner.needs} or not before:
                 found["projected"] = self.model.multi_modal_projector(features)
                 at = found["projected"] if pruner.spec.at == "projected" else features
             read = {name: found[name][index] for name in pruner.needs}
-            rows, order = agreed(group, [images[i] for i in mine], at[index], read, calls[spec], self.folder)
-            if pruner.spec.at == "vision":
+            whole = None if before else found["projected"][index]
+            rows, order = agreed(group, [images[i] for i in mine], at[index], read, calls[spec], self.folder, whole)
+            if pruner.spec.at == "vision" and before:
                 rows = self.model.multi_modal_projector(rows)
             if self.newline is not None:
                 rows = torch.cat([rows, self.newline[None].to(rows)])

@@ -58,6 +58,7 @@ class ImageTower(ABC):
             reasons={**reasons(self.tower), "projected": "a tower without a model has no projector"},
             has_cls=self.tower.layout.cls,
             modules=self.tower.paths,
+            architecture=self.tower.architecture,
         )
 
     def view(self, image: Any) -> Image:

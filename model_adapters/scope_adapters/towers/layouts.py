@@ -77,6 +77,17 @@ class ResolvedTower:
         size, patch = image_size(self.module), _pair(self.module.config.patch_size)
         return (height or size[0]) // patch[0], (width or size[1]) // patch[1]
 
+    @property
+    def architecture(self) -> str:
+        """The numbers by which a tower is told from others; empty if it does not state them."""
+        config = self.module.config
+        return numbers_of(self.layers, getattr(config, "num_attention_heads", 0), getattr(config, "hidden_size", 0))
+
+
+def numbers_of(layers: Any, heads: Any, width: Any) -> str:
+    """A tower's numbers in words; empty if one is unknown."""
+    return f"a tower of {len(layers)} layers, {heads} heads, width {width}" if heads and width else ""
+
 
 def image_size(module: Any) -> tuple[int, int]:
     """(height, width) of the images that a tower is configured for."""

@@ -17,7 +17,7 @@ from torch import Tensor
 
 from scope_adapters.compat import timm
 from scope_adapters.towers.images import ImageTower
-from scope_adapters.towers.layouts import ResolvedTower, TowerLayout, has_path
+from scope_adapters.towers.layouts import ResolvedTower, TowerLayout, has_path, numbers_of
 from scope_adapters.towers.probe import Capture, layer_index, offers, probe, reasons
 from scope_core import AdapterError, AttachError, SignalError, VisualTokens
 from scope_core.parts import parse_signal
@@ -32,6 +32,12 @@ class TimmVit(ResolvedTower):
     def grid(self, height: int | None = None, width: int | None = None) -> tuple[int, int]:
         """(rows, columns) of patches of an image of this size in pixels; by default of the configured size."""
         return timm.grid_of(self.module.patch_embed, height, width)
+
+    @property
+    def architecture(self) -> str:
+        """The numbers by which a tower is told from others."""
+        heads = getattr(getattr(self.layers[0], "attn", None), "num_heads", 0)
+        return numbers_of(self.layers, heads, getattr(self.module, "embed_dim", 0))
 
 
 def resolve_timm(vit: Any, where: str) -> TimmVit:

@@ -60,3 +60,9 @@ def scope_budgets() -> Iterable[Entry]:
         "as many tokens as a statistic of the image says, up to another budget",
         paper="PromPrune, arXiv 2603.14892",
     )
+    yield Entry(
+        "scope_plugins.budget.logistic:Logistic",
+        "logistic",
+        "a number of tokens averaged over the layers of the language model, along a logistic curve",
+        paper="AutoPrune, arXiv 2509.23931",
+    )

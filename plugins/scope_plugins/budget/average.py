@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Sequence
 from typing import Annotated, Literal
 
@@ -12,6 +11,7 @@ from typing_extensions import Self
 from scope_core import BudgetError, Layout
 from scope_core.parts import Budget, ComponentSpec, Group, fill
 from scope_plugins.budget._images import images_in
+from scope_plugins.budget._layers import largest_factor, layer_lengths
 
 
 class AverageSpec(ComponentSpec):
@@ -52,7 +52,7 @@ class Average(Budget[AverageSpec]):
         Raises:
             BudgetError: these stages cannot average so few tokens, or an earlier stage had another budget.
         """
-        lengths = self._lengths(layout)
+        lengths = layer_lengths(layout, self.spec.layers, self.spec.name)
         counts = []
         for number in images_in(groups):
             image = layout.images[number]
@@ -65,49 +65,14 @@ class Average(Budget[AverageSpec]):
             counts.append(behind[layout.stage + 1])
         return fill(layout, groups, "image", counts)
 
-    def _lengths(self, layout: Layout) -> list[int]:
-        """The number of layers before the first stage, and after each stage."""
-        layers = self.spec.layers
-        points = layout.schedule or ("vision",) * (layout.stage + 1)
-        found = [re.fullmatch(r"decoder\[(\d+)\]", point) for point in points]
-        starts = [int(match[1]) if match else 0 for match in found]
-        if starts[-1] >= layers:
-            raise BudgetError(
-                f"budget 'average' has `layers: {layers}`, but a stage is at '{points[-1]}'; set `layers` to the "
-                f"number of layers of the language model"
-            )
-        return [end - start for start, end in zip([0, *starts], [*starts, layers], strict=True)]
-
     def _counts(self, full: int, lengths: Sequence[int], layout: Layout, number: int) -> list[int]:
         """The tokens after each stage."""
         stages = range(1, len(lengths))
         if self.spec.keep is None:
             decay = self.spec.decay or 1.0
             return [int(full * decay**stage + 0.5) for stage in stages]
-        total, least = self.spec.keep * sum(lengths), full * lengths[0] + sum(lengths[1:])
-        if self.spec.keep > full:
-            raise BudgetError(
-                f"budget 'average' keeps {self.spec.keep} tokens, but image {number} has {full}; lower `keep`"
-            )
-        if total < least:
-            raise BudgetError(
-                f"budget 'average' cannot keep {self.spec.keep} tokens of image {number} averaged over {sum(lengths)} "
-                f"layers: all {full} pass the {lengths[0]} before '{(layout.schedule or ('',))[0]}', so the smallest "
-                f"average is {-(-least // sum(lengths))}, with 1 token after every stage; raise `keep`, or prune "
-                f"earlier"
-            )
 
         def behind(decay: float) -> list[int]:
             return [max(int(full * decay**stage + 1e-9), 1) for stage in stages]
 
-        low, high = 0.0, 1.0
-        if _total(full, behind(high), lengths) <= total:
-            return behind(high)
-        for _ in range(64):
-            middle = (low + high) / 2
-            low, high = (middle, high) if _total(full, behind(middle), lengths) <= total else (low, middle)
-        return behind(low)
-
-
-def _total(full: int, behind: Sequence[int], lengths: Sequence[int]) -> int:
-    return sum(count * layers for count, layers in zip([full, *behind], lengths, strict=True))
+        return largest_factor(full, lengths, self.spec.keep, behind, layout, self.spec.name, number)

@@ -30,11 +30,14 @@ def one_less(selection: Selection) -> Selection:
     return selection if allotted is None else replace(selection, allotted=tuple(max(n - 1, 0) for n in allotted))
 
 
-def members(selection: Selection, similarity: SimilarityMetric[Any], stage: int | None) -> Tensor:
+def members(
+    selection: Selection, similarity: SimilarityMetric[Any], stage: int | None, least: float | None = None
+) -> Tensor:
     """(B, K, N) weights: 1 in the row of the kept token that each dropped one is assigned to.
 
     If the selector merged tokens, its assignment is used; otherwise each goes to the most similar kept token, ties to
-    the lowest index. With ``stage``, only the picks of that step of a chain are targets.
+    the lowest index, or with ``least`` to none if it is less similar than that. With ``stage``, only the picks of that
+    step of a chain are targets.
 
     Raises:
         SpecError: ``stage`` is above 0, but the selector is not a chain.
@@ -52,7 +55,7 @@ def members(selection: Selection, similarity: SimilarityMetric[Any], stage: int 
             steps = torch.zeros_like(picks) if selection.stage is None else selection.stage[group]
             live = live & (steps == stage)
         targets[group, picks[live]] = True
-    home = _nearest(similarity, tokens, targets) if selection.assigned is None else selection.assigned
+    home = _nearest(similarity, tokens, targets, least) if selection.assigned is None else selection.assigned
     dropped = tokens.valid & ~selection.mask & (home >= 0)
     dropped &= targets.gather(1, home.clamp(min=0))
     for group, line in enumerate(order):
@@ -64,15 +67,17 @@ def members(selection: Selection, similarity: SimilarityMetric[Any], stage: int 
     return rows
 
 
-def _nearest(metric: SimilarityMetric[Any], tokens: VisualTokens, targets: Tensor) -> Tensor:
-    """(B, N) the target most similar to each token, ties to the lowest index; -1 in groups without targets."""
+def _nearest(metric: SimilarityMetric[Any], tokens: VisualTokens, targets: Tensor, least: float | None) -> Tensor:
+    """(B, N) the target most similar to each token, ties to the lowest index; -1 without targets of that similarity."""
     none = ~targets.any(1, keepdim=True)
     if not metric.symmetric:
         matrix = similarities(metric, tokens).masked_fill(~targets[:, None, :], -torch.inf)
-        return matrix.argmax(2).masked_fill(none, -1)
+        far = none if least is None else none | (matrix.amax(2) < least)
+        return matrix.argmax(2).masked_fill(far, -1)
     lists = [row.nonzero().flatten() for row in targets]
     index = torch.nn.utils.rnn.pad_sequence(lists, batch_first=True, padding_value=-1)
     if not index.shape[1]:
         return torch.full_like(tokens.row, -1)
     rows = similarity_rows(metric, tokens, index).masked_fill((index < 0)[..., None], -torch.inf)
-    return index.gather(1, rows.argmax(1)).masked_fill(none, -1)
+    far = none if least is None else none | (rows.amax(1) < least)
+    return index.gather(1, rows.argmax(1)).masked_fill(far, -1)

@@ -21,6 +21,9 @@ class AverageSpec(ComponentSpec):
     itself merged tokens."""
     stage: Annotated[int | None, Field(ge=0)] = None
     """The step of a chain, from 0, whose picks the dropped tokens are assigned to; null for all picks."""
+    least: float | None = None
+    """Least similarity of a dropped token to its kept token; tokens below it are not merged. null: all are. Ignored if
+    the selector itself merged tokens."""
 
 
 class Average(Merger[AverageSpec]):
@@ -30,12 +33,13 @@ class Average(Merger[AverageSpec]):
     weighted by size.
 
     ``y_k = (x_k + sum_{j to k} x_j) / (1 + |{j to k}|)``; where the selector merged tokens and gives them weights,
-    as `trees` does, it is the mean by these weights. Source: ToMe, arXiv 2210.09461.
+    as `trees` does, it is the mean by these weights. Sources: ToMe, arXiv 2210.09461;
+    PACT, arXiv 2504.08966 (``least``).
     """
 
     def weights(self, selection: Selection) -> Tensor:
         """(B, K, N); rows sum to 1."""
-        rows = members(selection, self.parts["similarity"], self.spec.stage)
+        rows = members(selection, self.parts["similarity"], self.spec.stage, self.spec.least)
         rows += kept_rows(selection)  # in place: for long videos, these are the largest of all tensors
         if selection.shares is None:
             return rows.div_(rows.sum(2, keepdim=True).clamp(min=1))

@@ -10,6 +10,7 @@ from scope_plugins.recipes import (
     agilepruner,
     anchorprune,
     apet,
+    autoprune,
     cdpruner,
     clse,
     controls,
@@ -26,11 +27,14 @@ from scope_plugins.recipes import (
     floc,
     framefusion,
     gprune,
+    hawk,
     hiprune,
     holitom,
     holov,
+    ivcprune,
     mmtok,
     otprune,
+    pact,
     priortr,
     promprune,
     prumerge,
@@ -39,6 +43,8 @@ from scope_plugins.recipes import (
     pyramiddrop,
     scissor,
     scope,
+    scope_plus,
+    scope_text,
     sparsevlm,
     tome,
     v2drop,
@@ -47,6 +53,7 @@ from scope_plugins.recipes import (
     visionzip,
     vispruner,
     vscan,
+    vtw,
     zooprune,
 )
 
@@ -56,6 +63,8 @@ def scope_recipes() -> Iterable[Recipe]:
     """The recipes of every method, SCOPE first."""
     for module in (
         scope,
+        scope_plus,
+        scope_text,
         divprune,
         cdpruner,
         mmtok,
@@ -96,6 +105,11 @@ def scope_recipes() -> Iterable[Recipe]:
         priortr,
         feather,
         clse,
+        hawk,
+        ivcprune,
+        pact,
+        autoprune,
+        vtw,
         controls,
     ):
         yield from module.RECIPES

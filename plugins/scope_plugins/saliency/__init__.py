@@ -53,6 +53,12 @@ def scope_saliency_sources() -> Iterable[Entry]:
         "another source on a stated scale: min-max, rank, or divided by its maximum",
     )
     yield Entry(
+        "scope_plugins.saliency.prompt_relevance:PromptRelevance",
+        "prompt_relevance",
+        "similarity of each token to the prompt's words, in the language model's own space",
+        paper="MMTok, arXiv 2508.18264",
+    )
+    yield Entry(
         "scope_plugins.saliency.text_relevance:TextRelevance",
         "text_relevance",
         "similarity of each patch to the text",
@@ -113,6 +119,18 @@ def scope_saliency_sources() -> Iterable[Entry]:
         paper="D2Pruner, arXiv 2512.19443",
     )
     yield Entry(
+        "scope_plugins.saliency.weighted_heads:WeightedHeads",
+        "weighted_heads",
+        "attention with a weight for each head, from a calibration file",
+        paper="HAWK, arXiv 2604.07812",
+    )
+    yield Entry(
+        "scope_plugins.saliency.head_relevance:HeadRelevance",
+        "head_relevance",
+        "fit of each visual token to the text by query and key, with a weight for each head",
+        paper="HAWK, arXiv 2604.07812",
+    )
+    yield Entry(
         "scope_plugins.saliency.hidden_change:HiddenChange",
         "hidden_change",
         "change of each token between two layers of the language model",
@@ -129,6 +147,30 @@ def scope_saliency_sources() -> Iterable[Entry]:
         "content_attention",
         "attention inside the language model without positions",
         paper="FEATHER, ICCV 2025",
+    )
+    yield Entry(
+        "scope_plugins.saliency.value_relevance:ValueRelevance",
+        "value_relevance",
+        "similarity of values to those of the text, inside the language model",
+        paper="IVC-Prune, arXiv 2602.03060",
+    )
+    yield Entry(
+        "scope_plugins.saliency.rotary_axis:RotaryAxis",
+        "rotary_axis",
+        "how little, or how nearly by 90 degrees, the rotary embedding turns each token",
+        paper="IVC-Prune, arXiv 2602.03060",
+    )
+    yield Entry(
+        "scope_plugins.saliency.global_query:GlobalQuery",
+        "global_query",
+        "attention from the mean query of the visual tokens, times the token's length",
+        paper="PACT, arXiv 2504.08966",
+    )
+    yield Entry(
+        "scope_plugins.saliency.density:Density",
+        "density",
+        "how many tokens are like each token",
+        paper="PACT, arXiv 2504.08966",
     )
     yield Entry(
         "scope_plugins.saliency.spectral_change:SpectralChange",

@@ -87,6 +87,12 @@ def scope_selectors() -> Iterable[Entry]:
         paper="FastVID, arXiv 2503.11187",
     )
     yield Entry(
+        "scope_plugins.selector.shortlist:Shortlist",
+        "shortlist",
+        "another selector among the most salient tokens only",
+        paper="PACT, arXiv 2504.08966",
+    )
+    yield Entry(
         "scope_plugins.selector.trees:Trees",
         "trees",
         "tokens that look alike from frame to frame merged into one, with a selector among what is left",

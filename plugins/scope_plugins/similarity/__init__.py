@@ -60,3 +60,9 @@ def scope_similarity_metrics() -> Iterable[Entry]:
         "dot product of one tower layer's keys",
         paper="ToMe, arXiv 2210.09461",
     )
+    yield Entry(
+        "scope_plugins.similarity.decoder_keys_cosine:DecoderKeysCosine",
+        "decoder_keys_cosine",
+        "cosine of keys inside the language model",
+        paper="PACT, arXiv 2504.08966",
+    )

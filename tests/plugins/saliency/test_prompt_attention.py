@@ -33,6 +33,17 @@ def test_by_hand(heads: str, last: list[float], every: list[float], registry: sc
         assert built(registry, "saliency", part).score(TOKENS)[0].tolist() == want
 
 
+def test_the_text_after_the_image(registry: scope.Registry) -> None:
+    """Shorter texts are padded with rows of zeros, which count for nothing; without text, there is nothing."""
+    rows = torch.rand(2, 2, 3, 4, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
+    rows[0, :, 2] = 0
+    rows[1] = 0
+    tokens = scope.VisualTokens.of(torch.ones(2, 4, 2).double(), signals={"decoder.text_attention[3]": rows})
+    got = built(registry, "saliency", {"name": "prompt_attention", "layer": 3, "queries": "text"}).score(tokens)
+    torch.testing.assert_close(got[0], rows[0, :, :2].mean((0, 1)))
+    assert not got[1].any()
+
+
 def test_the_layer_has_to_be_given() -> None:
     with pytest.raises(scope.SpecError, match="layer"):
         scope.Pruner({"recipe": "scope", "saliency": "prompt_attention"})

@@ -11,7 +11,8 @@ from scope_core import VisualTokens
 
 
 def test_declared_bounds_hold(registry: scope.Registry, photo_features: Photos) -> None:
-    signals = {"vision.hidden[-2]": photo_features.features, "vision.keys[-2]": photo_features.features[:, None]}
+    keys = photo_features.features[:, None]
+    signals = {"vision.hidden[-2]": photo_features.features, "vision.keys[-2]": keys, "decoder.keys[1]": keys}
     tokens = VisualTokens.of(photo_features.features, grid=photo_features.grid, signals=signals)
     for record in registry.records("similarity"):
         metric = built(registry, "similarity", least(registry, "similarity", record.name))

@@ -6,7 +6,7 @@ is not used, so the model may run any attention kernel.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -43,8 +43,14 @@ class View:
 class Reading:
     """The signals of one layer, one tensor per image, without a batch axis."""
 
-    def __init__(self, decoder: Any, number: int, view: View, *, half: bool) -> None:
-        """Args: the decoder, the layer's number, the prompts, and True to return softmax in the model's own dtype."""
+    def __init__(
+        self, decoder: Any, number: int, view: View, *, half: bool, projected: Mapping[str, Tensor] | None = None
+    ) -> None:
+        """Args: the decoder, the layer's number, the prompts, and True to return softmax in the model's own dtype.
+
+        And (B, L, H * C) queries (``q``) and keys (``k``) of the layer, if it has computed them.
+        """
+        self.projected = projected or {}
         self.decoder, self.layer, self.view, self.half = decoder, decoder.layers[number], view, half
         self.attention = self.layer.self_attn
         self._normed: Tensor | None = None
@@ -70,12 +76,16 @@ class Reading:
     def keys(self) -> Tensor:
         """(B, H, L, C) rotated keys, one per key head."""
         if self._keys is None:
-            self._keys = self.rotated(self.heads("k", self.normed), *self.view.rotary)
+            self._keys = self.rotated(self.heads("k"), *self.view.rotary)
         return self._keys
 
-    def heads(self, which: str, states: Tensor) -> Tensor:
-        """(B, H, L, C) projections of (B, L, D) states, normed if the layer does so."""
-        projected: Tensor = getattr(self.attention, f"{which}_proj")(states)
+    def heads(self, which: str, prompt: int | None = None, columns: Tensor | None = None) -> Tensor:
+        """(B, H, L, C) projections of all prompts, or (1, H, n, C) of columns of one; normed if the layer does so."""
+        place = ... if prompt is None else (slice(prompt, prompt + 1), columns)
+        if which in self.projected:
+            projected = self.projected[which][place]
+        else:
+            projected = getattr(self.attention, f"{which}_proj")(self.normed[place])
         split = projected.view(*projected.shape[:-1], -1, self.attention.head_dim)
         norm = getattr(self.attention, f"{which}_norm", None)
         heads: Tensor = (split if norm is None else norm(split)).transpose(1, 2)
@@ -93,7 +103,7 @@ class Reading:
             part[..., [prompt if part.shape[-3] > 1 else 0], :, :][..., queries.to(part.device), :]
             for part in self.view.rotary
         )
-        query = self.rotated(self.heads("q", self.normed[prompt, queries][None]), cos, sin)[0]
+        query = self.rotated(self.heads("q", prompt, queries), cos, sin)[0]
         key = self.keys[prompt].repeat_interleave(self.attention.num_key_value_groups, 0)
         scores = query @ key.transpose(1, 2) * getattr(self.attention, "scaling", key.shape[-1] ** -0.5)
         column = torch.arange(scores.shape[2], device=scores.device)
@@ -119,6 +129,18 @@ class Reading:
             rows = self.rows(image, some)[:, :, columns].masked_fill(some[:, None] == columns, 0)
             total = rows.float().sum(1) + total.to(rows.device)
         return total / max(len(queries) - 1, 1)
+
+    def prompt_values(self, image: int) -> Tensor:
+        """(H, L, C) values of all tokens of the image's prompt."""
+        prompt = self.view.prompts[image]
+        return self.heads("v", prompt, self.view.valid[prompt])[0]
+
+    def rotation(self, image: int, which: int) -> Tensor:
+        """(N, C) cosines (0) or sines (1) of the tokens' rotary embedding, mean over axes of positions."""
+        part = self.view.rotary[which]
+        part = part.mean(0) if part.dim() == 4 else part
+        prompt = self.view.prompts[image] if len(part) > 1 else 0
+        return part[prompt][self.view.columns[image].to(part.device)].to(self.view.hidden.device)
 
 
 def _of_tokens(states: Callable[[Reading], Tensor]) -> Callable[[Reading, int], Tensor]:
@@ -147,7 +169,7 @@ def _plain(which: str, text: bool = False) -> Callable[[Reading, int], Tensor]:
 
     def read(reading: Reading, image: int) -> Tensor:
         columns = (reading.view.texts if text else reading.view.columns)[image]
-        return reading.heads(which, reading.normed[reading.view.prompts[image], columns][None])[0]
+        return reading.heads(which, reading.view.prompts[image], columns)[0]
 
     return read
 
@@ -161,8 +183,13 @@ _FAMILIES: dict[str, Callable[[Reading, int], Tensor]] = {
     "decoder.normed": _of_tokens(_final),
     "decoder.keys": lambda reading, image: _keys(reading, image, reading.view.columns[image]),
     "decoder.values": _plain("v"),
+    "decoder.text_values": _plain("v", text=True),
+    "decoder.prompt_values": Reading.prompt_values,
+    "decoder.rotary_cosines": lambda reading, image: reading.rotation(image, 0),
+    "decoder.rotary_sines": lambda reading, image: reading.rotation(image, 1),
     "decoder.plain_keys": _plain("k"),
     "decoder.plain_queries": _plain("q", text=True),
+    "decoder.image_queries": _plain("q"),
     "decoder.text_hidden": _of_text(_hidden),
     "decoder.text_normed": _of_text(_final),
     "decoder.text_keys": lambda reading, image: _keys(reading, image, reading.view.texts[image]),
@@ -177,8 +204,13 @@ TOKEN_AXES: dict[str, int | None] = {
     "decoder.normed": 0,
     "decoder.keys": 1,
     "decoder.values": 1,
+    "decoder.text_values": None,
+    "decoder.prompt_values": None,
+    "decoder.rotary_cosines": 0,
+    "decoder.rotary_sines": 0,
     "decoder.plain_keys": 1,
     "decoder.plain_queries": None,
+    "decoder.image_queries": 1,
     "decoder.text_hidden": None,
     "decoder.text_normed": None,
     "decoder.text_keys": None,
