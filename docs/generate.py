@@ -649,6 +649,14 @@ def video_evidence() -> str:
     return evidence_table("video").table()
 
 
+def video_speed() -> str:
+    """Time and memory of each method on long videos, from docs/speed/video.json."""
+    spec = importlib.util.spec_from_file_location("video_speed", DOCS / "speed" / "video.py")
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module.table()
+
+
 def evidence_table(folder: str) -> Any:
     """The module that makes the tables of a folder of docs/evidence."""
     spec = importlib.util.spec_from_file_location(f"{folder}_table", DOCS / "evidence" / folder / "table.py")
@@ -757,6 +765,7 @@ SECTIONS: dict[str, Callable[[], str]] = {
     "model-types": model_types,
     "video-evidence": video_evidence,
     "comparison": comparison,
+    "video-speed": video_speed,
     "search-validation": lambda: evidence_table("search").validation(),
     "search-last": lambda: evidence_table("search").last(),
     "search-text": lambda: evidence_table("search").text(),

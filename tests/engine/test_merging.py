@@ -513,6 +513,11 @@ class TestWhatAMergerSees:
             ({"stage": torch.zeros(1, 3, dtype=torch.int64)}, r"returned stage of shape \(1, 3\)"),
             ({"stage": torch.zeros(1, 2)}, "stage of shape .* torch.float32"),
             ({"assigned": torch.zeros(1, 2, dtype=torch.int64)}, r"returned assigned of shape \(1, 2\)"),
+            ({"shares": torch.ones(1, 3)}, r"returned shares that are not .* beside `assigned`"),
+            (
+                {"assigned": torch.tensor([[0, 1, 1, 1]]), "shares": torch.tensor([[1.0, 1, 1, -1]])},
+                "shares that are not",
+            ),
         ],
     )
     def test_a_selector_that_says_it_wrongly_is_named(self, more: dict[str, Tensor], complaint: str) -> None:
