@@ -543,7 +543,7 @@ def compatibility() -> str:
 GROUPS: dict[str, dict[str, str]] = {
     "scope_core": {
         "Configure and run": "Pruner select load PrunerSpec Selection Receipt ImageReceipt Attachment attached detach "
-        "VisualTokens",
+        "VisualTokens Stream",
         "Plan": "Layout Plan",
         "Sweep": "sweep Sweep",
         "Find plugins": "default_registry discover Registry PluginWarning",
@@ -646,11 +646,15 @@ def method(owner: str, name: str, item: Any) -> str:
 
 def video_evidence() -> str:
     """What methods keep of labelled clips, from docs/evidence/video/results.json."""
-    path = DOCS / "evidence" / "video" / "table.py"
-    spec = importlib.util.spec_from_file_location("video_table", path)
+    return evidence_table("video").table()
+
+
+def evidence_table(folder: str) -> Any:
+    """The module that makes the tables of a folder of docs/evidence."""
+    spec = importlib.util.spec_from_file_location(f"{folder}_table", DOCS / "evidence" / folder / "table.py")
     module = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(module)
-    return module.table()
+    return module
 
 
 def signature(name: str, item: Any) -> str:
@@ -738,6 +742,11 @@ SECTIONS: dict[str, Callable[[], str]] = {
     "recipe-fit": recipe_fit,
     "model-types": model_types,
     "video-evidence": video_evidence,
+    "search-validation": lambda: evidence_table("search").validation(),
+    "search-last": lambda: evidence_table("search").last(),
+    "search-text": lambda: evidence_table("search").text(),
+    "search-test": lambda: evidence_table("search").test("test"),
+    "search-test-text": lambda: evidence_table("search").test("test_text"),
 }
 
 if __name__ == "__main__":

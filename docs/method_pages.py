@@ -28,13 +28,17 @@ SPECS = "docs/methods/specs"
 QUESTION = "Where is the umbrella?"
 TOWER = "scope select demo:astronaut --spec {spec}"
 MODEL = f'scope run docs/pictures/scene.png -q "{QUESTION}" --spec {{spec}}'
-VIDEO = ("dycoke", "fastvid", "floc", "nth_frame", "uniform_frames", "vcast", "vidcom2")
+VIDEO = (
+    *("dycoke", "fastvid", "flashvid", "floc", "framefusion", "holitom", "nth_frame", "prunevid"),
+    *("uniform_frames", "vcast", "vidcom2"),
+)
 """Methods whose image is that of a clip."""
 CLIP = "scope select clip.mp4 --at vision --spec {spec}"
 COMMANDS = {
     **{name: CLIP.format(spec=f"{name}@50%" if name == "dycoke" else f"{name}@10%") for name in VIDEO},
     "prumerge": TOWER.format(spec="prumerge"),
     "prumerge_plus": TOWER.format(spec="prumerge_plus"),
+    "scope_text": MODEL.format(spec="scope_text@64"),
     "fastv": MODEL.format(spec="fastv"),
     "dart": MODEL.format(spec="dart@64"),
     "pyramiddrop": MODEL.format(spec=f"{SPECS}/pyramiddrop.yaml"),

@@ -53,6 +53,7 @@ if TYPE_CHECKING:
     from scope_core.pruning.pruner import Pruner as Pruner
     from scope_core.pruning.pruner import select as select
     from scope_core.pruning.spec import PrunerSpec as PrunerSpec
+    from scope_core.pruning.stream import Stream as Stream
     from scope_core.registry.discovery import default_registry as default_registry
     from scope_core.registry.discovery import discover as discover
     from scope_core.registry.observers import PluginWarning as PluginWarning
@@ -77,6 +78,7 @@ _HOMES = {
     "pruning.attachment": "Attachment attached detach",
     "pruning.pruner": "Pruner select",
     "pruning.spec": "PrunerSpec",
+    "pruning.stream": "Stream",
     "registry.discovery": "default_registry discover",
     "registry.observers": "PluginWarning",
     "registry.registry": "Registry",

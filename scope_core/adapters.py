@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 from scope_core.faces import lazy
 
 if TYPE_CHECKING:
+    from scope_core.engine.attention_bias import attention_bias as attention_bias
     from scope_core.engine.grouping import with_frames as with_frames
     from scope_core.errors import quoted as quoted
     from scope_core.folders import cache_folder as cache_folder
@@ -41,6 +42,7 @@ if TYPE_CHECKING:
     from scope_core.structures.signals import Offer as Offer
 
 _HOMES = {
+    "engine.attention_bias": "attention_bias",
     "engine.grouping": "with_frames",
     "errors": "quoted",
     "folders": "cache_folder remove_leftovers replacing sole_user",

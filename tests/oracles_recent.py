@@ -31,6 +31,28 @@ def adts(x: Array, attention: Array, keep: int) -> list[int]:
     return picks
 
 
+def scope_plus(keys: Array, weights: Array, keep: int) -> list[int]:
+    """Coverage of every row, times its weight, by tokens with like keys; the square root of a pick's weight counts."""
+    similarity = cosines(keys)
+    covered = np.zeros(len(keys))
+    picks: list[int] = []
+    while len(picks) < keep:
+        gains = (weights[:, None] * np.maximum(similarity - covered[:, None], 0)).sum(0)
+        score = gains * np.sqrt(weights)
+        score[picks] = -1
+        picks.append(int(score.argmax()))
+        covered = np.maximum(covered, similarity[:, picks[-1]])
+    return picks
+
+
+def prompt_relevance(text: Array, x: Array, temperature: float) -> Array:
+    """(N,) for each word, a softmax of its cosines over tokens; added up over words."""
+    unit = [rows / np.linalg.norm(rows, axis=1, keepdims=True) for rows in (text, x)]
+    mass = np.exp(unit[0] @ unit[1].T / temperature)
+    total: Array = (mass / mass.sum(1, keepdims=True)).sum(0)
+    return total
+
+
 def propagated(x: Array) -> Array:
     """(N,) norms passed on five times along edges between similar tokens, over the number of edges."""
     edges = cosines(x) >= 0.5

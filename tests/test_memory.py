@@ -161,6 +161,26 @@ class TestOneGroupAtATime:
         scope.select(**tokens(3), valid=valid, spec={"recipe": "scope", "budget": budget})
         assert shapes == [(1, 40, 40), (1, 11, 11), (1, 1, 1)]
 
+    def test_a_few_small_groups_of_one_size_are_selected_together(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setattr("scope_core.engine.scheduling.TOGETHER", 2 * 40 * 40 * 4)
+        shapes = []
+        real = problem_file._without_padding
+
+        def looked_at(matrix: torch.Tensor, what: str, tokens: scope.VisualTokens) -> torch.Tensor:
+            shapes.append(tuple(matrix.shape))
+            return real(matrix, what, tokens)
+
+        monkeypatch.setattr(problem_file, "_without_padding", looked_at)
+        sizes, given = [40, 40, 40, 11, 11, 40], tokens(6)
+        given["valid"] = torch.arange(40)[None] < torch.tensor(sizes)[:, None]
+        spec = {"recipe": "scope", "budget": {"name": "ratio", "keep_ratio": 0.4}}
+        few = scope.select(**given, spec=spec)
+        assert shapes == [(2, 40, 40), (1, 40, 40), (2, 11, 11), (1, 40, 40)]
+        monkeypatch.setattr("scope_core.engine.scheduling.TOGETHER", 0)
+        alone = scope.select(**given, spec=spec)
+        assert torch.equal(few.picks, alone.picks)
+        assert torch.equal(few.scores.nan_to_num(), alone.scores.nan_to_num())
+
     @pytest.mark.parametrize(
         ("returned", "said"), [(None, "NoneType"), (Picks(*[torch.zeros(2, 3)] * 3), "picks of shape (2, 3)")]
     )

@@ -43,6 +43,10 @@ RUNS = {
     ),
     "llava-1.5": (*FIRST, "--model", "llava-1.5-shape-170m", "--keep", "64,192", "--rounds", "7"),
     "llava-1.5-1b": (*FIRST, "--model", "llava-1.5-shape-1b", "--keep", "64,192", "--rounds", "3"),
+    "llava-1.5-deep": (
+        *("generate", *ONE, "--specs", "fastv,pyramiddrop", "--no-steps", "--seconds", "600"),
+        *("--model", "llava-1.5-shape-deep", "--keep", "192", "--rounds", "3"),
+    ),
     "llava-next": (*FIRST, "--model", "llava-next-shape-170m", "--keep", "160,320,640", "--rounds", "3"),
 }
 

@@ -16,7 +16,7 @@ from scope_demo.specs import inline
 NONE = "(none)"
 """The choice that stands for null."""
 Path = tuple["str | int", ...]
-_LAST = ("constraints", "order", "memory", "at", "dtype")
+_LAST = ("constraints", "order", "attention_bias", "memory", "at", "dtype")
 _APART = ("recipe", "budget", "then", "adapter")
 """Options without a control: the slider sets the budget, and the others are written in YAML."""
 

@@ -59,7 +59,7 @@ def yaml_of_spec(spec: PrunerSpec, registry: Registry) -> str:
     short = label_of(spec, registry).rpartition("@")[2]
     if short.isdecimal() and read_spec({**table, "budget": int(short)}, registry) == spec:
         table["budget"] = int(short)
-    for key in ("constraints", "order"):
+    for key in ("constraints", "order", "attention_bias"):
         if read_spec({one: value for one, value in table.items() if one != key}, registry) == spec:
             table.pop(key)
     first: dict[str, Any] = {key: table[key] for key in ("recipe", "budget") if key in table}

@@ -22,3 +22,15 @@ def peaks(features: Tensor, neighbours: int) -> tuple[Tensor, Tensor]:
     denser = (density > density[:, None]) | ((density == density[:, None]) & (index < index[:, None]))
     apart = distance.masked_fill(~denser, distance.max()).amin(1)
     return apart.log() + density, distance
+
+
+def clusters(features: Tensor, count: int, neighbours: int) -> tuple[Tensor, Tensor]:
+    """(count,) the highest peaks of (N, D) features, ties to the lowest index, and (N,) the nearest peak of each.
+
+    The nearest peak is a number from 0, ties to the highest peak; peaks are nearest to themselves.
+    """
+    score, distance = peaks(features, neighbours)
+    centres = score.sort(descending=True, stable=True).indices[:count]
+    nearest = distance[:, centres].argmin(1)
+    nearest[centres] = torch.arange(len(centres), device=centres.device)
+    return centres, nearest

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import torch
 from torch import Tensor
+
+from scope_core import VisualTokens
 
 
 def frame_means(features: Tensor, numbers: Tensor) -> Tensor:
@@ -18,3 +21,63 @@ def pieces_of(labels: Tensor) -> list[list[Tensor]]:
         [(row == piece).nonzero().flatten() for piece in range(int(row.amax()) + 1)] if len(row) else []
         for row in labels
     ]
+
+
+def cells(tokens: VisualTokens, group: int) -> Tensor:
+    """(N,) a number for each place of a frame in one group, the same in all frames; -1 for tokens that are not valid.
+
+    A place is a row and a column of a tile; tokens without one have their number in the frame for it.
+    """
+    index = tokens.valid[group].nonzero().flatten()
+    numbers = torch.full_like(tokens.row[group], -1)
+    if len(index):
+        numbers[index] = _numbered(tokens, group, index)[1]
+    return numbers
+
+
+def before(tokens: VisualTokens, group: int, index: Tensor | None = None, *, by_tile: bool = False) -> Tensor:
+    """(N,) the token at each token's place in the frame before, -1 where there is none; see `table`."""
+    found, rows = torch.full_like(tokens.row[group], -1), table(tokens, group, index, by_tile=by_tile)
+    both = (rows[1:] >= 0) & (rows[:-1] >= 0)
+    found[rows[1:][both]] = rows[:-1][both]
+    return found
+
+
+def table(tokens: VisualTokens, group: int, index: Tensor | None = None, *, by_tile: bool = False) -> Tensor:
+    """(F, P) the token of each frame at each place, -1 where there is none.
+
+    Args:
+        tokens: The tokens.
+        group: The group.
+        index: (n,) the tokens that count; the valid ones if left out. Of several at one place, the last counts.
+        by_tile: True if each tile is a frame.
+    """
+    index = tokens.valid[group].nonzero().flatten() if index is None else index
+    if not len(index):
+        return index.new_zeros(0, 0)
+    frame, place = _numbered(tokens, group, index, by_tile)
+    rows = index.new_full((int(frame.max()) + 1, int(place.max()) + 1), -1)
+    rows.view(-1).scatter_reduce_(0, frame * rows.shape[1] + place, index, "amax")
+    return rows
+
+
+def _numbered(tokens: VisualTokens, group: int, index: Tensor, by_tile: bool = False) -> tuple[Tensor, Tensor]:
+    """(n,) the frame and (n,) the place of the tokens in ``index``, numbered from 0."""
+    image, number, tile, row, col = (
+        plane[group, index] for plane in (tokens.image, tokens.frame, tokens.tile, tokens.row, tokens.col)
+    )
+    _, frame = torch.unique(_joined(image, tile if by_tile else number), return_inverse=True)
+    by_frame, sizes = frame.argsort(stable=True), frame.bincount()
+    begin = sizes.cumsum(0) - sizes
+    nth = torch.empty_like(frame)  # within the frame
+    nth[by_frame] = torch.arange(len(frame), device=frame.device) - begin[frame[by_frame]]
+    start = torch.where(number > 0, tile, 0)[by_frame[begin]][frame]  # tiles run through a whole video
+    within = torch.zeros_like(tile) if by_tile else tile - start
+    grid = _joined(_joined(within - within.min(), row), col)
+    _, place = torch.unique(torch.where(torch.minimum(row, col) >= 0, grid, -1 - nth), return_inverse=True)
+    return frame, place
+
+
+def _joined(high: Tensor, low: Tensor) -> Tensor:
+    """One number for two of at least 0 each, in the order of the first, then of the second."""
+    return high * (low.max() + 1).clamp(min=1) + low

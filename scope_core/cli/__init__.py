@@ -95,6 +95,7 @@ _COMMANDS = (
     ("validate", spec.validate, ("scope validate pruner.yaml", "scope validate specs/*.yaml --json")),
     ("plan", plan.plan, (
         "scope plan scope@64 --tokens 576,576", "scope plan scope@640 --tiles 576+576+576",
+        "scope plan scope@video@25% --video 16x14x14",
         "scope plan scope@25% --model llava-1.5-7b --size 336x672",
     )),
     ("select", select.select, (

@@ -135,12 +135,13 @@ def take_turns(
         among: As for `greedy`.
     """
     left = tokens.valid.clone()
+    free = tokens.device.type == "cpu" and not bool(tokens.required.any())  # elsewhere asking would wait
     rows = torch.arange(len(left), device=tokens.device)
     columns: list[tuple[Tensor, Tensor, Tensor]] = []
     for step in range(max(keep, default=0)):
         if step % every == 0:
             gain, score = scored()
-        candidates = allowed(left, tokens.required)
+        candidates = left if free else allowed(left, tokens.required)
         masked = score.masked_fill(~(candidates if among is None else among(candidates)), -torch.inf)
         pick = masked.argmax(1)
         columns.append((pick, gain[rows, pick], masked[rows, pick]))

@@ -257,6 +257,11 @@ def ungroup(selection: Selection, index: Tensor, tokens: VisualTokens) -> Select
         by_image[token[same]] = target[same] % count
         return by_image.view_as(tokens.row)
 
+    def shares(of_groups: Tensor) -> Tensor:
+        by_image = of_groups.new_ones(tokens.row.numel())
+        by_image[index[index >= 0]] = of_groups[index >= 0]
+        return by_image.view_as(tokens.row)
+
     return replace(
         selection,
         picks=per_image(flat % count, -1),
@@ -264,6 +269,7 @@ def ungroup(selection: Selection, index: Tensor, tokens: VisualTokens) -> Select
         scores=per_image(selection.scores[live], torch.nan),
         stage=None if selection.stage is None else per_image(selection.stage[live], 0),
         assigned=None if selection.assigned is None else assigned(selection.assigned),
+        shares=None if selection.shares is None else shares(selection.shares),
         allotted=None,  # it was given per group
         tokens=tokens,
     )

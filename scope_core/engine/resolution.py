@@ -11,6 +11,7 @@ from dataclasses import replace
 
 import torch
 from torch import Tensor
+from torch.nn.functional import pad
 
 from scope_core.errors import ScopeError, TokensError
 from scope_core.parts.problem import Problem
@@ -69,26 +70,32 @@ def _fault(few: Problem, before: Sequence[int], given: Tensor) -> str:
 
 
 def _suspects(picks: Picks, problem: Problem, keep: Sequence[int]) -> list[tuple[int, int]]:
-    """(group, step) of the first pick, and of the second, where these are the first candidates, with equal scores.
+    """(group, step) of the first pick by score, and of the next, where these are the first candidates, of equal scores.
 
-    A first score of 0 is enough. At the first pick scores may be equal by formula, and differ only at the second.
+    Required tokens are picked before, whatever they score. A first score of 0 is enough. At the first pick scores may
+    be equal by formula, and differ only at the second.
     """
-    score, pick, valid = picks.scores, picks.picks, problem.tokens.valid
+    tokens, score, pick = problem.tokens, picks.scores, picks.picks
+    valid, free = tokens.valid, tokens.valid & ~tokens.required
     if score.shape[1] == 0 or not valid.shape[1]:
         return []
-    odd = score[:, 0] == 0
-    if score.shape[1] > 1:
-        odd = odd | (score[:, 0] == score[:, 1])
+    start, head = [0] * len(score), score[:, :2]
+    if bool(tokens.required.any()):
+        before = (valid & tokens.required).sum(1, keepdim=True)
+        place = before + torch.arange(2, device=score.device)
+        start, head = before[:, 0].tolist(), pad(score, (0, 2), value=torch.nan).gather(1, place)
+    odd = (head[:, 0] == 0) | (head[:, :1] == head[:, 1:]).any(1)
     found = list[tuple[int, int]]()
     for group in odd.nonzero().flatten().tolist():
-        given = score[group, : keep[group]]
-        if not problem.combiner.uses_coverage and bool((given != given[0]).any()):
+        at = start[group]
+        given = score[group, at : keep[group]]
+        if not len(given) or (not problem.combiner.uses_coverage and bool((given != given[0]).any())):
             continue  # scores never change, and these differ
-        first = valid[group].nonzero().flatten()[:2]
-        if keep[group] < int(valid[group].sum()) and int(pick[group, 0]) == int(first[0]):
-            found.append((group, 0))
-            if keep[group] > 1 and bool((pick[group, :2] == first).all()) and score[group, 0] == score[group, 1]:
-                found.append((group, 1))
+        first = free[group].nonzero().flatten()[:2]
+        if keep[group] < int(valid[group].sum()) and int(pick[group, at]) == int(first[0]):
+            found.append((group, at))
+            if len(given) > 1 and bool((pick[group, at : at + 2] == first).all()) and given[0] == given[1]:
+                found.append((group, at + 1))
     return found
 
 
@@ -97,10 +104,10 @@ def _few(picks: Picks, problem: Problem, group: int, step: int) -> tuple[Problem
     tokens, count = problem.tokens, problem.tokens.shape[1]
     before = picks.picks[group, :step]
     first = torch.zeros(count, dtype=torch.bool, device=tokens.device)
-    first[before[:_TOKENS]] = True
+    first[before] = True
     others = (tokens.valid[group] & ~first).nonzero().flatten()[:_TOKENS]
-    index = torch.cat([before[:_TOKENS], others]).sort().values
-    place = torch.searchsorted(index, before[:_TOKENS])
+    index = torch.cat([before, others]).sort().values
+    place = torch.searchsorted(index, before)
     return replace(problem, tokens=tokens.regroup((index + group * count)[None]), memory=None), place.tolist()
 
 

@@ -1,4 +1,4 @@
-"""Run an optimizer on groups one at a time if the similarities of all groups together would be large."""
+"""Run an optimizer on a few groups at a time if the similarities of all groups together would be large."""
 
 from __future__ import annotations
 
@@ -21,6 +21,8 @@ TOGETHER = 2**22
 def by_group(problem: Problem, optimizer: Optimizer[Any], keep: Sequence[int]) -> Picks:
     """The optimizer's picks; large groups one at a time, so that memory holds one matrix instead of one per group.
 
+    Small groups of one size that follow each other are selected together, as many as `TOGETHER` allows.
+
     Raises:
         PluginOutputError: the optimizer returned something other than picks.
         TooLargeError: a matrix does not fit into memory.
@@ -32,7 +34,15 @@ def by_group(problem: Problem, optimizer: Optimizer[Any], keep: Sequence[int]) -
     size = batch * count**2 * tokens.features.element_size()
     if size <= _together(size, tokens.device) and problem.execution(("dense",)).way != "refuse":
         return _optimized(problem, optimizer, keep)
-    return side_by_side([_optimized(problem.one(group), optimizer, [wanted]) for group, wanted in enumerate(keep)])
+    tables, first, sizes = [], 0, problem.sizes()
+    while first < batch:
+        count = sizes[first]
+        most = max(1, _together(size, tokens.device) // (count**2 * tokens.features.element_size()))
+        groups = next((n for n, other in enumerate(sizes[first : first + most]) if other != count), most)
+        groups = min(groups, batch - first)
+        tables.append(_optimized(problem.some(first, count, groups), optimizer, keep[first : first + groups]))
+        first += groups
+    return side_by_side(tables)
 
 
 def _together(size: int, device: torch.device) -> int:

@@ -101,6 +101,12 @@ def check_selection(selection: Any, tokens: VisualTokens, counts: Sequence[int],
                 f"{_selector_name(selector)} returned {column} of shape {tuple(value.shape)}, {value.dtype}; "
                 f"expected {tuple(shape)} int64"
             )
+    shares = selection.shares
+    if shares is not None and (selection.assigned is None or not _weights(shares, tokens)):
+        raise PluginOutputError(
+            f"{_selector_name(selector)} returned shares that are not finite numbers of at least 0 for each of "
+            f"(B, N) = {tuple(tokens.valid.shape)} tokens, beside `assigned`"
+        )
     for group, (row, wanted) in enumerate(zip(rows, counts, strict=True)):
         got = len(row) - row.count(-1)
         if -1 in row[:got]:
@@ -115,6 +121,12 @@ def check_selection(selection: Any, tokens: VisualTokens, counts: Sequence[int],
         raise PluginOutputError(f"{_selector_name(selector)} picked padding or tokens that a constraint forbids")
     if bool(tokens.required.any()) and bool((tokens.required & tokens.valid & ~selection.mask).any()):
         raise PluginOutputError(f"{_selector_name(selector)} dropped tokens that must be kept")
+
+
+def _weights(shares: Any, tokens: VisualTokens) -> bool:
+    """True for (B, N) weights that are finite and at least 0."""
+    right = isinstance(shares, Tensor) and shares.shape == tokens.valid.shape and shares.is_floating_point()
+    return right and bool((torch.isfinite(shares) & (shares >= 0)).all())
 
 
 def _selector_name(selector: Selector[Any]) -> str:

@@ -29,6 +29,9 @@ class Part(ABC, Generic[S]):
         kind: Kind of part, e.g. ``"saliency"``; set by the registry.
         origin: ``"distribution version"`` that the part came from, for messages; set by the registry.
         reads_places: True if the part reads rows and columns of tokens, so that it is refused where models have none.
+        reach: ``(before, after)``, the frames around its own that a token's result depends on, where the part gets a
+            whole video as one group: none, for what reads tokens one by one. None: it may depend on all of them, so
+            that a stream of frames refuses the part (`Pruner.stream`).
         shortcuts: ``{optional member: methods}``: each optional member computes the same as those methods, faster. A
             subclass that overrides one of the methods, and not the member, gets None for the member.
     """
@@ -36,6 +39,7 @@ class Part(ABC, Generic[S]):
     kind: str = ""
     origin: str = ""
     reads_places: ClassVar[bool] = False
+    reach: ClassVar[tuple[int, int] | None] = None
     shortcuts: ClassVar[Mapping[str, tuple[str, ...]]] = {}
 
     def __init_subclass__(cls, **options: Any) -> None:

@@ -98,13 +98,17 @@ class Problem:
         batch = self.tokens.shape[0]
         return self.tokens.name_of(0) if batch == 1 else f"{batch} groups"
 
-    def one(self, group: int) -> Problem:
-        """The same problem for one group alone, without the padding after its last candidate."""
-        candidates = self.tokens.valid[group].nonzero()
-        count = int(candidates[-1]) + 1 if len(candidates) else 1
-        problem = replace(self, tokens=self.tokens.only(group, count))
+    def sizes(self) -> list[int]:
+        """The tokens of each group up to its last candidate, at least 1."""
+        count = self.tokens.shape[1]
+        last = self.tokens.valid.flip(1).to(torch.uint8).argmax(1)
+        return (count - last).where(self.tokens.valid.any(1), 1).tolist()
+
+    def some(self, group: int, count: int, groups: int = 1) -> Problem:
+        """The same problem for one group alone, or several from ``group`` on, of ``count`` tokens each."""
+        problem = replace(self, tokens=self.tokens.only(group, count, groups))
         for name in ("raw_saliency", "saliency"):  # a source may look at all groups together
-            problem.__dict__[name] = getattr(self, name)[group : group + 1, :count]
+            problem.__dict__[name] = getattr(self, name)[group : group + groups, :count]
         return problem
 
     @cached_property

@@ -154,6 +154,11 @@ def check_point(stage: Stage, declaration: Declaration) -> None:
             f"{declaration.model} has no interception point '{at}'{did_you_mean(at, declaration.points)}. "
             f"Points: {_points(declaration)}"
         )
+    if stage.spec.attention_bias != "none" and not declaration.biases:
+        why = declaration.reasons.get("attention_bias", "its adapter does not add to attention scores")
+        raise AdapterError(
+            f"{declaration.model} cannot be given `attention_bias: {stage.spec.attention_bias}`: {why}; omit it"
+        )
     before = "vision" in declaration.merges
     if merger.uses_cls and declaration.has_cls and not (at == "vision" and before):
         instead = f"this spec merges at '{at}'; set `at: vision`" if before else "tokens are merged after it"

@@ -15,7 +15,7 @@ from scope_core.registry.lookup import PartLookup
 
 LONGEST = 48
 """Longer labels name the options that differ, and end with four digits that tell them apart: ``scope+then#3f2a@64``."""
-_ABSENT = {"constraints": "none", "order": "raster", "then": "none"}
+_ABSENT = {"constraints": "none", "order": "raster", "attention_bias": "none", "then": "none"}
 """How options are written that the long form leaves out."""
 
 

@@ -17,6 +17,7 @@ from scope_core.pruning.recipe_fit import check_model
 from scope_core.pruning.schedule import Schedule
 from scope_core.pruning.session import GivenSignal
 from scope_core.pruning.spec import PrunerSpec
+from scope_core.pruning.stream import Stream
 from scope_core.registry.registry import Registry
 from scope_core.structures.declaration import Declaration
 from scope_core.structures.layout import Layout, Plan
@@ -84,6 +85,17 @@ class Pruner(Schedule):
         return self.stages[0].select(
             features, saliency=saliency, signals=signals, grid=grid, valid=valid, layout=layout
         )
+
+    def stream(self) -> Stream:
+        """A video whose frames are given one after another, and decided before the last one is there.
+
+        Returns:
+            A `Stream`: ``push`` a frame's tokens, get the selections of the frames that it decides.
+
+        Raises:
+            SpecError: the method needs the whole video, with the part that does.
+        """
+        return Stream(self.stages)
 
     def check(self, model: Any, *, adapter: str | None = None, signals: Iterable[str] = ()) -> Declaration:
         """The points and signals that ``model`` offers, after a check that this pruner can use it. Hooks nothing.

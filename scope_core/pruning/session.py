@@ -10,13 +10,15 @@ from dataclasses import replace
 from functools import cached_property
 from typing import Any
 
+import torch
 from torch import Tensor
 
+from scope_core.engine.attention_bias import sizes_of
 from scope_core.errors import SignalError, quoted
 from scope_core.notes import add_note
 from scope_core.pruning.schedule import Schedule
 from scope_core.registry.observers import observe
-from scope_core.structures.declaration import Declaration
+from scope_core.structures.declaration import AttentionBias, Declaration
 from scope_core.structures.layout import Layout
 from scope_core.structures.receipt import Receipt
 from scope_core.structures.selection import Selection
@@ -152,13 +154,26 @@ class Session:
                 encode_ms=encode_ms,
                 select_ms=elapsed,
                 calls=self.receipt.calls + (stage == 0),
-                notes=self.declaration.notes(pruner.spec.at, pruner.needs, pruner.parts["merger"].mixes),
+                notes=self.declaration.notes(pruner.spec.at, pruner.needs, pruner.parts["merger"].mixes)
+                + _bias_note(pruner.spec.attention_bias, selection),
             )
             if stage:
                 receipt = replace(self.receipt, later=(*self.receipt.later, receipt))
             self.receipt = receipt
         observe(self.pruner.registry, "scope_selected", receipt=receipt)
         return selection
+
+
+def _bias_note(by: AttentionBias, selection: Selection) -> tuple[str, ...]:
+    """A sentence on the attention bias of a selection, if there is one."""
+    if by == "none":
+        return ()
+    rows = [row[:count] for row, count in zip(sizes_of(selection, by), selection.row_counts, strict=True) if count]
+    if not rows:
+        return ()
+    least, most = (float(pick(torch.cat(rows))) for pick in (torch.amin, torch.amax))
+    more = ", and for the distance of its tokens" if by == "restore" else ""
+    return (f"attention towards a row is raised for the {least:.3g} to {most:.3g} tokens that it stands for{more}",)
 
 
 def checked_signals(signals: Any) -> Mapping[str, GivenSignal]:

@@ -26,6 +26,10 @@ from scope_core.pruning.spec_tables import completed
 from scope_core.registry.lookup import PartLookup
 from scope_core.registry.mistakes import mistakes_of, raise_all
 from scope_core.registry.specs import ComponentSpec, Slot, Spec, registry_of
+from scope_core.structures.declaration import AttentionBias
+
+_PLAIN = {"order": "raster", "attention_bias": "none"}
+"""Options that the long form leaves out at these values."""
 
 
 class PrunerSpec(Spec):
@@ -59,6 +63,11 @@ class PrunerSpec(Spec):
     order: Literal["raster", "stages", "picks"] = "raster"
     """The order in which kept tokens reach the language model: ``raster``: as they lie in the image; ``stages``: step
     by step of a chain, in raster order within each; ``picks``: as they were picked."""
+
+    attention_bias: AttentionBias = "none"
+    """What attention of the language model towards a kept row is raised by. ``merged``: the log of the number of
+    tokens merged into it; ``nearest``: the log of the number of tokens nearest to it, for methods that merge nothing;
+    ``restore``: as ``merged``, and more for rows whose tokens were far apart in the prompt."""
 
     at: str = "vision"
     """Interception point, one that the model's adapter declares: ``vision``, ``projected``, ``decoder[k]`` (before
@@ -116,6 +125,21 @@ class PrunerSpec(Spec):
                 )
         return self
 
+    @model_validator(mode="after")
+    def _bias_before_the_model(self) -> PrunerSpec:
+        inside = [stage.at for stage in (self, *self.then) if decoder_layer(stage.at) is not None]
+        if self.attention_bias != "none" and inside:
+            raise PydanticCustomError(
+                "scope_contradiction",
+                "{text}",
+                {
+                    "text": f"`attention_bias: {self.attention_bias}` raises attention towards rows that entered the "
+                    f"language model, but tokens are dropped at {', '.join(inside)}, inside it; omit `attention_bias`, "
+                    f"or prune before the language model alone"
+                },
+            )
+        return self
+
     def __repr__(self) -> str:
         return shortened(f"PrunerSpec({self.label!r})")
 
@@ -129,14 +153,14 @@ class PrunerSpec(Spec):
         stages = [first, *(stage._one_stage(registry) for stage in self.then)]
         for before, stage in pairwise(stages):
             defaults: dict[str, Any] = {
-                key: default for key, default in (("constraints", []), ("order", "raster")) if key in before
+                key: default for key, default in (("constraints", []), *_PLAIN.items()) if key in before
             }
             first.setdefault("then", []).append({k: v for k, v in {**defaults, **stage}.items() if before.get(k) != v})
         return first
 
     def to_table(self, registry: PartLookup | None = None) -> dict[str, Any]:
         """The long form with the recipe's name and every option, so that the recipe does not add its own again."""
-        kept: dict[str, Any] = {"recipe": self.recipe, "constraints": [], "order": "raster"}
+        kept: dict[str, Any] = {"recipe": self.recipe, "constraints": [], **_PLAIN}
         return {**kept, **self.to_dict(registry)}
 
     def _one_stage(self, registry: PartLookup | None) -> dict[str, Any]:
@@ -149,8 +173,7 @@ class PrunerSpec(Spec):
             inner = {"selector": inner}
         if not data["constraints"]:
             data.pop("constraints")
-        if data["order"] == "raster":
-            data.pop("order")
+        data = {key: value for key, value in data.items() if _PLAIN.get(key) != value}
         return {key: _shortened(value) for key, value in {**inner, **data}.items()}
 
     def to_yaml(self, registry: PartLookup | None = None) -> str:

@@ -50,6 +50,12 @@ class Stage:
         self.spec, self.registry, self.number = spec, registry, number
         self.points = (spec.at,) if points is None else points
         self.parts = registry.build_slots(spec)
+        if spec.attention_bias in ("merged", "restore") and not self.parts["merger"].mixes:
+            raise SpecError(
+                f"`attention_bias: {spec.attention_bias}` counts the tokens merged into each row, but merger "
+                f"{self.parts['merger']} merges none; choose a merger, e.g. `merger: average`, or count the tokens "
+                f"nearest to each kept one: `attention_bias: nearest`"
+            )
         self._planned: tuple[Layout, Plan] | None = None  # cache of the latest plan: most calls repeat the one before
 
     def __repr__(self) -> str:

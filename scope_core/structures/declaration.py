@@ -3,9 +3,13 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from typing import Literal
 
 from scope_core.display import brief_repr
 from scope_core.structures.signals import Offer, parse_signal
+
+AttentionBias = Literal["none", "merged", "nearest", "restore"]
+"""The values of the option ``attention_bias`` of a spec."""
 
 
 @dataclass(frozen=True)
@@ -28,6 +32,8 @@ class Declaration:
             ``decoder[k]``; 0 if tokens cannot be pruned inside the language model (``reasons["decoder"]`` says why).
         places: True if tokens have rows and columns; if not, parts that read them are refused.
         takes_signals: True if callers can supply their own signals to `Pruner.attach`.
+        biases: True if attention of the language model towards kept rows can be raised (``attention_bias``); if not,
+            ``reasons["attention_bias"]`` may say why.
         untried: The reason why the geometry could not be tried on an image when attaching; empty if it was, or if the
             adapter tries none.
     """
@@ -45,6 +51,7 @@ class Declaration:
     decoder_layers: int = 0
     places: bool = True
     takes_signals: bool = True
+    biases: bool = False
     untried: str = ""
 
     __repr__ = brief_repr

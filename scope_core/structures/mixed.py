@@ -37,15 +37,18 @@ def weighted_rows(weights: Tensor, tokens: Tensor) -> Tensor:
     Most mergers put each token into one row at most. Tokens are then added up one by one, in their order, which reads
     each once; on an accelerator the product is faster, and adding up has no order there.
     """
-    batch, rows, count = weights.shape
+    batch, rows, _ = weights.shape
     if weights.device.type != "cpu" or weights.element_size() < 4 or not weights.numel():
         return weights @ tokens
     used = weights != 0
-    if int(used.sum(1).amax()) > 1:
+    times = used.sum(1)
+    if int(times.amax()) > 1:
         return weights @ tokens
-    group, row, token = used.nonzero().unbind(1)
-    sums = tokens.new_zeros(batch * rows, tokens.shape[2])
-    places = torch.argsort(group * count + token)
-    group, row, token = group[places], row[places], token[places]
-    added = tokens[group, token] * weights[group, row, token][:, None]
-    return sums.index_add_(0, group * rows + row, added).view(batch, rows, -1)
+    row = used.to(torch.uint8).argmax(1)
+    weight, place = weights.gather(1, row[:, None])[:, 0, :, None], row + rows * torch.arange(batch)[:, None]
+    if int(times.amin()):
+        scaled, place = (tokens * weight).flatten(0, 1), place.flatten()
+    else:  # tokens in no row may hold numbers that are not finite
+        some = times > 0
+        scaled, place = tokens[some] * weight[some], place[some]
+    return tokens.new_zeros(batch * rows, tokens.shape[2]).index_add_(0, place, scaled).view(batch, rows, -1)

@@ -35,6 +35,8 @@ class Selection:
         stage: (B, K) int64 number of the chain's step that made each pick; None if there was one step.
         assigned: (B, N) int64 kept token that the selector merged each token into: kept tokens have their own index,
             tokens that were not merged have -1. None if the selector merges nothing.
+        shares: (B, N) floating point weight of each token among those that ``assigned`` puts into one row, at least 0;
+            None if all weigh the same.
         order: The order in which kept tokens reach the language model: ``"raster"``, ``"stages"`` (step by step of a
             chain, in raster order within each) or ``"picks"``.
         mixed: The rows of the merger; None if nothing is merged.
@@ -47,6 +49,7 @@ class Selection:
     tokens: VisualTokens
     stage: Tensor | None = None
     assigned: Tensor | None = None
+    shares: Tensor | None = None
     order: Order = "raster"
     mixed: Mixed | None = None
     allotted: tuple[int, ...] | None = None

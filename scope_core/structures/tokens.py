@@ -260,16 +260,16 @@ class VisualTokens:
             time=None if self.time is None else take(self.time).masked_fill(~real, math.nan),
         )
 
-    def only(self, group: int, count: int) -> VisualTokens:
-        """The first ``count`` tokens of one group, as a batch of one. Copies nothing."""
+    def only(self, group: int, count: int, groups: int = 1) -> VisualTokens:
+        """The first ``count`` tokens of one group, or of several from ``group`` on. Copies nothing."""
         batch, width, _ = self.shape
 
         def take(tensor: Tensor) -> Tensor:
-            return tensor[group : group + 1, :count]
+            return tensor[group : group + groups, :count]
 
         def take_signal(name: str, tensor: Tensor) -> Tensor:
             axis = token_axis(name, tuple(tensor.shape), batch, width)
-            rows = tensor[group : group + 1]
+            rows = tensor[group : group + groups]
             return rows if axis is None else rows.narrow(axis, 0, count)
 
         fields = {name: take(getattr(self, name)) for name in PLANES}

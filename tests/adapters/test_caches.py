@@ -49,6 +49,7 @@ def _deep() -> tuple[Any, Any]:
 HOSTS: dict[str, tuple[Callable[[], tuple[Any, Any]], dict[str, Any]]] = {
     "llava": (_conformance("llava", "clip"), EARLY),
     "llava, gaps": (_conformance("llava", "clip"), {**EARLY, "positions": "original"}),
+    "llava, biased": (_conformance("llava", "clip"), {**EARLY, "merger": "average", "attention_bias": "merged"}),
     "llava_next": (_conformance("llava_next", "vicuna"), EARLY),
     "idefics3": (_conformance("idefics3"), EARLY),
     "internvl": (_conformance("internvl"), EARLY),

@@ -17,8 +17,8 @@ FACES = {
     "scope_core": """
 AdapterError AttachError Attachment BudgetError ImageReceipt Layout MissingDependencyError Plan PluginConflictError
 PluginError PluginOutputError PluginWarning Pruner PrunerSpec Receipt Registry ScopeError Selection SignalError
-SpecError Sweep TaskError TokensError TooLargeError UnknownNameError VisualTokens ZooError __version__ attached
-by_group default_registry detach discover greedy load rank select sweep take_turns
+SpecError Stream Sweep TaskError TokensError TooLargeError UnknownNameError VisualTokens ZooError __version__
+attached by_group default_registry detach discover greedy load rank select sweep take_turns
 """,
     "scope_core.parts": """
 Blocks Budget CONTRACT Combiner ComponentSpec Constraint CoverageFunction Entry Execution Group ImageLayout Kernel
@@ -28,8 +28,8 @@ parse_signal plan_execution scores similarities similarity_rows units
 """,
     "scope_core.adapters": """
 Asked Declaration Encoding LoadedModel Memo ModelAdapter Offer Reader RecipeFit Schedule Session Tower ZooEntry
-cache_folder check_fit compatible_parts find_adapter point_of quoted read_images recipe_fits remove_leftovers
-replace_attribute replacing resolve reusable sole_user upright_rgb with_frames
+attention_bias cache_folder check_fit compatible_parts find_adapter point_of quoted read_images recipe_fits
+remove_leftovers replace_attribute replacing resolve reusable sole_user upright_rgb with_frames
 """,
     "scope_core.plot": """
 compare coverage_curve coverage_map kept order

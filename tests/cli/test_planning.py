@@ -33,6 +33,29 @@ def test_tiles_are_apportioned_exactly(scope_: Callable[..., Ran], tmp_path: Pat
     assert "image 0: 1728 to 640" in words
 
 
+def test_videos(scope_: Callable[..., Ran], tmp_path: Path) -> None:
+    spec = tmp_path / "frames.yaml"
+    spec.write_text("recipe: divprune\npartition: frame\nbudget: {name: ratio, keep_ratio: 0.25, per: video}\n")
+    facts = scope_("plan", spec, "--tokens", "576", "--video", "5x14x14,3x10", "--json").json
+    assert [(item["tokens"], item["kept"], item["frames"]) for item in facts["images"]] == [
+        (576, 144, []),
+        (980, 245, [196] * 5),
+        (30, 8, [10] * 3),
+    ]
+    assert [group["kept"] for group in facts["groups"]] == [144, *[49] * 5, 3, 3, 2]
+    words = scope_("plan", spec, "--tokens", "576", "--video", "3x10").words
+    assert "video 1, frame 2 10 2" in words
+    assert "image 0: 576 to 144, video 1: 30 to 8" in words
+    assert "0 video 0, all 16 frames 3136 784 25%" in scope_("plan", "floc@25%", "--video", "16x196").words
+
+
+@pytest.mark.parametrize("text", ["16", "0x196", "16x0", "16x14x14x3", "x196"])
+def test_what_is_no_video_is_refused(scope_: Callable[..., Ran], text: str) -> None:
+    ran = scope_("plan", "floc@25%", "--video", text)
+    assert ran.code == 2
+    assert f"'{text}' is not a video; write FRAMESxTOKENS, e.g. 16x196, or FRAMESxROWSxCOLUMNS" in ran.stderr
+
+
 def test_a_shared_budget_has_no_count_per_image(scope_: Callable[..., Ran], tmp_path: Path) -> None:
     spec = tmp_path / "prompt.yaml"
     spec.write_text("recipe: scope\nbudget: {name: tokens, keep: 64, per: total}\npartition: prompt\n")
@@ -148,7 +171,7 @@ def test_a_model_says_how_many_tokens_pictures_become(fake: Callable[..., Ran]) 
         (["--tokens", "5", "--model", "fake-model"], "give --tokens, or --model and --size, not both"),
         (["--size", "3x4"], "'--size': also needs --model NAME; `scope models` lists them"),
         (["--model", "fake-model"], "'--model': also needs --size HEIGHTxWIDTH, e.g. 480x640"),
-        ([], "give --tokens N, e.g. 576; or --model and --size"),
+        ([], "give --tokens N, e.g. 576; --video FxN, e.g. 16x196; or --model and"),
         (["--model", "fake-model", "--size", "big"], "HEIGHTxWIDTH"),
     ],
 )

@@ -271,3 +271,28 @@ def test_options_that_leave_no_scores_are_refused(parts: dict[str, Any], words: 
 def test_the_smallest_epsilon_samples_all() -> None:
     stochastic = {"optimizer": {"name": "stochastic", "epsilon": 5e-324}}
     assert picked(FEATURES.float(), SALIENCY.float(), stochastic) == picked(FEATURES.float(), SALIENCY.float(), {})
+
+
+def test_required_tokens_do_not_hide_equal_scores() -> None:
+    """They are picked first whatever they score, so the first pick by score comes after them."""
+    spec = {"recipe": "scope", "budget": K, **RECIPES["max_min of dot"]}
+    required = torch.zeros(1, N, dtype=torch.bool)
+    required[0, 3:5] = True
+
+    def picks(scale: float) -> list[int]:
+        tokens = scope.VisualTokens.of((FEATURES * scale).float(), required=required)
+        found: list[int] = scope.Pruner(spec).stages[0].prune(tokens).picks[0].tolist()
+        return found
+
+    assert set(picks(1.0)[:2]) == {3, 4}
+    with pytest.raises(TokensError, match="every token has score 1 in float32"):
+        picks(1e-6)
+
+
+def test_required_tokens_may_score_the_same() -> None:
+    """EVS gives all tokens of the first frame the same score, and keeps them all: nothing is decided by it."""
+    features = torch.randn(4, 6, 8, generator=torch.Generator().manual_seed(1))
+    spec = {"recipe": "evs", "budget": {"name": "ratio_with_frame", "keep_ratio": 0.5, "frame": "image"}}
+    found = scope.select(features, spec=spec, layout=scope.Layout.of([6] * 4, prompts=[0] * 4))
+    assert found.counts[0] == 6
+    assert sum(found.counts) == 12

@@ -221,6 +221,29 @@ def test_it_is_really_taken(monkeypatch: pytest.MonkeyPatch) -> None:
     assert len(calls) == 3  # one for each group, and none for the loop
 
 
+@pytest.mark.parametrize("coverage", ["facility_location", "max_min"])
+def test_groups_on_several_threads(coverage: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """As on one, errors included."""
+    monkeypatch.setattr(compiled, "_WORTH_THREADS", 0)
+    features = torch.randn(9, 30, 8, generator=torch.Generator().manual_seed(4))
+    spec = {"recipe": "scope", "coverage": coverage, "combiner": "coverage_only", "budget": 7}
+    before, found = torch.get_num_threads(), []
+    try:
+        for threads in (1, 4):
+            torch.set_num_threads(threads)
+            found.append(scope.select(features, spec=spec))
+    finally:
+        torch.set_num_threads(before)
+    assert torch.equal(found[0].picks, found[1].picks)
+    assert torch.equal(found[0].scores, found[1].scores)
+    ran: list[int] = []
+    monkeypatch.setattr(torch, "get_num_threads", lambda: 3)
+    compiled.for_each(ran.append, 5, 1)
+    assert sorted(ran) == [0, 1, 2, 3, 4]
+    with pytest.raises(ValueError, match="x"):
+        compiled.for_each(lambda group: int("x"), 5, 1)
+
+
 def test_without_numba_the_loop_serves(monkeypatch: pytest.MonkeyPatch) -> None:
     x, saliency = features("noise", 1, 20, 1), torch.rand(1, 20)
     wanted = scope.select(x, saliency=saliency, spec="scope@7").picks

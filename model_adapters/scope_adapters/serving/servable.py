@@ -20,6 +20,7 @@ from scope_core.adapters import Declaration, Offer, check_fit
 _APART = "vLLM encodes an image apart from its prompt and reuses the result for other prompts"
 _APART_SIGNALS = ("text.embeddings", "clip.text_similarity", "clip.word_similarity")
 _GIVEN = "vLLM's engine takes no signals from the caller"
+_BIAS = "the attention kernels of vLLM take no additive mask"
 _DECODER = "in vLLM the prompt has the same length in all layers of the language model"
 
 
@@ -45,6 +46,7 @@ def declaration(geometry: Geometry) -> Declaration:
             "clip.embeddings": _GIVEN,
             "projector.sensitivity": _GIVEN,
             "decoder": _DECODER,
+            "attention_bias": _BIAS,
         },
         has_cls=tower.layout.cls,
         geometry=geometry.adapter.geometry,
@@ -66,6 +68,7 @@ def _declaration_of_grids(geometry: Any) -> Declaration:
             "clip.embeddings": _GIVEN,
             "decoder": _DECODER,
             "projector.sensitivity": _GIVEN,
+            "attention_bias": _BIAS,
         },
         geometry="one token per block of patches",
         placeholder=int(geometry.config.image_token_id),

@@ -204,7 +204,7 @@ def unknown_options(options: Mapping[str, Any]) -> str:
 def written(pruner: Pruner) -> str:
     """A spec as one line of JSON that gives the same pruner, its recipe's name included."""
     spec = pruner.spec
-    kept: dict[str, Any] = {"recipe": spec.recipe, "constraints": [], "order": "raster"}
+    kept: dict[str, Any] = {"recipe": spec.recipe, "constraints": [], "order": "raster", "attention_bias": "none"}
     return json.dumps({**kept, **spec.to_dict(pruner.registry)}, sort_keys=True)
 
 

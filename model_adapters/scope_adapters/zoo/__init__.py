@@ -153,4 +153,17 @@ def scope_zoo() -> Iterable[ZooEntry]:
                 options={"tiled": tiled, "scale": scale},
                 cached="scope_adapters.zoo.cached:nothing",
             )
+    yield ZooEntry(
+        "llava-1.5-shape-deep",
+        "model",
+        "scope_adapters.zoo.shapes:load",
+        "",
+        "random weights, shape of LLaVA-1.5 7B at 1/4 of width, with all its layers: for timing stages in these",
+        parameters="477M",
+        recipe="fastv@192",
+        adapter="llava",
+        requires=_HF,
+        options={"scale": 4, "deep": True},
+        cached="scope_adapters.zoo.cached:nothing",
+    )
     yield from checkpoints.entries()

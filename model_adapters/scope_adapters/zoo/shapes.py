@@ -29,7 +29,14 @@ SYSTEM = (
 
 
 def load(
-    source: str, *, tiled: bool = False, scale: int = 2, seed: int = 0, dtype: str = "float32", device: str = "cpu"
+    source: str,
+    *,
+    tiled: bool = False,
+    scale: int = 2,
+    deep: bool = False,
+    seed: int = 0,
+    dtype: str = "float32",
+    device: str = "cpu",
 ) -> LoadedModel:
     """The model, built on its device.
 
@@ -37,6 +44,7 @@ def load(
         source: Empty in the zoo entry: nothing is fetched.
         tiled: LLaVA-NeXT instead of LLaVA-1.5: square images are five tiles, 2880 patches.
         scale: Divisor of widths, depths and heads of the 7B model: 1, 2, 4 or 8.
+        deep: All 32 layers in the language model, at which recipes that prune inside it find theirs.
         seed: Seed of the weights.
         dtype: dtype of the weights, e.g. ``"bfloat16"``.
         device: Device of the weights, e.g. ``"cuda"``.
@@ -49,10 +57,10 @@ def load(
     if scale not in (1, 2, 4, 8):
         raise ZooError(f"scale is {scale}; widths and depths of the 7B model can be divided by 1, 2, 4 or 8")
     family: Any = LlavaNextForConditionalGeneration if tiled else LlavaForConditionalGeneration
-    config, kind = _config(tiled, scale), getattr(torch, dtype)
+    config, kind = _config(tiled, scale, deep), getattr(torch, dtype)
     with torch.device("meta"):
         count = sum(weight.numel() for weight in family(config).parameters())
-    name = f"{'LLaVA-NeXT' if tiled else 'LLaVA-1.5'} 7B / {scale}"
+    name = f"{'LLaVA-NeXT' if tiled else 'LLaVA-1.5'} 7B / {scale}{', all layers' if deep else ''}"
     _check_room(
         count * torch.finfo(kind).bits // 8, f"{name} ({count / 1e9:.2f}B parameters in {dtype})", torch.device(device)
     )
@@ -91,7 +99,7 @@ def load(
     )
 
 
-def _config(tiled: bool, scale: int) -> Any:
+def _config(tiled: bool, scale: int, deep: bool) -> Any:
     from transformers import CLIPVisionConfig, LlamaConfig, LlavaConfig, LlavaNextConfig
 
     tower = CLIPVisionConfig(
@@ -106,7 +114,7 @@ def _config(tiled: bool, scale: int) -> Any:
     text = LlamaConfig(
         hidden_size=4096 // scale,
         intermediate_size=11008 // scale,
-        num_hidden_layers=32 // scale,
+        num_hidden_layers=32 if deep else 32 // scale,
         num_attention_heads=32 // scale,
         num_key_value_heads=32 // scale,
         vocab_size=32064,

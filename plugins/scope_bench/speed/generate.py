@@ -40,13 +40,15 @@ def generate(
     Rows have ``first_ms`` (time to the first token), ``prompt`` (positions that enter the language model), ``kv_bytes``
     and ``step_ms`` (each further token). Pruned rows also have ``ideal_ms``, ``speedup``, ``ideal_speedup``,
     ``reached`` (their ratio), ``select_ms``, ``own_ms`` (all of the call except the model's encoding of its images,
-    selection, and the model's ``generate``), and ``own_share`` (``own_ms`` over the time of ``generate``).
+    selection, and the model's ``generate``), and ``own_share`` (``own_ms`` over the time of ``generate``). With stages
+    inside the language model, ``hooks_ms`` is what hooks on its layers take besides selection, and ``hooks_share`` what
+    they take with selection, over the time of ``generate``.
 
-    ``tower_ms``, ``projector_ms``, ``pack_ms`` (the rest of the model's encoding), ``select_ms``, ``llm_ms`` and
-    ``own_ms`` add up to ``first_ms`` in every call; their medians do so approximately. ``pack_ms`` is None if the
-    adapter does not declare the model's encoding method (`Declaration.encoder`); that time is then part of ``own_ms``.
-    Not part of ``own_ms`` are hooks inside the tower (in ``tower_ms``, see section capture), the computation of signals
-    (in ``select_ms``), and attaching, which is done once and not timed.
+    ``tower_ms``, ``projector_ms``, ``pack_ms`` (the rest of the model's encoding), ``select_ms``, ``hooks_ms``,
+    ``llm_ms`` and ``own_ms`` add up to ``first_ms`` in every call; their medians do so approximately. ``pack_ms`` is
+    None if the adapter does not declare the model's encoding method (`Declaration.encoder`); that time is then part of
+    ``own_ms``. Not part of ``own_ms`` are hooks inside the tower (in ``tower_ms``, see section capture), the reading of
+    signals (in ``select_ms``), and attaching, which is done once and not timed.
 
     Args:
         watched: The model and a call.
@@ -120,6 +122,11 @@ def _pruned_row(
     row["ideal_speedup"] = unpruned["first_ms"]["median"] / row["ideal_ms"]
     row["reached"] = row["ideal_ms"] / row["first_ms"]["median"]
     row["own_share"] = row["own_ms"]["median"] / row["generate_ms"]["median"]
+    if "hooks" in parts:
+        row["hooks_ms"] = spread(parts["hooks"])
+        row["hooks_share"] = (row["hooks_ms"]["median"] + spread(parts["inside"])["median"]) / row["generate_ms"][
+            "median"
+        ]
     return row | {"prompt": lengths[-1][1], "kv_bytes": kept[name]}
 
 
@@ -143,11 +150,13 @@ def _text(watched: Watched, length: int, tokens: int) -> dict[str, float]:
 
 def _pruned(watched: Watched, pruner: Pruner, tokens: int) -> dict[str, float]:
     """Times of one pruned call, without attaching."""
-    with watched.watching(), watched.selecting(pruner), pruner.attach(watched.model):
+    with watched.watching(), pruner.attach(watched.model), watched.selecting(pruner):
         whole = _call(watched, tokens)
         spent = {"select": 0.0, "inside": 0.0, **watched.spent}
     own = whole - spent["select"] - spent["features"] - spent["generate"]
-    spent["llm"] = spent["generate"] - spent["inside"]  # without selection inside the language model
+    spent["llm"] = spent["generate"] - spent.get("hooks", spent["inside"])
+    if "hooks" in spent:
+        spent["hooks"] -= spent["inside"]
     return {**spent, **_packing(watched), "select": spent["select"] + spent["inside"], "own": own, "whole": whole}
 
 

@@ -29,8 +29,8 @@ class Watched:
         inputs: Arguments of ``generate`` for one call.
         device: Device of the model.
         spent: Milliseconds of the latest call by part: ``tower``, ``projector``, ``features`` (both, and the packing of
-            their results) and ``generate``; for pruned calls also ``select`` (selection before the language model) and
-            ``inside`` (selection inside it).
+            their results) and ``generate``; for pruned calls also ``select`` (selection before the language model),
+            ``inside`` (selection inside it) and ``hooks`` (all that hooks on its layers take, selection included).
         now: The clock, in seconds.
     """
 
@@ -102,12 +102,21 @@ class Watched:
 
     @contextmanager
     def selecting(self, pruner: Pruner) -> Iterator[None]:
-        """A context in which the selection of each stage is timed."""
+        """A context in which selection is timed, and hooks on layers of the language model. Attach before it."""
         with ExitStack() as undo:
             for stage in pruner.stages:
                 part = "select" if stage.decoder_layer is None else "inside"
                 replace_attribute(stage, "prune", self._timed(part, stage.prune), undo)
+            for module in self._hooked() if pruner.decoder_layer is not None or len(pruner.stages) > 1 else ():
+                stack: list[float] = []
+                undo.callback(module.register_forward_pre_hook(self._start(stack), prepend=True).remove)
+                undo.callback(module.register_forward_pre_hook(self._stop("hooks", stack)).remove)
             yield
+
+    def _hooked(self) -> list[torch.nn.Module]:
+        """The modules with hooks that run before them, other than those of the tower and the projector."""
+        others = {inner for part in PARTS for inner in self.module(part).modules()}
+        return [module for module in self.model.modules() if module._forward_pre_hooks and module not in others]
 
     def call(self, tokens: int, **inputs: Any) -> Any:
         """Call ``generate`` greedily for exactly ``tokens`` new tokens, and record times in `spent`."""

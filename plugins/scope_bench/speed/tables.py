@@ -220,7 +220,8 @@ def generated(report: Mapping[str, Any]) -> list[Table]:
             )
         )
         share = f"{100 * row['own_share']:.2f}%" if pruned else NOTHING
-        parts.append((row["name"], *(_ms(part) for part in made_of(row).values()), share))
+        inside = f"{100 * row['hooks_share']:.2f}%" if "hooks_share" in row else NOTHING
+        parts.append((row["name"], *(_ms(part) for part in made_of(row).values()), share, inside))
     size = f"{report['parameters'] / 1e6:.0f}M parameters in {report['dtype']}"
     about = f"{report['model']}, {size}, batch {report['batch']}"
     first = {
@@ -236,15 +237,25 @@ def generated(report: Mapping[str, Any]) -> list[Table]:
         "own": f"own: all else that a pruned call does{'' if packed else ', the packing of features included'}; hooks "
         "inside the tower count as tower, reading signals as select, and attaching, done once before, nowhere.",
         "of LLM": "of LLM: own over the model's own generate.",
+        "hooks": "hooks: what hooks on layers of the language model take besides selection.",
+        "inside": "inside: these hooks and selection in them, over the model's own generate.",
     }
     adding = "Each number is a median, so that columns add up to the first token's time only about."
     return [
         _filled(f"Time to the first token: {about}", columns, rows, first, _sentence(report["notes"])),
-        _filled(f"What it is made of, ms: {report['model']}", ("", *PARTS, "of LLM"), parts, inner, adding),
+        _filled(f"What it is made of, ms: {report['model']}", ("", *PARTS, "of LLM", "inside"), parts, inner, adding),
     ]
 
 
-PARTS = {"tower": "tower", "project": "projector", "pack": "pack", "select": "select", "LLM": "llm", "own": "own"}
+PARTS = {
+    "tower": "tower",
+    "project": "projector",
+    "pack": "pack",
+    "select": "select",
+    "hooks": "hooks",
+    "LLM": "llm",
+    "own": "own",
+}
 """The parts of a call as they are shown, and as a row names them."""
 
 

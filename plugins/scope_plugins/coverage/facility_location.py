@@ -30,12 +30,17 @@ class FacilityLocationSpec(ComponentSpec):
         return table if self.weights is not None else {"name": self.name}
 
 
+_SMALL = 2**20
+"""Similarities of which a copy in float64 is kept: 8 MB."""
+
+
 @dataclass
 class _State:
     similarity: Tensor  # (B, N, N), each row times its weight
     rounder: Tensor  # (1,) `arithmetic.rounding_constant`; similarities are rounded as they are read, without a copy
     best: Tensor  # (B, N): running maximum c_i, starts at 0
     gains: Tensor  # (B, N)
+    exact: Tensor | None = None  # (N, N) float64: the rounded similarities of one small group, so that picks take less
 
 
 class FacilityLocation(CoverageFunction[FacilityLocationSpec]):
@@ -80,7 +85,11 @@ class FacilityLocation(CoverageFunction[FacilityLocationSpec]):
         similarity = self.weighted(similarity, tokens).contiguous()
         rounder = arithmetic.rounding_constant(similarity)
         best = similarity.new_zeros(tokens.shape[:2])
-        return _State(similarity, rounder, best, arithmetic.full_gains(similarity, rounder, best))
+        small = arithmetic.on_host(best.device) and best.element_size() >= 4 and len(best) == 1
+        if not small or similarity.numel() > _SMALL:
+            return _State(similarity, rounder, best, arithmetic.full_gains(similarity, rounder, best))
+        exact = arithmetic.on_grid(similarity[0], rounder)
+        return _State(similarity, rounder, best, exact.clamp(min=0).sum(0)[None], exact)
 
     def gain(self, state: _State) -> Tensor:
         """(B, N), at least 0."""
@@ -88,6 +97,8 @@ class FacilityLocation(CoverageFunction[FacilityLocationSpec]):
 
     def add(self, state: _State, pick: Tensor) -> _State:
         """Raise the running maximum; only rows where it rose can change a gain."""
+        if state.exact is not None:
+            return self._add_exact(state, state.exact, int(pick))
         similarity, rounder = state.similarity, state.rounder
         index = pick[:, None, None].expand(-1, similarity.shape[1], 1)
         column = arithmetic.on_grid(similarity.gather(2, index)[..., 0], rounder)
@@ -108,3 +119,12 @@ class FacilityLocation(CoverageFunction[FacilityLocationSpec]):
             lost.clamp_(max=new[few]).sub_(old[few]).clamp_(min=0)
             gains.index_add_(0, few // count, lost, alpha=-1)
         return _State(similarity, rounder, best, gains)
+
+    def _add_exact(self, state: _State, exact: Tensor, pick: int) -> _State:
+        """`add` for one small group: the same sums in fewer steps."""
+        column, old = exact[:, pick], state.best[0].double()
+        risen = (column > old).nonzero()[:, 0]
+        least, most = old[risen], column[risen]
+        left = exact.index_select(0, risen).clamp_(min=least[:, None], max=most[:, None]).sum(0)
+        best = old.maximum(column).to(state.best.dtype)[None]
+        return _State(state.similarity, state.rounder, best, state.gains - (left - least.sum()), exact)

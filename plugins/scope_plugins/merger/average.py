@@ -29,10 +29,16 @@ class Average(Merger[AverageSpec]):
     Use it so that no dropped token is lost entirely. After the selector `bipartite` with ``fold``, it is ToMe's average
     weighted by size.
 
-    ``y_k = (x_k + sum_{j to k} x_j) / (1 + |{j to k}|)``. Source: ToMe, arXiv 2210.09461.
+    ``y_k = (x_k + sum_{j to k} x_j) / (1 + |{j to k}|)``; where the selector merged tokens and gives them weights,
+    as `trees` does, it is the mean by these weights. Source: ToMe, arXiv 2210.09461.
     """
 
     def weights(self, selection: Selection) -> Tensor:
         """(B, K, N); rows sum to 1."""
-        rows = kept_rows(selection) + members(selection, self.parts["similarity"], self.spec.stage)
-        return rows / rows.sum(2, keepdim=True).clamp(min=1)
+        rows = members(selection, self.parts["similarity"], self.spec.stage)
+        rows += kept_rows(selection)  # in place: for long videos, these are the largest of all tensors
+        if selection.shares is None:
+            return rows.div_(rows.sum(2, keepdim=True).clamp(min=1))
+        rows *= selection.shares[:, None].to(rows)
+        total = rows.sum(2, keepdim=True)
+        return rows.div_(total.masked_fill(total == 0, 1))

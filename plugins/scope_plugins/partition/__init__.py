@@ -47,3 +47,15 @@ def scope_partitions() -> Iterable[Entry]:
         "runs of frames, cut where the scene of a video changes, inside a selector",
         paper="FastVID, arXiv 2503.11187; FlashVID, ICLR 2026",
     )
+    yield Entry(
+        "scope_plugins.partition.still_segments:StillSegments",
+        "still_segments",
+        "runs of frames in which most tokens stand still, inside a selector",
+        paper="HoliTom, arXiv 2505.21334",
+    )
+    yield Entry(
+        "scope_plugins.partition.frame_clusters:FrameClusters",
+        "frame_clusters",
+        "runs of frames of one cluster, inside a selector",
+        paper="PruneVid, arXiv 2412.16117",
+    )

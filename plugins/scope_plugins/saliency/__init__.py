@@ -53,6 +53,12 @@ def scope_saliency_sources() -> Iterable[Entry]:
         "another source on a stated scale: min-max, rank, or divided by its maximum",
     )
     yield Entry(
+        "scope_plugins.saliency.prompt_relevance:PromptRelevance",
+        "prompt_relevance",
+        "similarity of each token to the prompt's words, in the language model's own space",
+        paper="MMTok, arXiv 2508.18264",
+    )
+    yield Entry(
         "scope_plugins.saliency.text_relevance:TextRelevance",
         "text_relevance",
         "similarity of each patch to the text",
@@ -171,4 +177,10 @@ def scope_saliency_sources() -> Iterable[Entry]:
         "window_difference",
         "difference from the token at the same place in an earlier frame of a window",
         paper="DyCoke, arXiv 2411.15024",
+    )
+    yield Entry(
+        "scope_plugins.saliency.tree_share:TreeShare",
+        "tree_share",
+        "one for each tree of tokens that look alike from frame to frame, shared by its tokens",
+        paper="HoliTom, arXiv 2505.21334",
     )

@@ -29,6 +29,8 @@ class ClsAttention(SaliencySource[ClsAttentionSpec]):
     Source: SCOPE, arXiv 2510.24214 (its release reads ``attentions[-2]`` and sums over heads).
     """
 
+    reach = (0, 0)
+
     @property
     def needs(self) -> frozenset[str]:
         """The CLS attention of one layer."""

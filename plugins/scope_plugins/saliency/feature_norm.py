@@ -23,6 +23,8 @@ class FeatureNormSpec(ComponentSpec):
 class FeatureNorm(SaliencySource[FeatureNormSpec]):
     """``a_j = ||x_j||_p``."""
 
+    reach = (0, 0)
+
     def score(self, tokens: VisualTokens) -> Tensor:
         """(B, N), at least 0."""
         return norms(tokens.features, self.spec.order)

@@ -28,6 +28,8 @@ class FrameCurvature(SaliencySource[FrameCurvatureSpec]):
     Images of a group are frames of one video. Source: V-CAST, arXiv 2603.27650.
     """
 
+    reach = (1, 1)
+
     def score(self, tokens: VisualTokens) -> Tensor:
         """(B, N) in [0, 2] up to rounding; 0 for tokens that are not valid."""
         numbers = tokens.frames()

@@ -28,6 +28,8 @@ class PerFrame(SaliencySource[PerFrameSpec]):
     Images of a group are frames of one video. Source: V-CAST, arXiv 2603.27650.
     """
 
+    reach = (0, 0)
+
     @property
     def nonnegative(self) -> bool:  # type: ignore[override]  # that of the source
         """True if the source's scores are."""

@@ -40,6 +40,8 @@ class ReceivedAttention(SaliencySource[ReceivedAttentionSpec]):
     ``a_j = sum_h mean_i softmax(q_i k^T / sqrt(d))_hj``. Source: HiPrune, arXiv 2508.00553.
     """
 
+    reach = (0, 0)
+
     @property
     def needs(self) -> frozenset[str]:
         """The received attention of one layer."""

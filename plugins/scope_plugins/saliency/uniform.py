@@ -19,6 +19,8 @@ class UniformSpec(ComponentSpec):
 class Uniform(SaliencySource[UniformSpec]):
     """``a_j = 1``."""
 
+    reach = (0, 0)
+
     def score(self, tokens: VisualTokens) -> Tensor:
         """(B, N) of ones."""
         return tokens.features.new_ones(tokens.shape[:2])

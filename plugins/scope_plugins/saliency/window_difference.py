@@ -10,6 +10,7 @@ from torch import Tensor
 
 from scope_core import VisualTokens
 from scope_core.parts import ComponentSpec, SaliencySource
+from scope_plugins._frames import table
 
 
 class WindowDifferenceSpec(ComponentSpec):
@@ -25,7 +26,7 @@ class WindowDifference(SaliencySource[WindowDifferenceSpec]):
 
     Use it for videos, with the constraint `window_start`, so that each window keeps one frame whole.
 
-    ``a_j = 1 - cos(x_j, x_i)``, where i is the token in the same row and column of frame ``f - g`` of the window, and g
+    ``a_j = 1 - cos(x_j, x_i)``, where i is the token at the same place (tile, row, column) of frame ``f - g``, and g
     is the largest power of two that divides f: in a window of four, 1 is compared with 0, 2 with 0 and 3 with 2. Tokens
     without one (in frame 0 of a window, or where frames differ in size) get 2. Tokens without a place in a grid are
     compared by their number in the frame. Images of a group are frames of one video. Source: DyCoke, arXiv 2411.15024.
@@ -37,24 +38,12 @@ class WindowDifference(SaliencySource[WindowDifferenceSpec]):
         """(B, N) in [0, 2] up to rounding."""
         unit = tokens.unit()
         score = unit.new_full(tokens.shape[:2], 2.0)
-        numbers = tokens.frames()
-        for group, (frame, row, col) in enumerate(zip(numbers, tokens.row, tokens.col, strict=True)):
-            places: dict[tuple[int, tuple[int, ...]], int] = {}
-            pairs = []
-            sizes: dict[int, int] = {}
-            order = sorted(
-                (number, token) for token, number in enumerate(frame.tolist()) if number >= 0
-            )  # an earlier frame comes first
-            rows, cols = row.tolist(), col.tolist()
-            for number, token in order:
-                nth = sizes[number] = sizes.get(number, -1) + 1
-                place = (rows[token], cols[token]) if min(rows[token], cols[token]) >= 0 else (nth,)
-                places[number, place] = token
-                at = number % self.spec.window
-                before = (number - (at & -at), place)
-                if at and before in places:
-                    pairs.append((token, places[before]))
-            if pairs:
-                now, earlier = torch.tensor(pairs, device=tokens.device).T
-                score[group, now] = (1 - (unit[group, now] * unit[group, earlier]).sum(1)).clamp(min=0)
+        for group in range(tokens.shape[0]):
+            rows = table(tokens, group)
+            frame = torch.arange(len(rows), device=rows.device)
+            at = frame % self.spec.window
+            now, earlier = rows[at > 0], rows[(frame - (at & -at))[at > 0]]
+            both = (now >= 0) & (earlier >= 0)
+            now, earlier = now[both], earlier[both]
+            score[group, now] = (1 - (unit[group, now] * unit[group, earlier]).sum(1)).clamp(min=0)
         return score

@@ -86,3 +86,9 @@ def scope_selectors() -> Iterable[Entry]:
         "tokens in dense places that are far from any denser one",
         paper="FastVID, arXiv 2503.11187",
     )
+    yield Entry(
+        "scope_plugins.selector.trees:Trees",
+        "trees",
+        "tokens that look alike from frame to frame merged into one, with a selector among what is left",
+        paper="FlashVID, ICLR 2026; HoliTom, arXiv 2505.21334; FrameFusion, arXiv 2501.01986",
+    )

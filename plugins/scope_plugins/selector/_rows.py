@@ -24,6 +24,7 @@ def selection_of(
     tokens: VisualTokens,
     stage: Sequence[Tensor] | None = None,
     assigned: Tensor | None = None,
+    shares: Tensor | None = None,
 ) -> Selection:
     """The selection with one row per group; shorter rows are filled with -1 and NaN."""
 
@@ -34,4 +35,5 @@ def selection_of(
 
     values = [padded(rows, tokens.features, torch.nan) for rows in (gains, scores)]
     steps = None if stage is None else padded(stage, tokens.row, 0)
-    return Selection(padded(picks, tokens.row, -1), values[0], values[1], tokens, stage=steps, assigned=assigned)
+    picked = padded(picks, tokens.row, -1)
+    return Selection(picked, values[0], values[1], tokens, stage=steps, assigned=assigned, shares=shares)

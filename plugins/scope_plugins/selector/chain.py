@@ -112,6 +112,7 @@ class Chain(Selector[ChainSpec]):
             tokens=tokens,
             stage=torch.nn.utils.rnn.pad_sequence(steps, batch_first=True),
             assigned=_merged_into(selections),
+            shares=_shares(selections),
         )
 
 
@@ -129,7 +130,7 @@ def _after(seen: Sequence[Selection], selector: Selector[Any], left: VisualToken
 
     nan = torch.nan
     picks, gains, scores = rows(whole.picks, -1), rows(whole.gains, nan), rows(whole.scores, nan)
-    return Selection(picks, gains, scores, left, assigned=whole.assigned)
+    return Selection(picks, gains, scores, left, assigned=whole.assigned, shares=whole.shares)
 
 
 def _merged_into(selections: Sequence[Selection]) -> Tensor | None:
@@ -145,6 +146,21 @@ def _merged_into(selections: Sequence[Selection]) -> Tensor | None:
             kept = picks[picks >= 0]
             row[kept] = kept
     return home
+
+
+def _shares(selections: Sequence[Selection]) -> Tensor | None:
+    """(B, N) the weight of each token in its row, by the first step that merged it; 1 for others."""
+    if all(part.shares is None for part in selections):
+        return None
+    weights = torch.ones_like(selections[0].tokens.features[..., 0])
+    free = torch.ones_like(selections[0].tokens.valid)
+    for part in selections:
+        if part.assigned is not None:
+            taken = free & (part.assigned >= 0)
+            weights = weights if part.shares is None else torch.where(taken, part.shares.to(weights), weights)
+            free = free & ~taken
+        free = free & ~part.mask
+    return weights
 
 
 def divided(total: int, shares: Sequence[float], rounding: str = "remainder") -> list[int]:

@@ -53,10 +53,9 @@ class Expand(Selector[ExpandSpec]):
         for group, count in enumerate(keep):
             found = [(token, i) for i, token in enumerate(anchors.picks[group].tolist()) if token >= 0]
             order = dict(reversed(found))
-            for row, col in SIDES:
-                for token, i in found:
-                    near = self._neighbour(tokens, group, token, row, col)
-                    if near is not None:
+            for of_side in self._neighbours(tokens, group, anchors.picks[group, : len(found)]).tolist():
+                for near, (_, i) in zip(of_side, found, strict=True):
+                    if near >= 0:
                         order.setdefault(near, i)
             required = set((tokens.required[group] & tokens.valid[group]).nonzero().flatten().tolist())
             chosen = [token for token, _ in found] + [token for token in order if token not in dict(found)]
@@ -80,18 +79,21 @@ class Expand(Selector[ExpandSpec]):
 
         return Selection(joined("picks", -1), joined("gains", torch.nan), joined("scores", torch.nan), tokens)
 
-    def _neighbour(self, tokens: VisualTokens, group: int, token: int, row: int, col: int) -> int | None:
-        """The token ``row`` below and ``col`` right of ``token`` in its tile; None outside the tile."""
-        if int(tokens.row[group, token]) < 0:
-            return None
-        valid, image, tile = tokens.valid[group], tokens.image[group], tokens.tile[group]
-        same = valid & (image == image[token]) & (tile == tile[token])
-        if self.spec.wrap:
-            members = same.nonzero().flatten()
-            position = int((members < token).sum()) + row * (int(tokens.col[group][same].max()) + 1) + col
-            return int(members[min(max(position, 0), len(members) - 1)])
-        at = (tokens.row[group] == tokens.row[group, token] + row) & (
-            tokens.col[group] == tokens.col[group, token] + col
+    def _neighbours(self, tokens: VisualTokens, group: int, anchors: Tensor) -> Tensor:
+        """(4, A) the token on each side of each of (A,) anchors, in its tile; -1 outside the tile, and off the grid."""
+        valid, image, tile, row, col = (
+            plane[group] for plane in (tokens.valid, tokens.image, tokens.tile, tokens.row, tokens.col)
         )
-        found = (same & at).nonzero().flatten().tolist()
-        return found[0] if found else None
+        same = valid & (image == image[anchors, None]) & (tile == tile[anchors, None])
+        down, right = torch.tensor(SIDES, device=row.device).T[..., None]
+        if self.spec.wrap:
+            index = torch.arange(len(row), device=row.device)
+            columns = col.expand_as(same).masked_fill(~same, -1).amax(1) + 1
+            place = (same & (index < anchors[:, None])).sum(1) + down * columns + right
+            place = torch.minimum(place.clamp(min=0), same.sum(1) - 1)
+            at = same & (same.cumsum(1) == place[..., None] + 1)
+        else:
+            place = torch.stack([row[anchors] + down, col[anchors] + right])[..., None]
+            at = same & (row == place[0]) & (col == place[1])
+        near = at.to(torch.uint8).argmax(2)
+        return near.masked_fill(~at.any(2) | (row[anchors] < 0), -1)

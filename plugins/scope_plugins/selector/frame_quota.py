@@ -50,6 +50,12 @@ class FrameQuota(Selector[FrameQuotaSpec]):
 
     equivariant = False
 
+    @property
+    def reach(self) -> tuple[int, int] | None:  # type: ignore[override]  # follows from the options
+        """That of the saliency, if all frames get equal shares."""
+        alone = self.spec.curve == "equal" and self.spec.partition.name == "frame"
+        return self.parts["saliency"].reach if alone else None
+
     def execution(self, sizes: Sequence[int], itemsize: int, free: int | None = None) -> Execution:
         """Nothing of the order of N x N."""
         return Execution()

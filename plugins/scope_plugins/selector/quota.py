@@ -103,7 +103,8 @@ class Quota(Selector[QuotaSpec]):
         fills = (-1, torch.nan, torch.nan, 0)
         padded = [pad(row, batch_first=True, padding_value=fill) for row, fill in zip(rows, fills, strict=True)]
         stage = None if selection.stage is None else padded[3]
-        return Selection(padded[0], padded[1], padded[2], tokens, stage=stage)
+        assigned, weight = _of_pieces(selection, index, tokens)
+        return Selection(padded[0], padded[1], padded[2], tokens, stage=stage, assigned=assigned, shares=weight)
 
     def execution(self, sizes: Sequence[int], itemsize: int, free: int | None = None) -> Execution:
         """At most the execution of whole groups; never refused, since the size of pieces also depends on the tiles."""
@@ -120,3 +121,18 @@ class Quota(Selector[QuotaSpec]):
         """Token indices of each piece of each group."""
         labels = self.parts["partition"].label(tokens, keep)
         return [[(row == piece).nonzero().flatten() for piece in range(int(row.amax()) + 1)] for row in labels]
+
+
+def _of_pieces(selection: Selection, index: Tensor, tokens: VisualTokens) -> tuple[Tensor | None, Tensor | None]:
+    """(B, N) `Selection.assigned` and `Selection.shares` of the whole groups, from those of (P, M) pieces."""
+    if selection.assigned is None:
+        return None, None
+    real = index >= 0
+    home = index.gather(1, selection.assigned.clamp(min=0)) % tokens.shape[1]
+    assigned = torch.full_like(tokens.row, -1).flatten()
+    assigned[index[real]] = home.masked_fill(selection.assigned < 0, -1)[real]
+    if selection.shares is None:
+        return assigned.view_as(tokens.row), None
+    weights = selection.shares.new_ones(tokens.row.numel())
+    weights[index[real]] = selection.shares[real]
+    return assigned.view_as(tokens.row), weights.view_as(tokens.row)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
@@ -14,6 +13,7 @@ from rich.text import Text
 
 from scope_core.cli.output import loading, note, out, show_json, table, warn, working
 from scope_core.cli.shell import only_spec, split_commas
+from scope_core.cli.sizes import frames_of, size_of, tiles_of
 from scope_core.cli.spec_options import SPEC, SPEC_OPTION
 from scope_core.cli.state import CACHE_DIR, state_of
 from scope_core.drawing.text import percent
@@ -41,13 +41,26 @@ def plan(
             help="Tokens of each image, e.g. 576,576; an image's tiles with plus signs, e.g. 576+576+576.",
         ),
     ] = None,
+    video: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="FxN",
+            show_default=False,
+            help="Frames of each video, and tokens of a frame, e.g. 16x196, or 16x14x14 with rows and columns; videos "
+            "follow the images of --tokens.",
+        ),
+    ] = None,
     model: Annotated[
         str | None,
         typer.Option(metavar="NAME", help="A zoo model, for the number of tokens of an image.", show_default=False),
     ] = None,
     size: Annotated[
         list[str] | None,
-        typer.Option(metavar="HxW", help="With --model: HEIGHTxWIDTH of each image in pixels.", show_default=False),
+        typer.Option(
+            metavar="HxW",
+            help="With --model: HEIGHTxWIDTH of each image in pixels; FRAMESxHEIGHTxWIDTH of a video.",
+            show_default=False,
+        ),
     ] = None,
     spec: Annotated[str | None, SPEC_OPTION] = None,
     cache_dir: Annotated[Path | None, CACHE_DIR] = None,
@@ -55,24 +68,30 @@ def plan(
 ) -> None:
     """Show how many tokens will be kept, from shapes alone, and the memory that selection takes."""
     wanted = only_spec(given, spec)
-    counts = [_tiles(text) for text in split_commas(tokens)]
-    sizes = [_size(text) for text in split_commas(size)]
+    counts = [tiles_of(text) for text in split_commas(tokens)]
+    images = len(counts)
+    counts += [frames_of(text) for text in split_commas(video)]
+    sizes = [size_of(text) for text in split_commas(size)]
     state = state_of(ctx, cache_dir=cache_dir)
     entry = None if model is None else state.zoo("model", model).item
     if counts and (sizes or entry):
-        raise typer.BadParameter("give --tokens, or --model and --size, not both", param_hint="'--tokens'")
+        hint = "--tokens" if images else "--video"
+        raise typer.BadParameter(f"give {hint}, or --model and --size, not both", param_hint=f"'{hint}'")
     if sizes and not entry:
         raise typer.BadParameter("also needs --model NAME; `scope models` lists them", param_hint="'--size'")
     if entry and not sizes:
         raise typer.BadParameter("also needs --size HEIGHTxWIDTH, e.g. 480x640", param_hint="'--model'")
     if not counts and not entry:
-        raise typer.BadParameter("give --tokens N, e.g. 576; or --model and --size", param_hint="'--tokens'")
+        raise typer.BadParameter(
+            "give --tokens N, e.g. 576; --video FxN, e.g. 16x196; or --model and --size", param_hint="'--tokens'"
+        )
     with working("planning"):
         from scope_core.pruning.pruner import Pruner
         from scope_core.structures.layout import Layout
 
         pruner = Pruner(wanted, registry=state.registry)
-    planned = pruner.plan(sizes, model=_model(entry)) if entry else pruner.plan(Layout.of(counts))
+    layout = Layout.of(counts, videos=range(images, len(counts)))
+    planned = pruner.plan(sizes, model=_model(entry)) if entry else pruner.plan(layout)
     check(pruner, planned)
     facts = facts_of(planned, pruner.label) | _memory(pruner.stages[0], planned)
     for number, stage in enumerate(facts["later"], 1):
@@ -157,7 +176,13 @@ def facts_of(plan: Plan, label: str) -> dict[str, Any]:
         "memory": plan.memory,
         "in_blocks": plan.in_blocks,
         "images": [
-            {"tokens": image.tokens, "tiles": list(image.tiles), "separators": image.separators, "kept": count}
+            {
+                "tokens": image.tokens,
+                "tiles": list(image.tiles),
+                "frames": list(image.frame_tokens) if image.frames else [],
+                "separators": image.separators,
+                "kept": count,
+            }
             for image, count in zip(plan.layout.images, kept, strict=True)
         ],
         "groups": [
@@ -193,7 +218,7 @@ def _print(facts: dict[str, Any]) -> None:
         column.footer = Text(text, style="bold")
     blocks: list[Any] = [Text(facts["spec"], style="bold cyan"), counts]
     if len(facts["groups"]) > len(facts["images"]):
-        per_image = ", ".join(f"image {n}: {i['tokens']} to {i['kept']}" for n, i in enumerate(facts["images"]))
+        per_image = ", ".join(f"{_item(i)} {n}: {i['tokens']} to {i['kept']}" for n, i in enumerate(facts["images"]))
         blocks.append(Text(per_image))
     out().print(Group(*blocks))
     _say_memory(facts)
@@ -223,33 +248,29 @@ def _say_memory(facts: dict[str, Any]) -> None:
 
 
 def _where(spans: list[dict[str, int]], images: list[dict[str, Any]]) -> str:
-    """The place of a group in words: ``image 0``, ``image 0, tile 1``, ``images 0, 1 together`` or token numbers."""
+    """The place of a group in words: ``image 0``, ``video 1, frame 2``, ``images 0, 1 together`` or token numbers."""
     owners = sorted({span["image"] for span in spans})
     if len(owners) > 1:
-        return f"images {', '.join(map(str, owners))} together"
+        kinds = {_item(images[owner]) for owner in owners}
+        return f"{kinds.pop() if len(kinds) == 1 else 'item'}s {', '.join(map(str, owners))} together"
+    if not owners:
+        return "nothing"
+    item = images[owners[0]]
+    name, pieces, piece = (
+        f"{_item(item)} {owners[0]}",
+        item["frames"] or item["tiles"],
+        "frame" if item["frames"] else "tile",
+    )
     if len(spans) != 1:
-        return f"image {owners[0]}, {len(spans)} spans" if owners else "nothing"
-    place, tiles = (spans[0]["start"], spans[0]["stop"]), images[owners[0]]["tiles"]
-    if place == (0, sum(tiles)):
-        return f"image {owners[0]}" + (f", all {len(tiles)} tiles" if len(tiles) > 1 else "")
-    for number in range(len(tiles)):
-        if place == (sum(tiles[:number]), sum(tiles[: number + 1])):
-            return f"image {owners[0]}, tile {number}"
-    return f"image {owners[0]}, tokens {place[0]} to {place[1] - 1}"
+        return f"{name}, {len(spans)} spans"
+    place = spans[0]["start"], spans[0]["stop"]
+    if place == (0, sum(pieces)):
+        return name + (f", all {len(pieces)} {piece}s" if len(pieces) > 1 else "")
+    for number in range(len(pieces)):
+        if place == (sum(pieces[:number]), sum(pieces[: number + 1])):
+            return f"{name}, {piece} {number}"
+    return f"{name}, tokens {place[0]} to {place[1] - 1}"
 
 
-def _tiles(text: str) -> list[int]:
-    if not re.fullmatch(r"\d+(\+\d+)*", text):
-        raise typer.BadParameter(
-            f"'{text}' is not a token count; write 576, or 576+576 for tiles", param_hint="'--tokens'"
-        )
-    return [int(part) for part in text.split("+")]
-
-
-def _size(text: str) -> tuple[int, int]:
-    match = re.fullmatch(r"(\d+)[xX](\d+)", text)
-    if match is None or 0 in (int(match[1]), int(match[2])):
-        raise typer.BadParameter(
-            f"'{text}' is not a size; write HEIGHTxWIDTH in pixels, e.g. 336x672", param_hint="'--size'"
-        )
-    return int(match[1]), int(match[2])
+def _item(image: dict[str, Any]) -> str:
+    return "video" if image["frames"] else "image"

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import json
+from pathlib import Path
+
 import pytest
 import torch
 
@@ -58,6 +61,23 @@ def test_columns_without_anything_are_left_out_with_their_legends() -> None:
     assert "plain loop (libraries: with the engine)" in table.note
 
 
+INSIDE = {"recipe": "scope", "saliency": "uniform", "at": "decoder[1]", "budget": 4}
+
+
+def test_hooks_between_layers_have_a_column_and_are_taken_away(watched: Watched, tmp_path: Path) -> None:
+    path = tmp_path / "inside.yaml"
+    path.write_text(json.dumps(INSIDE))
+    before = [dict(module._forward_pre_hooks) for module in watched.model.modules()]
+    run = generate.generate(watched, [(str(path), 4)], scope.default_registry(), EFFORT, steps=False)
+    assert [dict(module._forward_pre_hooks) for module in watched.model.modules()] == before
+    row = run["rows"][1]
+    assert 0 < row["hooks_share"] < 1
+    report = {"clock": "wall", "allocator": "warm", "machine": machine.machine(CPU)}
+    parts = tables({**report, "generate": run})[1]
+    assert {"hooks", "inside"} <= set(parts.columns)
+    assert "hooks: what hooks" in parts.note
+
+
 def test_further_tokens_that_nobody_timed_have_no_column(watched: Watched) -> None:
     report = {"clock": "wall", "allocator": "warm", "machine": machine.machine(CPU)}
     for steps in (True, False):
@@ -68,19 +88,28 @@ def test_further_tokens_that_nobody_timed_have_no_column(watched: Watched) -> No
 
 
 def test_parts_of_every_call_add_up_to_it(watched: Watched) -> None:
-    pruner = scope.Pruner("scope@4")
-    told = [generate._whole(watched, 1), generate._pruned(watched, pruner, 1)]
+    told = [generate._whole(watched, 1)]
+    told += [generate._pruned(watched, scope.Pruner(spec), 1) for spec in ("scope@4", INSIDE)]
+    assert [one.get("hooks", 0) > 0 for one in told] == [False, False, True]
     for one in told:
-        names = ("tower", "projector", "pack", "select", "llm", "own")
+        names = ("tower", "projector", "pack", "select", "hooks", "llm", "own")
         assert sum(one.get(name, 0.0) for name in names) == pytest.approx(one["whole"])
         assert all(one.get(name, 0.0) >= 0 for name in names)
 
 
 def test_parts_that_a_call_does_not_have_are_none() -> None:
     whole = {"tower_ms": spread(4.0), "projector_ms": spread(1.0), "pack_ms": None, "llm_ms": spread(20.0)}
-    assert made_of(whole) == {"tower": 4, "project": 1, "pack": None, "select": None, "LLM": 20, "own": None}
+    assert made_of(whole) == {
+        "tower": 4,
+        "project": 1,
+        "pack": None,
+        "select": None,
+        "hooks": None,
+        "LLM": 20,
+        "own": None,
+    }
     pruned = {**whole, "pack_ms": spread(0.5), "select_ms": spread(2.0), "own_ms": spread(0.1)}
-    assert made_of(pruned) == {"tower": 4, "project": 1, "pack": 0.5, "select": 2, "LLM": 20, "own": 0.1}
+    assert made_of(pruned) == {"tower": 4, "project": 1, "pack": 0.5, "select": 2, "hooks": None, "LLM": 20, "own": 0.1}
 
 
 @pytest.mark.parametrize(

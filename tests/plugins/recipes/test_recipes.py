@@ -21,6 +21,7 @@ from scope_core.structures.signals import FAMILIES
 BUDGETS = (16, 32, 64, 128, 192)
 VIDEO = (
     *("vidcom2", "vcast", "dycoke", "fastvid", "fastvid@no_cls", "floc", "uniform_frames", "nth_frame"),
+    *("flashvid", "flashvid@no_cls", "holitom", "holitom@no_cls", "prunevid", "framefusion"),
     *("scope@video", "scope@by_frame", "scope@by_segment"),
 )
 ENCODER_METHODS = ("visionzip", "fastervlm", "vispruner", "prumerge", "prumerge_plus", "hiprune", "holov", "tome")
@@ -139,6 +140,7 @@ def signals_for(pruner: Pruner, features: torch.Tensor) -> dict[str, torch.Tenso
 INSIDE = {"fastv": 32, "dart": 32, "dart@official": 28, "pyramiddrop": 270, "pyramiddrop@official": "50%"}
 INSIDE |= {"fastv@official": 32, "sparsevlm": 192, "sparsevlm@official": 192}
 INSIDE |= {"v2drop": "50%", "priortr": 32, "feather": "41%", "clse": 32, "vscan": 96, "vscan@no_cls": 96}
+INSIDE |= {"flashvid@expanded": "50%"}
 """Recipes inside the language model, with budgets that their schedules can meet, of which 32 is a stage's count."""
 
 
@@ -197,6 +199,7 @@ class TestEveryRecipe:
         "cdpruner@openvino",
         "adts",
         "adts@no_cls",
+        *(f"{name}{variant}" for name in ("scope_plus", "scope_text") for variant in ("", "@no_cls")),
         "apet",
         "eadp",
         "gprune",

@@ -97,6 +97,7 @@ class TestOracles:
 
 
 METHODS = (
+    *("flashvid", "holitom", "prunevid", "framefusion"),
     "evs",
     "vidcom2",
     "vcast",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
 from typing import Any
 
 import pytest
@@ -69,28 +70,48 @@ def test_padding_is_in_no_frame() -> None:
     assert together.scores[1].tolist() == single.scores[0].tolist() == [2.0] * 4
 
 
+def by_hand(tokens: VisualTokens, by_tile: bool) -> list[float]:
+    """Scores of the first group, token by token."""
+    frames: dict[tuple[int, int], dict[tuple[int, ...], int]] = {}
+    first: dict[tuple[int, int], int] = {}
+    planes = (getattr(tokens, name)[0].tolist() for name in ("image", "frame", "tile", "row", "col"))
+    for token, (image, number, tile, row, col) in enumerate(zip(*planes, strict=True)):
+        if image < 0:
+            continue
+        key = (image, tile if by_tile else number)
+        frame = frames.setdefault(key, {})
+        start = first.setdefault(key, tile if number else 0)
+        place = (0 if by_tile else tile - start, row, col) if min(row, col) >= 0 else (len(frame),)
+        frame[place] = token
+    scores, order = [2.0] * tokens.shape[1], [frames[key] for key in sorted(frames)]
+    for before, now in pairwise(order):
+        for place, token in now.items():
+            if place in before:
+                one, other = tokens.features[0, token].double(), tokens.features[0, before[place]].double()
+                scores[token] = float(1 - torch.cosine_similarity(one, other, dim=0))
+    return scores
+
+
 @pytest.mark.parametrize("frame", ["image", "tile"])
-def test_frames_compared_whole_are_compared_token_by_token(
-    registry: scope.Registry, monkeypatch: pytest.MonkeyPatch, frame: str
-) -> None:
-    """Videos of regular frames, and the same with one number changed: a place, a frame, padding, a doubled token."""
+def test_frames_against_a_loop_over_tokens(registry: scope.Registry, frame: str) -> None:
+    """Videos and images of regular frames; the same with one number changed: a place, a frame, padding, a double."""
     part = built(registry, "saliency", {"name": "temporal_difference", "frame": frame})
     draw = torch.Generator().manual_seed(3)
-    sizes = []
-    for case in range(60):
+    compared = 0
+    for case in range(120):
         token = torch.arange(12)
         planes = {"image": token // 4, "tile": token // 2 % 2, "row": token % 2, "col": token // 2 % 2}
-        if frame == "tile" and case % 2:
-            planes = {"image": token // 8, "tile": token // 4 % 2, "row": token // 2 % 2, "col": token % 2}
-        name = ["image", "tile", "row", "col"][case % 4]
-        if case >= 6:
-            planes[name][int(torch.randint(12, (1,), generator=draw))] = case % 5 - 1
+        if case % 3 == 1:  # one video of frames with two tiles each
+            planes |= {"image": token * 0, "frame": token // 4, "tile": token // 2}
+        if case % 3 == 2:  # no places
+            planes |= {"row": token * 0 - 1, "col": token * 0 - 1}
+        name = ["image", "tile", "row", "col", "frame"][case % 5]
+        if case >= 6 and name in planes:
+            changed = int(torch.randint(12, (1,), generator=draw))
+            planes[name][changed] = max(case % 5 - 1, 0 if name in ("tile", "frame") else -1)
         features = torch.randn(1, 12, 8, generator=draw)
         tokens = VisualTokens.of(features, **{key: plane[None] for key, plane in planes.items()})
-        sizes.append(part._frame_size(tokens, 0))
-        whole = part.score(tokens)
-        with monkeypatch.context() as patch:
-            patch.setattr(type(part), "_frame_size", lambda *_: 0)
-            assert torch.equal(whole, part.score(tokens)), planes
-    assert sizes[1] == 4
-    assert 0 in sizes
+        wanted = by_hand(tokens, frame == "tile")
+        compared += sum(value != 2 for value in wanted)
+        assert part.score(tokens)[0].tolist() == pytest.approx(wanted, abs=1e-6), planes
+    assert compared > 300

@@ -21,6 +21,7 @@ from torch import Tensor
 from scope_adapters.compat.transformers import base_of, base_path, takes_encoder_outputs
 from scope_adapters.hosts.huggingface import embeddings, full_prompt
 from scope_adapters.hosts.huggingface.answer import answer
+from scope_adapters.hosts.huggingface.attention_bias import Biased, check_bias
 from scope_adapters.hosts.huggingface.base import HuggingFaceModel
 from scope_adapters.hosts.huggingface.call import Call
 from scope_adapters.hosts.huggingface.decoder.offers import with_decoder
@@ -91,8 +92,9 @@ class HuggingFaceAdapter(HuggingFaceModel[S]):
         return answer(Call(self.bound(unwrap(model)), unwrap(model), attachment), asked, options)
 
     def check_pruner(self, model: Any, pruner: Schedule, given: Collection[str] = ()) -> None:
-        """Refuse stages that could not run inside the language model."""
+        """Refuse stages that could not run inside the language model, and an attention bias that it cannot take."""
         check_inside(unwrap(model), pruner, given)
+        check_bias(unwrap(model), pruner)
 
     def install(self, model: Any, attachment: Session, undo: ExitStack) -> None:
         """Wrap ``forward`` and ``generate`` of this instance, whose geometry is tried first if `check` did not."""
@@ -106,6 +108,8 @@ class HuggingFaceAdapter(HuggingFaceModel[S]):
         call = Call(self, inner, attachment, inside(inner, attachment, undo))
         for name, change in {**call.wrapped, **full_prompt.changes(inner)}.items():
             replace_attribute(inner, name, Method(getattr(inner, name), change, attachment), undo)
+        if attachment.pruner.spec.attention_bias != "none":
+            Biased(inner).install(undo)
         undo.callback(call.continued.leave)
         Beside(inner, attachment, call.items.pixels).install(undo)
         if not takes_encoder_outputs(inner):

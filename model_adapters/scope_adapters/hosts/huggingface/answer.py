@@ -51,7 +51,9 @@ def answer(call: Call, asked: Sequence[Asked], options: Mapping[str, Any]) -> li
     with torch.no_grad(), within():
         inputs: dict[str, Any] | None = None
         entering: AbstractContextManager[None] = nullcontext()
-        if call.adapter.shares_prefix and not call.attachment.pruner.parts["positions"].gapped:
+        pruner = call.attachment.pruner
+        plain = not pruner.parts["positions"].gapped and pruner.spec.attention_bias == "none"
+        if call.adapter.shares_prefix and plain:  # rows of a shared cache change their prompts
             inputs = _on_shared_prefix(call, asked, prompts)
         if inputs is None:
             inputs, entering = _spliced(call, asked, _stacked(prompts, call))

@@ -29,6 +29,7 @@ class CachedPrompt:
         whole: (B, 1) the same along the caller's prompt; None if it is unknown, or the same.
         by_mask: True if the model numbered it by its mask, as ``generate`` does; otherwise by columns.
         inside: True if it was pruned inside the language model.
+        bias: The spec's ``attention_bias``.
         state: Attributes of the base model that the model's own numbering reads, by name.
     """
 
@@ -40,6 +41,7 @@ class CachedPrompt:
     whole: Tensor | None
     by_mask: bool
     inside: bool
+    bias: str
     state: Mapping[str, Any]
 
     @property
@@ -89,8 +91,9 @@ class _Guard:
         if getattr(cache, _ATTRIBUTE, None) is not None and cached_length(cache):
             removed = int(prompt.real.shape[1] - prompt.index.shape[1])
             what = f"this cache holds a prompt that {prompt.label} pruned, and that pruner was detached"
-            if prompt.inside or prompt.after is not None:
+            if prompt.inside or prompt.after is not None or prompt.bias != "none":
                 where = "inside the language model" if prompt.inside else "and numbered with gaps"
+                where = where if prompt.bias == "none" else f"with `attention_bias: {prompt.bias}`"
                 raise AttachError(
                     f"{what}: the prompt was pruned {where}, which the model alone cannot continue; attach the pruner "
                     f"again, or pass the whole conversation without a cache"

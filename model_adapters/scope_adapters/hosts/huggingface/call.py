@@ -16,6 +16,7 @@ from scope_adapters.compat.caches import CACHE_NAMES, cache_name, cache_of, cach
 from scope_adapters.compat.signatures import named
 from scope_adapters.compat.transformers import base_of, takes_encoder_outputs
 from scope_adapters.hosts.huggingface.arguments import PRE_ENCODED, along_prompt, check_along, for_shortened, renamed
+from scope_adapters.hosts.huggingface.attention_bias import prompt_bias
 from scope_adapters.hosts.huggingface.base import HuggingFaceModel
 from scope_adapters.hosts.huggingface.cached_prompt import CachedPrompt
 from scope_adapters.hosts.huggingface.continued import Continuation, check_caches, known_ids
@@ -262,6 +263,8 @@ class Call:
                 call["attention_mask"] = torch.ones_like(call["input_ids"])
         elif full is not None:
             call["position_ids"] = compact_positions(full, short, mask)
+        image = (short.take(marked, 0) == self.placeholder) & short.kept
+        bias = prompt_bias(self.attachment.pruner, self.model, parts, flags, image)
         prompt, after, whole = None, None, None
         if (numbers := call.get("position_ids")) is not None:
             shown = call.get("attention_mask")
@@ -278,7 +281,7 @@ class Call:
             call["mm_encoder_outputs"] = outputs
         self.attachment.positions = short.index if short.plain else short.index.masked_fill(~short.kept, -1)
         self.attachment.prompt_length = ids.shape[1]
-        return Rewritten(call, ids, short, embedded=prompt, after=after, whole=whole, full_mask=mask)
+        return Rewritten(call, ids, short, embedded=prompt, after=after, whole=whole, full_mask=mask, bias=bias)
 
     def state(self) -> dict[str, Any]:
         """The attributes of the base model that calls change, by name."""

@@ -66,6 +66,7 @@ class Continuation:
             whole=rewritten.whole,
             by_mask=by_mask,
             inside=self.inside is not None,
+            bias=self.attachment.pruner.spec.attention_bias,
             state={name: getattr(base_of(self.model), name) for name in self.state},
         )
 
@@ -92,6 +93,12 @@ class Continuation:
                 f"this cache holds a prompt that {prompt.label} pruned inside the language model for another "
                 f"attachment, or the cache is a copy; continue with the cache object that the pruned call returned, or "
                 f"pass the whole conversation without a cache"
+            )
+        if prompt.bias != "none" and self.attachment.pruner.spec.attention_bias == "none":
+            raise AttachError(
+                f"this cache holds a prompt that {prompt.label} pruned with an attention bias, which "
+                f"{self.attachment.pruner.label} does not add; attach {prompt.label} again, or pass the whole "
+                f"conversation without a cache"
             )
         for name, value in prompt.state.items():
             setattr(base_of(self.model), name, value)

@@ -9,6 +9,7 @@ from typing import Any
 
 from torch import Tensor
 
+from scope_adapters.hosts.huggingface.attention_bias import biased
 from scope_adapters.hosts.huggingface.decoder.run import Run, entering
 from scope_adapters.hosts.huggingface.embeddings import EmbeddedPrompt, entering_as_embeddings
 from scope_adapters.hosts.huggingface.full_prompt import FullPrompt, Streamer, showing
@@ -29,6 +30,7 @@ class Rewritten:
         after: (B, 1) or (axes, B, 1) position of the next token; None if the model numbers the prompt by itself.
         whole: (B, 1) the same along the caller's prompt; None if it is unknown.
         full_mask: (B, L) the caller's attention mask of ``full_ids``; None without padding.
+        bias: (B, L') attention bias of each position of the shortened prompt; None without one.
     """
 
     kwargs: dict[str, Any]
@@ -39,11 +41,12 @@ class Rewritten:
     after: Tensor | None = None
     whole: Tensor | None = None
     full_mask: Tensor | None = None
+    bias: Tensor | None = None
 
     @contextmanager
     def entering(self) -> Iterator[None]:
         """Let passes of the model inside belong to this call."""
-        with entering(self.run), entering_as_embeddings(self.embedded):
+        with entering(self.run), entering_as_embeddings(self.embedded), biased(self.bias):
             yield
 
     @property

@@ -5,9 +5,15 @@ from __future__ import annotations
 import functools
 import sys
 import warnings
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from importlib.util import find_spec
 from typing import Any
 
+import torch
+
+_WORTH_THREADS = 2**20
+"""Numbers that take about as long to read as threads take to start several times over: half a millisecond."""
 NO_NUMBA = "numba is not installed, or cannot be imported; pip install --upgrade numba"
 
 
@@ -36,6 +42,23 @@ def compiled(function: Any) -> Any:
         return _tolerant(numba.njit(cache=True, **options)(function))
     except RuntimeError:  # neither this folder nor the user's cache folder is writable
         return numba.njit(**options)(function)
+
+
+def for_each(run: Callable[[int], None], groups: int, numbers: int) -> None:
+    """Call compiled code for each group, on as many threads as torch has if there are many numbers to read.
+
+    Args:
+        run: Called with the number of a group; compiled code runs without Python's lock, so that calls overlap.
+        groups: Number of groups.
+        numbers: Numbers that all groups read together.
+    """
+    threads = min(torch.get_num_threads(), groups)
+    if threads < 2 or numbers < _WORTH_THREADS:
+        for group in range(groups):
+            run(group)
+        return
+    with ThreadPoolExecutor(threads) as pool:
+        list(pool.map(run, range(groups)))  # raises what a call raised
 
 
 def _tolerant(dispatcher: Any) -> Any:

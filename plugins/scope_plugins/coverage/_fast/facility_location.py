@@ -64,9 +64,12 @@ class FacilityLocationKernel(Incremental):
         matrices, *inputs = (arrays(tensor) for tensor in (similarity, tokens.valid, tokens.required, scale, offset))
         shape = (len(keep), max(keep, default=0))
         outputs = np.empty(shape, np.int64), np.empty(shape), np.empty(shape)
-        for group, count in enumerate(keep):
+
+        def select(group: int) -> None:
             given, out = (array[group] for array in inputs), (array[group] for array in outputs)
-            rounds.greedy_rising(matrices[group], 1.5 * 2.0**52 * step, *given, count, *out)
+            rounds.greedy_rising(matrices[group], 1.5 * 2.0**52 * step, *given, keep[group], *out)
+
+        compiled.for_each(select, len(keep), similarity.numel())
         return Picks(*(torch.from_numpy(array) for array in outputs))
 
     def picks_in_blocks(

@@ -60,8 +60,11 @@ class Ranked(OnHost):
         columns = [arrays(tensor) for tensor in (*inputs, picks, gains, scores)]
         exact = columns[1].dtype.type  # constants in the gains' dtype, so that all is computed in it
         weights = exact(self.constant), exact(self.row), exact(self.column)
-        for group, count in enumerate(keep):
-            rounds.greedy_changing(*(column[group] for column in columns), self.minimum, *weights, count)
+
+        def select(group: int) -> None:
+            rounds.greedy_changing(*(column[group] for column in columns), self.minimum, *weights, keep[group])
+
+        compiled.for_each(select, len(keep), max(keep, default=0) * similarity.shape[1] * len(keep))
         return Picks(picks, gains, scores)
 
     def picks_in_blocks(

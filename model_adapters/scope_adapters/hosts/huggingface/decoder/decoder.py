@@ -43,6 +43,9 @@ class Decoder:
             if stage.decoder_layer is not None
         }
         self.readings = readings(attachment.pruner, attachment.given)
+        layers = {number: stage for stage, number in self.stages.items()}
+        self.early = {number for number, readers in self.readings.items() if any(layers[s] != number for s in readers)}
+        """Layers that run before the stage that reads them, so that what they compute need not be computed again."""
         self.several_axes = several_axes(self.decoder)
         self.mask_axes = checked_mask_axes(self.decoder)
         self._caches: weakref.WeakKeyDictionary[Any, Run] = weakref.WeakKeyDictionary()
@@ -59,6 +62,11 @@ class Decoder:
         for number in range(first, len(decoder.layers)):
             hook = _Before(self, number)
             undo.callback(decoder.layers[number].register_forward_pre_hook(hook, with_kwargs=True).remove)
+        for number in sorted(self.early):
+            for which in ("q", "k"):
+                projection = getattr(decoder.layers[number].self_attn, f"{which}_proj", None)
+                if projection is not None:
+                    undo.callback(projection.register_forward_hook(_Projected(self, which)).remove)
 
     @contextmanager
     def running(self, run: Run) -> Iterator[None]:
@@ -125,6 +133,10 @@ class Decoder:
             now.given = {name: kwargs.get(name) for name in CHANGED}
             self._check(now, kwargs)
         if now.first:
+            for stage, layer, states, rotary in now.waiting:
+                run.read(stage, layer, states, rotary, now.projected)
+            now.waiting.clear()
+            now.projected.clear()
             self._decide(number, now, hidden)
         step = run.steps.get(number)
         if step is not None:
@@ -134,10 +146,9 @@ class Decoder:
             now.changed = arguments_after(now, hidden, self.decoder, self.mask_axes)
         if now.first:
             for stage in self.readings.get(number, ()):
-                if self.attachment.pruner.stages[stage].decoder_layer != number:
-                    run.read(
-                        stage, number, hidden, now.changed.get("position_embeddings", now.given["position_embeddings"])
-                    )
+                if self.stages.get(number) != stage:
+                    rotary = now.changed.get("position_embeddings", now.given["position_embeddings"])
+                    now.waiting.append((stage, number, hidden, rotary))
             if number == max(self.stages):
                 run.decided = True
                 run.forget()
@@ -200,6 +211,18 @@ class _Before:
 
     def __call__(self, _module: Any, args: Any, kwargs: dict[str, Any]) -> tuple[Any, dict[str, Any]] | None:
         return self.decoder.before(self.number, args, kwargs)
+
+
+class _Projected:
+    """The hook of a projection whose output a stage reads."""
+
+    def __init__(self, decoder: Decoder, which: str) -> None:
+        self.decoder, self.which = decoder, which
+
+    def __call__(self, _module: Any, _args: Any, output: Any) -> None:
+        now: Pass | None = getattr(self.decoder._thread, "now", None)
+        if now is not None and now.waiting and isinstance(output, Tensor):
+            now.projected[self.which] = output.detach()
 
 
 def checked_mask_axes(decoder: Any) -> int:

@@ -89,11 +89,12 @@ def with_decoder(declaration: Declaration, model: Any) -> Declaration:
     """``declaration``, with the signals of the language model or the reason why there are none."""
     why = refusal(model)
     if why:
-        return replace(declaration, reasons={**declaration.reasons, "decoder": why})
+        return replace(declaration, reasons={**declaration.reasons, "decoder": why, "attention_bias": why})
     layers = len(decoder_of(model).layers)
     return replace(
         declaration,
         decoder_layers=layers,
+        biases=True,
         offers=(*declaration.offers, *(Offer(family, layers, only=tuple(range(layers))) for family in FAMILIES)),
     )
 

@@ -27,6 +27,8 @@ class Pass:
         given: Arguments that the language model gives its layers, from the first hooked layer.
         changed: Arguments that replace them in layers after the stages so far.
         steps: The stages that the pass went through.
+        waiting: Stages that read a layer that runs now, each with the layer's number, input and rotary embedding.
+        projected: Queries (``q``) and keys (``k``) that such a layer computed.
     """
 
     run: Run
@@ -36,6 +38,8 @@ class Pass:
     given: dict[str, Any] = field(default_factory=dict)
     changed: dict[str, Any] = field(default_factory=dict)
     steps: list[Step] = field(default_factory=list)
+    waiting: list[tuple[int, int, Tensor, Any]] = field(default_factory=list)
+    projected: dict[str, Tensor] = field(default_factory=dict)
 
     def places(self, step: Step, total: int) -> Tensor:
         """(R, M + T) int64 position that entered of each position after ``step``; the last T of ``total`` follow."""

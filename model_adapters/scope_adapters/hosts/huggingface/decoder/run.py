@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import replace
 from typing import Any
@@ -66,8 +66,23 @@ class Run:
         table, first = self.table, self.first_stage
         return [table.columns(image, prompt, by_candidate=first) for image, prompt in enumerate(self.owners)]
 
-    def read(self, stage: int, layer: int, hidden: Tensor, rotary: tuple[Tensor, Tensor]) -> None:
-        """Store the signals that ``stage`` needs from ``layer``, whose input is ``hidden`` (B * beams, L, D)."""
+    def read(
+        self,
+        stage: int,
+        layer: int,
+        hidden: Tensor,
+        rotary: tuple[Tensor, Tensor],
+        projected: Mapping[str, Tensor] | None = None,
+    ) -> None:
+        """Store the signals that ``stage`` needs from ``layer``.
+
+        Args:
+            stage: Number of the stage.
+            layer: Number of the layer.
+            hidden: (B * beams, L, D) its input.
+            rotary: Its rotary embedding.
+            projected: Its queries (``q``) and keys (``k``), (B * beams, L, H * C) each, if it has run.
+        """
         pruner = self.attachment.pruner.stages[stage]
         parsed = {parse_signal(name): name for name in pruner.needs if name not in self.attachment.given}
         wanted = {key: name for key, name in parsed.items() if key[0] in TOKEN_AXES and key[1] == layer}
@@ -84,7 +99,8 @@ class Run:
                     for end, prompt in zip(self._ends, self.owners, strict=True)
                 ],
             )
-            reading = Reading(self.owner.decoder, layer, view, half=pruner.dtype is None)
+            known = {which: states[:: self.beams] for which, states in (projected or {}).items()}
+            reading = Reading(self.owner.decoder, layer, view, half=pruner.dtype is None, projected=known)
             self._read[stage, layer] = {name: reading.read(family) for (family, _), name in wanted.items()}
         self._keys[stage, layer] = [
             self.table.key[prompt, mine] for prompt, mine in zip(self.owners, columns, strict=True)

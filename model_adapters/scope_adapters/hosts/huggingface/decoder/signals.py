@@ -6,7 +6,7 @@ is not used, so the model may run any attention kernel.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -43,8 +43,14 @@ class View:
 class Reading:
     """The signals of one layer, one tensor per image, without a batch axis."""
 
-    def __init__(self, decoder: Any, number: int, view: View, *, half: bool) -> None:
-        """Args: the decoder, the layer's number, the prompts, and True to return softmax in the model's own dtype."""
+    def __init__(
+        self, decoder: Any, number: int, view: View, *, half: bool, projected: Mapping[str, Tensor] | None = None
+    ) -> None:
+        """Args: the decoder, the layer's number, the prompts, and True to return softmax in the model's own dtype.
+
+        And (B, L, H * C) queries (``q``) and keys (``k``) of the layer, if it has computed them.
+        """
+        self.projected = projected or {}
         self.decoder, self.layer, self.view, self.half = decoder, decoder.layers[number], view, half
         self.attention = self.layer.self_attn
         self._normed: Tensor | None = None
@@ -70,12 +76,16 @@ class Reading:
     def keys(self) -> Tensor:
         """(B, H, L, C) rotated keys, one per key head."""
         if self._keys is None:
-            self._keys = self.rotated(self.heads("k", self.normed), *self.view.rotary)
+            self._keys = self.rotated(self.heads("k"), *self.view.rotary)
         return self._keys
 
-    def heads(self, which: str, states: Tensor) -> Tensor:
-        """(B, H, L, C) projections of (B, L, D) states, normed if the layer does so."""
-        projected: Tensor = getattr(self.attention, f"{which}_proj")(states)
+    def heads(self, which: str, prompt: int | None = None, columns: Tensor | None = None) -> Tensor:
+        """(B, H, L, C) projections of all prompts, or (1, H, n, C) of columns of one; normed if the layer does so."""
+        place = ... if prompt is None else (slice(prompt, prompt + 1), columns)
+        if which in self.projected:
+            projected = self.projected[which][place]
+        else:
+            projected = getattr(self.attention, f"{which}_proj")(self.normed[place])
         split = projected.view(*projected.shape[:-1], -1, self.attention.head_dim)
         norm = getattr(self.attention, f"{which}_norm", None)
         heads: Tensor = (split if norm is None else norm(split)).transpose(1, 2)
@@ -93,7 +103,7 @@ class Reading:
             part[..., [prompt if part.shape[-3] > 1 else 0], :, :][..., queries.to(part.device), :]
             for part in self.view.rotary
         )
-        query = self.rotated(self.heads("q", self.normed[prompt, queries][None]), cos, sin)[0]
+        query = self.rotated(self.heads("q", prompt, queries), cos, sin)[0]
         key = self.keys[prompt].repeat_interleave(self.attention.num_key_value_groups, 0)
         scores = query @ key.transpose(1, 2) * getattr(self.attention, "scaling", key.shape[-1] ** -0.5)
         column = torch.arange(scores.shape[2], device=scores.device)
@@ -147,7 +157,7 @@ def _plain(which: str, text: bool = False) -> Callable[[Reading, int], Tensor]:
 
     def read(reading: Reading, image: int) -> Tensor:
         columns = (reading.view.texts if text else reading.view.columns)[image]
-        return reading.heads(which, reading.normed[reading.view.prompts[image], columns][None])[0]
+        return reading.heads(which, reading.view.prompts[image], columns)[0]
 
     return read
 
