@@ -61,10 +61,7 @@ def serve(
     ] = None,
     json: Annotated[bool, typer.Option("--json", help="Print JSON instead of the table.")] = False,
 ) -> None:
-    """Measure requests per second of an unpruned and of a pruned vLLM engine, in turns, on the loopback interface.
-
-    The load is vLLM's own client with random images and questions; no request repeats an image.
-    """
+    """Measure requests per second of an unpruned and a pruned vLLM engine, in turns. No request repeats an image."""
     given = list(options or ())
     clients = numbers(concurrency, "--concurrency", (1, 4, 16, 32))
     load = Load(model, requests, _sizes(sizes), _range(prompt), answer, warmups=min(max(clients), 4), patience=patience)
