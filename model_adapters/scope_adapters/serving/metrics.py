@@ -27,6 +27,7 @@ COUNTERS = (
     ("scope_visual_tokens_in", "Visual tokens of these images before selection"),
     ("scope_visual_tokens_kept", "Visual tokens of these images that the language model reads"),
     ("scope_selection_seconds", "Time spent on selection, without the vision tower"),
+    ("scope_encoder_seconds", "Time spent on encoding: vision tower, selection and projector"),
 )
 """(name, meaning) of the counters with the label ``spec``; Prometheus appends ``_total`` to each name."""
 

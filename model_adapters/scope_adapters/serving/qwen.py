@@ -8,6 +8,7 @@ are added when the language model runs.
 
 from __future__ import annotations
 
+import time
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any
@@ -122,10 +123,11 @@ class PrunedGridModel:
         calls = {text: receipts.Call() for text in texts}
         folder = str(getattr(self.config, metrics.KEY, ""))
         rows: list[Tensor] = []
+        start = time.perf_counter()
         with torch.no_grad():
             for batch in batches(images, self.batched_tokens * geometry.block**2):  # as much as without pruning
                 rows += self._encode(batch, geometry, calls, folder)
-        count(self.served, calls, folder)
+        count(self.served, calls, folder, start, rows)
         return rows
 
     def _encode(

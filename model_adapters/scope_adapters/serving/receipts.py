@@ -46,7 +46,7 @@ class Call:
 
     def __init__(self) -> None:
         self.images = self.tokens = self.kept = 0
-        self.seconds = 0.0
+        self.seconds = self.encoder = 0.0
         self.failures: list[Failure] = []
 
     def note(self, layout: Layout, selection: Selection, seconds: float) -> None:
@@ -73,7 +73,9 @@ class Call:
                 100 * self.kept / max(self.tokens, 1),
                 1e3 * self.seconds,
             )
-        counts = Counts({label: [self.images, self.tokens, self.kept, self.seconds]} if self.images else {})
+        counts = Counts(
+            {label: [self.images, self.tokens, self.kept, self.seconds, self.encoder]} if self.images else {}
+        )
         for failure in self.failures:
             self._warn(label, failure, strict)
             counts.add_fallback(failure.part, failure.distribution, failure.reason)

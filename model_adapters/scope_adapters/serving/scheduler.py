@@ -11,7 +11,7 @@ from scope_adapters.serving import metrics
 from scope_adapters.serving.strict import FIELD, KEY, failed
 from scope_core import AdapterError, SpecError
 
-ERRORS = "grammar_compile_error_reqs"
+ERRORS = "encoder_cache_mismatch_reqs"
 """The scheduler's set of requests that end with an error at the next step."""
 
 

@@ -13,8 +13,8 @@ from typing import Any
 
 from scope_core import AdapterError
 
-TESTED = ("0.32",)
-"""Tested releases of vLLM."""
+TESTED = ("0.32", "0.33")
+"""Tested releases of vLLM; docs/serving.md says how."""
 
 log = logging.getLogger(f"vllm.{__package__}")
 

@@ -6,6 +6,7 @@ without pruning, so they are split into batches of the size that vLLM would use 
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
@@ -59,10 +60,11 @@ class Encoder:
         """(R_i, D') per image: rows for the language model, one for each placeholder of its prompt."""
         rows: list[Tensor] = []
         calls = {image.spec: receipts.Call() for image in images}
+        start = time.perf_counter()
         with torch.no_grad():
             for batch in batches(images, self.at_once):
                 rows += self._encode(batch, calls)
-        count(self.served, calls, self.folder)
+        count(self.served, calls, self.folder, start, rows)
         return rows
 
     @property
@@ -97,8 +99,22 @@ class Encoder:
         return [encoded[number] for number in range(len(images))]
 
 
-def count(served: Served, calls: Mapping[str, receipts.Call], folder: str) -> None:
-    """Log the sums of the specs in a call of the encoder, and add them to the counters in ``folder``."""
+def count(
+    served: Served, calls: Mapping[str, receipts.Call], folder: str, start: float, rows: Sequence[Tensor]
+) -> None:
+    """Log the sums of the specs in a call of the encoder, and add them to the counters in ``folder``.
+
+    Args:
+        served: The engine's spec.
+        calls: The sums of each spec; they share the time of the call by their numbers of images.
+        folder: The folder of the counters; empty without one.
+        start: ``time.perf_counter()`` at the start of the call.
+        rows: Its results.
+    """
+    receipts.wait(rows[0])
+    seconds, images = time.perf_counter() - start, max(sum(call.images for call in calls.values()), 1)
+    for call in calls.values():
+        call.encoder = seconds * call.images / images
     label, counts = served.pruner(served.default).label, metrics.Counts()
     for spec, call in calls.items():
         known = {label: label} if spec == served.default else {}

@@ -1,0 +1,1 @@
+"""``scope bench serve``: an unpruned and a pruned vLLM engine in turns, under concurrent clients."""
