@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from bisect import bisect_right
 from collections.abc import Iterable, Sequence
 from fractions import Fraction
+from itertools import accumulate
 
 from scope_core.errors import BudgetError, did_you_mean, listed
 from scope_core.structures.layout import Group, Layout
@@ -14,15 +16,17 @@ UNITS = ("tile", "frame", "image", "video", "total")
 
 def cells(layout: Layout, groups: Sequence[Group]) -> list[tuple[int, int, int, int]]:
     """The pieces of groups that lie in one tile each: ``(group, image, tile, tokens)``."""
+    edges = [list(accumulate(image.tiles, initial=0)) for image in layout.images]
     pieces = []
     for number, group in enumerate(groups):
         for span in group:
-            start = 0
-            for tile, tokens in enumerate(layout.images[span.image].tiles):
-                overlap = min(span.stop, start + tokens) - max(span.start, start)
+            starts = edges[span.image]
+            for tile in range(max(bisect_right(starts, span.start) - 1, 0), len(starts) - 1):
+                if starts[tile] >= span.stop:
+                    break
+                overlap = min(span.stop, starts[tile + 1]) - max(span.start, starts[tile])
                 if overlap > 0:
                     pieces.append((number, span.image, tile, overlap))
-                start += tokens
     return pieces
 
 
