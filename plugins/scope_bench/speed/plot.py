@@ -8,7 +8,9 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from scope_bench.accuracy.plot import new_figure
-from scope_bench.speed.tables import CLOCKS, Report, fitted, head, made_of, number
+from scope_bench.speed.of_models import made_of
+from scope_bench.speed.rows import number
+from scope_bench.speed.tables import CLOCKS, Report, fitted, head
 
 SPEC, BESIDE = "C0", "0.7"
 """Colours of the user's specs, and of what they are compared with."""

@@ -2,20 +2,20 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
 from scope_bench.accuracy.tables import Table
 from scope_bench.speed.growth import exponent, larger
+from scope_bench.speed.of_models import captured, generated
 from scope_bench.speed.profile import MEANINGS
+from scope_bench.speed.rows import NOTHING, filled, ms, number, quartiles, times
 from scope_bench.speed.versus import OURS, THEIRS
 
 Report = dict[str, Any]
 CLOCKS = {"wall": "wall time", "cpu": "processor time"}
 ALLOCATORS = {"warm": "freed memory is kept", "fresh": "freed memory goes back to the system"}
-NOTHING = "-"
 
 
 def tables(report: Report) -> list[Table]:
@@ -60,16 +60,16 @@ def selected(case: Mapping[str, Any], clock: str) -> Table:
         (
             row["name"],
             number(row[key]["median"]),
-            _quartiles(row[key]),
-            _times(row["of_floor"]),
-            _times(row["faster_than_loop"]),
-            _times(row["engine_is_faster"]),
+            quartiles(row[key]),
+            times(row["of_floor"]),
+            times(row["faster_than_loop"]),
+            times(row["engine_is_faster"]),
             NOTHING if row["same_picks"] is None else f"{row['same_picks']}",
         )
         for row in case["rows"]
     ]
     title = f"Selecting {case['keep']} of {case['tokens']} tokens of width {case['width']}"
-    return _filled(title, ("", "ms", "quartiles", "of ref", "vs loop", "vs library", "same"), rows)
+    return filled(title, ("", "ms", "quartiles", "of ref", "vs loop", "vs library", "same"), rows)
 
 
 def _selected_legend(columns: set[str], given: bool) -> str:
@@ -115,9 +115,9 @@ def growth(grown: Mapping[str, Any], clock: str) -> list[Table]:
     fits = {"time": fitted(over, "tokens", clock)}
     if floor:
         fits["the matrix alone"] = fitted(floor, "tokens", clock)
-    by_keep = [(str(one["keep"]), number(one[key]["median"]), _quartiles(one[key])) for one in budget["points"]]
+    by_keep = [(str(one["keep"]), number(one[key]["median"]), quartiles(one[key])) for one in budget["points"]]
     return [
-        _filled(
+        filled(
             f"{grown['spec']}: {over['keep']} of N tokens",
             ("N", "ms", floor["name"] if floor else ""),
             rows,
@@ -137,7 +137,7 @@ def profiled(found: Mapping[str, Any]) -> list[Table]:
     made = []
     for size in dict.fromkeys(entry["tokens"] for entry in found["entries"]):
         entries = [entry for entry in found["entries"] if entry["tokens"] == size]
-        rows = [(stage, *(_ms(entry["ms"].get(stage)) for entry in entries)) for stage in entries[0]["ms"]]
+        rows = [(stage, *(ms(entry["ms"].get(stage)) for entry in entries)) for stage in entries[0]["ms"]]
         columns = ("stage, ms", *(f"K = {entry['keep']}" for entry in entries))
         made.append(Table(f"{found['spec']}: {size} tokens of width {found['width']}", columns, tuple(rows), ""))
     stages = {stage for entry in found["entries"] for stage in entry["ms"]}
@@ -151,7 +151,7 @@ def beside_published(found: Mapping[str, Any]) -> Table:
     for row in found["rows"]:
         ours, theirs = (row["ms"][side] for side in (OURS, THEIRS))
         rows.append(
-            (row["name"], str(row["keep"]), number(theirs), number(ours), _times(theirs / ours), f"{row['same']}")
+            (row["name"], str(row["keep"]), number(theirs), number(ours), times(theirs / ours), f"{row['same']}")
         )
     return Table(
         f"Recipes beside plain loops of their formulas: {found['tokens']} tokens of width {found['width']}",
@@ -179,131 +179,6 @@ def fitted(curve: Mapping[str, Any], axis: str, clock: str) -> str:
 def _fits(found: Mapping[str, str]) -> str:
     """Sentences about the fitted exponents."""
     return " ".join(f"Fitted to {name}, {fit}." for name, fit in found.items() if fit)
-
-
-def captured(capture: Mapping[str, Any]) -> Table:
-    """Times of the tower, with and without reading signals."""
-    rows = [
-        (
-            row["name"],
-            number(row["tower_ms"]["median"]),
-            NOTHING if row["captured"] is None else number(row["read_ms"]["median"]),
-            f"{100 * row['of_plain']:.1f}%",
-            NOTHING if row["captured"] is None else f"{100 * row['captured']:.2f}%",
-        )
-        for row in capture["rows"]
-    ]
-    meanings = {
-        "of plain": "Pruned calls skip the tower's layers that nobody reads. of plain: tower and reading over the "
-        "tower as the model calls it.",
-        "capture": "capture: reading alone, likewise.",
-    }
-    columns = ("", "tower ms", "read ms", "of plain", "capture")
-    return _filled(f"Reading signals in the tower of {capture['model']}", columns, rows, meanings)
-
-
-def generated(report: Mapping[str, Any]) -> list[Table]:
-    """Time to the first token, and its parts."""
-    rows, parts = [], []
-    for row in report["rows"]:
-        pruned = "reached" in row
-        rows.append(
-            (
-                row["name"],
-                str(row["prompt"]),
-                number(row["first_ms"]["median"]),
-                number(row["ideal_ms"]) if pruned else NOTHING,
-                f"{row['speedup']:.2f}x" if pruned else NOTHING,
-                f"{100 * row['reached']:.1f}%" if pruned else NOTHING,
-                f"{row['kv_bytes'] / 2**20:.1f}",
-                NOTHING if row["step_ms"] is None else number(row["step_ms"]),
-            )
-        )
-        share = f"{100 * row['own_share']:.2f}%" if pruned else NOTHING
-        inside = f"{100 * row['hooks_share']:.2f}%" if "hooks_share" in row else NOTHING
-        parts.append((row["name"], *(_ms(part) for part in made_of(row).values()), share, inside))
-    size = f"{report['parameters'] / 1e6:.0f}M parameters in {report['dtype']}"
-    about = f"{report['model']}, {size}, batch {report['batch']}"
-    first = {
-        "ideal": "ideal: the model's own tower and projector, and a text as long as the pruned prompt: selection free.",
-        "of ideal": "of ideal: share of the ideal speed-up that is reached.",
-        "step ms": "step ms: each further token.",
-    }
-    columns = ("", "prompt", "first ms", "ideal", "faster", "of ideal", "KV MiB", "step ms")
-    packed = any(made_of(row)["pack"] is not None for row in report["rows"])
-    inner = {
-        "pack": "pack: what the model itself does around tower and projector, such as laying out tiles.",
-        "LLM": "LLM: the rest of the model's own generate.",
-        "own": f"own: all else that a pruned call does{'' if packed else ', the packing of features included'}; hooks "
-        "inside the tower count as tower, reading signals as select, and attaching, done once before, nowhere.",
-        "of LLM": "of LLM: own over the model's own generate.",
-        "hooks": "hooks: what hooks on layers of the language model take besides selection.",
-        "inside": "inside: these hooks and selection in them, over the model's own generate.",
-    }
-    adding = "Each number is a median, so that columns add up to the first token's time only about."
-    return [
-        _filled(f"Time to the first token: {about}", columns, rows, first, _sentence(report["notes"])),
-        _filled(f"What it is made of, ms: {report['model']}", ("", *PARTS, "of LLM", "inside"), parts, inner, adding),
-    ]
-
-
-PARTS = {
-    "tower": "tower",
-    "project": "projector",
-    "pack": "pack",
-    "select": "select",
-    "hooks": "hooks",
-    "LLM": "llm",
-    "own": "own",
-}
-"""The parts of a call as they are shown, and as a row names them."""
-
-
-def made_of(row: Mapping[str, Any]) -> dict[str, float | None]:
-    """Medians of the parts of a call, by `PARTS`; None for parts that a call does not have or that are unknown."""
-    spreads = {name: row.get(f"{part}_ms") for name, part in PARTS.items()}
-    return {name: None if found is None else found["median"] for name, found in spreads.items()}
-
-
-def number(value: float) -> str:
-    """Three significant digits, two below 1, without an exponent."""
-    if value < 0:
-        return f"-{number(-value)}"
-    if value >= 100:
-        return f"{value:.0f}"
-    if value >= 1 or value == 0:
-        return f"{value:.1f}" if value >= 10 else f"{value:.2f}"
-    return f"{value:.{1 - math.floor(math.log10(value))}f}"
-
-
-def _ms(value: float | None) -> str:
-    return NOTHING if value is None else number(value)
-
-
-def _times(value: float | None) -> str:
-    return NOTHING if value is None else f"{number(value)}x"
-
-
-def _sentence(text: str) -> str:
-    return f"{text[:1].upper()}{text[1:].rstrip('.')}." if text else ""
-
-
-def _quartiles(spread: Mapping[str, float]) -> str:
-    return f"{number(spread['low'])}-{number(spread['high'])}"
-
-
-def _filled(
-    title: str,
-    columns: Sequence[str],
-    rows: Sequence[Sequence[str]],
-    meanings: Mapping[str, str] | None = None,
-    note: str = "",
-) -> Table:
-    """A table without empty columns, and without their explanations."""
-    filled = [k for k in range(len(columns)) if k == 0 or any(row[k] != NOTHING for row in rows)]
-    kept = tuple(columns[k] for k in filled)
-    texts = [text for name, text in (meanings or {}).items() if name in kept]
-    return Table(title, kept, tuple(tuple(row[k] for k in filled) for row in rows), " ".join([*texts, note]).strip())
 
 
 def markdown(report: Report, shown: Sequence[Table]) -> str:

@@ -11,8 +11,10 @@ import torch
 import scope_core as scope
 from bench import tiny
 from scope_bench.speed import capture, generate, growth, inputs, machine, plot, select, timing
+from scope_bench.speed.of_models import made_of
 from scope_bench.speed.probes import Watched
-from scope_bench.speed.tables import fitted, head, made_of, number, tables
+from scope_bench.speed.rows import number
+from scope_bench.speed.tables import fitted, head, tables
 
 CPU = torch.device("cpu")
 EFFORT = timing.Effort(rounds=3, seconds=1.0, least=1)
