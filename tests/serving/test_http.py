@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import io
+import json
 import random
 import re
 import threading
@@ -196,6 +197,21 @@ def test_too_many_images_are_refused(server: Server) -> None:
     response = server.ask(*[picture(seed) for seed in range(4)])
     assert 400 <= response.status_code < 500
     assert server.healthy()
+
+
+def test_the_dashboard_and_the_alerts_read_metrics_that_are_there(server: Server) -> None:
+    """docs/serving/grafana.json and the rules in docs/operate.md, by the names that the running server reports."""
+    told(server.ask(picture(911)))
+    docs = Path(__file__).resolve().parents[2] / "docs"
+    panels = json.loads((docs / "serving" / "grafana.json").read_text())["panels"]
+    asked = [target["expr"] for panel in panels for target in panel["targets"]]
+    asked += re.findall(r"^ *expr: (.+)$", (docs / "operate.md").read_text(), re.MULTILINE)
+    read = set(re.findall(r"(?:scope_|vllm:)[a-z_]+", " ".join(asked)))
+    assert len(read) >= 11
+    metrics = server.metrics()
+    assert [name for name in read if not re.search(rf"^(# TYPE )?{name}[ {{]", metrics, re.MULTILINE)] == []
+    ours = {name for name in re.findall(r"^# TYPE (scope_\w+)", metrics, re.MULTILINE) if not name.endswith("_created")}
+    assert ours <= read
 
 
 def test_counters_and_log_lines(server: Server) -> None:
