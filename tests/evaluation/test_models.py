@@ -6,6 +6,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import checkpoints
 import pytest
 
 PAPER = '{"recipe":"scope","partition":"tile","budget":{"name":"tokens","keep":40,"tiles":"floor"},' \
@@ -41,12 +42,20 @@ def evaluate(tasks: Path, llava: Path, tmp_path_factory: pytest.TempPathFactory)
 def test_llava_next_answers_as_attach_does(
     evaluate: Callable[..., list[str]], llava_next: Path, attached: Any, pictures: list[Any], spec: str
 ) -> None:
-    from scope_adapters.evaluation.llava_hf import spec_of
+    from scope_adapters.evaluation.models import spec_of
 
     asked = "Is there something {} in the image?"
     wanted = attached(llava_next, spec_of(spec), pictures, asked, 6)
     assert evaluate(llava_next, f",pruner={spec}") == wanted
     assert wanted != attached(llava_next, None, pictures, asked, 6)
+
+
+def test_llava_onevision_answers_as_attach_does(
+    evaluate: Callable[..., list[str]], attached: Any, pictures: list[Any], tmp_path: Path
+) -> None:
+    checkpoint = checkpoints.llava_onevision(tmp_path)
+    wanted = attached(checkpoint, "scope@no_cls@20", pictures, "Is there something {} in the image?", 6)
+    assert evaluate(checkpoint, ",pruner=scope@no_cls@20") == wanted
 
 
 @pytest.mark.parametrize("spec", ["visionzip@9", "downsample@9", "fastv@9", "mmtok@9", "prumerge@9"])

@@ -91,6 +91,32 @@ def llava_next(folder: Path, sizes: Sizes = Sizes(side=84)) -> Path:
     return write(folder, LlavaNextForConditionalGeneration, config, processor)
 
 
+def llava_onevision(folder: Path, sizes: Sizes = Sizes(side=84)) -> Path:
+    """A LLaVA-OneVision: SigLIP tiles, up to 16 of them; beyond 4 x 1.21 tiles an image is interpolated."""
+    import transformers as hf
+
+    side, tokenizer = sizes.side, words()
+    grids = [[side * rows, side * cols] for rows in range(1, 5) for cols in range(1, 5)]
+    vision = hf.SiglipVisionConfig(
+        hidden_size=sizes.vision, intermediate_size=2 * sizes.vision, num_hidden_layers=sizes.vision_layers,
+        num_attention_heads=sizes.heads, image_size=side, patch_size=14, vision_use_head=False,
+    )  # fmt: skip
+    shared = towers(sizes, len(tokenizer))
+    shared |= {"vision_config": vision, "vision_feature_select_strategy": "full", "vision_feature_layer": -1}
+    image = SPECIAL.index("<image>")
+    config = hf.LlavaOnevisionConfig(
+        **shared, image_token_id=image, video_token_id=3, image_grid_pinpoints=grids,
+        vision_aspect_ratio="anyres_max_4",
+    )  # fmt: skip
+    images = hf.LlavaOnevisionImageProcessor(size={"height": side, "width": side}, image_grid_pinpoints=grids)
+    videos = hf.LlavaOnevisionVideoProcessor(size={"height": side, "width": side})
+    processor = hf.LlavaOnevisionProcessor(
+        images, tokenizer, videos, num_image_tokens=(side // 14) ** 2, vision_feature_select_strategy="full",
+        chat_template=TEMPLATE, vision_aspect_ratio="anyres_max_4", video_token="<unk>",
+    )  # fmt: skip
+    return write(folder, hf.LlavaOnevisionForConditionalGeneration, config, processor)
+
+
 def towers(sizes: Sizes, vocabulary: int) -> dict[str, Any]:
     """The parts of the configuration that both families share."""
     from transformers import CLIPVisionConfig, LlamaConfig

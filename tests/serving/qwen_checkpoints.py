@@ -14,7 +14,7 @@ PIXELS = {"min_pixels": 4 * 28 * 28, "max_pixels": 256 * 28 * 28}
 """Images of 4 to 256 tokens."""
 
 
-def qwen(folder: Path, kind: str) -> Path:
+def qwen(folder: Path, kind: str, patch: int = 14) -> Path:
     """Write a ``qwen2_vl``, ``qwen2_5_vl`` (windows of 2 x 2 tokens) or ``qwen3_vl`` (DeepStack of two layers)."""
     import transformers as hf
 
@@ -26,7 +26,7 @@ def qwen(folder: Path, kind: str) -> Path:
         "rope_parameters": {"rope_type": "default", "mrope_section": [4, 6, 6], "rope_theta": 1e4},
         "bos_token_id": 1, "eos_token_id": 2, "pad_token_id": 0, "tie_word_embeddings": False,
     }  # fmt: skip
-    vision = {"depth": 3, "num_heads": 4, "patch_size": 14, "temporal_patch_size": 2, "spatial_merge_size": 2}
+    vision = {"depth": 3, "num_heads": 4, "patch_size": patch, "temporal_patch_size": 2, "spatial_merge_size": 2}
     if kind == "qwen2_vl":
         vision |= {"embed_dim": 128, "hidden_size": 128, "mlp_ratio": 2}
     else:
@@ -39,9 +39,9 @@ def qwen(folder: Path, kind: str) -> Path:
         text["rope_parameters"] |= {"mrope_section": [6, 5, 5], "mrope_interleaved": True}
     ids = {"image_token_id": IMAGE, "video_token_id": IMAGE + 1, "vision_start_token_id": 4, "vision_end_token_id": 5}
     config = getattr(hf, f"{name}Config")(text_config=text, vision_config=vision, tie_word_embeddings=False, **ids)
-    images = hf.Qwen2VLImageProcessor(patch_size=14, temporal_patch_size=2, merge_size=2, **PIXELS)
+    images = hf.Qwen2VLImageProcessor(patch_size=patch, temporal_patch_size=2, merge_size=2, **PIXELS)
     of_videos = hf.Qwen3VLVideoProcessor if kind == "qwen3_vl" else hf.Qwen2VLVideoProcessor
-    videos = of_videos(patch_size=14, temporal_patch_size=2, merge_size=2)
+    videos = of_videos(patch_size=patch, temporal_patch_size=2, merge_size=2)
     processor = getattr(hf, f"{name}Processor")(images, tokenizer, videos, chat_template=TEMPLATE)
     with torch.random.fork_rng():
         torch.manual_seed(0)

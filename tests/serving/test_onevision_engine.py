@@ -19,7 +19,6 @@ from scope_adapters.serving.group import Group
 from scope_adapters.serving.servable import recipes
 from scope_adapters.serving.served import KEY, Served
 
-SIDE = 84
 IMAGES = (
     [picture(1, (100, 300))],
     [picture(2, (60, 84))],
@@ -33,35 +32,9 @@ SPECS: tuple[Any, ...] = (
 )
 
 
-def onevision(folder: Path) -> Path:
-    """SigLIP tiles of 36 patches, up to 16 of them; beyond 4 x 1.21 tiles an image is interpolated."""
-    import transformers as hf
-
-    sizes, tokenizer = checkpoints.Sizes(side=SIDE), checkpoints.words()
-    grids = [[SIDE * rows, SIDE * cols] for rows in range(1, 5) for cols in range(1, 5)]
-    vision = hf.SiglipVisionConfig(
-        hidden_size=sizes.vision, intermediate_size=2 * sizes.vision, num_hidden_layers=sizes.vision_layers,
-        num_attention_heads=sizes.heads, image_size=SIDE, patch_size=14, vision_use_head=False,
-    )  # fmt: skip
-    shared = checkpoints.towers(sizes, len(tokenizer))
-    shared |= {"vision_config": vision, "vision_feature_select_strategy": "full", "vision_feature_layer": -1}
-    image = checkpoints.SPECIAL.index("<image>")
-    config = hf.LlavaOnevisionConfig(
-        **shared, image_token_id=image, video_token_id=3, image_grid_pinpoints=grids,
-        vision_aspect_ratio="anyres_max_4",
-    )  # fmt: skip
-    images = hf.LlavaOnevisionImageProcessor(size={"height": SIDE, "width": SIDE}, image_grid_pinpoints=grids)
-    videos = hf.LlavaOnevisionVideoProcessor(size={"height": SIDE, "width": SIDE})
-    processor = hf.LlavaOnevisionProcessor(
-        images, tokenizer, videos, num_image_tokens=36, vision_feature_select_strategy="full",
-        chat_template=checkpoints.TEMPLATE, vision_aspect_ratio="anyres_max_4", video_token="<unk>",
-    )  # fmt: skip
-    return checkpoints.write(folder, hf.LlavaOnevisionForConditionalGeneration, config, processor)
-
-
 def test_answers_are_those_of_hugging_face(tmp_path: Path) -> None:
     """All sizes and specs in one batch; then every recipe that can be served, on an image that is interpolated."""
-    folder = onevision(tmp_path)
+    folder = checkpoints.llava_onevision(tmp_path)
     with engine(folder, "uniform_grid@100%") as running:
         huggingface = HuggingFace.load(folder)
         geometry = geometry_of(huggingface.model.config)
@@ -101,7 +74,7 @@ def test_the_largest_image_is_sized_for(tmp_path: Path) -> None:
     """Canvases of many tiles are interpolated, so another size has the most tokens; failures keep a uniform grid."""
     from transformers import AutoConfig
 
-    config = AutoConfig.from_pretrained(onevision(tmp_path))
+    config = AutoConfig.from_pretrained(checkpoints.llava_onevision(tmp_path))
     setattr(config, KEY, "uniform_grid@50%")
     served = Served(config)
     served.rehearse()

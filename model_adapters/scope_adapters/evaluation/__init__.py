@@ -1,4 +1,4 @@
-"""lmms-eval: benchmarks of a pruned LLaVA, through lmms-eval's own models.
+"""lmms-eval: benchmarks of a pruned model, through lmms-eval's own LLaVA and Qwen-VL.
 
 lmms-eval finds `manifests` through the entry-point group ``lmms_eval.models``:
 
@@ -11,12 +11,17 @@ from typing import Any
 
 
 def manifests() -> Any:
-    """The models that this package adds to lmms-eval: `scope_llava_hf`, simple and chat."""
+    """The models that this package adds to lmms-eval, e.g. `scope_llava_hf` and `scope_qwen2_5_vl`."""
     from lmms_eval.models.registry_v2 import ModelManifest
 
-    home = f"{__name__}.llava_hf"
-    return ModelManifest(
-        model_id="scope_llava_hf",
-        simple_class_path=f"{home}.ScopeLlavaHf",
-        chat_class_path=f"{home}.ScopeLlavaHfChat",
-    )
+    from scope_adapters.evaluation.models import MODELS
+
+    home = f"{__name__}.models"
+    return [
+        ModelManifest(
+            model_id=name,
+            simple_class_path=f"{home}.{simple}",
+            chat_class_path=None if chat is None else f"{home}.{chat}",
+        )
+        for name, (simple, chat) in MODELS.items()
+    ]

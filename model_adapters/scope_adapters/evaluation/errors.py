@@ -28,4 +28,4 @@ def stopping(doing: str) -> Iterator[None]:
         yield
     except Exception as error:
         text = str(error) or repr(error)
-        raise EvaluationStopped(f"scope_llava_hf, {doing}: {type(error).__name__}: {text}") from error
+        raise EvaluationStopped(f"scope-core, {doing}: {type(error).__name__}: {text}") from error

@@ -8,7 +8,7 @@ from typing import Any
 from torch import Tensor
 
 from scope_adapters.evaluation.errors import stopping
-from scope_core import AttachError, Attachment, Plan, Pruner
+from scope_core import AttachError, Attachment, Layout, Plan, Pruner
 
 
 class Watched:
@@ -51,40 +51,57 @@ class Watched:
             output: Tensor = self.inner.generate(**inputs)
             check_answer(ids, output)
             self.calls += 1
-            sizes = sizes_of(inputs)
-            self.images += len(sizes)
+            images = images_of(inputs)
+            self.images += images
             if self.attachment is not None:
-                self._check(self.attachment, before, ids, sizes)
+                self._check(self.attachment, before, inputs, images)
             return output
 
-    def _check(self, pruning: Attachment, before: int, ids: Tensor, sizes: Sequence[tuple[int, int]]) -> None:
+    def _check(self, pruning: Attachment, before: int, inputs: Mapping[str, Any], images: int) -> None:
         receipt = pruning.receipt
-        if not pruning.active or receipt.calls - before != bool(sizes):
+        if not pruning.active or receipt.calls - before != bool(images):
+            why = "something else wraps generate()" if pruning.active else "the pruner was detached"
             raise AttachError(
-                f"a prompt with {len(sizes)} images was answered, but {receipt.calls - before} calls were pruned; "
-                f"{'the pruner was detached' if not pruning.active else 'something else wraps generate()'}"
+                f"{len(inputs['input_ids'])} prompts with {images} images were answered, but "
+                f"{receipt.calls - before} calls were pruned; {why}"
             )
-        if not sizes:
+        if not images:
             return
-        plan = pruning.plan(sizes)
+        plan = plan_of(pruning, inputs, self.inner)
         check_counts(plan, [(image.tokens, image.kept) for image in receipt.images])
         for stage, later in zip(plan.later, receipt.later, strict=bool(plan.later)):
             check_counts(stage, [(image.tokens, image.kept) for image in later.images])
         if pruning.pruner.decoder_layer is None:
-            check_placeholders(pruning, ids)
+            check_placeholders(pruning, inputs["input_ids"])
         self.tokens += receipt.tokens
         self.kept += (receipt.later[-1] if receipt.later else receipt).kept
         self.select_ms += receipt.select_ms + sum(later.select_ms for later in receipt.later)
 
 
-def sizes_of(inputs: Mapping[str, Any]) -> list[tuple[int, int]]:
-    """(height, width) of each image of a call of ``generate``, in placeholder order."""
-    pixels, sizes = inputs.get("pixel_values"), inputs.get("image_sizes")
-    if pixels is None:
-        return []
+def images_of(inputs: Mapping[str, Any]) -> int:
+    """The number of images of a call of ``generate``.
+
+    Raises:
+        AttachError: there are videos, whose pruning is not checked.
+    """
+    if inputs.get("pixel_values_videos") is not None:
+        raise AttachError("a sample has a video, and what is kept of videos is not checked; choose a task of images")
+    each = inputs.get("image_grid_thw")
+    each = inputs.get("pixel_values") if each is None else each
+    return 0 if each is None else len(each)
+
+
+def plan_of(pruning: Attachment, inputs: Mapping[str, Any], model: Any) -> Plan:
+    """The plan for the images of a call of ``generate``, from their sizes or grids of patches alone."""
+    grids = inputs.get("image_grid_thw")
+    if grids is not None:  # Qwen-VL: the processor resized each image by limits that the model does not know
+        merge = int(model.config.vision_config.spatial_merge_size)
+        tokens = [int(grid.prod()) // merge**2 for grid in grids]
+        return pruning.pruner.plan(Layout.of(tokens, prompts=[image.prompt for image in pruning.receipt.images]))
+    sizes, pixels = inputs.get("image_sizes"), inputs["pixel_values"]
     if sizes is not None:
-        return [(int(height), int(width)) for height, width in sizes]
-    return [(int(pixels.shape[-2]), int(pixels.shape[-1]))] * len(pixels)
+        return pruning.plan([(int(height), int(width)) for height, width in sizes])
+    return pruning.plan([(int(pixels.shape[-2]), int(pixels.shape[-1]))] * len(pixels))
 
 
 def check_answer(ids: Tensor, output: Tensor) -> None:

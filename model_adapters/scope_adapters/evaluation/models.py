@@ -1,4 +1,4 @@
-"""`scope_llava_hf`: lmms-eval's `llava_hf`, simple and chat, with a pruner attached and every answer checked."""
+"""lmms-eval's own models with a pruner attached and every answer checked, e.g. `scope_llava_hf`."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import inspect
 import json
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 from scope_adapters.evaluation.errors import EvaluationStopped, stopping
 from scope_adapters.evaluation.watched import Watched
@@ -15,10 +15,22 @@ from scope_core import MissingDependencyError, Pruner, ScopeError, SpecError
 from scope_core.adapters import quoted
 
 BASES = {
-    "ScopeLlavaHf": "lmms_eval.models.simple.llava_hf",
-    "ScopeLlavaHfChat": "lmms_eval.models.chat.llava_hf",
+    "ScopeLlavaHf": ("simple.llava_hf", "LlavaHf"),
+    "ScopeLlavaHfChat": ("chat.llava_hf", "LlavaHf"),
+    "ScopeQwen2VL": ("simple.qwen2_vl", "Qwen2_VL"),
+    "ScopeQwen25VL": ("simple.qwen2_5_vl", "Qwen2_5_VL"),
+    "ScopeQwen25VLChat": ("chat.qwen2_5_vl", "Qwen2_5_VL"),
+    "ScopeQwen3VL": ("simple.qwen3_vl", "Qwen3_VL"),
+    "ScopeQwen3VLChat": ("chat.qwen3_vl", "Qwen3_VL"),
 }
-"""The modules of lmms-eval whose ``LlavaHf`` is extended, by the name of the new class."""
+"""The module and the class of lmms-eval that is extended, by the name of the new class."""
+MODELS = {
+    "scope_llava_hf": ("ScopeLlavaHf", "ScopeLlavaHfChat"),
+    "scope_qwen2_vl": ("ScopeQwen2VL", None),
+    "scope_qwen2_5_vl": ("ScopeQwen25VL", "ScopeQwen25VLChat"),
+    "scope_qwen3_vl": ("ScopeQwen3VL", "ScopeQwen3VLChat"),
+}
+"""The simple and the chat class of each model, by its name for ``--model``."""
 
 
 def __getattr__(name: str) -> Any:
@@ -37,29 +49,43 @@ def extended(name: str) -> type:
     """
     import importlib
 
+    home, base_name = BASES[name]
     with stopping("importing"):
         try:
-            base = importlib.import_module(BASES[name]).LlavaHf
+            base = getattr(importlib.import_module(f"lmms_eval.models.{home}"), base_name)
         except ImportError as error:
             raise MissingDependencyError(
-                f"lmms-eval's llava_hf cannot be imported: {error}; pip install 'scope-core[lmms]'"
+                f"lmms-eval's {home} cannot be imported: {error}; pip install 'scope-core[lmms]'"
             ) from error
-        return type(name, (ScopeLlava, base), {"__module__": __name__, "__doc__": ScopeLlava.__doc__})
+        members = {
+            "__module__": __name__,
+            "__doc__": ScopeModel.__doc__,
+            "name": next(model for model, classes in MODELS.items() if name in classes),
+            "batches": base_name != "LlavaHf",
+        }
+        return type(name, (ScopeModel, base), members)
 
 
-class ScopeLlava:
-    """A pruner for lmms-eval's ``LlavaHf``.
+class ScopeModel:
+    """A pruner for a model of lmms-eval.
 
     Args:
         pruner: ``"scope@64"``, the path of a spec file, or a spec as JSON in braces; "none" for no pruner: answers
             are those of `llava_hf`, but an error ends the run.
         receipts: JSON file for the totals of what was pruned; None writes nothing.
-        batch_size: 1, since lmms-eval's ``llava_hf`` asks one prompt at a time.
-        options: Options of lmms-eval's ``llava_hf``: ``pretrained``, ``dtype``, ``device_map``, ...
+        batch_size: Prompts at a time; 1 for lmms-eval's ``llava_hf``, which asks one by one.
+        options: Options of lmms-eval's model: ``pretrained``, ``device_map``, ...
+
+    Attributes:
+        name: Its name for ``--model``.
+        batches: True if it asks several prompts at a time.
 
     Raises:
         EvaluationStopped: an option, the spec or the checkpoint is wrong, or the spec does not fit the model.
     """
+
+    name: ClassVar[str]
+    batches: ClassVar[bool]
 
     def __init__(
         self, pruner: Any = None, receipts: str | None = None, batch_size: int | str = 1, **options: Any
@@ -67,10 +93,13 @@ class ScopeLlava:
         self._watched: Watched | None = None
         self._receipts = receipts
         with stopping("starting"):
-            if str(batch_size) != "1":
+            if str(batch_size) != "1" and not self.batches:
                 raise ScopeError(
-                    f"--batch_size {batch_size}: lmms-eval's llava_hf asks one prompt at a time; use --batch_size 1"
+                    f"--batch_size {batch_size}: lmms-eval's {self.name.removeprefix('scope_')} asks one prompt at a "
+                    f"time; use --batch_size 1"
                 )
+            if not str(batch_size).isdigit() or int(batch_size) < 1:
+                raise ScopeError(f"--batch_size {batch_size}: give a whole number of prompts, e.g. --batch_size 8")
             known = inspect.signature(super().__init__).parameters
             if unknown := sorted(set(options) - set(known)):
                 names = ", ".join(sorted({"pruner", "receipts", *known} - {"kwargs"}))
@@ -78,7 +107,7 @@ class ScopeLlava:
             spec = spec_of(pruner)
             parsed = None if spec is None else Pruner(spec)  # before the weights, so that a wrong spec fails early
             options.setdefault("device_map", place(options.get("device", "cuda")))
-            super().__init__(batch_size=1, **options)  # type: ignore[call-arg]
+            super().__init__(batch_size=int(batch_size), **options)  # type: ignore[call-arg]
             self._watched = Watched(super().model, parsed)  # type: ignore[misc]
 
     @property
@@ -102,17 +131,17 @@ class ScopeLlava:
         raise self._refused("loglikelihood", requests)
 
     def generate_until_multi_round(self, requests: list[Any]) -> list[Any]:
-        """Refused, as by lmms-eval's ``llava_hf``."""
+        """Refused: an answer of one round would not be checked apart from those before it."""
         raise self._refused("generate_until_multi_round", requests)
 
     def generate_visual_cot(self, requests: list[Any]) -> list[Any]:
-        """Refused, as by lmms-eval's ``llava_hf``."""
+        """Refused: its images are made while it runs."""
         raise self._refused("generate_visual_cot", requests)
 
     def _refused(self, kind: str, requests: list[Any]) -> EvaluationStopped:
         names = ", ".join(sorted({str(getattr(request, "task_name", "?")) for request in requests}))
         return EvaluationStopped(
-            f"scope_llava_hf: {names} uses {kind}, which is not supported; choose tasks of output_type generate_until"
+            f"{self.name}: {names} uses {kind}, which is not supported; choose tasks of output_type generate_until"
         )
 
     def _report(self) -> None:
@@ -122,7 +151,7 @@ class ScopeLlava:
         from loguru import logger
 
         facts = totals(watched)
-        logger.info(f"scope_llava_hf: {facts}")
+        logger.info(f"{self.name}: {facts}")
         if self._receipts is not None:
             rank, processes = int(getattr(self, "_rank", 0)), int(getattr(self, "_world_size", 1))
             path = Path(self._receipts)
