@@ -11,7 +11,7 @@ import torch
 
 import scope_core as scope
 from adapters.models import PATCHES, PLACEHOLDER, llava
-from scope_adapters.evaluation import errors, llava_hf
+from scope_adapters.evaluation import errors, models
 from scope_adapters.evaluation.watched import Watched, check_counts
 from scope_core import Layout, Pruner
 
@@ -35,7 +35,7 @@ def test_answers_are_those_of_attach_and_tokens_are_counted(spec: str) -> None:
     watched.generate(**call(0))
     assert (watched.calls, watched.images, watched.tokens) == (3, 3, 3 * PATCHES)
     assert watched.kept == kept * 3 // 2
-    assert llava_hf.totals(watched)["spec"] == Pruner(spec).label
+    assert models.totals(watched)["spec"] == Pruner(spec).label
 
 
 def test_no_pruner_answers_as_the_model_does() -> None:
@@ -136,24 +136,24 @@ def test_counts_are_compared_with_the_plan() -> None:
 
 @pytest.mark.parametrize("given", [None, "none", "None", ""])
 def test_no_pruner_is_said_in_several_ways(given: str | None) -> None:
-    assert llava_hf.spec_of(given) is None
+    assert models.spec_of(given) is None
 
 
 def test_specs_are_read_as_lmms_eval_hands_them_over() -> None:
-    assert llava_hf.spec_of("scope@64") == "scope@64"
-    assert llava_hf.spec_of('{"recipe": "scope", "budget": 64}') == {"recipe": "scope", "budget": 64}
-    assert llava_hf.spec_of({"recipe": "scope"}) == {"recipe": "scope"}
+    assert models.spec_of("scope@64") == "scope@64"
+    assert models.spec_of('{"recipe": "scope", "budget": 64}') == {"recipe": "scope", "budget": 64}
+    assert models.spec_of({"recipe": "scope"}) == {"recipe": "scope"}
     with pytest.raises(scope.SpecError, match="not JSON"):
-        llava_hf.spec_of("{recipe: scope}")
+        models.spec_of("{recipe: scope}")
     with pytest.raises(scope.SpecError, match="pruner=64"):
-        llava_hf.spec_of(64)
+        models.spec_of(64)
 
 
 def test_without_lmms_eval_the_package_to_install_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
-    llava_hf.extended.cache_clear()
+    models.extended.cache_clear()
     for name in ("lmms_eval", *(name for name in sys.modules if name.startswith("lmms_eval."))):
         monkeypatch.setitem(sys.modules, name, None)
     with pytest.raises(SystemExit, match=r"pip install 'scope-core\[lmms\]'"):
-        _ = llava_hf.ScopeLlavaHf
+        _ = models.ScopeLlavaHf
     with pytest.raises(AttributeError, match="ScopeLlava2"):
-        _ = llava_hf.ScopeLlava2
+        _ = models.ScopeLlava2
