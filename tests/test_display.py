@@ -17,7 +17,7 @@ from scope_adapters import HuggingFaceTower, TimmTower
 from scope_core.adapters import Asked, Declaration, Encoding, LoadedModel, Offer, Reader, RecipeFit, ZooEntry
 from scope_core.commands import Check, Command, Finding
 from scope_core.display import card, facts_html, table_html
-from scope_core.parts import Blocks, Entry, Execution, Picks, Recipe, Span
+from scope_core.parts import Blocks, Calibration, Entry, Execution, Picks, Recipe, Span
 from scope_core.tasks import Box, Example, Outcome, Question
 
 MANY = 400
@@ -26,6 +26,8 @@ TOKENS = scope.VisualTokens.of(
     torch.randn(MANY, 16, 8), grid=(4, 4), signals={"vision.cls_attention[-2]": torch.rand(MANY, 2, 16)}
 )
 PRUNER = scope.Pruner({"recipe": "scope", "budget": 3, "coverage": "log_det", "merger": "average", "at": "projected"})
+
+STREAMED = {"recipe": "divprune", "partition": "frame", "budget": {"name": "tokens", "keep": 3, "per": "frame"}}
 
 
 def objects() -> list[Any]:
@@ -38,7 +40,7 @@ def objects() -> list[Any]:
     question = Question("id", LONG, LONG)
     registry = scope.default_registry()
     return [
-        Reader(PRUNER, frozenset()),
+        Reader(PRUNER, frozenset()), scope.Pruner(STREAMED).stream(), Calibration("heads", {LONG: LONG}, LONG, LONG, 9, (0.1,) * 9),
         registry, PRUNER, PRUNER.spec, PRUNER.stages[0], attachment, attachment.declaration, attachment.adapter,
         layout, layout.images[0], Span(0, 0, 3), PRUNER.plan(layout), TOKENS, TOKENS.signals, selection,
         selection.mixed, selection.marks, PRUNER.receipt(selection), PRUNER.receipt(selection).images[0],

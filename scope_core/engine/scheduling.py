@@ -38,6 +38,8 @@ def by_group(problem: Problem, optimizer: Optimizer[Any], keep: Sequence[int]) -
     while first < batch:
         count = sizes[first]
         most = max(1, _together(size, tokens.device) // (count**2 * tokens.features.element_size()))
+        if problem.memory is not None:
+            most = max(1, min(most, problem.memory // problem.matrix_bytes(count)))
         groups = next((n for n, other in enumerate(sizes[first : first + most]) if other != count), most)
         groups = min(groups, batch - first)
         tables.append(_optimized(problem.some(first, count, groups), optimizer, keep[first : first + groups]))

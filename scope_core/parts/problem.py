@@ -90,8 +90,13 @@ class Problem:
     @property
     def _matrices(self) -> int:
         """Bytes of the similarities of all groups and what is made of them."""
-        (batch, count, _), itemsize = self.tokens.shape, self.tokens.features.element_size()
-        return batch * matrix_bytes(self.metric, self.coverage, count, itemsize, self.combiner)
+        batch, count, _ = self.tokens.shape
+        return batch * self.matrix_bytes(count)
+
+    def matrix_bytes(self, count: int) -> int:
+        """Bytes of the similarities of a group of ``count`` tokens and what is made of them, at least 1."""
+        itemsize = self.tokens.features.element_size()
+        return max(1, matrix_bytes(self.metric, self.coverage, count, itemsize, self.combiner))
 
     def who(self) -> str:
         """The groups, for messages."""

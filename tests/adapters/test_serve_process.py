@@ -16,7 +16,7 @@ from scope_adapters.serving import metrics, middleware
 
 
 class TestCounters:
-    ONE = metrics.Counts({"scope@64": [2, 1152, 128, 0.25]}, {("saliency 'x'", "acme 1", "KeyError"): 1})
+    ONE = metrics.Counts({"scope@64": [2, 1152, 128, 0.25, 0.5]}, {("saliency 'x'", "acme 1", "KeyError"): 1})
 
     def test_sums_of_several_processes(self, tmp_path: Path) -> None:
         folder = tmp_path / "made on demand"
@@ -27,7 +27,7 @@ class TestCounters:
         for _ in range(2):
             subprocess.run([sys.executable, "-c", script], check=True, timeout=120)
         sums = metrics.totals([folder])
-        assert sums.specs == {"scope@64": [12, 6912, 768, 1.5]}
+        assert sums.specs == {"scope@64": [12, 6912, 768, 1.5, 3.0]}
         assert sums.fallbacks == {("saliency 'x'", "acme 1", "KeyError"): 6}
         assert len(list(folder.glob("*.counts"))) == 2
         assert metrics.totals([tmp_path / "nothing here"]) == metrics.Counts()
@@ -35,8 +35,8 @@ class TestCounters:
     def test_clients_cannot_make_labels(self) -> None:
         sums = metrics.Counts()
         for number in range(9):
-            sums.add(metrics.Counts({f"scope@{number}": [1, 576, number, 0]}), {"scope@8": "scope@8"})
-        assert sums.specs == {"request": [8, 8 * 576, 28, 0], "scope@8": [1, 576, 8, 0]}
+            sums.add(metrics.Counts({f"scope@{number}": [1, 576, number, 0, 0]}), {"scope@8": "scope@8"})
+        assert sums.specs == {"request": [8, 8 * 576, 28, 0, 0], "scope@8": [1, 576, 8, 0, 0]}
 
     def test_two_servers_from_one_command_have_folders_of_their_own(self, tmp_path: Path) -> None:
         folder = tmp_path / "counts"

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import importlib
+import inspect
 from collections.abc import Callable
 
 import pytest
@@ -147,6 +149,9 @@ def test_a_name_of_several_kinds_has_to_be_qualified(scope_: Callable[..., Ran])
 
 
 def test_a_part_from_a_file(fake: Callable[..., Ran]) -> None:
+    """Also where another module has loaded the file."""
+    importlib.import_module("cli.fake_zoo")
+    inspect.getmodule(inspect.currentframe())  # so that `inspect` knows the file under that name
     facts = fake("show", "acme.half", "--json").json
     assert facts["options"][0]["description"] == "Which half, [0] or [1]."
     assert facts["from"] == "fake_zoo.py"

@@ -106,8 +106,12 @@ def saliency(part: Table, group: Group) -> Array:
     if part.get("first") == "heads":
         return group.signal(f"vision.mean_attention[{part['layer']}]")
     if name in ("cls_attention", "received_attention", "prompt_attention"):
-        family = "last_query_attention" if part.get("queries") == "last" else "received_attention"
+        family = {"last": "last_query_attention", "text": "text_attention"}.get(
+            part.get("queries", ""), "received_attention"
+        )
         attention = group.signal(signal.format(family=family, **part))  # type: ignore[union-attr]
+        if family == "text_attention":
+            attention = attention.sum(1) / max(1, int(attention.any((0, 2)).sum()))
         return getattr(np, part["heads"])(attention, axis=0)
     if name == "key_norm":
         keys = np.abs(group.signal(part["of"])) ** part["order"]

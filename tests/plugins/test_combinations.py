@@ -92,6 +92,8 @@ def excused(error: scope.ScopeError, pruner: Pruner, tokens: VisualTokens) -> bo
         wide = [m for m in kinds["similarity"] if m.bounds[0] is None or m.bounds[0] < 0 or not m.symmetric]
         return bool(picky and wide) or any(not part.nonnegative for part in kinds["saliency"] if picky)
     if isinstance(error, scope.TokensError):
+        if "head weights, but the model has" in text:
+            return any("weights" in type(part.spec).model_fields for part in kinds["saliency"])
         if "similarities of at most" in text:  # too low for a threshold of the coverage function
             return any(part.spec.name == "theta_cover" for part in kinds["coverage"])
         if "not its whole grid" in text:  # of which an earlier step or a constraint took some

@@ -160,7 +160,7 @@ def scope_zoo() -> Iterable[ZooEntry]:
         "",
         "random weights, shape of LLaVA-1.5 7B at 1/4 of width, with all its layers: for timing stages in these",
         parameters="477M",
-        recipe="fastv@192",
+        recipe="scope@64",
         adapter="llava",
         requires=_HF,
         options={"scale": 4, "deep": True},

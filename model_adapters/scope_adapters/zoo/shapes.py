@@ -99,7 +99,7 @@ def load(
     )
 
 
-def _config(tiled: bool, scale: int, deep: bool) -> Any:
+def _config(tiled: bool, scale: int, deep: bool = False) -> Any:
     from transformers import CLIPVisionConfig, LlamaConfig, LlavaConfig, LlavaNextConfig
 
     tower = CLIPVisionConfig(

@@ -67,7 +67,9 @@ def members(
     return rows
 
 
-def _nearest(metric: SimilarityMetric[Any], tokens: VisualTokens, targets: Tensor, least: float | None) -> Tensor:
+def _nearest(
+    metric: SimilarityMetric[Any], tokens: VisualTokens, targets: Tensor, least: float | None = None
+) -> Tensor:
     """(B, N) the target most similar to each token, ties to the lowest index; -1 without targets of that similarity."""
     none = ~targets.any(1, keepdim=True)
     if not metric.symmetric:
