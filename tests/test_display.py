@@ -40,7 +40,8 @@ def objects() -> list[Any]:
     question = Question("id", LONG, LONG)
     registry = scope.default_registry()
     return [
-        Reader(PRUNER, frozenset()), scope.Pruner(STREAMED).stream(), Calibration("heads", {LONG: LONG}, LONG, LONG, 9, (0.1,) * 9),
+        Reader(PRUNER, frozenset()), scope.Pruner(STREAMED).stream(),
+        Calibration("heads", {LONG: LONG}, LONG, LONG, 9, (0.1,) * 9),
         registry, PRUNER, PRUNER.spec, PRUNER.stages[0], attachment, attachment.declaration, attachment.adapter,
         layout, layout.images[0], Span(0, 0, 3), PRUNER.plan(layout), TOKENS, TOKENS.signals, selection,
         selection.mixed, selection.marks, PRUNER.receipt(selection), PRUNER.receipt(selection).images[0],

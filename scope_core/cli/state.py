@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import importlib.util
 import inspect
-import os
 import sys
 import warnings
 from dataclasses import dataclass, field, replace
@@ -128,8 +127,8 @@ def load_file(path: Path) -> ModuleType:
         raise PluginError(f"plugin file '{path}' is not a Python file; give a file that ends in .py")
     module = importlib.util.module_from_spec(spec)
     sys.modules[name] = module  # pydantic looks up a class's module by name
-    for known in (os.path.abspath(path), os.path.realpath(path)):  # and by file, which another module may have loaded
-        inspect.modulesbyfile.pop(known, None)  # type: ignore[attr-defined]  # `inspect` fills it again
+    for known in (path.absolute(), path.resolve()):  # and by its file, which another module may have loaded before
+        inspect.modulesbyfile.pop(str(known), None)  # `inspect` fills it again
     try:
         spec.loader.exec_module(module)
     except (Exception, SystemExit) as error:

@@ -63,7 +63,7 @@ class TestEdges:
                 SignalError,
                 f"saliency 'cls_attention' (scope-core {scope.__version__}) needs vision.cls_attention[-2]",
             ),
-            ({"saliency": None}, SignalError, "or use a saliency that needs none: density, distance"),
+            ({"saliency": None}, SignalError, "or use a saliency that needs none: density, feature_norm"),
             ({"saliency": None, "signals": {"projected": torch.rand(1, 6, 8)}}, SignalError, "(given: projected)"),
             ({"layout": [6]}, TokensError, "layout must be a Layout, e.g. Layout.of([576, 576]), not list"),
             ({"layout": Layout.of([5])}, TokensError, "the layout has [5] tokens per image, the tensors [6]"),

@@ -40,11 +40,12 @@ class Shortlist(Selector[ShortlistSpec]):
     def select(self, tokens: VisualTokens, keep: Sequence[int]) -> Selection:
         """The other selector's picks."""
         score, share = scores(self.parts["saliency"], tokens), Fraction(str(self.spec.share))
-        listed = torch.zeros_like(tokens.valid)
+        listed, counts = torch.zeros_like(tokens.valid), list[int]()
         for group, wanted in enumerate(keep):
             order = ranked(score[group], tokens, group)
             least = 0 if self.parts["of"].adaptive else wanted
             most = max(int(share * len(order)), least, int(tokens.required[group].sum()))
             listed[group, order[:most]] = True
-        found: Selection = self.parts["of"].select(tokens.without(~listed), keep)
+            counts.append(min(wanted, most, len(order)))
+        found: Selection = self.parts["of"].select(tokens.without(~listed), counts)
         return replace(found, tokens=tokens)

@@ -27,6 +27,8 @@ def test_others_are_not_picked() -> None:
     assert sorted(picks(spread, 12)) == list(range(8, 20))  # more must be kept than are listed
     stop = {"name": "suppress", "threshold": -2.0, "then": "stop"}  # the first suppresses all others
     assert picks(stop, 12) == [19]
+    anchors = {"name": "anchors", "saliency": "feature_norm", "similarity": "cosine"}
+    assert set(picks(anchors, 12)) <= set(range(11, 20))  # asked for no more than are listed
 
 
 @pytest.mark.parametrize("share", [0, 1.1])
