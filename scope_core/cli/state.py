@@ -128,7 +128,7 @@ def load_file(path: Path) -> ModuleType:
     module = importlib.util.module_from_spec(spec)
     sys.modules[name] = module  # pydantic looks up a class's module by name
     for known in (path.absolute(), path.resolve()):  # and by its file, which another module may have loaded before
-        inspect.modulesbyfile.pop(str(known), None)  # `inspect` fills it again
+        inspect.modulesbyfile[str(known)] = name
     try:
         spec.loader.exec_module(module)
     except (Exception, SystemExit) as error:
