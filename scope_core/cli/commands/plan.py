@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from bisect import bisect_left, bisect_right
 from collections.abc import Sequence
 from functools import partial
+from itertools import accumulate
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -263,13 +265,15 @@ def _where(spans: list[dict[str, int]], images: list[dict[str, Any]]) -> str:
     )
     if len(spans) != 1:
         return f"{name}, {len(spans)} spans"
-    place = spans[0]["start"], spans[0]["stop"]
-    if place == (0, sum(pieces)):
+    start, stop = spans[0]["start"], spans[0]["stop"]
+    if (start, stop) == (0, sum(pieces)):
         return name + (f", all {len(pieces)} {piece}s" if len(pieces) > 1 else "")
-    for number in range(len(pieces)):
-        if place == (sum(pieces[:number]), sum(pieces[: number + 1])):
-            return f"{name}, {piece} {number}"
-    return f"{name}, tokens {place[0]} to {place[1] - 1}"
+    edges = list(accumulate(pieces, initial=0))
+    # of pieces that begin there, only the last holds tokens
+    number = bisect_right(edges, start) - 1 if start < stop else bisect_left(edges, start)
+    if edges[number] == start and edges[number + 1 : number + 2] == [stop]:
+        return f"{name}, {piece} {number}"
+    return f"{name}, tokens {start} to {stop - 1}"
 
 
 def _item(image: dict[str, Any]) -> str:
