@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from itertools import takewhile
 from typing import Any
 
 import torch
@@ -40,8 +41,7 @@ def by_group(problem: Problem, optimizer: Optimizer[Any], keep: Sequence[int]) -
         most = max(1, _together(size, tokens.device) // (count**2 * tokens.features.element_size()))
         if problem.memory is not None:
             most = max(1, min(most, problem.memory // problem.matrix_bytes(count)))
-        groups = next((n for n, other in enumerate(sizes[first : first + most]) if other != count), most)
-        groups = min(groups, batch - first)
+        groups = sum(1 for _ in takewhile(count.__eq__, sizes[first : first + most]))
         tables.append(_optimized(problem.some(first, count, groups), optimizer, keep[first : first + groups]))
         first += groups
     return side_by_side(tables)

@@ -39,6 +39,7 @@ class Stream:
     def __init__(self, stages: tuple[Stage, ...]) -> None:
         self._stage = stages[0]
         self._before, self.delay = _reach(stages)
+        self._whole = not _by_frame(self._stage)  # a frame is selected with those around it
         self._held: list[VisualTokens] = []
         self._first = 0  # number of the first frame that is held
         self._decided = 0
@@ -102,11 +103,6 @@ class Stream:
         self._held.clear()
         return found
 
-    @property
-    def _whole(self) -> bool:
-        """True if a frame is selected with those around it."""
-        return self._before + self.delay > 0 or not _by_frame(self._stage)
-
     def _check_count(self, size: int) -> None:
         """Refuse a budget by which what a frame keeps depends on the number of frames."""
         if size in self._counted:
@@ -127,7 +123,7 @@ class Stream:
         """The selections of the frames that are not decided yet, up to ``stop``."""
         found = []
         while self._decided < stop:
-            start = max(self._decided - self._before, 0) if self._whole else self._decided
+            start = max(self._decided - self._before, 0)
             window = self._held[start - self._first : self._decided + self.delay + 1 - self._first]
             selection = self._stage.prune(window[0] if len(window) == 1 else _joined(window))
             found.append(selection if len(window) == 1 else _of_frame(selection, window, self._decided - start))
