@@ -651,15 +651,17 @@ def video_evidence() -> str:
 
 def video_speed() -> str:
     """Time and memory of each method on long videos, from docs/speed/video.json."""
-    spec = importlib.util.spec_from_file_location("video_speed", DOCS / "speed" / "video.py")
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module.table()
+    return script(DOCS / "speed" / "video.py").table()
 
 
 def evidence_table(folder: str) -> Any:
     """The module that makes the tables of a folder of docs/evidence."""
-    spec = importlib.util.spec_from_file_location(f"{folder}_table", DOCS / "evidence" / folder / "table.py")
+    return script(DOCS / "evidence" / folder / "table.py")
+
+
+def script(path: Path) -> Any:
+    """A file of the docs as a module."""
+    spec = importlib.util.spec_from_file_location(f"{path.parent.name}_{path.stem}", path)
     module = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(module)
     return module

@@ -71,7 +71,7 @@ class ScopeModel:
 
     Args:
         pruner: ``"scope@64"``, the path of a spec file, or a spec as JSON in braces; "none" for no pruner: answers
-            are those of `llava_hf`, but an error ends the run.
+            are those of lmms-eval's own model, but an error ends the run.
         receipts: JSON file for the totals of what was pruned; None writes nothing.
         batch_size: Prompts at a time; 1 for lmms-eval's ``llava_hf``, which asks one by one.
         options: Options of lmms-eval's model: ``pretrained``, ``device_map``, ...
