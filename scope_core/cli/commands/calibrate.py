@@ -95,7 +95,7 @@ def calibrate(
     encoded = asked(loaded, source, pictures, question, state.registry) if question else _seen(loaded, source, pictures)
     with progress("calibrating") as tell:
         for number, tokens in enumerate(encoded, 1):
-            _add(found, source, tokens)
+            _add(found, source, tokens, kind)
             tell(number, len(pictures))
     options = source.spec.model_dump(mode="json")
     inside = any(name.startswith("decoder.") for name in source.all_needs)
@@ -206,15 +206,14 @@ def _sum(kind: Kind) -> PriorSum | HeadSum:
     return PriorSum() if kind is Kind.prior else HeadSum()
 
 
-def _add(found: PriorSum | HeadSum, source: SaliencySource[Any], tokens: VisualTokens) -> None:
+def _add(found: PriorSum | HeadSum, source: Any, tokens: VisualTokens, kind: Kind) -> None:
     import torch
 
     from scope_core.parts.problem import scores
 
     with torch.no_grad():
         tokens = tokens.to_dtype(torch.float32)
-        by_head = getattr(source, "by_head", None) if hasattr(found, "seen") else None
-        found.add(scores(source, tokens) if by_head is None else by_head(tokens), tokens)
+        found.add(source.by_head(tokens) if kind is Kind.heads else scores(source, tokens), tokens)
 
 
 def _seen(tower: Tower, source: SaliencySource[Any], pictures: Sequence[Picture]) -> Iterator[VisualTokens]:
