@@ -547,7 +547,7 @@ GROUPS: dict[str, dict[str, str]] = {
         "Plan": "Layout Plan",
         "Sweep": "sweep Sweep",
         "Find plugins": "default_registry discover Registry PluginWarning",
-        "Greedy, for optimizers and selectors": "greedy rank take_turns by_group",
+        "Greedy, for optimizers and selectors": "greedy rank take_turns by_group ungroup",
         "Errors": "ScopeError SpecError BudgetError UnknownNameError SignalError TokensError TooLargeError PluginError "
         "PluginConflictError PluginOutputError AdapterError AttachError ZooError TaskError MissingDependencyError",
     },

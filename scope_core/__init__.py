@@ -30,6 +30,7 @@ if TYPE_CHECKING:
     from scope_core.engine.greedy import greedy as greedy
     from scope_core.engine.greedy import rank as rank
     from scope_core.engine.greedy import take_turns as take_turns
+    from scope_core.engine.grouping import ungroup as ungroup
     from scope_core.engine.scheduling import by_group as by_group
     from scope_core.errors import AdapterError as AdapterError
     from scope_core.errors import AttachError as AttachError
@@ -70,6 +71,7 @@ if TYPE_CHECKING:
 
 _HOMES = {
     "engine.greedy": "greedy rank take_turns",
+    "engine.grouping": "ungroup",
     "engine.scheduling": "by_group",
     "errors": "AdapterError AttachError BudgetError MissingDependencyError PluginConflictError PluginError "
     "PluginOutputError ScopeError SignalError SpecError TaskError TokensError TooLargeError "

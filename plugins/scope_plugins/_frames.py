@@ -17,10 +17,11 @@ def frame_means(features: Tensor, numbers: Tensor) -> Tensor:
 
 def pieces_of(labels: Tensor) -> list[list[Tensor]]:
     """The token indices of each piece of each group, from (B, N) labels, -1 for no piece."""
-    return [
-        [(row == piece).nonzero().flatten() for piece in range(int(row.amax()) + 1)] if len(row) else []
-        for row in labels
-    ]
+    found = []
+    for row in labels:
+        order, none = row.argsort(stable=True), int((row < 0).sum())
+        found.append(list(order[none:].split(row[row >= 0].bincount().tolist())))
+    return found
 
 
 def cells(tokens: VisualTokens, group: int) -> Tensor:

@@ -135,7 +135,7 @@ def take_turns(
         among: As for `greedy`.
     """
     left = tokens.valid.clone()
-    free = tokens.device.type == "cpu" and not bool(tokens.required.any())  # elsewhere asking would wait
+    free = tokens.device.type == "cpu" and not any(tokens.n_required)  # elsewhere asking would wait
     rows = torch.arange(len(left), device=tokens.device)
     columns: list[tuple[Tensor, Tensor, Tensor]] = []
     for step in range(max(keep, default=0)):
@@ -170,7 +170,7 @@ def rank(score: Tensor, gain: Tensor, problem: Problem, keep: Sequence[int], *, 
         TokensError: scores of the parts are equal because of the dtype alone.
     """
     tokens = problem.tokens
-    if _plain(tokens, problem.candidates, keep):
+    if _plain(tokens, keep):
         order = score.sort(dim=1, descending=True, stable=True).indices[:, : max(keep, default=0)]
         picks = Picks(order, gain.gather(1, order), score.gather(1, order))
         check_picks(picks, problem, keep, by_place)
@@ -190,11 +190,11 @@ def rank(score: Tensor, gain: Tensor, problem: Problem, keep: Sequence[int], *, 
     return picks
 
 
-def _plain(tokens: VisualTokens, candidates: Tensor, keep: Sequence[int]) -> bool:
+def _plain(tokens: VisualTokens, keep: Sequence[int]) -> bool:
     """True if all may be picked, none must be, and groups keep as many; False where asking waits for a device."""
-    if tokens.device.type != "cpu" or len(set(keep)) != 1 or keep[0] > candidates.shape[1]:
+    if tokens.device.type != "cpu" or len(set(keep)) != 1 or keep[0] > tokens.shape[1]:
         return False
-    return bool(candidates.all()) and not bool(tokens.required.any())
+    return not tokens.padded and not any(tokens.n_required)
 
 
 def allowed(available: Tensor, required: Tensor) -> Tensor:

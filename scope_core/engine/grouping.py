@@ -7,9 +7,11 @@ from dataclasses import replace
 
 import torch
 from torch import Tensor
+from torch.nn.utils.rnn import pad_sequence
 
 from scope_core.errors import TokensError
 from scope_core.structures.layout import ImageLayout, Layout, Plan
+from scope_core.structures.selection import Selection
 from scope_core.structures.tokens import VisualTokens
 
 
@@ -23,12 +25,59 @@ def group_index(plan: Plan, tokens: VisualTokens) -> Tensor | None:
         return torch.full((len(plan.groups), 1), -1, dtype=torch.int64, device=tokens.device)
     indices = [row.nonzero().flatten() + image * count for image, row in enumerate(tokens.valid)]
     members = [torch.cat([indices[s.image][s.start : s.stop] for s in group]) for group in plan.groups]
-    return torch.nn.utils.rnn.pad_sequence(members, batch_first=True, padding_value=-1)
+    return pad_sequence(members, batch_first=True, padding_value=-1)
+
+
+def ungroup(selection: Selection, index: Tensor, tokens: VisualTokens) -> Selection:
+    """A selection from regrouped tokens, with one row for each of the original groups.
+
+    Args:
+        selection: One row per group of ``tokens.regroup(index)``.
+        index: (G, M) flat tokens of each group, -1 for padding.
+        tokens: (B, N) the original tokens.
+
+    Returns:
+        (B, K) picks: those of each original group follow the order of the new groups. What was merged into a token of
+        another original group is merged into none.
+    """
+    count = tokens.shape[1]
+    live = selection.picks >= 0
+    flat = index.gather(1, selection.picks.clamp(min=0))[live]
+    owner = flat // count
+    order, sizes = owner.argsort(stable=True), owner.bincount(minlength=tokens.shape[0]).tolist()
+
+    def per_image(column: Tensor, fill: float) -> Tensor:
+        return pad_sequence(list(torch.split(column[order], sizes)), batch_first=True, padding_value=fill)
+
+    def assigned(targets: Tensor) -> Tensor:
+        by_image = torch.full_like(tokens.row, -1).flatten()
+        real = (index >= 0) & (targets >= 0)
+        token, target = index[real], index.gather(1, targets.clamp(min=0))[real]
+        same = token // count == target // count  # -1 for tokens merged into a token of another image
+        by_image[token[same]] = target[same] % count
+        return by_image.view_as(tokens.row)
+
+    def shares(of_groups: Tensor) -> Tensor:
+        by_image = of_groups.new_ones(tokens.row.numel())
+        by_image[index[index >= 0]] = of_groups[index >= 0]
+        return by_image.view_as(tokens.row)
+
+    return replace(
+        selection,
+        picks=per_image(flat % count, -1),
+        gains=per_image(selection.gains[live], torch.nan),
+        scores=per_image(selection.scores[live], torch.nan),
+        stage=None if selection.stage is None else per_image(selection.stage[live], 0),
+        assigned=None if selection.assigned is None else assigned(selection.assigned),
+        shares=None if selection.shares is None else shares(selection.shares),
+        allotted=None,  # it was given per group
+        tokens=tokens,
+    )
 
 
 def with_tiles(tokens: VisualTokens, layout: Layout) -> VisualTokens:
     """The tokens with each one's tile taken from the layout; unchanged if the layout has other counts."""
-    if [image.tokens for image in layout.images] != tokens.valid.sum(1).tolist():
+    if [image.tokens for image in layout.images] != list(tokens.n_valid):
         return tokens  # pruning refuses them later, with both counts in the message
     tile = torch.zeros_like(tokens.tile)
     for row, valid, image in zip(tile, tokens.valid, layout.images, strict=True):
@@ -67,7 +116,7 @@ def layout_of(tokens: VisualTokens) -> Layout:
         TokensError: the tokens of a video are not in the order of its frames.
     """
     if not bool((tokens.frame > 0).any()):
-        return Layout.of(tokens.valid.sum(1).tolist())
+        return Layout.of(tokens.n_valid)
     sizes: list[int | list[int]] = []
     for number, (frame, valid) in enumerate(zip(tokens.frame, tokens.valid, strict=True)):
         of_each = frame[valid]

@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 from torch.nn.utils.rnn import pad_sequence
 
+from scope_core.engine.grouping import ungroup
 from scope_core.errors import BudgetError, PluginOutputError, SpecError, quoted
 from scope_core.parts.calls import attribute_errors, expect
 from scope_core.parts.merger import Merger
@@ -80,7 +81,7 @@ def merged(
         allowed[index[index >= 0]] = selection.tokens.valid[index >= 0]
         selection = ungroup(selection, index, replace(tokens, valid=allowed.view_as(tokens.valid)))
         counts, index = selection.counts, None
-    sizes = (index >= 0).sum(1).tolist() if index is not None else tokens.valid.sum(1).tolist()
+    sizes = tokens.n_valid if index is None else (index >= 0).sum(1).tolist()
     extra = [check_extra(merger, size, rows) for size, rows in zip(sizes, counts, strict=True)]
     if shared and any(map(sum, extra)):
         raise SpecError(_shared_group_message(merger, max(map(sum, extra))))
@@ -145,7 +146,7 @@ def _assembled(
     """The merger's rows of all groups of an image, one after the other, as weights over the image's tokens."""
     batch, count, _ = by_image.tokens.shape
     valid = by_image.tokens.valid.flatten()
-    whole = index is None and bool(valid.all())
+    whole = index is None and not by_image.tokens.padded
     if index is None:
         index = torch.arange(batch * count, device=valid.device).view(batch, count)
     width = index.shape[1]
@@ -222,7 +223,7 @@ def check_weights(weights: Any, selection: Selection, extra: Sequence[tuple[int,
     for rows, picked, (before, after) in zip(used, selection.counts, extra, strict=True):
         rows[:before] = rows[front : front + picked] = rows[front + kept : front + kept + after] = True
     used = used.to(tokens.device)[..., None]
-    if all_finite(weights) and bool(tokens.valid.all()):
+    if all_finite(weights) and not tokens.padded:
         return
     infinite = ~torch.isfinite(weights) & used
     forbidden = (weights[..., :count] != 0) & used & ~tokens.valid[:, None]
@@ -236,40 +237,3 @@ def check_weights(weights: Any, selection: Selection, extra: Sequence[tuple[int,
                 f"merger {merger}: weights() of {tokens.name_of(group)} gave {float(weights[group, row, col])} "
                 f"in row {row}, column {col}; {why}"
             )
-
-
-def ungroup(selection: Selection, index: Tensor, tokens: VisualTokens) -> Selection:
-    """The selection with one row per image; each image's picks follow the order of its groups."""
-    count = tokens.shape[1]
-    live = selection.picks >= 0
-    flat = index.gather(1, selection.picks.clamp(min=0))[live]
-    owner = flat // count
-
-    def per_image(column: Tensor, fill: float) -> Tensor:
-        rows = [column[owner == image] for image in range(tokens.shape[0])]
-        return torch.nn.utils.rnn.pad_sequence(rows, batch_first=True, padding_value=fill)
-
-    def assigned(targets: Tensor) -> Tensor:
-        by_image = torch.full_like(tokens.row, -1).flatten()
-        real = (index >= 0) & (targets >= 0)
-        token, target = index[real], index.gather(1, targets.clamp(min=0))[real]
-        same = token // count == target // count  # -1 for tokens merged into a token of another image
-        by_image[token[same]] = target[same] % count
-        return by_image.view_as(tokens.row)
-
-    def shares(of_groups: Tensor) -> Tensor:
-        by_image = of_groups.new_ones(tokens.row.numel())
-        by_image[index[index >= 0]] = of_groups[index >= 0]
-        return by_image.view_as(tokens.row)
-
-    return replace(
-        selection,
-        picks=per_image(flat % count, -1),
-        gains=per_image(selection.gains[live], torch.nan),
-        scores=per_image(selection.scores[live], torch.nan),
-        stage=None if selection.stage is None else per_image(selection.stage[live], 0),
-        assigned=None if selection.assigned is None else assigned(selection.assigned),
-        shares=None if selection.shares is None else shares(selection.shares),
-        allotted=None,  # it was given per group
-        tokens=tokens,
-    )

@@ -76,23 +76,22 @@ def _suspects(picks: Picks, problem: Problem, keep: Sequence[int]) -> list[tuple
     be equal by formula, and differ only at the second.
     """
     tokens, score, pick = problem.tokens, picks.scores, picks.picks
-    valid, free = tokens.valid, tokens.valid & ~tokens.required
-    if score.shape[1] == 0 or not valid.shape[1]:
+    if score.shape[1] == 0 or not tokens.shape[1]:
         return []
     start, head = [0] * len(score), score[:, :2]
-    if bool(tokens.required.any()):
-        before = (valid & tokens.required).sum(1, keepdim=True)
-        place = before + torch.arange(2, device=score.device)
-        start, head = before[:, 0].tolist(), pad(score, (0, 2), value=torch.nan).gather(1, place)
-    odd = (head[:, 0] == 0) | (head[:, :1] == head[:, 1:]).any(1)
+    if any(tokens.n_required):
+        start = list(tokens.n_required)
+        place = torch.tensor(start, device=score.device)[:, None] + torch.arange(2, device=score.device)
+        head = pad(score, (0, 2), value=torch.nan).gather(1, place)
     found = list[tuple[int, int]]()
-    for group in odd.nonzero().flatten().tolist():
-        at = start[group]
+    for group, (at, highest) in enumerate(zip(start, head.tolist(), strict=True)):
+        if highest[0] != 0 and highest[:1] != highest[1:]:
+            continue
         given = score[group, at : keep[group]]
         if not len(given) or (not problem.combiner.uses_coverage and bool((given != given[0]).any())):
             continue  # scores never change, and these differ
-        first = free[group].nonzero().flatten()[:2]
-        if keep[group] < int(valid[group].sum()) and int(pick[group, at]) == int(first[0]):
+        first = (tokens.valid & ~tokens.required)[group].nonzero().flatten()[:2]
+        if keep[group] < tokens.n_valid[group] and int(pick[group, at]) == int(first[0]):
             found.append((group, at))
             if len(given) > 1 and bool((pick[group, at : at + 2] == first).all()) and given[0] == given[1]:
                 found.append((group, at + 1))

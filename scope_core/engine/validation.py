@@ -117,9 +117,9 @@ def check_selection(selection: Any, tokens: VisualTokens, counts: Sequence[int],
                 f"{_selector_name(selector)} kept {distinct} distinct tokens ({got} picks) of {tokens.name_of(group)}; "
                 f"{'at most ' if selector.adaptive else ''}{wanted} were asked for"
             )
-    if not bool(tokens.valid.all()) and bool((selection.mask & ~tokens.valid).any()):
+    if tokens.padded and bool((selection.mask & ~tokens.valid).any()):
         raise PluginOutputError(f"{_selector_name(selector)} picked padding or tokens that a constraint forbids")
-    if bool(tokens.required.any()) and bool((tokens.required & tokens.valid & ~selection.mask).any()):
+    if any(tokens.n_required) and bool((tokens.required & tokens.valid & ~selection.mask).any()):
         raise PluginOutputError(f"{_selector_name(selector)} dropped tokens that must be kept")
 
 
@@ -140,11 +140,9 @@ def check_keep(tokens: VisualTokens, keep: Sequence[int]) -> None:
     Raises:
         BudgetError: more than the valid tokens, fewer than the required ones, or negative.
     """
-    valid = tokens.valid.sum(1).tolist()
-    required = (tokens.required & tokens.valid).sum(1).tolist()
-    if len(keep) != len(valid):
-        raise BudgetError(f"{len(keep)} counts were given for {len(valid)} groups; give one count per group")
-    for group, (count, most, least) in enumerate(zip(keep, valid, required, strict=True)):
+    if len(keep) != len(tokens.n_valid):
+        raise BudgetError(f"{len(keep)} counts were given for {len(tokens.n_valid)} groups; give one count per group")
+    for group, (count, most, least) in enumerate(zip(keep, tokens.n_valid, tokens.n_required, strict=True)):
         if not 0 <= count <= most:
             raise BudgetError(f"{tokens.name_of(group)}: cannot keep {count} of {most} candidate tokens")
         if count < least:

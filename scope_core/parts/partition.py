@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from abc import abstractmethod
 from collections.abc import Sequence
-from itertools import groupby
+from itertools import pairwise
 
 import torch
 from torch import Tensor
@@ -35,22 +35,30 @@ class Partition(Part[S]):
         labels = torch.full_like(tokens.row, -1)
         for group, valid in enumerate(tokens.valid):
             index = valid.nonzero().flatten()
-            image, frame, tile = (plane[group, index].tolist() for plane in (tokens.image, tokens.frame, tokens.tile))
-            runs = [list(run) for _, run in groupby(range(len(index)), key=image.__getitem__)]
-            layout = Layout(tuple(_item(frame[run[0] : run[-1] + 1], tile[run[0] : run[-1] + 1]) for run in runs))
+            if not len(index):
+                continue
+            image, frame, tile = (plane[group, index] for plane in (tokens.image, tokens.frame, tokens.tile))
+            items = _stretches(image)
+            layout = Layout(tuple(_item(frame[item], tile[item]) for item in items))
             for piece, spans in enumerate(self.split(layout)):
                 for span in spans:
-                    first = runs[span.image][0]
+                    first = items[span.image].start
                     labels[group, index[first + span.start : first + span.stop]] = piece
         return labels
 
 
-def _item(frame: Sequence[int], tile: Sequence[int]) -> ImageLayout:
-    """The layout of an image or video from the frame and tile of each of its tokens."""
-    planes = list(zip(frame, tile, strict=True))
-    tiles = [(place[0], len(list(same))) for place, same in groupby(planes)]
-    frames = tuple(len(list(same)) for _, same in groupby(number for number, _ in tiles))
-    return ImageLayout(tuple(tokens for _, tokens in tiles), frames=frames if max(frame) > 0 else ())
+def _item(frame: Tensor, tile: Tensor) -> ImageLayout:
+    """The layout of an image or video from the (n,) frame and tile of each of its tokens."""
+    moving = bool((frame > 0).any())
+    tiles = _stretches(frame, tile)
+    frames = [len(_stretches(tile[part])) for part in _stretches(frame)] if moving else []
+    return ImageLayout(tuple(part.stop - part.start for part in tiles), frames=tuple(frames))
+
+
+def _stretches(*planes: Tensor) -> list[slice]:
+    """The stretches of (n,) planes in which none of them changes."""
+    changes = torch.stack([plane.diff() != 0 for plane in planes]).any(0).nonzero().flatten() + 1
+    return [slice(*ends) for ends in pairwise([0, *changes.tolist(), len(planes[0])])]
 
 
 class TokenPartition(Partition[S]):

@@ -244,7 +244,7 @@ def similarity_rows(metric: SimilarityMetric[Any], tokens: VisualTokens, index: 
     if vectors is not None:
         width = vectors.shape[-1] if isinstance(vectors, Tensor) and vectors.dim() else 0
         expect(vectors, (*tokens.shape[:2], width), f"similarity {metric}: vectors()", tokens)
-        if not bool(tokens.valid.all()):
+        if tokens.padded:
             vectors = vectors.masked_fill(~tokens.valid[..., None], 0)
         rows = vectors.gather(1, at.expand(-1, -1, width)).masked_fill(~real, 0) @ vectors.mT
         if all_finite(rows):
@@ -255,7 +255,7 @@ def similarity_rows(metric: SimilarityMetric[Any], tokens: VisualTokens, index: 
 def _without_padding(matrix: Tensor, what: str, tokens: VisualTokens) -> Tensor:
     """The similarity matrix, checked, with zeros in rows and columns of padding."""
     expect(matrix, (*tokens.shape[:2], tokens.shape[1]), what, tokens)
-    if not bool(tokens.valid.all()):
+    if tokens.padded:
         matrix = matrix if is_writable(matrix, tokens) else matrix.clone()
         matrix.masked_fill_(~tokens.valid[:, :, None], 0).masked_fill_(~tokens.valid[:, None, :], 0)
     if not all_finite(matrix):

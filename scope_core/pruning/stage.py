@@ -153,17 +153,17 @@ class Stage:
     @torch.no_grad()
     def _prune(self, tokens: VisualTokens, layout: Layout | None) -> Selection:
         tokens = tokens.to_dtype(self.dtype)
-        valid = tokens.valid.sum(1).tolist()
         if layout is None:
             layout = layout_of(tokens)
         if not isinstance(layout, Layout):
             raise TokensError(f"layout must be a Layout, e.g. Layout.of([576, 576]), not {type(layout).__name__}")
-        if [image.tokens for image in layout.images] != valid:
+        if [image.tokens for image in layout.images] != list(tokens.n_valid):
             raise TokensError(
-                f"the layout has {[i.tokens for i in layout.images]} tokens per image, the tensors {valid}"
+                f"the layout has {[i.tokens for i in layout.images]} tokens per image, the tensors "
+                f"{list(tokens.n_valid)}"
             )
         tokens.check_finite("features", tokens.features)
-        if sum(valid) < tokens.valid.numel():
+        if tokens.padded:
             # tokens that constraints exclude are not valid either, but belong to their image
             tokens = replace(tokens, image=tokens.image.masked_fill(~tokens.valid, -1))
         tokens = with_frames(tokens, layout)

@@ -297,7 +297,7 @@ class Selection:
                     **({"theta_coverage": dict(zip(map(str, thetas), cover, strict=True))} if thetas else {}),
                 }
                 for valid, count, picks, kept, gains, scores, cover in zip(
-                    self.tokens.valid.sum(1).tolist(),
+                    self.tokens.n_valid,
                     self.counts,
                     self.picks.tolist(),
                     self.kept.tolist(),

@@ -46,6 +46,7 @@ Adapters may offer other families; their token axis is the one whose length is N
 from __future__ import annotations
 
 import copy
+import functools
 import re
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
@@ -96,6 +97,7 @@ FAMILIES: Mapping[str, str] = {
 _NAME = re.compile(r"(?P<family>[a-z0-9_.]+?)(\[(?P<layer>-?\d+)\])?")
 
 
+@functools.lru_cache(1024)
 def parse_signal(name: str) -> tuple[str, int | None]:
     """``("vision.keys", -2)`` for ``"vision.keys[-2]"``.
 

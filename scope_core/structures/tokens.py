@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
+from functools import cached_property
 
 import torch
 from torch import Tensor
@@ -174,6 +175,21 @@ class VisualTokens:
     def device(self) -> torch.device:
         """The device of the features."""
         return self.features.device
+
+    @cached_property
+    def n_valid(self) -> tuple[int, ...]:
+        """The valid tokens of each group."""
+        return tuple(self.valid.sum(1).tolist())
+
+    @cached_property
+    def n_required(self) -> tuple[int, ...]:
+        """The valid tokens of each group that must be kept."""
+        return tuple((self.required & self.valid).sum(1).tolist())
+
+    @property
+    def padded(self) -> bool:
+        """True if some tokens are not valid."""
+        return sum(self.n_valid) < self.valid.numel()
 
     def signal(self, name: str) -> Tensor:
         """The signal ``name``; its shape is checked against these tokens.

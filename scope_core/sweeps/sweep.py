@@ -247,7 +247,7 @@ def _run(
         }
         for image, (valid, rows, shares) in enumerate(
             zip(
-                selection.tokens.valid.sum(1).tolist(),
+                selection.tokens.n_valid,
                 selection.row_counts,
                 selection.coverage(thetas).tolist() if thetas else [[]] * images,
                 strict=True,

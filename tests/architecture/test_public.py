@@ -18,7 +18,7 @@ FACES = {
 AdapterError AttachError Attachment BudgetError ImageReceipt Layout MissingDependencyError Plan PluginConflictError
 PluginError PluginOutputError PluginWarning Pruner PrunerSpec Receipt Registry ScopeError Selection SignalError
 SpecError Stream Sweep TaskError TokensError TooLargeError UnknownNameError VisualTokens ZooError __version__
-attached by_group default_registry detach discover greedy load rank select sweep take_turns
+attached by_group default_registry detach discover greedy load rank select sweep take_turns ungroup
 """,
     "scope_core.parts": """
 Blocks Budget CONTRACT Calibration Combiner ComponentSpec Constraint CoverageFunction Entry Execution Group ImageLayout

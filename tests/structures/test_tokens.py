@@ -178,3 +178,13 @@ class TestCheckFinite:
         tokens.check_finite("features", tokens.features)
         with pytest.raises(TokensError, match="saliency of image 0, token 0 is nan"):
             tokens.check_finite("saliency", torch.full((2, 6), float("nan")))
+
+
+def test_tokens_of_each_group_are_counted() -> None:
+    valid = torch.tensor([[True] * 6, [True, True, False, True, False, False]])
+    tokens = VisualTokens.of(FEATURES, valid=valid, required=torch.tensor([[False] * 6, [True, False, True] * 2]))
+    assert tokens.n_valid == (6, 3)
+    assert tokens.n_required == (0, 2)  # what is not valid is not kept
+    assert tokens.padded
+    assert not VisualTokens.of(FEATURES).padded
+    assert tokens.without(tokens.required).n_valid == (6, 1)

@@ -83,10 +83,15 @@ class Vectors(Line):
 
     def alike(self, rows: Tensor, columns: Tensor) -> Tensor:
         """Products of vectors scaled to length 1; 0 for vectors of zeros."""
-        norm = self.vectors.norm(dim=-1, keepdim=True)
-        unit = self.vectors / norm.masked_fill(norm == 0, 1)
-        alike: Tensor = unit[rows] @ unit[columns].mT
-        return alike.to(self.dtype)
+        one, other = (_unit(self.vectors[index]) for index in (rows, columns))
+        return (one @ other.mT).to(self.dtype)
+
+
+def _unit(vectors: Tensor) -> Tensor:
+    """(n, C) vectors scaled to length 1; zeros stay zeros."""
+    norm = vectors.norm(dim=-1, keepdim=True)
+    unit: Tensor = vectors / norm.masked_fill(norm == 0, 1)
+    return unit
 
 
 class Totals(Vectors):

@@ -13,6 +13,9 @@ from scope_core import Selection, VisualTokens
 from scope_core.parts import ComponentSpec, Execution, Selector, Slot, scores, similarities
 from scope_plugins.selector._folding import Line, Means, Pairs, Sums, Totals
 
+_TOGETHER = 512
+"""Rows of similarities that are computed at once, however many tokens are left."""
+
 
 class BipartiteSpec(ComponentSpec):
     """Rounds of matching even to odd places in a line of tokens, until K tokens are left."""
@@ -105,9 +108,8 @@ class Bipartite(Selector[BipartiteSpec]):
             even = line[~required[line]][::2]
             odd = _less(line, even, len(required))
             gone = min(len(line) - count, self.spec.per_round or len(line), len(line) // 2, len(even))
-            alike = tokens.alike(even, odd)
-            match, order = alike.argmax(1), alike.amax(1).sort(descending=True, stable=True).indices
-            del alike  # frees memory for the next round's
+            most, match = tokens.alike(even, odd).max(1)
+            order = most.sort(descending=True, stable=True).indices
             lost, stays = even[order[:gone]], even[order[gone:]]
             if self.spec.fold:
                 tokens.fold(lost, match[order[:gone]], odd)
@@ -120,11 +122,11 @@ class Bipartite(Selector[BipartiteSpec]):
 
 
 def _nearest(tokens: Line, left: Tensor) -> Tensor:
-    """(K,) the highest similarity of each place that is left to another; a quarter of the rows at a time."""
+    """(K,) the highest similarity of each place that is left to another; of many, a quarter of the rows at a time."""
     if len(left) < 2:
         return torch.zeros(len(left), dtype=tokens.dtype, device=left.device)
     found = []
-    for rows in torch.split(left, -(-len(left) // 4)):
+    for rows in torch.split(left, max(_TOGETHER, -(-len(left) // 4))):
         alike = tokens.alike(rows, left).masked_fill_(rows[:, None] == left, -torch.inf)
         found.append(alike.amax(1).to(tokens.dtype))
     return torch.cat(found)

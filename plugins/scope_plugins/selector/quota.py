@@ -10,8 +10,9 @@ import torch
 from pydantic import Field
 from torch import Tensor
 
-from scope_core import Selection, SpecError, VisualTokens
+from scope_core import Selection, SpecError, VisualTokens, ungroup
 from scope_core.parts import ComponentSpec, Execution, Selector, Slot, scores
+from scope_plugins._frames import pieces_of
 from scope_plugins.selector._shares import shares
 
 
@@ -54,7 +55,7 @@ class Quota(Selector[QuotaSpec]):
     def select(self, tokens: VisualTokens, keep: Sequence[int]) -> Selection:
         """The picks of all pieces, one piece after another."""
         pad = torch.nn.utils.rnn.pad_sequence
-        pieces = self._pieces(tokens, keep)
+        pieces = pieces_of(self.parts["partition"].label(tokens, keep))
         flat = [group * tokens.shape[1] + piece for group, found in enumerate(pieces) for piece in found]
         if not flat:
             empty = tokens.features.new_zeros((len(keep), 0))
@@ -82,29 +83,12 @@ class Quota(Selector[QuotaSpec]):
             counts += shares(count, weights, least, most)
             start += len(found)
         selection = self.parts["selector"].select(inside, counts)
-        steps = torch.zeros_like(selection.picks) if selection.stage is None else selection.stage
-        rows: list[list[Tensor]] = [[], [], [], []]
-        start = 0
-        for found in pieces:
-            parts: list[list[Tensor]] = [[], [], [], []]
-            for piece in range(start, start + len(found)):
-                live = selection.picks[piece] >= 0
-                order = live.nonzero().flatten()
-                if len(order) == int(valid[piece]):
-                    order = selection.picks[piece, order].argsort()
-                parts[0].append(index[piece][selection.picks[piece, order]] % tokens.shape[1])
-                parts[1].append(selection.gains[piece, order])
-                parts[2].append(selection.scores[piece, order])
-                parts[3].append(steps[piece, order])
-            start += len(found)
-            kinds = (tokens.row, tokens.features, tokens.features, tokens.row)
-            for row, column, kind in zip(rows, parts, kinds, strict=True):
-                row.append(torch.cat(column) if column else kind.new_zeros(0))
-        fills = (-1, torch.nan, torch.nan, 0)
-        padded = [pad(row, batch_first=True, padding_value=fill) for row, fill in zip(rows, fills, strict=True)]
-        stage = None if selection.stage is None else padded[3]
-        assigned, weight = _of_pieces(selection, index, tokens)
-        return Selection(padded[0], padded[1], padded[2], tokens, stage=stage, assigned=assigned, shares=weight)
+        picks, kept = selection.picks, selection.picks >= 0
+        raster = (kept.sum(1) == valid)[:, None] & kept  # pieces kept whole
+        order = torch.where(raster, picks, torch.arange(picks.shape[1], device=picks.device)).argsort(1)
+        columns = {name: getattr(selection, name) for name in ("picks", "gains", "scores", "stage")}
+        ordered = {name: column.gather(1, order) for name, column in columns.items() if column is not None}
+        return ungroup(replace(selection, **ordered), index, tokens)
 
     def execution(self, sizes: Sequence[int], itemsize: int, free: int | None = None) -> Execution:
         """At most the execution of whole groups; never refused, since the size of pieces also depends on the tiles."""
@@ -116,23 +100,3 @@ class Quota(Selector[QuotaSpec]):
             score = score / score.max()  # high powers would overflow
         weights: list[float] = (score**self.spec.sharpness).tolist()
         return weights
-
-    def _pieces(self, tokens: VisualTokens, keep: Sequence[int]) -> list[list[Tensor]]:
-        """Token indices of each piece of each group."""
-        labels = self.parts["partition"].label(tokens, keep)
-        return [[(row == piece).nonzero().flatten() for piece in range(int(row.amax()) + 1)] for row in labels]
-
-
-def _of_pieces(selection: Selection, index: Tensor, tokens: VisualTokens) -> tuple[Tensor | None, Tensor | None]:
-    """(B, N) `Selection.assigned` and `Selection.shares` of the whole groups, from those of (P, M) pieces."""
-    if selection.assigned is None:
-        return None, None
-    real = index >= 0
-    home = index.gather(1, selection.assigned.clamp(min=0)) % tokens.shape[1]
-    assigned = torch.full_like(tokens.row, -1).flatten()
-    assigned[index[real]] = home.masked_fill(selection.assigned < 0, -1)[real]
-    if selection.shares is None:
-        return assigned.view_as(tokens.row), None
-    weights = selection.shares.new_ones(tokens.row.numel())
-    weights[index[real]] = selection.shares[real]
-    return assigned.view_as(tokens.row), weights.view_as(tokens.row)
