@@ -85,6 +85,7 @@ def fast_picks(problem: Problem, keep: Sequence[int], ways: Sequence[Way] = WAYS
             picks = picks_in_blocks(problem, kernel.picks_in_blocks, form, keep)
         else:
             matrix = problem.similarity
+            kernel = kernel.mirrored if kernel.mirrored is not None and problem.mirrored else kernel
             with attribute_errors(problem.coverage, "picks"):
                 picks = kernel.picks(problem.coverage, matrix, problem.tokens, *form, keep)  # type: ignore[arg-type]
             if picks is not None:

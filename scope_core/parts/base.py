@@ -34,7 +34,7 @@ class Part(ABC, Generic[S]):
             whole video as one group: none, for what reads tokens one by one. None: it may depend on all of them, so
             that a stream of frames refuses the part (`Pruner.stream`).
         shortcuts: ``{optional member: methods}``: each optional member computes the same as those methods, faster. A
-            subclass that overrides one of the methods, and not the member, gets None for the member.
+            subclass that overrides one of the methods, and not the member, gets the interface's value for the member.
     """
 
     kind: str = ""
@@ -48,7 +48,8 @@ class Part(ABC, Generic[S]):
         for shortcut, methods in cls.shortcuts.items():
             definer = next(base for base in cls.__mro__ if not vars(base).keys().isdisjoint((shortcut, *methods)))
             if shortcut not in vars(definer):
-                setattr(cls, shortcut, None)
+                interface = next(base for base in reversed(cls.__mro__) if shortcut in vars(base))
+                setattr(cls, shortcut, vars(interface)[shortcut])
 
     def __init__(self, spec: S, parts: Mapping[str, Any] | None = None) -> None:
         self.spec = spec

@@ -23,9 +23,11 @@ class Kernel(ABC):
         picks_in_blocks: Optional method ``(coverage, blocks, tokens, scale, offset, keep) -> Picks``: greedy selection
             for one group without its N x N matrix. ``blocks`` are its similarities, computed when they are read
             (`scope_core.parts.Blocks`); ``keep`` is one number; the rest is as for `picks`, with (1, N) tensors.
+        mirrored: Optional kernel for `picks` where row i of the similarities is column i, to the last bit.
     """
 
     picks_in_blocks: Callable[..., Picks] | None = None
+    mirrored: Kernel | None = None
 
     def why_not(self, coverage: Any, device: torch.device) -> str:
         """The reason why `picks` cannot run on ``device``, for messages; empty if it can."""

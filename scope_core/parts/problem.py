@@ -77,6 +77,12 @@ class Problem:
         """True if any part reads the N x N matrix."""
         return reads_similarity(self.scoring)
 
+    @property
+    def mirrored(self) -> bool:
+        """True if row i of the similarities is column i, to the last bit."""
+        whole = self.tokens.device.type == "cpu" and self.tokens.features.element_size() >= 4
+        return whole and bool(self.metric.mirrored) and self.combiner.condition is None
+
     def execution(self, ways: Sequence[Way] = WAYS) -> Execution:
         """The way in which the picks of all groups together are computed, given the memory that is free now."""
         (batch, count, _), features, parts = self.tokens.shape, self.tokens.features, self.scoring

@@ -307,6 +307,16 @@ class OneSided(Metric):
         return (super().pairwise(tokens) * tokens.features.norm(dim=-1, keepdim=True)).tanh()
 
 
+class Rounded(Metric):
+    """Symmetric up to rounding."""
+
+    mirrored = True
+
+    def pairwise(self, tokens: Any) -> Any:
+        order = torch.arange(tokens.shape[1], dtype=tokens.features.dtype)
+        return super().pairwise(tokens) * (1 + 1e-6 * order[:, None])
+
+
 class Unbounded(Metric):
     """A dot product."""
 
@@ -789,6 +799,7 @@ BROKEN: list[tuple[type, str]] = [
     (NeedsText, "attributes_can_be_read"),
     (Undocumented, "every_option_is_documented"),
     (OneSided, "similarity_is_symmetric"),
+    (Rounded, "rows_are_columns"),
     (Unbounded, "values_stay_within_bounds"),
     (NotMonotone, "gains_are_never_negative"),
     (NotSubmodular, "gains_never_grow"),

@@ -10,8 +10,10 @@ from torch import Tensor
 
 import scope_core as scope
 from scope_core import greedy
+from scope_core.engine.greedy import fast_picks
 from scope_core.parts import Kernel, Picks, Problem
 from scope_plugins.combiner.product import Product, ProductSpec
+from scope_plugins.coverage._fast.facility_location import FacilityLocationKernel
 from scope_plugins.coverage.facility_location import FacilityLocation, FacilityLocationSpec
 from scope_plugins.similarity.cosine import Cosine, CosineSpec
 
@@ -125,3 +127,59 @@ def test_what_picks_returns_is_looked_at(returned: Any, said: str) -> None:
 
     with pytest.raises(scope.PluginOutputError, match=said):
         greedy(problem(coverage=Wrong(FacilityLocationSpec())), [3])
+
+
+class OneSided(Cosine):
+    """Another similarity both ways, and its author did not think of `mirrored`."""
+
+    def pairwise(self, tokens: scope.VisualTokens) -> Tensor:
+        return super().pairwise(tokens) * torch.linspace(0.1, 1, tokens.shape[1])[:, None]
+
+
+class OtherPicks(FacilityLocationKernel):
+    """A kernel that changes what it inherits."""
+
+    def picks(self, *args: Any) -> Any:
+        return Counting().picks(*args)
+
+
+class Changed(FacilityLocation):
+    kernel = OtherPicks()
+
+
+def problem_of(metric: Cosine, coverage: FacilityLocation) -> Problem:
+    registry = scope.default_registry()
+    combiner = registry.build_named("combiner", "coverage_only")
+    features = torch.randn(1, 40, 8, generator=torch.Generator().manual_seed(0))
+    return Problem(
+        scope.VisualTokens.of(features), registry.build_named("saliency", "uniform"), metric, coverage, combiner
+    )
+
+
+@pytest.mark.parametrize(("metric", "mirrored"), [(Cosine, True), (OneSided, False)])
+def test_rows_stand_for_columns_only_where_they_are_the_same(metric: type[Cosine], mirrored: bool) -> None:
+    pytest.importorskip("numba")
+    problem = problem_of(metric(CosineSpec()), FacilityLocation(FacilityLocationSpec()))
+    assert problem.mirrored == mirrored
+    picks = fast_picks(problem, [12], ("kernel",))
+    assert picks is not None
+    assert picks.picks.tolist() == greedy(problem, [12]).picks.tolist()
+
+
+def test_a_kernel_that_changes_picks_is_asked_where_rows_are_columns() -> None:
+    problem = problem_of(Cosine(CosineSpec()), Changed(FacilityLocationSpec()))
+    picks = fast_picks(problem, [3], ("kernel",))
+    assert picks is not None
+    assert picks.picks.tolist() == [[0, 1, 2]]
+
+
+def test_weighted_rows_are_no_columns() -> None:
+    pytest.importorskip("numba")
+    spec = {"recipe": "scope", "coverage": {"name": "facility_location", "weights": "feature_norm"}, "budget": 12}
+    tokens = torch.randn(40, 8, generator=torch.Generator().manual_seed(1)) * torch.linspace(0.5, 2, 40)[:, None]
+    fast, loop = (
+        scope.select(tokens, spec={**spec, "optimizer": {"name": "greedy", "path": path}}, saliency=torch.ones(40))
+        for path in ("compiled", "loop")
+    )
+    assert fast.picks.tolist() == loop.picks.tolist()
+    assert fast.gains.tolist() == loop.gains.tolist()

@@ -50,6 +50,11 @@ class Blend(SimilarityMetric[BlendSpec]):
         return all(part.symmetric for part in self.parts["of"])
 
     @property
+    def mirrored(self) -> bool:  # type: ignore[override]  # follows from the similarities inside
+        """True if all similarities inside are mirrored."""
+        return all(part.mirrored for part in self.parts["of"])
+
+    @property
     def matrices(self) -> float:  # type: ignore[override]
         """The largest at any time: one similarity after the other, besides the sum so far."""
         first, *others = (part.matrices for part in self.parts["of"])

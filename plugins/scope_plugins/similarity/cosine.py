@@ -25,7 +25,7 @@ class Cosine(SimilarityMetric[CosineSpec]):
     as_is``) both hold up to rounding only, as in published code.
     """
 
-    symmetric = True
+    symmetric = mirrored = True
     bounds = (-1.0, 1.0)
     matrices = 1
 

@@ -29,7 +29,7 @@ class DecoderKeysCosine(SimilarityMetric[DecoderKeysCosineSpec]):
     ``S_ij`` is the cosine of the keys after the rotary embedding. Source: PACT, CVPR 2025, arXiv 2504.08966.
     """
 
-    symmetric = True
+    symmetric = mirrored = True
     bounds = (-1.0, 1.0)
     matrices = 1
 

@@ -31,7 +31,7 @@ class KeysCosine(SimilarityMetric[KeysCosineSpec]):
     (concatenated).
     """
 
-    symmetric = True
+    symmetric = mirrored = True
     bounds = (-1.0, 1.0)
     matrices = 1
 

@@ -26,7 +26,7 @@ class SignalCosine(SimilarityMetric[SignalCosineSpec]):
     tokens and compares them in the tower's space.
     """
 
-    symmetric = True
+    symmetric = mirrored = True
     bounds = (-1.0, 1.0)
     matrices = 1
 

@@ -37,6 +37,11 @@ class WithoutNegatives(SimilarityMetric[WithoutNegativesSpec]):
         return bool(self.parts["of"].symmetric)
 
     @property
+    def mirrored(self) -> bool:  # type: ignore[override]  # follows from the similarity inside
+        """True if the similarity inside is mirrored."""
+        return bool(self.parts["of"].mirrored)
+
+    @property
     def least_itemsize(self) -> int:  # type: ignore[override]  # follows from the similarity inside
         """That of the similarity inside."""
         return int(self.parts["of"].least_itemsize)

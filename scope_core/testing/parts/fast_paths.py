@@ -59,20 +59,21 @@ class _Trial:
 
 
 def kernel_picks_match_the_loop(subject: Subject, case: Case) -> None:
-    """The kernel's `picks`, if it returns any, are those of the loop over `gain` and `add`."""
+    """The kernel's `picks`, and those of its `mirrored`, are those of the loop over `gain` and `add`."""
     scene = scene_of(subject, case)
     part = subject.part()
     for trial in _trials(part, scene):
-        what = f"picks() with {trial.about}"
-        with torch.no_grad():
-            try:
-                if part.kernel.why_not(part, trial.tokens.device):
-                    continue
-                made = part.kernel.picks(part, trial.matrix, trial.tokens, trial.scale, trial.offset, trial.keep)
-            except Exception as error:  # third-party code may raise anything
-                raise PropertyViolation(f"{what} {raised(error)}") from error
-            if made is not None:
-                _follow(part, trial, made, what, scene, near=0)
+        for kernel, name in ((part.kernel, "picks()"), (part.kernel.mirrored, "picks() of `mirrored`")):
+            what = f"{name} with {trial.about}"
+            with torch.no_grad():
+                try:
+                    if kernel is None or kernel.why_not(part, trial.tokens.device):
+                        continue
+                    made = kernel.picks(part, trial.matrix, trial.tokens, trial.scale, trial.offset, trial.keep)
+                except Exception as error:  # third-party code may raise anything
+                    raise PropertyViolation(f"{what} {raised(error)}") from error
+                if made is not None:
+                    _follow(part, trial, made, what, scene, near=0)
 
 
 def block_picks_match_the_loop(subject: Subject, case: Case) -> None:

@@ -39,6 +39,18 @@ def similarity_is_symmetric(subject: Subject, case: Case) -> None:
         )
 
 
+def rows_are_columns(subject: Subject, case: Case) -> None:
+    """S[i, j] is S[j, i] to the last bit, as `mirrored` says."""
+    matrix, valid = _matrix(subject, case)
+    odd = (matrix != matrix.mT) & valid
+    if bool(odd.any()):
+        group, row, col = (int(i) for i in odd.nonzero()[0])
+        raise PropertyViolation(
+            f"pairwise() gave numbers for ({row}, {col}) and ({col}, {row}) that differ by "
+            f"{float(abs(matrix[group, row, col] - matrix[group, col, row])):.3g}, and `mirrored` is True"
+        )
+
+
 def values_stay_within_bounds(subject: Subject, case: Case) -> None:
     """No similarity lies outside `bounds`, up to rounding."""
     low, high = subject.part().bounds

@@ -111,6 +111,7 @@ TABLE = (
     Property(hygiene.outputs_follow_the_token_order, TENSORS, _declares("equivariant"), how="plain"),
     Property(mathematics.scores_are_never_negative, ("saliency",), lambda part, subject: bool(part.nonnegative)),
     Property(mathematics.similarity_is_symmetric, ("similarity",), _declares("symmetric")),
+    Property(mathematics.rows_are_columns, ("similarity",), _declares("mirrored"), more=(LARGE,)),
     Property(mathematics.values_stay_within_bounds, ("similarity",)),
     Property(mathematics.start_is_the_empty_set, ("coverage",)),
     Property(mathematics.gains_are_never_negative, ("coverage",), _declares("monotone")),

@@ -33,6 +33,8 @@ class Halves(Ranks):
 class Cosine(SimilarityMetric[ComponentSpec]):
     """Cosine of features, exactly symmetric."""
 
+    mirrored = True
+
     def pairwise(self, tokens: VisualTokens) -> Tensor:
         """(B, N, N)."""
         return cosine(tokens)

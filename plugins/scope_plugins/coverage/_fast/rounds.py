@@ -62,10 +62,13 @@ def cover(rows: np.ndarray, rounder: float, gain: np.ndarray) -> None:
 
 
 @compiled
-def rise(rows: np.ndarray, rounder: float, best: np.ndarray, gain: np.ndarray, pick: int) -> None:
-    """Update gains ``sum_i max(0, S_ij - best_i)`` after a pick; only rows whose maximum rises are read."""
+def rise(rows: np.ndarray, column: np.ndarray, rounder: float, best: np.ndarray, gain: np.ndarray) -> None:
+    """Update gains ``sum_i max(0, S_ij - best_i)`` after a pick, whose column is given.
+
+    Only rows whose maximum rises are read.
+    """
     for i in range(rows.shape[0]):
-        new, old = (float(rows[i, pick]) + rounder) - rounder, best[i]
+        new, old = (float(column[i]) + rounder) - rounder, best[i]
         if new > old:
             best[i] = new
             row = rows[i]
@@ -78,6 +81,7 @@ def rise(rows: np.ndarray, rounder: float, best: np.ndarray, gain: np.ndarray, p
 @compiled
 def greedy_rising(
     similarity: np.ndarray,
+    by_rows: bool,
     rounder: float,
     valid: np.ndarray,
     required: np.ndarray,
@@ -92,6 +96,7 @@ def greedy_rising(
 
     Args:
         similarity: (N, N) similarity of token i to token j.
+        by_rows: True to read a pick's row in place of its column, for similarities that are the same both ways.
         rounder: `arithmetic.rounding_constant`; 0 means no rounding.
         valid: (N,) bool: candidates.
         required: (N,) bool: candidates that must be picked first.
@@ -109,7 +114,10 @@ def greedy_rising(
     for step in range(count):
         pick = choose(step, first, gain, scale, offset, left, required, barred)
         picks[step], gains[step], scores[step] = pick, gain[pick], gain[pick] * scale[pick] + offset[pick]
-        rise(similarity, rounder, best, gain, pick)
+        if by_rows:
+            rise(similarity, similarity[pick], rounder, best, gain)
+        else:
+            rise(similarity, similarity[:, pick], rounder, best, gain)
 
 
 @compiled
