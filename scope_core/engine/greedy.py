@@ -135,23 +135,22 @@ def take_turns(
         every: Number of rounds before ``scored`` is called again.
         among: As for `greedy`.
     """
-    left = tokens.valid.clone()
+    gone = ~tokens.valid
     free = tokens.device.type == "cpu" and not any(tokens.n_required)  # elsewhere asking would wait
-    rows = torch.arange(len(left), device=tokens.device)
     columns: list[tuple[Tensor, Tensor, Tensor]] = []
     for step in range(max(keep, default=0)):
         if step % every == 0:
             gain, score = scored()
-        candidates = left if free else allowed(left, tokens.required)
-        masked = score.masked_fill(~(candidates if among is None else among(candidates)), -torch.inf)
-        pick = masked.argmax(1)
-        columns.append((pick, gain[rows, pick], masked[rows, pick]))
-        left[rows, pick] = False
-        add(pick)
+        barred = gone if free else ~allowed(~gone, tokens.required)
+        masked = score.masked_fill(barred if among is None else ~among(~barred), -torch.inf)
+        pick = masked.argmax(1, keepdim=True)
+        columns.append((pick, gain.gather(1, pick), masked.gather(1, pick)))
+        gone.scatter_(1, pick, True)
+        add(pick[:, 0])
     if not columns:
         empty = tokens.features.new_zeros((tokens.shape[0], 0))
         return Picks(empty.to(torch.int64), empty, empty)
-    picks, gains, scores = (torch.stack(column, 1) for column in zip(*columns, strict=True))
+    picks, gains, scores = (torch.cat(column, 1) for column in zip(*columns, strict=True))
     over = torch.arange(len(columns), device=tokens.device) >= torch.tensor(keep, device=tokens.device)[:, None]
     return Picks(picks.masked_fill(over, -1), gains.masked_fill(over, torch.nan), scores.masked_fill(over, torch.nan))
 

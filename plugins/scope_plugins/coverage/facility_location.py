@@ -89,7 +89,7 @@ class FacilityLocation(CoverageFunction[FacilityLocationSpec]):
         if not small or similarity.numel() > _SMALL:
             return _State(similarity, rounder, best, arithmetic.full_gains(similarity, rounder, best))
         exact = arithmetic.on_grid(similarity[0], rounder)
-        return _State(similarity, rounder, best, exact.clamp(min=0).sum(0)[None], exact)
+        return _State(similarity, rounder, best.double(), exact.clamp(min=0).sum(0)[None], exact)
 
     def gain(self, state: _State) -> Tensor:
         """(B, N), at least 0."""
@@ -122,9 +122,10 @@ class FacilityLocation(CoverageFunction[FacilityLocationSpec]):
 
     def _add_exact(self, state: _State, exact: Tensor, pick: int) -> _State:
         """`add` for one small group: the same sums in fewer steps."""
-        column, old = exact[:, pick], state.best[0].double()
-        risen = (column > old).nonzero()[:, 0]
-        least, most = old[risen], column[risen]
+        column, old = exact[:, pick], state.best[0]
+        best = old.maximum(column)
+        risen = (best > old).nonzero()[:, 0]
+        least, most = old.index_select(0, risen), best.index_select(0, risen)
         left = exact.index_select(0, risen).clamp_(min=least[:, None], max=most[:, None]).sum(0)
-        best = old.maximum(column).to(state.best.dtype)[None]
-        return _State(state.similarity, state.rounder, best, state.gains - (left - least.sum()), exact)
+        gains = state.gains - left.sub_(least.sum())
+        return _State(state.similarity, state.rounder, best[None], gains, exact)
