@@ -175,6 +175,35 @@ def mmtok(given: Given, keep: int) -> Tensor:
     return torch.stack(picks)
 
 
+def fastv(given: Given, keep: int) -> Tensor:
+    """FastV, arXiv 2403.06764: attention that each image token receives in the second layer, mean over heads."""
+    return ranked(given["decoder.received_attention[1]"].mean(0), keep)
+
+
+def adts(given: Given, keep: int) -> Tensor:
+    """FlashVID's attention and diversity, SCoRe: attention times distance to the nearest kept token."""
+    unit, attention = normalize(given["features"], dim=-1), given["vision.cls_attention[-2]"].mean(0)
+    distance = 1 - unit @ unit.T
+    nearest, picks = torch.ones_like(attention), []
+    for _ in range(keep):
+        picks.append((nearest * attention).argmax())
+        nearest = torch.minimum(nearest, distance[picks[-1]])
+    return torch.stack(picks)
+
+
+def gprune(given: Given, keep: int) -> Tensor:
+    """G-Prune, AAAI 2025: five steps of the tokens' norms over a graph of similar tokens, over their neighbours."""
+    features = given["features"]
+    unit = normalize(features, dim=-1)
+    alike = unit @ unit.T
+    edges = alike >= 0.5
+    passed = (alike / 0.03).masked_fill(~edges, -torch.inf).softmax(1)
+    score = features.norm(dim=-1)
+    for _ in range(5):
+        score = score @ passed
+    return ranked(score / edges.sum(1), keep)
+
+
 def prumerge(given: Given, keep: int) -> Tensor:
     """PruMerge, arXiv 2403.15388: tokens CLS attends to, each with its 32 nearest by keys, weighted by attention."""
     features, heads = given["features"], given["vision.cls_attention[-2]"]
@@ -194,7 +223,7 @@ def prumerge(given: Given, keep: int) -> Tensor:
 METHODS: dict[str, Callable[[Given, int], Tensor]] = {
     method.__name__: method
     for method in (
-        *(scope, divprune, cdpruner, mmtok, fastervlm, hiprune, holov, vispruner),
+        *(scope, divprune, cdpruner, mmtok, adts, gprune, fastervlm, fastv, hiprune, holov, vispruner),
         *(visionzip, prumerge, tome, evs),
     )
 }
