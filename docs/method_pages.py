@@ -162,7 +162,6 @@ how to change one, [Write a recipe](../write-a-recipe.md) how to add one, and [C
 | method | why |
 |---|---|
 | D2Pruner | its thresholds are not in what we could read; [as a spec](../calibrate.md#d2pruner-from-parts) |
-| GlobalCom2 | the overview shares the budget over crops, which parts cannot tell apart once tiles are put together |
 | TopV | weights of its distances and its Sinkhorn temperature are not in what we could read; no code was found |
 | FitPrune | counts of every layer are fitted to attention on a sample; nothing here fits them, `staged` takes them |
 | VisionTrim, FlashVLM, Script, CoIn, OccamToken | known from abstracts, or without the code that matters |

@@ -24,6 +24,14 @@ def pieces_of(labels: Tensor) -> list[list[Tensor]]:
     return found
 
 
+def tile_numbers(tokens: VisualTokens) -> Tensor:
+    """(B, N) int64: the tile of each token, numbered from 0 in each group by image and tile; -1 for padding."""
+    numbers = torch.full_like(tokens.tile, -1)
+    for line, image, tile, valid in zip(numbers, tokens.image, tokens.tile, tokens.valid, strict=True):
+        line[valid] = torch.unique(torch.stack([image[valid], tile[valid]]), dim=1, return_inverse=True)[1]
+    return numbers
+
+
 def cells(tokens: VisualTokens, group: int) -> Tensor:
     """(N,) a number for each place of a frame in one group, the same in all frames; -1 for tokens that are not valid.
 

@@ -14,6 +14,7 @@ family                             axes         meaning
 ``vision.hidden[l]``               B N D        hidden state after layer l, prefix tokens removed
 ``vision.keys[l]``                 B H N C      key projections of layer l
 ``vision.cls[l]``                  B N D        hidden state of CLS after layer l, for each token of its tile
+``vision.canvas``                  B N C        row, column on the joined tiles, their rows, columns; 0: the overview
 ``projected``                      B N D        tokens after the projector, as the language model reads them
 ``text.embeddings``                B M D        embeddings of the prompt's text tokens; rows of zeros are padding
 ``clip.text_similarity``           B T N        cosine of each of T chunks of text to each patch, in CLIP's space
@@ -68,6 +69,7 @@ FAMILIES: Mapping[str, str] = {
     "vision.hidden": "B N D",
     "vision.keys": "B H N C",
     "vision.cls": "B N D",
+    "vision.canvas": "B N C",
     "projected": "B N D",
     "text.embeddings": "B M D",
     "clip.text_similarity": "B T N",

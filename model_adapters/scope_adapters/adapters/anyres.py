@@ -22,6 +22,7 @@ from scope_adapters.adapters.projected import ProjectedTower, S, Seen
 from scope_adapters.compat.transformers import base_of
 from scope_adapters.hosts.huggingface.image_rows import Encoded
 from scope_adapters.hosts.methods import unwrap
+from scope_adapters.towers.canvas import CANVAS
 from scope_adapters.towers.layouts import image_size
 from scope_adapters.towers.trial import noise
 from scope_core import AdapterError, Layout, VisualTokens
@@ -71,6 +72,27 @@ class Packing:
     def merged(self) -> bool:
         """True if some rows merge several patches."""
         return bool((self.source < 0).any())
+
+    def canvas(self) -> Tensor:
+        """(N, 4) row and column of each candidate on the image put together of its tiles, and that image's size.
+
+        Four zeros for candidates of the overview, and of an image of one tile. Every row of the image ends with a
+        newline token.
+        """
+        found = torch.zeros(len(self.places), 4)
+        beyond = torch.arange(len(self.places)) >= self.tiles[0]
+        if not bool(beyond.any()):
+            return found
+        places = self.places[beyond]
+        ordered, order = places.sort()
+        line = torch.unique(self.newline.cumsum(0)[ordered], return_inverse=True)[1]
+        width = line.bincount()
+        col = torch.arange(len(ordered)) - (width.cumsum(0) - width)[line]
+        size = torch.stack([line.max() + 1, width.max()]).expand(len(ordered), 2)
+        rows = torch.empty(len(ordered), 4)
+        rows[order] = torch.cat([line[:, None], col[:, None], size], 1).float()
+        found[beyond] = rows
+        return found
 
     def among(self, patches: Tensor) -> Packing:
         """The same rows, with only ``patches`` (M,) as candidates."""
@@ -161,6 +183,8 @@ class AnyRes(ProjectedTower[S]):
             seen = self.seen(model, images, attachment)
         packings = self.packings(base, counts, seen.tokens.shape[1], images)
         tokens = self.tokens(base, numbered(seen.tokens, counts), packings, images)
+        if CANVAS in attachment.needs:
+            tokens = on_canvas(tokens, self.canvases(base, packings, counts, seen.tokens.shape[1], images))
         rows, placeholders = self.rows(base, seen, counts, images)
         places = [packing.places for packing in packings]
         stay = separators(packings, self.newlines)
@@ -192,6 +216,12 @@ class AnyRes(ProjectedTower[S]):
         rows = self.packed(base, marks, images, torch.full((2,), -1.0, dtype=torch.float64) if newline else None)
         return [Packing.of(row, mark[..., 1].flatten(), len(mark)) for row, mark in zip(rows, marks, strict=True)]
 
+    def canvases(
+        self, base: Any, packings: Sequence[Packing], counts: Sequence[int], patches: int, images: Mapping[str, Any]
+    ) -> list[Tensor]:
+        """(N_i, 4) per image: the signal `CANVAS` of its candidates; see `Packing.canvas`."""
+        return [packing.canvas() for packing in packings]
+
     def packed(
         self, base: Any, tiles: Sequence[Tensor], images: Mapping[str, Any], newline: Tensor | None
     ) -> list[Tensor]:
@@ -207,6 +237,12 @@ class AnyRes(ProjectedTower[S]):
         starts = accumulate((packing.patches for packing in packings), initial=0)
         index = [p.source + start for p, start in zip(packings, starts, strict=False)]
         return tiles.regroup(pad_sequence(index, True, -1).to(tiles.device))
+
+
+def on_canvas(tokens: VisualTokens, canvases: Sequence[Tensor]) -> VisualTokens:
+    """The tokens, one group per image, with the signal `CANVAS` from that of each image's candidates."""
+    canvas = pad_sequence(list(canvases), True).to(tokens.device)
+    return replace(tokens, signals=tokens.signals.beside({CANVAS: canvas}))
 
 
 def layout_from(packings: Sequence[Packing], prompts: Sequence[int], newlines: str) -> Layout:

@@ -23,6 +23,7 @@ class Gemma3(Shuffled[Gemma3Spec]):
     image_inputs = ("pixel_values",)
     pooler = "tensor"
     shares_prefix = False
+    knows_canvas = True
 
     model_type = "gemma3"
     geometry = "one token per square of patches (attention summed over them, keys and hidden states averaged)"

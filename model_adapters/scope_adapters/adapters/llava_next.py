@@ -89,6 +89,25 @@ class NextTiles(AnyRes[S]):
             return whole
         return [full.among(packing.source) for full, packing in zip(whole, packings, strict=True)]
 
+    def canvases(
+        self, base: Any, packings: Sequence[Packing], counts: Sequence[int], patches: int, images: Mapping[str, Any]
+    ) -> list[Tensor]:
+        """(N_i, 4) per image; patches of the border lie before the first or behind the last row or column."""
+        if self.spec.layout == "faithful":
+            return super().canvases(base, packings, counts, patches, images)
+        found = []
+        unpadded = super().packings(base, counts, patches, images)
+        padded = super().packings(base, counts, patches, self._whole(base, images))
+        for packing, own, whole in zip(packings, unpadded, padded, strict=True):
+            inner, canvas = own.canvas(), torch.zeros(whole.patches, 4)
+            canvas[whole.source] = whole.canvas()
+            tiled = canvas[:, 2] > 0
+            first = int((inner[:, 2] > 0).int().argmax())
+            canvas[tiled, :2] -= canvas[own.source[first], :2] - inner[first, :2]
+            canvas[tiled, 2:] = inner[first, 2:]
+            found.append(canvas[packing.source])
+        return found
+
     def rows(
         self, base: Any, seen: Seen, counts: Sequence[int], images: Mapping[str, Any]
     ) -> tuple[list[Tensor], list[int] | None]:

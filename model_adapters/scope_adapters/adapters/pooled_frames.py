@@ -16,6 +16,7 @@ from scope_adapters.compat.signatures import parameters
 from scope_adapters.compat.transformers import base_of
 from scope_adapters.hosts.huggingface.image_rows import Encoded
 from scope_adapters.hosts.methods import unwrap
+from scope_adapters.towers.canvas import CANVAS, no_canvas
 from scope_core import AttachError, Layout, VisualTokens
 from scope_core.adapters import Session
 from scope_core.parts import ImageLayout, parse_signal
@@ -96,6 +97,8 @@ class PooledFrames(ProjectedTower[S]):
         if "projected" in attachment.needs:
             signals["projected"] = lambda: projected.detach()
         features = by_video(seen["vision"]) if attachment.at == "vision" else projected
+        if CANVAS in attachment.needs:
+            signals[CANVAS] = lambda: no_canvas(features)
         side = isqrt(tokens)
         candidates = VisualTokens.of(
             features.detach(), grid=(frames, side, side) if side * side == tokens else None, signals=signals

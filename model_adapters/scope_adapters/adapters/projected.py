@@ -17,6 +17,7 @@ from scope_adapters.hosts.huggingface.decoder.offers import with_decoder
 from scope_adapters.hosts.huggingface.image_rows import Encoded
 from scope_adapters.hosts.huggingface.trial import tried
 from scope_adapters.hosts.methods import check_host, unwrap
+from scope_adapters.towers.canvas import CANVAS, NO_CANVAS, no_canvas
 from scope_adapters.towers.layouts import LAYOUTS, ResolvedTower, TowerLayout, image_size, resolve_tower
 from scope_adapters.towers.probe import Capture, offers, probe, reasons
 from scope_adapters.towers.trial import PAGE, noise
@@ -66,6 +67,8 @@ class ProjectedTower(HuggingFaceAdapter[S]):
     """Path of the module whose output the language model reads."""
     given = "multi_modal_projector"
     """Path of the module whose first argument is the projector's input, one row per token."""
+    knows_canvas = True
+    """True if the adapter can say where the tiles of an image lie; it can if images are one tile."""
     merging = ""
     """Path of the module or method that merges several patches into one token; empty where every patch is a token."""
 
@@ -88,8 +91,13 @@ class ProjectedTower(HuggingFaceAdapter[S]):
             Declaration(
                 model=name,
                 points={"vision": "what the projector is given", "projected": "what the language model reads"},
-                offers=(*offers(tower), Offer("projected"), Offer("text.embeddings")),
-                reasons=reasons(tower),
+                offers=(
+                    *offers(tower),
+                    Offer("projected"),
+                    Offer("text.embeddings"),
+                    *(Offer(CANVAS) for _ in range(self.knows_canvas)),
+                ),
+                reasons={**reasons(tower), **({} if self.knows_canvas else {CANVAS: NO_CANVAS})},
                 has_cls=tower.layout.cls,
                 architecture=tower.architecture,
                 geometry=self.geometry,
@@ -160,6 +168,8 @@ class ProjectedTower(HuggingFaceAdapter[S]):
         signals = self.signals_of(base, capture, needs, features, grid)
         if "projected" in needs:
             signals["projected"] = lambda: given["projected"].detach()
+        if CANVAS in needs:
+            signals[CANVAS] = lambda: no_canvas(features)
         row, col = self.cells_of(base, features, grid, _before(tower, self.reads(model, images)[1]))
         return Seen(output, VisualTokens.of(features, row=row, col=col, signals=signals), given["projected"])
 

@@ -111,6 +111,7 @@ class Shuffled(ProjectedTower[S]):
     """A tower whose patches are merged before or in the projector; the prompt tells which tiles make an image."""
 
     spec: Any
+    knows_canvas = False
 
     def patches(self, base: Any, grid: tuple[int, int]) -> Patches:
         """The patches of each token, learnt from `merge`.

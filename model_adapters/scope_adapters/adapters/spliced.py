@@ -15,7 +15,7 @@ import torch
 from torch import Tensor
 from torch.nn.utils.rnn import pad_sequence
 
-from scope_adapters.adapters.anyres import Packing, check_order, layout_from, numbered, separators
+from scope_adapters.adapters.anyres import Packing, check_order, layout_from, numbered, on_canvas, separators
 from scope_adapters.adapters.merged import merged_tokens
 from scope_adapters.compat.decoders import takes_gaps
 from scope_adapters.hosts.huggingface.image_rows import Encoded
@@ -33,6 +33,7 @@ from scope_adapters.hosts.splicing import (
     planned,
     trace,
 )
+from scope_adapters.towers.canvas import CANVAS
 from scope_adapters.towers.layouts import ResolvedTower, resolve_tower
 from scope_adapters.towers.probe import offers, probe, reasons
 from scope_adapters.towers.trial import try_once
@@ -86,12 +87,17 @@ class Spliced(OriginalLlavaAdapter[S]):
         kind = getattr(model.config, "mm_patch_merge_type", "flat")
         try_once(model, tower, reach(model, self.projector), self.projector, before=self._before(model, tower))
         self._check_packing(model, tower)
+        in_rows = not in_tiles(model) or "unpad" in kind
         return Declaration(
             model=name,
             points={"vision": "what the projector is given", "projected": "what the language model reads"},
-            offers=(*offers(tower), Offer("projected")),
+            offers=(*offers(tower), Offer("projected"), *(Offer(CANVAS) for _ in range(in_rows))),
             merges=frozenset({"projected"} if self._may_merge(model) else {"vision", "projected"}),
-            reasons={**reasons(tower), "decoder": _OUTSIDE},
+            reasons={
+                **reasons(tower),
+                "decoder": _OUTSIDE,
+                **({} if in_rows else {CANVAS: f"tiles merged as '{kind}' end no row with a newline token"}),
+            },
             has_cls=tower.layout.cls,
             architecture=tower.architecture,
             geometry=f"one token per patch; tiles merged as '{kind}', newlines kept apart",
@@ -175,6 +181,8 @@ class Spliced(OriginalLlavaAdapter[S]):
         else:
             index = [packing.source + image.start for packing, image in zip(packings, placed, strict=True)]
             tokens = tokens.regroup(pad_sequence(index, True, -1).to(features.device))
+        if CANVAS in attachment.needs:
+            tokens = on_canvas(tokens, [packing.canvas() for packing in packings])
         rows = [embeds[image.prompt, image.positions] for image in placed]
         places, stay = [packing.places for packing in packings], separators(packings, self.newlines)
         project = seen["project"] if attachment.at == "vision" else None

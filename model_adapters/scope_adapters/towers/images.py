@@ -10,10 +10,11 @@ import torch
 from PIL.Image import Image
 from torch import Tensor
 
+from scope_adapters.towers.canvas import CANVAS, no_canvas
 from scope_adapters.towers.layouts import ResolvedTower
 from scope_adapters.towers.probe import offers, probe, reasons
 from scope_core import AdapterError, VisualTokens, ZooError
-from scope_core.adapters import Declaration, read_images, upright_rgb
+from scope_core.adapters import Declaration, Offer, read_images, upright_rgb
 
 
 class ImageTower(ABC):
@@ -54,7 +55,7 @@ class ImageTower(ABC):
         return Declaration(
             model=self.name,
             points={"vision": f"hidden state of layer {self.layer}, prefix tokens removed"},
-            offers=offers(self.tower),
+            offers=(*offers(self.tower), Offer(CANVAS)),
             reasons={**reasons(self.tower), "projected": "a tower without a model has no projector"},
             has_cls=self.tower.layout.cls,
             modules=self.tower.paths,
@@ -106,4 +107,7 @@ class ImageTower(ABC):
         with torch.no_grad(), probe(self.tower, read, dtype=torch.float32, last=self.layer) as capture:
             self.run(self.pixels(images), read)
         features = capture.hidden(self.layer, rows * cols)
-        return VisualTokens.of(features, grid=(rows, cols), signals=capture.signals(needs, rows * cols))
+        signals = capture.signals(needs, rows * cols)
+        if CANVAS in needs:
+            signals[CANVAS] = lambda: no_canvas(features)
+        return VisualTokens.of(features, grid=(rows, cols), signals=signals)

@@ -197,6 +197,18 @@ def scope_saliency_sources() -> Iterable[Entry]:
         paper="V-CAST, arXiv 2603.27650",
     )
     yield Entry(
+        "scope_plugins.saliency.overview_attention:OverviewAttention",
+        "overview_attention",
+        "another source, read on the overview of an image and interpolated to its tiles",
+        paper="GlobalCom2, arXiv 2501.05179",
+    )
+    yield Entry(
+        "scope_plugins.saliency.overview_share:OverviewShare",
+        "overview_share",
+        "a weight for each tile, by the share of the overview's attention that lies on its area",
+        paper="GlobalCom2, arXiv 2501.05179",
+    )
+    yield Entry(
         "scope_plugins.saliency.frame_curvature:FrameCurvature",
         "frame_curvature",
         "how sharply the path of a video's frames turns at each frame",

@@ -8,8 +8,9 @@ import torch
 from torch import Tensor
 
 from scope_core import TokensError, VisualTokens
+from scope_plugins._frames import pieces_of, tile_numbers
 
-Scale = Literal["none", "max", "sum", "mean", "min_max", "rank"]
+Scale = Literal["none", "max", "sum", "mean", "length", "min_max", "rank"]
 
 
 def scaled(scores: Tensor, tokens: VisualTokens, how: str, *, over: str = "group", offset: float = 0.0) -> Tensor:
@@ -18,10 +19,11 @@ def scaled(scores: Tensor, tokens: VisualTokens, how: str, *, over: str = "group
     Args:
         scores: (B, N).
         tokens: The tokens that were scored.
-        how: ``max``, ``sum``, ``mean``: divide by it (unless it is 0). ``min_max``:
+        how: ``max``, ``sum``, ``mean``, ``length`` (the root of the sum of squares): divide by it (unless it is 0).
+            ``min_max``:
             ``(a - min + offset) / (max - min)``, or 1 for all tokens if all scores are equal. ``rank``: 0 for the
             lowest to 1 for the highest, equal scores sharing their mean rank; 1 for a single token.
-        over: ``group``: statistics of each group; ``call``: statistics of all groups of the call together.
+        over: ``group``: statistics of each group; ``tile``: of each tile in it; ``call``: of all groups together.
         offset: See ``min_max``.
 
     Raises:
@@ -32,6 +34,8 @@ def scaled(scores: Tensor, tokens: VisualTokens, how: str, *, over: str = "group
     if over == "call":
         joint = scaled(scores.reshape(1, -1), _flat(tokens), how, offset=offset)
         return joint.reshape(scores.shape)
+    if over == "tile":
+        return _by_tile(scores, tokens, how, offset)
     valid = tokens.valid
     if how == "min_max":
         low = scores.masked_fill(~valid, torch.inf).amin(1, keepdim=True)
@@ -51,6 +55,8 @@ def scaled(scores: Tensor, tokens: VisualTokens, how: str, *, over: str = "group
     if how == "max":
         size = scores.masked_fill(~valid, -torch.inf).amax(1, keepdim=True)
         size = size.masked_fill(torch.isinf(size), 0)
+    elif how == "length":
+        size = torch.linalg.vector_norm(real.double(), dim=1, keepdim=True)
     else:
         size = real.sum(1, keepdim=True)
         if bool(torch.isinf(size).any()):  # half precision
@@ -63,6 +69,19 @@ def scaled(scores: Tensor, tokens: VisualTokens, how: str, *, over: str = "group
             f"tokens; use scale: min_max or rank"
         )
     return (real / size.masked_fill(size == 0, 1)).to(scores.dtype)
+
+
+def _by_tile(scores: Tensor, tokens: VisualTokens, how: str, offset: float) -> Tensor:
+    """(B, N) scaled by the statistics of each tile; 0 for padding."""
+    from dataclasses import replace
+
+    pieces = pieces_of(tile_numbers(tokens))
+    result = torch.zeros_like(scores)
+    for group, tiles in enumerate(pieces):
+        for index in tiles:
+            alone = replace(tokens, valid=torch.ones_like(index, dtype=torch.bool)[None])
+            result[group, index] = scaled(scores[group, index][None], alone, how, offset=offset)[0]
+    return result
 
 
 def _flat(tokens: VisualTokens) -> VisualTokens:

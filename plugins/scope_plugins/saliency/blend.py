@@ -24,8 +24,8 @@ class BlendSpec(ComponentSpec):
     how: Literal["sum", "product", "max", "min"] = "sum"
     """The combination of the weighted sources."""
     scale: Scale = "none"
-    """The scaling of each source in each group before weighting: division by its ``max``, ``sum`` or ``mean``,
-    ``min_max`` (0 to 1) or ``rank`` (0 to 1). Sources of different ranges need one."""
+    """The scaling of each source in each group before weighting: division by its ``max``, ``sum``, ``mean`` or
+    ``length``, ``min_max`` (0 to 1) or ``rank`` (0 to 1). Sources of different ranges need one."""
 
     @model_validator(mode="after")
     def _one_weight_each(self) -> Self:

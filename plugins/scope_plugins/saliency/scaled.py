@@ -19,11 +19,12 @@ class ScaledSpec(ComponentSpec):
     name: Literal["scaled"] = "scaled"
     of: Annotated[ComponentSpec, Slot("saliency")]
     """The source."""
-    scale: Literal["min_max", "rank", "max", "sum", "mean"] = "min_max"
-    """``min_max``: 0 to 1. ``rank``: 0 to 1 by rank alone. Otherwise scores are divided by this statistic."""
-    over: Literal["group", "call"] = "group"
-    """Scope of minimum, maximum and so on: each group, or all groups of the call together. With ``call``, an image's
-    picks depend on the other images of the call."""
+    scale: Literal["min_max", "rank", "max", "sum", "mean", "length"] = "min_max"
+    """``min_max``: 0 to 1. ``rank``: 0 to 1 by rank alone. Otherwise scores are divided by this statistic;
+    ``length`` is the root of the sum of their squares."""
+    over: Literal["group", "tile", "call"] = "group"
+    """Scope of minimum, maximum and so on: each group, each tile in it, or all groups of the call together. With
+    ``call``, an image's picks depend on the other images of the call."""
     offset: Annotated[float, Field(ge=0)] = 0.0
     """Added to the numerator of ``min_max``, so that the lowest score is not 0."""
 

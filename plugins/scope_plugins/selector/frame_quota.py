@@ -9,7 +9,7 @@ import torch
 from pydantic import Field
 from torch import Tensor
 
-from scope_core import Selection, VisualTokens
+from scope_core import Selection, SpecError, VisualTokens
 from scope_core.parts import ComponentSpec, Execution, Selector, Slot, scores
 from scope_plugins._frames import pieces_of
 from scope_plugins.selector._rows import ranked, selection_of
@@ -23,12 +23,14 @@ class FrameQuotaSpec(ComponentSpec):
     saliency: Annotated[ComponentSpec, Slot("saliency")]
     """The saliency, computed over the whole group, by which each frame keeps its tokens."""
     of_frame: Annotated[ComponentSpec | None, Slot("saliency", optional=True)] = None
-    """The saliency, computed over the whole group, whose mean over a frame is the frame's score; null: ``saliency``."""
+    """The saliency, computed over the whole group, that gives a frame its score; null: ``saliency``."""
+    of_piece: Literal["mean", "sum"] = "mean"
+    """The frame's score: the mean of its tokens' scores, or their sum, with which large pieces keep more."""
     partition: Annotated[ComponentSpec, Slot("partition")] = "frame"  # type: ignore[assignment]  # a part's bare name
     """The pieces that share the budget, called frames here."""
-    curve: Literal["equal", "softmax", "raised"] = "softmax"
-    """From scores to weights: all equal; ``softmax(score / temperature)``; or ``1 + softmax - 1 / F`` (``raised``),
-    where F is the number of frames, so that none gets more than about twice its equal share."""
+    curve: Literal["equal", "softmax", "raised", "linear"] = "softmax"
+    """From scores to weights: all equal; ``softmax(score / temperature)``; ``1 + softmax - 1 / F`` for F frames
+    (``raised``), so that none gets more than about twice its equal share; or the scores themselves (``linear``)."""
     temperature: Annotated[float, Field(gt=0)] = 1.0
     """Divisor of the scores in a softmax; low values favour the best frames."""
     base: Annotated[int, Field(ge=0)] = 0
@@ -45,7 +47,8 @@ class FrameQuota(Selector[FrameQuotaSpec]):
     Frame f keeps about ``base + (K - F base) w_f / sum w`` tokens, between ``least`` (or its required ones) and all,
     rounded by largest remainder. What a frame cannot hold goes to the frames furthest below their share.
     Picks are frame by frame, each in order of saliency; ties go to the lowest index. All tokens equal: equal shares.
-    Source: VidCom2, arXiv 2505.14454 (raised); V-CAST, arXiv 2603.27650 (softmax, base).
+    Source: VidCom2, arXiv 2505.14454 (raised); V-CAST, arXiv 2603.27650 (softmax, base); GlobalCom2, arXiv 2501.05179
+    (linear, over tiles).
     """
 
     equivariant = False
@@ -70,7 +73,7 @@ class FrameQuota(Selector[FrameQuotaSpec]):
             must = tokens.required[group] & tokens.valid[group]
             shares = self.shares(
                 count,
-                [float(of_frame[group, frame].double().mean()) for frame in frames],
+                [self._score(of_frame[group, frame].double()) for frame in frames],
                 [int(must[frame].sum()) for frame in frames],
                 [len(frame) for frame in frames],
             )
@@ -88,9 +91,21 @@ class FrameQuota(Selector[FrameQuotaSpec]):
             least = list(must)
         return remainder_shares(total, self._weights(score), least, sizes, self.spec.base)
 
+    def _score(self, of_tokens: Tensor) -> float:
+        return float(of_tokens.mean() if self.spec.of_piece == "mean" else of_tokens.sum())
+
     def _weights(self, score: Sequence[float]) -> list[float]:
         if self.spec.curve == "equal" or not score:
             return [1.0] * len(score)
+        if self.spec.curve == "linear":
+            if min(score) < 0:
+                source = self.parts["saliency" if self.spec.of_frame is None else "of_frame"]
+                raise SpecError(
+                    f"selector {self}: saliency {source} gave a piece the score "
+                    f"{min(score):.4g}; `curve: linear` needs scores of at least 0: choose a saliency that is not "
+                    f"negative, or `curve: softmax`"
+                )
+            return list(score)
         of_each: Tensor = (torch.tensor(score, dtype=torch.float64) / self.spec.temperature).softmax(0)
         if self.spec.curve == "raised":
             of_each = 1 + of_each - 1 / len(score)

@@ -203,6 +203,8 @@ class TestEveryRecipe:
         *(f"{name}{variant}" for name in ("scope_plus", "scope_text") for variant in ("", "@no_cls")),
         "apet",
         "eadp",
+        "globalcom2",
+        "globalcom2@no_cls",
         "gprune",
         "otprune",
         "hiprune@no_cls",

@@ -18,7 +18,8 @@ from scope_core import VisualTokens
 
 class TestScaled:
     @given(
-        st.lists(st.integers(-9, 9), min_size=1, max_size=9), st.sampled_from(["min_max", "rank", "max", "sum", "mean"])
+        st.lists(st.integers(-9, 9), min_size=1, max_size=9),
+        st.sampled_from(["min_max", "rank", "max", "sum", "mean", "length"]),
     )
     def test_by_the_formula(self, numbers: list[int], scale: str) -> None:
         values = [number / 4 or 0.125 for number in numbers]
@@ -37,6 +38,7 @@ class TestScaled:
                 "max": value / high if high else value,
                 "sum": value / total if total else value,
                 "mean": value / (total / len(values)) if total else value,
+                "length": value / math.sqrt(math.fsum(v * v for v in values)),
             }[scale]
             assert mine == pytest.approx(want, abs=1e-12)
 
@@ -68,3 +70,19 @@ class TestScaled:
             "budget": 4,
         }
         assert scope.select(features, saliency=saliency, spec=spec).picks.equal(saliency.topk(4).indices)
+
+
+def test_over_tiles_is_each_tile_by_itself() -> None:
+    x = torch.rand(2, 9, 3, generator=torch.Generator().manual_seed(0))
+    tile = torch.tensor([[0, 0, 1, 1, 1, 1, 2, 2, 2], [0, 1, 1, 0, 0, 0, 0, 0, 0]])
+    image = torch.tensor([[0] * 9, [1, 1, 1, 2, 2, 2, 2, 3, 3]])
+    valid = torch.arange(9) < torch.tensor([[9], [7]])
+    tokens = VisualTokens.of(x, tile=tile, image=image, valid=valid)
+    for scale in ("length", "min_max", "sum", "rank"):
+        spec = {"name": "scaled", "of": "feature_norm", "scale": scale}
+        got = score({**spec, "over": "tile"}, tokens)
+        for group in range(2):
+            for place in {tuple(p) for p in torch.stack([image, tile], -1)[group, valid[group]].tolist()}:
+                own = (torch.stack([image, tile], -1)[group] == torch.tensor(place)).all(1) & valid[group]
+                np.testing.assert_allclose(got[group, own], score(spec, VisualTokens.of(x[group, own]))[0], rtol=1e-6)
+        assert not got[~valid.numpy()].any()

@@ -1,0 +1,94 @@
+"""Methods of 2025 and 2026, second file: float64, one image at a time, as plainly as can be. Imports no scope.
+
+Written from the papers' formulas. Ties go to the lowest index.
+"""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+
+Array = np.ndarray
+
+
+def ranked(score: Array) -> list[int]:
+    return sorted(range(len(score)), key=lambda i: (-score[i], i))
+
+
+def stretched(cells: Array, rows: int, cols: int) -> Array:
+    """(rows, cols) bilinear interpolation at the centres of pixels."""
+    height, width = cells.shape
+    found = np.empty((rows, cols))
+    for r in range(rows):
+        for c in range(cols):
+            y = min(max((r + 0.5) * height / rows - 0.5, 0), height - 1)
+            x = min(max((c + 0.5) * width / cols - 0.5, 0), width - 1)
+            top, left = math.floor(y), math.floor(x)
+            total = 0.0
+            for i, wy in ((top, 1 - (y - top)), (min(top + 1, height - 1), y - top)):
+                for j, wx in ((left, 1 - (x - left)), (min(left + 1, width - 1), x - left)):
+                    total += wy * wx * cells[i, j]
+            found[r, c] = total
+    return found
+
+
+def area(cells: Array, rows: tuple[float, float], cols: tuple[float, float]) -> float:
+    """The sum of cells inside a rectangle, in cells; those on its border count by the share that is inside."""
+    total = 0.0
+    for i in range(cells.shape[0]):
+        for j in range(cells.shape[1]):
+            high = max(0.0, min(i + 1, rows[1]) - max(i, rows[0]))
+            wide = max(0.0, min(j + 1, cols[1]) - max(j, cols[0]))
+            total += high * wide * cells[i, j]
+    return total
+
+
+def globalcom2(
+    overview: Array, canvas: Array, tiles: Array, keep: int, temperature: float
+) -> list[set[tuple[int, int]]]:
+    """The kept cells of the overview, then of each tile.
+
+    Args:
+        overview: (R, C) attention in the overview.
+        canvas: (H, W) attention of the tiles, put together.
+        tiles: (H, W) the tile of each token, from 0.
+        keep: Tokens of all of them together.
+        temperature: Of the softmax.
+    """
+    height, width = canvas.shape
+    over = stretched(overview, height, width)
+    spans, sums = [], []
+    for tile in range(tiles.max() + 1):
+        rows, cols = np.nonzero(tiles == tile)
+        spans.append(list(zip(rows.tolist(), cols.tolist(), strict=True)))
+        scale = overview.shape[0] / height, overview.shape[1] / width
+        sums.append(
+            area(
+                overview,
+                (rows.min() * scale[0], (rows.max() + 1) * scale[0]),
+                (cols.min() * scale[1], (cols.max() + 1) * scale[1]),
+            )
+            / overview.sum()
+        )
+    power = np.exp(np.array(sums) / temperature - max(sums) / temperature)
+    raised = 1 + power / power.sum() - 1 / len(sums)
+    own = [(r, c) for r in range(overview.shape[0]) for c in range(overview.shape[1])]
+    weights = [float(len(own))] + [len(span) * share for span, share in zip(spans, raised, strict=True)]
+    sizes = [len(own)] + [len(span) for span in spans]
+    exact = [keep * weight / sum(weights) for weight in weights]
+    counts = [min(int(e), size) for e, size in zip(exact, sizes, strict=True)]
+    while sum(counts) < keep:
+        open_ = [i for i in range(len(counts)) if counts[i] < sizes[i]]
+        best = max(open_, key=lambda i: (exact[i] - counts[i], -i))
+        counts[best] += 1
+    kept = []
+    for places, count, first in zip([own, *spans], counts, [True, *[False] * len(spans)], strict=True):
+        if first:
+            score = np.array([overview[place] for place in places])
+        else:
+            mine = np.array([canvas[place] for place in places])
+            theirs = np.array([over[place] for place in places])
+            score = mine / (np.linalg.norm(mine) or 1) + theirs / (np.linalg.norm(theirs) or 1)
+        kept.append({places[i] for i in ranked(score)[:count]})
+    return kept
