@@ -60,7 +60,19 @@ NOTES = {
     "evs": "Three frames in which a ball moves over a photograph.",
 }
 UNDRAWN = (
-    *("anchorprune", "autoprune", "clse", "eadp", "feather", "ivcprune", "priortr", "v2drop", "vscan", "vtw"),
+    *(
+        "anchorprune",
+        "autoprune",
+        "clse",
+        "d2pruner",
+        "eadp",
+        "feather",
+        "ivcprune",
+        "priortr",
+        "v2drop",
+        "vscan",
+        "vtw",
+    ),
     "zooprune",
 )
 """Methods without an image: they read signals that neither tower nor model at hand gives, or layers that it lacks, or
@@ -161,7 +173,6 @@ how to change one, [Write a recipe](../write-a-recipe.md) how to add one, and [C
 
 | method | why |
 |---|---|
-| D2Pruner | its thresholds are not in what we could read; [as a spec](../calibrate.md#d2pruner-from-parts) |
 | TopV | weights of its distances and its Sinkhorn temperature are not in what we could read; no code was found |
 | FitPrune | counts of every layer are fitted to attention on a sample; nothing here fits them, `staged` takes them |
 | VisionTrim, FlashVLM, Script, CoIn, OccamToken | known from abstracts, or without the code that matters |

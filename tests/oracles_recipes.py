@@ -92,3 +92,27 @@ def globalcom2(
             score = mine / (np.linalg.norm(mine) or 1) + theirs / (np.linalg.norm(theirs) or 1)
         kept.append({places[i] for i in ranked(score)[:count]})
     return kept
+
+
+def d2pruner(x: Array, attention: Array, prior: Array, keep: int) -> list[int]:
+    """Half by attention over the prior; then a maximal independent set of the others, best first; then others.
+
+    Args:
+        x: (N, D) tokens of a grid, row by row.
+        attention: (N,).
+        prior: (R, C) of the grid.
+        keep: Tokens to keep.
+    """
+    cols = prior.shape[1]
+    score = attention / prior.flatten()
+    unit = x / np.linalg.norm(x, axis=1, keepdims=True)
+    order = ranked(score)
+    pivots = -(-keep // 2)
+    picks, rest = order[:pivots], order[pivots:]
+    independent: list[int] = []
+    for j in rest:
+        near = [i for i in independent if abs(i // cols - j // cols) <= 2 and abs(i % cols - j % cols) <= 2]
+        if all(unit[i] @ unit[j] <= 0.8 for i in near):
+            independent.append(j)
+    others = [j for j in rest if j not in set(independent)]
+    return [*picks, *[*independent, *others][: keep - pivots]]

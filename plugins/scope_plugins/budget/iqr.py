@@ -24,6 +24,9 @@ class IqrSpec(ComponentSpec):
     """Tokens for each outlier."""
     grid: Annotated[int, Field(ge=0)] = 0
     """Additional grid points for each outlier, about: as many as the selector `grid_fill` adds at that ``density``."""
+    floored: bool = False
+    """Count ``floor(n * (m / n))`` outliers of n tokens instead of m, in floating point, as PruMerge's release: one
+    fewer for some n and m, never for n = 576."""
     plus: Annotated[int, Field(ge=0)] = 0
     """Additional rows, for those that the merger adds."""
 
@@ -51,8 +54,8 @@ class Iqr(Budget[IqrSpec]):
         for group, most in enumerate(counts):
             index = tokens.valid[group].nonzero().flatten()
             values = score[group, index]
-            seeds = outliers(values, self.spec.fence)
-            points = set(grid_points(len(index), seeds, self.spec.grid)) if self.spec.grid else set()
+            seeds, fence = outliers(values, self.spec.fence, self.spec.floored), self.spec.fence
+            points = set(grid_points(values, fence, self.spec.grid, self.spec.floored)) if self.spec.grid else set()
             top = set(values.sort(descending=True, stable=True).indices[:seeds].tolist())
             least = max(int((tokens.required[group] & tokens.valid[group]).sum()), 1)
             refined.append(min(max(seeds * self.spec.times + len(points - top), least) + self.spec.plus, most))

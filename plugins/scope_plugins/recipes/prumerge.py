@@ -35,7 +35,7 @@ def _recipe(layer: int, exact: bool = False, **more: Any) -> dict[str, Any]:
 
 def _plus(layer: int, density: int) -> dict[str, Any]:
     saliency = {"name": "joint_attention", "layer": layer, "exact": True}
-    return {"name": "grid_fill", "saliency": saliency, "density": density}
+    return {"name": "grid_fill", "saliency": saliency, "density": density, "floored": True}
 
 
 _CHAIN = {
@@ -73,7 +73,7 @@ RECIPES = (
     without_cls(_PRUMERGE),
     Recipe(
         "prumerge@official",
-        _recipe(-1, exact=True, order="picks", dtype="as_is"),
+        _recipe(-1, exact=True, budget={"floored": True}, order="picks", dtype="as_is"),
         "PruMerge as released: attention and keys of the last layer, rows in order of attention, the tower's precision",
         paper=PAPER,
     ),
@@ -81,7 +81,9 @@ RECIPES = (
     without_cls(_PLUS),
     Recipe(
         "prumerge_plus@official",
-        _recipe(-1, exact=True, selector=_plus(-1, 3), budget={"grid": 3}, order="picks", dtype="as_is"),
+        _recipe(
+            -1, exact=True, selector=_plus(-1, 3), budget={"grid": 3, "floored": True}, order="picks", dtype="as_is"
+        ),
         "PruMerge+ as released: the last layer, a grid that may overlap the outliers, rows as picked",
         paper=PAPER,
     ),

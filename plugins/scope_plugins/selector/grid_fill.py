@@ -23,6 +23,8 @@ class GridFillSpec(ComponentSpec):
     """Outliers lie above ``Q3 + fence (Q3 - Q1)``."""
     density: Annotated[int, Field(ge=1)] = 3
     """Approximate number of grid points for each outlier."""
+    floored: bool = False
+    """Count outliers as the budget `iqr` does with this option."""
 
 
 class GridFill(Selector[GridFillSpec]):
@@ -45,8 +47,9 @@ class GridFill(Selector[GridFillSpec]):
         for group, count in enumerate(keep):
             index = tokens.valid[group].nonzero().flatten()
             ranked = index[score[group, index].sort(descending=True, stable=True).indices].tolist()
-            seeds = outliers(score[group, index], self.spec.fence)
-            grid = index[list(grid_points(len(index), seeds, self.spec.density))].tolist()
+            values, fence, floored = score[group, index], self.spec.fence, self.spec.floored
+            seeds = outliers(values, fence, floored)
+            grid = index[list(grid_points(values, fence, self.spec.density, floored))].tolist()
             required = [token for token in ranked if bool(tokens.required[group, token])]
             order = list(dict.fromkeys([*required, *ranked[:seeds], *grid, *ranked]))[:count]
             picks[group, :count] = torch.tensor(order, dtype=torch.int64, device=tokens.device)

@@ -1,0 +1,50 @@
+"""D2Pruner and others inside the language model, pick for pick against their oracles in `oracles_recipes`."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import oracles_recipes as oracle
+import pytest
+import torch
+from conftest import Photos
+from hypothesis import given
+from hypothesis import strategies as st
+
+from scope_core import Pruner
+
+GRID = (24, 24)
+LAST = "decoder.last_query_attention[2]"
+
+
+def with_prior(prior: np.ndarray) -> dict[str, Any]:
+    """The recipe's selector with another prior."""
+    selector = Pruner("d2pruner").spec.selector.model_dump(mode="json")
+    for step in selector["stages"]:
+        step["saliency"]["prior"] = prior.tolist()
+    return dict(selector)
+
+
+@pytest.mark.parametrize("keep", [1, 2, 33, 64, 300])
+@pytest.mark.parametrize("flat", [True, False])
+def test_d2pruner(keep: int, flat: bool, photo_features: Photos) -> None:
+    x = photo_features.features.double()
+    attention = torch.rand(3, 4, 576, generator=torch.Generator().manual_seed(0), dtype=torch.float64) ** 4
+    prior = np.ones(GRID) if flat else np.random.default_rng(1).random(GRID) + 0.1
+    more = {} if flat else {"selector": with_prior(prior)}
+    got = Pruner("d2pruner", budget=keep, dtype="float64", **more).select(x, signals={LAST: attention}, grid=GRID)
+    for image in range(3):
+        wanted = oracle.d2pruner(x[image].numpy(), attention[image].mean(0).numpy(), prior, keep)
+        assert got.picks[image].tolist() == wanted
+
+
+@given(st.integers(1, 12), st.integers(1, 12), st.floats(0, 1), st.integers(0, 3))
+def test_d2pruner_keeps_exactly_its_budget_on_any_grid(rows: int, cols: int, share: float, distinct: int) -> None:
+    """Also where all tokens are equal (0) and all attention is 0."""
+    count = rows * cols
+    keep = round(share * count)
+    x = torch.ones(1, count, 4) + torch.arange(count)[None, :, None] % max(distinct, 1)
+    selection = Pruner("d2pruner", budget=keep).select(x, signals={LAST: torch.zeros(1, 2, count)}, grid=(rows, cols))
+    assert selection.counts == (keep,)
+    assert len(set(selection.picks[0].tolist())) == keep
