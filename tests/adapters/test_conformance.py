@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 import scope_core as scope
-from adapters import any_type, anyres, mistral3, models, qwen, tiled
+from adapters import any_type, anyres, mistral3, models, qwen, tiled, video_llava
 from adapters.installed import takes_embeddings
 from scope_adapters.compat.transformers import language_model
 from scope_adapters.hosts.huggingface.adapter import HuggingFaceAdapter
@@ -81,6 +81,12 @@ def _any_type(name: str) -> Case:
     return Case(lambda: (any_type.model(name), any_type.prompts(name)), None, untried)
 
 
+def _video_llava() -> Case:
+    rows = models.MIXED
+    sizes = [[(28, 28)], [], [(40, 20), (7, 9)]]
+    return Case(lambda: (video_llava.video_llava(), video_llava.prompts(*rows)), sizes)
+
+
 CASES: dict[str, dict[str, Case]] = {
     "llava": {name: _llava(name) for name in ("clip", "siglip", "clip-full")},
     "llava_next": {
@@ -93,6 +99,7 @@ CASES: dict[str, dict[str, Case]] = {
         "exact": _anyres(lambda: anyres.onevision_model(limit=9)),
         "grouped": _anyres(anyres.onevision_model, grouped=True),
     },
+    "video_llava": {"video_llava": _video_llava()},
     "vipllava": {"vipllava": _tiled("vipllava")},
     "mistral3": {"mistral3": _mistral3()},
     "paligemma": {"paligemma": _tiled("paligemma"), "paligemma2": _tiled("paligemma2")},
@@ -124,6 +131,7 @@ def test_every_registered_adapter_has_a_model() -> None:
 MARKS = {
     **{(name, name): qwen.mark(name) for name in ("qwen3_vl", *qwen.MORE)},
     ("llava_onevision", "grouped"): anyres.shared_prompts,
+    ("video_llava", "video_llava"): video_llava.named,
 }
 """Models that some releases of transformers do not have."""
 

@@ -157,7 +157,7 @@ def test_pixels_may_have_the_name_that_processors_give_them() -> None:
     model, given, read = any_type.model("video_llava"), any_type.prompts("video_llava").inputs, []
     former = {**given, "pixel_values_images": given["pixel_values"]}
     del former["pixel_values"]
-    with scope.Pruner("scope@2").attach(model) as pruning, torch.no_grad():
+    with scope.Pruner("scope@2").attach(model, adapter="generic") as pruning, torch.no_grad():
         for inputs in (given, former):
             logits = model(**inputs).logits
             read.append((logits, pruning.receipt.selection.mask, model.generate(**inputs, max_new_tokens=2)))

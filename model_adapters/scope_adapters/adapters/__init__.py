@@ -39,6 +39,13 @@ def scope_adapters() -> Iterable[Entry]:
         requires=("scope-core[hf]",),
     )
     yield Entry(
+        "scope_adapters.adapters.video_llava:VideoLlava",
+        "video_llava",
+        "Video-LLaVA on Hugging Face transformers that name its images pixel_values, images and videos",
+        paper="Video-LLaVA, arXiv 2311.10122",
+        requires=("scope-core[hf]",),
+    )
+    yield Entry(
         "scope_adapters.adapters.qwen2_vl:Qwen2VL",
         "qwen2_vl",
         "Qwen2-VL on Hugging Face transformers >= 4.52, images and videos",

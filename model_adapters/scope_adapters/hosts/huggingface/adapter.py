@@ -21,6 +21,7 @@ from torch import Tensor
 from scope_adapters.compat.transformers import base_of, base_path, takes_encoder_outputs
 from scope_adapters.hosts.huggingface import embeddings, full_prompt
 from scope_adapters.hosts.huggingface.answer import answer
+from scope_adapters.hosts.huggingface.arguments import renamed
 from scope_adapters.hosts.huggingface.attention_bias import Biased, check_bias
 from scope_adapters.hosts.huggingface.base import HuggingFaceModel
 from scope_adapters.hosts.huggingface.call import Call
@@ -82,8 +83,9 @@ class HuggingFaceAdapter(HuggingFaceModel[S]):
         """The images of a call, by one pass of tower and projector."""
         refuse_reuse(attachment)
         refuse_videos(self, inputs)
+        call = Call(self.bound(unwrap(model)), unwrap(model), attachment)
         with torch.no_grad(), remembering(memo):
-            encoded, layout, _ = Call(self.bound(unwrap(model)), unwrap(model), attachment).encode(inputs)
+            encoded, layout, _ = call.encode(renamed(inputs, call.adapter.former_names))
         return Encoding(encoded.tokens, layout, encoded)
 
     def answer(self, model: Any, asked: Sequence[Asked], attachment: Session, **options: Any) -> list[Tensor]:

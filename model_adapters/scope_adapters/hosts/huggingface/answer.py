@@ -81,7 +81,7 @@ def _prompt(call: Call, number: int, question: Asked) -> dict[str, Tensor]:
     ids = question.inputs["input_ids"]
     if ids.dim() != 2 or ids.shape[0] != 1:
         raise AttachError(f"prompt {number}: input_ids has shape {tuple(ids.shape)}; give one prompt at a time, (1, L)")
-    odd = set(question.inputs) - _SERVED - set(call.adapter.image_inputs)
+    odd = set(question.inputs) - _SERVED - {*call.adapter.image_inputs, *call.adapter.former_names}
     if odd:
         raise AttachError(f"prompt {number} has {', '.join(sorted(odd))}, which cannot be batched; call generate()")
     encoded = None if question.encoding is None else question.encoding.held

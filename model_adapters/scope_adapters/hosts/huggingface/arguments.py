@@ -18,7 +18,7 @@ def along_prompt(kwargs: Mapping[str, Any]) -> dict[str, Any]:
     return {name: kwargs[name] for name in ("attention_mask", "position_ids", *FILLS) if kwargs.get(name) is not None}
 
 
-def renamed(kwargs: dict[str, Any], names: Mapping[str, str]) -> dict[str, Any]:
+def renamed(kwargs: Mapping[str, Any], names: Mapping[str, str]) -> dict[str, Any]:
     """The call with arguments under the names that ``forward`` has for them now; both names stay if both are given."""
     return {new if (new := names.get(name)) and kwargs.get(new) is None else name: kwargs[name] for name in kwargs}
 
