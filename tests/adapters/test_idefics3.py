@@ -121,7 +121,8 @@ def test_crops_in_the_row_of_another_prompt() -> None:
         {**given.inputs, "pixel_values": pixels, "pixel_attention_mask": None},
     ):
         with pytest.raises(
-            scope.AttachError, match=r"prompt 0 has 18 image placeholders, but pixel_values\[0\] fills 9"
+            scope.AttachError,
+            match=r"prompt 0 has 18 image placeholders, but the rows of pixel_values fill \[9, 18\]",
         ):
             run(shared("smolvlm"), keeping(2, saliency="received_attention"), **inputs)
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from itertools import pairwise
+from itertools import accumulate, pairwise
 from typing import Any, Literal, TypeVar
 
 from pydantic import Field
@@ -67,18 +67,19 @@ class Crops(Shuffled[S]):
         """Encoded images.
 
         Raises:
-            AttachError: a prompt has more or fewer placeholders than its own crops have tokens.
+            AttachError: a prompt has more or fewer placeholders than whole rows of ``pixel_values`` have tokens. A row
+                is usually a prompt, or one of several videos in a prompt.
         """
         encoded = super().encode(model, images, ids, attachment)
         pixels, tokens = images["pixel_values"], sum(map(len, encoded.rows))
         crops = pixels.flatten(2).ne(0).any(-1).sum(1)  # empty crops fill up shorter rows
         given = (crops * (tokens // max(int(crops.sum()), 1))).tolist()
         held = (ids == model.config.image_token_id).sum(1).tolist()
-        if sum(given) == tokens and given != held:
-            row = next(row for row, (tokens, places) in enumerate(zip(given, held, strict=True)) if tokens != places)
+        ends = {0, *accumulate(given)}
+        if sum(given) == tokens and (apart := [row for row, end in enumerate(accumulate(held)) if end not in ends]):
             raise AttachError(
-                f"prompt {row} has {held[row]} image placeholders, but pixel_values[{row}] fills {given[row]}; put the "
-                f"crops of each prompt into its own row of pixel_values, and fill up shorter rows with zeros"
+                f"prompt {apart[0]} has {held[apart[0]]} image placeholders, but the rows of pixel_values fill {given}"
+                f"; put the crops of each prompt into rows of its own, and fill up shorter rows with zeros"
             )
         return encoded
 

@@ -7,7 +7,7 @@ from typing import Any, Literal
 from pydantic import Field
 from torch import Tensor
 
-from scope_adapters.adapters.shuffled import Shuffled
+from scope_adapters.adapters.labelled_frames import LabelledFrames
 from scope_adapters.compat.transformers import base_of, installed_version, reads_layer, tiles_of
 from scope_adapters.hosts.methods import unwrap
 from scope_core import AdapterError
@@ -16,17 +16,23 @@ from scope_core.parts import ComponentSpec
 
 
 class InternVLSpec(ComponentSpec):
-    """InternVL on Hugging Face. An image is an unbroken run of placeholders; its tiles are found by length."""
+    """InternVL on Hugging Face. An image is an unbroken run of placeholders; its tiles are found by length.
+
+    Its processor gives the frames of a video as images, each behind "Frame1: ", "Frame2: " and so on.
+    """
 
     name: Literal["internvl"] = "internvl"
     min_tiles: int = Field(1, ge=1)
     """The processor's ``min_patches``; only plans for image sizes use it."""
     max_tiles: int = Field(12, ge=1)
     """The processor's ``max_patches``, or 1 if it does not cut images into tiles; only plans for image sizes use it."""
+    frames: Literal["images", "videos"] = "images"
+    """What images of one tile are that follow one another, with a label before each that counts on: images of their
+    own, or frames of one video. Label 1 starts the next video. Images labelled by hand ("Image-1: ") look the same."""
 
 
-class InternVL(Shuffled[InternVLSpec]):
-    """Tower with CLS token; tiles row by row, the overview last. Frames of a video are images."""
+class InternVL(LabelledFrames[InternVLSpec]):
+    """Tower with CLS token; tiles row by row, the overview last."""
 
     image_inputs = ("pixel_values", "vision_feature_layer", "vision_feature_select_strategy")
     pooler = "tensor"

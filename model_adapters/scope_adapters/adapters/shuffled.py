@@ -8,7 +8,7 @@ hidden states and keys are averaged.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from itertools import accumulate, pairwise
 from typing import Any
@@ -25,7 +25,7 @@ from scope_adapters.hosts.methods import unwrap
 from scope_adapters.towers.probe import Capture
 from scope_core import AdapterError, AttachError, Layout
 from scope_core.adapters import Session, resolve
-from scope_core.parts import parse_signal
+from scope_core.parts import ImageLayout, parse_signal
 
 _AXES = {
     "vision.cls_attention": 2,
@@ -159,7 +159,7 @@ class Shuffled(ProjectedTower[S]):
 
     def layout_of(self, encoded: Encoded, prompts: Sequence[int]) -> Layout:
         """The tiles of each image, as the prompt groups them."""
-        return Layout.of(encoded.geometry, prompts=prompts)
+        return Layout(tuple(replace(one, prompt=row) for one, row in zip(encoded.geometry, prompts, strict=True)))
 
     def encode(self, model: Any, images: Mapping[str, Any], ids: Tensor, attachment: Session) -> Encoded:
         """Encoded images, by one pass over all tiles; one group of tokens per image."""
@@ -172,7 +172,7 @@ class Shuffled(ProjectedTower[S]):
         flat = torch.cat([rows.reshape(-1, rows.shape[-1]) for rows in seen.output.pooler_output])
         rows = [flat[start:stop] for start, stop in pairwise(starts)]
         by_image = numbered(seen.tokens, counts).regroup(padded)
-        return Encoded(seen.output, rows, by_image, geometry=[[tokens] * count for count in counts])
+        return Encoded(seen.output, rows, by_image, geometry=[ImageLayout((tokens,) * count) for count in counts])
 
     def signals_of(
         self, base: Any, capture: Capture, needs: frozenset[str], features: Tensor, grid: tuple[int, int]

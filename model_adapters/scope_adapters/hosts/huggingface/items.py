@@ -91,7 +91,7 @@ class Items:
 
     def framed(self, encoded: Encoded, layout: Layout) -> Encoded:
         """The items, with the frames and times of the layout in their tokens."""
-        return replace(encoded, tokens=with_frames(encoded.tokens, layout)) if encoded.parts else encoded
+        return replace(encoded, tokens=with_frames(encoded.tokens, layout))
 
     def outputs(
         self, encoded: Encoded, rows: list[Tensor], remaining: Callable[[int, Tensor], Tensor]
