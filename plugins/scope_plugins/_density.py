@@ -5,8 +5,6 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from scope_plugins._norms import norms
-
 
 def peaks(features: Tensor, neighbours: int) -> tuple[Tensor, Tensor]:
     """(N,) logarithm of each token's density times its distance to the nearest denser one, and (N, N) distances.
@@ -15,13 +13,33 @@ def peaks(features: Tensor, neighbours: int) -> tuple[Tensor, Tensor]:
     tokens, itself included; of equal ones, the lower index counts as denser. The densest token has the greatest of all
     distances. Logarithms, since densities underflow where vectors are long.
     """
-    distance = torch.stack([norms(features - row, 2.0) for row in features]) / features.shape[1] ** 0.5
-    nearest = distance.sort(dim=1).values[:, :neighbours]
+    distance = distances(features) / features.shape[1] ** 0.5
+    nearest = distance.topk(min(neighbours, len(features)), dim=1, largest=False).values
     density = -nearest.square().mean(1)
     index = torch.arange(len(features), device=features.device)
     denser = (density > density[:, None]) | ((density == density[:, None]) & (index < index[:, None]))
     apart = distance.masked_fill(~denser, distance.max()).amin(1)
     return apart.log() + density, distance
+
+
+def distances(features: Tensor) -> Tensor:
+    """(N, N) Euclidean distances of (N, D) features, each pair by itself: equal vectors have equal distances.
+
+    Half precision is computed in float32, and long or short vectors at another scale, since squares would overflow.
+    """
+    rows = features.float() if features.element_size() < 4 else features
+    tiny, largest = torch.finfo(rows.dtype).tiny, rows.abs().amax()
+    if not tiny**0.25 < float(largest) < tiny**-0.25:
+        rows = rows / largest.clamp(min=tiny)
+        return (_pairs(rows) * largest.clamp(min=tiny)).to(features)
+    return _pairs(rows).to(features)
+
+
+def _pairs(rows: Tensor) -> Tensor:
+    far = rows.new_zeros(len(rows), len(rows))
+    first, second = torch.triu_indices(len(rows), len(rows), 1, device=rows.device)
+    far[first, second] = far[second, first] = torch.nn.functional.pdist(rows)
+    return far
 
 
 def clusters(features: Tensor, count: int, neighbours: int) -> tuple[Tensor, Tensor]:

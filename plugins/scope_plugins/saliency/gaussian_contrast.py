@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from fractions import Fraction
 from typing import Annotated, Literal
 
@@ -14,6 +15,8 @@ from scope_core.parts import ComponentSpec, SaliencySource
 from scope_plugins._frames import frame_means
 
 _WIDTHS = [2.0**power for power in range(-3, 2)]
+_ROWS = 256
+"""Tokens that are computed in float64 together: copies of all would be several times as large as the features."""
 
 
 class GaussianContrastSpec(ComponentSpec):
@@ -48,23 +51,36 @@ class GaussianContrast(SaliencySource[GaussianContrastSpec]):
             of_each = numbers[group, valid]
             if not len(of_each):
                 continue
-            rows = tokens.features[group, valid]
-            rows = rows / rows.abs().amax().clamp(min=torch.finfo(rows.dtype).tiny)  # squares stay in range
-            wide = rows.double()
-            quiet = wide.var(0, unbiased=False).sort(stable=True).indices[:count]
-            chosen = wide[:, quiet]
-            length = torch.linalg.vector_norm(chosen, dim=1, keepdim=True)
-            unit = chosen / length.masked_fill(length == 0, 1)
+            unit = _quiet_directions(tokens.features[group, valid], count)
             total = torch.zeros(len(unit), dtype=unit.dtype, device=unit.device)
             if self.spec.centre != "frame":
-                total += _likeness(unit, unit.mean(0, keepdim=True))
+                total += _likeness(unit, unit.mean(0, keepdim=True), torch.zeros_like(of_each))
             if self.spec.centre != "video":
-                total += _likeness(unit, frame_means(unit, of_each)[of_each])
+                total += _likeness(unit, frame_means(unit, of_each), of_each)
             score[group, valid] = -total.to(score)
         return score
 
 
-def _likeness(unit: Tensor, centre: Tensor) -> Tensor:
-    """(n,) sum of Gaussian similarities at all widths."""
-    far = (unit - centre).square().sum(1)
+def _quiet_directions(features: Tensor, count: int) -> Tensor:
+    """(n, count) float64: the channels of lowest variance of (n, D) features, each row at length 1."""
+    largest = features.abs().amax().clamp(min=torch.finfo(features.dtype).tiny)  # squares stay in range
+
+    def parts() -> Iterator[Tensor]:
+        return ((part / largest).double() for part in torch.split(features, _ROWS))
+
+    mean = torch.stack([part.sum(0) for part in parts()]).sum(0) / len(features)
+    variance = torch.stack([(part - mean).square().sum(0) for part in parts()]).sum(0)
+    quiet = variance.sort(stable=True).indices[:count]
+    chosen = features.new_empty(len(features), count, dtype=torch.float64)
+    for rows, part in zip(torch.split(chosen, _ROWS), parts(), strict=True):
+        rows.copy_(part[:, quiet])
+        length = torch.linalg.vector_norm(rows, dim=1, keepdim=True)
+        rows /= length.masked_fill(length == 0, 1)
+    return chosen
+
+
+def _likeness(unit: Tensor, centres: Tensor, of_each: Tensor) -> Tensor:
+    """(n,) sum of Gaussian similarities at all widths, of each of (n, C) rows to its one of (m, C) centres."""
+    pairs = zip(torch.split(unit, _ROWS), torch.split(of_each, _ROWS), strict=True)
+    far = torch.cat([(rows - centres[which]).square().sum(1) for rows, which in pairs])
     return torch.stack([(-far / (2 * width)).exp() for width in _WIDTHS]).sum(0)
