@@ -574,7 +574,7 @@ GROUPS: dict[str, dict[str, str]] = {
         "Options": "ScopeGroup State state_of examples numbers split_commas check_out",
         "Output": "note warn done out show_json table percent plain_text working loading progress make_folder "
         "write_text did_you_mean listed explain THETAS CACHE_DIR",
-        "Images": "Picture open_pictures",
+        "Images": "Picture open_pictures is_clip",
         "Specs": "read_spec read_spec_text label_of json_schema",
     },
 }

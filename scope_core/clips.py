@@ -6,9 +6,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from fractions import Fraction
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -52,13 +52,30 @@ class Clip:
         """Height of a frame in pixels."""
         return self.frames[0].height
 
+    def thinned(self, most: int) -> Clip:
+        """At most as many frames, at even steps, the first among them."""
+        count = len(self.frames)
+        if count <= most:
+            return self
+        chosen = [number * count // most for number in range(most)]
+        frames = tuple(self.frames[number] for number in chosen)
+        times = tuple(self.times[number] for number in chosen)
+        return replace(self, frames=frames, times=times, fps=self.fps * most / count)
+
 
 def is_clip(name: str) -> bool:
     """True if the file's ending is that of a video."""
     return Path(name).suffix.lower() in ENDINGS
 
 
-def read_clip(name: str, *, fps: float | None = None, start: float = 0.0, end: float | None = None) -> Clip:
+def read_clip(
+    name: str,
+    *,
+    fps: float | None = None,
+    start: float = 0.0,
+    end: float | None = None,
+    progress: Callable[[int, int], None] = lambda done, total: None,
+) -> Clip:
     """Frames of a video file at even times from ``start`` on, before ``end``.
 
     Args:
@@ -66,6 +83,7 @@ def read_clip(name: str, *, fps: float | None = None, start: float = 0.0, end: f
         fps: Frames per second; by default 2, or fewer so that there are at most 32 frames.
         start: Seconds from the start of the video.
         end: Seconds from the start of the video; by default its end.
+        progress: Called with (seconds read, seconds to read) where the file says how long it is.
 
     Raises:
         MissingDependencyError: PyAV is not installed.
@@ -91,9 +109,14 @@ def read_clip(name: str, *, fps: float | None = None, start: float = 0.0, end: f
                 f"{int((last - start) * rate):,} frames; at most {MOST} are read: lower --fps, or cut it with --start "
                 f"and --end"
             )
-        found = list(_sampled(_decoded(av, container, stream, start, length, name), rate, start, end, name))
+        found = []
+        for time, image in _sampled(_decoded(av, container, stream, start, length, name), rate, start, end, name):
+            found.append((time, image))
+            if last is not None:
+                progress(round(time - start), max(1, round(last - start)))
     if not found:
-        raise ZooError(f"'{name}' has no frame from {start:g} s on that can be decoded; try another --start or file")
+        where = f"from {start:g} s {'on' if end is None else f'to {end:g} s'}"
+        raise ZooError(f"'{name}' has no frame {where} that can be decoded; try other times, or another file")
     return Clip(name, tuple(image for _, image in found), tuple(time for time, _ in found), rate)
 
 
@@ -145,7 +168,7 @@ def _explaining(av: Any, name: str) -> Iterator[None]:
 
 def _stream(container: Any, name: str) -> Any:
     if not container.streams.video:
-        raise ZooError(f"'{name}' has no pictures, only {_others(container)}; give a video")
+        raise ZooError(f"'{name}' has no pictures{_others(container)}; give a video")
     stream = container.streams.video[0]
     if stream.codec_context is None:
         raise ZooError(
@@ -159,12 +182,12 @@ def _stream(container: Any, name: str) -> Any:
 
 def _others(container: Any) -> str:
     kinds = sorted({stream.type for stream in container.streams})
-    return " and ".join(kinds) or "nothing"
+    return f", only {' and '.join(kinds)}" if kinds else ""
 
 
 def _length(container: Any, stream: Any) -> float | None:
     """Seconds; None if the file does not say."""
-    if stream.duration is not None and stream.time_base is not None:
+    if stream.duration and stream.time_base is not None:
         return float(stream.duration * stream.time_base)
     return container.duration / 1e6 if container.duration else None
 

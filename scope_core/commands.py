@@ -32,6 +32,7 @@ if TYPE_CHECKING:
     from scope_core.cli.state import CACHE_DIR as CACHE_DIR
     from scope_core.cli.state import State as State
     from scope_core.cli.state import state_of as state_of
+    from scope_core.clips import is_clip as is_clip
     from scope_core.drawing.text import percent as percent
     from scope_core.errors import did_you_mean as did_you_mean
     from scope_core.errors import listed as listed
@@ -52,6 +53,7 @@ _HOMES = {
     "cli.photos": "Picture open_pictures",
     "cli.shell": "ScopeGroup examples numbers split_commas",
     "cli.state": "CACHE_DIR State state_of",
+    "clips": "is_clip",
     "drawing.text": "percent",
     "errors": "did_you_mean listed",
     "pruning.labels": "label_of",

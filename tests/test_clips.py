@@ -6,6 +6,7 @@ import re
 import sys
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import pytest
 from PIL import Image
@@ -29,7 +30,7 @@ def written(path: Path, ticks: Sequence[int], codec: str = "mpeg4") -> Path:
     return path
 
 
-def numbers(path: Path, **options: float) -> list[int]:
+def numbers(path: Path, **options: Any) -> list[int]:
     return [round(frame.getpixel((9, 9))[0] / 10) for frame in read_clip(str(path), **options).frames]  # type: ignore[index]
 
 
@@ -66,7 +67,7 @@ def test_what_cannot_be_read_is_refused_by_name(tmp_path: Path) -> None:
     broken = {"empty.mp4": b"", "text.mp4": b"not a video" * 99, "cut.mp4": good[: len(good) // 2], "zzzz.avi": unknown}
     for name, content in broken.items():
         (tmp_path / name).write_bytes(content)
-    cases: dict[str, tuple[str, dict[str, float]]] = {
+    cases: dict[str, tuple[str, dict[str, Any]]] = {
         "empty.mp4": ("not a video that PyAV can read", {}),
         "text.mp4": ("not a video that PyAV can read", {}),
         "cut.mp4": ("not a video that PyAV can read", {}),
@@ -78,9 +79,50 @@ def test_what_cannot_be_read_is_refused_by_name(tmp_path: Path) -> None:
     for name, (why, options) in cases.items():
         with pytest.raises(ZooError, match=f"{re.escape(name)}.*{why}" if name != "none.mp4" else why):
             read_clip(str(tmp_path / name), **options)
-    for options in ({"start": -1.0}, {"start": 1.0, "end": 1.0}, {"fps": 0.0}):
+    wrong: tuple[dict[str, Any], ...] = ({"start": -1.0}, {"start": 1.0, "end": 1.0}, {"fps": 0.0})
+    for options in wrong:
         with pytest.raises(ZooError, match=r"good.mp4' cannot be read from"):
             read_clip(str(tmp_path / "good.mp4"), **options)
+
+
+def test_files_without_frames_and_with_one(tmp_path: Path) -> None:
+    for name in ("none.mp4", "none.avi", "silent.mkv"):
+        with av.open(str(tmp_path / name), "w") as container:
+            stream = container.add_stream("mpeg4", rate=12)
+            stream.width, stream.height, stream.pix_fmt = 64, 48, "yuv420p"
+            if name == "silent.mkv":  # a stream of pictures that never come, beside sound
+                sound = container.add_stream("pcm_s16le", rate=8000, layout="mono")
+                frame = av.AudioFrame(format="s16", layout="mono", samples=800)
+                frame.rate = 8000
+                container.mux(sound.encode(frame))
+            else:
+                container.start_encoding()
+    for name, why in (
+        ("none.mp4", "has no pictures; give a video"),
+        ("none.avi", "has no frame from 0 s on that can be decoded"),
+        ("silent.mkv", "has no frame from 0 s on that can be decoded"),
+    ):
+        with pytest.raises(ZooError, match=f"{name}' {why}"):
+            read_clip(str(tmp_path / name))
+    one = read_clip(str(written(tmp_path / "one.mp4", [0])))
+    assert (len(one.frames), one.times) == (1, (0.0,))
+
+
+def test_times_between_start_and_end_and_progress(tmp_path: Path) -> None:
+    told: list[tuple[int, int]] = []
+    even = str(written(tmp_path / "even.mp4", range(48)))
+    clip = read_clip(even, fps=2, start=1, end=3, progress=lambda done, total: told.append((done, total)))
+    assert clip.times == (1, 1.5, 2, 2.5)
+    assert told == [(0, 2), (0, 2), (1, 2), (2, 2)]
+    assert read_clip(even, start=1, end=1.01).times == (1,)
+
+
+def test_thinned_clips_keep_even_steps(tmp_path: Path) -> None:
+    clip = read_clip(str(written(tmp_path / "even.mp4", range(24))), fps=10)
+    few = clip.thinned(5)
+    assert few.times == pytest.approx((0, 0.4, 0.8, 1.2, 1.6))
+    assert few.fps == pytest.approx(2.5)
+    assert clip.thinned(20) is clip
 
 
 def test_without_the_extra(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -13,7 +13,7 @@ import PIL.Image
 from scope_core import Registry, ScopeError, ZooError
 from scope_core.adapters import upright_rgb
 from scope_core.cli.photos import DEMO, PHOTOS
-from scope_core.commands import open_pictures
+from scope_core.commands import is_clip, open_pictures
 from scope_demo.subject import Photo
 
 BYTES, PIXELS = 20_000_000, 50_000_000
@@ -32,9 +32,13 @@ def read_upload(path: Path, name: str) -> Photo:
         name: Its name on the visitor's machine.
 
     Raises:
-        ZooError: it is too large, damaged, or no image.
+        ZooError: it is a video, too large, damaged, or no image.
     """
     shown = f"'{_short(name)}'"
+    if is_clip(name):
+        raise ZooError(
+            f"{shown} is a video, and this page shows images; `scope run {_short(name)} -q ...` takes videos"
+        )
     size = path.stat().st_size
     if size > BYTES:
         raise ZooError(f"{shown} has {size / 1e6:.0f} MB; the limit is {BYTES / 1e6:.0f} MB, so make it smaller first")

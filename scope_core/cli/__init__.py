@@ -107,6 +107,7 @@ _COMMANDS = (
     ("run", run.run, (
         'scope run photo.jpg -q "What is in the image?" --model llava-1.5-7b --spec scope@64',
         'scope run demo:coffee -q "What is this?" --keep 128 --json',
+        'scope run clip.mp4 -q "What happens?" --model qwen2-vl-2b --spec vidcom2@10% --out kept.mp4',
     )),
     ("calibrate", calibrate.calibrate, (
         "scope calibrate *.jpg --tower dinov2-small --out prior.json",

@@ -8,13 +8,13 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from scope_core.cli.output import note, table, writing
+from scope_core.cli.output import note, progress, table, writing
 from scope_core.cli.panels import SUFFIXES, patches_of, save
 from scope_core.clips import FPS, is_clip, read_clip, write_clip
 from scope_core.clips import Clip as Clip
 from scope_core.drawing.page import Panel, Strip, draw
 from scope_core.drawing.patches import SIDE, Tile
-from scope_core.errors import ZooError
+from scope_core.errors import TokensError, ZooError
 
 if TYPE_CHECKING:
     from PIL.Image import Image
@@ -108,7 +108,10 @@ def open_clips(names: Sequence[str], *, fps: float | None, start: float, end: fl
         return []
     if images := [name for name in names if not is_clip(name)]:
         raise ZooError(f"'{clips[0]}' is a video and '{images[0]}' an image; give either videos or images")
-    found = [read_clip(name, fps=fps, start=start, end=end) for name in names]
+    found = []
+    for name in names:
+        with progress(f"reading {name}, seconds") as tell:
+            found.append(read_clip(name, fps=fps, start=start, end=end, progress=tell))
     for clip in found:
         slower = f" ({clip.fps:.2g} per second; --fps changes it)" if fps is None and clip.fps < FPS else ""
         note(f"{clip.name}: {len(clip.frames)} frames, {clip.times[0]:g} s to {clip.times[-1]:.4g} s{slower}")
@@ -158,7 +161,7 @@ def check_moving(path: Path | None, names: Sequence[str]) -> None:
 
 def draw_clips(
     clips: Sequence[Clip],
-    tower: Tower,
+    views: Sequence[Sequence[Image]],
     selected: Selected,
     path: Path,
     *,
@@ -170,19 +173,23 @@ def draw_clips(
 
     Args:
         clips: The clips.
-        tower: The `ClipTower` that read them.
+        views: The frames of each clip as the tower or model reads them.
         selected: The selections.
         path: The file; its ending says which.
         heading: Line above everything.
         notes: Lines below everything.
         order: True to colour the kept patches by the order of the picks.
+
+    Raises:
+        TokensError: the tokens have no places on the frames.
     """
+    if any(not shown.places.extents for shown in selected.images):
+        raise TokensError("these tokens have no grid positions, so no overlay can be drawn; omit --out")
     lines = [f"columns: kept tokens of each frame; the full height is {_most(selected)}"]
     lines.append(
         f"coverage: share of all tokens of the video whose best cosine to a kept one is at least {_theta(selected):g}"
     )
     lines += [*selected.legend, *(f"note: {text}" for text in notes)]
-    views: list[Any] = [tower.view(clip) for clip in clips]  # type: ignore[arg-type]  # a list for each clip
     if path.suffix.lower() in MOVING:
         with writing(path):
             write_clip(_film(clips[0], views[0], selected, heading, lines, order), path, clips[0].fps)

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from scope_core.clips import is_clip
 from scope_core.errors import MissingDependencyError, ZooError, did_you_mean, listed
 from scope_core.images import upright_rgb
 
@@ -44,9 +45,15 @@ def open_pictures(names: list[str]) -> list[Picture]:
     """The images with these names.
 
     Raises:
-        ZooError: one cannot be opened; names it.
+        ZooError: one is a video, or cannot be opened; names it.
         MissingDependencyError: a demo photograph's package is not installed.
     """
+    for name in names:
+        if is_clip(name):
+            raise ZooError(
+                f"'{name}' is a video, and images are read here; write its frames as images (ffmpeg -i {name} -vf "
+                f"fps=1 frame-%03d.png) and give these, or use `scope select`, `scope compare` or `scope run`"
+            )
     return [Picture(name, upright_rgb(_path(name))) for name in names]
 
 

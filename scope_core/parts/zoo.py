@@ -48,6 +48,10 @@ class LoadedModel:
         notes: What a user has to know, e.g. that the weights are random; empty if nothing.
         view: ``image -> `` the image as the model's tower sees it, resized and cropped; a list if the model cuts images
             into tiles. Overlays are drawn on it. None if unknown.
+        video_inputs: ``(videos, question) -> `` the same as ``inputs`` for videos, each with ``frames`` (images),
+            ``times`` (seconds) and ``fps``. None for models that take no videos.
+        video_view: ``frames -> `` the frames as the model sees them, one for each frame of tokens. None if unknown.
+        longest: Tokens of the longest prompt that the model can read, visual ones included; None if unknown.
     """
 
     model: Any
@@ -56,6 +60,9 @@ class LoadedModel:
     name: str
     notes: str = ""
     view: Callable[[Image], Image | list[Image]] | None = None
+    video_inputs: Callable[[Sequence[Any], str], dict[str, Any]] | None = None
+    video_view: Callable[[Sequence[Image]], list[Image]] | None = None
+    longest: int | None = None
 
     def __repr__(self) -> str:
         return f"LoadedModel({self.name!r}, {type(self.model).__name__})"

@@ -8,7 +8,7 @@ import pytest
 import transformers as hf
 from PIL import Image
 
-from scope_adapters.zoo.hub import seen
+from scope_adapters.zoo.seen import seen
 
 IMAGE = Image.linear_gradient("L").resize((200, 100)).convert("RGB")  # black above, white below
 SMALL = {"height": 28, "width": 28}

@@ -69,17 +69,17 @@ def test_checkpoints_that_people_use() -> None:
     assert len({entry.name for entry in entries()}) == len(entries())
 
 
-def tokenizer(*special: str) -> PreTrainedTokenizerFast:
+def tokenizer(*special: str, image: str = IMAGE_TOKEN) -> PreTrainedTokenizerFast:
     """Words by number; unknown ones are 3."""
     words = {"<pad>": 0, "<s>": 1, "</s>": 2, "<unk>": 3, "what": 4, "is": 5, "this": 6, "answer": 7}
-    numbers = dict(zip((IMAGE_TOKEN, *special), range(models.PLACEHOLDER, models.VOCABULARY), strict=False))
+    numbers = dict(zip((image, *special), range(models.PLACEHOLDER, models.VOCABULARY), strict=False))
     words |= {f"w{n}": n for n in range(8, models.PLACEHOLDER)} | numbers
     words |= {f"w{n}": n for n in range(models.PLACEHOLDER + len(numbers), models.VOCABULARY)}
     made = Tokenizer(WordLevel(words, unk_token="<unk>"))
     made.pre_tokenizer = pre_tokenizers.WhitespaceSplit()
     names = {"pad_token": "<pad>", "bos_token": "<s>", "eos_token": "</s>", "unk_token": "<unk>"}
     inputs = ["input_ids", "attention_mask"]  # up to 4.57 there would be token_type_ids as well
-    more = [IMAGE_TOKEN, *special]
+    more = [image, *special]
     return PreTrainedTokenizerFast(
         tokenizer_object=made, additional_special_tokens=more, model_input_names=inputs, **names
     )

@@ -58,7 +58,7 @@ def tower(source: str, **options: Any) -> FakeTower:
     return FakeTower(**options)
 
 
-def model(source: str, *, with_view: bool = True) -> LoadedModel:
+def model(source: str, *, with_view: bool = True, longest: int | None = None) -> LoadedModel:
     import torch
     from adapters.models import PATCHES, PLACEHOLDER, llava
     from PIL import ImageOps
@@ -81,6 +81,7 @@ def model(source: str, *, with_view: bool = True) -> LoadedModel:
         name="fake-model",
         notes="its weights are random",
         view=view if with_view else None,
+        longest=longest,
     )
 
 
@@ -158,4 +159,5 @@ def scope_zoo() -> Iterable[ZooEntry]:
     yield entry("fake-chatty", "tower", "chatty", recipe="scope@9")
     yield entry("fake-stored", "tower", "stored", recipe="scope@9", cached=f"{__name__}:is_stored", points=("vision",))
     yield ZooEntry("fake-random", "tower", f"{__name__}:broken", "", "a tower that fetches nothing")
+    yield entry("fake-short", "model", "model", recipe="scope@4", adapter="llava", options={"longest": 40})
     yield entry("fake-blind", "model", "model", recipe="scope@4", adapter="llava", options={"with_view": False})

@@ -118,3 +118,10 @@ def test_the_shipped_images_have_questions(registry: scope.Registry) -> None:
     known = [photo for photo in found.values() if not photo.key.startswith("demo:")]
     assert known
     assert all(answer for photo in known for _, answer in photo.questions)
+
+
+def test_a_video_is_refused_in_words(tmp_path: Path) -> None:
+    path = tmp_path / "0"
+    path.write_bytes(b"anything")
+    with pytest.raises(scope.ZooError, match=r"'clip.mp4' is a video, and this page shows images; `scope run clip.mp4"):
+        read_upload(path, "clip.mp4")

@@ -9,10 +9,12 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 
+from scope_adapters.zoo.hub_videos import takes_videos, video_batch
 from scope_adapters.zoo.placement import placed
 from scope_adapters.zoo.requests import requests_to
+from scope_adapters.zoo.seen import seen, seen_frames
 from scope_core import MissingDependencyError, TokensError, ZooError
-from scope_core.adapters import LoadedModel, read_images, upright_rgb
+from scope_core.adapters import LoadedModel, read_images
 
 if TYPE_CHECKING:
     from PIL.Image import Image
@@ -127,6 +129,16 @@ def load_model(
             return_tensors="pt",
         )
 
+    def video_inputs(clips: Sequence[Any], question: str) -> dict[str, Any]:
+        one_prompt(question)
+        try:
+            batch = video_batch(processor, clips, question, source)
+        except ZooError:
+            raise
+        except (ValueError, ZeroDivisionError, OSError, ImportError) as error:  # e.g. a frame that is too narrow
+            raise ZooError(f"the processor of '{source}' cannot prepare this video: {error}") from error
+        return dict(batch.to(model.device, model.dtype))
+
     def decode(ids: Any) -> str:
         return str(processor.decode(torch.as_tensor(ids).flatten(), skip_special_tokens=True))
 
@@ -136,38 +148,7 @@ def load_model(
         decode=decode,
         name=source,
         view=lambda image: seen(processor.image_processor, image),
+        video_inputs=video_inputs if takes_videos(processor) else None,
+        video_view=(lambda frames: seen_frames(processor, frames)) if takes_videos(processor) else None,
+        longest=getattr(model.config.get_text_config(), "max_position_embeddings", None),
     )
-
-
-def seen(image_processor: Any, image: Any) -> Image | list[Image]:
-    """The image as the model reads it, with its normalisation undone; a list if the processor cuts it into tiles.
-
-    Args:
-        image_processor: A processor of Hugging Face transformers.
-        image: An image in any form that `scope_core.adapters.upright_rgb` reads.
-
-    Raises:
-        ZooError: the image cannot be read, or the processor returns pixels of an unknown form.
-    """
-    given = upright_rgb(image)
-    batch = image_processor(images=[given], return_tensors="pt")
-    pixels = torch.as_tensor(batch["pixel_values"])
-    if pixels.dim() == 2 and "image_grid_thw" in batch:  # patches in a row, of an image that was resized alone
-        _, rows, columns = batch["image_grid_thw"][0].tolist()
-        return given.resize((columns * image_processor.patch_size, rows * image_processor.patch_size))
-    tiles = pixels[0] if pixels.dim() == 5 else pixels
-    if tiles.dim() != 4 or tiles.shape[1] != 3:
-        raise ZooError(
-            f"{type(image_processor).__name__} returns pixels of shape {tuple(pixels.shape)}, so what the model reads "
-            f"of the image cannot be drawn"
-        )
-    mean, std = (torch.tensor(x).view(3, 1, 1) for x in (image_processor.image_mean, image_processor.image_std))
-    views = [_image(((tile * std + mean).clamp(0, 1) * 255).round().byte()) for tile in tiles]
-    return views[0] if len(views) == 1 else views
-
-
-def _image(pixels: torch.Tensor) -> Image:
-    from PIL.Image import frombytes
-
-    raw = pixels.permute(1, 2, 0).contiguous()
-    return frombytes("RGB", (raw.shape[1], raw.shape[0]), bytes(raw.flatten().tolist()))

@@ -15,6 +15,7 @@ from scope_core.cli.asked import asked, declared
 from scope_core.cli.output import check_out, loading, out, progress, show_json, table, working, write_text
 from scope_core.cli.photos import Picture, open_pictures
 from scope_core.cli.state import CACHE_DIR, state_of
+from scope_core.clips import is_clip
 from scope_core.errors import SignalError, SpecError, ZooError, choices, quoted
 
 if TYPE_CHECKING:
@@ -118,7 +119,8 @@ def _files(names: Sequence[str]) -> Iterator[str]:
             continue
         found = sorted(str(path) for path in Path(name).iterdir() if path.suffix.lower() in SUFFIXES)
         if not found:
-            raise ZooError(f"folder '{name}' holds no image; endings that are read: {', '.join(SUFFIXES)}")
+            videos = "; videos in it are not read" if any(is_clip(path.name) for path in Path(name).iterdir()) else ""
+            raise ZooError(f"folder '{name}' holds no image{videos}; endings that are read: {', '.join(SUFFIXES)}")
         yield from found
 
 

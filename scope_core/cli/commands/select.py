@@ -109,7 +109,8 @@ def select(
         with working("drawing"):
             heading = f"What is kept of {entry.name}'s visual tokens"
             if clips:
-                draw_clips(clips, loaded, selected, out_file, heading=heading, notes=notes, order=order)
+                views = [[loaded.view(frame) for frame in clip.frames] for clip in clips]
+                draw_clips(clips, views, selected, out_file, heading=heading, notes=notes, order=order)
             else:
                 save(
                     picture_of(

@@ -50,7 +50,15 @@ def load(source: str, *, cache_dir: Path | None = None) -> LoadedModel:
     def decode(ids: Any) -> str:
         return str(words.decode(torch.as_tensor(ids).flatten(), skip_special_tokens=True))
 
-    return LoadedModel(model=model, inputs=inputs, decode=decode, name="scenes-llava", notes=NOTE, view=tower.view)
+    return LoadedModel(
+        model=model,
+        inputs=inputs,
+        decode=decode,
+        name="scenes-llava",
+        notes=NOTE,
+        view=tower.view,
+        longest=model.config.text_config.max_position_embeddings,
+    )
 
 
 def assemble(folder: Path, vision: Any) -> tuple[Any, Any]:
