@@ -39,8 +39,8 @@ Box Example Outcome Question Task
 """,
     "scope_core.commands": """
 CACHE_DIR Check Command Finding Picture ScopeGroup State THETAS check_out did_you_mean done examples explain
-import_target is_clip json_schema label_of listed loading make_folder note numbers open_pictures out percent plain_text progress
-read_spec read_spec_text show_json split_commas state_of table warn working write_text
+import_target is_clip json_schema label_of listed loading make_folder note numbers open_pictures out percent plain_text
+progress read_spec read_spec_text show_json split_commas state_of table warn working write_text
 """,
     "scope_adapters": """
 AnyRes ClipEmbeddings ClipTextSimilarity Encoded HuggingFaceAdapter HuggingFaceTower Llava LlavaOriginal

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import importlib
 import json
 import sys
 from typing import Any
 
 import pytest
+from PIL import Image
 
 from docs.pages import ROOT
 
@@ -24,9 +26,12 @@ def clips(monkeypatch: pytest.MonkeyPatch) -> Any:
 
 
 def test_clips_are_those_that_were_measured(clips: Any) -> None:
-    assert len(RECORDED["clips"]) >= 4
+    assert len(RECORDED["clips"]) >= 12
     for one in RECORDED["clips"]:
-        assert [list(event) for event in clips.plan(one["clip"]).events] == one["events"]
+        plan = clips.plan(one["clip"], changing=2)
+        assert [list(event) for event in plan.events] == one["events"]
+        assert [list(change) for change in plan.changes] == one["changes"]
+        assert plan.things[:6] == clips.plan(one["clip"]).things
 
 
 def test_labels_are_where_the_pixels_changed(clips: Any) -> None:
@@ -43,6 +48,38 @@ def test_labels_are_where_the_pixels_changed(clips: Any) -> None:
         assert new.any()
         assert changed[new].min() > 5
         assert np.median(changed) == 0
+
+
+def test_an_object_changes_once(clips: Any) -> None:
+    """What starts has stood still, what stops stands still from then on, and what turns into another stays there."""
+    seen = set()
+    for thing in (thing for number in range(12) for thing in clips.plan(number, changing=3).things[6:]):
+        places = [thing.corner(frame) for frame in range(clips.FRAMES)]
+        moved = [one != other for one, other in zip(places[1:], places, strict=False)]
+        before, after = set(moved[: thing.turn - 1]), set(moved[thing.turn - 1 :])
+        wanted = {"starts": ({False}, {True}), "stops": ({True}, {False}), "becomes": ({False}, {False})}
+        assert (before, after) == wanted[thing.change]
+        names = [thing.shown_as(frame) for frame in (thing.turn - 1, thing.turn)]
+        assert (names[0] != names[1]) == (thing.change == "becomes")
+        seen.add(thing.change)
+    assert seen == set(clips.CHANGES)
+
+
+def test_a_merged_row_shows_what_has_half_of_its_weight(clips: Any) -> None:
+    import numpy as np
+    import torch
+
+    run = importlib.import_module("run")
+    try:
+        shows = np.zeros((2, 1, 1, 4), dtype=bool)
+        shows[0, 0, 0, :2] = shows[1, 0, 0, 2] = True
+        weights = torch.tensor([[0.25, 0.25, 0.0, 0.5], [0.0, 0.0, 0.2, 0.8]])
+        assert run.by_rows(weights, shows)[:, 0, 0].tolist() == [[True, True, False, False], [False] * 4]
+        still = clips.still([Image.new("RGB", (clips.SIDE,) * 2)] * 2)
+        assert still.shape == (1, clips.GRID, clips.GRID)
+        assert still.all()
+    finally:
+        del sys.modules["run"]
 
 
 def test_the_oracle_misses_nothing() -> None:

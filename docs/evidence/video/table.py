@@ -8,7 +8,10 @@ from typing import Any
 
 RESULTS = Path(__file__).with_name("results.json")
 SHARES = (25, 10, 5)
-COLUMNS = ("objects 25%", "10%", "5%", "events 25%", "10%", "5%", "coverage", "repeated", "s")
+COLUMNS = (
+    *("objects 25%", "10%", "5%", "events 25%", "10%", "5%", "objects by rows", "events by rows"),
+    *("steady", "coverage", "repeated", "s"),
+)
 
 
 def table() -> str:
@@ -17,23 +20,24 @@ def table() -> str:
     lines = [f"| method | {' | '.join(COLUMNS)} |", f"|---|{'---|' * len(COLUMNS)}"]
     for method in dict.fromkeys(row["method"] for row in made["summary"]):
         found = {row["share"]: row for row in made["summary"] if row["method"] == method}
-        exact = {s: row for s, row in found.items() if round(row["kept"]) == round(made["tokens"] * s / 100)}
+        exact = {s: row for s, row in found.items() if abs(row["kept"] - made["tokens"] * s / 100) <= 1}
         cells = [_interval(exact.get(share), key) for key in ("objects", "events") for share in SHARES]
-        cells += [_plain(exact.get(10), key) for key in ("coverage", "repeated", "seconds")]
+        of_ten = exact.get(10)
+        cells += [_interval(of_ten, key) for key in ("objects_rows", "events_rows", "stable", "coverage", "repeated")]
+        cells.append("-" if of_ten is None or "seconds" not in of_ten else f"{of_ten['seconds']:.2f}")
         name = "label oracle" if method == "oracle" else f"`{method}`"
         lines.append(f"| {name} | {' | '.join(cells)} |")
-    things = f"{len(made['clips'])} clips, {sum(len(clip['events']) for clip in made['clips'])} events."
+    clips, ground = made["clips"], [clip["still"] for clip in made["clips"] if not clip["pan"]]
+    counts = [sum(len(clip[kind]) for clip in clips) for kind in ("events", "changes")]
+    things = (
+        f"{len(clips)} clips, {counts[0]} first appearances and {counts[1]} changes; in the {len(ground)} clips that "
+        f"do not pan, {sum(ground) / len(ground):.0%} of the patches are as in the frame before."
+    )
     return "\n".join([things, "", *lines]) + "\n"
 
 
 def _interval(row: dict[str, Any] | None, key: str) -> str:
-    if row is None:
+    if row is None or key not in row:
         return "-"
     low, high = (round(100 * end) for end in row[f"{key}_95"])
     return f"{row[key]:.0%} ({low}-{high})" if low != high else f"{row[key]:.0%}"
-
-
-def _plain(row: dict[str, Any] | None, key: str) -> str:
-    if row is None or key not in row:
-        return "-"
-    return f"{row[key]:.1f}" if key == "seconds" else f"{row[key]:.0%}"
