@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Literal
 
 import torch
@@ -73,8 +74,6 @@ def scaled(scores: Tensor, tokens: VisualTokens, how: str, *, over: str = "group
 
 def _by_tile(scores: Tensor, tokens: VisualTokens, how: str, offset: float) -> Tensor:
     """(B, N) scaled by the statistics of each tile; 0 for padding."""
-    from dataclasses import replace
-
     pieces = pieces_of(tile_numbers(tokens))
     result = torch.zeros_like(scores)
     for group, tiles in enumerate(pieces):
@@ -86,6 +85,4 @@ def _by_tile(scores: Tensor, tokens: VisualTokens, how: str, offset: float) -> T
 
 def _flat(tokens: VisualTokens) -> VisualTokens:
     """The tokens with all groups' masks joined into one group; only ``valid`` is meaningful."""
-    from dataclasses import replace
-
     return replace(tokens, valid=tokens.valid.reshape(1, -1))
