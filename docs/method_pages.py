@@ -69,6 +69,7 @@ UNDRAWN = (
         "feather",
         "ivcprune",
         "priortr",
+        "topv",
         "v2drop",
         "vscan",
         "vtw",
@@ -173,7 +174,6 @@ how to change one, [Write a recipe](../write-a-recipe.md) how to add one, and [C
 
 | method | why |
 |---|---|
-| TopV | weights of its distances and its Sinkhorn temperature are not in what we could read; no code was found |
 | FitPrune | counts of every layer are fitted to attention on a sample; nothing here fits them, `staged` takes them |
 | VisionTrim, FlashVLM, Script, CoIn, OccamToken | known from abstracts, or without the code that matters |
 | VisionSelector, IDPruner, ATP-LLaVA, DyMU, HiDrop | need trained weights |

@@ -116,3 +116,30 @@ def d2pruner(x: Array, attention: Array, prior: Array, keep: int) -> list[int]:
             independent.append(j)
     others = [j for j in rest if j not in set(independent)]
     return [*picks, *[*independent, *others][: keep - pivots]]
+
+
+def transported(cost: Array, temperature: float, rounds: int = 20000) -> Array:
+    """The plan with sums of 1 / n, by scaling rows and columns in turn."""
+    kernel = np.exp(-(cost - cost.min()) / temperature)
+    rows = cols = np.full(len(cost), 1 / len(cost))
+    left, right = np.ones(len(cost)), np.ones(len(cost))
+    for _ in range(rounds):
+        left = rows / (kernel @ right)
+        right = cols / (kernel.T @ left)
+    plan: Array = left[:, None] * kernel * right
+    return plan
+
+
+def topv_cost(source: Array, target: Array, places: Array, weights: tuple[float, float, float]) -> Array:
+    """(N, N) feature, relative and central cost of tokens at (N, 2) places of one tile."""
+    last = places.max(0)
+    diagonal = float(np.hypot(*last)) or 1.0
+    cost = np.empty((len(source), len(target)))
+    for i in range(len(source)):
+        for j in range(len(target)):
+            lengths = np.linalg.norm(source[i]) * np.linalg.norm(target[j])
+            cosine = source[i] @ target[j] / lengths if lengths else 0.0
+            apart = np.linalg.norm(places[i] - places[j]) / diagonal
+            middle = np.linalg.norm(places[i] - last / 2) * 2 / diagonal
+            cost[i, j] = weights[0] * (1 - cosine) + weights[1] * apart + weights[2] * middle
+    return cost

@@ -197,6 +197,12 @@ def scope_saliency_sources() -> Iterable[Entry]:
         paper="V-CAST, arXiv 2603.27650",
     )
     yield Entry(
+        "scope_plugins.saliency.transport:Transport",
+        "transport",
+        "minus the cost of moving each token to the outputs of its layer, by optimal transport",
+        paper="TopV, arXiv 2503.18278",
+    )
+    yield Entry(
         "scope_plugins.saliency.overview_attention:OverviewAttention",
         "overview_attention",
         "another source, read on the overview of an image and interpolated to its tiles",

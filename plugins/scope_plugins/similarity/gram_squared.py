@@ -19,6 +19,9 @@ class GramSquaredSpec(ComponentSpec):
     name: Literal["gram_squared"] = "gram_squared"
     gamma: Annotated[float, Field(gt=0)] = 0.01
     """Factor of the square; the larger, the less the identity counts."""
+    channels: Annotated[int, Field(ge=1)] | None = None
+    """The number of channels that ``gamma`` is meant for: with D channels it is multiplied by ``(channels / D)^2``, for
+    the square grows with D^2; null: as it is."""
 
 
 class GramSquared(SimilarityMetric[GramSquaredSpec]):
@@ -26,6 +29,8 @@ class GramSquared(SimilarityMetric[GramSquaredSpec]):
 
     Use it with the coverage `log_det`: the kept tokens then span what all tokens span, weighted by how much of the
     image lies in each direction, as in OTPrune.
+
+    With few channels or a low ``gamma`` the identity prevails: tokens then rank by their length, near copies included.
 
     ``S = I + gamma G G^T``, ``G = Y Y^T``; Y are the features, each channel divided by its length over all valid tokens
     of the group. Positive definite. Source: OTPrune, CVPR 2026, arXiv 2602.20205.
@@ -39,6 +44,7 @@ class GramSquared(SimilarityMetric[GramSquaredSpec]):
         features = tokens.features.masked_fill(~tokens.valid[:, :, None], 0)
         length = torch.linalg.vector_norm(features, dim=1, keepdim=True)
         gram = products(features / length.masked_fill(length == 0, 1))
-        matrix = products(gram).mul_(self.spec.gamma)
+        wide = 1.0 if self.spec.channels is None else self.spec.channels / features.shape[2]
+        matrix = products(gram).mul_(self.spec.gamma * wide * wide)
         matrix.diagonal(dim1=1, dim2=2).add_(1)
         return matrix

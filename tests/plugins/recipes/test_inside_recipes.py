@@ -48,3 +48,23 @@ def test_d2pruner_keeps_exactly_its_budget_on_any_grid(rows: int, cols: int, sha
     selection = Pruner("d2pruner", budget=keep).select(x, signals={LAST: torch.zeros(1, 2, count)}, grid=(rows, cols))
     assert selection.counts == (keep,)
     assert len(set(selection.picks[0].tolist())) == keep
+
+
+@pytest.mark.parametrize("keep", [1, 12, 64, 288])
+def test_topv(keep: int, photo_features: Photos) -> None:
+    x = photo_features.features[:, :100, :16].double()
+    make = torch.Generator().manual_seed(0)
+    after = x + torch.randn(3, 100, 16, generator=make, dtype=torch.float64)
+    signals = {"decoder.hidden[1]": x, "decoder.hidden[2]": after}
+    keep = min(keep, 90)
+    got = Pruner("topv", budget=keep, dtype="float64").select(x, signals=signals, grid=(10, 10))
+    places = np.array([(i // 10, i % 10) for i in range(100)], dtype=float)
+    for image in range(3):
+        cost = oracle.topv_cost(x[image].numpy(), after[image].numpy(), places, (1, 1, 1))
+        paid = 100 * (oracle.transported(cost, 0.3, 300) * cost).sum(1)
+        first = round(keep * 0.9)
+        close = oracle.ranked(-paid)[: first + 3]  # up to the tolerance of the plan
+        picks = got.picks[image].tolist()
+        assert len(set(picks)) == keep
+        assert set(picks[: max(first - 3, 0)]) <= set(close)
+        assert (got.stage[image] == 0).sum() == first

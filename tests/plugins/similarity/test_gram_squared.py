@@ -29,3 +29,18 @@ def test_padding_does_not_count_for_the_length_of_channels(registry: scope.Regis
     x[0, 6:] = torch.nan
     padded = part.pairwise(VisualTokens.of(x, valid=torch.arange(8)[None] < 6))
     torch.testing.assert_close(padded[:, :6, :6], alone)
+
+
+def test_gamma_for_a_number_of_channels_grows_as_the_square_falls(registry: scope.Registry) -> None:
+    x = torch.randn(2, 9, 8, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
+
+    def square(data: torch.Tensor, **options: object) -> torch.Tensor:
+        made: torch.Tensor = built(registry, "similarity", {"name": "gram_squared", **options}).pairwise(
+            VisualTokens.of(data)
+        )
+        return made - torch.eye(9).double()
+
+    torch.testing.assert_close(square(x, channels=32), 16 * square(x))
+    torch.testing.assert_close(square(x, channels=8), square(x))
+    copies = x.repeat(1, 1, 4)  # 32 channels that say the same
+    torch.testing.assert_close(square(copies, channels=32), square(x, channels=32))
