@@ -86,7 +86,7 @@ class ModelAdapter(Part[S]):
     def encode_once(
         self, model: Any, inputs: Mapping[str, Any], attachment: Session, memo: Memo | None = None
     ) -> Encoding:
-        """The images of one call after tower and projector; nothing is selected. Optional: see `reuses`.
+        """The images and videos of one call after tower and projector; nothing is selected. Optional: see `reuses`.
 
         Args:
             model: The model.

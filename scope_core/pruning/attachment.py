@@ -85,7 +85,7 @@ class Attachment(Session):
             raise
 
     def encode(self, inputs: Mapping[str, Any], *, memo: Memo | None = None) -> Encoding:
-        """The images of one call after tower and projector, from which several pruners can select; see `answer`.
+        """Images and videos of one call after tower and projector, from which several pruners can select; see `answer`.
 
         Args:
             inputs: Keyword arguments of the model's ``generate``, as for an ordinary call.
@@ -98,7 +98,7 @@ class Attachment(Session):
         return self.adapter.encode_once(self.model, inputs, self, memo)
 
     def answer(self, asked: Sequence[Asked], **options: Any) -> list[Tensor]:
-        """Answers to prompts about images that were encoded before, as ``generate`` would give them one by one.
+        """Answers to prompts about images and videos encoded before, as ``generate`` would give them one by one.
 
         Args:
             asked: Prompts; those with the same encoding and selection share its tokens.

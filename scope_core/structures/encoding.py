@@ -1,4 +1,4 @@
-"""`Encoding`: images that were encoded once, from which several pruners select and about which questions are asked."""
+"""`Encoding`: images and videos encoded once, from which several pruners select and about which questions are asked."""
 
 from __future__ import annotations
 
@@ -16,11 +16,11 @@ from scope_core.structures.tokens import VisualTokens
 
 @dataclass(frozen=True, eq=False)
 class Encoding:
-    """One prompt's images after tower and projector, before anything is selected.
+    """One prompt's images and videos after tower and projector, before anything is selected.
 
     Attributes:
-        tokens: The candidates, one group per image, with the signals that the pruner needs.
-        layout: Tiles of the images.
+        tokens: The candidates, one group per image or video, with the signals that the pruner needs.
+        layout: Tiles of the images, frames of the videos.
         held: Data that the adapter needs to continue from here.
     """
 
@@ -33,12 +33,12 @@ class Encoding:
 
 @dataclass(frozen=True, eq=False)
 class Asked:
-    """One prompt about images that were encoded before.
+    """One prompt about images and videos that were encoded before.
 
     Attributes:
-        inputs: ``input_ids`` (1, L) with placeholders for all of the images' tokens, ``attention_mask`` (1, L), and
-            any other tensor of the prompt's length. Pixels are not read.
-        encoding: The images; None for a prompt without images.
+        inputs: ``input_ids`` (1, L) with placeholders for all of their tokens, in the order in which they were
+            encoded, ``attention_mask`` (1, L), and any other tensor of the prompt's length. Pixels are not read.
+        encoding: The images and videos; None for a prompt without any.
         selection: The kept tokens, from ``pruner.prune(encoding.tokens, encoding.layout)``.
     """
 

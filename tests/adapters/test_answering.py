@@ -56,7 +56,12 @@ def plainly(model: Any, pruner: scope.Pruner, inputs: dict[str, Any]) -> list[in
 
 SPECS = (
     {"recipe": "uniform_grid", "budget": 0.4, "at": "projected"},
-    {"recipe": "scope", "saliency": "feature_norm", "budget": 3, "at": "projected"},
+    {
+        "recipe": "scope",
+        "saliency": "feature_norm",
+        "budget": {"name": "tokens", "keep": 3, "if_short": "keep_all"},
+        "at": "projected",
+    },
 )
 
 

@@ -15,7 +15,7 @@ from fakes import entry, module
 from torch import Tensor
 
 import scope_core as scope
-from adapters import any_type, anyres, guests, original_llava, qwen, tiled
+from adapters import any_type, anyres, guests, original_llava, qwen, tiled, video_llava
 from adapters.installed import deepstack_of, features_of
 from adapters.mistral3 import mistral3
 from adapters.mistral3 import prompts as mistral_prompts
@@ -422,6 +422,10 @@ def examples() -> dict[str, Any]:
         made[name] = lambda name=name: (qwen.shared(name), qwen.prompts([3, (6, 10), 4]).inputs)
     if "deepseek_vl" in any_type.available():
         made["generic"] = lambda: (any_type.model("deepseek_vl"), any_type.prompts("deepseek_vl").row(0).inputs)
+    made["video_llava"] = lambda: (
+        video_llava.video_llava(),
+        video_llava.prompts([2, "image", 1, "video", 3]).inputs,
+    )
     made["mistral3"] = lambda: (mistral3(), mistral_prompts([3, (2, 3), 4]).inputs)
     return made
 
@@ -430,9 +434,10 @@ def _image(name: str) -> tuple[str, ...]:
     return ("2x1",) if tiled.FAMILIES[name].tiled else ("image",)
 
 
-@pytest.mark.parametrize(
-    "name", [pytest.param(name, marks=qwen.mark(name)) if name in qwen.CLASSES else name for name in examples()]
-)
+MARKS = {**{name: qwen.mark(name) for name in qwen.CLASSES}, "video_llava": video_llava.named}
+
+
+@pytest.mark.parametrize("name", [pytest.param(name, marks=MARKS.get(name, ())) for name in examples()])
 def test_a_merger_that_changes_nothing_changes_nothing_at_any_point(name: str, registry: scope.Registry) -> None:
     """Going through the projector again gives what the model itself made of the kept tokens."""
     model, inputs = examples()[name]()

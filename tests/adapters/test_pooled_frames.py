@@ -114,13 +114,3 @@ def test_what_is_no_video_is_refused(name: str, change: Any, says: str) -> None:
     inputs = {**given.inputs, "pixel_values_videos": change(given.frames)}
     with keeping(2, recipe="divprune", at="projected").attach(model), pytest.raises(scope.AttachError, match=says):
         model(**inputs)
-
-
-def test_encoding_once_is_for_images() -> None:
-    model, given = shared(NAMES[0]), clips(shared(NAMES[0]), [3, "video", 4])
-    says = r"encode\(\) and answer\(\) keep images only; .* by generate"
-    with (
-        keeping(2, recipe="divprune", at="projected").attach(model) as pruning,
-        pytest.raises(scope.AttachError, match=says),
-    ):
-        pruning.encode(given.inputs)

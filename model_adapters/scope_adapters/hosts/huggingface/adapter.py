@@ -26,11 +26,13 @@ from scope_adapters.hosts.huggingface.attention_bias import Biased, check_bias
 from scope_adapters.hosts.huggingface.base import HuggingFaceModel
 from scope_adapters.hosts.huggingface.call import Call
 from scope_adapters.hosts.huggingface.decoder.offers import with_decoder
-from scope_adapters.hosts.huggingface.in_decoder import check_inside, inside, refuse_reuse, refuse_videos
+from scope_adapters.hosts.huggingface.in_decoder import check_inside, inside, refuse_reuse
+from scope_adapters.hosts.huggingface.refusals import check_inputs
 from scope_adapters.hosts.huggingface.trial import tried
 from scope_adapters.hosts.huggingface.unpruned import Beside
 from scope_adapters.hosts.methods import Method, check_host, check_wrappers, unwrap
 from scope_adapters.towers.memo import remembering
+from scope_core import AttachError
 from scope_core.adapters import Asked, Declaration, Encoding, Memo, Offer, Schedule, Session, replace_attribute
 from scope_core.parts import ComponentSpec
 
@@ -44,6 +46,8 @@ class HuggingFaceAdapter(HuggingFaceModel[S]):
 
     Subclasses declare the arguments of their model, and how images become candidates; see `HuggingFaceModel`.
     """
+
+    reuses = True
 
     def check(self, model: Any) -> Declaration:
         """The declaration of a model of whose tower nothing is known: tokens after the projector."""
@@ -64,11 +68,6 @@ class HuggingFaceAdapter(HuggingFaceModel[S]):
         )
         return replace(declaration, untried=tried(self, model, declaration))
 
-    @property
-    def reuses(self) -> bool:  # type: ignore[override]
-        """False for models with further per-token fields or with positions that depend on the images."""
-        return self.numbers_itself and not self.has_token_fields
-
     def bound(self, model: Any) -> HuggingFaceAdapter[S]:
         """The adapter that serves this model's calls: itself, unless what it declares depends on the model."""
         return self
@@ -80,13 +79,17 @@ class HuggingFaceAdapter(HuggingFaceModel[S]):
     def encode_once(
         self, model: Any, inputs: Mapping[str, Any], attachment: Session, memo: Memo | None = None
     ) -> Encoding:
-        """The images of a call, by one pass of tower and projector."""
+        """The images and videos of a call, by one pass of tower and projector for each kind."""
         refuse_reuse(attachment)
-        refuse_videos(self, inputs)
         call = Call(self.bound(unwrap(model)), unwrap(model), attachment)
+        given = renamed(inputs, call.adapter.former_names)
+        check_inputs(call.adapter, call.model, call.cache, given)
+        if not call.items.given(given):
+            raise AttachError(f"there is nothing to encode: {' and '.join(call.items.pixels)} is missing")
         with torch.no_grad(), remembering(memo):
-            encoded, layout, _ = call.encode(renamed(inputs, call.adapter.former_names))
-        return Encoding(encoded.tokens, layout, encoded)
+            encoded, layout, _ = call.encode(given)
+        lasting = {name: given[name] for name in call.adapter.lasting_inputs if given.get(name) is not None}
+        return Encoding(encoded.tokens, layout, replace(encoded, lasting=lasting))
 
     def answer(self, model: Any, asked: Sequence[Asked], attachment: Session, **options: Any) -> list[Tensor]:
         """The new ids of each prompt, from one batch; a shared beginning is computed once if the decoder allows it."""

@@ -13,6 +13,7 @@ from scope_adapters.compat.caches import CACHE_NAMES, cache_name, plain_cache
 from scope_adapters.hosts.huggingface.call import Call
 from scope_adapters.hosts.huggingface.full_prompt import FullPrompt, showing
 from scope_adapters.hosts.huggingface.generation import arguments
+from scope_adapters.hosts.huggingface.image_rows import Encoded
 from scope_adapters.hosts.huggingface.prompt import FILLS, owners
 from scope_adapters.hosts.huggingface.refusals import check_options
 from scope_adapters.hosts.methods import Method, within
@@ -81,12 +82,17 @@ def _prompt(call: Call, number: int, question: Asked) -> dict[str, Tensor]:
     ids = question.inputs["input_ids"]
     if ids.dim() != 2 or ids.shape[0] != 1:
         raise AttachError(f"prompt {number}: input_ids has shape {tuple(ids.shape)}; give one prompt at a time, (1, L)")
-    odd = set(question.inputs) - _SERVED - {*call.adapter.image_inputs, *call.adapter.former_names}
+    adapter = call.adapter
+    odd = set(question.inputs) - _SERVED - {*call.items.inputs, *adapter.lasting_inputs, *adapter.former_names}
     if odd:
         raise AttachError(f"prompt {number} has {', '.join(sorted(odd))}, which cannot be batched; call generate()")
     encoded = None if question.encoding is None else question.encoding.held
-    sizes = [] if encoded is None else encoded.placeholders or [len(row) for row in encoded.rows]
-    owners(ids, int(call.placeholder or 0), sizes)
+    held = [] if encoded is None else list(zip(encoded.kinds, encoded.counts, strict=True))
+    for name, placeholder in call.items.pixels.items():
+        kind = "image" if name == adapter.image_inputs[0] else "video"
+        owners(ids, int(placeholder or 0), [count for one, count in held if one == kind], kind)
+    if encoded is not None:
+        call.items.check_order(ids, encoded, number)
     along = {name: tensor for name, tensor in question.inputs.items() if name in _SERVED and tensor is not None}
     return {"attention_mask": torch.ones_like(ids), **along}
 
@@ -121,8 +127,36 @@ def _spliced(
     parts = [(question.encoding.held, question.selection) for question in asked if question.encoding is not None]
     if not parts:
         return dict(batch), nullcontext()
-    rewritten = call.splice(batch, parts)  # type: ignore[arg-type]
+    marked = _marked(call, asked, batch["input_ids"])
+    given = {**batch, **_lasting(call, [encoded for encoded, _ in parts])}
+    rewritten = call.splice(given, parts, marked)  # type: ignore[arg-type]
     return rewritten.kwargs, rewritten.entering()
+
+
+def _marked(call: Call, asked: Sequence[Asked], ids: Tensor) -> Tensor:
+    """(R, L) ids of the prompts, with the image placeholder wherever an image or a video goes."""
+    kinds = [() if question.encoding is None else question.encoding.held.kinds for question in asked]
+    return torch.cat([call.items.marked(row[None], of) for row, of in zip(ids, kinds, strict=True)])
+
+
+def _lasting(call: Call, encodings: Sequence[Encoded]) -> dict[str, Tensor]:
+    """Arguments that the model reads for more than encoding, of all prompts.
+
+    Raises:
+        AttachError: one was given with some of the videos only.
+    """
+    videos = sum(encoded.kinds.count("video") for encoded in encodings)
+    made: dict[str, Tensor] = {}
+    for name in call.adapter.lasting_inputs:
+        each = [torch.as_tensor(encoded.lasting[name]) for encoded in encodings if name in encoded.lasting]
+        if each:
+            made[name] = torch.cat(each)
+        if each and name in call.adapter.video_inputs and len(made[name]) != videos:
+            raise AttachError(
+                f"{name} was given with {len(made[name])} of {videos} encoded videos; give it with all or with none, "
+                f"or ask about them in calls of their own"
+            )
+    return made
 
 
 def _on_shared_prefix(
@@ -143,18 +177,20 @@ def _on_shared_prefix(
         return None
     first = [numbers[0] for numbers in groups.values()]
     lengths = [_common([prompts[number]["input_ids"][0] for number in numbers]) for numbers in groups.values()]
-    placeholder = int(call.placeholder or 0)
+    places = [placeholder for placeholder in call.items.pixels.values() if placeholder is not None]
     for numbers, length in zip(groups.values(), lengths, strict=True):
         for number in numbers:
-            prompt = prompts[number]
-            if bool((prompt["input_ids"][0, length:] == placeholder).any()) or not bool(prompt["attention_mask"].all()):
+            prompt, tail = prompts[number], prompts[number]["input_ids"][0, length:]
+            if any(bool((tail == place).any()) for place in places) or not bool(prompt["attention_mask"].all()):
                 return None
     heads = [
         {name: prompts[number][name][:, :length] for name in plain}
         for number, length in zip(first, lengths, strict=True)
     ]
     parts = [(asked[n].encoding.held, asked[n].selection) for n in first]  # type: ignore[union-attr]
-    rewritten = call.splice(_stacked(heads, call), parts)  # type: ignore[arg-type]
+    stacked = _stacked(heads, call)
+    marked = _marked(call, [asked[number] for number in first], stacked["input_ids"])
+    rewritten = call.splice(stacked, parts, marked)  # type: ignore[arg-type]
     head = rewritten.kwargs
     mask = head.setdefault("attention_mask", torch.ones_like(head["input_ids"]))
     cache = plain_cache(call.model.config.get_text_config())

@@ -158,7 +158,7 @@ class Call:
         rewritten = self.splice(kwargs, [(encoded, selection)])
         if self.inside is None:
             return rewritten
-        marked = self.items.marked(rewritten.kwargs["input_ids"], kwargs)
+        marked = self.items.marked(rewritten.kwargs["input_ids"], encoded.kinds)
         run = self.inside.run(rewritten, encoded, selection, layout, int(self.placeholder or 0), marked)
         return replace(rewritten, run=run)
 
@@ -179,8 +179,8 @@ class Call:
             start = time.perf_counter()
             encoded = self.items.encode(kwargs, ids, self.attachment)
             encode_ms = (time.perf_counter() - start) * 1e3
-        ids = self.items.marked(ids, kwargs)
-        prompts = owners(ids, placeholder, encoded.placeholders or [len(row) for row in encoded.rows])
+        ids = self.items.marked(ids, encoded.kinds)
+        prompts = owners(ids, placeholder, encoded.counts)
         layout = self.items.layout(encoded, prompts)
         encoded = self.items.framed(encoded, layout)
         tokens = encoded.tokens
@@ -190,15 +190,19 @@ class Call:
         encoded = replace(encoded, tokens=self.attachment.with_given(tokens, {**kwargs, "prompts": prompts}))
         return encoded, layout, encode_ms
 
-    def splice(self, kwargs: Mapping[str, Any], parts: Sequence[tuple[Encoded, Selection]]) -> Rewritten:
+    def splice(
+        self, kwargs: Mapping[str, Any], parts: Sequence[tuple[Encoded, Selection]], marked: Tensor | None = None
+    ) -> Rewritten:
         """The call with only the kept rows of its images.
 
         Args:
             kwargs: The caller's call.
             parts: Images and their selections, in placeholder order.
+            marked: (B, L) ids with the image placeholder wherever an image or a video goes; from ``kwargs`` if left
+                out, where all prompts hold items of the same call.
         """
         ids: Tensor = kwargs["input_ids"]
-        marked = self.items.marked(ids, kwargs)
+        marked = self.items.marked(ids, parts[0][0].kinds) if marked is None else marked
         along = along_prompt(kwargs)
         mask = along.pop("attention_mask", None)
         rows: list[Tensor] = []
@@ -217,14 +221,16 @@ class Call:
                 places += [spot.index_fill_(0, own[i].to(spot.device), True) for i, spot in enumerate(spots)]
             else:
                 places += [encoded.places_kept(i, flag, len(read[i]), same_place) for i, flag in enumerate(stay)]
-        first, chosen = parts[0]
+        each = [(encoded, chosen, image) for encoded, chosen in parts for image in range(len(encoded.rows))]
 
-        def remaining(image: int, values: Tensor) -> Tensor:
-            rows = [*first.rows[:image], values, *first.rows[image + 1 :]]
-            other = replace(first, rows=rows, project=None, parts=())
-            return rows_for(other, chosen, image, flags[image])
+        def remaining(item: int, values: Tensor) -> Tensor:
+            encoded, chosen, image = each[item]
+            rows = [*encoded.rows[:image], values, *encoded.rows[image + 1 :]]
+            other = replace(encoded, rows=rows, project=None, parts=())
+            return rows_for(other, chosen, image, flags[item])
 
-        outputs = self.items.outputs(first, rows, remaining)
+        kinds = self.items.together([encoded for encoded, _ in parts])
+        outputs = self.items.outputs(kinds, rows, remaining)
         short = shorten(marked, mask, int(self.placeholder or 0), torch.cat(places))
         if own:
             short = short.moved(marked, int(self.placeholder or 0), own, [len(flag) for flag in flags])
@@ -250,7 +256,7 @@ class Call:
         positions = self.adapter.positions(self.model, kwargs, short)
         if positions is None and not self.alone:
             positions = policy.position_ids(numbered, short.index, short.kept)
-            moved = first.placeholders is not None or not all(in_place(selection) for _, selection in parts)
+            moved = any(one.placeholders is not None or not in_place(selection) for one, selection in parts)
             if positions is not None and moved:
                 raise AttachError(
                     f"position {policy} needs a placeholder for each token, but some tokens have none: the layout of "
@@ -273,9 +279,9 @@ class Call:
             whole = following(numbered, real) if numbers.dim() == 2 else None
         if self.embeds:
             state = {name: value for name, value in self.state().items() if value is not before[name]}
-            shown = self.items.marked(call["input_ids"], kwargs)
-            more = {"layers": self.items.layers(first, outputs), "state": state}
-            read_rows = self.items.rows(first, outputs)
+            shown = call["input_ids"].masked_fill(image, int(self.placeholder or 0))
+            more = {"layers": self.items.layers(kinds, outputs), "state": state}
+            read_rows = self.items.rows(kinds, outputs)
             prompt = entered(self.model, call, short, shown, int(self.placeholder or 0), read_rows, **more)
         else:
             call["mm_encoder_outputs"] = outputs

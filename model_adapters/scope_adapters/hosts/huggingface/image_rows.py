@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import Any
 
 import torch
@@ -34,6 +34,7 @@ class Encoded:
         project: ``(R, D) features of the candidates -> rows``: the projector, if tokens are merged before it; None if
             they are merged as rows.
         parts: The items of each kind, if the call has videos; empty for images alone.
+        lasting: Arguments of the call that the model reads for more than encoding, such as grids, if they were kept.
     """
 
     output: Any
@@ -45,6 +46,23 @@ class Encoded:
     geometry: Any = None
     project: Callable[[Tensor], Tensor] | None = None
     parts: tuple[Part, ...] = ()
+    lasting: Mapping[str, Any] = field(default_factory=dict)
+
+    @property
+    def by_kind(self) -> tuple[Part, ...]:
+        """The items of each kind, also of images alone."""
+        return self.parts or (Part("image", self, tuple(range(len(self.rows)))),)
+
+    @property
+    def kinds(self) -> tuple[str, ...]:
+        """The kind of each item, "image" or "video"."""
+        found = {number: part.kind for part in self.by_kind for number in part.numbers}
+        return tuple(found[number] for number in range(len(self.rows)))
+
+    @property
+    def counts(self) -> list[int]:
+        """The number of placeholders of each item."""
+        return list(self.placeholders or map(len, self.rows))
 
     def project_of(self, image: int) -> Callable[[Tensor], Tensor] | None:
         """`project` of one image or video."""

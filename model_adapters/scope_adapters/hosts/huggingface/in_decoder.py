@@ -154,20 +154,6 @@ def _stays(encoded: Encoded) -> Any:
     return stays
 
 
-def refuse_videos(adapter: Any, inputs: Mapping[str, Any]) -> None:
-    """Refuse to keep encoded videos between calls.
-
-    Raises:
-        AttachError: names the argument.
-    """
-    given = [name for name in adapter.video_inputs[:1] if inputs.get(name) is not None]
-    if given:
-        raise AttachError(
-            f"{given[0]}: encode() and answer() keep images only; ask about a video by generate(), or give its frames "
-            f"as images"
-        )
-
-
 def refuse_reuse(attachment: Session) -> None:
     """Refuse to continue from encoded images if the pruner has stages inside the language model.
 

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+import copy
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import replace
 from itertools import accumulate
 from typing import Any
@@ -47,13 +48,30 @@ class Items:
         """True if a call has images or videos."""
         return any(kwargs.get(name) is not None for name in self.pixels)
 
-    def marked(self, ids: Tensor, kwargs: Mapping[str, Any]) -> Tensor:
-        """``ids`` with the image placeholder wherever an image or a video of the call goes, if it has videos."""
-        if self.video is None or self.placeholder is None or kwargs.get(self.adapter.video_inputs[0]) is None:
-            return ids  # images alone, also those that were encoded before
-        image = kwargs.get(self.adapter.image_inputs[0]) is not None
-        changed = ids if image else ids.masked_fill(ids == self.placeholder, -1)
+    def marked(self, ids: Tensor, kinds: Collection[str]) -> Tensor:
+        """``ids`` with the image placeholder wherever an item of these kinds goes, if videos are among them."""
+        if "video" not in kinds or self.video is None or self.placeholder is None:
+            return ids
+        changed = ids if "image" in kinds else ids.masked_fill(ids == self.placeholder, -1)
         return changed.masked_fill(ids == self.video, self.placeholder)
+
+    def check_order(self, ids: Tensor, encoded: Encoded, prompt: int) -> None:
+        """Refuse a prompt whose images and videos stand in another order than those that were encoded.
+
+        Args:
+            ids: (1, L) the prompt, with as many placeholders as the items have.
+            encoded: Its items.
+            prompt: Its number, for the message.
+        """
+        names = {self.placeholder: "image", self.video: "video"}
+        places = [names[one] for one in ids.flatten().tolist() if one in names]
+        wanted = [kind for kind, count in zip(encoded.kinds, encoded.counts, strict=True) for _ in range(count)]
+        if places != wanted:
+            order = ", ".join(encoded.kinds)
+            raise AttachError(
+                f"prompt {prompt}: its placeholders of images and videos are not those of the encoded items, which are "
+                f"in this order: {order}. Encode the items in the order in which the prompt has them"
+            )
 
     def encode(self, kwargs: Mapping[str, Any], ids: Tensor, attachment: Session) -> Encoded:
         """The items of a call after tower and projector, in placeholder order."""
@@ -68,7 +86,7 @@ class Items:
             parts[kind] = encoded = encode(self.model, given, ids, attachment)
             if shown == kinds[:1]:
                 return encoded  # images alone
-            sizes = encoded.placeholders or [len(row) for row in encoded.rows]
+            sizes = encoded.counts
             owners(ids, int(placeholder or 0), sizes, kind)
             spots = torch.eq(ids, int(placeholder or 0)).flatten().nonzero().flatten().tolist()
             starts = [min(start, len(spots) - 1) for start in accumulate(sizes[:-1], initial=0)]
@@ -93,33 +111,48 @@ class Items:
         """The items, with the frames and times of the layout in their tokens."""
         return replace(encoded, tokens=with_frames(encoded.tokens, layout))
 
+    def together(self, calls: Sequence[Encoded]) -> tuple[Part, ...]:
+        """The items of several calls, by kind, numbered through."""
+        found: dict[str, list[tuple[Encoded, list[int]]]] = {}
+        starts = accumulate((len(encoded.rows) for encoded in calls[:-1]), initial=0)
+        for start, encoded in zip(starts, calls, strict=True):
+            for part in encoded.by_kind:
+                found.setdefault(part.kind, []).append((part.encoded, [start + number for number in part.numbers]))
+        return tuple(
+            Part(kind, self._as_one([encoded for encoded, _ in each]), tuple(n for _, numbers in each for n in numbers))
+            for kind, each in found.items()
+        )
+
+    def _as_one(self, each: Sequence[Encoded]) -> Encoded:
+        """The first of several encodings of a kind, with the further features (DeepStack) of all in its output."""
+        if len(each) == 1 or not self.adapter.has_token_fields:
+            return each[0]
+        output = copy.copy(each[0].output)
+        layers = zip(*(one.output.deepstack_features for one in each), strict=True)
+        output.deepstack_features = [[item for of in layer for item in of] for layer in layers]
+        return replace(each[0], output=output)
+
     def outputs(
-        self, encoded: Encoded, rows: list[Tensor], remaining: Callable[[int, Tensor], Tensor]
+        self, parts: Sequence[Part], rows: list[Tensor], remaining: Callable[[int, Tensor], Tensor]
     ) -> dict[str, Any]:
         """A fresh features output of each kind, which holds only ``rows``; see `HuggingFaceModel.with_rows`."""
-        if not encoded.parts:
-            return {"image": self.adapter.with_rows(encoded, rows, remaining)}
 
         def output(part: Part) -> Any:
             mine = [rows[number] for number in part.numbers]
             return self.adapter.with_rows(part.encoded, mine, lambda n, values: remaining(part.numbers[n], values))
 
-        return {part.kind: output(part) for part in encoded.parts}
+        return {part.kind: output(part) for part in parts}
 
-    def rows(self, encoded: Encoded, outputs: Mapping[str, Any]) -> Tensor:
+    def rows(self, parts: Sequence[Part], outputs: Mapping[str, Any]) -> Tensor:
         """(R, D) rows of `outputs`, in placeholder order."""
-        if not encoded.parts:
-            return torch.cat(list(outputs["image"].pooler_output))
-        return _in_order(encoded.parts, [outputs[part.kind].pooler_output for part in encoded.parts])
+        return _in_order(parts, [outputs[part.kind].pooler_output for part in parts])
 
-    def layers(self, encoded: Encoded, outputs: Mapping[str, Any]) -> tuple[Tensor, ...]:
+    def layers(self, parts: Sequence[Part], outputs: Mapping[str, Any]) -> tuple[Tensor, ...]:
         """Features of further layers (DeepStack), (R, D) each, of the rows of `outputs` in placeholder order."""
         if not self.adapter.has_token_fields:
             return ()
-        if not encoded.parts:
-            return tuple(torch.cat(list(layer)) for layer in outputs["image"]["deepstack_features"])
-        each = [outputs[part.kind]["deepstack_features"] for part in encoded.parts]
-        return tuple(_in_order(encoded.parts, layers) for layers in zip(*each, strict=True))
+        each = [outputs[part.kind]["deepstack_features"] for part in parts]
+        return tuple(_in_order(parts, layers) for layers in zip(*each, strict=True))
 
 
 def _in_order(parts: Sequence[Part], each: Sequence[Sequence[Tensor]]) -> Tensor:
@@ -145,7 +178,7 @@ def _joined(parts: Sequence[Part]) -> Encoded:
             return torch.zeros_like(kept) if stay is None else stay(i, kept)
 
     if any(one.placeholders is not None for one in encoded):
-        counts = [(part.encoded.placeholders or [len(row) for row in part.encoded.rows])[i] for part, i in dealt]
+        counts = [part.encoded.counts[i] for part, i in dealt]
     return Encoded(
         output={part.kind: part.encoded.output for part in parts},
         rows=[part.encoded.rows[i] for part, i in dealt],
