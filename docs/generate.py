@@ -555,7 +555,7 @@ GROUPS: dict[str, dict[str, str]] = {
         "Register": "hookimpl CONTRACT Entry Recipe",
         "Write parts": "ComponentSpec Slot Spec SignalName parse_signal Signals Part SaliencySource SimilarityMetric "
         "CoverageFunction Combiner Optimizer Selector Budget Partition Constraint Merger PositionPolicy",
-        "Count tokens": "ImageLayout Span Group apportion fill units",
+        "Count tokens": "ImageLayout Span Group GroupSize apportion fill units",
         "Write optimizers and selectors": "Problem Picks scores Way Execution Scoring "
         "plan_execution matrix_bytes free_memory Kernel Blocks",
     },

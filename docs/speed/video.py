@@ -2,6 +2,7 @@
 
     python docs/speed/video.py                      # all methods: minutes; writes docs/speed/video.json
     python docs/speed/video.py holitom vidcom2      # these alone, beside what is there
+    python docs/speed/video.py --plans              # what plans say alone, beside what is there
 
 Each selection runs in a process of its own, twice: the second is timed, and memory is what the process' peak grew by.
 Tokens are made up: scenes of eight frames in which half of the places stand still. One thread. docs/generate.py makes
@@ -49,17 +50,26 @@ def tokens(frames: int, size: int) -> torch.Tensor:
     return video.reshape(1, -1, WIDTH)
 
 
-def measure(method: str, frames: int, size: int) -> dict[str, Any]:
-    """Seconds, bytes that the process' peak grew by, and bytes that the plan says."""
-    torch.set_num_threads(1)
+def pruner_of(method: str) -> scope.Pruner:
+    """The method, with its share of a whole video."""
     budget: dict[str, Any] = {"keep_ratio": METHODS[method]}
     if method not in ("evs", "dycoke"):
         budget |= {"name": "ratio", "per": "video"}
-    pruner = scope.Pruner({"recipe": method, "budget": budget, "partition": "video"})
     if method == "scope@by_frame":
-        pruner = scope.Pruner({"recipe": method, "budget": budget})
-    side = int(size**0.5)
-    plan = pruner.plan(scope.Layout.of([[size] * frames], videos=[0]))
+        return scope.Pruner({"recipe": method, "budget": budget})
+    return scope.Pruner({"recipe": method, "budget": budget, "partition": "video"})
+
+
+def planned(method: str, frames: int, size: int) -> dict[str, int]:
+    """Bytes that the plan says: in all, and those of matrices."""
+    plan = pruner_of(method).plan(scope.Layout.of([[size] * frames], videos=[0]))
+    return {"planned": plan.memory_for(WIDTH), "matrices": plan.memory}
+
+
+def measure(method: str, frames: int, size: int) -> dict[str, Any]:
+    """Seconds, bytes that the process' peak grew by, and bytes that the plan says."""
+    torch.set_num_threads(1)
+    pruner, side = pruner_of(method), int(size**0.5)
     features, saliency = tokens(frames, size), torch.rand(1, frames * size, generator=torch.Generator().manual_seed(1))
     pruner.select(tokens(2, 16), grid=(2, 4, 4), saliency=saliency[:, :32])  # imports
     given: dict[str, Any] = {"grid": (frames, side, side), "saliency": saliency}
@@ -70,22 +80,34 @@ def measure(method: str, frames: int, size: int) -> dict[str, Any]:
     selection = pruner.select(features, **given)
     seconds = time.perf_counter() - start
     kept = sum(selection.row_counts)
-    return {"seconds": round(seconds, 3), "grown": 1024 * peak, "planned": plan.memory, "rows": kept}
+    return {"seconds": round(seconds, 3), "grown": 1024 * peak, **planned(method, frames, size), "rows": kept}
 
 
 def table() -> str:
     """A row for each method: seconds for each size, and memory for the two largest."""
     found = json.loads(RESULTS.read_text(encoding="utf-8"))
     sizes = [f"{frames} x {size}" for frames, size in SIZES]
-    head = [*(f"s, {size}" for size in sizes), *(f"{what}, {size}" for what in ("MB", "planned") for size in sizes[2:])]
+    head = [
+        *(f"s, {size}" for size in sizes),
+        *(f"{what}, {size}" for what in ("MB", "planned", "of it matrices") for size in sizes[2:]),
+    ]
     lines = [f"| method | {' | '.join(head)} |", f"|---|{'---|' * len(head)}"]
     for method in [name for name in METHODS if name in found]:
         row = found[method]
         cells = [f"{row[size]['seconds']:.1f}" if size in row else f"> {SECONDS}" for size in sizes]
-        for key in ("grown", "planned"):
+        for key in ("grown", "planned", "matrices"):
             cells += [f"{row[size][key] / 1e6:,.0f}" if size in row else "-" for size in sizes[2:]]
         lines.append(f"| `{method}` | {' | '.join(cells)} |")
     return "\n".join(lines) + "\n"
+
+
+def plan_again() -> None:
+    """Write what plans say beside what was measured."""
+    found = json.loads(RESULTS.read_text("utf-8"))
+    for method, frames, size in ((method, *sizes) for method in found for sizes in SIZES):
+        if row := found[method].get(f"{frames} x {size}"):
+            row |= planned(method, frames, size)
+    RESULTS.write_text(json.dumps(found, indent=1) + "\n", "utf-8")
 
 
 def main(chosen: list[str]) -> None:
@@ -110,5 +132,7 @@ def main(chosen: list[str]) -> None:
 if __name__ == "__main__":
     if sys.argv[1:2] == ["--one"]:
         print(json.dumps(measure(sys.argv[2], int(sys.argv[3]), int(sys.argv[4]))))
+    elif sys.argv[1:] == ["--plans"]:
+        plan_again()
     else:
         main(sys.argv[1:])

@@ -36,10 +36,12 @@ def distances(features: Tensor) -> Tensor:
 
 
 def _pairs(rows: Tensor) -> Tensor:
-    far = rows.new_zeros(len(rows), len(rows))
-    first, second = torch.triu_indices(len(rows), len(rows), 1, device=rows.device)
-    far[first, second] = far[second, first] = torch.nn.functional.pdist(rows)
-    return far
+    far, start, values = rows.new_zeros(len(rows), len(rows)), 0, torch.nn.functional.pdist(rows)
+    for number in range(len(rows) - 1):  # row by row: indices of all pairs would be twice as large as the distances
+        count = len(rows) - 1 - number
+        far[number, number + 1 :] = values[start : start + count]
+        start += count
+    return far + far.T
 
 
 def clusters(features: Tensor, count: int, neighbours: int) -> tuple[Tensor, Tensor]:

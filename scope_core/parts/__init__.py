@@ -48,6 +48,7 @@ if TYPE_CHECKING:
     from scope_core.structures.blocks import Blocks as Blocks
     from scope_core.structures.calibration import Calibration as Calibration
     from scope_core.structures.layout import Group as Group
+    from scope_core.structures.layout import GroupSize as GroupSize
     from scope_core.structures.layout import ImageLayout as ImageLayout
     from scope_core.structures.layout import Span as Span
     from scope_core.structures.picks import Picks as Picks
@@ -81,7 +82,7 @@ _HOMES = {
     "registry.specs": "ComponentSpec Slot Spec",
     "structures.blocks": "Blocks",
     "structures.calibration": "Calibration",
-    "structures.layout": "Group ImageLayout Span",
+    "structures.layout": "Group GroupSize ImageLayout Span",
     "structures.picks": "Picks",
     "structures.signals": "SignalName Signals parse_signal",
     "structures.units": "apportion fill units",

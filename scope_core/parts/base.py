@@ -33,6 +33,8 @@ class Part(ABC, Generic[S]):
         reach: ``(before, after)``, the frames around its own that a token's result depends on, where the part gets a
             whole video as one group: none, for what reads tokens one by one. None: it may depend on all of them, so
             that a stream of frames refuses the part (`Pruner.stream`).
+        copies: How often it holds the vectors that it is given, or as many numbers of their dtype, at once beside them,
+            at most; 2 for a copy in float64 of float32. The parts inside count by themselves. Plans count with it.
         shortcuts: ``{optional member: methods}``: each optional member computes the same as those methods, faster. A
             subclass that overrides one of the methods, and not the member, gets the interface's value for the member.
     """
@@ -41,6 +43,7 @@ class Part(ABC, Generic[S]):
     origin: str = ""
     reads_places: ClassVar[bool] = False
     reach: ClassVar[tuple[int, int] | None] = None
+    copies: ClassVar[float] = 1.0
     shortcuts: ClassVar[Mapping[str, tuple[str, ...]]] = {}
 
     def __init_subclass__(cls, **options: Any) -> None:
@@ -68,6 +71,11 @@ class Part(ABC, Generic[S]):
     def inner(self) -> tuple[Part[Any], ...]:
         """The parts in this part's slots, in order."""
         return parts_in(self.parts)
+
+    @property
+    def held(self) -> float:
+        """`copies` of this part and of the parts inside it at once; parts inside work one after another."""
+        return self.copies + max((part.held for part in self.inner), default=0.0)
 
     @property
     def all_needs(self) -> frozenset[str]:

@@ -22,6 +22,7 @@ class Budget(Part[S]):
 
     adaptive: ClassVar[bool] = False
     additive: ClassVar[bool] = False
+    copies: ClassVar[float] = 0
 
     @abstractmethod
     def plan(self, layout: Layout, groups: Sequence[Group]) -> tuple[int, ...]:

@@ -29,6 +29,7 @@ class Combiner(Part[S]):
     uses_saliency: ClassVar[bool] = True
     uses_coverage: ClassVar[bool] = True
     matrices: ClassVar[float] = 2
+    copies: ClassVar[float] = 0
     condition: Callable[[Tensor, Tensor], Tensor] | None = None
     affine: Callable[[Tensor], tuple[Tensor, Tensor] | None] | None = None
     shortcuts: ClassVar[Mapping[str, tuple[str, ...]]] = {"affine": ("combine",)}

@@ -35,6 +35,7 @@ class CoverageFunction(Part[S]):
     matrices: ClassVar[float] = 2
     kernel: ClassVar[Kernel | None] = None
     shortcuts: ClassVar[Mapping[str, tuple[str, ...]]] = {"kernel": ("start", "gain", "add")}
+    copies: ClassVar[float] = 0
 
     @abstractmethod
     def start(self, similarity: Tensor, tokens: VisualTokens) -> Any:

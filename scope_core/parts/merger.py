@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from abc import abstractmethod
+from collections.abc import Sequence
 from typing import ClassVar
 
 from torch import Tensor
@@ -18,9 +19,17 @@ class Merger(Part[S]):
 
     Attributes:
         mixes: False if this merger never merges anything, so that it also serves models that cannot merge tokens.
+        matrices: Matrices of rows x tokens, of the tokens' dtype, that it holds at once, the weights included.
     """
 
     mixes: ClassVar[bool] = True
+    matrices: ClassVar[float] = 3
+
+    def matrix_bytes(self, rows: Sequence[int], sizes: Sequence[int], itemsize: int) -> int:
+        """Bytes that matrices of rows x tokens take at once; all groups are padded to the largest. Pure."""
+        if not self.mixes:
+            return 0
+        return int(self.matrices * len(sizes) * max(rows, default=0) * max(sizes, default=0) * itemsize)
 
     def extra(self, tokens: int, rows: int) -> tuple[int, int]:
         """``(before, after)``: rows added before and after the kept tokens of a group. Pure.

@@ -25,6 +25,7 @@ class Optimizer(Part[S]):
 
     exact: ClassVar[bool] = False
     ways: ClassVar[tuple[Way, ...]] = ("dense",)
+    copies: ClassVar[float] = 0
 
     @abstractmethod
     def optimize(self, problem: Problem, keep: Sequence[int]) -> Picks:

@@ -21,6 +21,16 @@ class Partition(Part[S]):
     def split(self, layout: Layout) -> tuple[Group, ...]:
         """Groups of spans that hold every candidate token exactly once. Pure."""
 
+    def largest(self, size: int) -> int:
+        """The size of the largest piece that a group of ``size`` tokens can have, for plans. Pure.
+
+        By default that of the group.
+
+        Args:
+            size: Tokens of the group; a `GroupSize` where its frames are known.
+        """
+        return size
+
     def label(self, tokens: VisualTokens, keep: Sequence[int]) -> Tensor:
         """The piece of each token, for selectors that divide their groups further.
 

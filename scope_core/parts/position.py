@@ -19,6 +19,7 @@ class PositionPolicy(Part[S]):
     """
 
     gapped: ClassVar[bool] = False
+    copies: ClassVar[float] = 0
 
     @abstractmethod
     def position_ids(self, full: Tensor, index: Tensor, kept: Tensor) -> Tensor | None:

@@ -25,7 +25,7 @@ from scope_core.pruning.spec import PrunerSpec
 from scope_core.pruning.spec_short import decoder_layer
 from scope_core.registry.observers import observe, observed
 from scope_core.registry.registry import Registry
-from scope_core.structures.layout import Layout, Plan
+from scope_core.structures.layout import Layout, Plan, group_sizes
 from scope_core.structures.receipt import ImageReceipt, Receipt
 from scope_core.structures.selection import Selection
 from scope_core.structures.tokens import VisualTokens
@@ -120,14 +120,24 @@ class Stage:
             )
         with attribute_errors(partition, "split"):
             groups = check_groups(partition.split(layout), layout, partition)
-        sizes = [sum(span.tokens for span in group) for group in groups]
+        sizes = group_sizes(groups, layout)
         with attribute_errors(budget, "plan"):
             counts = check_counts(budget.plan(layout, groups), sizes, "plan()", budget)
         selector, itemsize = self.parts["selector"], torch.finfo(self.dtype or torch.float32).bits // 8
         execution = selector.execution(sizes, itemsize)
-        memory, in_blocks = execution.memory, execution.in_blocks
-        exact = not (budget.adaptive or selector.adaptive)
-        plan = Plan(layout, groups, counts, exact=exact, memory=memory, in_blocks=in_blocks)
+        merger = self.parts["merger"]
+        memory = max(execution.memory, merger.matrix_bytes(counts, sizes, itemsize))
+        copies = max(selector.held, merger.held if merger.mixes else 0.0, budget.held)
+        copies += (len(groups) != len(layout.images)) + (self.dtype is not None)  # regrouped, converted
+        plan = Plan(
+            layout,
+            groups,
+            counts,
+            exact=not (budget.adaptive or selector.adaptive),
+            memory=memory,
+            in_blocks=execution.in_blocks,
+            copies=copies,
+        )
         less_extra(counts, self.parts["merger"], plan)  # raises if the merger's rows do not fit into the budget
         return plan
 

@@ -5,8 +5,10 @@ Servers need the length of prompts before any tensor exists, so this module depe
 
 from __future__ import annotations
 
+from bisect import bisect_left, bisect_right
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
+from itertools import accumulate, pairwise
 from operator import index
 from typing import Any
 
@@ -196,6 +198,43 @@ Group = tuple[Span, ...]
 """Tokens that are selected together, in order."""
 
 
+class GroupSize(int):
+    """The number of tokens of a group, which also knows how many are of each of its frames.
+
+    Attributes:
+        frames: Tokens of each frame of a video, or of each image; empty if unknown.
+    """
+
+    frames: tuple[int, ...]
+
+    def __new__(cls, tokens: int, frames: Iterable[int] = ()) -> GroupSize:
+        """A size; ``frames`` add up to ``tokens`` or are empty."""
+        made = super().__new__(cls, tokens)
+        made.frames = tuple(frames)
+        return made
+
+
+def group_sizes(groups: Iterable[Group], layout: Layout) -> list[GroupSize]:
+    """The size of each group, with its frames; these are unknown in later stages of videos."""
+    bounds: dict[int, list[int]] = {}
+    found = []
+    for group in groups:
+        frames: list[int] = []
+        for span in group:
+            image = layout.images[span.image]
+            if image.frames and image.full is not None:
+                frames = []
+                break
+            if span.image not in bounds:
+                bounds[span.image] = list(accumulate(image.frame_tokens, initial=0))
+            ends = bounds[span.image]
+            first, last = bisect_right(ends, span.start) - 1, bisect_left(ends, span.stop)
+            edges = [max(end, span.start) for end in ends[first:last]] + [span.stop]
+            frames += [stop - start for start, stop in pairwise(edges) if stop > start]
+        found.append(GroupSize(sum(span.tokens for span in group), frames))
+    return found
+
+
 @dataclass(frozen=True)
 class Plan:
     """The number of tokens that each group keeps, known before any tensor exists.
@@ -208,7 +247,11 @@ class Plan:
             are then upper bounds.
         later: The plans of later stages. Empty if there are none, or if images share a budget, so that the number of
             tokens that a later stage gets of each image is known only after selection.
-        memory: Bytes that N x N matrices take at once during selection; 0 if there are none.
+        memory: Bytes that matrices take at once, at most: those of similarities or distances of N x N tokens in
+            selectors, and of R x N weights in mergers; 0 if there are none. Where a selector divides a group further,
+            N is the largest piece that there can be.
+        copies: How often the vectors of all tokens are held at once, at most, beside those that are given; see
+            `memory_for`. What parts make of signals, and of padding where pieces are of unequal sizes, is not counted.
         in_blocks: True if similarities can be computed in blocks instead of as one matrix: always, if ``memory`` is 0,
             else if ``memory`` bytes are not free. Blocks take 8 bytes for each number of the largest group's vectors,
             and some 16 MB.
@@ -221,6 +264,12 @@ class Plan:
     later: tuple[Plan, ...] = ()
     memory: int = 0
     in_blocks: bool = False
+    copies: float = 0.0
+
+    def memory_for(self, width: int, itemsize: int = 4) -> int:
+        """Bytes that this stage takes, with the copies of vectors of ``width`` numbers of ``itemsize`` bytes."""
+        tokens = sum(image.tokens for image in self.layout.images)
+        return self.memory + int(self.copies * tokens * width * itemsize)
 
     def __repr__(self) -> str:
         tokens = sum(image.tokens for image in self.layout.images)
@@ -242,7 +291,7 @@ class Plan:
             for group, count in zip(self.groups, self.counts, strict=True)
         ]
         later = "".join(f"<div>then: {stage._repr_html_()}</div>" for stage in self.later)
-        memory = f"similarities take {self.memory / 1e6:,.1f} MB" if self.memory else ""
+        memory = f"matrices take {self.memory / 1e6:,.1f} MB" if self.memory else ""
         return card(repr(self), table_html(("group", "tokens", "kept"), rows), later, aside=memory)
 
     @property

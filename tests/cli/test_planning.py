@@ -70,7 +70,7 @@ def test_what_similarities_take_is_said(scope_: Callable[..., Ran], tmp_path: Pa
     assert (facts["memory"], facts["in_blocks"], facts["limit"]) == (1_600_000_000, True, None)
     assert facts["blocks"] == {"tokens": 20000, "fixed": 2**24, "per_width": 240_000}
     words = scope_("plan", "scope@64", "--tokens", "20000")
-    assert "similarities take 1.6 GB during selection; with less memory, in blocks" in words.stderr
+    assert "matrices take 1.6 GB during selection; with less memory, in blocks" in words.stderr
     assert "17 MB, and 240 MB for each 1000 numbers of a vector" in words.stderr
     facts = scope_("plan", write(tmp_path, "memory: 0.5"), "--tokens", "20000", "--json").json
     assert (facts["memory"], facts["in_blocks"], facts["limit"], facts["refused"]) == (0, True, 2**29, None)
@@ -78,7 +78,7 @@ def test_what_similarities_take_is_said(scope_: Callable[..., Ran], tmp_path: Pa
     assert "in blocks, without their matrix. On the CPU that takes 17 MB, and 240 MB for each 1000" in words.stderr
     assert "`memory: 0.5` allows 537 MB" in words.stderr
     words = scope_("plan", write(tmp_path, "memory: 2\noptimizer: stochastic"), "--tokens", "20000")
-    assert "similarities take 1.6 GB during selection; `memory: 2` allows 2.1 GB" in words.stderr
+    assert "matrices take 1.6 GB during selection; `memory: 2` allows 2.1 GB" in words.stderr
     assert "blocks" not in words.stderr
 
 

@@ -5,27 +5,18 @@ Tests parts together: parts by themselves are tested in the folders of their kin
 
 from __future__ import annotations
 
-import json
-import subprocess
-import sys
-from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
+import watcher
 
 import scope_core as scope
 
-STATUS = Path("/proc/self/status")
 PROGRAM = """
-import gc, json, re, sys
-from pathlib import Path
 import torch
 torch.set_num_threads(1)
 import scope_core as scope
-
-def counted(name):
-    return int(re.search(name + r":\\s+(\\d+)", Path("/proc/self/status").read_text())[1]) * 1024
 
 def tokens(sizes, hole):
     count = max(sizes)
@@ -42,11 +33,7 @@ for spec, sizes, hole in json.loads(sys.argv[1]):
     pruner = scope.Pruner({"recipe": "scope", "budget": 40, **spec})
     pruner.prune(tokens([300] * len(sizes), hole))  # compiled, imported
     given = tokens(sizes, hole)
-    gc.collect()
-    before = counted("VmRSS")
-    Path("/proc/self/clear_refs").write_text("5")  # the peak is counted from here
-    pruner.prune(given)
-    print(json.dumps([counted("VmHWM") - before, pruner.plan(sizes).memory]))
+    print(json.dumps([added(lambda: pruner.prune(given)), pruner.plan(sizes).memory]))
 """
 
 COUNT = 3000
@@ -96,24 +83,17 @@ CASES: dict[str, list[Case]] = {
 }
 
 
-def measured(cases: list[Case]) -> list[tuple[int, int]]:
-    """For each, bytes that a selection added to its process' peak, and what its plan says."""
-    command = [sys.executable, "-c", PROGRAM, json.dumps(cases)]
-    done = subprocess.run(command, capture_output=True, text=True, check=True)
-    return [tuple(json.loads(line)) for line in done.stdout.splitlines()]
-
-
-@pytest.mark.skipif(not STATUS.exists(), reason="peak memory of a part of a process is read as Linux counts it")
+@watcher.needs_linux
 @pytest.mark.parametrize("name", CASES)
 def test_it_takes_what_the_plan_says(name: str) -> None:
     cases = CASES[name]
-    for case, (added, planned) in zip(cases, measured(cases), strict=True):
+    for case, (added, planned) in zip(cases, watcher.measured(PROGRAM, cases), strict=True):
         beside = 3 * BESIDE if "selector" in case[0] else BESIDE  # freed quarters of a matrix are kept there
         least = 0.55 * planned if planned > KEPT else 0  # a case may take what the one before has freed
         assert least <= added < planned + beside, case
 
 
-@pytest.mark.skipif(not STATUS.exists(), reason="peak memory of a part of a process is read as Linux counts it")
+@watcher.needs_linux
 def test_in_blocks_it_takes_vectors_and_blocks() -> None:
     """Where 48 MB are allowed, or asked for, 6000 tokens of 144 MB take their vectors and blocks, for all that K is."""
     fits = {"memory": 0.045}
@@ -123,7 +103,7 @@ def test_in_blocks_it_takes_vectors_and_blocks() -> None:
         for coverage in ("facility_location", "max_min", "redundancy")
         for hole in (False, True)
     ]
-    for case, (added, planned) in zip(cases, measured(cases), strict=True):
+    for case, (added, planned) in zip(cases, watcher.measured(PROGRAM, cases), strict=True):
         assert planned == 0
         assert added < 2 * COUNT * 32 * 12 + 16e6 + BESIDE, case
 

@@ -25,6 +25,10 @@ class Chunks(Partition[ChunksSpec]):
     Use it to divide a budget among parts of an image, as HoloV does. Source: HoloV, arXiv 2510.02912.
     """
 
+    def largest(self, size: int) -> int:
+        """A share of the group, rounded up; of several images a share of the largest would do."""
+        return -(-size // self.spec.count)
+
     def split(self, layout: Layout) -> tuple[Group, ...]:
         """At most ``count`` groups per image."""
         groups: list[Group] = []

@@ -6,7 +6,7 @@ from itertools import accumulate, pairwise
 from typing import Literal
 
 from scope_core import Layout
-from scope_core.parts import ComponentSpec, Group, Partition, Span
+from scope_core.parts import ComponentSpec, Group, GroupSize, Partition, Span
 
 
 class ByFrameSpec(ComponentSpec):
@@ -21,6 +21,13 @@ class ByFrame(Partition[ByFrameSpec]):
     Use it for long videos, and where every moment must keep something. In a selector such as `quota`, it shares the
     count of a whole video among its frames.
     """
+
+    copies = 0
+
+    def largest(self, size: int) -> int:
+        """The largest frame."""
+        frames = getattr(size, "frames", ())
+        return GroupSize(max(frames), (max(frames),)) if frames else size
 
     def split(self, layout: Layout) -> tuple[Group, ...]:
         """One group for each frame that has tokens.

@@ -39,6 +39,8 @@ class FrameClusters(TokenPartition[FrameClustersSpec]):
     Source: PruneVid, ACL 2025, arXiv 2412.16117.
     """
 
+    copies = 3
+
     def label(self, tokens: VisualTokens, keep: Sequence[int]) -> Tensor:
         """The run of each token."""
         numbers = tokens.frames()

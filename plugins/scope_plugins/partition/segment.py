@@ -10,7 +10,7 @@ from pydantic import Field
 from torch import Tensor
 
 from scope_core import VisualTokens
-from scope_core.parts import ComponentSpec, TokenPartition
+from scope_core.parts import ComponentSpec, GroupSize, TokenPartition
 from scope_plugins._frames import frame_means
 
 
@@ -34,6 +34,14 @@ class Segment(TokenPartition[SegmentSpec]):
     ``least - 1`` frames are segments of one frame. Images of a group are frames of one video.
     Source: FastVID, arXiv 2503.11187, and FlashVID, ICLR 2026 (DySeg).
     """
+
+    copies = 3
+
+    def largest(self, size: int) -> int:
+        """All frames but those that the fewest segments need."""
+        frames = sorted(getattr(size, "frames", ()), reverse=True)
+        most = frames[: max(1, len(frames) - self.spec.least + 1)]
+        return GroupSize(sum(most), most) if frames else size
 
     def label(self, tokens: VisualTokens, keep: Sequence[int]) -> Tensor:
         """The segment of each token."""

@@ -30,6 +30,7 @@ class ClsAttention(SaliencySource[ClsAttentionSpec]):
     """
 
     reach = (0, 0)
+    copies = 0
 
     @property
     def needs(self) -> frozenset[str]:

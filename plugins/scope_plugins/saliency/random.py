@@ -24,6 +24,7 @@ class Random(SaliencySource[RandomSpec]):
     """``a_j ~ U(0, 1)``, drawn on the CPU, so the same on every device and in every batch."""
 
     equivariant = False
+    copies = 0
 
     def score(self, tokens: VisualTokens) -> Tensor:
         """(B, N) in [0, 1); a row depends on the seed and its number of valid tokens alone."""

@@ -41,6 +41,7 @@ class ReceivedAttention(SaliencySource[ReceivedAttentionSpec]):
     """
 
     reach = (0, 0)
+    copies = 0
 
     @property
     def needs(self) -> frozenset[str]:

@@ -20,6 +20,7 @@ class Uniform(SaliencySource[UniformSpec]):
     """``a_j = 1``."""
 
     reach = (0, 0)
+    copies = 0
 
     def score(self, tokens: VisualTokens) -> Tensor:
         """(B, N) of ones."""

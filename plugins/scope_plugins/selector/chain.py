@@ -75,6 +75,8 @@ class Chain(Selector[ChainSpec]):
     Source: AnchorPrune, arXiv 2607.07033 (steps that see earlier picks).
     """
 
+    copies = 0
+
     @property
     def adaptive(self) -> bool:  # what other steps leave goes to the last
         """True if the last step may keep fewer tokens than it is given."""

@@ -36,6 +36,8 @@ class Composite(Selector[CompositeSpec]):
     Use it for SCOPE, top-k, DivPrune and their combinations, which differ in the parts only.
     """
 
+    copies = 0
+
     def walk(self) -> Iterator[Part[Any]]:
         """The parts in use: a saliency or similarity that no part reads is skipped, so its signals are not needed."""
         combiner, coverage = self.parts["combiner"], self.parts["coverage"]
@@ -48,6 +50,12 @@ class Composite(Selector[CompositeSpec]):
         for name, part in self.parts.items():
             if name not in idle:
                 yield from part.walk()
+
+    @property
+    def held(self) -> float:
+        """That of the parts in use, which work one after another."""
+        used = {id(part) for part in self.walk()}
+        return self.copies + max((part.held for part in self.inner if id(part) in used), default=0.0)
 
     @property
     def limit(self) -> int | None:

@@ -52,6 +52,7 @@ class FrameQuota(Selector[FrameQuotaSpec]):
     """
 
     equivariant = False
+    copies = 0
 
     @property
     def reach(self) -> tuple[int, int] | None:  # type: ignore[override]  # follows from the options

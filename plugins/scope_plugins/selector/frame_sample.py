@@ -37,6 +37,7 @@ class FrameSample(Selector[FrameSampleSpec]):
     """
 
     equivariant = False
+    copies = 0
 
     @property
     def adaptive(self) -> bool:  # that of the selector inside

@@ -91,8 +91,9 @@ class Quota(Selector[QuotaSpec]):
         return ungroup(replace(selection, **ordered), index, tokens)
 
     def execution(self, sizes: Sequence[int], itemsize: int, free: int | None = None) -> Execution:
-        """At most the execution of whole groups; never refused, since the size of pieces also depends on the tiles."""
-        whole = super().execution(sizes, itemsize, free)
+        """That of the largest pieces that there can be; never refused, since they may be smaller."""
+        pieces = [self.parts["partition"].largest(size) for size in sizes]
+        whole: Execution = self.parts["selector"].execution(pieces, itemsize, free)
         return replace(whole, way="dense", reason="") if whole.way == "refuse" else whole
 
     def _weights(self, score: Tensor) -> list[float]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import replace
+from itertools import pairwise
 from typing import Annotated, Literal
 
 import torch
@@ -11,7 +12,7 @@ from pydantic import Field
 from torch import Tensor
 
 from scope_core import Selection, VisualTokens
-from scope_core.parts import ComponentSpec, Selector, Slot
+from scope_core.parts import ComponentSpec, Execution, Selector, Slot
 from scope_plugins._trees import roots
 from scope_plugins.selector._rows import selection_of
 from scope_plugins.selector._shares import remainder_shares
@@ -51,6 +52,21 @@ class Trees(Selector[TreesSpec]):
 
     reads_places = True
     equivariant = False
+    copies = 5
+
+    def execution(self, sizes: Sequence[int], itemsize: int, free: int | None = None) -> Execution:
+        """That of the selectors inside, and similarities of neighbouring frames; trees of all frames are few.
+
+        A tree through all frames has a token of each, so there are no more than a frame has tokens.
+        """
+        inside = [self.parts["selector"].execution(sizes, itemsize, free)]
+        if self.spec.of_merged is not None:
+            few = [_largest_frame(size) if self.spec.span != "any" else size for size in sizes]
+            inside.append(self.parts["of_merged"].execution(few, itemsize, free))
+        if self.spec.link == "nearest":
+            pairs = [_largest_pair(size) for size in sizes]
+            inside.append(Execution(memory=2 * max(pairs, default=0) * itemsize))
+        return Execution.of(inside)
 
     def select(self, tokens: VisualTokens, keep: Sequence[int]) -> Selection:
         """The picks of the selectors inside: first single tokens, then trees, where these have one of their own."""
@@ -88,6 +104,16 @@ class Trees(Selector[TreesSpec]):
             part.select(kind, [counts[number] for counts in split])
             for number, (part, kind) in enumerate(zip(of_each, kinds, strict=True))
         ]
+
+
+def _largest_frame(size: int) -> int:
+    return max(getattr(size, "frames", ()), default=size)
+
+
+def _largest_pair(size: int) -> int:
+    """The most similarities of two frames that follow each other, of any frames if these are unknown."""
+    frames = getattr(size, "frames", ())
+    return max((one * other for one, other in pairwise(frames)), default=0) if frames else size**2 // 4
 
 
 def _merged(tokens: VisualTokens, root: Tensor) -> tuple[VisualTokens, Tensor]:

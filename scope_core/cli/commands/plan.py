@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from scope_core.pruning.stage import Stage
     from scope_core.registry.entries import ZooEntry
     from scope_core.structures.layout import Group as TokenGroup
-    from scope_core.structures.layout import Plan
+    from scope_core.structures.layout import GroupSize, Plan
 
 
 def plan(
@@ -127,8 +127,10 @@ def _largest(plan: Plan) -> str:
     return f"a group of {max(_sizes(plan), default=0)} tokens"
 
 
-def _sizes(plan: Plan) -> list[int]:
-    return [sum(span.tokens for span in group) for group in plan.groups]
+def _sizes(plan: Plan) -> list[GroupSize]:
+    from scope_core.structures.layout import group_sizes
+
+    return group_sizes(plan.groups, plan.layout)
 
 
 def _memory(stage: Stage, plan: Plan) -> dict[str, Any]:
@@ -176,6 +178,7 @@ def facts_of(plan: Plan, label: str) -> dict[str, Any]:
         "kept": plan.total,
         "keep_ratio": plan.total / total if total else 0.0,
         "memory": plan.memory,
+        "copies": plan.copies,
         "in_blocks": plan.in_blocks,
         "images": [
             {
@@ -244,7 +247,12 @@ def _say_memory(facts: dict[str, Any]) -> None:
         note(f"similarities are computed in blocks, without their matrix. On the CPU that takes {taken}{allowed}")
     elif facts["memory"] >= 1e8:
         without = f"; with less memory, in blocks, without their matrix: {taken}" if blocks else ""
-        note(f"similarities take {readable_size(facts['memory'])} during selection{without}{allowed}")
+        note(f"matrices take {readable_size(facts['memory'])} during selection{without}{allowed}")
+    if (each := 4000 * facts["copies"] * facts["tokens"]) >= 1e8:
+        note(
+            f"vectors of all tokens are held up to {facts['copies']:g} times: {readable_size(each)} for each 1000 "
+            f"numbers of a vector in float32"
+        )
     if facts["refused"]:
         warn(f"`select` would refuse this on this machine now: {facts['refused']}")
 
