@@ -67,6 +67,7 @@ UNDRAWN = (
         "d2pruner",
         "eadp",
         "feather",
+        "fitprune",
         "ivcprune",
         "priortr",
         "topv",
@@ -174,7 +175,6 @@ how to change one, [Write a recipe](../write-a-recipe.md) how to add one, and [C
 
 | method | why |
 |---|---|
-| FitPrune | counts of every layer are fitted to attention on a sample; nothing here fits them, `staged` takes them |
 | VisionTrim, FlashVLM, Script, CoIn, OccamToken | known from abstracts, or without the code that matters |
 | VisionSelector, IDPruner, ATP-LLaVA, DyMU, HiDrop | need trained weights |
 | SparseVILA, ZipVL, LOOK-M | prune caches while decoding |

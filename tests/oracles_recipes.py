@@ -143,3 +143,21 @@ def topv_cost(source: Array, target: Array, places: Array, weights: tuple[float,
             middle = np.linalg.norm(places[i] - last / 2) * 2 / diagonal
             cost[i, j] = weights[0] * (1 - cosine) + weights[1] * apart + weights[2] * middle
     return cost
+
+
+def shares_of_layers(scores: Array, thresholds: Array) -> Array:
+    """(L, T) the share of tokens left behind each layer, from (images, L, N) scores."""
+    images, layers, count = scores.shape
+    left = np.zeros((layers, len(thresholds)))
+    for image in range(images):
+        for t, threshold in enumerate(thresholds):
+            alive = set(range(count))
+            for layer in range(layers):
+                row, mass = scores[image, layer], 0.0
+                for j in sorted(range(count), key=lambda j, row=row: (row[j], j)):  # type: ignore[misc]
+                    mass += row[j]
+                    if mass > threshold * row.sum() * (1 + 1e-12) + 1e-12 * row.sum():
+                        break
+                    alive.discard(j)
+                left[layer, t] += len(alive) / count / images
+    return left

@@ -24,17 +24,22 @@ def declared(loaded: LoadedModel, registry: Registry) -> Declaration:
 
 
 def asked(
-    loaded: LoadedModel, source: SaliencySource[Any], pictures: Sequence[Picture], question: str, registry: Registry
+    loaded: LoadedModel,
+    sources: Sequence[SaliencySource[Any]],
+    pictures: Sequence[Picture],
+    question: str,
+    registry: Registry,
 ) -> Iterator[VisualTokens]:
-    """The tokens of each image inside a model that is asked about it, where its saliency can be read."""
+    """The tokens of each image inside a model that is asked about it, where all sources can be read."""
     import torch
 
     from scope_core.pruning.pruner import Pruner
 
     seen: list[VisualTokens] = []
-    layers = [int(found[1]) for name in source.all_needs if (found := re.search(r"^decoder\.\w+\[(\d+)\]$", name))]
+    needs = frozenset().union(*(source.all_needs for source in sources))
+    layers = [int(found[1]) for name in needs if (found := re.search(r"^decoder\.\w+\[(\d+)\]$", name))]
     at = f"decoder[{max(1, *layers)}]" if layers else "vision"
-    spec = {"at": at, "saliency": {"name": _RECORDER, "of": source.spec}, "budget": 1}
+    spec = {"at": at, "saliency": {"name": _RECORDER, "of": [source.spec for source in sources]}, "budget": 1}
     pruner = Pruner(spec, registry=registry.with_module(_recorder(seen)))
     with pruner.attach(loaded.model), torch.no_grad():
         for picture in pictures:
@@ -53,18 +58,19 @@ def _recorder(seen: list[VisualTokens]) -> Any:
     from scope_core.registry.specs import ComponentSpec, Slot
 
     class RecorderSpec(ComponentSpec):
-        """Another source, whose tokens are kept."""
+        """Other sources, whose tokens are kept."""
 
         name: Literal["here.recorder"] = "here.recorder"
-        of: Annotated[ComponentSpec, Slot("saliency")]
+        of: Annotated[tuple[ComponentSpec, ...], Slot("saliency", many=True)]
 
     class Recorder(SaliencySource[RecorderSpec]):
         """The same for every token, since it does not matter here what is kept."""
 
         def score(self, tokens: VisualTokens) -> Any:
             """(B, N) ones; signals are read now, since they exist only while the model runs."""
-            for name in self.parts["of"].all_needs:
-                tokens.signal(name)
+            for part in self.parts["of"]:
+                for name in part.all_needs:
+                    tokens.signal(name)
             seen.append(tokens)
             return tokens.features.new_ones(tokens.shape[:2])
 

@@ -105,3 +105,44 @@ def check_same(before: tuple[int, ...], now: tuple[int, ...], name: str) -> None
     if before != now:
         texts = [" x ".join(map(str, shape)) for shape in (now, before)]
         raise TokensError(f"{name} has {texts[0]} tokens, those before {texts[1]}; calibrate from images of one size")
+
+
+STEPS = 50
+"""Thresholds of a `LayerSum`, evenly from 0 to 1, besides 0."""
+
+
+@dataclass
+class LayerSum:
+    """The share of tokens that remain behind each layer, at thresholds of attention mass, added up.
+
+    At threshold a, a layer drops its tokens of lowest score whose scores add up to at most the share a of all of its
+    scores; what one layer drops, those behind it do not have. Scores of all tokens are used at every layer.
+    """
+
+    total: Tensor | None = None
+    count: int = 0
+
+    def add(self, scores: Tensor, tokens: VisualTokens) -> None:
+        """Add the (B, L, N) scores of some images in L layers, the first one first.
+
+        Raises:
+            TokensError: a score is negative.
+        """
+        thresholds = torch.arange(STEPS + 1, dtype=torch.float64) / STEPS
+        for group, valid in enumerate(tokens.valid):
+            mine = scores[group][:, valid].double().cpu()
+            if mine.numel() and float(mine.min()) < 0:
+                raise TokensError(f"{tokens.name_of(group)} has a score below 0, so scores are no shares of a mass")
+            order = mine.sort(dim=1, stable=True)
+            mass = order.values.cumsum(1)
+            flat = torch.arange(1, mine.shape[1] + 1, dtype=torch.float64)
+            mass = torch.where(mass[:, -1:] > 0, mass / mass[:, -1:].clamp(min=1e-300), flat / mine.shape[1])
+            dropped_at = torch.empty_like(mass).scatter_(1, order.indices, mass).cummin(0).values
+            kept = (dropped_at[:, None] > thresholds[:, None] + 1e-12).double().mean(2)
+            self.total = kept if self.total is None else self.total + kept
+            self.count += 1
+
+    def values(self) -> tuple[tuple[float, ...], ...]:
+        """(L, STEPS + 1) the mean share, a row for each layer."""
+        mean = (torch.zeros(0, STEPS + 1) if self.total is None else self.total) / max(self.count, 1)
+        return tuple(tuple(row) for row in mean.tolist())

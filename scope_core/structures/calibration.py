@@ -15,21 +15,22 @@ from scope_core.structures.declaration import Declaration
 
 BYTES = 5_000_000
 """Largest file that is read; one of 1369 places has 30 kB."""
-KINDS = {"prior": "a position prior", "heads": "head weights"}
+KINDS = {"prior": "a position prior", "heads": "head weights", "layers": "shares of layers"}
 _KEYS = ("scope_calibration", "kind", "saliency", "model", "architecture", "images", "values")
 
 
 @dataclass(frozen=True)
 class Calibration:
-    """A position prior or head weights, and what they were measured on.
+    """A position prior, head weights or shares of layers, and what they were measured on.
 
     Attributes:
-        kind: ``"prior"``: mean saliency at each place of a tile; ``"heads"``: a weight for each head.
+        kind: ``"prior"``: mean saliency at each place of a tile; ``"heads"``: a weight for each head; ``"layers"``: for
+            each layer from 0, the share of tokens that it and those before leave, at thresholds evenly from 0 to 1.
         saliency: Options of the saliency source that was measured, its name included.
         model: Name of the tower or model.
         architecture: Its numbers, from `numbers_of`; empty if unknown.
         images: Number of images.
-        values: Rows of the prior, above 0; or the weights, at least 0, with a sum of 1.
+        values: Rows of the prior, above 0; the weights, at least 0, with a sum of 1; or rows of the shares, 0 to 1.
     """
 
     kind: str
@@ -43,8 +44,8 @@ class Calibration:
 
     @property
     def shape(self) -> tuple[int, ...]:
-        """(rows, columns) of a prior, (heads,) of head weights."""
-        return (len(self.values), len(self.values[0])) if self.kind == "prior" else (len(self.values),)
+        """(rows, columns) of a prior, (heads,) of head weights, (layers, thresholds) of shares."""
+        return (len(self.values),) if self.kind == "heads" else (len(self.values), len(self.values[0]))
 
     def to_text(self) -> str:
         """The file's text."""
@@ -98,7 +99,7 @@ class Calibration:
     def _mistake(self) -> str:
         """What is wrong with the data; empty if nothing is."""
         if self.kind not in KINDS:
-            return f"the kind is {quoted(self.kind)}, not {' or '.join(KINDS)}"
+            return f"the kind is {quoted(self.kind)}, not {', '.join(KINDS)}"
         if not isinstance(self.saliency, dict) or not isinstance(self.saliency.get("name"), str):
             return "its saliency is not a table with a name"
         if not all(isinstance(text, str) for text in (self.model, self.architecture)):
@@ -106,9 +107,9 @@ class Calibration:
         if isinstance(self.images, bool) or not isinstance(self.images, int) or self.images < 1:
             return f"the number of images is {quoted(self.images)}"
         values: Any = self.values
-        rows: list[Any] = values if self.kind == "prior" and isinstance(values, list) else [values]
+        rows: list[Any] = values if self.kind != "heads" and isinstance(values, list) else [values]
         if not rows or not all(isinstance(row, list) and row and len(row) == len(rows[0]) for row in rows):
-            return "its values are not " + ("rows of one length" if self.kind == "prior" else "a list of numbers")
+            return "its values are not " + ("a list of numbers" if self.kind == "heads" else "rows of one length")
         numbers = [value for row in rows for value in row]
         if not all(isinstance(one, (int, float)) and not isinstance(one, bool) for one in numbers):
             return "a value is not a number"
@@ -116,6 +117,8 @@ class Calibration:
             return "a value is below 0 or not finite"
         if self.kind == "prior" and min(numbers) <= 0:
             return "a value of the prior is 0, and scores are divided by it"
+        if self.kind == "layers":
+            return _not_shares(rows)
         return "" if sum(numbers) > 0 else "all weights are 0"
 
     def check_saliency(self, options: Mapping[str, Any], where: str) -> None:
@@ -150,6 +153,15 @@ class Calibration:
         if mine and other and mine != other:
             return f"it was measured on '{self.model}' ({mine}), but {declaration.model} has {other}"
         return ""
+
+
+def _not_shares(rows: list[list[float]]) -> str:
+    """Why rows are no shares of layers; empty if they are."""
+    if len(rows[0]) < 2 or max(map(max, rows)) > 1:
+        return "shares must be two or more numbers of 0 to 1 for each layer"
+    across = all(row == sorted(row, reverse=True) for row in rows)
+    down = all(list(column) == sorted(column, reverse=True) for column in zip(*rows, strict=True))
+    return "" if across and down else "shares grow with the threshold, or from layer to layer"
 
 
 _INSIDE = "a language model of"

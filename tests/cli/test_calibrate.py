@@ -52,6 +52,32 @@ def test_head_weights_inside_a_model(fake: Callable[..., Ran], folder: Path, tmp
     assert scope.Pruner("hawk", saliency={"file": str(file)}, at="decoder[1]").needs
 
 
+def test_shares_of_layers_go_from_a_folder_into_a_spec(fake: Callable[..., Ran], folder: Path, tmp_path: Path) -> None:
+    file, spec = tmp_path / "layers.json", tmp_path / "mine.yaml"
+    source = "{name: prompt_attention, layer: 1, queries: text}"
+    words = ("--model", "fake-model", "-q", "what is this?", "--kind", "layers", "--saliency", source)
+    ran = fake("calibrate", folder, *words, "--out", file)
+    assert ran.code == 0
+    assert "layers and thresholds" in ran.words
+    made = json.loads(file.read_text())
+    layers = len(made["values"]) + 1
+    assert f"a language model of {layers} layers" in made["architecture"]
+    spec.write_text(
+        f"saliency: {{name: prompt_attention, layer: 0}}\ncoverage: modular\ncombiner: saliency_only\n"
+        f"optimizer: top_k\nat: decoder[1]\nbudget: {{name: fitted, keep: 10, layers: {layers}, file: {file}}}\n"
+    )
+    plan = scope.Pruner(str(spec)).plan([16])
+    assert 16 + (layers - 1) * plan.total <= 10 * layers < 16 + (layers - 1) * (plan.total + 1)
+    shown = fake("run", "demo:rocket", "-q", "what?", "--model", "fake-model", "--spec", spec)
+    assert shown.code == 0, shown.stderr
+    more = {**made, "values": [*made["values"], made["values"][-1]]}
+    file.write_text(json.dumps(more))
+    spec.write_text(spec.read_text().replace(f"layers: {layers}", f"layers: {layers + 1}"))
+    shown = fake("run", "demo:rocket", "-q", "what?", "--model", "fake-model", "--spec", spec)
+    assert shown.code == 3
+    assert f"of {layers + 1} layers, but this one has {layers}" in shown.stderr
+
+
 @pytest.mark.parametrize(
     ("words", "code", "message"),
     [
@@ -66,6 +92,9 @@ def test_head_weights_inside_a_model(fake: Callable[..., Ran], folder: Path, tmp
         (("--tower", "fake-tower", "--saliency", "cls_attention", "--kind", "heads"), 3, "no weights for heads; those"),
         (("--tower", "fake-tower", "--saliency", "mean_distance", "--kind", "heads"), 3, "weighted_heads"),
         (("--tower", "fake-tower", "--saliency", "information_gain"), 3, "layer"),
+        (("--tower", "fake-tower", "--kind", "layers"), 2, "layers also needs --model"),
+        (("--model", "fake-model", "-q", "what?", "--kind", "layers"), 2, "and --saliency with a layer"),
+        (("--model", "fake-model", "-q", "what?", "--kind", "layers", "--saliency", "cls_attention"), 3, "same at all"),
         (("--tower", "fake-bare",), 3, "--saliency takes one of these: received_attention"),
         (("--tower", "fake-no-grid",), 3, "no whole grid"),
         (("--tower", "fake-tower", "--saliency", "{name: weighted_heads, weights: [1]}"), 3, "calibrated already"),

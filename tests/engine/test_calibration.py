@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import numpy as np
 import oracles_calibrated as oracle
+import oracles_recipes as oracle_recipes
 import pytest
 import torch
 
 import scope_core as scope
 from scope_core import VisualTokens
-from scope_core.engine.calibration import HeadSum, PriorSum
+from scope_core.engine.calibration import HeadSum, LayerSum, PriorSum
 
 
 def tokens(grid: tuple[int, int] = (3, 4)) -> VisualTokens:
@@ -62,3 +63,24 @@ def test_images_that_cannot_be_calibrated_from() -> None:
         prior.add(torch.ones(1, 6), tokens((2, 3)))
     with pytest.raises(scope.TokensError, match="no whole grid"):
         prior.add(torch.ones(1, 4), VisualTokens.of(torch.ones(1, 4, 2)))
+
+
+def test_shares_of_layers_are_those_of_the_oracle() -> None:
+    scores = torch.rand(3, 4, 12, generator=torch.Generator().manual_seed(0), dtype=torch.float64) ** 3
+    scores[1, 2] = 0  # a layer that looks at nothing: every token counts the same
+    scores[2, 0, :5] = 0
+    found = LayerSum()
+    for one in scores:
+        found.add(one[None], tokens())
+    got = np.array(found.values())
+    assert got.shape == (4, 51)
+    filled = torch.where(scores.sum(2, keepdim=True) > 0, scores, 1.0).numpy()
+    np.testing.assert_allclose(got, oracle_recipes.shares_of_layers(filled, np.arange(51) / 50), atol=1e-12)
+    assert (np.diff(got, axis=0) <= 1e-12).all()
+    assert (np.diff(got, axis=1) <= 1e-12).all()
+    assert not got[:, -1].any()
+
+
+def test_scores_below_0_are_no_shares() -> None:
+    with pytest.raises(scope.TokensError, match="has a score below 0"):
+        LayerSum().add(-torch.ones(1, 2, 12), tokens())

@@ -61,6 +61,12 @@ def scope_budgets() -> Iterable[Entry]:
         paper="PromPrune, arXiv 2603.14892",
     )
     yield Entry(
+        "scope_plugins.budget.fitted:Fitted",
+        "fitted",
+        "a number of tokens averaged over the layers of the language model, by what each layer needs on a sample",
+        paper="FitPrune, arXiv 2409.10197",
+    )
+    yield Entry(
         "scope_plugins.budget.logistic:Logistic",
         "logistic",
         "a number of tokens averaged over the layers of the language model, along a logistic curve",

@@ -24,6 +24,7 @@ from scope_plugins.recipes import (
     fastv,
     fastvid,
     feather,
+    fitprune,
     flashvid,
     floc,
     framefusion,
@@ -115,6 +116,7 @@ def scope_recipes() -> Iterable[Recipe]:
         ivcprune,
         pact,
         autoprune,
+        fitprune,
         vtw,
         controls,
     ):

@@ -1,4 +1,4 @@
-"""``scope calibrate``: head weights or a position prior from a folder of images, as a small file for a spec."""
+"""``scope calibrate``: a position prior, head weights or shares of layers from images, as a small file for a spec."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from scope_core.clips import is_clip
 from scope_core.errors import SignalError, SpecError, ZooError, choices, quoted
 
 if TYPE_CHECKING:
-    from scope_core.engine.calibration import HeadSum, PriorSum
+    from scope_core.engine.calibration import HeadSum, LayerSum, PriorSum
     from scope_core.parts.saliency import SaliencySource
     from scope_core.parts.zoo import Tower
     from scope_core.registry.registry import Registry
@@ -35,6 +35,7 @@ class Kind(str, Enum):
 
     prior = "prior"
     heads = "heads"
+    layers = "layers"
 
 
 def calibrate(
@@ -47,7 +48,8 @@ def calibrate(
         Path, typer.Option("--out", metavar="FILE", help="Write the calibration to this .json.", show_default=False)
     ],
     kind: Annotated[
-        Kind, typer.Option(help="prior: the mean saliency at each place; heads: a weight for each head.")
+        Kind,
+        typer.Option(help="prior: mean at each place; heads: a weight for each; layers: shares that each needs."),
     ] = Kind.prior,
     tower: Annotated[
         str | None, typer.Option(metavar="NAME", help="A zoo tower.", show_default="see `scope models`")
@@ -73,13 +75,16 @@ def calibrate(
     cache_dir: Annotated[Path | None, CACHE_DIR] = None,
     json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
 ) -> None:
-    """Measure a position prior or head weights on images, for the option `file` of a saliency."""
+    """Measure a position prior, head weights or shares of layers on images, for the option `file` of a part."""
     check_out(out_file, (".json",))
     if tower and model:
         raise typer.BadParameter("give --tower or --model, not both", param_hint="'--model'")
     if bool(model) != bool(question):
         text = "also needs a question, -q 'What is in the image?'" if model else "also needs --model NAME"
         raise typer.BadParameter(text, param_hint="'--model'" if model else "'--question'")
+    if kind is Kind.layers and not (model and saliency):
+        text = "layers also needs --model NAME, a question, and --saliency with a layer inside the language model"
+        raise typer.BadParameter(text, param_hint="'--kind'")
     state = state_of(ctx, cache_dir=cache_dir)
     pictures = open_pictures(list(_files(images)))
     entry = state.zoo("model" if model else "tower", model or tower).item
@@ -91,12 +96,14 @@ def calibrate(
         loaded = entry.load()
     declaration = declared(loaded, state.registry) if model else loaded.declaration
     source = given or _first(kind, state.registry, declaration)
-    _check(source, declaration, entry.name, state.registry)
+    sources = _by_layer(source, declaration.decoder_layers, state.registry) if kind is Kind.layers else [source]
+    for one in sources:
+        _check(one, declaration, entry.name, state.registry)
     found = _sum(kind)
-    encoded = asked(loaded, source, pictures, question, state.registry) if question else _seen(loaded, source, pictures)
+    seen = asked(loaded, sources, pictures, question, state.registry) if question else _seen(loaded, source, pictures)
     with progress("calibrating") as tell:
-        for number, tokens in enumerate(encoded, 1):
-            _add(found, source, tokens, kind)
+        for number, tokens in enumerate(seen, 1):
+            _add(found, sources, tokens, kind)
             tell(number, len(pictures))
     options = source.spec.model_dump(mode="json")
     inside = any(name.startswith("decoder.") for name in source.all_needs)
@@ -144,11 +151,28 @@ def _source(text: str, registry: Registry, kind: Kind) -> SaliencySource[Any]:
         raise SpecError(
             f"saliency {source} has no weights for heads; those that have: {choices(_with_heads(registry))}"
         )
-    if kind is Kind.prior and not source.nonnegative:
-        raise SpecError(f"saliency {source} may be below 0, so scores cannot be divided by its mean")
+    if kind is not Kind.heads and not source.nonnegative:
+        raise SpecError(f"saliency {source} may be below 0, so scores cannot be divided by its mean, or be shares")
+    if kind is Kind.layers and not any(name.startswith("decoder.") for name in source.all_needs):
+        raise SpecError(f"saliency {source} reads no layer of a language model, so it is the same at all of them")
     if any(getattr(part.spec, name, None) for part in source.walk() for name in ("file", "weights")):
         raise SpecError("--saliency is calibrated already: omit its file and weights, and measure the source itself")
     return source
+
+
+def _by_layer(source: SaliencySource[Any], layers: int, registry: Registry) -> list[SaliencySource[Any]]:
+    """The source at every layer of the language model behind which tokens can be dropped: all but the last."""
+    options = source.spec.model_dump(mode="json")
+    return [_made(registry, _at_layer(options, layer)) for layer in range(max(layers - 1, 1))]
+
+
+def _at_layer(options: Any, layer: int) -> Any:
+    """Options with every ``layer``, also of parts inside, set to this one."""
+    if isinstance(options, list):
+        return [_at_layer(one, layer) for one in options]
+    if not isinstance(options, dict):
+        return options
+    return {name: layer if name == "layer" else _at_layer(value, layer) for name, value in options.items()}
 
 
 def _made(registry: Registry, options: dict[str, Any]) -> SaliencySource[Any]:
@@ -202,20 +226,26 @@ def _check(source: SaliencySource[Any], declaration: Declaration, name: str, reg
         )
 
 
-def _sum(kind: Kind) -> PriorSum | HeadSum:
-    from scope_core.engine.calibration import HeadSum, PriorSum
+def _sum(kind: Kind) -> PriorSum | HeadSum | LayerSum:
+    from scope_core.engine.calibration import HeadSum, LayerSum, PriorSum
 
+    if kind is Kind.layers:
+        return LayerSum()
     return PriorSum() if kind is Kind.prior else HeadSum()
 
 
-def _add(found: PriorSum | HeadSum, source: Any, tokens: VisualTokens, kind: Kind) -> None:
+def _add(found: PriorSum | HeadSum | LayerSum, sources: Sequence[Any], tokens: VisualTokens, kind: Kind) -> None:
     import torch
 
     from scope_core.parts.problem import scores
 
     with torch.no_grad():
         tokens = tokens.to_dtype(torch.float32)
-        found.add(source.by_head(tokens) if kind is Kind.heads else scores(source, tokens), tokens)
+        if kind is Kind.heads:
+            found.add(sources[0].by_head(tokens), tokens)
+        else:
+            each = [scores(source, tokens) for source in sources]
+            found.add(torch.stack(each, 1) if kind is Kind.layers else each[0], tokens)
 
 
 def _seen(tower: Tower, source: SaliencySource[Any], pictures: Sequence[Picture]) -> Iterator[VisualTokens]:
@@ -225,15 +255,20 @@ def _seen(tower: Tower, source: SaliencySource[Any], pictures: Sequence[Picture]
         yield tower.encode([picture.image], at=point, needs=source.all_needs)
 
 
+_UNITS = {"prior": " places", "heads": " heads", "layers": " layers and thresholds"}
+
+
 def _print(made: Any, file: str) -> None:
     """A summary, and the words that name the file in a spec."""
+    from scope_core.structures.calibration import KINDS
+
     numbers = [value for row in made.values for value in (row if isinstance(row, tuple) else (row,))]
     rows = [
         ("saliency", ", ".join(f"{name} {value}" for name, value in made.saliency.items() if value is not None)),
         ("measured on", f"{made.model}, {made.images} images"),
-        ("values", " x ".join(map(str, made.shape)) + (" places" if made.kind == "prior" else " heads")),
+        ("values", " x ".join(map(str, made.shape)) + _UNITS[made.kind]),
         ("smallest", f"{min(numbers):.3g}"),
         ("largest", f"{max(numbers):.3g}"),
     ]
-    title = Text({"prior": "position prior", "heads": "head weights"}[made.kind], style="bold cyan")
+    title = Text(KINDS[made.kind].removeprefix("a "), style="bold cyan")
     out().print(Group(title, table([("", {"no_wrap": True}), ""], rows, show_header=False)))

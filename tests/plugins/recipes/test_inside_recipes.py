@@ -68,3 +68,24 @@ def test_topv(keep: int, photo_features: Photos) -> None:
         assert len(set(picks)) == keep
         assert set(picks[: max(first - 3, 0)]) <= set(close)
         assert (got.stage[image] == 0).sum() == first
+
+
+def test_fitprune(photo_features: Photos) -> None:
+    x = photo_features.features.double()
+    make = torch.Generator().manual_seed(0)
+    text, every = (torch.rand(3, 4, *more, 576, generator=make, dtype=torch.float64) ** 5 for more in ((7,), ()))
+    signals = {"decoder.text_attention[0]": text, "decoder.received_attention[0]": every}
+    got = Pruner("fitprune", budget=64, dtype="float64").select(x, signals=signals, grid=GRID)
+    keep = (64 * 32 - 576) // 31  # layer 0 has all tokens, the others the same number
+    for image in range(3):
+        shares = [part / part.sum() for part in (text[image].mean(1).amax(0).numpy(), every[image].amax(0).numpy())]
+        assert got.picks[image].tolist() == oracle.ranked(np.round(np.maximum(*shares), 15))[:keep]
+
+
+def test_fitprune_plans_a_fall_from_layer_to_layer() -> None:
+    falling = [[1.0, 1 - 0.5 * layer / 30, 0.0] for layer in range(31)]
+    plan = Pruner("fitprune", budget={"shares": falling, "keep": 192}).plan([576])
+    counts = [576, *(stage.total for stage in (plan, *plan.later))]
+    assert len(counts) == 32
+    assert counts == sorted(counts, reverse=True)
+    assert sum(counts) <= 192 * 32 < sum(counts) + 31
