@@ -83,6 +83,7 @@ class Items:
         parts: dict[str, Encoded] = {}
         for kind, encode, inputs, placeholder in shown:
             given = {name: kwargs[name] for name in inputs if kwargs.get(name) is not None}
+            _check_pixels(inputs[0], given[inputs[0]], kind)
             parts[kind] = encoded = encode(self.model, given, ids, attachment)
             if shown == kinds[:1]:
                 return encoded  # images alone
@@ -153,6 +154,16 @@ class Items:
             return ()
         each = [outputs[part.kind]["deepstack_features"] for part in parts]
         return tuple(_in_order(parts, layers) for layers in zip(*each, strict=True))
+
+
+def _check_pixels(name: str, pixels: Any, kind: str) -> None:
+    """Refuse an argument for pixels that holds none."""
+    if not (pixels.numel() if isinstance(pixels, Tensor) else len(pixels)):
+        held = tuple(pixels.shape) if isinstance(pixels, Tensor) else "empty"
+        raise AttachError(
+            f"{name} is {held}; it holds no pixels. Leave it out of calls without {kind}s; each video has at least one "
+            f"frame"
+        )
 
 
 def _in_order(parts: Sequence[Part], each: Sequence[Sequence[Tensor]]) -> Tensor:

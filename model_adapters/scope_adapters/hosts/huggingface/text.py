@@ -17,7 +17,7 @@ def text_embeddings(model: Any, ids: Tensor, mask: Tensor | None, placeholder: i
 
     Args:
         model: A model with ``get_input_embeddings``.
-        ids: (B, L) the prompts.
+        ids: (B, L) the prompts; negative where an id is no text.
         mask: (B, L) False for padding; None without padding.
         placeholder: Id of image placeholders.
         prompts: The prompt of each image.
@@ -27,7 +27,7 @@ def text_embeddings(model: Any, ids: Tensor, mask: Tensor | None, placeholder: i
     for name in ("pad_token_id", "bos_token_id", "eos_token_id"):
         value = getattr(config, name, None)
         special += value if isinstance(value, list) else [] if value is None else [value]
-    real = ~torch.isin(ids, torch.tensor(special, device=ids.device))
+    real = ~torch.isin(ids, torch.tensor(special, device=ids.device)) & (ids >= 0)
     real = real if mask is None else real & mask.bool()
     with torch.no_grad():
         words = [model.get_input_embeddings()(row[text]).detach() for row, text in zip(ids, real, strict=True)]
