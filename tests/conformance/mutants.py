@@ -51,6 +51,32 @@ class Source(SaliencySource[SourceSpec]):
         return tokens.features.abs().sum(-1) * self.spec.scale
 
 
+class FrameBefore(Source):
+    """Change since the frame before; correct."""
+
+    reach = (1, 0)
+
+    def score(self, tokens: Any) -> Any:
+        """(B, N)."""
+        own, before = tokens.frames()[..., None], tokens.frames()[:, None] + 1
+        there = ((own == before) & (tokens.valid[..., None] & tokens.valid[:, None])).to(tokens.features)
+        means = there @ tokens.features / there.sum(2, keepdim=True).clamp(min=1)
+        return (tokens.features - means).abs().sum(-1)
+
+
+class ReadsFurther(FrameBefore):
+    """The frame before is said to be read, and the whole video is."""
+
+    def score(self, tokens: Any) -> Any:
+        return super().score(tokens) + Source.score(self, tokens).amax(1, keepdim=True)
+
+
+class ReadsAhead(FrameBefore):
+    """No frame is said to be read."""
+
+    reach = (0, 0)
+
+
 class WrongShape(Source):
     """One more axis."""
 
@@ -555,6 +581,24 @@ class Choose(Selector[ChooseSpec]):
         return scope.Selection(order.masked_fill(short, -1), gains, gains, tokens)
 
 
+class OddReach(Choose):
+    """A number of frames instead of two."""
+
+    reach: Any = 1
+
+
+class NoCopies(Choose):
+    """Less than none."""
+
+    copies = -1
+
+
+class AllFrames(Choose):
+    """The longest vectors of all frames, while it says that frames stand alone."""
+
+    reach = (0, 0)
+
+
 class ForgetsTokens(Choose):
     """Other tokens than it was given."""
 
@@ -633,6 +677,14 @@ class Cut(Partition[CutSpec]):
     def split(self, layout: scope.Layout) -> Any:
         """Groups."""
         return tuple((Span(number, 0, image.tokens),) for number, image in enumerate(layout.images))
+
+
+class Promises(Cut):
+    """Pieces of half of the tokens are planned, and whole images made."""
+
+    def largest(self, size: int) -> int:
+        """Half."""
+        return size // 2
 
 
 class LosesOne(Cut):
@@ -771,7 +823,7 @@ class FloatPlaces(Place):
         return super().position_ids(full, index, kept).float()
 
 
-CORRECT = [Source, Locked, Metric, Cover, Mix, Best, Choose, Few, Cut, Must, Merge, Place]
+CORRECT = [Source, FrameBefore, Locked, Metric, Cover, Mix, Best, Choose, Few, Cut, Must, Merge, Place]
 
 BROKEN: list[tuple[type, str]] = [
     (WrongShape, "outputs_have_the_promised_form"),
@@ -834,6 +886,12 @@ BROKEN: list[tuple[type, str]] = [
     (SaysNone, "weights_fill_the_promised_rows"),
     (Changing, "extra_rows_are_declared_consistently"),
     (Gaps, "positions_rise_without_gaps"),
+    (OddReach, "attributes_can_be_read"),
+    (NoCopies, "attributes_can_be_read"),
+    (ReadsFurther, "frames_outside_reach_change_nothing"),
+    (ReadsAhead, "frames_outside_reach_change_nothing"),
+    (AllFrames, "frames_outside_reach_change_nothing"),
+    (Promises, "pieces_are_no_larger_than_planned"),
     (Shifted, "full_prompts_keep_their_positions"),
     (FloatPlaces, "outputs_have_the_promised_form"),
 ]

@@ -8,8 +8,9 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from scope_core.errors import UnknownNameError, did_you_mean, listed
+from scope_core.parts.partition import Partition
 from scope_core.testing.failures import PropertyViolation, refuse_unexpected
-from scope_core.testing.parts import fast_paths, hygiene, mathematics, planning, selection, specs, tasks
+from scope_core.testing.parts import fast_paths, hygiene, mathematics, planning, selection, specs, tasks, videos
 from scope_core.testing.parts.cases import LARGE, RICH, Case
 from scope_core.testing.parts.shrinking import search
 from scope_core.testing.parts.subject import Subject
@@ -85,6 +86,15 @@ def _offers(*names: str) -> Applies:
     return applies
 
 
+def _declares_reach(part: Any, subject: Subject) -> bool:
+    return part.reach is not None
+
+
+def _divides(part: Any, subject: Subject) -> bool:
+    """True for partitions that say how large their pieces are."""
+    return type(part).largest is not Partition.largest
+
+
 def _if_given(part: Any, subject: Subject) -> bool:
     return subject.value is not None
 
@@ -133,6 +143,8 @@ TABLE = (
     Property(planning.regrouping_keeps_the_total, ("budget",), _declares("additive")),
     Property(planning.larger_numbers_keep_no_fewer_tokens, ("budget",), _if_short),
     Property(planning.every_token_is_in_one_group, ("partition",)),
+    Property(videos.pieces_are_no_larger_than_planned, ("partition",), _divides),
+    Property(videos.frames_outside_reach_change_nothing, ("saliency", "selector"), _declares_reach, how="once"),
     Property(planning.weights_fill_the_promised_rows, ("merger",)),
     Property(planning.extra_rows_are_declared_consistently, ("merger",)),
     Property(planning.full_prompts_keep_their_positions, ("position",)),

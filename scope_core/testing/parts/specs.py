@@ -45,6 +45,10 @@ def attributes_can_be_read(subject: Subject, case: Case) -> None:
             _check_needs(value)
         if name == "matrices" and subject.kind in HOLDERS and not _is_count(value):
             raise PropertyViolation(f"`matrices` is {value!r}; expected a number of N x N matrices, 0 or more")
+        if name in ("copies", "held") and not _is_count(value):
+            raise PropertyViolation(f"`{name}` is {value!r}; expected how often vectors are held, 0 or more")
+        if name == "reach" and value is not None and not _is_reach(value):
+            raise PropertyViolation(f"`reach` is {value!r}; expected (frames before, frames after), or None for all")
         if name == "kernel" and not isinstance(value, Kernel | None):
             raise PropertyViolation(f"`kernel` is {value!r}; expected a scope_core.parts.Kernel, or None for none")
         if name == "bounds" and not (isinstance(value, tuple) and len(value) == 2):
@@ -53,6 +57,10 @@ def attributes_can_be_read(subject: Subject, case: Case) -> None:
 
 def _is_count(value: Any) -> bool:
     return isinstance(value, int | float) and not isinstance(value, bool) and 0 <= value < math.inf
+
+
+def _is_reach(value: Any) -> bool:
+    return isinstance(value, tuple) and len(value) == 2 and all(type(one) is int and one >= 0 for one in value)
 
 
 def _is_flag(part: Any, name: str) -> bool:
