@@ -9,6 +9,7 @@ from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
+from scope_core.cli.moving import changed, covered
 from scope_core.structures.places import Places
 
 if TYPE_CHECKING:
@@ -39,6 +40,11 @@ class Judge:
     source: SaliencySource[Any] | None
     repeats: int = 5
 
+    @property
+    def middle(self) -> float:
+        """The middle threshold: pictures show coverage at it, and tokens less alike than it have changed."""
+        return self.thetas[len(self.thetas) // 2]
+
 
 @dataclass(frozen=True)
 class Kept:
@@ -59,6 +65,7 @@ class Kept:
         coverage: theta-coverage at each of the judge's thresholds.
         share: Share of the judge's saliency; None if undefined.
         alike: True if its tokens are those at the judge's point. If not, coverage is measured on its own features.
+        moving: Share of the tokens that changed from frame to frame that is covered; None where nothing moves.
     """
 
     tokens: int
@@ -75,6 +82,7 @@ class Kept:
     coverage: tuple[float, ...]
     share: float | None
     alike: bool
+    moving: float | None = None
 
 
 @dataclass(frozen=True)
@@ -131,10 +139,19 @@ class Trial:
         source = self.judge.source
         return None if source is None else scores_of(source, self.tokens[self.judge.at])
 
+    @cached_property
+    def moving(self) -> Tensor | None:
+        """(B, N) bool: the tokens that changed from frame to frame; see `changed`."""
+        return changed(self.tokens[self.judge.at], self.judge.middle)
+
     def kept(self, method: Method) -> list[Kept]:
         """A method's selection from each image."""
         selection, ms = timed(method.pruner, self.tokens[method.at], self.judge.repeats)
-        return kept_of(selection, ms, self.tokens[self.judge.at], self.judge.thetas, self.saliency)
+        found = kept_of(selection, ms, self.tokens[self.judge.at], self.judge.thetas, self.saliency)
+        if self.moving is None:
+            return found
+        shares = covered(selection, self.tokens[self.judge.at], self.moving, self.judge.middle)
+        return [replace(one, moving=share) for one, share in zip(found, shares, strict=True)]
 
 
 def shown_of(tokens: VisualTokens, columns: Sequence[Sequence[Kept]]) -> list[Shown]:

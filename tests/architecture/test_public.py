@@ -21,9 +21,10 @@ SpecError Stream Sweep TaskError TokensError TooLargeError UnknownNameError Visu
 attached by_group default_registry detach discover greedy load rank select sweep take_turns ungroup
 """,
     "scope_core.parts": """
-Blocks Budget CONTRACT Calibration Combiner ComponentSpec Constraint CoverageFunction Entry Execution Group GroupSize ImageLayout
-Kernel Merger Optimizer Part Partition Picks PositionPolicy Problem Recipe SaliencySource Scoring Selector SignalName
-Signals SimilarityMetric Slot Span Spec Statistic TokenPartition Way apportion fill free_memory hookimpl matrix_bytes
+Blocks Budget CONTRACT Calibration Combiner ComponentSpec Constraint CoverageFunction Entry Execution Group GroupSize
+ImageLayout Kernel Merger Optimizer Part Partition Picks PositionPolicy Problem Recipe SaliencySource Scoring Selector
+SignalName Signals SimilarityMetric Slot Span Spec Statistic TokenPartition Way apportion fill free_memory hookimpl
+matrix_bytes
 measured parse_signal plan_execution scores similarities similarity_rows units
 """,
     "scope_core.adapters": """

@@ -59,6 +59,9 @@ class Method(Data):
     """For each theta: share of all tokens whose best cosine to a kept token is theta or more, in [0, 1]."""
     saliency_share: Spread | None
     """Share of the stated saliency that lies on kept tokens, in [0, 1]; null if it cannot be measured."""
+    moving: Spread | None = None
+    """Of the tokens of videos whose cosine to the token at their place one frame before is below the middle theta: the
+    share whose best cosine to a kept token is at least that theta; null for images."""
     select_ms: Spread
     """Wall time of selecting from one image's tokens, in milliseconds, without tower and signals."""
     notes: list[str]
@@ -95,6 +98,8 @@ class Row(Data):
     """As above, for this image."""
     saliency_share: float | None
     """As above, for this image."""
+    moving: float | None = None
+    """As above, for this video."""
     select_ms: float
     """Median wall time of the selection, in milliseconds."""
     per_frame: list[int] | None = None
@@ -224,6 +229,7 @@ def _method(selected: Selected, number: int, registry: Registry) -> Method:
         rows=spread(row.rows for row in kept),
         theta_coverage={f"{theta:g}": spread(row.coverage[n] for row in kept) for n, theta in enumerate(thetas)},
         saliency_share=_known_spread([row.share for row in kept]),
+        moving=_known_spread([row.moving for row in kept]),
         select_ms=spread(row.ms for row in kept),
         notes=selected.notes[number],
     )
@@ -257,6 +263,7 @@ def _row(label: str, kept: Kept, judge: Judge, image: Any) -> Row:
         picks=list(kept.picks),
         theta_coverage={f"{theta:g}": share for theta, share in zip(judge.thetas, kept.coverage, strict=True)},
         saliency_share=kept.share,
+        moving=kept.moving,
         select_ms=kept.ms,
         per_frame=frame_counts(kept, len(image.frames)) if isinstance(image, Clip) else None,
     )

@@ -48,6 +48,10 @@ def legend(result: Comparison) -> list[tuple[str, str]]:
     lines = [("θ t", f"share of all tokens whose best cosine to a kept token is t or more, at '{result.judged_at}'")]
     if result.saliency is not None:
         lines.append(("saliency", f"share of the total '{result.saliency}' that lies on kept tokens"))
+    if any(one.moving is not None for one in result.methods):
+        theta = result.thetas[len(result.thetas) // 2]
+        place = f"that changed since the frame before, by a cosine below {theta:g} to the token at their place"
+        lines.append(("moving", f"share of the tokens {place}, with a kept token at {theta:g} or more"))
     runs = f"median of up to {timing.repeats} run{'' if timing.repeats == 1 else 's'}"
     where = f"in one process, threads: {timing.threads}, on {timing.device}"
     lines.append(("ms", f"selection alone, per image: {runs} {where}"))
@@ -84,18 +88,21 @@ def _numbers(result: Comparison, width: int) -> list[RenderableType]:
     """One row per method; thetas that do not fit go to further tables."""
     thetas = [f"{theta:g}" for theta in result.thetas]
     several, longest = len(result.photographs) > 1, max(len(one.label) for one in result.methods)
+    moving = any(one.moving is not None for one in result.methods)
     beside = 2 + 5 + longest + 2 + (25 if several else 23)  # edges, number, label; kept, saliency, ms
+    beside += (11 if several else 8) * moving
     room = max(3, (width - beside) // (10 if several else 7))
     blocks: list[RenderableType] = []
     for start in range(0, len(thetas), room):
         some, first = thetas[start : start + room], start == 0
-        left, right = (["kept"], ["saliency", "ms"]) if first else ([], [])
+        left, right = (["kept"], [*(["moving"] * moving), "saliency", "ms"]) if first else ([], [])
         columns = [*_head(longest), *((text, _RIGHT) for text in (*left, *(f"θ {t}" for t in some), *right))]
         rows = []
         for number, one in enumerate(result.methods, 1):
             cells = [share(one.theta_coverage[theta]) for theta in some]
             if first:
-                cells = [_count(one.kept), *cells, share(one.saliency_share), f"{one.select_ms.mean:.1f}"]
+                moved = [share(one.moving)] * moving
+                cells = [_count(one.kept), *cells, *moved, share(one.saliency_share), f"{one.select_ms.mean:.1f}"]
             rows.append((f"{number}{'*' if one.notes else ' '}", one.label, *cells))
         blocks.append(table(columns, rows))
     return blocks
