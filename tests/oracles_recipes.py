@@ -161,3 +161,14 @@ def shares_of_layers(scores: Array, thresholds: Array) -> Array:
                     alive.discard(j)
                 left[layer, t] += len(alive) / count / images
     return left
+
+
+def text_information(rows: Array) -> float:
+    """Bits that (M, N) attention of text to image tells, with the release's small number."""
+    count, total = len(rows), 0.0
+    for y in range(rows.shape[1]):
+        of_token = sum(rows[x, y] / count for x in range(count))
+        for x in range(count):
+            both = rows[x, y] / count
+            total += both * math.log2(max(both / (of_token / count + 1e-6), 1e-6))
+    return total

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from typing import ClassVar
 
 from scope_core.parts.base import Part, S
-from scope_core.structures.layout import Group, Layout
+from scope_core.structures.layout import Group, Layout, Plan
 from scope_core.structures.tokens import VisualTokens
 
 
@@ -35,3 +35,10 @@ class Budget(Part[S]):
     def refine(self, counts: tuple[int, ...], tokens: VisualTokens) -> tuple[int, ...]:
         """Final counts for these tokens, none above the planned one."""
         return counts
+
+    def refine_planned(self, counts: tuple[int, ...], tokens: VisualTokens, plan: Plan) -> tuple[int, ...]:
+        """`refine`, for budgets that also need the whole images' sizes or the stages: the plan has both.
+
+        Override one of the two. By default `refine`.
+        """
+        return self.refine(counts, tokens)

@@ -185,7 +185,7 @@ class Stage:
         rows = plan.counts
         if budget.adaptive:
             with attribute_errors(budget, "refine"):
-                rows = check_counts(budget.refine(rows, grouped), rows, "refine()", budget)
+                rows = check_counts(budget.refine_planned(rows, grouped, plan), rows, "refine()", budget)
         counts = less_extra(rows, merger, plan)
         check_keep(grouped, counts)
         inputs = [("features", grouped.features), ("saliency", grouped.saliency)]

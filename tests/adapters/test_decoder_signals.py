@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+import oracles_recipes as oracle
 import pytest
 import torch
 
@@ -17,6 +18,7 @@ FAMILIES = (
     "decoder.last_query_attention",
     "decoder.received_attention",
     "decoder.text_attention",
+    "decoder.text_information",
     "decoder.hidden",
     "decoder.normed",
     "decoder.vision_hidden",
@@ -91,6 +93,10 @@ def test_signals_are_the_models_own(decoder: str, layer: int, side: str) -> None
                 "decoder.last_query_attention": maps[:, queries[-1], mine],
                 "decoder.received_attention": off[:, queries][:, :, mine].sum(1) / (len(queries) - 1),
                 "decoder.text_attention": maps[:, text][:, :, mine],
+                "decoder.text_information": torch.tensor(
+                    [oracle.text_information(head.double().numpy()) for head in maps[:, text][:, :, mine]],
+                    dtype=maps.dtype,
+                ),
                 "decoder.hidden": states[mine],
                 "decoder.vision_hidden": states[mine],
                 "decoder.normed": language.norm(states)[mine],

@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
+import functools
 import math
 from collections.abc import Sequence
-from typing import Annotated, Literal
+from typing import Annotated, Literal, NamedTuple
 
 from pydantic import Field
 
-from scope_core import BudgetError, Layout
-from scope_core.parts import Budget, ComponentSpec, Group, fill
+from scope_core import BudgetError, Layout, Plan, VisualTokens
+from scope_core.parts import Budget, ComponentSpec, Group, ImageLayout, Slot, fill, measured
 from scope_plugins.budget._images import images_in
 from scope_plugins.budget._layers import largest_factor, layer_lengths, stage_layers
+
+STEPS = 20
+"""Slopes between 0 and the steepest."""
 
 
 class LogisticSpec(ComponentSpec):
@@ -28,6 +32,10 @@ class LogisticSpec(ComponentSpec):
     """Steepness of the curve: 0 for the same share at every stage, larger for a sharper fall around ``centre``."""
     centre: float = 14.9
     """The layer around which the curve falls."""
+    statistic: Annotated[ComponentSpec | None, Slot("statistic", optional=True)] = None
+    """A statistic of each image by which the curve is less steep, the same at all stages; null: as ``slope`` says."""
+    fall: Annotated[float, Field(ge=0)] = 0.2
+    """The slope lost for each unit of the statistic, down to 0; the centre moves by as much."""
 
 
 class Logistic(Budget[LogisticSpec]):
@@ -36,10 +44,18 @@ class Logistic(Budget[LogisticSpec]):
     Use it with a stage before every layer, or before several: early layers look around, late ones at what they found.
     All stages must have this budget.
 
+    With ``statistic`` x, the slope is ``max(slope - fall x, 0)``, to a twentieth of ``slope``, and the centre is lower
+    by what it lost; plans then state the most tokens that any x leads to.
+
     A stage before layer l keeps ``max(floor(N min(1, c / (1 + exp(slope (l - centre))))), 1)`` tokens; c is the largest
     factor whose average is at most ``keep``. A layer counts with the tokens that pass through it, N before the first
-    stage. Source: AutoPrune, NeurIPS 2025, arXiv 2509.23931, where the slope follows from the prompt.
+    stage. Source: AutoPrune, NeurIPS 2025, arXiv 2509.23931.
     """
+
+    @property
+    def adaptive(self) -> bool:  # type: ignore[override]  # follows from the options
+        """True with ``statistic``."""
+        return self.spec.statistic is not None
 
     def plan(self, layout: Layout, groups: Sequence[Group]) -> tuple[int, ...]:
         """Counts per group; each image's sum is exact.
@@ -47,30 +63,80 @@ class Logistic(Budget[LogisticSpec]):
         Raises:
             BudgetError: these stages cannot average so few tokens, or an earlier stage had another budget.
         """
-        lengths = layer_lengths(layout, self.spec.layers, self.spec.name)
-        curve = [self._height(layer) for layer in stage_layers(layout)]
         counts = []
         for number in images_in(groups):
             image = layout.images[number]
-
-            def behind(share: float, full: int = image.original) -> list[int]:
-                # from 1 / full to the factor that keeps all, evenly in its logarithm: the curve may fall by e^500;
-                # bisection stops just below a factor that gives whole numbers
-                factor = math.exp(share * math.log(full / min(curve))) / full * (1 + 1e-9)
-                return [max(int(full * min(1.0, factor * height)), 1) for height in curve]
-
-            name, keep = self.spec.name, self.spec.keep
-            found = largest_factor(image.original, lengths, keep, behind, layout, name, number)
+            curves = [self._counts(layout, number, step) for step in self._steps()]
+            found = [max(each) for each in zip(*curves, strict=True)]
             before = [image.original, *found][layout.stage]
-            if image.tokens != before:
+            if image.tokens > before or (len(curves) == 1 and image.tokens < before):
                 raise BudgetError(
                     f"image {number} has {image.tokens} tokens before stage {layout.stage}, but budget 'logistic' "
                     f"planned {before}; give this budget to every stage, or set the counts with `staged`"
                 )
-            counts.append(found[layout.stage])
+            counts.append(min(found[layout.stage], image.tokens))
         return fill(layout, groups, "image", counts)
 
-    def _height(self, layer: int) -> float:
+    def refine_planned(self, counts: tuple[int, ...], tokens: VisualTokens, plan: Plan) -> tuple[int, ...]:
+        """Counts by the slope that the statistic of each image leads to."""
+        if self.spec.statistic is None:
+            return counts
+        layout, found = plan.layout, dict[int, int]()
+        for group, value in zip(plan.groups, measured(self.parts["statistic"], tokens), strict=True):
+            if group and group[0].image not in found:
+                curve = self._counts(layout, group[0].image, self._step(value))
+                found[group[0].image] = min(curve[layout.stage], layout.images[group[0].image].tokens)
+        mine = fill(layout, plan.groups, "image", [found[number] for number in images_in(plan.groups)])
+        required = (tokens.required & tokens.valid).sum(1).tolist()
+        return tuple(min(most, max(count, must)) for most, count, must in zip(counts, mine, required, strict=True))
+
+    def _steps(self) -> range:
+        """The slopes that may occur, in twentieths of the steepest."""
+        return range(STEPS, STEPS + 1) if self.spec.statistic is None or not self.spec.slope else range(STEPS + 1)
+
+    def _step(self, value: float) -> int:
+        """The slope for a value of the statistic, in twentieths of the steepest."""
+        slope = max(self.spec.slope - self.spec.fall * max(value, 0.0), 0.0)
+        return round(STEPS * slope / self.spec.slope) if self.spec.slope else STEPS
+
+    def _counts(self, layout: Layout, number: int, step: int) -> tuple[int, ...]:
+        """The counts of an image after each stage, by a slope in twentieths of the steepest."""
+        slope = self.spec.slope * step / STEPS
+        curve = Curve(self.spec.keep, self.spec.layers, slope, self.spec.centre - self.spec.slope + slope)
+        image = ImageLayout((layout.images[number].original,))
+        stage = 0 if layout.schedule else layout.stage
+        return _counts(curve, Layout((image,), stage, layout.schedule), number)
+
+
+class Curve(NamedTuple):
+    """One curve: tokens averaged over layers, layers, slope, and the layer around which it falls."""
+
+    keep: int
+    layers: int
+    slope: float
+    centre: float
+
+    def height(self, layer: int) -> float:
         """The curve at a layer, above 0."""
-        power = min(self.spec.slope * (layer - self.spec.centre), 500.0)  # math.exp ends at 709
+        power = min(self.slope * (layer - self.centre), 500.0)  # math.exp ends at 709
         return 1 / (1 + math.exp(power))
+
+
+@functools.lru_cache(maxsize=4096)  # every stage asks for all stages, of every slope
+def _counts(curve: Curve, layout: Layout, number: int) -> tuple[int, ...]:
+    """The counts after each stage of the one image in ``layout``; ``number`` is for messages.
+
+    Raises:
+        BudgetError: these stages cannot average so few tokens, or one lies behind the last layer.
+    """
+    heights = [curve.height(layer) for layer in stage_layers(layout)]
+    full = layout.images[0].original
+
+    def behind(share: float) -> list[int]:
+        # from 1 / full to the factor that keeps all, evenly in its logarithm: the curve may fall by e^500;
+        # bisection stops just below a factor that gives whole numbers
+        factor = math.exp(share * math.log(full / min(heights))) / full * (1 + 1e-9)
+        return [max(int(full * min(1.0, factor * height)), 1) for height in heights]
+
+    lengths = layer_lengths(layout, curve.layers, "logistic")
+    return tuple(largest_factor(full, lengths, curve.keep, behind, layout, "logistic", number))

@@ -1,6 +1,7 @@
-"""AutoPrune drops tokens before every layer of the language model, along a curve that falls around its middle.
+"""AutoPrune drops tokens before every layer of the language model, along a curve that is flatter for harder questions.
 
-Use it where the early layers should see much of the image and the late ones little, at a stated average over layers.
+Use it where the early layers should see much of the image and the late ones little, at a stated average over layers:
+the less text and image say about each other, the steeper the fall. `autoprune@fixed` has one curve for all prompts.
 """
 
 from __future__ import annotations
@@ -11,7 +12,8 @@ from scope_core.parts import Recipe
 from scope_plugins.recipes._parts import about, top_k
 
 FORMULA = """\
-before layer l = 1 .. 31: the N min(1, c / (1 + exp(k (l - x0 - k)))) tokens of largest a_j; k = 0.4, x0 = 14.9
+before layer l = 1 .. 31: the N min(1, c / (1 + exp(k (l - 14.9 - k)))) tokens of largest a_j; k = max(0.4 - 0.2 I, 0)
+I: mutual information of the text after the image and its tokens in layer 0, by attention, summed over heads
 a: attention in layer l from the text after the image, mean over its tokens and heads
 c: the largest factor for which all 32 layers together average K tokens"""
 
@@ -34,12 +36,18 @@ AUTOPRUNE: dict[str, Any] = {
 RECIPES = (
     Recipe(
         "autoprune",
-        AUTOPRUNE,
-        "fewer tokens before every layer, along a logistic curve, by attention from the question",
+        {**AUTOPRUNE, "budget": {**AUTOPRUNE["budget"], "statistic": {"name": "text_information", "layer": 0}}},
+        "fewer tokens before every layer, along a curve that the prompt flattens, by attention from the question",
         paper=PAPER,
         about=about(__doc__),
         formula=FORMULA,
         code="https://github.com/AutoLab-SAI-SJTU/AutoPrune",
         differences="scope_plugins.recipes:differences/autoprune.md",
+    ),
+    Recipe(
+        "autoprune@fixed",
+        AUTOPRUNE,
+        "AutoPrune with its steepest curve for every prompt, so that counts are known beforehand",
+        paper=PAPER,
     ),
 )

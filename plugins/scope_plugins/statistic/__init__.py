@@ -30,6 +30,12 @@ def scope_statistics() -> Iterable[Entry]:
         paper="AgilePruner, arXiv 2603.01236",
     )
     yield Entry(
+        "scope_plugins.statistic.text_information:TextInformation",
+        "text_information",
+        "mutual information of the prompt's text and the image, at a layer of the language model",
+        paper="AutoPrune, arXiv 2509.23931",
+    )
+    yield Entry(
         "scope_plugins.statistic.mean_similarity:MeanSimilarity",
         "mean_similarity",
         "how alike two tokens are on average",

@@ -15,6 +15,7 @@ FAMILIES = (
     "decoder.last_query_attention",
     "decoder.text_attention",
     "decoder.received_attention",
+    "decoder.text_information",
     "decoder.hidden",
     "decoder.vision_hidden",
     "decoder.normed",

@@ -120,6 +120,18 @@ class Reading:
         """(H, M, N) attention from each text token after the image."""
         return self.rows(image, self.view.texts[image])[:, :, self.view.columns[image]]
 
+    def text_information(self, image: int) -> Tensor:
+        """(H,) mutual information of text and image, each text token as likely as the others; 0 without text.
+
+        Of attention p(y|x) from text token x to token y: sum of ``p(x) p(y|x) log2(p(y|x) / (p(y) + 1e-6 / p(x)))``;
+        the small number is that of AutoPrune's release, whose slope depends on it.
+        """
+        rows = self.text_rows(image).float()
+        chance = 1 / max(rows.shape[1], 1)
+        joint = chance * rows
+        ratio = joint / (chance * joint.sum(1, keepdim=True) + 1e-6)
+        return (joint * ratio.clamp(min=1e-6).log2()).sum((1, 2))
+
     def received(self, image: int) -> Tensor:
         """(H, N) mean attention from all tokens of the prompt except the token itself."""
         queries = self.view.valid[self.view.prompts[image]].nonzero()[:, 0]
@@ -178,6 +190,7 @@ _FAMILIES: dict[str, Callable[[Reading, int], Tensor]] = {
     "decoder.last_query_attention": Reading.last_query,
     "decoder.text_attention": Reading.text_rows,
     "decoder.received_attention": Reading.received,
+    "decoder.text_information": Reading.text_information,
     "decoder.hidden": _of_tokens(_hidden),
     "decoder.vision_hidden": _of_tokens(_hidden),
     "decoder.normed": _of_tokens(_final),
@@ -199,6 +212,7 @@ TOKEN_AXES: dict[str, int | None] = {
     "decoder.last_query_attention": 1,
     "decoder.text_attention": 2,
     "decoder.received_attention": 1,
+    "decoder.text_information": None,
     "decoder.hidden": 0,
     "decoder.vision_hidden": None,
     "decoder.normed": 0,
