@@ -23,8 +23,8 @@ RESULTS = json.loads((ROOT / "docs" / "evidence" / "strategies" / "results.json"
 REGISTRY = scope.default_registry()
 NAMES = [one.name for one in methods(REGISTRY)]
 UNDRAWN = (
-    *("anchorprune", "autoprune", "clse", "eadp", "feather", "ivcprune", "priortr", "v2drop", "vscan", "vtw"),
-    "zooprune",
+    *("anchorprune", "autoprune", "clse", "d2pruner", "eadp", "feather", "fitprune", "ivcprune", "priortr", "topv"),
+    *("v2drop", "vscan", "vtw", "zooprune"),
 )
 """Methods that read what neither the tower nor the model at hand has."""
 SECTIONS = ["Formula", "Parts", "Swap one part", "Variants", "Where it runs", "Figures on the embedded benchmark"]
