@@ -5,10 +5,11 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any, Literal
 
-from scope_adapters.adapters.proven import ProvenAxes, ProvenRows, check_proven, geometry_of
+from scope_adapters.adapters.proven import ProvenAxes, ProvenRows, check_proven, geometry_of, take_videos
 from scope_adapters.adapters.qwen2_vl import MergedPatches
 from scope_adapters.compat.transformers import base_of, without_weights
 from scope_adapters.hosts.huggingface.adapter import HuggingFaceAdapter
+from scope_adapters.hosts.huggingface.proof import Moving
 from scope_adapters.hosts.methods import unwrap
 from scope_core import AdapterError
 from scope_core.adapters import Declaration
@@ -30,13 +31,20 @@ _WINDOWS = "fullatt_block_indexes"
 
 
 class GenericSpec(ComponentSpec):
-    """Any Hugging Face model with ``get_image_features``. Images only."""
+    """Any Hugging Face model with ``get_image_features``. Images, and videos where a trial proves how they enter."""
 
     name: Literal["generic"] = "generic"
 
 
 class ProvenBlocks(MergedPatches[GenericSpec]):
     """`MergedPatches` for a model whose blocks a trial has proven."""
+
+    reuses = False
+
+    def video_placeholder(self, model: Any) -> int | None:
+        """The id that the trial found to stand for videos; it may be that of images."""
+        video = geometry_of(model).video
+        return video.placeholder if isinstance(video, Moving) else None
 
 
 class Generic(ProvenRows[GenericSpec]):
@@ -64,7 +72,10 @@ class Generic(ProvenRows[GenericSpec]):
         made = kind(self.spec, self.parts)
         if not isinstance(made, MergedPatches):
             return made.bound(model)
-        made.has_token_fields = geometry_of(model).layered
+        known = geometry_of(model)
+        made.has_token_fields, video = known.layered, known.video
+        whole = isinstance(video, str) or (video.merged == 1 and video.placed)
+        take_videos(made, video if whole else "the trial shows no places of tokens for each frame of its grid")
         made.tower = "visual"
         made.whole = _WINDOWS if hasattr(base_of(model).visual, _WINDOWS) else ""
         return made

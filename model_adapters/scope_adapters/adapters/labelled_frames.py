@@ -39,16 +39,21 @@ class LabelledFrames(Shuffled[S]):
     starts_over = True
     """True if a label that occurred at the first frame starts another video; False if labels may repeat."""
 
+    @property
+    def reads_labels(self) -> bool:
+        """True if the spec asks for it; one without this option, of a subclass elsewhere, does not."""
+        return bool(getattr(self.spec, "frames", "images") == "videos")
+
     def grouped(self, ids: Tensor, found: Sequence[Run]) -> list[int]:
         """The item of each run: an image, or a video of all frames that count on."""
-        if self.spec.frames != "videos":
+        if not self.reads_labels:
             return super().grouped(ids, found)
         return [item for item, _ in self._videos(ids, found)]
 
     def encode(self, model: Any, images: Mapping[str, Any], ids: Tensor, attachment: Session) -> Encoded:
         """Encoded images and videos, by one pass over all tiles."""
         encoded = super().encode(model, images, ids, attachment)
-        if self.spec.frames != "videos":
+        if not self.reads_labels:
             return encoded
         moving = dict(self._videos(ids, runs(ids, int(model.config.image_token_id))))
         geometry = [
@@ -59,7 +64,7 @@ class LabelledFrames(Shuffled[S]):
 
     def video_layout(self, model: Any, sizes: Sequence[tuple[int, int, int]]) -> Layout:
         """The layout of videos, whose frames are one tile each; with ``frames: images``, as for other models."""
-        if self.spec.frames != "videos":
+        if not self.reads_labels:
             return super().video_layout(model, sizes)
         model = unwrap(model)
         tokens = len(self.patches(base_of(model), self._tower(model).grid()).index)

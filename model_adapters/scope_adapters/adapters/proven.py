@@ -6,6 +6,7 @@ import copy
 import weakref
 from collections.abc import Mapping, Sequence
 from contextlib import nullcontext
+from dataclasses import replace
 from functools import partial
 from typing import Any, TypeVar
 
@@ -22,14 +23,15 @@ from scope_adapters.hosts.huggingface.decoder.offers import with_decoder
 from scope_adapters.hosts.huggingface.image_rows import Encoded
 from scope_adapters.hosts.huggingface.position_axes import PositionAxes
 from scope_adapters.hosts.huggingface.prompt import runs
-from scope_adapters.hosts.huggingface.proof import Geometry, items, prove, unproven
+from scope_adapters.hosts.huggingface.proof import Geometry, Moving, items, prove, unproven
+from scope_adapters.hosts.huggingface.proof_video import prove_video
 from scope_adapters.hosts.huggingface.trial import NO_WEIGHTS, untriable
 from scope_adapters.hosts.methods import check_host, unwrap
 from scope_adapters.towers.layouts import LAYOUTS, ResolvedTower, resolve_tower
 from scope_adapters.towers.probe import offers, probe, reasons
 from scope_core import AdapterError, AttachError, Layout, TokensError, VisualTokens
 from scope_core.adapters import Declaration, Offer, Session
-from scope_core.parts import ComponentSpec
+from scope_core.parts import ComponentSpec, ImageLayout
 
 S = TypeVar("S", bound=ComponentSpec)
 _PROVEN: weakref.WeakKeyDictionary[Any, Geometry] = weakref.WeakKeyDictionary()
@@ -58,6 +60,7 @@ class ProvenRows(HuggingFaceAdapter[S]):
         made.image_inputs = tuple(dict.fromkeys((*made.known.images, *image_arguments(model))))
         made.former_names = former_names(model)
         made.pooler, made.has_token_fields = made.known.pooler, made.known.layered
+        take_videos(made, made.known.video)
         return made
 
     def check(self, model: Any) -> Declaration:
@@ -108,6 +111,46 @@ class ProvenRows(HuggingFaceAdapter[S]):
         """One tile per image."""
         return Layout.of([len(row) for row in encoded.rows], prompts=prompts)
 
+    def video_placeholder(self, model: Any) -> int | None:
+        """The id that the trial found to stand for videos; it may be that of images."""
+        video = geometry_of(model).video
+        return video.placeholder if isinstance(video, Moving) else None
+
+    def encode_videos(self, model: Any, videos: Mapping[str, Any], ids: Tensor, attachment: Session) -> Encoded:
+        """Encoded videos, by one pass. A frame is as many of the grid as the trial saw merged in time.
+
+        Raises:
+            AttachError: rows and frames of the call do not agree.
+        """
+        known, grids = geometry_of(model), videos["video_grid_thw"].tolist()
+        merged, placed = (video.merged, video.placed) if isinstance(video := known.video, Moving) else (1, False)
+        output = self.video_features(base_of(model), videos)
+        each, side = items(output.pooler_output), known.side
+        frames = [
+            ImageLayout((height * width // side**2,) * (-(-count // merged)), frames=(1,) * (-(-count // merged)))
+            for count, height, width in grids
+        ]
+        counts = [video.tokens for video in frames]
+        if sum(counts) != sum(map(len, each)):
+            raise AttachError(
+                f"{type(model).__name__} gives {sum(map(len, each))} rows for videos of {grids} patches, and "
+                f"{sum(counts)} were expected: one frame for {merged} of the grid, one row for {side} x {side} patches"
+            )
+        rows = list(torch.split(torch.cat(each), counts))
+        if self.has_token_fields:
+            layers = [torch.cat(items(layer)) for layer in output.deepstack_features]
+            output.deepstack_features = [torch.split(layer, counts) for layer in layers]
+        projected = pad_sequence([row.detach() for row in rows], batch_first=True)
+        cells = [
+            _frame_cells(len(row), height // side, width // side, placed)
+            for row, (_, height, width) in zip(rows, grids, strict=True)
+        ]
+        row, col = (pad_sequence(list(axis), True, -1).to(projected.device) for axis in zip(*cells, strict=True))
+        valid = pad_sequence([torch.ones(count, dtype=torch.bool) for count in counts], True).to(projected.device)
+        signals = {"projected": projected} if "projected" in attachment.needs else {}
+        tokens = VisualTokens.of(projected, valid=valid, row=row, col=col, signals=signals)
+        return Encoded(output, rows, tokens, geometry=frames)
+
     def encode(self, model: Any, images: Mapping[str, Any], ids: Tensor, attachment: Session) -> Encoded:
         """Encoded images, by one pass.
 
@@ -148,6 +191,14 @@ class ProvenAxes(PositionAxes[S], ProvenRows[S]):
     """The same, for models that number positions along several axes."""
 
 
+def take_videos(adapter: HuggingFaceAdapter[Any], video: Moving | str) -> None:
+    """Let an adapter's calls hold videos if a trial has proven how they enter, or refuse them with the reason."""
+    if isinstance(video, Moving):
+        adapter.video_inputs, adapter.video_pooler = video.inputs, video.pooler
+    else:
+        adapter.video_inputs, adapter.no_videos = (), video
+
+
 def geometry_of(model: Any) -> Geometry:
     """The geometry of a model, proven once; see `prove`."""
     if model not in _PROVEN:
@@ -156,7 +207,8 @@ def geometry_of(model: Any) -> Geometry:
             return unproven()
         if why:
             raise AdapterError(f"{type(model).__name__}: its geometry cannot be proven, since {why}")
-        _PROVEN[model] = prove(model, placeholder)
+        known = prove(model, placeholder)
+        _PROVEN[model] = replace(known, video=prove_video(model, known, placeholder))
     return _PROVEN[model]
 
 
@@ -258,6 +310,12 @@ def _cells(known: Geometry, images: Mapping[str, Any], rows: Sequence[Tensor]) -
         nowhere = torch.full_like(token, -1)
         cells.append((nowhere, nowhere) if size is None else (token // size[1] % size[0], token % size[1]))
     return cells
+
+
+def _frame_cells(count: int, rows: int, cols: int, placed: bool) -> tuple[Tensor, Tensor]:
+    """(N,) rows and columns of a video's tokens, the same in each frame; -1 where they are not proven."""
+    token, nowhere = torch.arange(count), torch.full((count,), -1)
+    return (token // cols % rows, token % cols) if placed else (nowhere, nowhere)
 
 
 def _given(images: Mapping[str, Any]) -> int:

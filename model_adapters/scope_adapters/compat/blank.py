@@ -10,7 +10,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from scope_adapters.compat.signatures import parameters
+from scope_adapters.compat.signatures import parameters, required
 from scope_adapters.compat.transformers import base_of
 
 _SIDE = 112
@@ -47,6 +47,39 @@ def blank_images(model: Any) -> Iterator[Callable[[], dict[str, Any]]]:
         partial(_by_shape, names, 5),
     ):
         yield partial(_fitting, make, vision, side, names, former, weight)
+
+
+def blank_video(model: Any, images: Mapping[str, Any], frames: int) -> dict[str, Any] | str:
+    """Arguments of ``get_video_features`` for a video of blank frames, pixels first; the reason if there are none.
+
+    They are made from those of a blank image of packed patches: the patches of all frames one after another, and a
+    grid of (frames, rows, columns).
+
+    Args:
+        model: The model.
+        images: Arguments of ``get_image_features`` for one blank image.
+        frames: Number of frames.
+    """
+    features = type(base_of(model)).get_video_features
+    takes = parameters(features)
+    beyond = sorted(name for name in parameters(type(model).forward) - takes if "video" in name)
+    if beyond:
+        return f"its forward() takes {', '.join(beyond)}, which get_video_features() does not"
+    made = {
+        "pixel_values_videos" if name == "pixel_values" else name.replace("image_", "video_", 1): value
+        for name, value in images.items()
+    }
+    lacking = sorted({*required(features, takes - {"self"}), "video_grid_thw"} - {*made} | ({*made} - takes))
+    if lacking:
+        return f"its videos come with {', '.join(lacking)}, unlike a blank image"
+    pixels, grid = made["pixel_values_videos"], made["video_grid_thw"]
+    if grid.shape != (1, 3) or len(pixels) != int(grid.prod()) or int(grid[0, 0]) != 1:
+        return "its videos are not packed patches with a grid of (frames, rows, columns)"
+    moving = {
+        "pixel_values_videos": torch.cat([pixels] * frames),
+        "video_grid_thw": grid * grid.new_tensor([frames, 1, 1]),
+    }
+    return {**moving, **{name: value for name, value in made.items() if name not in moving}}
 
 
 def _side(vision: Any) -> int | None:

@@ -55,6 +55,9 @@ class HuggingFaceModel(ModelAdapter[S]):
     """Arguments whose content cannot be pruned: calls with them are refused rather than run in full, unless they are
     among `video_inputs`."""
 
+    no_videos: str = ""
+    """The reason why videos are refused, for the message."""
+
     shares_prefix: bool = False
     """True if the decoder is causal and numbers positions one by one, so that prompts with the same beginning can
     continue from one cache."""

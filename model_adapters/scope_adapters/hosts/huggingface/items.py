@@ -79,6 +79,11 @@ class Items:
         if self.video is not None:
             kinds.append(("video", self.adapter.encode_videos, self.adapter.video_inputs, self.video))
         shown = [kind for kind in kinds if kwargs.get(kind[2][0]) is not None]
+        if len({kind[3] for kind in shown}) < len(shown):
+            raise AttachError(
+                f"{' and '.join(kind[2][0] for kind in shown)}: {type(self.model).__name__} has one placeholder (id "
+                f"{self.video}) for images and videos, so a call cannot hold both; make a call of each"
+            )
         found: list[tuple[int, str, int]] = []
         parts: dict[str, Encoded] = {}
         for kind, encode, inputs, placeholder in shown:

@@ -28,6 +28,12 @@ class Grid:
     size: tuple[int, int]
     blocks: bool = False
 
+    def trials(self) -> list[tuple[int, int]]:
+        """Places to look at: the corners, and one inside."""
+        height, width = self.size
+        corners = {(0, 0), (0, width - 1), (height - 1, 0), (height - 1, width - 1)}
+        return sorted({*corners, (height // 3, width // 2)})
+
 
 def grid_of(images: Mapping[str, Any], encode: Encode) -> Grid | None:
     """The grid of one image's tokens, if changed pixels were seen to move the token of their place most.
@@ -43,16 +49,34 @@ def grid_of(images: Mapping[str, Any], encode: Encode) -> Grid | None:
     if len(rows) != 1:
         return None
     for grid, change in _readings(images, len(rows[0])):
-        height, width = grid.size
-        tried = sorted({(0, 0), (0, width - 1), (height - 1, 0), (height - 1, width - 1), (height // 3, width // 2)})
-        moved = [_moved(rows[0], encode(change(row, col))[0]) for row, col in tried]
-        if all(one is not None for one in moved):
-            change_of = torch.stack([one for one in moved if one is not None])
-            # some tokens move whatever changes: a token's own place is the one at which it moves more than elsewhere
-            own = change_of.square() / change_of.mean(0).clamp(min=torch.finfo(change_of.dtype).tiny)
-            if own.argmax(1).tolist() == [row * width + col for row, col in tried]:
-                return grid
+        tried = grid.trials()
+        moved = [one for row, col in tried if (one := _moved(rows[0], encode(change(row, col))[0])) is not None]
+        if len(moved) == len(tried) and moved_most(moved) == [row * grid.size[1] + col for row, col in tried]:
+            return grid
     return None
+
+
+def moved_most(changes: Sequence[Tensor]) -> list[int]:
+    """The token that each change of pixels moves most.
+
+    Some tokens move whatever changes: a token's own place is the one at which it moves more than elsewhere.
+
+    Args:
+        changes: (N,) float64 change of each token, for each change of pixels.
+    """
+    change_of = torch.stack(list(changes))
+    own = change_of.square() / change_of.mean(0).clamp(min=torch.finfo(change_of.dtype).tiny)
+    found: list[int] = own.argmax(1).tolist()
+    return found
+
+
+def patches_at(grid: Grid, side: int, row: int, col: int) -> Tensor:
+    """(side * side,) int64 the packed patches of one image's token at a place."""
+    rows, cols = grid.size
+    if grid.blocks:
+        return torch.arange((row * cols + col) * side**2, (row * cols + col + 1) * side**2)
+    numbers = torch.arange(rows * cols * side**2).view(rows * side, cols * side)
+    return numbers[row * side : (row + 1) * side, col * side : (col + 1) * side].flatten()
 
 
 @contextmanager
@@ -103,18 +127,8 @@ def _readings(images: Mapping[str, Any], count: int) -> Iterator[tuple[Grid, Cha
         frames, height, width = grid[0].tolist()
         side = math.isqrt(height * width // count) if frames == 1 and count else 0
         if side and count * side**2 == height * width == len(pixels):
-            cols = width // side
-            yield (
-                Grid((height // side, cols), blocks=True),
-                lambda row, col: changed(slice((row * cols + col) * side**2, (row * cols + col + 1) * side**2)),
-            )
-            numbers = torch.arange(len(pixels)).view(height, width)
-            yield (
-                Grid((height // side, cols)),
-                lambda row, col: changed(
-                    numbers[row * side : (row + 1) * side, col * side : (col + 1) * side].flatten()
-                ),
-            )
+            for found in (Grid((height // side, width // side), blocks) for blocks in (True, False)):
+                yield found, lambda row, col, found=found: changed(patches_at(found, side, row, col))  # type: ignore[misc]
     elif pixels.dim() >= 4 and pixels.shape[:-3].numel() == 1:
         height, width = pixels.shape[-2:]
         rows = math.isqrt(max(count * height // width, 0))

@@ -31,6 +31,25 @@ Pooler = Literal["list", "tensor"]
 
 
 @dataclass(frozen=True)
+class Moving:
+    """How the rows of a model's videos enter its prompt, as one blank video showed.
+
+    Attributes:
+        inputs: Names of its arguments, pixels first.
+        placeholder: Id of the placeholders.
+        pooler: The form of features that ``forward`` takes.
+        merged: Number of frames of the grid that the tower merges in time.
+        placed: True if the tokens of a frame are in the grid of an image's, row by row.
+    """
+
+    inputs: tuple[str, ...]
+    placeholder: int
+    pooler: Pooler
+    merged: int
+    placed: bool
+
+
+@dataclass(frozen=True)
 class Geometry:
     """How the rows of a model's images enter its prompt, as one blank image showed.
 
@@ -41,6 +60,7 @@ class Geometry:
         layered: True if features of further layers go with each row (DeepStack).
         grid: The grid of the blank image's tokens, if tokens were seen to show their own places; None if not.
         ran: Names of the base model's children that an image passes through.
+        video: How its videos enter the prompt, or the reason why that is not proven.
     """
 
     rows: int
@@ -49,6 +69,7 @@ class Geometry:
     layered: bool
     grid: Grid | None
     ran: frozenset[str] = frozenset()
+    video: Moving | str = "its weights are not loaded"
 
     @property
     def side(self) -> int:
@@ -99,17 +120,16 @@ def _proven(model: Any, placeholder: int, images: Mapping[str, Any]) -> Geometry
         raise AdapterError(f"{name}.get_image_features() returns no pooler_output: {why}. Write an adapter: {PAGE}")
     rows = items(output.pooler_output)
     total = sum(map(len, rows))
-    prompt = _Prompt(model, placeholder, total, images)
+    prompt = TrialPrompt(model, placeholder, [total], images)
     own = prompt.entry(**images)
-    axes = own.get("position_ids")
-    axes = axes if axes is not None and axes.dim() == 3 else None
-    pooler = next((form for form in _FORMS if _same(own, prompt.entry_of(output, rows, form, axes))), None)
+    axes = axes_of(own)
+    pooler = next((form for form in FORMS if same(own, prompt.entry_of(output, rows, form, axes))), None)
     if pooler is None:
         raise AdapterError(
             f"{name}: rows that are passed on do not enter the prompt as the model's own do; a "
             f"blank image has {total} rows ({_shapes(output.pooler_output)}). Write an adapter: {PAGE}"
         )
-    _check_one_less(name, prompt, output, rows, pooler, own, axes)
+    check_one_less(name, prompt, output, rows, pooler, own, axes)
     with separate(base):
         grid = grid_of(images, lambda given: items(image_features(base, given, _whole).pooler_output))
     return Geometry(total, images, pooler, "deepstack_features" in output, grid, ran)
@@ -138,19 +158,35 @@ def shaped(output: Any, rows: Sequence[Tensor], form: Pooler) -> Any:
     return made
 
 
-class _Prompt:
-    """A prompt with one image, and what the language model is given for it."""
+class TrialPrompt:
+    """A prompt with one image or video, and what the language model is given for it.
 
-    def __init__(self, model: Any, placeholder: int, count: int, images: Mapping[str, Any]) -> None:
-        self.model, self.placeholder, self.count = model, placeholder, count
-        self.lasting = lasting(images)
+    Args:
+        model: The model, unwrapped.
+        placeholder: Id of the placeholders.
+        counts: Placeholders of each unbroken run; a word stands between two runs.
+        given: Arguments of the image or video.
+        kind: ``"image"`` or ``"video"``.
+    """
 
-    def entry(self, fewer: int = 0, **given: Any) -> dict[str, Tensor]:
+    def __init__(
+        self,
+        model: Any,
+        placeholder: int,
+        counts: Sequence[int],
+        given: Mapping[str, Any],
+        kind: Literal["image", "video"] = "image",
+    ) -> None:
+        self.model, self.placeholder, self.counts, self.kind = model, placeholder, counts, kind
+        self.lasting = lasting(given)
+
+    def entry(self, gone: int | None = None, **given: Any) -> dict[str, Tensor]:
         """The tensors that the language model is given, by name; it does not run."""
-        model, ids = self.model, self.ids(fewer)
+        model, ids = self.model, self.ids(gone)
         kinds = (ids == self.placeholder).int()
         takes = parameters(type(model).forward)
-        types = {name: kinds for name in ("mm_token_type_ids", "token_type_ids") if name in takes}
+        types = {"mm_token_type_ids": kinds * (2 if self.kind == "video" else 1), "token_type_ids": kinds}
+        types = {name: value for name, value in types.items() if name in takes}
         seen: dict[str, Any] = {}
 
         def stop(module: Any, args: Any, kwargs: dict[str, Any]) -> None:
@@ -167,23 +203,23 @@ class _Prompt:
         raise AdapterError(f"{type(model).__name__} answers without its language model")
 
     def entry_of(
-        self, output: Any, rows: Sequence[Tensor], form: Pooler, positions: Tensor | None, fewer: int = 0
+        self, output: Any, rows: Sequence[Tensor], form: Pooler, positions: Tensor | None, gone: int | None = None
     ) -> dict[str, Tensor] | None:
         """`entry` with the rows passed as calls of pruned models pass them; None if ``forward`` does not take them so.
 
         Args:
-            output: Result of ``get_image_features``.
+            output: Result of ``get_image_features`` or ``get_video_features``.
             rows: Rows of its items.
             form: Their form in ``mm_encoder_outputs``.
             positions: Position ids of several axes; None if the model numbers positions one by one.
-            fewer: Number of rows that were left out.
+            gone: The row that was left out, if one was.
         """
         numbers = {} if positions is None else {"position_ids": positions}
         try:
             if takes_encoder_outputs(self.model):
-                features = {"image": shaped(output, rows, form)}
-                return self.entry(fewer, mm_encoder_outputs=features, **self.lasting, **numbers)
-            ids, layers = self.ids(fewer), output.deepstack_features if "deepstack_features" in output else ()
+                features = {self.kind: shaped(output, rows, form)}
+                return self.entry(gone, mm_encoder_outputs=features, **self.lasting, **numbers)
+            ids, layers = self.ids(gone), output.deepstack_features if "deepstack_features" in output else ()
             embedded = EmbeddedPrompt.of(
                 ids,
                 torch.ones_like(ids, dtype=torch.bool),
@@ -195,14 +231,21 @@ class _Prompt:
             with ExitStack() as undo:
                 embeddings.install(base_of(self.model), undo)
                 undo.enter_context(embeddings.entering_as_embeddings(embedded))
-                return self.entry(fewer)
+                return self.entry(gone)
         except (RuntimeError, ValueError, TypeError, AttributeError):
             return None
 
-    def ids(self, fewer: int = 0) -> Tensor:
-        """(1, L) ids: two words, the image, two words."""
-        word, image = self._word(), [self.placeholder] * (self.count - fewer)
-        return torch.tensor([[word, word, *image, word, word]], device=next(self.model.parameters()).device)
+    def ids(self, gone: int | None = None) -> Tensor:
+        """(1, L) ids: two words, the runs of placeholders, two words; without the placeholder of row ``gone``."""
+        word = self._word()
+        runs = [[self.placeholder] * count for count in self.counts]
+        between = [one for run in runs[:-1] for one in (*run, word)] + runs[-1]
+        made = torch.tensor([[word, word, *between, word, word]], device=next(self.model.parameters()).device)
+        return made if gone is None else _cut(made, self.place(gone))
+
+    def place(self, row: int) -> int:
+        """The position of a row in the prompt."""
+        return int((self.ids() == self.placeholder).nonzero()[row, 1])
 
     def _word(self) -> int:
         """An id of a word: one that the config gives no meaning to."""
@@ -224,7 +267,13 @@ def _tensors(value: Any, name: str = "") -> Iterator[tuple[str, Tensor]]:
             yield from _tensors(inner, f"{name}[{number}]")
 
 
-def _same(own: Mapping[str, Tensor], other: Mapping[str, Tensor] | None) -> bool:
+def axes_of(entry: Mapping[str, Tensor]) -> Tensor | None:
+    """The position ids of several axes; None if positions are numbered one by one."""
+    positions = entry.get("position_ids")
+    return positions if positions is not None and positions.dim() == 3 else None
+
+
+def same(own: Mapping[str, Tensor], other: Mapping[str, Tensor] | None) -> bool:
     """True if the language model is given the same."""
     if other is None or own.keys() != other.keys():
         return False
@@ -235,9 +284,9 @@ def _equal(first: Tensor, second: Tensor) -> bool:
     return first.shape == second.shape and (first.is_meta or torch.equal(first, second))
 
 
-def _check_one_less(
+def check_one_less(
     name: str,
-    prompt: _Prompt,
+    prompt: TrialPrompt,
     output: Any,
     rows: Sequence[Tensor],
     form: Pooler,
@@ -250,15 +299,14 @@ def _check_one_less(
         AdapterError: says what the language model is given.
     """
     gone = max(len(rows[0]) // 2, 0)
+    place, embeds = prompt.place(gone), own["inputs_embeds"]
     fewer = [torch.cat([rows[0][:gone], rows[0][gone + 1 :]]), *rows[1:]]
-    embeds = own["inputs_embeds"]
-    positions = None if axes is None else torch.cat([axes[..., : gone + 2], axes[..., gone + 3 :]], -1)
-    found = prompt.entry_of(_without(output, gone), fewer, form, positions, 1)
-    wanted = torch.cat([embeds[:, : gone + 2], embeds[:, gone + 3 :]], 1)
-    if found is None or not _equal(wanted, found["inputs_embeds"]):
+    positions = None if axes is None else _cut(axes, place, -1)
+    found = prompt.entry_of(_without(output, gone), fewer, form, positions, gone)
+    if found is None or not _equal(_cut(embeds, place), found["inputs_embeds"]):
         raise AdapterError(
-            f"{name}: the prompt cannot be shortened by a row: without row {gone} of a blank image, the language model "
-            f"is not given the same embeddings without that position. Write an adapter: {PAGE}"
+            f"{name}: the prompt cannot be shortened by a row: without row {gone} of a blank {prompt.kind}, the "
+            f"language model is not given the same embeddings without that position. Write an adapter: {PAGE}"
         )
     length = embeds.shape[1]
     odd = [key for key, tensor in found.items() if length in tensor.shape and length - 1 not in tensor.shape]
@@ -267,6 +315,12 @@ def _check_one_less(
             f"{name}: {', '.join(odd)} of the language model keeps {length} positions when a row is left out, so it "
             f"does not follow the prompt. Write an adapter: {PAGE}"
         )
+
+
+def _cut(tensor: Tensor, place: int, axis: int = 1) -> Tensor:
+    """A tensor without one position."""
+    left = [number for number in range(tensor.shape[axis]) if number != place]
+    return tensor.index_select(axis, torch.tensor(left, device=tensor.device))
 
 
 def _without(output: Any, gone: int) -> Any:
@@ -292,5 +346,5 @@ def _shapes(features: Any) -> str:
     return ", ".join(str(tuple(item.shape)) for item in items(features))
 
 
-_FORMS: tuple[Pooler, ...] = ("list", "tensor")
+FORMS: tuple[Pooler, ...] = ("list", "tensor")
 PAGE = "docs/write-an-adapter.md"

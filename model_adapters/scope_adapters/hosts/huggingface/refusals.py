@@ -45,9 +45,10 @@ def check_inputs(adapter: HuggingFaceModel[Any], model: Any, cache: str, kwargs:
     refused = set(adapter.refused_inputs) - set(adapter.video_inputs)
     given = [name for name in adapter.refused_inputs if name in refused and kwargs.get(name) is not None]
     if given:
+        why = f" ({adapter.no_videos})" if adapter.no_videos else ""
         raise AttachError(
             f"{', '.join(given)} was given, but adapter '{adapter.spec.name}' prunes images only: "
-            f"{', '.join(adapter.image_inputs)}; omit it, give its frames as images, or detach the pruner first"
+            f"{', '.join(adapter.image_inputs)}{why}; omit it, give its frames as images, or detach the pruner first"
         )
 
 
