@@ -60,7 +60,8 @@ def vidcom2(video: list[Array], keep: int) -> Kept:
     return best([-(v + f) for v, f in zip(of_video, of_frame, strict=True)], counts)
 
 
-def vcast(video: list[Array], keep: int) -> Kept:
+def vcast(video: list[Array], keep: int, *, one_frame: bool = False) -> Kept:
+    """With ``one_frame``, all that rounding down leaves goes to the frame of the largest remainder that has room."""
     means = [frame.mean(0) / np.linalg.norm(frame.mean(0)) for frame in video]
     turns = [1.0] * len(video)
     for f in range(1, len(video) - 1):
@@ -74,7 +75,14 @@ def vcast(video: list[Array], keep: int) -> Kept:
         scores.append(
             np.array([1 - cosine(x, mean) for x in frame]) + (length - length.min()) / (length.max() - length.min())
         )
-    return best(scores, divided(keep, exact, base, [len(frame) for frame in video]))
+    sizes = [len(frame) for frame in video]
+    if not one_frame:
+        return best(scores, divided(keep, exact, base, sizes))
+    counts = [min(int(value), size) for value, size in zip(exact, sizes, strict=True)]
+    while sum(counts) < keep:
+        room = [f for f in range(len(video)) if counts[f] < sizes[f]]
+        counts[max(room, key=lambda f: (exact[f] % 1, -f))] += 1
+    return best(scores, counts)
 
 
 def dycoke(video: list[Array], keep: int) -> Kept:

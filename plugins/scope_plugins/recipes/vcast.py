@@ -47,4 +47,10 @@ RECIPES = (
         code="https://github.com/xinyouu/V-CAST",
         differences="scope_plugins.recipes:differences/vcast.md",
     ),
+    Recipe(
+        "vcast@official",
+        {**VCAST, "selector": {**VCAST["selector"], "rounding": "one"}},
+        "V-CAST as released: what rounding leaves goes to one frame",
+        paper=PAPER,
+    ),
 )

@@ -43,11 +43,12 @@ def cumulative_shares(total: int, weights: Sequence[float], least: Sequence[int]
 
 
 def remainder_shares(
-    total: int, weights: Sequence[float], least: Sequence[int], most: Sequence[int], base: int = 0
+    total: int, weights: Sequence[float], least: Sequence[int], most: Sequence[int], base: int = 0, *, one: bool = False
 ) -> list[int]:
     """`shares`, rounded by largest remainder; each piece gets ``base`` first, if there are enough for all.
 
-    What bounds take or leave is made up one by one where the count is furthest from the exact share.
+    What bounds take or leave is made up one by one where the count is furthest from the exact share; with ``one``, all
+    that rounding leaves goes to the piece of the largest fraction, as far as it has room, then to the next.
     """
     total = min(total, sum(most))
     base = base if base * len(most) <= total else 0
@@ -55,6 +56,8 @@ def remainder_shares(
     rest = total - base * len(most)
     exact = [base + rest * (weight / scale if scale else 1 / len(most)) for weight in weights]
     counts = [min(max(int(e), low), high) for e, low, high in zip(exact, least, most, strict=True)]
+    for i in sorted(range(len(counts)), key=lambda i: (int(exact[i]) - exact[i], i)) if one else ():
+        counts[i] += min(most[i] - counts[i], max(total - sum(counts), 0))
     while sum(counts) < total:
         i = max((i for i in range(len(counts)) if counts[i] < most[i]), key=lambda i: (exact[i] - counts[i], -i))
         counts[i] += 1

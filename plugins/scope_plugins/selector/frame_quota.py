@@ -35,6 +35,9 @@ class FrameQuotaSpec(ComponentSpec):
     """Divisor of the scores in a softmax; low values favour the best frames."""
     base: Annotated[int, Field(ge=0)] = 0
     """Tokens that each frame gets before the rest is divided, if there are enough."""
+    rounding: Literal["each", "one"] = "each"
+    """Where the tokens go that rounding down leaves: one to each frame of the largest remainders, or all to the one
+    frame of the largest, as far as it has room, as V-CAST's release does."""
     least: Annotated[int, Field(ge=0)] = 1
     """Fewest tokens of a frame, if there are enough."""
 
@@ -90,7 +93,9 @@ class FrameQuota(Selector[FrameQuotaSpec]):
         least = [max(low, min(self.spec.least, size)) for low, size in zip(must, sizes, strict=True)]
         if sum(least) > total:
             least = list(must)
-        return remainder_shares(total, self._weights(score), least, sizes, self.spec.base)
+        return remainder_shares(
+            total, self._weights(score), least, sizes, self.spec.base, one=self.spec.rounding == "one"
+        )
 
     def _score(self, of_tokens: Tensor) -> float:
         return float(of_tokens.mean() if self.spec.of_piece == "mean" else of_tokens.sum())

@@ -21,7 +21,7 @@ from scope_core.structures.signals import FAMILIES
 BUDGETS = (16, 32, 64, 128, 192)
 VIDEO = (
     *("vidcom2", "vcast", "dycoke", "fastvid", "fastvid@no_cls", "floc", "uniform_frames", "nth_frame"),
-    *("flashvid", "flashvid@no_cls", "holitom", "holitom@no_cls", "prunevid", "framefusion"),
+    *("vcast@official", "flashvid", "flashvid@no_cls", "holitom", "holitom@no_cls", "prunevid", "framefusion"),
     *("scope@video", "scope@by_frame", "scope@by_segment"),
 )
 ENCODER_METHODS = ("visionzip", "fastervlm", "vispruner", "prumerge", "prumerge_plus", "hiprune", "holov", "tome")

@@ -55,6 +55,14 @@ class TestOracles:
         assert kept(select(video, shape[1:], spec), tokens) == wanted
         assert kept(select(video, shape[1:], spec, images=True), tokens) == wanted
 
+    @pytest.mark.parametrize("share", [0.04, 0.25, 0.7])
+    def test_vcast_as_released(self, share: float, shape: tuple[int, int, int]) -> None:
+        video, tokens = clip(*shape), shape[1] * shape[2]
+        budget = max(1, round(share * shape[0] * tokens))
+        wanted = oracle.vcast(list(video), budget, one_frame=True)
+        spec = {"recipe": "vcast@official", "budget": {"name": "tokens", "keep": budget, "per": "video"}}
+        assert kept(select(video, shape[1:], spec), tokens) == wanted
+
     def test_dycoke(self, shape: tuple[int, int, int]) -> None:
         video, tokens = clip(*shape), shape[1] * shape[2]
         starts, total = -(-shape[0] // 4) * tokens, shape[0] * tokens

@@ -30,14 +30,14 @@ def test_shares_add_up_within_their_bounds(
     sizes = [size for *_, size in frames]
     must = [min(low, size) for _, low, size in frames]
     total = sum(must) + round(how_full * (sum(sizes) - sum(must)))
-    part: FrameQuota = built(
-        REGISTRY, "selector", {"name": "frame_quota", "curve": curve, "base": base, "least": least, "temperature": 0.01}
-    )
     if curve == "linear":
         frames = [(abs(score), *rest) for score, *rest in frames]  # type: ignore[misc]
-    counts = part.shares(total, [score for score, *_ in frames], must, sizes)
-    assert sum(counts) == total
-    assert all(low <= count <= high for low, count, high in zip(must, counts, sizes, strict=True))
+    for rounding in ("each", "one"):
+        options = {"curve": curve, "base": base, "least": least, "temperature": 0.01, "rounding": rounding}
+        part: FrameQuota = built(REGISTRY, "selector", {"name": "frame_quota", **options})
+        counts = part.shares(total, [score for score, *_ in frames], must, sizes)
+        assert sum(counts) == total
+        assert all(low <= count <= high for low, count, high in zip(must, counts, sizes, strict=True))
 
 
 @pytest.mark.parametrize("total", [3, 10, 17, 60])
