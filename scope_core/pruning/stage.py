@@ -25,7 +25,7 @@ from scope_core.pruning.spec import PrunerSpec
 from scope_core.pruning.spec_short import decoder_layer
 from scope_core.registry.observers import observe, observed
 from scope_core.registry.registry import Registry
-from scope_core.structures.layout import Layout, Plan, group_sizes
+from scope_core.structures.layout import Group, Layout, Plan, group_sizes
 from scope_core.structures.receipt import ImageReceipt, Receipt
 from scope_core.structures.selection import Selection
 from scope_core.structures.tokens import VisualTokens
@@ -128,7 +128,7 @@ class Stage:
         merger = self.parts["merger"]
         memory = max(execution.memory, merger.matrix_bytes(counts, sizes, itemsize))
         copies = max(selector.held, merger.held if merger.mixes else 0.0, budget.held)
-        copies += (len(groups) != len(layout.images)) + (self.dtype is not None)  # regrouped, converted
+        copies += not _in_order(groups, layout, sizes)
         plan = Plan(
             layout,
             groups,
@@ -272,3 +272,14 @@ def _free(registry: Registry, kind: str) -> list[str]:
             continue
         names += [] if needs else [record.name]
     return names
+
+
+def _in_order(groups: Sequence[Group], layout: Layout, sizes: Sequence[int]) -> bool:
+    """True if the groups are all tokens in their order, in equal parts, so that regrouping them copies nothing."""
+    spans = [(span.image, span.start, span.stop) for group in groups for span in group]
+    at, every = (0, 0), [image.tokens for image in layout.images]
+    for image, start, stop in spans:
+        if (image, start) != at:
+            return False
+        at = (image, stop) if stop < every[image] else (image + 1, 0)
+    return len(set(sizes)) <= 1 and len({*every}) <= 1

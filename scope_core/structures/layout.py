@@ -251,7 +251,8 @@ class Plan:
             selectors, and of R x N weights in mergers; 0 if there are none. Where a selector divides a group further,
             N is the largest piece that there can be.
         copies: How often the vectors of all tokens are held at once, at most, beside those that are given; see
-            `memory_for`. What parts make of signals, and of padding where pieces are of unequal sizes, is not counted.
+            `memory_for`. What parts make of signals, padding where pieces are of unequal sizes, and a conversion of the
+            tokens to the spec's ``dtype`` are not counted.
         in_blocks: True if similarities can be computed in blocks instead of as one matrix: always, if ``memory`` is 0,
             else if ``memory`` bytes are not free. Blocks take 8 bytes for each number of the largest group's vectors,
             and some 16 MB.
@@ -267,7 +268,10 @@ class Plan:
     copies: float = 0.0
 
     def memory_for(self, width: int, itemsize: int = 4) -> int:
-        """Bytes that this stage takes, with the copies of vectors of ``width`` numbers of ``itemsize`` bytes."""
+        """Bytes that this stage takes, with the copies of vectors of ``width`` numbers of ``itemsize`` bytes.
+
+        ``itemsize`` is that of the spec's ``dtype``: 4 for float32, the usual one.
+        """
         tokens = sum(image.tokens for image in self.layout.images)
         return self.memory + int(self.copies * tokens * width * itemsize)
 

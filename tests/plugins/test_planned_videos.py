@@ -14,14 +14,16 @@ import scope_core as scope
 from plugins.cases import REGISTRY
 from scope_core.parts import GroupSize
 
-FRAMES, SIDE, WIDTH = 24, 12, 768
+FRAMES, SIDE, WIDTH = 24, 12, 2048
 TOKENS = FRAMES * SIDE**2
 METHODS = (
     *("scope@video", "scope@by_segment", "scope@by_frame", "vidcom2", "vcast", "evs", "dycoke", "random"),
     *("fastvid", "flashvid", "holitom", "prunevid", "framefusion", "uniform_frames", "divprune"),
 )
 BESIDE = 16e6
-"""Allowance: bytes of what is not counted: small tensors, one padded copy, and what the allocator keeps."""
+"""Allowance: bytes of what is not counted: small tensors, and what the allocator keeps."""
+PADDED = ("scope@by_segment", "fastvid", "flashvid", "holitom", "prunevid")
+"""Methods with pieces of unequal sizes, whose padding is not counted: half of the plan more is allowed."""
 FAR = 10
 """A plan is at most as many times as high as what is seen, with the allowance."""
 PROGRAM = """
@@ -60,7 +62,8 @@ def spec_of(method: str) -> dict[str, Any]:
 def test_plans_bound_what_the_system_sees() -> None:
     cases = [(spec_of(method), FRAMES, SIDE, WIDTH) for method in METHODS]
     for method, (seen, matrices, planned) in zip(METHODS, watcher.measured(PROGRAM, cases), strict=True):
-        assert seen <= planned + BESIDE, method
+        padding = planned / 2 if method in PADDED else 0
+        assert seen <= planned + padding + BESIDE, method
         assert planned <= FAR * (seen + BESIDE), method
         assert matrices <= planned
 

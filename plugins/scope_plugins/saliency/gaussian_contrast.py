@@ -41,7 +41,7 @@ class GaussianContrast(SaliencySource[GaussianContrastSpec]):
     """
 
     nonnegative = False
-    copies = 3
+    copies = 4
 
     def score(self, tokens: VisualTokens) -> Tensor:
         """(B, N) in [-10, 0]; 0 for tokens that are not valid."""
