@@ -30,7 +30,7 @@ def table() -> str:
     clips, ground = made["clips"], [clip["still"] for clip in made["clips"] if not clip["pan"]]
     counts = [sum(len(clip[kind]) for clip in clips) for kind in ("events", "changes")]
     things = (
-        f"{len(clips)} clips, {counts[0]} first appearances and {counts[1]} changes; in the {len(ground)} clips that "
+        f"{len(clips)} clips, {counts[0]} first appearances and {counts[1]} changes.\nIn the {len(ground)} clips that "
         f"do not pan, {sum(ground) / len(ground):.0%} of the patches are as in the frame before."
     )
     return "\n".join([things, "", *lines]) + "\n"
