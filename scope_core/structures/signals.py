@@ -24,7 +24,7 @@ family                             axes         meaning
 ``decoder.last_query_attention[k]``  B H N      attention from the last prompt token, softmax over all real keys
 ``decoder.received_attention[k]``  B H N        mean over the prompt's other tokens of the attention to each
 ``decoder.text_attention[k]``      B H M N      attention from each text token after the images, softmax likewise
-``decoder.text_information[k]``    B H          mutual information, in bits, of the text after the images and their tokens
+``decoder.text_information[k]``    B H          mutual information, in bits, of the text after images and these
 ``decoder.hidden[k]``              B N D        input of decoder layer k
 ``decoder.normed[k]``              B N D        the same, after the language model's last norm
 ``decoder.vision_hidden[k]``       B F D        the same for all visual tokens; dropped ones as they were when dropped
