@@ -97,6 +97,25 @@ def test_cls_rows_apart_from_the_candidates(frame_cls: str) -> None:
     assert (plan.layout.images[0].frame_tokens, plan.layout.images[0].separators) == ((PATCHES,) * 3, stay)
 
 
+@pytest.mark.parametrize(("frame_cls", "kept"), [("candidate", None), ("keep", 24), ("drop", 24)])
+def test_parts_that_read_the_places_of_all_tokens(frame_cls: str, kept: int | None) -> None:
+    model, given = video_llava(), prompts([3, "video", 4], frames=3)
+    spec = {
+        "recipe": "divprune",
+        "selector": {"name": "quota", "partition": "windows"},
+        "budget": 0.5,
+        "at": "projected",
+        "adapter": {"name": "video_llava", "frame_cls": frame_cls},
+    }
+    with scope.Pruner(spec).attach(model) as pruning:
+        if kept is None:
+            with pytest.raises(scope.TokensError, match="video 0, frame 0, token 0 has none"):
+                model(**given.inputs)
+            return
+        model(**given.inputs)
+    assert pruning.receipt.images[0].kept == kept
+
+
 def test_plans_from_sizes_are_what_happens() -> None:
     model, given = video_llava(), prompts([2, "image", 1, "video", 5], frames=3)
     pruner = scope.Pruner({"recipe": "divprune", "at": "projected", "budget": 5})
