@@ -32,7 +32,8 @@ def counts(plan: Any) -> list[int]:
 def tables(draw: Any, layers: int = 5) -> list[list[float]]:
     """Shares that fall along both axes."""
     rows = draw(st.lists(st.lists(st.integers(0, 9), min_size=4, max_size=4), min_size=layers, max_size=layers))
-    return (10 - np.minimum(np.cumsum(np.cumsum(np.array(rows), 0), 1), 10)).astype(float).__truediv__(10).tolist()  # type: ignore[no-any-return]
+    shares: list[list[float]] = ((10 - np.minimum(np.cumsum(np.cumsum(np.array(rows), 0), 1), 10)) / 10).tolist()
+    return shares
 
 
 @given(tables(), st.integers(1, 60), st.lists(st.integers(1, 5), min_size=1, max_size=5, unique=True).map(sorted))
