@@ -49,12 +49,18 @@ def overviews(part: Any, tokens: VisualTokens) -> Iterator[Overview]:
     """The images of several tiles; images of one tile are their own overview and are left out.
 
     Raises:
-        TokensError: an image has several tiles, but none of them is an overview.
+        TokensError: an image has several tiles, but none of them is an overview, or the signal is no place.
         SignalError: an image has several tiles, and the signal `CANVAS` was not given.
     """
     if not bool(((tokens.tile > 0) & tokens.valid).any()):
         return
     canvas = tokens.signal(CANVAS)
+    if canvas.shape[2] != 4:
+        raise TokensError(
+            f"{part.kind} {part}: signal '{CANVAS}' has shape {tuple(canvas.shape)}; expected (B, N, 4): row, column, "
+            f"rows and columns"
+        )
+    tokens.check_finite(f"signal '{CANVAS}'", canvas)
     for group in range(tokens.shape[0]):
         for image in torch.unique(tokens.image[group, tokens.valid[group]]).tolist():
             index = ((tokens.image[group] == image) & tokens.valid[group]).nonzero().flatten()
@@ -71,6 +77,11 @@ def overviews(part: Any, tokens: VisualTokens) -> Iterator[Overview]:
                 )
             whole = whole[placed]
             place = canvas[group, rest]
+            if bool((place[:, 2:] < 1).any()) or bool((place[:, 2:] != place[0, 2:]).any()):
+                raise TokensError(
+                    f"{part.kind} {part}: signal '{CANVAS}' gives tokens of image {image} different sizes of one "
+                    f"image, or a size below 1; all of its tokens but those of the overview hold its rows and columns"
+                )
             tile = torch.unique(tokens.tile[group, rest], return_inverse=True)[1]
             row, col = tokens.row[group, whole], tokens.col[group, whole]
             yield Overview(group, whole, row, col, rest, tile, place[:, :2].double(), place[0, 2:].double())

@@ -15,6 +15,7 @@ from plugins.cases import REGISTRY
 from plugins.overview_cases import ATTENTION, SHAPES, case
 from scope_core import VisualTokens
 
+OFF_OVERVIEW = (torch.arange(27) >= 9).float()[None, :, None]
 SPEC: dict[str, Any] = {"name": "overview_attention", "of": {"name": "cls_attention", "layer": -1}}
 
 
@@ -70,3 +71,20 @@ def test_places_beyond_the_border_take_the_nearest_value() -> None:
         one.tokens.features, signals=signals, **{name: getattr(one.tokens, name) for name in ("tile", "row", "col")}
     )
     assert float(built(REGISTRY, "saliency", SPEC).score(tokens)[0, -1]) == one.overview[0, 2]
+
+
+@pytest.mark.parametrize(
+    ("canvas", "message"),
+    [
+        (torch.zeros(1, 27, 1), r"has shape \(1, 27, 1\); expected \(B, N, 4\)"),
+        (torch.full((1, 27, 4), torch.nan), "is nan"),
+        (torch.arange(108.0).view(1, 27, 4) * OFF_OVERVIEW, "different sizes of one image"),
+        (torch.full((1, 27, 4), 0.5) * OFF_OVERVIEW, "or a size below 1"),
+    ],
+)
+def test_signals_that_are_no_places_are_refused(canvas: torch.Tensor, message: str) -> None:
+    one = case(3, (1, 2), (0, 0), seed=0)
+    planes = {name: getattr(one.tokens, name) for name in ("tile", "row", "col")}
+    signals = {"vision.canvas": canvas, ATTENTION: one.tokens.signal(ATTENTION).float()}
+    with pytest.raises(scope.TokensError, match=message):
+        built(REGISTRY, "saliency", SPEC).score(VisualTokens.of(torch.ones(1, 27, 2), signals=signals, **planes))
