@@ -6,6 +6,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import internvl_checkpoints
 import pytest
 import qwen_checkpoints
 import samples
@@ -38,7 +39,11 @@ def only_the_first_rank_selects(_worker: Any) -> int:
 OF_GRIDS: list[Any] = ["scope@no_cls@9", "tome@9", "visionzip@no_cls@9", "divprune@9"]
 
 
-@pytest.mark.parametrize("kind", ["llava", "qwen2_vl", "qwen2_5_vl"])
+OF_TILES: list[Any] = ["scope@12", "tome@12", "top_k_attention@12", "divprune@12"]
+"""Every rank has all heads of InternVL's tower."""
+
+
+@pytest.mark.parametrize("kind", ["llava", "internvl", "qwen2_vl", "qwen2_5_vl"])
 def test_two_ranks_answer_as_hugging_face(
     kind: str, llava: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -47,9 +52,11 @@ def test_two_ranks_answer_as_hugging_face(
     monkeypatch.setenv("VLLM_ALLOW_INSECURE_SERIALIZATION", "1")
     monkeypatch.setenv("VLLM_ENABLE_V1_MULTIPROCESSING", "1")
     monkeypatch.setenv("VLLM_CPU_OMP_THREADS_BIND", "nobind")  # one memory node is enough for two ranks
-    folder = llava if kind == "llava" else qwen_checkpoints.qwen(tmp_path, kind)
-    written = samples.prompt if kind == "llava" else qwen_checkpoints.prompt
-    specs = SPECS if kind == "llava" else OF_GRIDS
+    folder, written, specs = llava, samples.prompt, SPECS
+    if kind == "internvl":
+        folder, written, specs = internvl_checkpoints.internvl(tmp_path), internvl_checkpoints.prompt, OF_TILES
+    elif kind != "llava":
+        folder, written, specs = qwen_checkpoints.qwen(tmp_path, kind), qwen_checkpoints.prompt, OF_GRIDS
     huggingface = HuggingFace.load(folder)
     llm = LLM(
         str(folder), tensor_parallel_size=2, dtype="float32", max_model_len=2048, enforce_eager=True, max_num_seqs=8,

@@ -17,7 +17,7 @@ def serve(
     ctx: typer.Context,
     model: Annotated[
         str,
-        typer.Argument(metavar="MODEL", help="A LLaVA, LLaVA-OneVision or Qwen-VL: a folder, or a hub id."),
+        typer.Argument(metavar="MODEL", help="A LLaVA, LLaVA-OneVision, InternVL or Qwen-VL: a folder, or a hub id."),
     ],
     spec: Annotated[str, typer.Option(metavar="SPEC", help="What to keep: a recipe with its budget, or a file.")],
     options: Annotated[

@@ -7,9 +7,16 @@ from typing import Any
 from scope_adapters.serving.grids import ADAPTERS, GridGeometry
 from scope_adapters.serving.grids import Size as Size
 from scope_adapters.serving.interpolated import InterpolatedGeometry
+from scope_adapters.serving.shuffled import ShuffledGeometry
 from scope_adapters.serving.tiles import Geometry as Geometry
 from scope_adapters.serving.tiles import TiledGeometry as TiledGeometry
 from scope_core import AdapterError, SpecError
+
+CONVERTED = {
+    "internvl_chat": " in the format of their own code (InternVLChatModel). Use the converted checkpoint, whose name "
+    "ends with -hf, such as OpenGVLab/InternVL3-1B-hf"
+}
+"""What to use in place of checkpoints with code of their own, by ``model_type``."""
 
 
 def geometry_of(config: Any, adapter: Any = None) -> Geometry:
@@ -19,11 +26,13 @@ def geometry_of(config: Any, adapter: Any = None) -> Geometry:
         AdapterError: models of this type are not supported.
         SpecError: the adapter is that of another model.
     """
-    served: dict[str, Any] = {kind.host: kind for kind in (Geometry, TiledGeometry, InterpolatedGeometry)}
+    tiled = (Geometry, TiledGeometry, InterpolatedGeometry, ShuffledGeometry)
+    served: dict[str, Any] = {kind.host: kind for kind in tiled}
     served |= dict.fromkeys(ADAPTERS, GridGeometry)
     if config.model_type not in served:
         raise AdapterError(
-            f"models of model_type '{config.model_type}' cannot be served with pruning; supported: {', '.join(served)}"
+            f"models of model_type '{config.model_type}' cannot be served with pruning"
+            f"{CONVERTED.get(config.model_type, '')}; supported: {', '.join(served)}"
         )
     if adapter is not None and adapter.spec.name != config.model_type:
         raise SpecError(

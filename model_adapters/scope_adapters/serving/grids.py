@@ -60,6 +60,7 @@ class GridGeometry:
         """Pixels of a token's side."""
         self.heads = int(vision.num_heads)
         self.width = int(getattr(vision, "embed_dim", vision.hidden_size))
+        self.given = self.width
         self.packed = packed_tower(vision)
         self.packing = functools.lru_cache(256)(self._packing)
 
@@ -85,6 +86,10 @@ class GridGeometry:
     def tiles(self, size: Size) -> int:
         """The number of tiles of an image."""
         return 1
+
+    def words(self, size: Size) -> str:
+        """The size of an image in words."""
+        return f"{size[1]} x {size[0]} pixels"
 
     def layout(self, sizes: Sequence[Size], prompts: Sequence[int] | None = None) -> Layout:
         """The layout of images of these sizes; each has a prompt of its own if ``prompts`` is None."""

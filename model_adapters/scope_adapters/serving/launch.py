@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from scope_adapters.serving import metrics
+from scope_adapters.serving.geometry import CONVERTED
 from scope_adapters.serving.middleware import MIDDLEWARE
 from scope_adapters.serving.register import ARCHITECTURES
 from scope_adapters.serving.served import KEY, Served, written
@@ -133,17 +134,21 @@ def configuration(model: str, revision: str | None = None) -> Any:
     """The checkpoint's config.
 
     Raises:
+        AdapterError: the checkpoint has code of its own, and a converted one can be served.
         ZooError: it cannot be read.
         MissingDependencyError: transformers is not installed.
     """
     try:
-        from transformers import AutoConfig
+        from transformers import AutoConfig, PretrainedConfig
     except ImportError as error:
         raise MissingDependencyError(
             "serving needs transformers and vLLM. Try: pip install 'scope-core[vllm]'"
         ) from error
     try:
         with requests_to(model) as how:
+            table, _ = PretrainedConfig.get_config_dict(model, revision=revision, **how)
+            if instead := CONVERTED.get(str(table.get("model_type")), ""):
+                raise AdapterError(f"'{model}' cannot be served with pruning{instead}")
             return AutoConfig.from_pretrained(model, revision=revision, **how)
     except (OSError, ValueError) as error:
         text = " ".join(str(error).split())

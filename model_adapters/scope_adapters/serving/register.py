@@ -10,6 +10,7 @@ ARCHITECTURES = {
     "llava": "ScopeLlavaForConditionalGeneration",
     "llava_next": "ScopeLlavaNextForConditionalGeneration",
     "llava_onevision": "ScopeLlavaOnevisionForConditionalGeneration",
+    "internvl": "ScopeInternVLForConditionalGeneration",
     "qwen2_vl": "ScopeQwen2VLForConditionalGeneration",
     "qwen2_5_vl": "ScopeQwen25VLForConditionalGeneration",
     "qwen3_vl": "ScopeQwen3VLForConditionalGeneration",

@@ -75,7 +75,7 @@ def _rehearse(pruner: Pruner, geometry: Geometry, sizes: Iterable[Size]) -> None
         except BudgetError:
             continue
         for kind in [BOTH_SIGNS] if met else FEATURES:
-            _try(group, kind, f"image of {size[1]} x {size[0]} pixels")
+            _try(group, kind, f"image of {geometry.words(size)}")
         met.append(size)
     if met:  # images of different grids are not batched
         other = met[0] if geometry.tower is None else met[-1]
@@ -105,7 +105,8 @@ def _prune(group: Group, kind: str) -> None:
     geometry, pruner = group.geometry, group.pruner
     text, heads, width = geometry.config.get_text_config(), geometry.heads, geometry.width
     n = group.packings[0].patches // geometry.tiles(group.sizes[0])
-    shapes = {"projected": (n, int(text.hidden_size)), "vision.keys": (heads, n, width // heads)}
+    shapes: dict[str, tuple[int, ...]] = {"projected": (n, int(text.hidden_size)), "vision": (n, geometry.given)}
+    shapes["vision.keys"] = (heads, n, width // heads)
     attention = {f"vision.{kind}_attention": (heads, n) for kind in ("cls", "received")}
     whole = {f"vision.{kind}_attention": (n,) for kind in ("joint", "mean")}  # of all heads together
     tiles = sum(geometry.tiles(size) for size in group.sizes)

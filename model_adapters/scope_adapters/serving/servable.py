@@ -51,7 +51,7 @@ def declaration(geometry: Geometry) -> Declaration:
         has_cls=tower.layout.cls,
         architecture=tower.architecture,
         geometry=geometry.adapter.geometry,
-        placeholder=int(config.image_token_index),
+        placeholder=int(getattr(config, geometry.placeholder)),
         merges=geometry.merges,
         takes_signals=False,
     )

@@ -69,10 +69,9 @@ class Served:
         """What is served, for a log line and a metric: spec, budget for the largest image, model, versions."""
         geometry = self.geometry(self.default)
         rows, tokens = self.rows(self.default, self.largest), geometry.layout([self.largest]).images[0].tokens
-        height, width = self.largest
         return {
             "spec": self.pruner(self.default).label,
-            "budget": f"{rows} of {tokens} visual tokens for an image of {width} x {height} pixels",
+            "budget": f"{rows} of {tokens} visual tokens for an image of {geometry.words(self.largest)}",
             "model": model,
             "scope_core": __version__,
             **{name: str(getattr(sys.modules.get(name), "__version__", "")) for name in ("vllm", "transformers")},
@@ -138,19 +137,17 @@ class Served:
         Raises:
             ValueError: the image cannot meet the budget, or gets no rows, or more than the engine is sized for.
         """
-        height, width = size
+        named = self.geometry(text).words(size)
         try:
             rows = self.rows(text, size)
             most = self.rows(self.default, self.largest if text == self.default else size)
         except ScopeError as error:
-            raise ValueError(f"{KEY}: image of {width} x {height} pixels: {error}") from error
+            raise ValueError(f"{KEY}: image of {named}: {error}") from error
         if rows < 1:
-            raise ValueError(
-                f"{KEY}: an image of {width} x {height} pixels would keep no token; vLLM needs at least one"
-            )
+            raise ValueError(f"{KEY}: an image of {named} would keep no token; vLLM needs at least one")
         if rows > most:
             raise ValueError(
-                f"{KEY}: an image of {width} x {height} pixels would keep {rows} tokens, but the engine was started "
+                f"{KEY}: an image of {named} would keep {rows} tokens, but the engine was started "
                 f"for {most}; ask for fewer, or start it with a larger budget"
             )
         return rows

@@ -6,7 +6,7 @@ The code is that of the adapters for Hugging Face, called without a model.
 from __future__ import annotations
 
 import functools
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from itertools import accumulate
 from types import SimpleNamespace
 from typing import Any
@@ -19,6 +19,7 @@ from scope_adapters.adapters.anyres import Packing, layout_from, numbered, own_f
 from scope_adapters.adapters.llava import Llava, LlavaSpec
 from scope_adapters.adapters.llava_next import LlavaNext, LlavaNextSpec
 from scope_adapters.serving.grids import Size as Size
+from scope_adapters.serving.tower import CLIP
 from scope_adapters.towers.layouts import LAYOUTS, ResolvedTower
 from scope_core import AdapterError, Layout, VisualTokens
 
@@ -37,6 +38,10 @@ class Geometry:
     """Points at which tokens may be merged; without "vision", rows are picked after the projector."""
     places = 0
     """Number of columns beside each row for its place; see `scope_adapters.serving.grids`."""
+    paths = CLIP
+    """The places of the tower's parts in vLLM's model."""
+    placeholder = "image_token_index"
+    """Name of the placeholder's id in the config."""
 
     def __init__(self, config: Any, adapter: Any = None) -> None:
         self.config = config
@@ -46,8 +51,12 @@ class Geometry:
         self.before = self.tower.layout.prefix - (config.vision_feature_select_strategy == "default")
         self.patches = rows * cols + self.before
         """The number of feature rows of one tile."""
+        self.read = self.patches
+        """The number of the tower's rows of one tile that have signals."""
         self.heads = int(config.vision_config.num_attention_heads)
         self.width = int(config.vision_config.hidden_size)
+        self.given = self.width
+        """Width of a row that the projector is given."""
         self.packing = functools.lru_cache(256)(self._packing)
 
     def default(self) -> Any:
@@ -68,6 +77,10 @@ class Geometry:
         """The number of tiles of an image."""
         return 1
 
+    def words(self, size: Size) -> str:
+        """The size of an image in words."""
+        return f"{size[1]} x {size[0]} pixels"
+
     def layout(self, sizes: Sequence[Size], prompts: Sequence[int] | None = None) -> Layout:
         """The layout of images of these sizes; each has a prompt of its own if ``prompts`` is None."""
         return Layout.of([self.patches] * len(sizes), prompts=prompts or range(len(sizes)))
@@ -76,6 +89,10 @@ class Geometry:
         """(T, n) rows and columns of the tile's grid."""
         rows, cols = self.adapter.cells_of(None, features, self.tower.grid(), self.before)
         return rows, cols
+
+    def signals(self, found: Mapping[str, Tensor]) -> dict[str, Tensor]:
+        """Signals of tokens, from those of the tower's rows."""
+        return dict(found)
 
     def tokens(self, tiles: VisualTokens, packings: Sequence[Packing], sizes: Sequence[Size]) -> VisualTokens:
         """The candidates, one group per image, from one group per tile."""

@@ -54,6 +54,7 @@ class TouchPoint:
 
 _LLAVA, _NEXT = "vllm.model_executor.models.llava", "vllm.model_executor.models.llava_next"
 _ONEVISION = "vllm.model_executor.models.llava_onevision"
+_INTERN = "vllm.model_executor.models.interns1"
 _QWEN2, _QWEN25 = "vllm.model_executor.models.qwen2_vl", "vllm.model_executor.models.qwen2_5_vl"
 _QWEN3, _LINEAR = "vllm.model_executor.models.qwen3_vl", "vllm.model_executor.layers.linear"
 _MODEL = "ForConditionalGeneration"
@@ -120,6 +121,22 @@ TOUCH_POINTS = (
     TouchPoint(_ONEVISION, "LlavaOnevisionProcessingInfo", "extended"),
     TouchPoint(_ONEVISION, "LlavaOnevisionMultiModalProcessor", "extended"),
     TouchPoint(_ONEVISION, "LlavaOnevisionDummyInputsBuilder", "sizing of memory"),
+    TouchPoint(_INTERN, f"InternS1{_MODEL}.embed_multimodal", "encodes, selects", ("kwargs",), True),
+    TouchPoint(_INTERN, f"InternS1{_MODEL}._parse_and_validate_image_input", "pixels", ("kwargs",)),
+    TouchPoint(_INTERN, f"InternS1{_MODEL}.pixel_shuffle", "merges patches", ("scale_factor",)),
+    TouchPoint(
+        _INTERN,
+        "InternS1ProcessingInfo.get_num_image_tokens",
+        "the largest image",
+        ("image_width", "image_height", "processor", "mm_kwargs"),
+    ),
+    TouchPoint(_INTERN, "InternS1ProcessingInfo.get_image_size_with_most_features", "sizing of memory"),
+    TouchPoint(_INTERN, "InternS1ProcessingInfo.get_hf_processor", "its ids of tokens around an image"),
+    TouchPoint(_INTERN, "InternS1MultiModalProcessor", "extended; its field `image_num_patches`"),
+    TouchPoint(_INTERN, "InternS1DummyInputsBuilder", "sizing of memory"),
+    TouchPoint(f"{_INTERN}_vit", "InternS1VisionModel.forward", "the tower", ("pixel_values",)),
+    TouchPoint(f"{_INTERN}_vit", "InternSdpaAttention", "its attn, num_heads, head_dim, scale"),
+    TouchPoint(_PROCESSING, "PromptUpdateDetails.select_token_id", "placeholders", ("seq", "embed_token_id"), True),
     *(
         point
         for module, name, tower in (

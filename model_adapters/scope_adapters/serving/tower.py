@@ -1,15 +1,16 @@
 """Signals from vLLM's own vision tower, by a hook on each layer that a part reads.
 
-vLLM does not return attention weights; query, key and value come from one fused projection. The hook reads the output
-of that projection, so any attention backend works. With tensor parallelism every rank has some of the heads; signals
-hold all of them, in order.
+vLLM does not return attention weights. In CLIP and SigLIP, query, key and value come from one fused projection, whose
+output the hook reads; in InternVL they are arguments of the attention itself, after their norms. So any attention
+backend works. With tensor parallelism every rank has some of the heads of a fused projection, and all of InternVL's;
+signals hold all heads, in order.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from typing import Any
 
 from torch import Tensor
@@ -23,44 +24,77 @@ from scope_core.parts import parse_signal
 _BY_HEAD = ("vision.cls_attention", "vision.received_attention", "vision.keys")
 _ALL_HEADS = ("vision.joint_attention", "vision.mean_attention")
 _HIDDEN = ("vision.hidden", "vision.cls")
-LAYERS, ATTENTION, PROJECTION = "vision_tower.vision_model.encoder.layers", "self_attn", "qkv_proj"
 
 
-def resolved(model: Any, tower: ResolvedTower) -> ResolvedTower:
+@dataclass(frozen=True)
+class Paths:
+    """The places of a tower's parts in vLLM's model.
+
+    Attributes:
+        layers: Dotted path of the list of layers; the tower is what it is in before ".encoder".
+        attention: Name of the attention inside a layer.
+        read: Name of the module inside it that the hook reads.
+        heads: Name of the number of a rank's heads inside it.
+        fused: True if the hook reads query, key and value from the output of ``read``, False if from its arguments.
+        others: Further names inside the attention that are used.
+    """
+
+    layers: str
+    attention: str
+    read: str
+    heads: str
+    fused: bool
+    others: tuple[str, ...]
+
+
+CLIP = Paths(
+    "vision_tower.vision_model.encoder.layers", "self_attn", "qkv_proj", "num_heads_per_partition", True,
+    ("head_dim", "scale", "tp_size"),
+)  # fmt: skip
+"""CLIP and SigLIP."""
+INTERNVL = Paths("vision_tower.encoder.layer", "attention", "attn", "num_heads", False, ("head_dim", "scale"))
+
+
+def resolved(model: Any, tower: ResolvedTower, paths: Paths = CLIP) -> ResolvedTower:
     """The tower with vLLM's modules; layers that vLLM does not build are None.
 
     Raises:
         AdapterError: a module is not where it is in the tested versions.
     """
     name = type(model).__name__
-    built = resolve(model, LAYERS, what=name)
-    for part in ("num_heads_per_partition", "head_dim", "scale", "tp_size", PROJECTION):
-        resolve(built[0], f"{ATTENTION}.{part}", what=f"{name}, {LAYERS}.0")
-    module = resolve(model, LAYERS.rpartition(".encoder")[0], what=name)
+    built = resolve(model, paths.layers, what=name)
+    for part in (paths.heads, *paths.others, paths.read):
+        resolve(built[0], f"{paths.attention}.{part}", what=f"{name}, {paths.layers}.0")
+    module = resolve(model, paths.layers.rpartition(".encoder")[0], what=name)
     return replace(tower, module=module, layers=[*built, *[None] * (len(tower.layers) - len(built))])
 
 
 @contextmanager
-def watch(tower: ResolvedTower, needs: frozenset[str]) -> Iterator[Capture]:
+def watch(tower: ResolvedTower, needs: frozenset[str], paths: Paths = CLIP) -> Iterator[Capture]:
     """The capture of passes of ``tower`` inside; hooks are removed afterwards.
 
     Args:
         tower: Result of `resolved`.
         needs: Signals to capture; other families are ignored.
+        paths: The places of its parts.
     """
     capture = Capture(tower, None)
     with ExitStack() as undo:
         for index in sorted({i for family, i in _wanted(tower, needs) if family in (*_BY_HEAD, *_ALL_HEADS)}):
-            attention = getattr(tower.layers[index], ATTENTION)
-            hook = _split(capture, index, attention)
-            undo.callback(getattr(attention, PROJECTION).register_forward_hook(hook).remove)
+            attention = getattr(tower.layers[index], paths.attention)
+            read, heads = getattr(attention, paths.read), int(getattr(attention, paths.heads))
+            if paths.fused:
+                added = read.register_forward_hook(_split(capture, index, heads, int(attention.head_dim)))
+            else:
+                added = read.register_forward_pre_hook(_given(capture, index, heads))
+            undo.callback(added.remove)
         for index in sorted({i for family, i in _wanted(tower, needs) if family in _HIDDEN}):
             undo.callback(tower.layers[index].register_forward_hook(_keep(capture, index)).remove)
         yield capture
 
 
-def signals(capture: Capture, needs: frozenset[str], tokens: int) -> dict[str, Tensor]:
-    """The captured signals with all heads, one entry for each of the ``tokens`` rows of a tile.
+def signals(capture: Capture, needs: frozenset[str], tokens: int, paths: Paths = CLIP) -> dict[str, Tensor]:
+    """The captured signals with all heads, one entry for each of the ``tokens`` last rows of a tile.
 
     Computed at once, since with tensor parallelism every rank takes part, even if it does not select.
 
@@ -75,7 +109,7 @@ def signals(capture: Capture, needs: frozenset[str], tokens: int) -> dict[str, T
             found[name] = lazy[name]()
             continue
         index = layer_index(layer or 0, len(capture.tower.layers), name)
-        ranks = int(getattr(capture.tower.layers[index], ATTENTION).tp_size)
+        ranks = int(getattr(capture.tower.layers[index], paths.attention).tp_size) if paths.fused else 1
         if family in _ALL_HEADS and index not in gathered:  # after the signals that are gathered themselves
             for key in {("query", index), ("key", index)} & capture.seen.keys():
                 capture.seen[key] = _all_heads(capture.seen[key], ranks)
@@ -93,9 +127,7 @@ def _wanted(tower: ResolvedTower, needs: frozenset[str]) -> set[tuple[str, int]]
     return found
 
 
-def _split(capture: Capture, index: int, attention: Any) -> Any:
-    heads, width = int(attention.num_heads_per_partition), int(attention.head_dim)
-
+def _split(capture: Capture, index: int, heads: int, width: int) -> Any:
     def hook(_module: Any, _args: Any, output: Any) -> None:
         fused = (output[0] if isinstance(output, tuple) else output).detach()
         if fused.dim() != 3 or fused.shape[-1] != 3 * heads * width:
@@ -106,6 +138,14 @@ def _split(capture: Capture, index: int, attention: Any) -> Any:
             )
         for part, rows in zip(("query", "key"), fused.chunk(3, dim=-1), strict=False):
             capture.seen[(part, index)] = rows.view(*rows.shape[:2], heads, width).transpose(1, 2)
+
+    return hook
+
+
+def _given(capture: Capture, index: int, heads: int) -> Any:
+    def hook(_module: Any, args: Any) -> None:
+        for part, rows in zip(("query", "key"), args, strict=False):
+            capture.seen[(part, index)] = rows.detach().view(*rows.shape[:2], heads, -1).transpose(1, 2)
 
     return hook
 

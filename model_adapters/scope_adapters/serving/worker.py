@@ -75,15 +75,17 @@ class Encoder:
     def _encode(self, images: Sequence[ImageTiles], calls: Mapping[str, receipts.Call]) -> list[Tensor]:
         specs = {image.spec: self.served.pruner(image.spec) for image in images}
         needs = frozenset[str]().union(*(pruner.needs for pruner in specs.values()))
-        tower = resolved(self.model, self.served.geometry(self.served.default).tower)
-        with watch(tower, needs) as capture:
+        geometry = self.served.geometry(self.served.default)
+        tower = resolved(self.model, geometry.tower, geometry.paths)
+        with watch(tower, needs, geometry.paths) as capture:
             features = self.features(torch.cat([image.tiles for image in images]))
         encoded: dict[int, Tensor] = {}
         for spec, pruner in specs.items():
             mine = [number for number, image in enumerate(images) if image.spec == spec]
             group = Group(self.served.geometry(spec), pruner, [images[i].size for i in mine])
             index = torch.cat([torch.arange(*span) for span in _spans(images, mine)]).to(features.device)
-            found = signals(replace(capture, dtype=pruner.dtype), pruner.needs, features.shape[1])
+            seen = replace(capture, dtype=pruner.dtype)
+            found = geometry.signals(signals(seen, pruner.needs, geometry.read, geometry.paths))
             at, before = features, "vision" in group.geometry.merges  # rows are picked before the projector
             if "projected" in {pruner.spec.at, *pruner.needs} or not before:
                 found["projected"] = self.model.multi_modal_projector(features)
