@@ -141,6 +141,13 @@ def test_prompts_that_do_not_fit_their_tiles(placeholders: list[int], tiles: int
     assert text in str(caught.value)
 
 
+@pytest.mark.parametrize("recipe", ["visionzip@5", "visionzip@official@5"])
+def test_a_merger_that_keeps_the_cls_token_is_refused(recipe: str) -> None:
+    """It is not merged of patches, so the projector cannot take it; its row would be all 0."""
+    with pytest.raises(scope.AdapterError, match=r"'keep_cls'.*uses the CLS token.*tokens are merged after it"):
+        scope.Pruner(recipe).attach(shared("internvl"))
+
+
 def test_a_moved_shuffle_is_found_before_anything_is_hooked(monkeypatch: pytest.MonkeyPatch) -> None:
     model = shared("internvl")
     monkeypatch.delattr(type(model.model), "pixel_shuffle")

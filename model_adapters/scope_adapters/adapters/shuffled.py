@@ -24,7 +24,7 @@ from scope_adapters.hosts.huggingface.prompt import runs
 from scope_adapters.hosts.methods import unwrap
 from scope_adapters.towers.probe import Capture
 from scope_core import AdapterError, AttachError, Layout
-from scope_core.adapters import Session, resolve
+from scope_core.adapters import Declaration, Session, resolve
 from scope_core.parts import ImageLayout, parse_signal
 
 _AXES = {
@@ -112,6 +112,10 @@ class Shuffled(ProjectedTower[S]):
 
     spec: Any
     knows_canvas = False
+
+    def check(self, model: Any) -> Declaration:
+        """The declaration; tokens are merged after the projector, since a CLS token is not merged of patches."""
+        return replace(super().check(model), merges=frozenset({"projected"}))
 
     def patches(self, base: Any, grid: tuple[int, int]) -> Patches:
         """The patches of each token, learnt from `merge`.
