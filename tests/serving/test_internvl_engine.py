@@ -67,7 +67,9 @@ def test_answers_are_those_of_hugging_face(tmp_path: Path, norms: bool) -> None:
         assert agreed >= len(asked) - 2
         assert len({tuple(answer) for answer in answers}) >= len(asked) - 8  # 16 of 16 tokens, e.g., are all of them
         assert {cut(huggingface, image) for images in IMAGES for image in images} == {1, 4, 5, 7}
-        assert [list(output.outputs[0].token_ids) for output in running.ask(*asked)] == answers
+        again = running.ask(*asked)
+        assert [list(output.outputs[0].token_ids) for output in again] == answers
+        assert sum(output.num_cached_tokens > 0 for output in again) >= len(asked) // 2  # those of a block and more
         assert not running.kept  # nothing was encoded again
 
         names = recipes(scope.Pruner("uniform_grid@9"), geometry)
@@ -219,6 +221,18 @@ def test_failures_keep_the_uniform_grid() -> None:
 def test_what_cannot_be_served_is_refused_with_the_reason(pruner: Any, changes: dict[str, Any], message: str) -> None:
     with pytest.raises(scope.ScopeError, match=message):
         Served(config(pruner, **changes))
+
+
+def test_tiles_of_another_size_are_refused() -> None:
+    """Where prompts are sized: in the worker they would end the engine."""
+    from scope_adapters.serving.internvl import ScopeInternVLProcessor
+
+    made = config("scope@64")
+    processor = SimpleNamespace(info=SimpleNamespace(get_hf_config=lambda: made))
+    check: Any = ScopeInternVLProcessor._check_pixels
+    check(processor, {"pixel_values": torch.empty(3, 3, 448, 448)}, 0, (448, 1344))
+    with pytest.raises(ValueError, match="became tiles of 224 x 448 pixels, but the model reads tiles of 448 x 448"):
+        check(processor, {"pixel_values": torch.empty(3, 3, 448, 224)}, 0, (448, 1344))
 
 
 def test_checkpoints_with_code_of_their_own_name_the_converted_ones(tmp_path: Path) -> None:
