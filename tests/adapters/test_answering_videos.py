@@ -107,6 +107,7 @@ def test_several_pruners_select_from_one_encoding(name: str) -> None:
     assert wanted == whole
 
 
+@qwen.mark("qwen3_vl")
 def test_merged_features_of_further_layers() -> None:
     """DeepStack features of two prompts, merged by what was selected in each."""
     model, rows = CASES["qwen3_vl"]()

@@ -6,9 +6,11 @@ from typing import Any
 
 import pytest
 import torch
+from transformers import GenerationMixin
 
 import scope_core as scope
 from adapters.moving import KINDS, MARKS, Calls, Row
+from scope_adapters.compat.transformers import takes_encoder_outputs
 
 NAMES = [pytest.param(name, marks=MARKS.get(name, ())) for name in KINDS]
 UNEQUAL: list[Row] = [[3, "3", 2, "image", 4], [2], [1, "image", 1, "1", 2, "2", 3]]
@@ -37,10 +39,24 @@ def generated(model: Any, inputs: dict[str, Any], mode: str) -> Any:
     return model.generate(**inputs, **NEW, **MODES[mode])[:, length:].tolist()
 
 
+def right(model: Any, inputs: dict[str, Any], mode: str) -> bool:
+    """True if the model answers rightly in this mode without a pruner.
+
+    Releases before encoder outputs leave images out of chunks, and give beams the pixels of other items of the prompt;
+    some read no pixels after the first token where nothing is cached.
+    """
+    own = type(model)._expand_inputs_for_generation is not GenerationMixin._expand_inputs_for_generation
+    if mode in ("beams", "chunks"):
+        return takes_encoder_outputs(model) or (own and mode == "beams")
+    return mode == "greedy" or generated(model, inputs, mode) == generated(model, inputs, "greedy")
+
+
 @pytest.mark.parametrize("mode", MODES)
 @pytest.mark.parametrize("name", NAMES)
 def test_keeping_everything_changes_nothing(name: str, mode: str) -> None:
     model, given, options = made(name)
+    if not right(model, given.inputs, mode):
+        pytest.skip(f"this transformers gives wrong answers to videos with {mode}, without a pruner too")
     wanted = generated(model, given.inputs, mode)
     counts = [tokens for _, _, tokens in given.items]
     pruner = scope.Pruner({"recipe": "uniform_frames", "budget": 1.0, "at": "projected", **options})
@@ -58,6 +74,8 @@ def test_keeping_everything_changes_nothing(name: str, mode: str) -> None:
 def test_a_batch_equals_its_prompts_alone(name: str, at: str, mode: str) -> None:
     """By frame, one token each; and the same ids in every mode that picks the likeliest."""
     model, given, options = made(name)
+    if mode == "chunks" and not right(model, given.inputs, mode):
+        pytest.skip("this transformers leaves images out of chunks, without a pruner too")
     spec = {"recipe": "divprune", "partition": "frame", "at": at, **options}
     pruner = scope.Pruner({**spec, "budget": {"name": "tokens", "keep": 2, "per": "frame"}})
     with pruner.attach(model) as pruning:
@@ -95,7 +113,7 @@ def test_stages_inside_the_language_model(name: str, recipe: str) -> None:
         with pytest.raises(scope.AdapterError, match=r"cannot be pruned at 'decoder\[1\]'"):
             scope.Pruner(whole).attach(model)
         return
-    for mode in ("greedy", "beams", "no cache"):
+    for mode in (mode for mode in ("greedy", "beams", "no cache") if right(model, given.inputs, mode)):
         wanted = generated(model, given.inputs, mode)
         with scope.Pruner(whole).attach(model):
             assert generated(model, given.inputs, mode) == wanted, mode
@@ -195,6 +213,10 @@ def test_an_image_id_among_the_words_of_a_video() -> None:
     kind = KINDS["qwen2_vl"]
     model, call = kind.model(), kind.calls([[3, "2", 4]]).inputs
     ids = call["input_ids"].index_fill(1, torch.tensor(1), model.config.image_token_id)
+    try:
+        model(**{**call, "input_ids": ids})
+    except ValueError as error:
+        pytest.skip(f"this transformers refuses it without a pruner: {error}")
     with scope.Pruner({"recipe": "mmtok", "budget": 5}).attach(model) as pruning, torch.no_grad():
         model(**{**call, "input_ids": ids})
     assert pruning.receipt.images[0].kept == 5

@@ -279,7 +279,7 @@ class Call:
             whole = following(numbered, real) if numbers.dim() == 2 else None
         if self.embeds:
             state = {name: value for name, value in self.state().items() if value is not before[name]}
-            shown = call["input_ids"].masked_fill(image, int(self.placeholder or 0))
+            shown = short.take(marked, 0)
             more = {"layers": self.items.layers(kinds, outputs), "state": state}
             read_rows = self.items.rows(kinds, outputs)
             prompt = entered(self.model, call, short, shown, int(self.placeholder or 0), read_rows, **more)
