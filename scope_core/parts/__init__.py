@@ -48,13 +48,13 @@ if TYPE_CHECKING:
     from scope_core.structures.blocks import Blocks as Blocks
     from scope_core.structures.calibration import Calibration as Calibration
     from scope_core.structures.layout import Group as Group
-    from scope_core.structures.layout import GroupSize as GroupSize
     from scope_core.structures.layout import ImageLayout as ImageLayout
     from scope_core.structures.layout import Span as Span
     from scope_core.structures.picks import Picks as Picks
     from scope_core.structures.signals import SignalName as SignalName
     from scope_core.structures.signals import Signals as Signals
     from scope_core.structures.signals import parse_signal as parse_signal
+    from scope_core.structures.sizes import GroupSize as GroupSize
     from scope_core.structures.units import apportion as apportion
     from scope_core.structures.units import fill as fill
     from scope_core.structures.units import units as units
@@ -82,9 +82,10 @@ _HOMES = {
     "registry.specs": "ComponentSpec Slot Spec",
     "structures.blocks": "Blocks",
     "structures.calibration": "Calibration",
-    "structures.layout": "Group GroupSize ImageLayout Span",
+    "structures.layout": "Group ImageLayout Span",
     "structures.picks": "Picks",
     "structures.signals": "SignalName Signals parse_signal",
+    "structures.sizes": "GroupSize",
     "structures.units": "apportion fill units",
 }
 

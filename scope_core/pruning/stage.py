@@ -25,9 +25,10 @@ from scope_core.pruning.spec import PrunerSpec
 from scope_core.pruning.spec_short import decoder_layer
 from scope_core.registry.observers import observe, observed
 from scope_core.registry.registry import Registry
-from scope_core.structures.layout import Group, Layout, Plan, group_sizes
+from scope_core.structures.layout import Group, Layout, Plan
 from scope_core.structures.receipt import ImageReceipt, Receipt
 from scope_core.structures.selection import Selection
+from scope_core.structures.sizes import group_sizes
 from scope_core.structures.tokens import VisualTokens
 from scope_core.untraced import untraced
 

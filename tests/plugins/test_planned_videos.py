@@ -113,7 +113,8 @@ def test_a_size_is_a_number(frames: tuple[int, ...]) -> None:
 
 
 def test_sizes_of_groups_know_their_frames() -> None:
-    from scope_core.structures.layout import Span, group_sizes
+    from scope_core.structures.layout import Span
+    from scope_core.structures.sizes import group_sizes
 
     layout = scope.Layout.of([5, [2, 3, 4]], videos=[1])
     groups = ((Span(0, 0, 5), Span(1, 0, 9)), (Span(1, 1, 6),), (Span(1, 5, 9),))

@@ -27,7 +27,8 @@ if TYPE_CHECKING:
     from scope_core.pruning.stage import Stage
     from scope_core.registry.entries import ZooEntry
     from scope_core.structures.layout import Group as TokenGroup
-    from scope_core.structures.layout import GroupSize, Plan
+    from scope_core.structures.layout import Plan
+    from scope_core.structures.sizes import GroupSize
 
 
 def plan(
@@ -128,7 +129,7 @@ def _largest(plan: Plan) -> str:
 
 
 def _sizes(plan: Plan) -> list[GroupSize]:
-    from scope_core.structures.layout import group_sizes
+    from scope_core.structures.sizes import group_sizes
 
     return group_sizes(plan.groups, plan.layout)
 

@@ -7,8 +7,8 @@ from dataclasses import replace
 import torch
 from torch import Tensor
 
-from scope_core.structures.layout import GroupSize
 from scope_core.structures.signals import Signals, token_axis
+from scope_core.structures.sizes import GroupSize
 from scope_core.structures.tokens import VisualTokens
 from scope_core.testing.failures import PropertyViolation, raised
 from scope_core.testing.parts.cases import Case
