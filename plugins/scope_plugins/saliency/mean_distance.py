@@ -28,10 +28,11 @@ class MeanDistance(SaliencySource[MeanDistanceSpec]):
 
     def score(self, tokens: VisualTokens) -> Tensor:
         """(B, N) in [0, 2] up to rounding."""
-        weight = tokens.valid.to(tokens.features)
-        mean = (tokens.features.masked_fill(~tokens.valid[..., None], 0) * weight[..., None]).sum(1, keepdim=True)
-        mean = mean / weight.sum(1)[:, None, None].clamp(min=1)
+        features, size = tokens.features, tokens.valid.sum(1).clamp(min=1)[:, None, None]
+        if tokens.padded:
+            features = features.masked_fill(~tokens.valid[..., None], 0)
+        mean = features.sum(1, keepdim=True) / size
         length = torch.linalg.vector_norm(mean, dim=2, keepdim=True)
         unit = mean / length.masked_fill(length == 0, 1)
-        distance: Tensor = 1 - (tokens.unit() * unit).sum(2)
+        distance: Tensor = 1 - (tokens.unit() @ unit.mT)[..., 0]
         return distance.clamp(min=0).masked_fill(~tokens.valid, 0)
