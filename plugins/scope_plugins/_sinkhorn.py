@@ -28,9 +28,11 @@ def sinkhorn(
     kernel = (-cost / temperature).masked_fill(~both, -torch.inf)
     mass = -valid.sum(1, keepdim=True).clamp(min=1).to(cost).log()  # (B, 1), of each token
     moved = _sums(kernel, 1, valid)
+    source, target, error = moved, moved, torch.full_like(mass[:, 0], torch.inf)
     for _ in range(iterations):
-        target = mass - moved
-        source = mass - _sums(kernel + target[:, None, :], 2, valid)
+        goes_on = (error > tolerance)[:, None]  # a group ends where it would alone
+        target = torch.where(goes_on, mass - moved, target)
+        source = torch.where(goes_on, mass - _sums(kernel + target[:, None, :], 2, valid), source)
         moved = _sums(kernel + source[:, :, None], 1, valid)
         error = ((moved + target - mass).exp() - 1).masked_fill(~valid, 0).abs().amax(1)
         if float(error.max()) <= tolerance:

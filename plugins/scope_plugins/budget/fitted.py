@@ -91,7 +91,7 @@ class Fitted(Budget[FittedSpec]):
         rows = self.spec.shares if self.calibration is None else self.calibration.values
         layers = self.spec.layers
         lengths, starts = layer_lengths(layout, layers, self.spec.name), stage_layers(layout)
-        if min(starts) < 1:
+        if layout.schedule and min(starts) < 1:
             raise BudgetError(
                 "budget 'fitted' has a share for each layer of the language model, but a stage lies before it; set "
                 "`at: decoder[1]` or a later point, or another budget for that stage"
@@ -101,7 +101,7 @@ class Fitted(Budget[FittedSpec]):
                 f"budget 'fitted' has shares of {len(rows)} layers for `layers: {layers}`; give {layers - 1}, from "
                 f"layer 0, or one row for all"
             )
-        mine = [rows[min(layer - 1, len(rows) - 1)] for layer in starts]
+        mine = [rows[min(max(layer - 1, 0), len(rows) - 1)] for layer in starts]
         counts = []
         for number in images_in(groups):
             image = layout.images[number]

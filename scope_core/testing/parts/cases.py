@@ -129,6 +129,8 @@ class Case:
 
     def _of_group(self, name: str, family: str, axes: list[str], tokens: VisualTokens, group: int) -> Tensor:
         count = self.sizes[group]
+        if family == "vision.canvas":
+            return _canvas(*(plane[group, :count] for plane in (tokens.tile, tokens.row, tokens.col)))
         sizes = {**SIZES, "D": self.width, "N": count, "F": count}
         made = self._normal(group, name, *(sizes[axis] for axis in axes))
         if "attention" in family:  # over all keys, one of which is not a visual token: positive, sums below 1
@@ -159,6 +161,15 @@ class Case:
 
     def _normal(self, group: int, name: str, *shape: int) -> Tensor:
         return torch.randn(*shape, generator=self._generator(group, name), dtype=torch.float64)
+
+
+def _canvas(tile: Tensor, row: Tensor, col: Tensor) -> Tensor:
+    """(N, 4) where tokens lie on an image of which tile 0 is the overview and the others lie side by side."""
+    places = torch.zeros(len(tile), 4, dtype=torch.float64)
+    beyond, rows, cols = tile > 0, row.max() + 1, col.max() + 1
+    size = torch.stack([rows, cols * tile.max()]).expand(len(tile), 2)
+    places[beyond] = torch.cat([row[:, None], (col + (tile - 1) * cols)[:, None], size], 1)[beyond].double()
+    return places
 
 
 RICH = (
