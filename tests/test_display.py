@@ -17,7 +17,7 @@ from scope_adapters import HuggingFaceTower, TimmTower
 from scope_core.adapters import Asked, Declaration, Encoding, LoadedModel, Offer, Reader, RecipeFit, ZooEntry
 from scope_core.commands import Check, Command, Finding
 from scope_core.display import card, facts_html, table_html
-from scope_core.parts import Blocks, Calibration, Entry, Execution, Picks, Recipe, Span
+from scope_core.parts import Blocks, Calibration, Entry, Execution, GroupSize, Picks, Recipe, Span
 from scope_core.tasks import Box, Example, Outcome, Question
 
 MANY = 400
@@ -43,7 +43,8 @@ def objects() -> list[Any]:
         Reader(PRUNER, frozenset()), scope.Pruner(STREAMED).stream(),
         Calibration("heads", {LONG: LONG}, LONG, LONG, 9, (0.1,) * 9),
         registry, PRUNER, PRUNER.spec, PRUNER.stages[0], attachment, attachment.declaration, attachment.adapter,
-        layout, layout.images[0], Span(0, 0, 3), PRUNER.plan(layout), TOKENS, TOKENS.signals, selection,
+        layout, layout.images[0], Span(0, 0, 3), GroupSize(4, (2, 2)), PRUNER.plan(layout), TOKENS,
+        TOKENS.signals, selection,
         selection.mixed, selection.marks, PRUNER.receipt(selection), PRUNER.receipt(selection).images[0],
         scope.Receipt(LONG, LONG),
         scope.sweep("coverage_only", [2, 3], tokens=TOKENS, repeats=0),

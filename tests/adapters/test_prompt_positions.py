@@ -165,6 +165,7 @@ HANDLED = {
     **dict.fromkeys(("output_router_logits", "is_causal", "max_length_q", "max_length_k"), "no tensor"),
     **dict.fromkeys(("cu_seq_lens_q", "cu_seq_lens_k", "seq_idx"), "refused by their shape or sum"),
     "num_items_in_batch": "a number",
+    "pixel_values_images": "a former name of pixel_values",
     "rope_deltas": "(B, 1): the model computes it anew",
     **dict.fromkeys(("pixel_values_videos", "video_grid_thw", "second_per_grid_ts", "image_sizes_videos"), "videos"),
     **dict.fromkeys(("vision_aspect_ratio", "vision_feature_layer", "vision_feature_layers"), "options of encoding"),

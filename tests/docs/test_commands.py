@@ -18,6 +18,7 @@ from scope_core.cli.shell import plugin_command
 
 ELSEWHERE = (
     "Qwen/",
+    "OpenGVLab/",
     "photo.jpg",
     "clip.mp4",
     "/path/to",

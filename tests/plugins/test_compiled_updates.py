@@ -5,9 +5,6 @@ Tests parts together: parts by themselves are tested in the folders of their kin
 
 from __future__ import annotations
 
-import json
-import subprocess
-import sys
 from typing import Any
 
 import numpy as np
@@ -15,6 +12,7 @@ import oracles
 import oracles_sets
 import pytest
 import torch
+import watcher
 from fakes import with_part
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -22,7 +20,7 @@ from torch import Tensor
 
 import scope_core as scope
 from plugins.test_compiled import COMBINERS, KINDS, both, features
-from plugins.test_large import BESIDE, LOOP, PROGRAM, STATUS
+from plugins.test_large import BESIDE, LOOP, PROGRAM
 from scope_core import VisualTokens, greedy
 from scope_core.parts import Problem, SimilarityMetric
 from scope_plugins.coverage import log_det
@@ -216,17 +214,13 @@ class TestLogDet:
         S = oracles.cosine_matrix(x[1].numpy())
         assert fast.gains[1].sum().item() == pytest.approx(oracles_sets.log_det(S, fast.picks[1].tolist()), abs=1e-3)
 
-    @pytest.mark.skipif(not STATUS.exists(), reason="peak memory of a part of a process is read as Linux counts it")
+    @watcher.needs_linux
     def test_all_tokens_take_what_the_plan_says(self) -> None:
         """As much as the similarity, and a factor of as many rows in float64."""
         spec = {"coverage": "log_det", "combiner": "coverage_only", "similarity": "spatial"}
         everything = {"name": "ratio", "keep_ratio": 1.0}
         cases = [({**spec, "budget": everything, "optimizer": way}, [1600], False) for way in ("greedy", LOOP)]
-        done = subprocess.run(
-            [sys.executable, "-c", PROGRAM, json.dumps(cases)], capture_output=True, text=True, check=True
-        )
-        for line in done.stdout.splitlines():
-            added, planned = json.loads(line)
+        for added, planned in watcher.measured(PROGRAM, cases):
             assert planned == 3 * 1600**2 * 4
             assert 0.7 * planned < added < planned + BESIDE
 

@@ -54,9 +54,10 @@ class Fitted(Budget[FittedSpec]):
     ``scope calibrate`` measures which share of the tokens each layer may lose at a threshold of attention. All stages
     must have this budget.
 
-    A stage before layer l keeps ``max(floor(N share_(l-1)(t)), 1)`` tokens; t is the lowest threshold, the same for all
-    layers, whose average is at most ``keep``. Shares between thresholds are interpolated. A layer counts with the
-    tokens that pass through it, N before the first stage. Source: FitPrune, AAAI 2025, arXiv 2409.10197.
+    A stage before layer l keeps ``max(floor(N share_(l-1)(t)), 1)`` tokens, one before the language model as many as
+    one before layer 1; t is the lowest threshold, the same for all layers, whose average is at most ``keep``. Shares
+    between thresholds are interpolated. A layer counts with the tokens that pass through it, N before the first stage.
+    Source: FitPrune, AAAI 2025, arXiv 2409.10197.
     """
 
     calibration: Calibration | None = None
@@ -85,17 +86,12 @@ class Fitted(Budget[FittedSpec]):
         """Counts per group; each image's sum is exact.
 
         Raises:
-            BudgetError: a stage lies before the language model or behind its last layer, these stages cannot average so
-                few tokens, or an earlier stage had another budget.
+            BudgetError: a stage lies behind the last layer, these stages cannot average so few tokens, or an earlier
+                stage had another budget.
         """
         rows = self.spec.shares if self.calibration is None else self.calibration.values
         layers = self.spec.layers
         lengths, starts = layer_lengths(layout, layers, self.spec.name), stage_layers(layout)
-        if layout.schedule and min(starts) < 1:
-            raise BudgetError(
-                "budget 'fitted' has a share for each layer of the language model, but a stage lies before it; set "
-                "`at: decoder[1]` or a later point, or another budget for that stage"
-            )
         if len(rows) not in (1, layers - 1, layers):
             raise BudgetError(
                 f"budget 'fitted' has shares of {len(rows)} layers for `layers: {layers}`; give {layers - 1}, from "

@@ -83,9 +83,10 @@ class Logistic(Budget[LogisticSpec]):
             return counts
         layout, found = plan.layout, dict[int, int]()
         for group, value in zip(plan.groups, measured(self.parts["statistic"], tokens), strict=True):
-            if group and group[0].image not in found:
-                curve = self._counts(layout, group[0].image, self._step(value))
-                found[group[0].image] = min(curve[layout.stage], layout.images[group[0].image].tokens)
+            for number in images_in([group]):
+                if number not in found:
+                    curve = self._counts(layout, number, self._step(value))
+                    found[number] = min(curve[layout.stage], layout.images[number].tokens)
         mine = fill(layout, plan.groups, "image", [found[number] for number in images_in(plan.groups)])
         required = (tokens.required & tokens.valid).sum(1).tolist()
         return tuple(min(most, max(count, must)) for most, count, must in zip(counts, mine, required, strict=True))

@@ -116,8 +116,11 @@ def test_wrong_options_are_refused(budget: dict[str, Any], message: str) -> None
         pruner([1], **budget)
 
 
+def test_a_stage_before_the_language_model_keeps_what_layer_0_needs() -> None:
+    budget = {"name": "fitted", "keep": 4, "layers": 4, "shares": [[1, 0.5, 0]]}
+    assert Pruner({**TOP, "budget": budget, "at": "vision"}).plan([16]).counts == (4,)
+
+
 def test_stages_and_rows_that_do_not_do_are_refused() -> None:
-    with pytest.raises(scope.BudgetError, match="a stage lies before it"):
-        Pruner({**TOP, "budget": {"name": "fitted", "keep": 4, "layers": 4}, "at": "vision"}).plan([9])
     with pytest.raises(scope.BudgetError, match="shares of 2 layers for `layers: 9`"):
         pruner([1], keep=9, layers=9, shares=[[1, 0], [1, 0]]).plan([9])
