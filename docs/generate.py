@@ -766,6 +766,7 @@ SECTIONS: dict[str, Callable[[], str]] = {
     "recipe-fit": recipe_fit,
     "model-types": model_types,
     "video-evidence": video_evidence,
+    "video-asked": lambda: evidence_table("video").asked(),
     "comparison": comparison,
     "video-speed": video_speed,
     "search-validation": lambda: evidence_table("search").validation(),

@@ -36,6 +36,16 @@ def table() -> str:
     return "\n".join([things, "", *lines]) + "\n"
 
 
+def asked() -> str:
+    """The embedded model's answers about several frames, from asked.json."""
+    made: dict[str, Any] = json.loads(RESULTS.with_name("asked.json").read_text(encoding="utf-8"))
+    lines = ["| method | right | yes, if a frame shows it | no, if none does |", "|---|---:|---:|---:|"]
+    for name, row in made["rows"].items():
+        lines.append(f"| {name} | {row['right']:.0%} | {row['yes']:.0%} | {row['no']:.0%} |")
+    about = f"{made['questions']} questions about {made['clips']} times three scenes of the validation split."
+    return "\n".join([about, "", *lines]) + "\n"
+
+
 def _interval(row: dict[str, Any] | None, key: str) -> str:
     if row is None or key not in row:
         return "-"
