@@ -1,6 +1,6 @@
 """Every recipe for images on the frozen scenes, and what selecting costs: the data of docs/comparison.md.
 
-    python docs/evidence/comparison/run.py                       # the frozen scenes: a day on one core
+    python docs/evidence/comparison/run.py                       # the frozen scenes: a night on one core
     python docs/evidence/comparison/run.py --limit 30 --keep 64,16   # the first 30 of them
 
 continues where it was interrupted, and writes results.json, from which docs/generate.py makes the table.
