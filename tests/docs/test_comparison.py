@@ -34,5 +34,6 @@ def test_controls_come_first_and_rows_are_ranked_by_the_smallest_budget() -> Non
     assert len(lines) == len(MEASURED["rows"])
     controls = [" * |" in line for line in lines]
     assert controls == sorted(controls, reverse=True)
-    shares = [float(line.split("|")[3].partition("±")[0]) for line in lines if " * |" not in line]
+    last = 1 + len(MEASURED["budgets"])
+    shares = [float(line.split("|")[last].partition("±")[0]) for line in lines if " * |" not in line]
     assert shares == sorted(shares, reverse=True)
