@@ -21,7 +21,7 @@ def changed(tokens: VisualTokens, theta: float) -> Tensor | None:
     None for images, and for videos whose frames are not all of one size.
     """
     count = int(tokens.frame.max()) + 1
-    if count < 2 or tokens.padded or tokens.shape[1] % count:
+    if count < 2 or tokens.padded or any(len(set(row.bincount().tolist())) > 1 for row in tokens.frame):
         return None
     batch, total, width = tokens.shape
     unit = replace(tokens, features=tokens.features.float()).unit().view(batch, count, -1, width)

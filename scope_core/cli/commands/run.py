@@ -190,7 +190,7 @@ def run(
 
 
 def _watched(receipt: Receipt, given: Watched, pruner: Pruner, spec: Any) -> tuple[Selected, Clip] | None:
-    """What is kept of a video, and the video with one frame for each frame of its tokens; None if nobody can say."""
+    """What is kept of a video, which gets a frame for each frame of its tokens; None if these do not tell frames."""
     read = kept_of_clip(receipt, given.clips[0])
     if read is None:
         return None
