@@ -9,7 +9,8 @@ Results go to stdout (tables, or pure JSON with ``--json``), everything else to 
 3     a spec, budget, signal, plugin or adapter is wrong; nothing was done
 4     weights or an image could not be fetched, opened or written
 70    an unexpected error: a bug here or in a plugin (``--debug`` shows where)
-130   interrupted
+130   interrupted (Ctrl-C)
+143   terminated (SIGTERM)
 ====  =======================================================================
 
 Parts, recipes and models come from the registry; none is named here. Torch and transformers are imported only by the
@@ -36,7 +37,8 @@ from scope_core.version import __version__
 
 _EXIT = (
     "[bold]Exit codes[/bold]  0 ok, 1 a check failed, 2 wrong usage, 3 a spec, budget, signal or plugin is wrong, "
-    "4 something could not be fetched, opened or written, 70 unexpected error, 130 interrupted"
+    "4 something could not be fetched, opened or written, 70 unexpected error, 130 interrupted, "
+    "143 terminated"
 )
 
 app = typer.Typer(

@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import contextlib
 import errno
+import signal
 import sys
+import threading
 import traceback
 import warnings
+from collections.abc import Iterator
 from enum import IntEnum
 from typing import TYPE_CHECKING, Any
 
@@ -33,6 +37,7 @@ class Code(IntEnum):
     FILES = 4
     BUG = 70
     INTERRUPT = 130
+    TERMINATED = 143
 
 
 PLUGINS = "Commands of plugins"
@@ -110,11 +115,14 @@ class MainGroup(ScopeGroup):
         """Run the command."""
         debug = _state(ctx).debug
         try:
-            with warnings.catch_warnings():
+            with _terminable(), warnings.catch_warnings():
                 warnings.showwarning = _show_warning
                 return super().invoke(ctx)
         except (typer.Exit, typer.Abort, BrokenPipeError):
             raise
+        except _Terminated:
+            complain("terminated")
+            raise typer.Exit(Code.TERMINATED) from None
         except KeyboardInterrupt:
             complain("interrupted")
             raise typer.Exit(Code.INTERRUPT) from None
@@ -136,6 +144,27 @@ class MainGroup(ScopeGroup):
                 debug,
             )
             raise typer.Exit(Code.BUG) from error
+
+
+class _Terminated(KeyboardInterrupt):
+    """The process was asked to end, by SIGTERM."""
+
+
+@contextlib.contextmanager
+def _terminable() -> Iterator[None]:
+    """SIGTERM inside ends a command as Ctrl-C does, so that what it started and wrote for itself is removed."""
+    if threading.current_thread() is not threading.main_thread():  # no other may set handlers
+        yield
+        return
+
+    def end(number: int, frame: object) -> None:
+        raise _Terminated
+
+    before = signal.signal(signal.SIGTERM, end)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before)
 
 
 def plugin_command(record: Record) -> Any:

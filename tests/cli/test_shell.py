@@ -54,6 +54,7 @@ def test_help_names_every_command_and_exit_code(scope_: Callable[..., Ran], flag
     assert ran.code == 0
     assert all(f" {command} " in ran.stdout for command in COMMANDS)
     assert "130 interrupted" in ran.words
+    assert "143 terminated" in ran.words
 
 
 def test_no_flag_has_a_type_in_the_help_of_any_command(scope_: Callable[..., Ran]) -> None:
@@ -152,6 +153,32 @@ def test_a_plugins_bug_is_70_and_debug_shows_where(fake: Callable[..., Ran]) -> 
 def test_interrupt_is_130(fake: Callable[..., Ran]) -> None:
     ran = fake("select", "demo:coffee", "--tower", "fake-interrupted")
     assert (ran.code, ran.stderr) == (130, "error: interrupted")
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="signals of POSIX")
+def test_sigterm_is_143_and_removes_what_the_command_made_for_itself() -> None:
+    program = """
+import tempfile, time
+from scope_core.cli import app
+
+@app.command()
+def wait():
+    with tempfile.TemporaryDirectory() as folder:
+        print(folder, flush=True)
+        time.sleep(60)
+
+app(["wait"])
+"""
+    process = subprocess.Popen(
+        [sys.executable, "-c", program], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+    )
+    assert process.stdout is not None
+    folder = Path(process.stdout.readline().strip())
+    assert folder.is_dir()
+    process.terminate()
+    _, said = process.communicate(timeout=60)
+    assert (process.returncode, said) == (143, "error: terminated\n")
+    assert not folder.exists()
 
 
 def test_debug_adds_the_traceback_of_scope_errors(scope_: Callable[..., Ran]) -> None:

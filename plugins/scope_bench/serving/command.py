@@ -17,7 +17,7 @@ from scope_bench.serving import report
 from scope_bench.serving.engine import EVERYTHING, HOST, running
 from scope_bench.serving.load import Load, measure
 from scope_core import MissingDependencyError, Pruner, TaskError
-from scope_core.commands import done, note, numbers, out, show_json, split_commas, state_of, working, write_text
+from scope_core.commands import done, note, numbers, out, progress, show_json, split_commas, state_of, write_text
 
 EXAMPLES = (
     "scope bench serve llava-hf/llava-1.5-7b-hf --spec scope@64",
@@ -78,24 +78,21 @@ def serve(
         "all": {n: [] for n in clients},
         spec: {n: [] for n in clients},
     }
-    with tempfile.TemporaryDirectory() as name:
-        for turn in range(rounds):
-            for engine, served in (("all", EVERYTHING), (spec, spec)):
-                folder = Path(name) / f"{turn}-{'all' if engine == 'all' else 'pruned'}"
-                folder.mkdir()
-                with (
-                    working(f"round {turn + 1} of {rounds}: starting the engine that keeps {engine}"),
-                    running(model, served, given, folder / "engine.log", patience) as started,
-                ):
-                    for n in clients:
-                        one = measure(
-                            started,
-                            replace(load, requests=max(load.requests, n)),
-                            n,
-                            seed + 1000 * turn + n,
-                            folder / str(n),
-                        )
-                        measured[engine][n].append(one)
+    turns = [(turn, *engine) for turn in range(rounds) for engine in (("all", EVERYTHING), (spec, spec))]
+    steps, made = len(turns) * (1 + len(clients)), 0
+    text = f"2 engines x {', '.join(map(str, clients))} clients x {rounds} round{'s' * (rounds > 1)}"
+    with tempfile.TemporaryDirectory() as name, progress(text, log=True) as tell:
+        tell(made, steps)
+        for turn, engine, served in turns:
+            folder = Path(name) / f"{turn}-{'all' if engine == 'all' else 'pruned'}"
+            folder.mkdir()
+            with running(model, served, given, folder / "engine.log", patience) as started:
+                tell(made := made + 1, steps)
+                for n in clients:
+                    asked = replace(load, requests=max(load.requests, n))
+                    one = measure(started, asked, n, seed + 1000 * turn + n, folder / str(n))
+                    measured[engine][n].append(one)
+                    tell(made := made + 1, steps)
     rows = report.summarized(measured)
     if not any(row["tokens_kept"] < row["tokens_in"] for row in rows if row["engine"] == spec):
         raise TaskError(f"the engine with {spec} kept every token, so there is nothing to compare; lower its budget")
