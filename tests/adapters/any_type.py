@@ -14,7 +14,7 @@ from torch import Tensor
 
 from adapters.installed import beams_get_whole_groups
 from adapters.models import VOCABULARY, _draw, shared
-from scope_adapters.adapters.proven import geometry_of
+from scope_adapters.adapters.geometry import geometry_of
 
 PLACEHOLDER = 150
 TEXT: dict[str, Any] = {

@@ -12,7 +12,7 @@ from torch import Tensor
 import scope_core as scope
 from adapters import any_type, models, qwen
 from adapters.snapshot import differences, snapshot
-from scope_adapters.adapters.proven import geometry_of
+from scope_adapters.adapters.geometry import geometry_of
 from scope_adapters.compat.transformers import language_model
 from scope_adapters.model_types import model_types
 from scope_core import AdapterError, SignalError, TokensError

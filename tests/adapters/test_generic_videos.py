@@ -15,7 +15,7 @@ from torch import Tensor
 import scope_core as scope
 from adapters import any_type
 from adapters.guests import keeping
-from scope_adapters.adapters.proven import geometry_of
+from scope_adapters.adapters.geometry import geometry_of
 from scope_adapters.compat.features import image_features
 from scope_adapters.compat.transformers import language_model
 from scope_adapters.hosts.huggingface.proof import Moving

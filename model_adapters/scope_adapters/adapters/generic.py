@@ -5,7 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any, Literal
 
-from scope_adapters.adapters.proven import ProvenAxes, ProvenRows, check_proven, geometry_of, take_videos
+from scope_adapters.adapters.geometry import check_proven, geometry_of
+from scope_adapters.adapters.proven import ProvenAxes, ProvenRows, take_videos
 from scope_adapters.adapters.qwen2_vl import MergedPatches
 from scope_adapters.compat.transformers import base_of, without_weights
 from scope_adapters.hosts.huggingface.adapter import HuggingFaceAdapter

@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 import copy
-import weakref
 from collections.abc import Mapping, Sequence
 from contextlib import nullcontext
-from dataclasses import replace
 from functools import partial
 from typing import Any, TypeVar
 
@@ -14,27 +12,25 @@ import torch
 from torch import Tensor
 from torch.nn.utils.rnn import pad_sequence
 
+from scope_adapters.adapters.geometry import check_proven, geometry_of, patches_of, placeholder_of, tower_of
 from scope_adapters.adapters.shuffled import Patches
 from scope_adapters.compat.blank import former_names, image_arguments
-from scope_adapters.compat.signatures import parameters
-from scope_adapters.compat.transformers import base_of, base_path, installed_version, why_no_rows
+from scope_adapters.compat.transformers import base_of, base_path
 from scope_adapters.hosts.huggingface.adapter import HuggingFaceAdapter
 from scope_adapters.hosts.huggingface.decoder.offers import with_decoder
 from scope_adapters.hosts.huggingface.image_rows import Encoded
 from scope_adapters.hosts.huggingface.position_axes import PositionAxes
 from scope_adapters.hosts.huggingface.prompt import runs
-from scope_adapters.hosts.huggingface.proof import Geometry, Moving, items, prove, unproven
-from scope_adapters.hosts.huggingface.proof_video import prove_video
-from scope_adapters.hosts.huggingface.trial import NO_WEIGHTS, untriable
-from scope_adapters.hosts.methods import check_host, unwrap
-from scope_adapters.towers.layouts import LAYOUTS, ResolvedTower, resolve_tower
+from scope_adapters.hosts.huggingface.proof import Geometry, Moving
+from scope_adapters.hosts.huggingface.trial_prompt import items
+from scope_adapters.hosts.methods import unwrap
+from scope_adapters.towers.layouts import ResolvedTower
 from scope_adapters.towers.probe import offers, probe, reasons
-from scope_core import AdapterError, AttachError, Layout, TokensError, VisualTokens
+from scope_core import AttachError, Layout, TokensError, VisualTokens
 from scope_core.adapters import Declaration, Offer, Session
 from scope_core.parts import ComponentSpec, ImageLayout
 
 S = TypeVar("S", bound=ComponentSpec)
-_PROVEN: weakref.WeakKeyDictionary[Any, Geometry] = weakref.WeakKeyDictionary()
 _UNKNOWN = "its vision tower is not one whose layout is known, or its tokens are not squares of patches in a grid"
 _OF_TOWER = ("vision.cls_attention", "vision.received_attention", "vision.keys", "vision.hidden", "vision.cls")
 
@@ -197,79 +193,6 @@ def take_videos(adapter: HuggingFaceAdapter[Any], video: Moving | str) -> None:
         adapter.video_inputs, adapter.video_pooler = video.inputs, video.pooler
     else:
         adapter.video_inputs, adapter.no_videos = (), video
-
-
-def geometry_of(model: Any) -> Geometry:
-    """The geometry of a model, proven once; see `prove`."""
-    if model not in _PROVEN:
-        placeholder, why = placeholder_of(model), untriable(model)
-        if why.startswith(NO_WEIGHTS):
-            return unproven()
-        if why:
-            raise AdapterError(f"{type(model).__name__}: its geometry cannot be proven, since {why}")
-        known = prove(model, placeholder)
-        _PROVEN[model] = replace(known, video=prove_video(model, known, placeholder))
-    return _PROVEN[model]
-
-
-def placeholder_of(model: Any) -> int:
-    """The id of image placeholders.
-
-    Raises:
-        AdapterError: the config names none.
-    """
-    found = getattr(model.config, "image_token_id", None)
-    if not isinstance(found, int):
-        raise AdapterError(
-            f"{type(model).__name__}: its config has no image_token_id, so the places of images in a prompt are unknown"
-        )
-    return found
-
-
-def check_proven(model: Any) -> None:
-    """Refuse models that rows cannot be passed to, or whose geometry cannot be proven.
-
-    Raises:
-        AdapterError: says what is missing.
-    """
-    name = type(model).__name__
-    if "mm_encoder_outputs" not in parameters(type(model).forward):
-        raise AdapterError(
-            f"no adapter is written for {name}, and adapter 'generic' serves models whose forward() takes "
-            f"mm_encoder_outputs, as those of transformers 5.18 and later do; that of the installed transformers "
-            f"{installed_version()} does not"
-        )
-    if why := why_no_rows(model):
-        raise AdapterError(f"{name}: {why}. Select from bare tensors (docs/bare-tensors.md)")
-    check_host(model, name)
-    geometry_of(model)
-
-
-def tower_of(model: Any) -> ResolvedTower | None:
-    """The tower if its layout is known, and its tokens were seen to be squares of its patches."""
-    base, path = base_of(model), base_path(model)
-    ran = geometry_of(model).ran
-    for name, module in base.named_children():
-        if name in ran and getattr(getattr(module, "config", None), "model_type", None) in LAYOUTS:
-            try:
-                tower = resolve_tower(module, f"{path}.{name}")
-            except AdapterError:
-                return None
-            return tower if patches_of(geometry_of(model), tower) is not None else None
-    return None
-
-
-def patches_of(known: Geometry, tower: ResolvedTower) -> Patches | None:
-    """The patches of each token of a blank image, row by row; None if tokens are not squares of patches."""
-    pixels = known.images.get("pixel_values")
-    if known.grid is None or not isinstance(pixels, Tensor) or pixels.dim() != 4:
-        return None
-    (rows, cols), grid = known.grid.size, tower.grid(*pixels.shape[-2:])
-    side = grid[0] // rows
-    if grid != (rows * side, cols * side):
-        return None
-    numbers = torch.arange(grid[0] * grid[1]).view(rows, side, cols, side)
-    return Patches(numbers.permute(0, 2, 1, 3).reshape(rows * cols, side**2), grid)
 
 
 def _patches_of_all(

@@ -15,10 +15,9 @@ from scope_adapters.compat.blank import blank_video
 from scope_adapters.compat.features import image_features
 from scope_adapters.compat.transformers import base_of
 from scope_adapters.hosts.huggingface.places import moved_most, patches_at, separate
-from scope_adapters.hosts.huggingface.proof import (
+from scope_adapters.hosts.huggingface.proof import Geometry, Moving
+from scope_adapters.hosts.huggingface.trial_prompt import (
     FORMS,
-    Geometry,
-    Moving,
     Pooler,
     TrialPrompt,
     axes_of,
