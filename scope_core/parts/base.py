@@ -11,6 +11,7 @@ from collections.abc import Iterator, Mapping
 from typing import Any, ClassVar, Generic, TypeVar
 
 from scope_core.registry.specs import ComponentSpec
+from scope_core.structures.calibration import Calibration
 from scope_core.structures.declaration import Declaration
 
 S = TypeVar("S", bound=ComponentSpec)
@@ -33,6 +34,7 @@ class Part(ABC, Generic[S]):
         reach: ``(before, after)``, the frames around its own that a token's result depends on, where the part gets a
             whole video as one group: none, for what reads tokens one by one. None: it may depend on all of them, so
             that a stream of frames refuses the part (`Pruner.stream`).
+        calibration: The measured file that it reads, so that models other than the measured one are refused; or None.
         copies: How often it holds the vectors that it is given, or as many numbers of their dtype, at once beside them,
             at most; 2 for a copy in float64 of float32. The parts inside count by themselves. Plans count with it.
         shortcuts: ``{optional member: methods}``: each optional member computes the same as those methods, faster. A
@@ -41,6 +43,7 @@ class Part(ABC, Generic[S]):
 
     kind: str = ""
     origin: str = ""
+    calibration: Calibration | None = None
     reads_places: ClassVar[bool] = False
     reach: ClassVar[tuple[int, int] | None] = None
     copies: ClassVar[float] = 1.0
@@ -64,8 +67,11 @@ class Part(ABC, Generic[S]):
         return frozenset()
 
     def misfit(self, declaration: Declaration) -> str:
-        """The reason why this part does not go with a model, beyond signals and places; empty if it does, as here."""
-        return ""
+        """The reason why this part does not go with a model, beyond signals and places; empty if it does.
+
+        By default, it is that `calibration` was measured on another model.
+        """
+        return "" if self.calibration is None else self.calibration.misfit(declaration)
 
     @property
     def inner(self) -> tuple[Part[Any], ...]:

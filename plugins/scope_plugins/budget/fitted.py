@@ -60,8 +60,6 @@ class Fitted(Budget[FittedSpec]):
     Source: FitPrune, AAAI 2025, arXiv 2409.10197.
     """
 
-    calibration: Calibration | None = None
-
     def __init__(self, spec: FittedSpec, parts: Mapping[str, Any] | None = None) -> None:
         super().__init__(spec, parts)
         if spec.file is not None:
@@ -80,7 +78,7 @@ class Fitted(Budget[FittedSpec]):
         found = declaration.decoder_layers
         if found and found != self.spec.layers:
             return f"'{self.spec.file}' is of a language model of {self.spec.layers} layers, but this one has {found}"
-        return self.calibration.misfit(declaration)
+        return super().misfit(declaration)
 
     def plan(self, layout: Layout, groups: Sequence[Group]) -> tuple[int, ...]:
         """Counts per group; each image's sum is exact.

@@ -11,7 +11,6 @@ from torch import Tensor
 from typing_extensions import Self
 
 from scope_core import TokensError, VisualTokens
-from scope_core.adapters import Declaration
 from scope_core.parts import Calibration, ComponentSpec, SaliencySource
 
 
@@ -39,8 +38,6 @@ S = TypeVar("S", bound=HeadsSpec)
 class HeadSource(SaliencySource[S]):
     """The weighted mean of the maps of all heads; ``scope calibrate --kind heads`` reads the maps."""
 
-    calibration: Calibration | None = None
-
     def __init__(self, spec: S, parts: Mapping[str, Any] | None = None) -> None:
         super().__init__(spec, parts)
         if spec.file is not None:
@@ -51,10 +48,6 @@ class HeadSource(SaliencySource[S]):
     @abstractmethod
     def by_head(self, tokens: VisualTokens) -> Tensor:
         """(B, H, N) the map of each head."""
-
-    def misfit(self, declaration: Declaration) -> str:
-        """The reason why the file is not of this tower."""
-        return "" if self.calibration is None else self.calibration.misfit(declaration)
 
     def score(self, tokens: VisualTokens) -> Tensor:
         """(B, N), in the range of the maps.

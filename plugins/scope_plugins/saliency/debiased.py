@@ -11,7 +11,6 @@ from torch import Tensor
 from typing_extensions import Self
 
 from scope_core import TokensError, VisualTokens
-from scope_core.adapters import Declaration
 from scope_core.parts import Calibration, ComponentSpec, SaliencySource, Slot, scores
 from scope_plugins._places import check_places
 
@@ -60,17 +59,12 @@ class Debiased(SaliencySource[DebiasedSpec]):
     """
 
     reads_places = True
-    calibration: Calibration | None = None
 
     def __init__(self, spec: DebiasedSpec, parts: Mapping[str, Any] | None = None) -> None:
         super().__init__(spec, parts)
         if spec.file is not None:
             self.calibration = Calibration.read(spec.file, "prior")
             self.calibration.check_saliency(spec.of.model_dump(mode="json"), f"calibration file '{spec.file}'")
-
-    def misfit(self, declaration: Declaration) -> str:
-        """The reason why the file is not of this tower."""
-        return "" if self.calibration is None else self.calibration.misfit(declaration)
 
     @property
     def nonnegative(self) -> bool:  # type: ignore[override]  # follows from the source
