@@ -1,6 +1,7 @@
 """vLLM's OpenAI-compatible server, as ``scope serve`` starts it: with exit status 1 if the engine died.
 
-Run as a module, with the options of vLLM's server.
+Run as a module, with the options of vLLM's server. With ``--headless`` there are workers and no server: the further
+machines of a server over several.
 """
 
 from __future__ import annotations
@@ -20,6 +21,8 @@ FORMER = "vllm.entrypoints.openai.api_server"
 
 def main() -> int:
     """Run the server; the exit status."""
+    if "--headless" in sys.argv:
+        return _headless()
     try:
         launch = importlib.import_module(LAUNCHER).main
     except (ImportError, AttributeError):
@@ -29,6 +32,17 @@ def main() -> int:
     for death in deaths:
         sys.stderr.write(f"scope serve: {death}; its reason is in the log above\n")
     return 1 if deaths else 0
+
+
+def _headless() -> int:
+    """Run workers for the server of another machine, as ``vllm serve`` does; the server's own ``main`` ignores this."""
+    serve = importlib.import_module("vllm.entrypoints.cli.serve").ServeSubcommand
+    options = importlib.import_module("vllm.entrypoints.launchers.cli_args")
+    parser = importlib.import_module("vllm.utils.argparse_utils").FlexibleArgumentParser()
+    args = options.make_arg_parser(parser).parse_args()
+    options.validate_parsed_serve_args(args)
+    serve.cmd(args)
+    return 0
 
 
 if __name__ == "__main__":
