@@ -16,6 +16,7 @@ import functools
 import importlib
 import importlib.util
 import inspect
+import json
 import re
 import subprocess
 import sys
@@ -681,6 +682,31 @@ def comparison() -> str:
     return evidence_table("comparison").table(facts, names)
 
 
+def serving_load() -> str:
+    """Requests per second of a pruned and an unpruned server, from docs/serving/load.json."""
+    facts = json.loads((DOCS / "serving" / "load.json").read_text(encoding="utf-8"))
+    return table(
+        (
+            "clients", "keeps", "requests per s", "x", "ms to first token (p95)", "ms per further token", "KV cache",
+            "encoder", "of it selection",
+        ),
+        (
+            (
+                str(row["clients"]),
+                row["engine"] if row["engine"] == "all" else f"`{row['engine']}`",
+                f"{row['requests_per_s']:.2f}",
+                f"{row['times']:.2f}",
+                f"{row['ttft_ms_median']:.0f} ({row['ttft_ms_p95']:.0f})",
+                f"{row['tpot_ms_median']:.0f}",
+                f"{row['kv_peak']:.0%}",
+                f"{row['encoder_s']:.1f} s",
+                f"{row['selection_share']:.1%}",
+            )
+            for row in facts["rows"]
+        ),
+    )  # fmt: skip
+
+
 def signature(name: str, item: Any) -> str:
     """How a function or class is called, as a code block."""
     try:
@@ -754,6 +780,7 @@ SECTIONS: dict[str, Callable[[], str]] = {
     "parts": parts,
     "zoo": zoo,
     "served-recipes": served_recipes,
+    "serving-load": serving_load,
     "touch-points": touch_points,
     "adapters": adapters,
     "adapters-short": adapters_short,
