@@ -34,6 +34,7 @@ if TYPE_CHECKING:
     from scope_core.pruning.recipe_fit import recipe_fits as recipe_fits
     from scope_core.pruning.schedule import Schedule as Schedule
     from scope_core.pruning.session import Session as Session
+    from scope_core.pruning.spec_file import is_file_name as is_file_name
     from scope_core.registry.entries import ZooEntry as ZooEntry
     from scope_core.structures.declaration import Declaration as Declaration
     from scope_core.structures.encoding import Asked as Asked
@@ -55,6 +56,7 @@ _HOMES = {
     "pruning.recipe_fit": "RecipeFit check_fit recipe_fits",
     "pruning.schedule": "Schedule",
     "pruning.session": "Session",
+    "pruning.spec_file": "is_file_name",
     "registry.entries": "ZooEntry",
     "structures.declaration": "Declaration",
     "structures.encoding": "Asked Encoding Memo",

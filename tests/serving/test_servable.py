@@ -156,8 +156,17 @@ def test_the_engine_reads_spec_files_and_requests_do_not(tmp_path: Path) -> None
     file.write_text("recipe: scope\nbudget: 64\n")
     served = Served(config("llava", str(file)))
     assert served.default == Served(config("llava", "scope@64")).default
-    with pytest.raises(ValueError, match="is a file"):
-        served.asked(str(file))
+    pipe = str(tmp_path / "pipe")
+    os.mkfifo(pipe)  # whoever opens it waits for ever
+    for value in (
+        str(file), str(tmp_path / "pruner.YAML"), "pruner.Json", "C:\\spec", pipe,
+        {"saliency": {"name": "weighted_heads", "file": pipe}},
+        {"saliency": {"name": "weighted_heads", "file": "pipe"}},
+        {"recipe": "scope", "budget": 9, "saliency": {"name": "debiased", "of": "feature_norm", "file": pipe}},
+        {"selector": {"name": "chain", "steps": [{"name": "greedy", "saliency": {"name": "acme", "map": pipe}}]}},
+    ):  # fmt: skip
+        with pytest.raises(ValueError, match="is a file, and requests cannot name files"):
+            served.asked(value)
 
 
 def test_whoever_wrote_a_part_is_in_the_key() -> None:

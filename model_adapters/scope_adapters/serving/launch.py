@@ -24,7 +24,7 @@ from scope_adapters.serving.strict import KEY as STRICT
 from scope_adapters.serving.strict import SCHEDULER
 from scope_adapters.zoo.requests import requests_to
 from scope_core import AdapterError, MissingDependencyError, Pruner, Registry, SpecError, ZooError
-from scope_core.adapters import quoted
+from scope_core.adapters import is_file_name, quoted
 from scope_core.parts import free_memory
 
 SERVER = "scope_adapters.serving.server"
@@ -122,8 +122,7 @@ def pruning_overrides(config: Any, model: str, spec: str, registry: Registry | N
             f"{', '.join(ARCHITECTURES)}. On Hugging Face more are supported: run `scope models adapters`"
         )
     pruner = Pruner(spec, registry=registry)
-    is_file = spec.endswith((".yaml", ".yml", ".json"))
-    value = json.loads(written(pruner)) if is_file else spec
+    value = json.loads(written(pruner)) if is_file_name(spec) else spec
     setattr(config, KEY, value)
     Served(config)  # the checks of the engine's start
     folder = Path(tempfile.gettempdir()) / f"scope-serve-{uuid.uuid4().hex[:12]}"

@@ -7,7 +7,7 @@ import re
 from collections.abc import Awaitable, Callable, MutableMapping
 from typing import Any
 
-from scope_adapters.serving.served import KEY, unknown_options
+from scope_adapters.serving.requested import KEY, unknown_options
 
 MIDDLEWARE = f"{__name__}.PruningMiddleware"
 """The value of vLLM's ``--middleware``."""

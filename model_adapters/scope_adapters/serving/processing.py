@@ -17,7 +17,8 @@ from vllm.multimodal.processing import PromptReplacement
 
 from scope_adapters.serving import metrics, strict
 from scope_adapters.serving.geometry import Size
-from scope_adapters.serving.served import KEY, Served, unknown_options
+from scope_adapters.serving.requested import KEY, unknown_options
+from scope_adapters.serving.served import Served
 from scope_core import SpecError
 
 FIELD = "visual_pruner_spec"

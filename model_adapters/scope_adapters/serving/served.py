@@ -6,22 +6,18 @@ cannot disagree.
 
 from __future__ import annotations
 
-import difflib
 import functools
 import json
-import math
 import sys
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from typing import Any
 
 from scope_adapters.serving.geometry import Geometry, Size, geometry_of
 from scope_adapters.serving.rehearsal import extremes, rehearse, rehearse_size
+from scope_adapters.serving.requested import KEY as KEY
+from scope_adapters.serving.requested import check as check_request
 from scope_adapters.serving.servable import check, refuse
 from scope_core import BudgetError, Pruner, ScopeError, SpecError, __version__, default_registry
-from scope_core.adapters import quoted
-
-KEY = "visual_pruner"
-"""The key of the spec in ``hf_overrides`` and in ``mm_processor_kwargs``."""
 
 
 class Served:
@@ -114,14 +110,7 @@ class Served:
         return [found[0], self.largest if geometry.tower is not None else found[-1]]
 
     def _read(self, value: Any) -> Pruner:
-        if isinstance(value, bool) or not isinstance(value, (int, float, str, dict)):
-            raise SpecError(f"{quoted(value)} is not a spec; give a number of tokens, a recipe ('scope@32') or a table")
-        if isinstance(value, str) and (number := _number(value)) is not None:
-            raise SpecError(f"{quoted(value)} is a text; write the number without quotes: {number}")
-        if isinstance(value, str) and value.endswith((".yaml", ".yml", ".json")):
-            raise SpecError(
-                f"{quoted(value)} is a file; in a request, give a recipe ('scope@32'), a number of tokens or a table"
-            )
+        check_request(value)
         if isinstance(value, str) or (isinstance(value, dict) and "recipe" in value):
             return Pruner(value, registry=self.registry)
         changes = value if isinstance(value, dict) else {"budget": value}
@@ -186,35 +175,11 @@ class Served:
         return geometry_of(self.config, _adapter(self.pruner(text)))
 
 
-def unknown_options(options: Mapping[str, Any]) -> str:
-    """The reason to refuse a request's ``mm_processor_kwargs``; empty if they hold nothing but `KEY`."""
-    unknown = [name for name in options if name != KEY]
-    if not unknown:
-        return ""
-    close = f" Did you mean '{KEY}'?" if difflib.get_close_matches(unknown[0], [KEY]) else ""
-    return (
-        f"mm_processor_kwargs: a request may set '{KEY}' only, not {', '.join(map(quoted, unknown))}.{close} vLLM's "
-        f"--mm-processor-kwargs sets options of the image processor for the whole engine"
-    )
-
-
 def written(pruner: Pruner) -> str:
     """A spec as one line of JSON that gives the same pruner, its recipe's name included."""
     spec = pruner.spec
     kept: dict[str, Any] = {"recipe": spec.recipe, "constraints": [], "order": "raster", "attention_bias": "none"}
     return json.dumps({**kept, **spec.to_dict(pruner.registry)}, sort_keys=True)
-
-
-def _number(text: str) -> str | None:
-    """The number that a text is, as JSON writes it; None if it is none."""
-    share = text.strip().removesuffix("%")
-    try:
-        number = float(share)
-    except ValueError:
-        return None
-    if share != text.strip():
-        number /= 100
-    return None if not math.isfinite(number) else f"{number:g}"
 
 
 def _adapter(pruner: Pruner) -> Any:
