@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -56,8 +57,31 @@ class TestCounters:
 
     def test_what_cannot_be_written_is_a_warning(self, tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
         (tmp_path / "file").write_text("")
-        metrics.record(str(tmp_path / "file" / "below"), self.ONE)
-        assert "could not be updated" in caplog.text
+        for _ in range(5):
+            metrics.record(str(tmp_path / "file" / "below"), self.ONE)
+        assert caplog.text.count("could not be updated") == 1  # not once for each image
+
+    def test_sums_that_could_not_be_written_are_written_later(self, tmp_path: Path) -> None:
+        """A full disk: what happened then is not lost."""
+        blocked = tmp_path / "counts"
+        blocked.write_text("")
+        metrics.record(str(blocked), self.ONE)
+        blocked.unlink()
+        metrics.record(str(blocked), self.ONE)
+        assert metrics.totals([blocked]).specs == {"scope@64": [4, 2304, 256, 0.5, 1.0]}
+
+    @pytest.mark.parametrize("text", ["", "{", "[]", "null", '{"specs": 5}', '{"specs": {"a": 1}, "fallbacks": []}'])
+    def test_files_that_cannot_be_read_hide_no_others(
+        self, tmp_path: Path, caplog: pytest.LogCaptureFixture, text: str
+    ) -> None:
+        metrics.record(str(tmp_path), self.ONE)
+        (tmp_path / "1.counts").write_text(text)
+        (tmp_path / "2.counts").mkdir()
+        assert metrics.totals([tmp_path]) == self.ONE
+        assert caplog.text.count("cannot be read") == 2
+        (tmp_path / f"{os.getpid()}.counts").write_text(text)
+        metrics.record(str(tmp_path), self.ONE)
+        assert metrics.totals([tmp_path]).specs["scope@64"][0] == 4
 
     def test_a_file_is_whole_at_any_time(self, tmp_path: Path) -> None:
         metrics.record(str(tmp_path), self.ONE)

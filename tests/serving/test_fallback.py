@@ -14,7 +14,7 @@ from test_rehearsal import small, with_score  # noqa: F401
 from test_servable import DROP, config
 
 import scope_core as scope
-from scope_adapters.serving import fallback, metrics, receipts
+from scope_adapters.serving import fallback, metrics, pace, receipts
 from scope_adapters.serving.group import Group
 from scope_adapters.serving.served import Served
 
@@ -38,7 +38,27 @@ def has_a_wrong_shape(tokens: scope.VisualTokens) -> torch.Tensor:
     return tokens.features[..., 0] if not bool((tokens.features == FAULTY).any()) else tokens.features[0]
 
 
-KINDS = {raises: "KeyError", gives_nan: "TokensError", has_a_wrong_shape: "PluginOutputError"}
+class Wordless(Exception):
+    def __str__(self) -> str:
+        raise ValueError("not even a message")
+
+
+def raises_without_words(tokens: scope.VisualTokens) -> torch.Tensor:
+    if bool((tokens.features == FAULTY).any()):
+        raise Wordless
+    return tokens.features[..., 0]
+
+
+def raises_at_length(tokens: scope.VisualTokens) -> torch.Tensor:
+    if bool((tokens.features == FAULTY).any()):
+        raise RuntimeError("many words " * 10**5)
+    return tokens.features[..., 0]
+
+
+KINDS = {
+    raises: "KeyError", gives_nan: "TokensError", has_a_wrong_shape: "PluginOutputError",
+    raises_without_words: "Wordless", raises_at_length: "RuntimeError",
+}  # fmt: skip
 
 
 def selected(server: Served, sizes: list[Any], faulty: set[int]) -> tuple[Any, Any, receipts.Call, Group]:
@@ -72,6 +92,7 @@ def test_images_that_a_part_fails_on_keep_the_uniform_grid(with_score: Any, scor
     assert {(f.part, f.reason) for f in call.failures} == {("saliency 'acme.fake'", KINDS[score])}
     if score is raises:
         assert "a picture it does not like" in call.failures[0].text
+    assert max(len(failure.text) for failure in call.failures) < 600
 
 
 def test_tiles_and_newlines_stay_in_their_places(with_score: Any) -> None:  # noqa: F811
@@ -96,9 +117,11 @@ def test_towers_that_overflow_give_the_promised_rows(with_score: Any) -> None:  
         server = Served(small({**SPEC, "budget": keep}))
         group = Group(server.geometry(server.default), server.pruner(server.default), [(56, 56)])
         features = torch.full((1, 16, 64), torch.nan)
-        rows, order, failures = fallback.select(group, [(56, 56)], features, {}, receipts.Call())
+        call = receipts.Call()
+        rows, order, failures = fallback.select(group, [(56, 56)], features, {}, call)
         assert (len(rows), len(order)) == (keep, keep)
         assert "finite" in failures[0].text
+        assert (call.images, call.tokens, call.kept) == (1, 16, keep)
 
 
 def test_failures_are_counted_and_logged_at_a_limited_rate(
@@ -108,7 +131,7 @@ def test_failures_are_counted_and_logged_at_a_limited_rate(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     with_score(raises)
-    monkeypatch.setattr(receipts, "_last", {})
+    monkeypatch.setattr(pace, "_last", {})
     monkeypatch.setattr(receipts.log, "propagate", True)
     monkeypatch.setattr(logging.getLogger("vllm"), "propagate", True)
     server = Served(small(SPEC))
@@ -121,7 +144,7 @@ def test_failures_are_counted_and_logged_at_a_limited_rate(
     (line,) = [record.getMessage() for record in caplog.records]
     for part in ("saliency 'acme.fake'", "evenly spaced", "KeyError", "a picture it does not like"):
         assert part in line
-    receipts._last.clear()
+    pace._last.clear()
     call.close("a spec", strict=True)
     assert "whose requests end with an error" in caplog.text
     sums = metrics.totals([tmp_path])

@@ -44,15 +44,18 @@ def select(
     Returns:
         Rows and order as in `Group.select`, and the failures by number of the image.
     """
+    attempt = Call()
     tokens = group.tokens(features if rows is None else rows, signals)
     by = None if rows is None else group.tokens(features, signals)
     try:
-        return *_checked(group, *group.select(tokens, call, by)), {}
+        whole = _checked(group, *group.select(tokens, attempt, by))
+        call.add(attempt)
+        return *whole, {}
     except Exception as error:  # third-party parts may raise anything
         if len(sizes) == 1:
             plain = Group(group.geometry, _grid(group), sizes)
             blank = replace(tokens, features=torch.zeros_like(tokens.features[..., :1]))
-            return *plain.select(tokens, call, by=blank), {0: _failure(error, group.pruner)}
+            return *plain.select(tokens, call, by=blank), {0: Failure.of(error, group.pruner.walk())}
     # one by one: only the images that a part fails on lose their selection
     ends = list(accumulate((group.geometry.tiles(size) for size in sizes), initial=0))
     found: list[tuple[Tensor, Tensor]] = []
@@ -61,8 +64,8 @@ def select(
         tiles = slice(ends[number], ends[number + 1])
         mine = {name: signal[tiles] for name, signal in signals.items()}
         alone = Group(group.geometry, group.pruner, [size])
-        whole = None if rows is None else rows[tiles]
-        kept, order, failed = select(alone, [size], features[tiles], mine, call, whole)
+        read = None if rows is None else rows[tiles]
+        kept, order, failed = select(alone, [size], features[tiles], mine, call, read)
         found.append((kept, order))
         if 0 in failed:
             failures[number] = failed[0]
@@ -89,14 +92,3 @@ def _joined(found: Sequence[tuple[Tensor, Tensor]]) -> tuple[Tensor, Tensor]:
         orders.append(torch.where(order < len(rows), order + start, total))
         start += len(rows)
     return torch.cat([rows for rows, _ in found]), torch.cat(orders)
-
-
-def _failure(error: Exception, pruner: Pruner) -> Failure:
-    """The failure of the part that the error, or a note on it, names first."""
-    message = " ".join(str(error).split())
-    text = " ".join([*getattr(error, "__notes__", ()), message])
-    named = [(text.find(f"{part.kind} {part}"), part) for part in pruner.walk()]
-    _, part = min(((at, part) for at, part in named if at >= 0), default=(-1, None), key=lambda pair: pair[0])
-    if part is None:
-        return Failure("unknown", "", type(error).__name__, message)
-    return Failure(f"{part.kind} '{part.spec.name}'", part.origin, type(error).__name__, message)

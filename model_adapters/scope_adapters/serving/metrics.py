@@ -19,6 +19,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from scope_adapters.serving import pace
+
 KEY = "visual_pruner_metrics"
 """The key of the folder in ``hf_overrides``."""
 
@@ -45,6 +47,9 @@ BY_REQUEST = "request"
 _SUFFIXES = (".counts", ".fresh", ".failed")
 
 log = logging.getLogger(f"vllm.{__package__}")
+
+_sums: dict[Path, Counts] = {}
+"""The sums of this process, by the file that they are written to."""
 
 
 @dataclass
@@ -74,22 +79,23 @@ class Counts:
 
 
 def record(folder: str, counts: Counts) -> None:
-    """Add sums to those of this process; does nothing for an empty ``folder``.
+    """Add sums to those of this process, and write them; does nothing for an empty ``folder``.
 
-    Never raises, since a full disk must not end the engine; logs a warning instead.
+    Never raises, since a full disk must not end the engine: logs a warning, and writes the sums the next time.
     """
     if not folder or not (counts.specs or counts.fallbacks):
         return
     path = Path(folder) / f"{os.getpid()}.counts"
+    sums = _sums.setdefault(path, Counts())
+    sums.add(counts)
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        sums = _read(path)
-        sums.add(counts)
         fresh = path.with_suffix(".fresh")
         fresh.write_text(json.dumps({"specs": sums.specs, "fallbacks": list(sums.fallbacks.items())}))
         fresh.replace(path)  # atomic: a reader gets the old sums or the new ones
     except OSError as error:
-        log.warning("the counters in %s could not be updated: %s", folder, error)
+        if pace.due(path) is not None:
+            log.warning("the counters in %s could not be updated, so /metrics shows old ones: %s", folder, error)
 
 
 def own_folder(folder: str) -> str:
@@ -121,6 +127,8 @@ def expose(folder: str, facts: Mapping[str, str]) -> None:
 
 
 def _remove(folder: Path) -> None:
+    for path in [path for path in _sums if path.parent == folder]:
+        del _sums[path]
     with contextlib.suppress(OSError):  # other files, or no folder
         for path in [path for suffix in _SUFFIXES for path in folder.glob(f"*{suffix}")]:
             path.unlink(missing_ok=True)
@@ -129,10 +137,14 @@ def _remove(folder: Path) -> None:
 
 
 def totals(folders: Iterable[Path]) -> Counts:
-    """The sums over all processes."""
+    """The sums over all processes; files that cannot be read are left out, with a warning in the log."""
     sums = Counts()
     for path in [path for folder in folders for path in folder.glob("*.counts")]:
-        sums.add(_read(path))
+        try:
+            sums.add(_read(path))
+        except (OSError, ValueError, TypeError, LookupError, AttributeError) as error:
+            if pace.due(path) is not None:
+                log.warning("the counters in %s cannot be read: %s", path, error)
     return sums
 
 
@@ -174,9 +186,6 @@ def _collector() -> Collector:
 
 
 def _read(path: Path) -> Counts:
-    """The sums in a file; none if it is missing."""
-    try:
-        table = json.loads(path.read_text())
-    except FileNotFoundError:
-        return Counts()
+    """The sums in a file."""
+    table = json.loads(path.read_text())
     return Counts(table["specs"], {tuple(labels): count for labels, count in table["fallbacks"]})

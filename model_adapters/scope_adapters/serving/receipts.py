@@ -6,22 +6,22 @@ The logger is a child of vLLM's, so that vLLM's handlers and level apply in each
 from __future__ import annotations
 
 import logging
-import time
+from collections.abc import Iterable
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 from torch import Tensor
 
+from scope_adapters.serving import pace
 from scope_adapters.serving.metrics import Counts
 from scope_core import Layout, Selection
+from scope_core.parts import Part
 
 log = logging.getLogger(f"vllm.{__package__}")
 
-PAUSE = 60.0
-"""Seconds between two lines about the same failure."""
-
-_last: dict[tuple[str, str, str], tuple[float, int]] = {}
-"""Time of the last line about a failure, and the number of failures since."""
+LONGEST = 500
+"""Characters of an error's message."""
 
 
 @dataclass(frozen=True)
@@ -32,13 +32,28 @@ class Failure:
         part: Kind and name, e.g. ``"saliency 'cls_attention'"``; ``"unknown"`` if the error names no part of the spec.
         distribution: Name and version of the package that the part came from; empty if unknown.
         reason: Class of the error.
-        text: Its message.
+        text: Its message, shortened.
     """
 
     part: str
     distribution: str
     reason: str
     text: str
+
+    @classmethod
+    def of(cls, error: BaseException, parts: Iterable[Part[Any]]) -> Failure:
+        """The failure of the part that the error, or a note on it, names first. Never raises."""
+        try:
+            message = " ".join(str(error).split())
+        except Exception:  # an error of a third-party part, whose own message may fail
+            message = "(its message cannot be read)"
+        text = " ".join([*map(str, getattr(error, "__notes__", ())), message])
+        named = [(text.find(f"{part.kind} {part}"), part) for part in parts]
+        _, part = min(((at, part) for at, part in named if at >= 0), default=(-1, None), key=lambda pair: pair[0])
+        short = message if len(message) <= LONGEST else f"{message[:LONGEST]}..."
+        if part is None:
+            return cls("unknown", "", type(error).__name__, short)
+        return cls(f"{part.kind} '{part.spec.name}'", part.origin, type(error).__name__, short)
 
 
 class Call:
@@ -55,6 +70,13 @@ class Call:
         self.tokens += sum(image.tokens for image in layout.images)
         self.kept += sum(selection.row_counts)
         self.seconds += seconds
+
+    def add(self, other: Call) -> None:
+        """Add another call's images."""
+        self.images += other.images
+        self.tokens += other.tokens
+        self.kept += other.kept
+        self.seconds += other.seconds
 
     def close(self, label: str, strict: bool = False) -> Counts:
         """Log the sums, and return them for the counters; nothing is logged if another rank selected.
@@ -83,13 +105,10 @@ class Call:
 
     @staticmethod
     def _warn(label: str, failure: Failure, strict: bool) -> None:
-        """Log a failure, at most once in `PAUSE` seconds for the same part and reason."""
-        key, now = (failure.part, failure.distribution, failure.reason), time.monotonic()
-        before, silent = _last.get(key, (-PAUSE, 0))
-        if now - before < PAUSE:
-            _last[key] = before, silent + 1
+        """Log a failure, at a limited rate for the same part and reason."""
+        silent = pace.due((failure.part, failure.distribution, failure.reason))
+        if silent is None:
             return
-        _last[key] = now, 0
         log.warning(
             "%s: %s%s failed on an image, %s: %s: %s%s",
             label,
