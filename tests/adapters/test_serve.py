@@ -137,6 +137,15 @@ class TestCommand:
         with pytest.raises(scope.SpecError, match=r"write '--hf-overrides\.a' as a table"):
             command(str(checkpoint(tmp_path)), "scope@9", ["--hf-overrides.a", "1"])
 
+    @pytest.mark.parametrize(
+        "options", [["--hf-override", "{}"], ["--hf_over={}"], ["--hf-o", "{}"], ["--model", "x"], ["--model=x"]]
+    )
+    def test_options_that_would_take_the_place_of_ours(self, tmp_path: Path, options: list[str]) -> None:
+        """vLLM takes the last of several, short forms included: it would serve unpruned, or another model."""
+        with pytest.raises(scope.SpecError, match=r"in full|is the first argument"):
+            command(str(checkpoint(tmp_path)), "scope@9", ["--port", "1", *options])
+        assert command(str(tmp_path), "scope@9", ["--model-impl", "vllm"])[-1] == "vllm"
+
     @pytest.mark.parametrize("spelling", ["--hf-overrides", "--hf_overrides"])
     def test_options_in_both_spellings(self, spelling: str) -> None:
         assert user_overrides_in([spelling, '{"a": 1}', "--x"]) == ({"a": 1}, ["--x"])
@@ -144,6 +153,53 @@ class TestCommand:
         assert given(["--revision", "main"], "--revision") == "main"
         assert given(["--revision=main"], "--revision") == "main"
         assert given(["--port", "1"], "--revision") is None
+
+
+CLIP = {
+    "model_type": "clip_vision_model", "hidden_size": 32, "num_hidden_layers": 4, "num_attention_heads": 4,
+    "image_size": 28, "patch_size": 7,
+}  # fmt: skip
+
+
+class TestOddConfigs:
+    """Whatever a checkpoint's config.json holds, it is refused in words before an engine starts."""
+
+    @pytest.mark.parametrize(
+        "text", ["", "{", "[]", "null", "5", '"x"', "{}", '{"model_type": null}', "[" * 99999, "\ufeff{}"]
+    )
+    def test_no_config(self, tmp_path: Path, text: str) -> None:
+        (tmp_path / "config.json").write_text(text)
+        with pytest.raises(scope.ZooError, match=r"the config of '.*' cannot be read; give a folder"):
+            command(str(tmp_path), "scope@9")
+
+    @pytest.mark.parametrize("kind", ["bert", "wombat", "qwen3_vl_moe", "clip", 5, ["llava"], {}])
+    def test_another_type(self, tmp_path: Path, kind: object, monkeypatch: pytest.MonkeyPatch) -> None:
+        """Nobody is asked whether to run a checkpoint's own code, and none of it runs."""
+        monkeypatch.setattr("builtins.input", lambda *_: pytest.fail("asked"))
+        own = {"AutoConfig": "configuration.Own", "AutoModel": "modeling.Own"}
+        (tmp_path / "configuration.py").write_text("raise SystemExit('ran')")
+        (tmp_path / "config.json").write_text(json.dumps({"model_type": kind, "auto_map": own}))
+        with pytest.raises(scope.AdapterError, match=r"is a model of type .* pruning supports llava, llava_next"):
+            command(str(tmp_path), "scope@9")
+
+    @pytest.mark.parametrize(
+        "changes",
+        [
+            {"vision_config": "clip"}, {"vision_config": {"model_type": "wombat"}}, {"vision_feature_layer": "x"},
+            {"text_config": {"model_type": "wombat"}}, {"quantization_config": "awq"}, {"vision_feature_layer": 99},
+            {"vision_config": {**CLIP, "patch_size": 0}}, {"vision_config": {**CLIP, "num_attention_heads": 0}},
+            {"vision_config": {**CLIP, "image_size": "big"}}, {"vision_feature_layer": -99},
+            {"model_type": "llava_next", "image_grid_pinpoints": []},
+            {"model_type": "llava_next", "image_grid_pinpoints": [[1]]},
+            {"model_type": "llava_onevision", "vision_aspect_ratio": "pad"},
+            {"model_type": "qwen2_vl", "vision_config": {"spatial_merge_size": 0}},
+            {"model_type": "internvl", "downsample_ratio": 0.3},
+        ],
+    )  # fmt: skip
+    def test_a_model_that_is_none(self, tmp_path: Path, changes: dict[str, object]) -> None:
+        (tmp_path / "config.json").write_text(json.dumps({"model_type": "llava", **changes}))
+        with pytest.raises(scope.ScopeError, match=r"config of '.*'|vision_feature_layer is -?99, but the"):
+            command(str(tmp_path), "random@9")
 
 
 class TestChatTemplate:

@@ -23,7 +23,7 @@ from scope_adapters.serving.served import KEY, Served, written
 from scope_adapters.serving.strict import KEY as STRICT
 from scope_adapters.serving.strict import SCHEDULER
 from scope_adapters.zoo.requests import requests_to
-from scope_core import AdapterError, MissingDependencyError, Pruner, Registry, SpecError, ZooError
+from scope_core import AdapterError, MissingDependencyError, Pruner, Registry, ScopeError, SpecError, ZooError
 from scope_core.adapters import is_file_name, quoted
 from scope_core.parts import free_memory
 
@@ -54,7 +54,7 @@ def command(
         model: A folder or a hub id.
         spec: A spec as users write it; a file is read here, so that other machines of the server need not have it.
         options: Options of vLLM, passed on; ``--hf-overrides`` is merged with those of pruning.
-        per_request: Let requests ask for budgets (and any other option of the image processor).
+        per_request: Let requests ask for budgets and specs.
         strict: End a request with an error if a part fails on its image.
         registry: Registry of parts; by default everything installed.
 
@@ -116,15 +116,18 @@ def pruning_overrides(config: Any, model: str, spec: str, registry: Registry | N
         AdapterError: models of this type cannot be served.
         SpecError: the spec is wrong, or this model cannot be served with it.
     """
-    if config.model_type not in ARCHITECTURES:
-        raise AdapterError(
-            f"'{model}' is a model of type '{config.model_type}'; with vLLM, pruning supports "
-            f"{', '.join(ARCHITECTURES)}. On Hugging Face more are supported: run `scope models adapters`"
-        )
+    _check_type(config.model_type, model)
     pruner = Pruner(spec, registry=registry)
     value = json.loads(written(pruner)) if is_file_name(spec) else spec
     setattr(config, KEY, value)
-    Served(config)  # the checks of the engine's start
+    try:
+        Served(config)  # the checks of the engine's start
+    except ScopeError:
+        raise
+    except Exception as error:  # sizes of 0, grids that no tile fits: whatever a config holds
+        raise AdapterError(
+            f"the config of '{model}' describes no model that could be served ({type(error).__name__}: {error})"
+        ) from error
     folder = Path(tempfile.gettempdir()) / f"scope-serve-{uuid.uuid4().hex[:12]}"
     return {"architectures": [ARCHITECTURES[config.model_type]], KEY: value, metrics.KEY: str(folder)}
 
@@ -133,7 +136,7 @@ def configuration(model: str, revision: str | None = None) -> Any:
     """The checkpoint's config.
 
     Raises:
-        AdapterError: the checkpoint has code of its own, and a converted one can be served.
+        AdapterError: models of this type cannot be served.
         ZooError: it cannot be read.
         MissingDependencyError: transformers is not installed.
     """
@@ -146,14 +149,27 @@ def configuration(model: str, revision: str | None = None) -> Any:
     try:
         with requests_to(model) as how:
             table, _ = PretrainedConfig.get_config_dict(model, revision=revision, **how)
-            if instead := CONVERTED.get(str(table.get("model_type")), ""):
-                raise AdapterError(f"'{model}' cannot be served with pruning{instead}")
-            return AutoConfig.from_pretrained(model, revision=revision, **how)
-    except (OSError, ValueError) as error:
+            if (kind := table.get("model_type")) is not None:
+                _check_type(kind, model)
+            return AutoConfig.from_pretrained(model, revision=revision, trust_remote_code=False, **how)
+    except ScopeError:
+        raise
+    except Exception as error:  # a file that holds anything but a config raises anything
         text = " ".join(str(error).split())
         raise ZooError(
             f"the config of '{model}' cannot be read; give a folder with a checkpoint, or a hub id: {text}"
         ) from error
+
+
+def _check_type(kind: Any, model: str) -> None:
+    """Refuse models of another type, before anything of theirs is loaded."""
+    if instead := CONVERTED.get(str(kind)):
+        raise AdapterError(f"'{model}' cannot be served with pruning{instead}")
+    if str(kind) not in ARCHITECTURES:
+        raise AdapterError(
+            f"'{model}' is a model of type '{kind}'; with vLLM, pruning supports "
+            f"{', '.join(ARCHITECTURES)}. On Hugging Face more are supported: run `scope models adapters`"
+        )
 
 
 def has_template(model: str, revision: str | None = None) -> bool:
@@ -200,13 +216,17 @@ def user_overrides_in(options: Sequence[str]) -> tuple[dict[str, Any], list[str]
     """The user's ``--hf-overrides`` as a table, and the other options.
 
     Raises:
-        SpecError: it is not a table in JSON.
+        SpecError: it is not a table in JSON, or an option would take the place of one that is set here.
     """
     text, rest, skip = given(options, "--hf-overrides"), [], False
     for word in options:
         name = word.partition("=")[0].replace("_", "-")
         if name.startswith("--hf-overrides."):
             raise SpecError(f"write '{word}' as a table: --hf-overrides '{{...}}'")
+        if name.startswith("--hf-o") and name != "--hf-overrides":
+            raise SpecError(f"'{name}': write --hf-overrides in full; vLLM would take the short form for all overrides")
+        if name == "--model":
+            raise SpecError("--model: the model is the first argument of `scope serve`, which checks it")
         if name != "--hf-overrides" and not skip:
             rest.append(word)
         skip = name == "--hf-overrides" and "=" not in word

@@ -162,13 +162,15 @@ def tower_of(config: Any) -> ResolvedTower:
             f"vision_feature_layer is {layer!r}: features of several layers side by side cannot be served with "
             f"pruning; use those of one layer"
         )
+    layers = int(vision.num_hidden_layers)
+    if not -layers <= layer <= layers or layer == 0:
+        raise AdapterError(f"vision_feature_layer is {layer}, but the vision tower has {layers} layers")
     if strategy not in ("default", "full"):
         raise AdapterError(
             f"vision_feature_select_strategy is {strategy!r}; serving with pruning supports 'default' (patches) and "
             f"'full' (CLS, too)"
         )
-    layers = range(int(vision.num_hidden_layers))
-    return ResolvedTower(SimpleNamespace(config=vision), LAYOUTS[vision.model_type], layers, {})
+    return ResolvedTower(SimpleNamespace(config=vision), LAYOUTS[vision.model_type], range(layers), {})
 
 
 _TOWERS = ("clip_vision_model", "siglip_vision_model")
