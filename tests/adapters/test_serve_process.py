@@ -114,7 +114,13 @@ def test_bodies_are_read_only_for_keys_of_pruning() -> None:
     for parts in ((b'{"a": ', b"1}"), (b'{"visual_pruner": broken',), (b'["visual_pruner", 1]',), (b"",)):
         assert sent(*parts) == [{"parts": list(parts)}]
     assert sent(b'{"mm_processor_kwargs": {"visual_pruner": 9}}')[0]["parts"]
-    for body in (b'{"visual_pruner": 9}', b'{"mm_processor_kwargs": {"visual_prunerr": 9}}'):
+    for body in (
+        b'{"visual_pruner": 9}',
+        b'{"mm_processor_kwargs": {"visual_prunerr": 9}}',
+        b'{"mm_processor_kwarg": {"visual_pruner": 9}}',
+        b'{"extra_body": {"mm_processor_kwargs": {"visual_pruner": 9}}}',
+        b'{"messages": [{"content": [{"image_url": {"url": "x", "visual_pruner": 9}}]}]}',
+    ):
         start, answer = sent(body[:9], body[9:])
         assert start["status"] == 400
         assert "'visual_pruner'" in json.loads(answer["body"])["error"]["message"].replace('"', "'")

@@ -30,10 +30,14 @@ def refusal(request: Any) -> str:
     """The reason to refuse the body of a request; empty if vLLM may read it."""
     if not isinstance(request, dict):
         return ""
-    for key in request:
-        if _MEANT.fullmatch(key):
-            return f'{key}: write it into the request\'s {OPTIONS}, e.g. "{OPTIONS}": {{"{KEY}": 32}}'
     options = request.get(OPTIONS)
+    elsewhere: list[Any] = [{key: value for key, value in request.items() if key != OPTIONS}]
+    while elsewhere:  # e.g. in `extra_body`, which is a word of the Python client, or beside an image
+        value = elsewhere.pop()
+        if wrong := [key for key in value if _MEANT.fullmatch(key)] if isinstance(value, dict) else []:
+            return f'{wrong[0]}: write it into the request\'s {OPTIONS}, e.g. "{OPTIONS}": {{"{KEY}": 32}}'
+        if isinstance(value, (dict, list)):
+            elsewhere += value.values() if isinstance(value, dict) else value
     return unknown_options(options) if isinstance(options, dict) else ""
 
 
