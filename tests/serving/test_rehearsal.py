@@ -183,3 +183,27 @@ def test_every_grid_is_tried(with_score: Any) -> None:
         for size in ((side, 1), (1, side), (side, 3000), (3000, side), (side, side)):
             assert min(counts) <= geometry.layout([size]).images[0].tokens <= max(counts), size
     assert {tuple(size) for size in grids} <= set(extremes(geometry))
+
+
+def test_requests_wait_for_a_rehearsal_only_once_and_only_for_other_parts(monkeypatch: pytest.MonkeyPatch) -> None:
+    """All images of a server pass through one thread, so that a rehearsal holds up everybody's."""
+    server, tried = Served(small("scope@9")), []
+    rehearse = served_module.rehearse
+    monkeypatch.setattr(served_module, "rehearse", lambda *given: (tried.append(given), rehearse(*given)))
+    for budget in (5, 0.25, "scope@3", {"budget": {"name": "tokens", "keep": 4}}):
+        assert server.asked(budget)
+    assert not tried
+    for _ in range(3):
+        assert server.asked("divprune@5")
+        with pytest.raises(ValueError, match="it fails on features"):
+            server.asked({"coverage": "graph_cut"})
+    assert len(tried) == 2
+
+
+@pytest.mark.parametrize(
+    "value", [10**400, float("nan"), float("inf"), {"registry": 1}, {"a": "b" * 10**6}, {"spec": 1}, "\ud800", {"": {}}]
+)
+def test_whatever_a_client_sends_is_refused_in_words(value: Any) -> None:
+    with pytest.raises(ValueError, match=r"^visual_pruner: ") as caught:
+        Served(small("scope@9")).asked(value)
+    assert len(str(caught.value)) < 4000

@@ -19,6 +19,9 @@ from scope_adapters.serving.requested import check as check_request
 from scope_adapters.serving.servable import check, refuse
 from scope_core import BudgetError, Pruner, ScopeError, SpecError, __version__, default_registry
 
+LONGEST = 50_000
+"""Characters of JSON of a request's spec."""
+
 
 class Served:
     """The engine's spec.
@@ -92,17 +95,26 @@ class Served:
         if value is None:
             return self.default
         try:
-            return self._text(json.dumps(value, sort_keys=True))
-        except (ScopeError, TypeError, RecursionError) as error:
+            asked = json.dumps(value, sort_keys=True)
+        except (TypeError, ValueError, RecursionError) as error:
             raise ValueError(f"{KEY}: {error}") from error
-
-    def _asked(self, value: str) -> str:
-        pruner = self._read(json.loads(value))
-        text = written(pruner)
-        if text != self.default:
-            check(pruner, self.geometry(text))
-            self._rehearse(pruner, self.geometry(text), self._ends)
+        text, reason = self._text(asked) if len(asked) <= LONGEST else ("", f"more than {LONGEST:,} characters of JSON")
+        if reason:
+            raise ValueError(f"{KEY}: {reason}")
         return text
+
+    def _asked(self, value: str) -> tuple[str, str]:
+        """The spec of a request, written out, and the reason to refuse it; one of both is empty."""
+        try:
+            pruner = self._read(json.loads(value))
+            text = written(pruner)
+            if text != self.default:
+                check(pruner, self.geometry(text))
+            if _parts(text) != _parts(self.default):  # the engine's own were rehearsed when it started
+                self._rehearse(pruner, self.geometry(text), self._ends)
+        except Exception as error:  # third-party parts may raise anything when they are made, too
+            return "", str(error) if isinstance(error, ScopeError) else f"{type(error).__name__}: {error}"
+        return text, ""
 
     def _ends(self, geometry: Geometry) -> list[Size]:
         """The image with the fewest tokens, and the largest one, by which the engine is sized."""
@@ -180,6 +192,11 @@ def written(pruner: Pruner) -> str:
     spec = pruner.spec
     kept: dict[str, Any] = {"recipe": spec.recipe, "constraints": [], "order": "raster", "attention_bias": "none"}
     return json.dumps({**kept, **spec.to_dict(pruner.registry)}, sort_keys=True)
+
+
+def _parts(text: str) -> dict[str, Any]:
+    """A spec, written out, without its budget."""
+    return {name: value for name, value in json.loads(text).items() if name != "budget"}
 
 
 def _adapter(pruner: Pruner) -> Any:
