@@ -91,3 +91,7 @@ def test_an_engine_that_could_not_end_requests_does_not_start(llava: Path, tmp_p
         options["hf_overrides"][strict.KEY] = True
         with pytest.raises(scope.SpecError, match=missing), engine(llava, "scope@64", **options, **given):
             pass
+    options["hf_overrides"] |= {metrics.KEY: str(tmp_path)}
+    shared = {"scheduler_cls": strict.SCHEDULER, "mm_processor_cache_type": "shm"}
+    with pytest.raises(scope.SpecError, match="cache of type shm"), engine(llava, "scope@64", **options, **shared):
+        pass

@@ -28,8 +28,7 @@ def serve(
         bool,
         typer.Option(
             "--per-request",
-            help="Let requests ask for smaller budgets, in mm_processor_kwargs. They may then set any option of the "
-            "image processor, so use it for trusted clients only.",
+            help="Let requests ask for smaller budgets and other specs, in mm_processor_kwargs.",
         ),
     ] = False,
     strict: Annotated[

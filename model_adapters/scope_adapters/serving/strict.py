@@ -39,7 +39,7 @@ def check(vllm_config: Any) -> None:
     """Refuse an engine that is strict and could not end requests.
 
     Raises:
-        SpecError: names the option that is missing.
+        SpecError: names the option that is missing, or that does not go with it.
     """
     config = vllm_config.model_config.hf_config
     if not is_strict(config):
@@ -48,6 +48,8 @@ def check(vllm_config: Any) -> None:
         raise SpecError(f"{KEY} needs vLLM's option --scheduler-cls {SCHEDULER} (`scope serve --strict` sets it)")
     if not getattr(config, metrics.KEY, ""):
         raise SpecError(f"{KEY} needs {metrics.KEY}, a folder, in hf_overrides (`scope serve --strict` sets it)")
+    if vllm_config.model_config.get_multimodal_config().mm_processor_cache_type == "shm":
+        raise SpecError(f"{KEY} cannot see images in vLLM's cache of type shm; omit --mm-processor-cache-type")
 
 
 def digest(pixels: Any, spec: str) -> bytes:
