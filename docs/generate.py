@@ -678,8 +678,12 @@ def comparison() -> str:
         runs = sum(not why for why in method.runs_on(known).values())
         return "no" if method.served() else "yes", f"{runs} of {len(known)}"
 
-    names = [record.name for record in records("recipe") if "@" not in record.name]
-    return evidence_table("comparison").table(facts, names)
+    return evidence_table("comparison").table(facts)
+
+
+def comparison_left() -> str:
+    """The recipes that neither table of docs/comparison.md has, and why."""
+    return evidence_table("comparison").left_out([record.name for record in records("recipe")])
 
 
 def serving_load() -> str:
@@ -795,6 +799,8 @@ SECTIONS: dict[str, Callable[[], str]] = {
     "video-evidence": video_evidence,
     "video-asked": lambda: evidence_table("video").asked(),
     "comparison": comparison,
+    "comparison-asked": lambda: evidence_table("comparison").asked(),
+    "comparison-left": comparison_left,
     "video-speed": video_speed,
     "search-validation": lambda: evidence_table("search").validation(),
     "search-last": lambda: evidence_table("search").last(),
