@@ -807,6 +807,8 @@ SECTIONS: dict[str, Callable[[], str]] = {
     "search-text": lambda: evidence_table("search").text(),
     "search-test": lambda: evidence_table("search").test("test"),
     "search-test-text": lambda: evidence_table("search").test("test_text"),
+    "search-power": lambda: evidence_table("search").power(),
+    "search-fresh": lambda: evidence_table("search").test("fresh"),
 }
 
 if __name__ == "__main__":

@@ -4,6 +4,9 @@
     python docs/evidence/search/run.py search text 60 16,32
     python docs/evidence/search/run.py report              # scope_plus and scope on the test split, once
     python docs/evidence/search/run.py report text 120 32,16   # scope_text and scope on the first 120 of its images
+    python docs/evidence/search/run.py fresh 200 64,32,16 20261129 PHOTOGRAPHS   # on scenes of another seed
+
+The last draws validation scenes, also on the photographs of a folder if one is given.
 
 Each writes its part of results.json, from which docs/generate.py makes the tables of docs/search.md. It continues where
 it was interrupted.
@@ -44,12 +47,30 @@ def pruner(spec: Any, keep: int) -> scope.Pruner:
     return scope.Pruner({**spec, "budget": {"name": "tokens", "keep": keep, "per": "image"}})
 
 
-def asked(specs: dict[str, Any], settings: Settings, keeps: list[int]) -> Run:
-    """The answers of methods that choose without the question."""
+def asked(specs: dict[str, Any], settings: Settings, keeps: list[int], **options: Any) -> Run:
+    """The answers of methods that choose without the question; ``options`` are those of the task."""
     loaded, registry = scope.load(MODEL), scope.default_registry()
-    task = registry.build("task", registry.get("task", TASK).spec())
+    task = registry.build("task", registry.get("task", TASK).spec(**options))
     methods = [Method(name, keep, pruner(spec, keep)) for name, spec in specs.items() for keep in keeps]
     return run(loaded, task, methods, scenes_of(loaded, task, settings), settings, registry)
+
+
+def fresh(limit: int, keeps: list[int], seed: int, folder: str | None) -> dict[str, Any]:
+    """scope_plus and scope on validation scenes that neither the search nor a test has seen."""
+    settings = Settings("validation", limit=limit, seed=seed, folder=default_folder())
+    names = ("scope", "scope_plus")
+    outcome = asked({name: name for name in names}, settings, keeps, photographs=folder, scenes=max(limit, 400))
+    rows = summary(outcome, PAIRS)
+    added = sorted(path.name for path in Path(folder).iterdir() if path.suffix != ".txt") if folder else []
+    return {
+        "images": len(outcome.scenes),
+        "questions": rows[0]["questions"],
+        "pairs": PAIRS,
+        "split": "validation",
+        "seed": seed,
+        "photographs": added,
+        "rows": rows,
+    }
 
 
 def asked_by_question(specs: dict[str, Any], settings: Settings, keeps: list[int]) -> Run:
@@ -124,6 +145,9 @@ def main() -> None:
         found["questions"] = found["rows"][0]["questions"]
         results = json.loads(RESULTS.read_text("utf-8")) if RESULTS.exists() else {}
         results["test_text" if by_question else "test"] = found
+    elif sys.argv[1] == "fresh":
+        limit, keeps, seed = int(sys.argv[2]), [int(keep) for keep in sys.argv[3].split(",")], int(sys.argv[4])
+        results["fresh"] = fresh(limit, keeps, seed, sys.argv[5] if sys.argv[5:] else None)
     else:
         which, limit, keeps = sys.argv[2], int(sys.argv[3]), [int(keep) for keep in sys.argv[4].split(",")]
         specs = {"scope": "scope", **getattr(candidates, which.upper())}

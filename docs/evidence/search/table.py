@@ -3,10 +3,15 @@
 from __future__ import annotations
 
 import json
+import math
+import textwrap
 from pathlib import Path
+from statistics import NormalDist
 from typing import Any
 
 RESULTS = Path(__file__).with_name("results.json")
+STRATEGIES = Path(__file__).parents[1] / "strategies" / "results.json"
+"""Eight methods and the bounds on the same test scenes."""
 ROUNDS = ("first", "second", "third")
 NAMES = {
     "scope": "SCOPE",
@@ -90,14 +95,15 @@ def text() -> str:
 
 
 def test(part: str) -> str:
-    """The one report on the test scenes: ``test``, or ``test_text``."""
+    """The one report on the test scenes: ``test``, or ``test_text``; or that on scenes of another seed, ``fresh``."""
     found = _measured().get(part)
     if found is None:
         return "Not measured yet.\n"
     rows = {(row["name"], row["keep"]): row for row in found["rows"]}
     keeps = list(dict.fromkeys(row["keep"] for row in found["rows"]))
     lines = [
-        f"{found['questions']} questions about {found['images']} images of the split `test`.",
+        f"{found['questions']} questions about {found['images']} images of the split `{found.get('split', 'test')}`"
+        + (f", seed {found['seed']}." if "seed" in found else "."),
         "",
         f"| tokens kept | {' | '.join(map(str, keeps))} |",
         f"|---|{'---:|' * len(keeps)}",
@@ -111,6 +117,38 @@ def test(part: str) -> str:
         wins = (f"{gap['wins']}/{gap['ties']}/{gap['losses']}" for gap in gaps)
         lines.append(f"| win/tie/loss | {' | '.join(wins)} |")
     return "\n".join(lines) + "\n"
+
+
+def power(keep: int = 64, chance: float = 0.8) -> str:
+    """The number of scenes at which a difference as large as the one measured would probably be separated."""
+    found = _measured()["test"]
+    rows = {(row["name"], row["keep"]): row for row in found["rows"]}
+    gap, all_tokens = rows["scope_plus", keep]["more"], _accuracy_of("all tokens")
+    scenes = [scenes_needed(gap, found["images"], pairs, chance) for pairs in (1, found["pairs"])]
+    text = (
+        f"At {keep} tokens SCOPE answers {100 * rows['scope', keep]['accuracy']:.1f}%, and all tokens "
+        f"{100 * all_tokens:.1f}%. If scope_plus is better by the {100 * gap['difference']:.1f} points measured, about "
+        f"{scenes[0]:,} scenes of this kind would separate the two in {chance:.0%} of tests, and {scenes[1]:,} after "
+        f"correction for {found['pairs']} pairs; the test split has {found['images']}."
+    )
+    return "\n".join(textwrap.wrap(text, 120)) + "\n"
+
+
+def scenes_needed(gap: dict[str, Any], scenes: int, pairs: int = 1, chance: float = 0.8) -> int:
+    """Scenes for a two-sided test of one of ``pairs`` differences that is as large as ``gap``, rounded up to 100s.
+
+    The standard error is that of the interval of ``gap``, measured on ``scenes`` scenes, and falls with their root.
+    """
+    normal = NormalDist()
+    low, high = gap["interval"]
+    error = (high - low) / 2 / normal.inv_cdf(0.975)
+    errors = normal.inv_cdf(1 - 0.05 / 2 / pairs) + normal.inv_cdf(chance)
+    return 100 * math.ceil(scenes * (errors * error / gap["difference"]) ** 2 / 100)
+
+
+def _accuracy_of(bound: str) -> float:
+    runs = json.loads(STRATEGIES.read_text(encoding="utf-8"))["runs"]
+    return float(next(run["accuracy"] for run in runs if run["name"] == bound))
 
 
 def _measured() -> dict[str, Any]:
