@@ -171,8 +171,8 @@ def rank(score: Tensor, gain: Tensor, problem: Problem, keep: Sequence[int], *, 
     """
     tokens = problem.tokens
     if _plain(tokens, keep):
-        order = score.sort(dim=1, descending=True, stable=True).indices[:, : max(keep, default=0)]
-        picks = Picks(order, gain.gather(1, order), score.gather(1, order))
+        highest, order = (column[:, : keep[0]] for column in score.sort(dim=1, descending=True, stable=True))
+        picks = Picks(order, gain.gather(1, order), highest)
         check_picks(picks, problem, keep, by_place)
         return picks
     # three levels: required, other candidates, the rest; scores decide only within a level

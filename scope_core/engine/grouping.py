@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import replace
+from functools import lru_cache
 
 import torch
 from torch import Tensor
@@ -115,8 +116,8 @@ def layout_of(tokens: VisualTokens) -> Layout:
     Raises:
         TokensError: the tokens of a video are not in the order of its frames.
     """
-    if not bool((tokens.frame > 0).any()):
-        return Layout.of(tokens.n_valid)
+    if not tokens.frame.numel() or int(tokens.frame.amax()) <= 0:
+        return _of_images(tokens.n_valid)
     sizes: list[int | list[int]] = []
     for number, (frame, valid) in enumerate(zip(tokens.frame, tokens.valid, strict=True)):
         of_each = frame[valid]
@@ -125,6 +126,11 @@ def layout_of(tokens: VisualTokens) -> Layout:
         moving = len(of_each) and int(of_each[-1])
         sizes.append(of_each.bincount().tolist() if moving else len(of_each))
     return Layout.of(sizes, videos=[number for number, each in enumerate(sizes) if isinstance(each, list)])
+
+
+@lru_cache(maxsize=64)
+def _of_images(counts: tuple[int, ...]) -> Layout:
+    return Layout.of(counts)
 
 
 def frame_counts(tokens: VisualTokens, images: Sequence[ImageLayout]) -> list[int]:

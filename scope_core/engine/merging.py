@@ -85,7 +85,8 @@ def merged(
     extra = [check_extra(merger, size, rows) for size, rows in zip(sizes, counts, strict=True)]
     if shared and any(map(sum, extra)):
         raise SpecError(_shared_group_message(merger, max(map(sum, extra))))
-    selection = replace(selection, allotted=tuple(counts))
+    if selection.allotted != counts:
+        selection = replace(selection, allotted=tuple(counts))
     with attribute_errors(merger, "weights"):
         weights = merger.weights(selection)
     check_weights(weights, selection, extra, merger)

@@ -73,8 +73,10 @@ def check_counts(counts: Any, limits: Sequence[int], what: str, budget: Budget[A
     return checked
 
 
-def check_selection(selection: Any, tokens: VisualTokens, counts: Sequence[int], selector: Selector[Any]) -> None:
-    """Refuse a selection that has wrong counts, repeats or padding, or that drops required tokens."""
+def check_selection(
+    selection: Any, tokens: VisualTokens, counts: Sequence[int], selector: Selector[Any]
+) -> tuple[int, ...]:
+    """The picks of each row; refuses wrong counts, repeats, padding, and selections that drop required tokens."""
     if not isinstance(selection, Selection):
         raise PluginOutputError(
             f"{_selector_name(selector)} returned {type(selection).__name__}; expected a scope_core.Selection"
@@ -107,8 +109,8 @@ def check_selection(selection: Any, tokens: VisualTokens, counts: Sequence[int],
             f"{_selector_name(selector)} returned shares that are not finite numbers of at least 0 for each of "
             f"(B, N) = {tuple(tokens.valid.shape)} tokens, beside `assigned`"
         )
-    for group, (row, wanted) in enumerate(zip(rows, counts, strict=True)):
-        got = len(row) - row.count(-1)
+    found = [len(row) - row.count(-1) for row in rows]
+    for group, (row, got, wanted) in enumerate(zip(rows, found, counts, strict=True)):
         if -1 in row[:got]:
             raise PluginOutputError(f"{_selector_name(selector)} returned picks with -1 before the end of a row")
         distinct = len(set(row[:got]))
@@ -121,6 +123,7 @@ def check_selection(selection: Any, tokens: VisualTokens, counts: Sequence[int],
         raise PluginOutputError(f"{_selector_name(selector)} picked padding or tokens that a constraint forbids")
     if any(tokens.n_required) and bool((tokens.required & tokens.valid & ~selection.mask).any()):
         raise PluginOutputError(f"{_selector_name(selector)} dropped tokens that must be kept")
+    return tuple(found)
 
 
 def _weights(shares: Any, tokens: VisualTokens) -> bool:

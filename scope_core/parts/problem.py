@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
@@ -207,9 +208,13 @@ def _check_scores(name: str, saliency: Tensor, tokens: VisualTokens) -> None:
     Raises:
         TokensError: names the saliency.
     """
-    tokens.check_finite(name, saliency)
+    if not saliency.numel():
+        return
+    lowest, highest = (float(end) for end in saliency.detach().aminmax())  # NaN if any is
+    if not (math.isfinite(lowest) and math.isfinite(highest)):
+        tokens.check_finite(name, saliency)
     least = torch.finfo(saliency.dtype).tiny
-    if saliency.numel() and float(saliency.detach().amax()) < least:  # all of it, padding included: rarely so
+    if highest < least:  # all of it, padding included: rarely so
         size = saliency.detach().abs().masked_fill(~tokens.valid, 0).amax(1)
         if bool(((size > 0) & (size < least)).any()):
             raise TokensError(

@@ -57,7 +57,8 @@ class Stage:
                 f"{self.parts['merger']} merges none; choose a merger, e.g. `merger: average`, or count the tokens "
                 f"nearest to each kept one: `attention_bias: nearest`"
             )
-        self._planned: tuple[Layout, Plan] | None = None  # cache of the latest plan: most calls repeat the one before
+        # cache of the latest plan, and of what its selector keeps: most calls repeat the one before
+        self._planned: tuple[Layout, Plan, tuple[int, ...]] | None = None
 
     def __repr__(self) -> str:
         return shortened(f"Stage({self.label!r})")
@@ -105,12 +106,16 @@ class Stage:
         Raises:
             BudgetError: the images cannot meet the budget; names the image.
         """
+        return self._counted(layout)[0]
+
+    def _counted(self, layout: Layout) -> tuple[Plan, tuple[int, ...]]:
+        """The plan, and the tokens that the selector keeps of each group if the budget does not adapt."""
         planned = self._planned  # read once: another thread may plan for its own layout
         if planned is None or planned[0] != layout:
-            planned = self._planned = layout, self._plan(layout)
-        return planned[1]
+            planned = self._planned = layout, *self._plan(layout)
+        return planned[1:]
 
-    def _plan(self, layout: Layout) -> Plan:
+    def _plan(self, layout: Layout) -> tuple[Plan, tuple[int, ...]]:
         layout = replace(layout, stage=self.number, schedule=self.points)
         partition, budget = self.parts["partition"], self.parts["budget"]
         if isinstance(partition, TokenPartition):
@@ -139,8 +144,7 @@ class Stage:
             in_blocks=execution.in_blocks,
             copies=copies,
         )
-        less_extra(counts, self.parts["merger"], plan)  # raises if the merger's rows do not fit into the budget
-        return plan
+        return plan, less_extra(counts, merger, plan)  # raises if the merger's rows do not fit into the budget
 
     def prune(self, tokens: VisualTokens, layout: Layout | None = None) -> Selection:
         """Select from `VisualTokens`, as adapters do.
@@ -178,7 +182,7 @@ class Stage:
             # tokens that constraints exclude are not valid either, but belong to their image
             tokens = replace(tokens, image=tokens.image.masked_fill(~tokens.valid, -1))
         tokens = with_frames(tokens, layout)
-        plan = self.plan(layout)
+        plan, counts = self._counted(layout)
         index = group_index(plan, tokens)
         grouped = tokens if index is None else tokens.regroup(index)
         grouped = constrained(grouped, self.parts["constraints"])
@@ -187,7 +191,7 @@ class Stage:
         if budget.adaptive:
             with attribute_errors(budget, "refine"):
                 rows = check_counts(budget.refine_planned(rows, grouped, plan), rows, "refine()", budget)
-        counts = less_extra(rows, merger, plan)
+            counts = less_extra(rows, merger, plan)
         check_keep(grouped, counts)
         inputs = [("features", grouped.features), ("saliency", grouped.saliency)]
         before = [(name, each, each._version) for name, each in inputs if each is not None and not each.is_inference()]
@@ -198,10 +202,10 @@ class Stage:
             raise PluginOutputError(
                 f"the field '{changed[0]}' was changed in place; one of these parts must change a copy instead: {names}"
             )
-        check_selection(selection, grouped, counts, selector)
-        if selection.counts != counts:  # an adaptive selector
-            rows = rows_of_fewer(selection.counts, rows, merger, plan)
-        selection = replace(selection, tokens=grouped, order=self.spec.order, mixed=None)
+        found = check_selection(selection, grouped, counts, selector)
+        if found != counts:  # an adaptive selector
+            rows = rows_of_fewer(found, rows, merger, plan)
+        selection = replace(selection, tokens=grouped, order=self.spec.order, mixed=None, allotted=rows)
         return merged(selection, merger, rows, index, tokens)
 
     def select(

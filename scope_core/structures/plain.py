@@ -135,13 +135,16 @@ def on_grid(grid: Sequence[int] | None, shape: tuple[int, ...], device: torch.de
     Raises:
         TokensError: the grid does not hold N tokens.
     """
-    index = torch.arange(shape[1], device=device).expand(shape)
     if grid is None:
         none = torch.full(shape, -1, dtype=torch.int64, device=device)
-        return none, none, torch.zeros(shape, dtype=torch.int64, device=device)
+        return none, none, torch.zeros_like(none)
     if not isinstance(grid, Sequence) or len(grid) not in (2, 3) or math.prod(grid) != shape[1] or min(grid) < 1:
         raise TokensError(
             f"grid {grid} does not hold N = {shape[1]} tokens; give (rows, columns), or (frames, rows, columns)"
         )
     rows, columns = grid[-2:]
-    return index // columns % rows, index % columns, index // (rows * columns)
+    index = torch.arange(shape[1], device=device).expand(*shape)
+    row, column = index.div(columns, rounding_mode="floor"), index % columns
+    if len(grid) == 2:
+        return row, column, torch.zeros_like(row)
+    return row % rows, column, row.div(rows, rounding_mode="floor")

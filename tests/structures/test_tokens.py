@@ -188,3 +188,11 @@ def test_tokens_of_each_group_are_counted() -> None:
     assert tokens.padded
     assert not VisualTokens.of(FEATURES).padded
     assert tokens.without(tokens.required).n_valid == (6, 1)
+
+
+def test_frames_are_numbered_by_image_and_frame_in_any_order() -> None:
+    image = torch.tensor([[0, 0, 0, 0, 1, 1], [5, 2, 2, 5, 2, 0]])
+    frame = torch.tensor([[0, 2, 2, 7, 0, 1], [1, 4, 0, 1, 4, 9]])
+    valid = torch.tensor([[True] * 6, [True] * 5 + [False]])
+    tokens = VisualTokens.of(FEATURES, image=image, frame=frame, valid=valid)
+    assert tokens.frames().tolist() == [[0, 1, 1, 2, 3, 4], [2, 1, 0, 2, 1, -1]]
