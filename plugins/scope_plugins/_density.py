@@ -36,11 +36,9 @@ def distances(features: Tensor) -> Tensor:
 
 
 def _pairs(rows: Tensor) -> Tensor:
-    far, start, values = rows.new_zeros(len(rows), len(rows)), 0, torch.nn.functional.pdist(rows)
-    for number in range(len(rows) - 1):  # row by row: indices of all pairs would be twice as large as the distances
-        count = len(rows) - 1 - number
-        far[number, number + 1 :] = values[start : start + count]
-        start += count
+    far = rows.new_zeros(len(rows), len(rows))
+    above = torch.ones_like(far, dtype=torch.bool).triu_(1)
+    far.masked_scatter_(above, torch.nn.functional.pdist(rows))
     return far + far.T
 
 

@@ -6,13 +6,40 @@ import torch
 from torch import Tensor
 
 from scope_core import VisualTokens
+from scope_core.parts import unit_rows
+
+_ROWS = 256
+"""Tokens that are computed together: few enough to stay in a processor's cache, and to need little memory."""
 
 
 def frame_means(features: Tensor, numbers: Tensor) -> Tensor:
-    """(F, D) mean of (n, D) features over each frame; ``numbers`` is (n,), from 0, with no number missing."""
-    frames = int(numbers.max()) + 1
-    sums = features.new_zeros(frames, features.shape[1]).index_add_(0, numbers, features)
-    return sums / numbers.bincount(minlength=frames).to(sums)[:, None]
+    """(F, D) float64 mean of (n, D) features over each frame; ``numbers`` is (n,), from 0, with no number missing.
+
+    The tokens of a frame are added up one by one in their order, so that equal frames have equal means.
+    """
+    sizes = numbers.bincount()
+    sums = features.new_zeros(len(sizes), features.shape[1], dtype=torch.float64)
+    if bool((sizes == sizes[0]).all()) and bool((numbers.diff() >= 0).all()):  # frame by frame, all of one size
+        for nth in features.view(len(sizes), -1, features.shape[1]).unbind(1):
+            sums += nth
+    else:
+        for rows, of_each in zip(torch.split(features, _ROWS), torch.split(numbers, _ROWS), strict=True):
+            sums.index_add_(0, of_each, rows.double())
+    return sums / sizes[:, None]
+
+
+def cosines(features: Tensor, one: Tensor, other: Tensor) -> Tensor:
+    """(n,) cosine of (N, D) features at the places ``one`` (n,) to those at ``other`` (n,); 0 for rows of zeros."""
+    found = features.new_empty(len(one))
+    for result, left, right in zip(*(torch.split(each, _ROWS) for each in (found, one, other)), strict=True):
+        torch.sum(unit_rows(features[left]).mul_(unit_rows(features[right])), 1, out=result)
+    return found
+
+
+def rows_of(tokens: VisualTokens, group: int) -> Tensor:
+    """(n, D) features of the valid tokens of a group; not copied if all are."""
+    features = tokens.features[group]
+    return features if tokens.n_valid[group] == len(features) else features[tokens.valid[group]]
 
 
 def pieces_of(labels: Tensor) -> list[list[Tensor]]:

@@ -51,6 +51,7 @@ if TYPE_CHECKING:
     from scope_core.structures.layout import ImageLayout as ImageLayout
     from scope_core.structures.layout import Span as Span
     from scope_core.structures.picks import Picks as Picks
+    from scope_core.structures.plain import unit_rows as unit_rows
     from scope_core.structures.signals import SignalName as SignalName
     from scope_core.structures.signals import Signals as Signals
     from scope_core.structures.signals import parse_signal as parse_signal
@@ -84,6 +85,7 @@ _HOMES = {
     "structures.calibration": "Calibration",
     "structures.layout": "Group ImageLayout Span",
     "structures.picks": "Picks",
+    "structures.plain": "unit_rows",
     "structures.signals": "SignalName Signals parse_signal",
     "structures.sizes": "GroupSize",
     "structures.units": "apportion fill units",

@@ -14,7 +14,7 @@ from torch import Tensor
 from scope_core import VisualTokens
 from scope_core.parts import ComponentSpec, TokenPartition
 from scope_plugins._density import clusters
-from scope_plugins._frames import frame_means
+from scope_plugins._frames import frame_means, rows_of
 
 
 class FrameClustersSpec(ComponentSpec):
@@ -48,7 +48,7 @@ class FrameClusters(TokenPartition[FrameClustersSpec]):
         for group, valid in enumerate(tokens.valid):
             of_each = numbers[group, valid]
             if len(of_each):
-                means = frame_means(tokens.features[group, valid].double(), of_each)
+                means = frame_means(rows_of(tokens, group), of_each)
                 count = ceil(Fraction(str(self.spec.share)) * len(means))
                 cluster = clusters(means, count, self.spec.neighbours)[1]
                 labels[group, valid] = torch.cat([cluster.new_zeros(1), cluster.diff().ne(0).cumsum(0)])[of_each]

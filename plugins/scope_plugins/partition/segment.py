@@ -11,7 +11,7 @@ from torch import Tensor
 
 from scope_core import VisualTokens
 from scope_core.parts import ComponentSpec, GroupSize, TokenPartition
-from scope_plugins._frames import frame_means
+from scope_plugins._frames import frame_means, rows_of
 
 
 class SegmentSpec(ComponentSpec):
@@ -50,7 +50,7 @@ class Segment(TokenPartition[SegmentSpec]):
         for group, valid in enumerate(tokens.valid):
             of_each = numbers[group, valid]
             if len(of_each):
-                means = frame_means(tokens.features[group, valid].double(), of_each)
+                means = frame_means(rows_of(tokens, group), of_each)
                 labels[group, valid] = self._segments(means)[of_each]
         return labels
 

@@ -9,7 +9,7 @@ from torch import Tensor
 
 from scope_core import VisualTokens
 from scope_core.parts import ComponentSpec, SaliencySource
-from scope_plugins._frames import frame_means
+from scope_plugins._frames import frame_means, rows_of
 
 
 class FrameCurvatureSpec(ComponentSpec):
@@ -37,7 +37,7 @@ class FrameCurvature(SaliencySource[FrameCurvatureSpec]):
         for group, valid in enumerate(tokens.valid):
             of_each = numbers[group, valid]
             if len(of_each):
-                means = frame_means(tokens.features[group, valid].double(), of_each)
+                means = frame_means(rows_of(tokens, group), of_each)
                 score[group, valid] = _turns(means)[of_each].to(score)
         return score
 

@@ -12,7 +12,7 @@ from torch import Tensor
 
 from scope_core import VisualTokens
 from scope_core.parts import ComponentSpec, SaliencySource
-from scope_plugins._frames import frame_means
+from scope_plugins._frames import frame_means, rows_of
 
 _WIDTHS = [2.0**power for power in range(-3, 2)]
 _ROWS = 256
@@ -52,7 +52,7 @@ class GaussianContrast(SaliencySource[GaussianContrastSpec]):
             of_each = numbers[group, valid]
             if not len(of_each):
                 continue
-            unit = _quiet_directions(tokens.features[group, valid], count)
+            unit = _quiet_directions(rows_of(tokens, group), count)
             total = torch.zeros(len(unit), dtype=unit.dtype, device=unit.device)
             if self.spec.centre != "frame":
                 total += _likeness(unit, unit.mean(0, keepdim=True), torch.zeros_like(of_each))
@@ -64,17 +64,18 @@ class GaussianContrast(SaliencySource[GaussianContrastSpec]):
 
 def _quiet_directions(features: Tensor, count: int) -> Tensor:
     """(n, count) float64: the channels of lowest variance of (n, D) features, each row at length 1."""
-    largest = features.abs().amax().clamp(min=torch.finfo(features.dtype).tiny)  # squares stay in range
+    lowest, highest = features.aminmax()
+    largest = torch.maximum(highest, -lowest).clamp(min=torch.finfo(features.dtype).tiny)  # squares stay in range
 
     def parts() -> Iterator[Tensor]:
-        return ((part / largest).double() for part in torch.split(features, _ROWS))
+        return (part / largest for part in torch.split(features, _ROWS))
 
-    mean = torch.stack([part.sum(0) for part in parts()]).sum(0) / len(features)
-    variance = torch.stack([(part - mean).square().sum(0) for part in parts()]).sum(0)
+    mean = torch.stack([part.double().sum(0) for part in parts()]).sum(0) / len(features)
+    variance = torch.stack([part.double().sub_(mean).square_().sum(0) for part in parts()]).sum(0)
     quiet = variance.sort(stable=True).indices[:count]
     chosen = features.new_empty(len(features), count, dtype=torch.float64)
     for rows, part in zip(torch.split(chosen, _ROWS), parts(), strict=True):
-        rows.copy_(part[:, quiet])
+        rows.copy_(part.index_select(1, quiet))
         length = torch.linalg.vector_norm(rows, dim=1, keepdim=True)
         rows /= length.masked_fill(length == 0, 1)
     return chosen
@@ -83,5 +84,5 @@ def _quiet_directions(features: Tensor, count: int) -> Tensor:
 def _likeness(unit: Tensor, centres: Tensor, of_each: Tensor) -> Tensor:
     """(n,) sum of Gaussian similarities at all widths, of each of (n, C) rows to its one of (m, C) centres."""
     pairs = zip(torch.split(unit, _ROWS), torch.split(of_each, _ROWS), strict=True)
-    far = torch.cat([(rows - centres[which]).square().sum(1) for rows, which in pairs])
+    far = torch.cat([centres.index_select(0, which).sub_(rows).square_().sum(1) for rows, which in pairs])
     return torch.stack([(-far / (2 * width)).exp() for width in _WIDTHS]).sum(0)

@@ -8,7 +8,10 @@ import torch
 from torch import Tensor
 
 from scope_core import VisualTokens
-from scope_core.parts import ComponentSpec, SaliencySource
+from scope_core.parts import ComponentSpec, SaliencySource, unit_rows
+
+_TOKENS = 1024
+"""Tokens of small groups that are computed together: few enough to stay in a processor's cache."""
 
 
 class MeanDistanceSpec(ComponentSpec):
@@ -28,11 +31,17 @@ class MeanDistance(SaliencySource[MeanDistanceSpec]):
 
     def score(self, tokens: VisualTokens) -> Tensor:
         """(B, N) in [0, 2] up to rounding."""
-        features, size = tokens.features, tokens.valid.sum(1).clamp(min=1)[:, None, None]
-        if tokens.padded:
-            features = features.masked_fill(~tokens.valid[..., None], 0)
-        mean = features.sum(1, keepdim=True) / size
-        length = torch.linalg.vector_norm(mean, dim=2, keepdim=True)
-        unit = mean / length.masked_fill(length == 0, 1)
-        distance: Tensor = 1 - (tokens.unit() @ unit.mT)[..., 0]
-        return distance.clamp(min=0).masked_fill(~tokens.valid, 0)
+        few = max(1, _TOKENS // tokens.shape[1])
+        pairs = zip(torch.split(tokens.features, few), torch.split(tokens.valid, few), strict=True)
+        found = [_distances(*pair) for pair in pairs]
+        return torch.cat(found)
+
+
+def _distances(features: Tensor, valid: Tensor) -> Tensor:
+    """(B, N) distances of (B, N, D) features; 0 for tokens that are not valid."""
+    real = features if bool(valid.all()) else features.masked_fill(~valid[..., None], 0)
+    mean = real.sum(1, keepdim=True) / valid.sum(1).clamp(min=1)[:, None, None]
+    length = torch.linalg.vector_norm(mean, dim=2, keepdim=True)
+    unit = mean / length.masked_fill(length == 0, 1)
+    distance: Tensor = 1 - (unit_rows(features) @ unit.mT)[..., 0]
+    return distance.clamp(min=0).masked_fill(~valid, 0)

@@ -8,7 +8,7 @@ from torch import Tensor
 
 from scope_core import VisualTokens
 from scope_core.parts import ComponentSpec, SaliencySource
-from scope_plugins._frames import before
+from scope_plugins._frames import before, cosines
 
 
 class TemporalDifferenceSpec(ComponentSpec):
@@ -39,19 +39,10 @@ class TemporalDifference(SaliencySource[TemporalDifferenceSpec]):
 
     def score(self, tokens: VisualTokens) -> Tensor:
         """(B, N) in [0, 2] up to rounding."""
-        unit = tokens.unit()
-        score = unit.new_full(tokens.shape[:2], 2.0)
+        score = tokens.features.new_full(tokens.shape[:2], 2.0)
         for group in range(tokens.shape[0]):
             real = (tokens.image[group] >= 0).nonzero().flatten()  # padding; dropped tokens are still compared with
             earlier = before(tokens, group, real, by_tile=self.spec.frame == "tile")
             now = (earlier >= 0).nonzero().flatten()
-            if not len(now):
-                continue
-            earlier = earlier[now]
-            steps = now - earlier
-            if int(now[-1]) - int(now[0]) == len(now) - 1 and bool((steps == steps[0]).all()):  # frames in order
-                one, other = (unit[group, int(at[0]) : int(at[-1]) + 1] for at in (now, earlier))
-            else:
-                one, other = unit[group, now], unit[group, earlier]
-            score[group, now] = 1 - (one * other).sum(-1)
+            score[group, now] = 1 - cosines(tokens.features[group], now, earlier[now])
         return score.nan_to_num(nan=2.0)  # comparisons with dropped tokens, which may hold anything

@@ -10,7 +10,7 @@ from torch import Tensor
 
 from scope_core import VisualTokens
 from scope_core.parts import ComponentSpec, SaliencySource
-from scope_plugins._frames import table
+from scope_plugins._frames import cosines, table
 
 
 class WindowDifferenceSpec(ComponentSpec):
@@ -37,8 +37,7 @@ class WindowDifference(SaliencySource[WindowDifferenceSpec]):
 
     def score(self, tokens: VisualTokens) -> Tensor:
         """(B, N) in [0, 2] up to rounding."""
-        unit = tokens.unit()
-        score = unit.new_full(tokens.shape[:2], 2.0)
+        score = tokens.features.new_full(tokens.shape[:2], 2.0)
         for group in range(tokens.shape[0]):
             rows = table(tokens, group)
             frame = torch.arange(len(rows), device=rows.device)
@@ -46,5 +45,5 @@ class WindowDifference(SaliencySource[WindowDifferenceSpec]):
             now, earlier = rows[at > 0], rows[(frame - (at & -at))[at > 0]]
             both = (now >= 0) & (earlier >= 0)
             now, earlier = now[both], earlier[both]
-            score[group, now] = (1 - (unit[group, now] * unit[group, earlier]).sum(1)).clamp(min=0)
+            score[group, now] = (1 - cosines(tokens.features[group], now, earlier)).clamp(min=0)
         return score

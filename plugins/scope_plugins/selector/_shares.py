@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from heapq import heapify, heappop, heapreplace
 from itertools import accumulate
 
 
@@ -58,10 +59,16 @@ def remainder_shares(
     counts = [min(max(int(e), low), high) for e, low, high in zip(exact, least, most, strict=True)]
     for i in sorted(range(len(counts)), key=lambda i: (int(exact[i]) - exact[i], i)) if one else ():
         counts[i] += min(most[i] - counts[i], max(total - sum(counts), 0))
-    while sum(counts) < total:
-        i = max((i for i in range(len(counts)) if counts[i] < most[i]), key=lambda i: (exact[i] - counts[i], -i))
+    short = [(counts[i] - exact[i], i) for i in range(len(counts)) if counts[i] < most[i]]
+    heapify(short)
+    for _ in range(total - sum(counts)):
+        i = short[0][1]
         counts[i] += 1
-    while sum(counts) > total:
-        i = max((i for i in range(len(counts)) if counts[i] > least[i]), key=lambda i: (counts[i] - exact[i], i))
+        heapreplace(short, (counts[i] - exact[i], i)) if counts[i] < most[i] else heappop(short)
+    long = [(exact[i] - counts[i], -i) for i in range(len(counts)) if counts[i] > least[i]]
+    heapify(long)
+    for _ in range(sum(counts) - total):
+        i = -long[0][1]
         counts[i] -= 1
+        heapreplace(long, (exact[i] - counts[i], -i)) if counts[i] > least[i] else heappop(long)
     return counts

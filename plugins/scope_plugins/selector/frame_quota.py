@@ -74,16 +74,17 @@ class FrameQuota(Selector[FrameQuotaSpec]):
         labels = self.parts["partition"].label(tokens, keep)
         picks = []
         for group, (count, frames) in enumerate(zip(keep, pieces_of(labels), strict=True)):
-            must = tokens.required[group] & tokens.valid[group]
+            must = labels[group][tokens.required[group] & tokens.valid[group]]
+            of_tokens = of_frame[group].double()
             shares = self.shares(
                 count,
-                [self._score(of_frame[group, frame].double()) for frame in frames],
-                [int(must[frame].sum()) for frame in frames],
+                [self._score(of_tokens[frame]) for frame in frames],
+                must[must >= 0].bincount(minlength=len(frames)).tolist(),
                 [len(frame) for frame in frames],
             )
             order = ranked(score[group], tokens, group)
-            label = labels[group, order]
-            rows = [order[label == number][:share] for number, share in enumerate(shares)]
+            ranks = pieces_of(labels[group, order][None])[0]
+            rows = [order[rank[:share]] for rank, share in zip(ranks, shares, strict=True)]
             picks.append(torch.cat(rows) if rows else order[:0])
         values = [score[group, row] for group, row in enumerate(picks)]
         return selection_of(picks, [torch.ones_like(value) for value in values], values, tokens)
