@@ -40,12 +40,12 @@ def weighted_rows(weights: Tensor, tokens: Tensor) -> Tensor:
     batch, rows, _ = weights.shape
     if weights.device.type != "cpu" or weights.element_size() < 4 or not weights.numel():
         return weights @ tokens
-    used = weights != 0
+    used = (weights != 0).to(weights.dtype)
     times = used.sum(1)
-    if int(times.amax()) > 1:
+    if int(times.amax()) > 1 or rows >= 2**24:  # from there on float32 does not hold the rows' numbers
         return weights @ tokens
-    row = used.to(torch.uint8).argmax(1)
-    weight, place = weights.gather(1, row[:, None])[:, 0, :, None], row + rows * torch.arange(batch)[:, None]
+    row = used.mul_(torch.arange(rows)[:, None]).sum(1).long()  # exact: the token's one row, and zeros
+    weight, place = weights.sum(1)[..., None], row + rows * torch.arange(batch)[:, None]
     if int(times.amin()):
         scaled, place = (tokens * weight).flatten(0, 1), place.flatten()
     else:  # tokens in no row may hold numbers that are not finite

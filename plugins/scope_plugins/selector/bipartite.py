@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from math import isfinite
 from typing import Annotated, Literal
 
 import torch
@@ -94,7 +95,7 @@ class Bipartite(Selector[BipartiteSpec]):
             vectors = metric.vectors(one)[0, index]
             if vectors.element_size() < 4:
                 return Means(vectors)
-            if vectors.dtype == torch.float32 and bool(torch.isfinite(vectors).all()):  # the matrix says what is not
+            if vectors.dtype == torch.float32 and _finite(vectors):  # the matrix says what is not
                 return Totals(vectors)
         matrix: Tensor = similarities(metric, one)[0]
         return (Sums if self.spec.fold else Pairs)(matrix[index[:, None], index])
@@ -119,6 +120,10 @@ class Bipartite(Selector[BipartiteSpec]):
             in_place = self.spec.after_round == "in_place"
             line = _less(line, lost, len(required)) if in_place else torch.cat([stays, odd])
         return line, home
+
+
+def _finite(vectors: Tensor) -> bool:
+    return not vectors.numel() or all(isfinite(float(end)) for end in vectors.aminmax())
 
 
 def _nearest(tokens: Line, left: Tensor) -> Tensor:
