@@ -4,7 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from heapq import heapify, heappop, heapreplace
-from itertools import accumulate
+from itertools import accumulate, pairwise
+
+_STEPS = 2**20
+"""Sums of float32 are off by less than one of so many parts: shares that close to a whole number are that number, and
+weights that close to each other are equal, so that counts depend neither on the device nor on the order of sums."""
 
 
 def shares(total: int, weights: Sequence[float], least: Sequence[int], most: Sequence[int]) -> list[int]:
@@ -16,8 +20,8 @@ def shares(total: int, weights: Sequence[float], least: Sequence[int], most: Seq
     if not sum(weights):
         weights = [1.0] * len(most)
     exact = [total * weight / sum(weights) for weight in weights]
-    counts = [min(max(int(e), low), high) for e, low, high in zip(exact, least, most, strict=True)]
-    by_weight = sorted(range(len(counts)), key=lambda i: (-weights[i], i))
+    counts = [min(max(_floor(e), low), high) for e, low, high in zip(exact, least, most, strict=True)]
+    by_weight = _by_weight(weights)
     while sum(counts) < total:
         for i in [i for i in by_weight if counts[i] < most[i]][: total - sum(counts)]:
             counts[i] += 1
@@ -38,7 +42,7 @@ def cumulative_shares(total: int, weights: Sequence[float], least: Sequence[int]
     sums = [round(spare * part) for part in accumulate(weight / scale for weight in weights)]
     own = [high - low for low, high in zip([0, *sums], sums, strict=False)]
     counts = [min(low + more, high) for low, more, high in zip(least, own, most, strict=True)]
-    for i in sorted(range(len(counts)), key=lambda i: (-weights[i], i)):
+    for i in _by_weight(weights):
         counts[i] += min(most[i] - counts[i], max(total - sum(counts), 0))
     return counts
 
@@ -72,3 +76,15 @@ def remainder_shares(
         counts[i] -= 1
         heapreplace(long, (exact[i] - counts[i], -i)) if counts[i] > least[i] else heappop(long)
     return counts
+
+
+def _floor(share: float) -> int:
+    return int(share * (1 + 1 / _STEPS))
+
+
+def _by_weight(weights: Sequence[float]) -> list[int]:
+    """Pieces from the highest weight on, ties to the lowest index."""
+    near = max(weights, default=0) / _STEPS
+    order = sorted(range(len(weights)), key=lambda i: -weights[i])
+    steps = [weights[one] - weights[other] > near for one, other in pairwise(order)]
+    return [i for _, i in sorted(zip(accumulate([0, *steps]), order, strict=False))]

@@ -64,7 +64,7 @@ class Quota(Selector[QuotaSpec]):
         inside = tokens.regroup(index)
         valid = inside.valid.sum(1)
         score = scores(self.parts["saliency"], inside).masked_fill(~inside.valid, 0)
-        score = (score.float() if score.element_size() < 4 else score).sum(1)
+        score = score.double().sum(1)
         if self.spec.of_piece == "mean":
             score = score / valid
         if bool((score < 0).any()):
@@ -76,7 +76,7 @@ class Quota(Selector[QuotaSpec]):
         counts, start = [], 0
         for found, count in zip(pieces, keep, strict=True):
             in_group = slice(start, start + len(found))
-            weights = self._weights(score[in_group].double())
+            weights = self._weights(score[in_group])
             least, most = required[in_group], valid[in_group].tolist()
             if self.spec.most is not None:
                 most = [min(size, max(self.spec.most, must)) for size, must in zip(most, least, strict=True)]

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from random import Random
+
 import pytest
 import torch
 from hypothesis import given
@@ -10,7 +12,7 @@ from hypothesis import strategies as st
 import scope_core as scope
 from plugins.cases import TOP
 from scope_core import Layout
-from scope_plugins.selector.quota import shares
+from scope_plugins.selector._shares import shares
 
 
 @pytest.mark.parametrize("scale", [1e3, 1e-3])
@@ -36,6 +38,34 @@ class TestQuota:
         counts = shares(total, weights, least, most)
         assert sum(counts) == total
         assert all(low <= count <= high for low, count, high in zip(least, counts, most, strict=True))
+
+    @given(st.lists(st.integers(1, 40), min_size=1, max_size=9), st.integers(1, 60), st.randoms())
+    def test_shares_do_not_hang_on_rounding(self, exact: list[int], total: int, draw: Random) -> None:
+        """Weights that are off by what float32 rounds give the shares of the whole numbers that they stand for."""
+        near = [weight * (1 + draw.uniform(-1e-7, 1e-7)) for weight in exact]
+        none, all_of = [0] * len(exact), [total] * len(exact)
+        wanted = [total * weight // sum(exact) for weight in exact]
+        first = sorted(range(len(exact)), key=lambda i: (-exact[i], i))
+        for i in first[: total - sum(wanted)]:
+            wanted[i] += 1
+        assert shares(total, near, none, all_of) == wanted
+
+    def test_still_tokens_count_as_one_however_long_they_stand_still(self) -> None:
+        """Two places, one still, the other new in each frame: runs of 3 and 1 frames leave 4 and 2 of 6 tokens."""
+        axes = torch.eye(8)
+        tokens = torch.stack([axes[0], axes[1], axes[0], axes[2], axes[0], axes[3], axes[4], axes[5]])[None]
+        trees = {"link": "cell", "threshold": 0.9, "span": "all"}
+        inner = {"name": "trees", **trees, "selector": {"name": "composite", **TOP}}
+        partition = {"name": "segment", "threshold": 0.2, "least": 1}
+        quota = {
+            "name": "quota",
+            "partition": partition,
+            "saliency": {"name": "tree_share", **trees},
+            "of_piece": "sum",
+        }
+        spec = {"selector": {**quota, "selector": inner}, "budget": 3, "partition": "video"}
+        got = scope.select(tokens, saliency=torch.ones(1, 8), spec=spec, grid=(4, 1, 2))
+        assert got.tokens.frame[0, got.kept[0]].lt(3).sum() == 2
 
     def test_sharpness(self) -> None:
         tokens = torch.ones(1, 8, 2)
