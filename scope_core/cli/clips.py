@@ -12,6 +12,7 @@ from scope_core.cli.output import note, progress, table, writing
 from scope_core.cli.panels import SUFFIXES, patches_of, save
 from scope_core.clips import FPS, is_clip, read_clip, write_clip
 from scope_core.clips import Clip as Clip
+from scope_core.display import counted
 from scope_core.drawing.page import Panel, Strip, draw
 from scope_core.drawing.patches import SIDE, Tile
 from scope_core.errors import TokensError, ZooError
@@ -114,7 +115,9 @@ def open_clips(names: Sequence[str], *, fps: float | None, start: float, end: fl
             found.append(read_clip(name, fps=fps, start=start, end=end, progress=tell))
     for clip in found:
         slower = f" ({clip.fps:.2g} per second; --fps changes it)" if fps is None and clip.fps < FPS else ""
-        note(f"{clip.name}: {len(clip.frames)} frames, {clip.times[0]:g} s to {clip.times[-1]:.4g} s{slower}")
+        note(
+            f"{clip.name}: {counted(len(clip.frames), 'frame')}, {clip.times[0]:g} s to {clip.times[-1]:.4g} s{slower}"
+        )
     return found
 
 
@@ -130,16 +133,20 @@ def spark(counts: Sequence[int], most: int) -> str:
 
 
 def frames_table(clips: Sequence[Clip], selected: Selected) -> Any:
-    """A table of the kept tokens of each method's frames: fewest, most, and a column for each."""
+    """A table of the kept tokens of each method's frames: fewest, most, and a column for each; video by video."""
     from rich.text import Text
 
     right: dict[str, Any] = {"justify": "right", "no_wrap": True}
-    rows = []
+    rows: list[tuple[Text, str, str, Text]] = []
+    several = len(clips) > 1
     for clip, shown in zip(clips, selected.images, strict=True):
         counts = [frame_counts(kept, len(clip.frames)) for kept in shown.kept]
         most = max(max(each) for each in counts)
+        if several:
+            rows.append((Text(clip.name), "", "", Text()))
         for label, each in zip(selected.labels, counts, strict=True):
-            rows.append((Text(label), str(min(each)), str(max(each)), Text(spark(each, most), style="cyan")))
+            line = Text(spark(each, most), style="cyan")
+            rows.append((Text(f"  {label}" if several else label), str(min(each)), str(max(each)), line))
     return table(["method", ("fewest", right), ("most", right), "kept tokens of each frame"], rows)
 
 

@@ -53,6 +53,17 @@ def test_the_table_shows_a_column_for_each_frame(fake: Callable[..., Ran], clip:
     assert "█" in ran.stdout
 
 
+def test_the_table_of_several_videos_names_each(fake: Callable[..., Ran], clip: Path, tmp_path: Path) -> None:
+    both = [tmp_path / name for name in ("first.mp4", "second.mp4")]
+    for path in both:
+        path.write_bytes(clip.read_bytes())
+    ran = fake("select", *both, *TOWER, "--spec", "uniform_frames@25%", "--end", "0.1")
+    assert "1 frame," in ran.stderr
+    table = ran.stdout[ran.stdout.index("fewest") :]
+    assert table.index("first.mp4") < table.index("  uniform_frames@25%") < table.index("second.mp4")
+    assert table.count("  uniform_frames@25%") == 2
+
+
 def test_compare(fake: Callable[..., Ran], clip: Path, tmp_path: Path) -> None:
     out = tmp_path / "compared.png"
     ran = fake("compare", clip, *TOWER, "--specs", "evs@40%,nth_frame@40%", "--end", "1.5", "--out", out, "--json")
@@ -63,6 +74,8 @@ def test_compare(fake: Callable[..., Ran], clip: Path, tmp_path: Path) -> None:
         round(0.4 * 3 * TOKENS),
     ]
     assert video["methods"][0]["per_frame"][0] == TOKENS
+    ran = fake("compare", clip, *TOWER, "--specs", "dycoke,random", "--keep", "10%", "--json")
+    assert any("the budgets of some keep whole frames" in note for note in ran.json["notes"])
     with Image.open(out) as page:
         assert page.width > 500
 

@@ -272,7 +272,9 @@ def _row(label: str, kept: Kept, judge: Judge, image: Any) -> Row:
 def _notes(judge: Judge, kept: Sequence[Kept], run: Sequence[Entered]) -> list[str]:
     notes = []
     if len({row.rows for row in kept}) > 1:
-        notes.append("the methods do not all keep the same number of tokens; --keep K sets one budget for all")
+        same = len({one.label.rpartition("@")[2] for one in run}) == 1
+        why = "the budgets of some keep whole frames or tiles" if same else "--keep K sets one budget for all"
+        notes.append(f"the methods do not all keep the same number of tokens; {why}")
     odd = sorted({one.at for one in run if one.at != judge.at})
     if odd:
         notes.append(f"some tokens are taken at {', '.join(odd)}; coverage is measured at '{judge.at}' all the same")
