@@ -203,7 +203,7 @@ def option_rows(record: Any) -> Iterable[tuple[str, ...]]:
         if name == "name":
             continue
         slot = slots_of(record.spec).get(name)
-        if slot is not None:
+        if slot is not None and field.is_required():
             default = scope.default_registry().default(slot.kind)
             shown = f"`{default.name}`" if default is not None and not slot.many else "required"
         else:

@@ -14,6 +14,7 @@ import toml_files
 import scope_core as scope
 from docs.pages import PAGES, ROOT, blocks, name_of
 from scope_core.registry import hookspecs
+from scope_core.registry.specs import slots_of
 
 DOCS = ROOT / "docs"
 PAGE = pytest.mark.parametrize("page", [pytest.param(page, id=name_of(page)) for page in PAGES])
@@ -167,3 +168,18 @@ def test_pictures_are_small_and_used() -> None:
 def test_no_page_names_this_machine() -> None:
     for page in PAGES:
         assert not re.findall(r"/(?:home|root|work|tmp|opt|Users)/", page.read_text("utf-8")), name_of(page)
+
+
+def test_the_table_of_options_has_the_defaults_of_slots() -> None:
+    """A slot may be left out, or have another default than that of its kind."""
+    lines, registry = (DOCS / "parts.md").read_text("utf-8").splitlines(), scope.default_registry()
+    seen = 0
+    for record in (record for kind in registry.kinds() for record in registry.records(kind)):
+        fields = getattr(getattr(record, "spec", None), "model_fields", {})
+        for option, slot in slots_of(record.spec).items() if fields else ():
+            start = f"| `{record.name}` | `{option}` | any {slot.kind} |"
+            row = next((line for line in lines if line.startswith(start)), None)
+            if row is not None and not fields[option].is_required():
+                assert row.startswith(f"{start} `{fields[option].default}` |")
+                seen += 1
+    assert seen > 10
