@@ -117,6 +117,11 @@ def llava_onevision(folder: Path, sizes: Sizes = Sizes(side=84)) -> Path:
     return write(folder, hf.LlavaOnevisionForConditionalGeneration, config, processor)
 
 
+def prompt(images: int, question: str, videos: int = 0) -> str:
+    """What a chat template makes of one user's message to the LLaVA-OneVision here, whose videos are ``<unk>``."""
+    return "USER: " + "<image>\n" * images + "<unk>\n" * videos + question + " ASSISTANT:"
+
+
 def towers(sizes: Sizes, vocabulary: int) -> dict[str, Any]:
     """The parts of the configuration that both families share."""
     from transformers import CLIPVisionConfig, LlamaConfig

@@ -14,6 +14,7 @@ from unittest import mock
 import samples
 import torch
 from PIL import Image
+from transformers.video_utils import VideoMetadata
 
 import scope_core as scope
 from scope_adapters.serving import worker
@@ -55,17 +56,26 @@ class Engine:
 
 @dataclass
 class Prompt:
-    """A question about pictures, and what the request says about pruning; "" for nothing."""
+    """A question about pictures and videos, and what the request says about pruning; "" for nothing."""
 
     images: Sequence[Image.Image]
     pruner: Any = ""
     question: str = samples.QUESTION
-    written: Callable[[int, str], str] = samples.prompt
+    written: Callable[..., str] = samples.prompt
     uuids: Sequence[str] = ()
+    videos: Sequence[samples.Clip] = ()
+
+    @property
+    def text(self) -> str:
+        """Before the processor."""
+        return self.written(len(self.images), self.question, *[len(self.videos)] * bool(self.videos))
 
     def for_vllm(self) -> dict[str, Any]:
-        made: dict[str, Any] = {"prompt": self.written(len(self.images), self.question)}
-        made["multi_modal_data"] = {"image": list(self.images)}
+        made: dict[str, Any] = {"prompt": self.text, "multi_modal_data": {}}
+        if self.images:
+            made["multi_modal_data"]["image"] = list(self.images)
+        if self.videos:
+            made["multi_modal_data"]["video"] = [(video.array, video.metadata) for video in self.videos]
         if self.pruner != "":
             made["mm_processor_kwargs"] = {"visual_pruner": self.pruner}
         if self.uuids:
@@ -152,10 +162,18 @@ class HuggingFace:
         model = AutoModelForImageTextToText.from_pretrained(folder, dtype=torch.float32).eval()
         return cls(model, AutoProcessor.from_pretrained(folder))
 
+    def inputs(self, prompt: Prompt) -> Any:
+        """What its processor makes of a prompt; all frames of videos are used."""
+        media: dict[str, Any] = {"images": list(prompt.images)} if prompt.images else {}
+        if prompt.videos:
+            media["videos"] = [video.array for video in prompt.videos]
+            media["video_metadata"] = [VideoMetadata(**video.metadata) for video in prompt.videos]
+            media["do_sample_frames"] = False
+        return self.processor(text=prompt.text, return_tensors="pt", **media)
+
     def answer(self, prompt: Prompt, pruner: Any = None) -> tuple[list[int], list[list[int]]]:
         """Its tokens, and the rows kept of each picture; without a pruner nothing is pruned."""
-        text = prompt.written(len(prompt.images), prompt.question)
-        inputs = self.processor(text=text, images=list(prompt.images), return_tensors="pt")
+        inputs = self.inputs(prompt)
         length = inputs["input_ids"].shape[1]
         options = {"max_new_tokens": TOKENS, "do_sample": False, "eos_token_id": None}
         if pruner is None:
@@ -176,8 +194,7 @@ class HuggingFace:
 
         Some methods go by ranks that the last digits decide; vLLM's digits are its own.
         """
-        text = prompt.written(len(prompt.images), prompt.question)
-        inputs = self.processor(text=text, images=list(prompt.images), return_tensors="pt")
+        inputs = self.inputs(prompt)
         made = scope.Pruner(pruner)
         with made.attach(self.model) as pruning:
             seen = pruning.encode(inputs)

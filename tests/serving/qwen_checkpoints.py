@@ -9,7 +9,10 @@ import torch
 
 SPECIAL = ("<pad>", "<s>", "</s>", "<unk>", "<|vision_start|>", "<|vision_end|>", "<|image_pad|>", "<|video_pad|>")
 IMAGE = SPECIAL.index("<|image_pad|>")
-TEMPLATE = checkpoints.TEMPLATE.replace("<image>\n", "<|vision_start|><|image_pad|><|vision_end|>")
+TEMPLATE = checkpoints.TEMPLATE.replace("<image>\n", "<|vision_start|><|image_pad|><|vision_end|>").replace(
+    "{% else %}{{ part['text'] }}",
+    "{% elif part['type'] == 'video' %}<|vision_start|><|video_pad|><|vision_end|>{% else %}{{ part['text'] }}",
+)
 PIXELS = {"min_pixels": 4 * 28 * 28, "max_pixels": 256 * 28 * 28}
 """Images of 4 to 256 tokens."""
 
@@ -39,9 +42,12 @@ def qwen(folder: Path, kind: str, patch: int = 14) -> Path:
         text["rope_parameters"] |= {"mrope_section": [6, 5, 5], "mrope_interleaved": True}
     ids = {"image_token_id": IMAGE, "video_token_id": IMAGE + 1, "vision_start_token_id": 4, "vision_end_token_id": 5}
     config = getattr(hf, f"{name}Config")(text_config=text, vision_config=vision, tie_word_embeddings=False, **ids)
-    images = hf.Qwen2VLImageProcessor(patch_size=patch, temporal_patch_size=2, merge_size=2, **PIXELS)
+    norm = {"image_mean": [0.5] * 3, "image_std": [0.5] * 3} if kind == "qwen3_vl" else {}  # one for both in vLLM
+    images = hf.Qwen2VLImageProcessor(patch_size=patch, temporal_patch_size=2, merge_size=2, **PIXELS, **norm)
     of_videos = hf.Qwen3VLVideoProcessor if kind == "qwen3_vl" else hf.Qwen2VLVideoProcessor
-    videos = of_videos(patch_size=patch, temporal_patch_size=2, merge_size=2)
+    side = 2 * patch
+    limits = {"shortest_edge": 4 * side**2, "longest_edge": (8 * 256 if kind == "qwen3_vl" else 256) * side**2}
+    videos = of_videos(patch_size=patch, temporal_patch_size=2, merge_size=2, size=limits, **norm)
     processor = getattr(hf, f"{name}Processor")(images, tokenizer, videos, chat_template=TEMPLATE)
     with torch.random.fork_rng():
         torch.manual_seed(0)
@@ -56,6 +62,8 @@ def qwen(folder: Path, kind: str, patch: int = 14) -> Path:
     return folder
 
 
-def prompt(images: int, question: str) -> str:
+def prompt(images: int, question: str, videos: int = 0) -> str:
     """What the chat template makes of one user's message."""
-    return "USER: " + "<|vision_start|><|image_pad|><|vision_end|>" * images + question + " ASSISTANT:"
+    media = "<|vision_start|><|image_pad|><|vision_end|>" * images
+    media += "<|vision_start|><|video_pad|><|vision_end|>" * videos
+    return f"USER: {media}{question} ASSISTANT:"

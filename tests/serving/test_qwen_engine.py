@@ -16,6 +16,7 @@ import scope_core as scope
 from scope_adapters.serving import fallback, receipts
 from scope_adapters.serving.geometry import geometry_of
 from scope_adapters.serving.group import Group
+from scope_adapters.serving.places import DIGITS, from_digits
 from scope_adapters.serving.servable import recipes
 from scope_adapters.serving.served import KEY, Served
 
@@ -84,7 +85,7 @@ def test_failures_keep_rows_and_places_of_the_uniform_grid(tmp_path: Path, kind:
     kept, order, failures = fallback.select(group, [size], features, {}, receipts.Call(), rows)
     grid = scope.Pruner("uniform_grid@9").select(torch.randn(1, 15, 4), grid=(5, 3)).kept[0]
     assert kept[order][:, 0].tolist() == grid.tolist()
-    assert kept[order][:, -4:].tolist() == [[0, 0, *divmod(token, 3)] for token in grid.tolist()]
+    assert from_digits(kept[order][:, -DIGITS:]).tolist() == [[0, *divmod(token, 3)] for token in grid.tolist()]
     assert list(failures) == [0]
     for wrong, message in (
         ("scope@64", "tower has no CLS token"),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from functools import partial
 
 import torch
 from torch import Tensor
@@ -33,10 +34,6 @@ def merged_tokens(
         joined = pad_sequence(each, True)
         return joined.view(*joined.shape[:2], *tensor.shape[2:])
 
-    def signal(name: str, tensor: Tensor) -> Tensor:
-        axis = 2 if parse_signal(name)[0] in _BY_HEAD else 1
-        return packed(tensor.movedim(axis, 1)).movedim(1, axis)
-
     def plane(of_each: Sequence[Tensor]) -> Tensor:
         return pad_sequence(list(of_each), True, -1).to(tiles.device)
 
@@ -48,8 +45,14 @@ def merged_tokens(
         row=plane([row for row, _ in cells]),
         col=plane([col for _, col in cells]),
         tile=tile,
-        signals=tiles.signals.map(signal),
+        signals=tiles.signals.map(partial(over_tokens, packed)),
     )
+
+
+def over_tokens(change: Callable[[Tensor], Tensor], name: str, signal: Tensor) -> Tensor:
+    """A signal whose tokens were changed by ``(B, N, ...) -> (B', N', ...)``."""
+    axis = 2 if parse_signal(name)[0] in _BY_HEAD else 1
+    return change(signal.movedim(axis, 1)).movedim(1, axis)
 
 
 def _cells(packing: Packing, tiles: VisualTokens) -> tuple[Tensor, Tensor]:

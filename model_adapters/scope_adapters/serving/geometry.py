@@ -5,9 +5,9 @@ from __future__ import annotations
 from typing import Any
 
 from scope_adapters.serving.grids import ADAPTERS, GridGeometry
-from scope_adapters.serving.grids import Size as Size
 from scope_adapters.serving.interpolated import InterpolatedGeometry
 from scope_adapters.serving.shuffled import ShuffledGeometry
+from scope_adapters.serving.sizes import Size as Size
 from scope_adapters.serving.tiles import Geometry as Geometry
 from scope_adapters.serving.tiles import TiledGeometry as TiledGeometry
 from scope_core import AdapterError, SpecError

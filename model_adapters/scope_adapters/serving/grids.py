@@ -1,7 +1,7 @@
-"""The candidate tokens of models whose processor resizes each image to its own grid: Qwen-VL.
+"""The candidate tokens of models whose processor resizes each image or video to its own grid: Qwen-VL.
 
 The model's config does not say how the processor resizes. So a size means here the size after resizing, which follows
-from ``image_grid_thw``, wherever an image is.
+from ``image_grid_thw`` or ``video_grid_thw``, wherever an item is. A video's frames are tiles.
 """
 
 from __future__ import annotations
@@ -13,15 +13,16 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from scope_adapters.adapters.anyres import Packing, numbered
+from scope_adapters.adapters.anyres import Packing
 from scope_adapters.adapters.qwen2_5_vl import Qwen25VL, Qwen25VLSpec
 from scope_adapters.adapters.qwen2_vl import Qwen2VL, Qwen2VLSpec
 from scope_adapters.adapters.qwen3_vl import Qwen3VL, Qwen3VLSpec
+from scope_adapters.serving.places import DIGITS, to_digits
+from scope_adapters.serving.sizes import IMAGE, VIDEO, Pixels, Size, Video, shape, words
+from scope_adapters.serving.tiles import regrouped
 from scope_adapters.towers.packed import PackedTower
-from scope_core import AdapterError, Layout, VisualTokens
-
-Size = tuple[int, int]
-"""(height, width) of an image in pixels."""
+from scope_core import AdapterError, Layout, Pruner, VisualTokens
+from scope_core.parts import ImageLayout
 
 ADAPTERS: dict[str, tuple[Any, Any]] = {
     "qwen2_vl": (Qwen2VL, Qwen2VLSpec),
@@ -30,14 +31,12 @@ ADAPTERS: dict[str, tuple[Any, Any]] = {
 }
 """Class and spec of the adapter for each type of model."""
 
-BASE = 128
-"""Base of the two digits of a row or column: bfloat16 holds whole numbers up to 256 only."""
-DIGITS = 4
-"""Columns beside each row for its place: two digits of the row, two of the column."""
+STAMPED = frozenset({"qwen3_vl"})
+"""Models whose prompt has the time of each frame before it."""
 
 
 class GridGeometry:
-    """One token for each block of patches; an image is one tile, of its own size.
+    """One token for each block of patches; an image is one tile, of its own size, and a video one for each frame.
 
     Args:
         config: The model's config on Hugging Face.
@@ -47,6 +46,7 @@ class GridGeometry:
     newlines = "drop"
     places = DIGITS
     merges = frozenset({"projected"})
+    media = (IMAGE, VIDEO)
     tower = None
     """No tower of LLaVA's kind; see `packed`."""
 
@@ -65,56 +65,120 @@ class GridGeometry:
         self.packing = functools.lru_cache(256)(self._packing)
 
     @property
-    def canvases(self) -> list[Size]:
+    def canvases(self) -> list[Pixels]:
         """The largest image: of 128 x 128 tokens, which is what the processors of the released checkpoints allow."""
         return [(128 * self.side, 128 * self.side)]
 
     @property
-    def rehearsed(self) -> list[Size]:
-        """Sizes for the rehearsal: a strip, a small and a large image."""
+    def rehearsed(self) -> list[Pixels]:
+        """Sizes of images for the rehearsal: a strip, a small and a large image."""
         return [(self.side, 30 * self.side), (8 * self.side, 8 * self.side), (36 * self.side, 28 * self.side)]
 
-    def size(self, grid: Sequence[int]) -> Size:
-        """The size of an image by its ``image_grid_thw``."""
-        _, rows, cols = grid
-        return int(rows) // self.block * self.side, int(cols) // self.block * self.side
+    @property
+    def videos(self) -> list[Video]:
+        """Sizes of videos: a short and a long one."""
+        return self._videos((1, 2, 3), (64, 32, 32))
+
+    @property
+    def rehearsed_videos(self) -> list[Video]:
+        """Sizes of videos for the rehearsal: one frame, a few of another form, many."""
+        return self._videos((1, 1, 6), (3, 8, 5), (16, 8, 8))
+
+    def _videos(self, *grids: tuple[int, int, int]) -> list[Video]:
+        seconds = 1.0 if self.timed else None
+        return [Video(frames, rows * self.side, cols * self.side, seconds) for frames, rows, cols in grids]
+
+    @property
+    def timed(self) -> bool:
+        """True if the model reads the seconds between frames."""
+        return "second_per_grid_ts" in self.adapter.video_inputs
+
+    @property
+    def stamped(self) -> bool:
+        """True if the prompt has the time of each frame before it."""
+        return self.host in STAMPED
+
+    def refusal(self, pruner: Pruner, medium: str) -> str:
+        """The reason why this model refuses a medium under a spec; empty if it does not."""
+        if medium == VIDEO and self.stamped and pruner.spec.order != "raster":
+            return f"order '{pruner.spec.order}' has no place for the times between frames; use `order: raster`"
+        return ""
+
+    def size(self, grid: Sequence[int], medium: str = IMAGE, seconds: float | None = None) -> Size:
+        """The size of an item by its ``image_grid_thw`` or ``video_grid_thw``.
+
+        Args:
+            grid: Frames, rows and columns of patches.
+            medium: ``"image"`` or ``"video"``.
+            seconds: Its ``second_per_grid_ts``, if it has one.
+        """
+        frames, rows, cols = grid
+        height, width = int(rows) // self.block * self.side, int(cols) // self.block * self.side
+        return Video(int(frames), height, width, seconds) if medium == VIDEO else (height, width)
 
     def seen(self, size: Size) -> Size:
         """The size itself."""
         return size
 
     def tiles(self, size: Size) -> int:
-        """The number of tiles of an image."""
-        return 1
+        """The number of tiles of an item: frames."""
+        return shape(size)[0]
 
     def words(self, size: Size) -> str:
-        """The size of an image in words."""
-        return f"{size[1]} x {size[0]} pixels"
+        """The size in words."""
+        return words(size)
+
+    def grid(self, size: Size) -> tuple[int, int]:
+        """Rows and columns of the tokens of an image, or of a frame."""
+        _, height, width = shape(size)
+        return height // self.side, width // self.side
 
     def layout(self, sizes: Sequence[Size], prompts: Sequence[int] | None = None) -> Layout:
-        """The layout of images of these sizes; each has a prompt of its own if ``prompts`` is None."""
-        return Layout.of([len(self.packing(size).places) for size in sizes], prompts=prompts or range(len(sizes)))
+        """The layout of items of these sizes; each has a prompt of its own if ``prompts`` is None."""
+        rows = prompts or range(len(sizes))
+        return Layout(tuple(self._item(size, row) for size, row in zip(sizes, rows, strict=True)))
+
+    def _item(self, size: Size, prompt: int) -> ImageLayout:
+        frames, (rows, cols) = self.tiles(size), self.grid(size)
+        tiles = (rows * cols,) * frames
+        if not isinstance(size, Video):
+            return ImageLayout(tiles, prompt)
+        times = () if size.seconds is None else tuple(size.seconds * number for number in range(frames))
+        return ImageLayout(tiles, prompt, frames=(1,) * frames, times=times)
 
     def cells(self, features: Tensor, sizes: Sequence[Size]) -> tuple[Tensor, Tensor]:
-        """(B, n) rows and columns of the tokens of images of the same size."""
-        ((height, width),) = set(sizes)
-        token = torch.arange(height // self.side * (width // self.side), device=features.device)
-        token = token.expand(len(sizes), -1)
-        return token // (width // self.side), token % (width // self.side)
+        """(T, n) rows and columns of the tokens of tiles of items of the same size."""
+        ((rows, cols),) = {self.grid(size) for size in sizes}
+        token = torch.arange(rows * cols, device=features.device).expand(sum(map(self.tiles, sizes)), -1)
+        return token // cols, token % cols
 
     def tokens(self, tiles: VisualTokens, packings: Sequence[Packing], sizes: Sequence[Size]) -> VisualTokens:
-        """The candidates: every token of every image."""
-        return numbered(tiles, [1] * len(sizes))
+        """The candidates: every token of every item."""
+        return regrouped(tiles, packings)
 
     def columns(self, sizes: Sequence[Size]) -> Tensor:
-        """(N, `places`) the digits of the places of an image's tokens; the images are of the same size."""
-        places = torch.stack(self.cells(torch.empty(0), sizes), -1)[0]
-        return torch.cat([places // BASE, places % BASE], -1)
+        """(N, `places`) the digits of frame, row and column of an item's tokens; the items are of the same size."""
+        ((frames, (rows, cols)),) = {(self.tiles(size), self.grid(size)) for size in sizes}
+        axes = torch.meshgrid(torch.arange(frames), torch.arange(rows), torch.arange(cols), indexing="ij")
+        return to_digits(torch.stack([axis.flatten() for axis in axes], -1))
+
+    def times(self, size: Size) -> Tensor:
+        """(frames,) int64 position in time of each frame, as vLLM numbers them, from 0."""
+        pace = float(getattr(self.config.vision_config, "tokens_per_second", 1.0))
+        seconds = size.seconds if isinstance(size, Video) and size.seconds is not None else 1.0
+        return (torch.arange(self.tiles(size), dtype=torch.float64) * (seconds * pace)).long()
+
+    def reach(self, size: Size, texts: int = 0) -> int:
+        """The number of positions that an item takes in the prompt, with its ``texts`` text tokens."""
+        if isinstance(size, Video) and self.stamped:
+            return texts + size.frames * max(self.grid(size))
+        return max(int(self.times(size)[-1]) + 1, *self.grid(size))
 
     def _packing(self, size: Size) -> Packing:
-        count = size[0] // self.side * (size[1] // self.side)
-        places = torch.arange(count)
-        return Packing(torch.zeros(count, dtype=torch.bool), places, places, (count,), count)
+        rows, cols = self.grid(size)
+        places = torch.arange(self.tiles(size) * rows * cols)
+        each = (rows * cols,) * self.tiles(size)
+        return Packing(torch.zeros(len(places), dtype=torch.bool), places, places, each, len(places))
 
 
 def packed_tower(vision: Any) -> PackedTower:

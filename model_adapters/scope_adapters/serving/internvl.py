@@ -20,7 +20,7 @@ from vllm.multimodal.processing import PromptReplacement, PromptUpdateDetails
 
 from scope_adapters.serving.geometry import Size, geometry_of
 from scope_adapters.serving.model import PrunedModel
-from scope_adapters.serving.processing import PrunedInfo, PrunedProcessor
+from scope_adapters.serving.processing import Medium, PrunedInfo, PrunedProcessor
 from scope_adapters.serving.served import KEY, Served
 from scope_adapters.serving.shuffled import MOST
 from scope_adapters.serving.worker import ImageTiles
@@ -65,14 +65,14 @@ class ScopeInternVLInfo(PrunedInfo, InternS1ProcessingInfo):  # type: ignore[mis
 class ScopeInternVLProcessor(PrunedProcessor, InternS1MultiModalProcessor):  # type: ignore[misc]
     """Processor: the number of placeholders follows from the spec and the image's number of tiles."""
 
-    def _image_sizes(self, mm_items: Any, out: Any) -> list[Size]:
+    def _sizes(self, medium: Medium, mm_items: Any, out: Any) -> list[Size]:
         geometry: Any = self.info.served.geometry(self.info.served.default)
         return [geometry.size(tiles) for tiles in out["image_num_patches"].tolist()]
 
-    def _pixels(self, out: Any) -> Sequence[Tensor]:
+    def _pixels(self, medium: Medium, out: Any) -> Sequence[Tensor]:
         return torch.split(out["pixel_values"], out["image_num_patches"].tolist())
 
-    def _check_pixels(self, out: Any, number: int, size: Size) -> None:
+    def _check_pixels(self, medium: Medium, out: Any, number: int, size: Size) -> None:
         """Refuse tiles of another size than the model's: options of the engine may change it.
 
         Raises:

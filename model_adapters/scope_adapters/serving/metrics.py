@@ -25,15 +25,15 @@ KEY = "visual_pruner_metrics"
 """The key of the folder in ``hf_overrides``."""
 
 COUNTERS = (
-    ("scope_images", "Images whose visual tokens were selected"),
-    ("scope_visual_tokens_in", "Visual tokens of these images before selection"),
-    ("scope_visual_tokens_kept", "Visual tokens of these images that the language model reads"),
+    ("scope_images", "Images and videos whose visual tokens were selected"),
+    ("scope_visual_tokens_in", "Visual tokens of these before selection"),
+    ("scope_visual_tokens_kept", "Visual tokens of these that the language model reads"),
     ("scope_selection_seconds", "Time spent on selection, without the vision tower"),
     ("scope_encoder_seconds", "Time spent on encoding: vision tower, selection and projector"),
 )
 """(name, meaning) of the counters with the label ``spec``; Prometheus appends ``_total`` to each name."""
 
-FALLBACKS = ("scope_fallbacks", "Images that a part failed on, which keep evenly spaced tokens")
+FALLBACKS = ("scope_fallbacks", "Images and videos that a part failed on, which keep evenly spaced tokens")
 """(name, meaning) of the counter with the labels `FALLBACK_LABELS`."""
 
 FALLBACK_LABELS = ("part", "distribution", "reason")

@@ -2,17 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
 from scope_adapters.serving import strict
 from scope_adapters.serving.geometry import Size
-from scope_adapters.serving.processing import FIELD
+from scope_adapters.serving.processing import MEDIA
 from scope_adapters.serving.served import Served
 from scope_adapters.serving.touch_points import check
 from scope_adapters.serving.worker import Encoder, ImageTiles
-from scope_core import AttachError
 
 check()
 
@@ -32,19 +31,21 @@ class PrunedModel:
         self.batched_tokens = int(vllm_config.scheduler_config.max_num_batched_tokens)
 
     def embed_multimodal(self, **kwargs: Any) -> Any:
-        """(R_i, D) per image: rows for the language model, one for each placeholder of its prompt."""
-        specs, keys = kwargs.pop(FIELD, None), kwargs.pop(strict.FIELD, None)
+        """(R_i, D) per item: rows for the language model, one for each placeholder of its prompt."""
         if kwargs.get("image_embeds") is not None:  # the client's own embeddings are not pruned
             return list(kwargs["image_embeds"])
-        inputs = self._parse_and_validate_image_input(**kwargs)  # type: ignore[attr-defined]
-        if inputs is None:
-            return []
-        if specs is None:
-            raise AttachError(f"images came without '{FIELD}', so the prompt was not sized by the pruner's processor")
-        images = self.images(inputs, [bytes(spec.tolist()).decode() for spec in specs])
-        if keys is not None:
-            images = [replace(image, key=bytes(key.tolist())) for image, key in zip(images, keys, strict=True)]
-        return self.encoder().encode(images)
+        found: list[ImageTiles] = []
+        for medium in MEDIA:
+            if kwargs.get(medium.pixels) is not None:
+                specs, keys = medium.of(kwargs)
+                images = self.items(medium.name, kwargs, specs)
+                found += [replace(image, key=key) for image, key in zip(images, keys, strict=True)]
+        return self.encoder().encode(found) if found else []
+
+    def items(self, name: str, given: Mapping[str, Any], specs: Sequence[str]) -> list[ImageTiles]:
+        """The items of a medium in vLLM's input."""
+        mine = {key: value for key, value in given.items() if not key.startswith("visual_pruner")}
+        return self.images(self._parse_and_validate_image_input(**mine), specs)  # type: ignore[attr-defined]
 
     def encoder(self) -> Encoder:
         """The encoder, with batches of the size that the engine would use without pruning."""

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from itertools import accumulate
 from types import SimpleNamespace
 from typing import Any
@@ -17,6 +17,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from scope_adapters.serving.grids import GridGeometry
 from scope_adapters.towers.packed import PackedCapture, PackedTower
 from scope_adapters.towers.probe import layer_index
 from scope_core import AttachError
@@ -106,6 +107,77 @@ def watch(
         yield capture
     if MERGER not in capture.seen:
         raise AttachError("the merger's input was not seen; the encoder must not be compiled (compile_mm_encoder)")
+
+
+@dataclass(frozen=True)
+class Seen:
+    """Images, or frames of videos, that went through the tower.
+
+    Attributes:
+        before: (n, D) for each: what the merger is given, mean of each token's block.
+        after: (n, D') for each: what the merger gives.
+        passes: The capture of each pass, and the numbers of tokens of its images, in order.
+    """
+
+    before: list[Tensor]
+    after: list[Tensor]
+    passes: list[tuple[PackedCapture, list[int]]]
+
+    def signals(self, dtype: torch.dtype | None, needs: frozenset[str], numbers: Sequence[int]) -> dict[str, Tensor]:
+        """The captured signals of some images, in ascending order, which all have the same number of tokens.
+
+        Args:
+            dtype: The dtype to compute in.
+            needs: Names of signals; other families are ignored.
+            numbers: Numbers of the images.
+        """
+        parts, first = [], 0
+        for capture, counts in self.passes:
+            mine = [number - first for number in numbers if first <= number < first + len(counts)]
+            if mine:
+                parts.append(signals(replace(capture, dtype=dtype), needs, counts, mine))
+            first += len(counts)
+        return {name: torch.cat([part[name] for part in parts]) for name in parts[0]}
+
+
+def encode(
+    visual: Any,
+    geometry: GridGeometry,
+    patches: Tensor,
+    grids: Sequence[Sequence[int]],
+    needs: frozenset[str],
+    at_once: int,
+) -> Seen:
+    """Images, or frames of videos, encoded in passes of at most ``at_once`` patches, or of one image.
+
+    Args:
+        visual: vLLM's tower.
+        geometry: Geometry of the candidates.
+        patches: (P, C) the patches of all images.
+        grids: Frames (1), rows and columns of patches of each image.
+        needs: Signals to capture.
+        at_once: Number of patches.
+    """
+    seen = Seen([], [], [])
+    sizes = [rows * cols for _, rows, cols in grids]
+    first = 0
+    while first < len(grids):
+        last = first + 1
+        while last < len(grids) and sum(sizes[first : last + 1]) <= at_once:
+            last += 1
+        part, begin = list(grids[first:last]), sum(sizes[:first])
+        metadata = visual.prepare_encoder_metadata(part)
+        with watch(visual, geometry.packed, needs, part, metadata, geometry.heads) as capture:
+            out = visual(patches[begin : begin + sum(sizes[first:last])], grid_thw=part, encoder_metadata=metadata)
+        vision = capture.seen[MERGER].view(len(out), geometry.block**2, -1).float().mean(1).to(out.dtype)
+        if "reverse_indices" in metadata:  # the tower orders tokens by windows, up to its merger
+            vision = vision[metadata["reverse_indices"].to(vision.device)]
+        counts = [size // geometry.block**2 for size in sizes[first:last]]
+        seen.before.extend(torch.split(vision, counts))
+        seen.after.extend(torch.split(out, counts))
+        seen.passes.append((capture, counts))
+        first = last
+    return seen
 
 
 def signals(

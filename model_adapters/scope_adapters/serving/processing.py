@@ -1,4 +1,4 @@
-"""Sizing of prompts: the number of placeholders of an image, and checks of requests. No weights, no tower.
+"""Sizing of prompts: the number of placeholders of an image or a video, and checks of requests. No weights, no tower.
 
 All errors of clients are raised here: an error while encoding would end the engine for all clients.
 """
@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from typing import Any
 
 import torch
@@ -19,10 +19,50 @@ from scope_adapters.serving import metrics, strict
 from scope_adapters.serving.geometry import Size
 from scope_adapters.serving.requested import KEY, unknown_options
 from scope_adapters.serving.served import Served
-from scope_core import SpecError
+from scope_adapters.serving.sizes import IMAGE, VIDEO
+from scope_core import AttachError, SpecError
 
-FIELD = "visual_pruner_spec"
-"""Name of a tensor beside the pixels of each image: its spec, as bytes of JSON."""
+
+@dataclass(frozen=True)
+class Medium:
+    """vLLM's names for images or for videos.
+
+    Attributes:
+        name: ``"image"`` or ``"video"``.
+        pixels: Its pixels.
+        spec: A tensor beside the pixels of each item: its spec, as bytes of JSON.
+        key: The bytes that stand for an item, if failures of parts are errors (see `scope_adapters.serving.strict`).
+    """
+
+    name: str
+    pixels: str
+    spec: str
+    key: str
+
+    @property
+    def grid(self) -> str:
+        """Its grid, in Qwen-VL."""
+        return f"{self.name}_grid_thw"
+
+    def of(self, given: Mapping[str, Any]) -> tuple[list[str], list[bytes]]:
+        """The specs and the keys of a batch's items in the worker; no keys if failures of parts are no errors.
+
+        Raises:
+            AttachError: there are no specs.
+        """
+        specs, keys = given.get(self.spec), given.get(self.key)
+        if specs is None:
+            raise AttachError(
+                f"{self.name}s came without '{self.spec}', so the prompt was not sized by the pruner's processor"
+            )
+        texts = [bytes(spec.tolist()).decode() for spec in specs]
+        return texts, [b""] * len(texts) if keys is None else [bytes(key.tolist()) for key in keys]
+
+
+MEDIA = (
+    Medium(IMAGE, "pixel_values", "visual_pruner_spec", strict.FIELDS[IMAGE]),
+    Medium(VIDEO, "pixel_values_videos", "visual_pruner_video_spec", strict.FIELDS[VIDEO]),
+)
 
 
 class PrunedInfo:
@@ -51,6 +91,20 @@ class PrunedInfo:
         """The model and the engine's spec: part of the key of everything that vLLM caches of an image."""
         return f"{super().model_id}|{self.served.identity(self.served.default)}"  # type: ignore[misc]
 
+    def get_supported_mm_limits(self) -> Mapping[str, int | None]:
+        """The media that are served; others are refused."""
+        return dict.fromkeys(self.served.media)
+
+    def validate_num_items(self, modality: str, num_items: int) -> None:
+        """Refuse media that are not served, with the reason.
+
+        Raises:
+            ValueError: there are such items, or more than vLLM allows.
+        """
+        if num_items and (reason := self.served.refusal(modality)):
+            raise ValueError(f"{KEY}: {reason}")
+        super().validate_num_items(modality, num_items)  # type: ignore[misc]
+
     def get_num_image_tokens(self, *, image_width: int, image_height: int) -> int:
         """The number of placeholders of an image under the engine's spec."""
         return self.served.check_rows(self.served.default, (image_height, image_width))
@@ -70,27 +124,32 @@ class PrunedProcessor:
         asked = self.info.served.asked(hf_kwargs.get(KEY))
         others = {name: value for name, value in hf_kwargs.items() if name != KEY}
         out = super()._apply_hf_processor_main(mm_items, others)  # type: ignore[misc]
-        if "pixel_values" in out:
-            sizes = self._image_sizes(mm_items, out)
-            for number, size in enumerate(sizes):
-                self.info.served.check_rows(asked, size)
-                self._check_pixels(out, number, size)
-            if strict.is_strict(self.info.get_hf_config()):
-                keys = [list(strict.digest(pixels, asked)) for pixels in self._pixels(out)]
-                out[strict.FIELD] = torch.tensor(keys, dtype=torch.uint8)
-            out[FIELD] = torch.tensor(list(asked.encode()), dtype=torch.uint8).repeat(len(sizes), 1)
+        for medium in MEDIA:
+            if medium.pixels in out:
+                self._add(medium, mm_items, out, asked)
         return out
 
-    def _image_sizes(self, mm_items: Any, out: Any) -> list[Size]:
-        """The sizes of the images that were processed."""
+    def _add(self, medium: Medium, mm_items: Any, out: Any, asked: str) -> None:
+        """Check the items of a medium, and put their spec beside their pixels."""
+        sizes = self._sizes(medium, mm_items, out)
+        for number, size in enumerate(sizes):
+            self.info.served.check_rows(asked, size)
+            self._check_pixels(medium, out, number, size)
+        if strict.is_strict(self.info.get_hf_config()):
+            keys = [list(strict.digest(pixels, asked)) for pixels in self._pixels(medium, out)]
+            out[medium.key] = torch.tensor(keys, dtype=torch.uint8)
+        out[medium.spec] = torch.tensor(list(asked.encode()), dtype=torch.uint8).repeat(len(sizes), 1)
+
+    def _sizes(self, medium: Medium, mm_items: Any, out: Any) -> Sequence[Size]:
+        """The sizes of the items that were processed: images."""
         images = mm_items.get_items("image", ImageProcessorItems)
         return [_size(images, number) for number in range(len(images))]
 
-    def _pixels(self, out: Any) -> Sequence[Any]:
+    def _pixels(self, medium: Medium, out: Any) -> Sequence[Any]:
         """The pixels of each of them."""
-        return list(out["pixel_values"])
+        return list(out[medium.pixels])
 
-    def _check_pixels(self, out: Any, number: int, size: Size) -> None:
+    def _check_pixels(self, medium: Medium, out: Any, number: int, size: Size) -> None:
         """Refuse an image whose tiles do not follow from its size: options of the request may change them.
 
         Raises:
@@ -109,8 +168,8 @@ class PrunedProcessor:
 
     def _get_mm_fields_config(self, hf_inputs: Any, hf_processor_mm_kwargs: Mapping[str, object]) -> Any:
         fields = super()._get_mm_fields_config(hf_inputs, hf_processor_mm_kwargs)  # type: ignore[misc]
-        ours = MultiModalFieldConfig.batched("image", keep_on_cpu=True)
-        return {**fields, FIELD: ours, strict.FIELD: ours}
+        ours = {medium: MultiModalFieldConfig.batched(medium.name, keep_on_cpu=True) for medium in MEDIA}
+        return {**fields, **{name: one for medium, one in ours.items() for name in (medium.spec, medium.key)}}
 
     def _get_mm_hashes(self, inputs: Any) -> Any:
         """Hashes that include the spec: otherwise vLLM uses a client's own name for an image as the whole key."""

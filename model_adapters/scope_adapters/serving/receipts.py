@@ -60,13 +60,14 @@ class Call:
     """The sums of one spec in one call."""
 
     def __init__(self) -> None:
-        self.images = self.tokens = self.kept = 0
+        self.images = self.videos = self.tokens = self.kept = 0
         self.seconds = self.encoder = 0.0
         self.failures: list[Failure] = []
 
     def note(self, layout: Layout, selection: Selection, seconds: float) -> None:
-        """Add the selection of some images."""
+        """Add the selection of some images or videos."""
         self.images += len(layout.images)
+        self.videos += sum(bool(image.frames) for image in layout.images)
         self.tokens += sum(image.tokens for image in layout.images)
         self.kept += sum(selection.row_counts)
         self.seconds += seconds
@@ -86,10 +87,11 @@ class Call:
             strict: True if requests with an image that a part failed on end with an error.
         """
         if self.images:
+            each = {"images": self.images - self.videos, "videos": self.videos}
             log.info(
-                "%s: %d images, %d -> %d visual tokens (%.1f%% kept), selection %.1f ms",
+                "%s: %s, %d -> %d visual tokens (%.1f%% kept), selection %.1f ms",
                 label,
-                self.images,
+                " and ".join(f"{count} {name}" for name, count in each.items() if count),
                 self.tokens,
                 self.kept,
                 100 * self.kept / max(self.tokens, 1),
@@ -110,7 +112,7 @@ class Call:
         if silent is None:
             return
         log.warning(
-            "%s: %s%s failed on an image, %s: %s: %s%s",
+            "%s: %s%s failed on an image or a video, %s: %s: %s%s",
             label,
             failure.part,
             f" ({failure.distribution})" if failure.distribution else "",

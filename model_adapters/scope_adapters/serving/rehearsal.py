@@ -7,13 +7,14 @@ features are those that a tower may give and that some parts are not defined for
 from __future__ import annotations
 
 import warnings
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from typing import TYPE_CHECKING, Any
 
 import torch
 
 from scope_adapters.serving.group import Group
 from scope_adapters.serving.receipts import Call
+from scope_adapters.serving.sizes import IMAGE, VIDEO, medium
 from scope_core import BudgetError, PluginOutputError, Pruner, ScopeError, SpecError
 from scope_core.parts import parse_signal
 
@@ -35,19 +36,21 @@ FEATURES: dict[str, Callable[[Tensor], Tensor]] = {
 """Features from normally distributed numbers, (..., n, D). Attention is the softmax of the same over the tokens."""
 
 
-def extremes(geometry: Geometry) -> list[Size]:
-    """For each canvas, sizes of images with the most and with the fewest rows and columns of tokens.
+def extremes(geometry: Geometry, of: str = IMAGE) -> list[Size]:
+    """Sizes of images or videos for the rehearsal, sorted by the number of tokens.
 
-    Sorted by the number of tokens. Of an image much longer than wide a strip is left: its padding is no candidate.
+    Of images, for each canvas those with the most and with the fewest rows and columns of tokens. Of an image much
+    longer than wide a strip is left: its padding is no candidate.
     """
-    if geometry.tower is None:
-        return sorted(geometry.rehearsed, key=lambda size: size[0] * size[1])
-    found = {}
+    if of == VIDEO or geometry.tower is None:
+        sizes: Sequence[Size] = geometry.rehearsed_videos if of == VIDEO else geometry.rehearsed
+        return sorted(sizes, key=lambda size: geometry.layout([size]).images[0].tokens)
+    found: dict[Size, int] = {}
     for height, width in geometry.canvases:
         for size in ((height, width), (height, 1), (1, width)):
             seen = geometry.seen(size)
             found[seen] = geometry.layout([seen]).images[0].tokens
-    return sorted(found, key=lambda size: (found[size], size))
+    return sorted(found, key=lambda size: (found[size], *size))
 
 
 def rehearse(pruner: Pruner, geometry: Geometry, sizes: Iterable[Size]) -> None:
@@ -75,11 +78,11 @@ def _rehearse(pruner: Pruner, geometry: Geometry, sizes: Iterable[Size]) -> None
         except BudgetError:
             continue
         for kind in [BOTH_SIGNS] if met else FEATURES:
-            _try(group, kind, f"image of {geometry.words(size)}")
+            _try(group, kind, f"{medium(size)} of {geometry.words(size)}")
         met.append(size)
-    if met:  # images of different grids are not batched
-        other = met[0] if geometry.tower is None else met[-1]
-        _try(Group(geometry, pruner, [met[0], other]), BOTH_SIGNS, "two images")
+    if met:  # images of different grids, and videos, are not batched
+        other = met[0] if geometry.tower is None or medium(met[0]) == VIDEO else met[-1]
+        _try(Group(geometry, pruner, [met[0], other]), BOTH_SIGNS, f"two {medium(other)}s")
 
 
 def rehearse_size(pruner: Pruner, geometry: Geometry, size: Size) -> None:

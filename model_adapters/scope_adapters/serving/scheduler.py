@@ -8,7 +8,7 @@ from vllm.v1.core.sched.async_scheduler import AsyncScheduler
 from vllm.v1.core.sched.scheduler import Scheduler
 
 from scope_adapters.serving import metrics
-from scope_adapters.serving.strict import FIELD, KEY, failed
+from scope_adapters.serving.strict import FIELDS, KEY, failed
 from scope_core import AdapterError, SpecError
 
 ERRORS = "encoder_cache_mismatch_reqs"
@@ -34,12 +34,13 @@ class _Strict:
         return super().update_from_output(scheduler_output, model_runner_output)  # type: ignore[misc]
 
     def _failed(self, request: Any) -> bool:
-        found = [feature for feature in request.mm_features if feature.modality == "image"]
+        found = [feature for feature in request.mm_features if feature.modality in FIELDS]
         if not found:
             return False
         if any(feature.data is None for feature in found):
             raise SpecError(f"{KEY} cannot see images in vLLM's cache of type shm; omit --mm-processor-cache-type")
-        images = [bytes(feature.data[FIELD].data.tolist()) for feature in found if FIELD in feature.data]
+        data = [feature.data for feature in found]
+        images = [bytes(one[name].data.tolist()) for one in data for name in FIELDS.values() if name in one]
         config = self.vllm_config.model_config.hf_config  # type: ignore[attr-defined]
         return failed(str(getattr(config, metrics.KEY, "")), images)
 

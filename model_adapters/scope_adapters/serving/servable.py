@@ -1,18 +1,21 @@
 """Refusal of specs that cannot be served, when the engine starts, not at the first image.
 
-A server sizes the prompt before it reads the image, encodes images apart from their prompts, and reuses the result for
-other prompts. So the number of rows must follow from the image's size, and the rows from the image alone.
+A server sizes the prompt before it reads an image or a video, encodes each apart from its prompt, and reuses the result
+for other prompts. So the number of rows must follow from its size, and the rows from it alone. Some specs can be served
+for one medium only: those that take the images of a prompt for frames of one video, for videos.
 """
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
 
 import torch
 
 from scope_adapters.adapters.anyres import check_order
-from scope_adapters.serving.geometry import Geometry
+from scope_adapters.serving.geometry import Geometry, Size
+from scope_adapters.serving.sizes import IMAGE, VIDEO
 from scope_adapters.towers.probe import offers, reasons
 from scope_core import BudgetError, Pruner, ScopeError, SpecError
 from scope_core.adapters import Declaration, Offer, check_fit
@@ -84,16 +87,35 @@ def built_layers(config: Any) -> int:
     return int(layer if layer >= 0 else total + 1 + layer)
 
 
-def check(pruner: Pruner, geometry: Geometry) -> None:
+def check(pruner: Pruner, geometry: Geometry, medium: str = "") -> None:
     """Refuse a pruner that cannot be served.
+
+    Args:
+        pruner: The pruner.
+        geometry: The model.
+        medium: The medium that must be served; by default any of the model's.
 
     Raises:
         SpecError: says why.
     """
     try:
         _check(pruner, geometry)
+        reasons = refusals(pruner, geometry)
+        if all(reasons[name] for name in ([medium] if medium else reasons)):
+            raise SpecError(reasons[medium or next(iter(reasons))])
     except ScopeError as error:
         raise SpecError(f"{pruner.label} cannot be served by vLLM: {error}") from error
+
+
+def refusals(pruner: Pruner, geometry: Geometry) -> dict[str, str]:
+    """For each medium that the model takes, the reason why it is refused under a spec; empty if it is served."""
+    sizes: dict[str, Sequence[Size]] = {IMAGE: geometry.canvases, VIDEO: geometry.videos}
+    found = {
+        name: geometry.refusal(pruner, name) or _shared(pruner, geometry, sizes[name], name) for name in geometry.media
+    }
+    if len(found) > 1 and not any(found.values()):
+        found[VIDEO] = _shared(pruner, geometry, [*sizes[IMAGE], *sizes[VIDEO]], "item")
+    return found
 
 
 def refuse(pruner: Pruner, geometry: Geometry) -> None:
@@ -101,16 +123,20 @@ def refuse(pruner: Pruner, geometry: Geometry) -> None:
     try:
         check(pruner, geometry)
     except SpecError as error:
-        raise SpecError(f"{error}. Recipes that vLLM can serve: {', '.join(recipes(pruner, geometry))}") from error
+        named = f"{error}. Recipes that vLLM can serve: {', '.join(recipes(pruner, geometry))}"
+        if VIDEO in geometry.media:
+            more = set(recipes(pruner, geometry, VIDEO)).difference(recipes(pruner, geometry))
+            named += f"; for videos only: {', '.join(sorted(more))}"
+        raise SpecError(named) from error
 
 
-def recipes(pruner: Pruner, geometry: Geometry) -> list[str]:
-    """Names of the recipes in ``pruner``'s registry that can be served."""
+def recipes(pruner: Pruner, geometry: Geometry, medium: str = IMAGE) -> list[str]:
+    """Names of the recipes in ``pruner``'s registry that can be served for a medium."""
     found = []
     for name in pruner.registry.names("recipe"):
         try:
             spec = {"recipe": name, "budget": pruner.registry.get("recipe", name).item.spec.get("budget", 16)}
-            check(Pruner(spec, registry=pruner.registry), geometry)
+            check(Pruner(spec, registry=pruner.registry), geometry, medium)
         except (ScopeError, ValueError):  # do not suggest third-party recipes that cannot be built
             continue
         found.append(name)
@@ -142,7 +168,6 @@ def _check(pruner: Pruner, geometry: Geometry) -> None:
         raise SpecError(
             f"position {pruner.parts['positions']} does not number tokens one by one, as vLLM does; omit `positions`"
         )
-    _check_apart(pruner, geometry)
 
 
 def _fixed_budgets(pruner: Pruner) -> list[str]:
@@ -155,23 +180,24 @@ def _numbers_itself(pruner: Pruner) -> bool:
     return positions is not None and positions.tolist() != [[0, 1]]
 
 
-def _check_apart(pruner: Pruner, geometry: Geometry) -> None:
-    """Refuse a budget under which an image's share depends on other images of its prompt."""
-    sizes = sorted(geometry.canvases, key=lambda size: geometry.layout([size]).images[0].tokens)
+def _shared(pruner: Pruner, geometry: Geometry, sizes: Sequence[Size], name: str) -> str:
+    """The reason to refuse a spec: an item's share depends on others of its prompt, or the largest cannot meet it."""
+    sizes = sorted(sizes, key=lambda size: geometry.layout([size]).images[0].tokens)
     for pair in ([sizes[-1], sizes[-1]], [sizes[0], sizes[-1]]):
         try:
             alone = tuple(pruner.plan(geometry.layout([size])).images[0] for size in pair)
-        except BudgetError:
+        except BudgetError as error:
             if pair[0] == pair[1]:
-                raise
-            continue  # a request with such a small image is refused later
+                return str(error)
+            continue  # a request with such a small item is refused later
         try:
             together = pruner.plan(geometry.layout(pair, prompts=[0, 0])).images
         except BudgetError as error:
-            raise SpecError(f"{_APART}, so images must not share a budget: {error}") from error
+            return f"{_APART}, so {name}s must not share a budget: {error}"
         if together != alone:
-            raise SpecError(
-                f"{_APART}, so images must not share a budget: two images in one prompt would keep {together} tokens, "
-                f"but the same images alone {alone}. Choose a budget for each image, e.g. `budget: "
-                f"{{name: tokens, keep: 64, per: image}}`"
+            return (
+                f"{_APART}, so {name}s must not share a budget: two {name}s in one prompt would keep {together} "
+                f"tokens, but the same {name}s alone {alone}. Choose a budget for each {name}, e.g. `budget: "
+                f"{{name: tokens, keep: 64, per: {name if name in (IMAGE, VIDEO) else IMAGE}}}`"
             )
+    return ""

@@ -1,6 +1,6 @@
-"""The engine's spec for its model: specs of requests, and the number of rows of an image.
+"""The engine's spec for its model: specs of requests, and the number of rows of an image or a video.
 
-The same code, from the model's config alone, runs where prompts are sized and where images are encoded, so the two
+The same code, from the model's config alone, runs where prompts are sized and where they are encoded, so the two
 cannot disagree.
 """
 
@@ -16,7 +16,8 @@ from scope_adapters.serving.geometry import Geometry, Size, geometry_of
 from scope_adapters.serving.rehearsal import extremes, rehearse, rehearse_size
 from scope_adapters.serving.requested import KEY as KEY
 from scope_adapters.serving.requested import check as check_request
-from scope_adapters.serving.servable import check, refuse
+from scope_adapters.serving.servable import check, refusals, refuse
+from scope_adapters.serving.sizes import IMAGE, VIDEO, article, medium
 from scope_core import BudgetError, Pruner, ScopeError, SpecError, __version__, default_registry
 
 LONGEST = 50_000
@@ -47,40 +48,73 @@ class Served:
         self.geometry = functools.lru_cache(64)(self._geometry)
         self._counted = functools.lru_cache(4096)(self._rows)
         self._text = functools.lru_cache(256)(self._asked)
+        self.refusals = functools.lru_cache(256)(self._refusals)
         default = Pruner(value, registry=self.registry)
         refuse(default, geometry_of(config, _adapter(default)))
         self.default = written(default)
         """The engine's spec, written out; used for requests without a spec."""
         self.largest = max(geometry_of(config).canvases, key=self._load)
         """(height, width) of an image with the most rows and, among those, the most tiles."""
-        if self.rows(self.default, self.largest) < 1:
+        if not self.refusals(self.default).get(IMAGE, "") and self.rows(self.default, self.largest) < 1:
             raise SpecError(f"{default.label} keeps no token of any image; vLLM needs at least one for each image")
+
+    @property
+    def media(self) -> list[str]:
+        """The media that the engine serves."""
+        return [name for name, reason in self.refusals(self.default).items() if not reason]
+
+    def refusal(self, medium: str, text: str | None = None) -> str:
+        """The reason why a medium is refused under a spec, by default the engine's; empty if it is not.
+
+        Args:
+            medium: ``"image"`` or ``"video"``.
+            text: A spec, from `asked`.
+        """
+        reasons = self.refusals(text or self.default)
+        if medium not in reasons:
+            host = self.geometry(self.default).host
+            return f"{medium}s are not served for {host} with pruning; give {', '.join(reasons)}s"
+        label = self.pruner(text or self.default).label
+        return f"{medium}s are refused with {label}: {reasons[medium]}" if reasons[medium] else ""
 
     def rehearse(self) -> None:
         """Prune invented features by the engine's spec, so that a spec that can fail is refused at the start.
 
         Raises:
-            SpecError: a part fails on features, or on an image's size, that a worker may meet.
+            SpecError: a part fails on features, or on a size, that a worker may meet.
         """
-        self._rehearse(self.pruner(self.default), self.geometry(self.default), extremes)
+        self._rehearse(self.default, extremes)
 
     def facts(self, model: str) -> dict[str, str]:
-        """What is served, for a log line and a metric: spec, budget for the largest image, model, versions."""
-        geometry = self.geometry(self.default)
-        rows, tokens = self.rows(self.default, self.largest), geometry.layout([self.largest]).images[0].tokens
+        """What is served, for a log line and a metric: spec, budgets of the largest image and of a video, versions."""
         return {
             "spec": self.pruner(self.default).label,
-            "budget": f"{rows} of {tokens} visual tokens for an image of {geometry.words(self.largest)}",
+            "budget": self.refusal(IMAGE) or self._budget(self.largest),
+            "videos": self.refusal(VIDEO) or self._budget(self.geometry(self.default).rehearsed_videos[-1]),
             "model": model,
             "scope_core": __version__,
             **{name: str(getattr(sys.modules.get(name), "__version__", "")) for name in ("vllm", "transformers")},
         }
 
-    def _rehearse(self, pruner: Pruner, geometry: Geometry, sizes: Callable[[Geometry], list[Size]]) -> None:
+    def _budget(self, size: Size) -> str:
+        geometry = self.geometry(self.default)
+        tokens, what = geometry.layout([size]).images[0].tokens, f"{article(size)} of {geometry.words(size)}"
         try:
-            rehearse(pruner, geometry, sizes(geometry))
+            return f"{self.rows(self.default, size)} of {tokens} visual tokens for {what}"
+        except BudgetError as error:  # a request with such an item is refused later
+            return f"{what} is refused: {error}"
+
+    def _rehearse(self, text: str, sizes: Callable[[Geometry, str], list[Size]]) -> None:
+        pruner, geometry = self.pruner(text), self.geometry(text)
+        try:
+            for name, reason in self.refusals(text).items():
+                if not reason:
+                    rehearse(pruner, geometry, sizes(geometry, name))
         except SpecError as error:
             raise SpecError(f"{pruner.label} cannot be served by vLLM: it fails on {error}") from error
+
+    def _refusals(self, text: str) -> dict[str, str]:
+        return refusals(self.pruner(text), self.geometry(text))
 
     def asked(self, value: Any) -> str:
         """The spec of a request, written out.
@@ -111,15 +145,15 @@ class Served:
             if text != self.default:
                 check(pruner, self.geometry(text))
             if _parts(text) != _parts(self.default):  # the engine's own were rehearsed when it started
-                self._rehearse(pruner, self.geometry(text), self._ends)
+                self._rehearse(text, self._ends)
         except Exception as error:  # third-party parts may raise anything when they are made, too
             return "", str(error) if isinstance(error, ScopeError) else f"{type(error).__name__}: {error}"
         return text, ""
 
-    def _ends(self, geometry: Geometry) -> list[Size]:
-        """The image with the fewest tokens, and the largest one, by which the engine is sized."""
-        found = extremes(geometry)
-        return [found[0], self.largest if geometry.tower is not None else found[-1]]
+    def _ends(self, geometry: Geometry, of: str) -> list[Size]:
+        """The item with the fewest tokens, and the largest one, by which the engine is sized."""
+        found = extremes(geometry, of)
+        return [found[0], self.largest if geometry.tower is not None and of == IMAGE else found[-1]]
 
     def _read(self, value: Any) -> Pruner:
         check_request(value)
@@ -129,40 +163,45 @@ class Served:
         return Pruner(self.pruner(self.default).spec, registry=self.registry, **changes)
 
     def check_rows(self, text: str, size: Size) -> int:
-        """The number of rows of an image, for a request.
+        """The number of rows of an image or a video, for a request.
 
         Args:
             text: A spec, from `asked`.
-            size: Size of the image.
+            size: Size of the item.
 
         Raises:
-            ValueError: the image cannot meet the budget, or gets no rows, or more than the engine is sized for.
+            ValueError: its medium is refused, it cannot meet the budget, or it gets no rows, or more than the engine is
+                sized for.
         """
-        named = self.geometry(text).words(size)
+        named, what = self.geometry(text).words(size), article(size)
+        for spec in (self.default, text):
+            if reason := self.refusal(medium(size), spec):
+                raise ValueError(f"{KEY}: {reason}")
         try:
             rows = self.rows(text, size)
-            most = self.rows(self.default, self.largest if text == self.default else size)
+            largest = text == self.default and medium(size) == IMAGE  # how long a video may be is up to vLLM
+            most = self.rows(self.default, self.largest if largest else size)
         except ScopeError as error:
-            raise ValueError(f"{KEY}: image of {named}: {error}") from error
+            raise ValueError(f"{KEY}: {medium(size)} of {named}: {error}") from error
         if rows < 1:
-            raise ValueError(f"{KEY}: an image of {named} would keep no token; vLLM needs at least one")
+            raise ValueError(f"{KEY}: {what} of {named} would keep no token; vLLM needs at least one")
         if rows > most:
             raise ValueError(
-                f"{KEY}: an image of {named} would keep {rows} tokens, but the engine was started "
+                f"{KEY}: {what} of {named} would keep {rows} tokens, but the engine was started "
                 f"for {most}; ask for fewer, or start it with a larger budget"
             )
         return rows
 
     def identity(self, text: str) -> str:
-        """A text that, with the image, determines the rows: the spec, and the origins of its parts."""
+        """A text that, with the item, determines the rows: the spec, and the origins of its parts."""
         origins = sorted({part.origin for part in self.pruner(text).walk()})
         return "; ".join([text, f"scope-core {__version__}", *origins])
 
     def rows(self, text: str, size: Size) -> int:
-        """The number of rows of an image by the spec ``text``; a pure function.
+        """The number of rows of an image or a video by the spec ``text``; a pure function.
 
         Raises:
-            BudgetError: the image cannot meet the budget.
+            BudgetError: the item cannot meet the budget.
         """
         return self._counted(text, self.geometry(text).seen(size))
 

@@ -17,7 +17,7 @@ from torch import Tensor
 from scope_adapters.adapters.anyres import Packing
 from scope_adapters.adapters.internvl import InternVL, InternVLSpec
 from scope_adapters.adapters.shuffled import Patches
-from scope_adapters.serving.grids import Size
+from scope_adapters.serving.sizes import Pixels, Size
 from scope_adapters.serving.tiles import Geometry, bare_model
 from scope_adapters.serving.tower import INTERNVL
 from scope_adapters.towers.layouts import LAYOUTS, ResolvedTower
@@ -62,7 +62,7 @@ class ShuffledGeometry(Geometry):
         self.width = int(vision.hidden_size)
         self.given = self.width * self.read // self.patches
         height, width = vision.image_size
-        self.tile: Size = (int(height), int(width))
+        self.tile: Pixels = (int(height), int(width))
         """Size of a tile."""
         self.packing = functools.lru_cache(256)(self._packing)
 
@@ -77,13 +77,13 @@ class ShuffledGeometry(Geometry):
         return found
 
     @property
-    def canvases(self) -> list[Size]:
+    def canvases(self) -> list[Pixels]:
         """An image of one tile, and one of the most; without a processor, by the adapter's ``max_tiles``."""
         cut = int(self.adapter.spec.max_tiles)
         most = int(getattr(self.config, MOST, cut + (cut > 1)))  # with the overview
         return [self.size(tiles) for tiles in sorted({1, most})]
 
-    def size(self, tiles: int) -> Size:
+    def size(self, tiles: int) -> Pixels:
         """The size that stands for an image of ``tiles`` tiles."""
         return self.tile[0], int(tiles) * self.tile[1]
 

@@ -19,8 +19,8 @@ from scope_core import SpecError
 KEY = "visual_pruner_strict"
 """The key of the flag in ``hf_overrides``."""
 
-FIELD = "visual_pruner_image"
-"""Name of a tensor beside the pixels of each image: bytes that stand for the image and its spec."""
+FIELDS = {"image": "visual_pruner_image", "video": "visual_pruner_video"}
+"""Names of a tensor beside the pixels of each image or video: bytes that stand for it and its spec."""
 
 SCHEDULER = f"{__package__}.scheduler.strict_scheduler"
 """The value of vLLM's ``--scheduler-cls``."""

@@ -18,10 +18,11 @@ from torch.nn.utils.rnn import pad_sequence
 from scope_adapters.adapters.anyres import Packing, layout_from, numbered, own_function
 from scope_adapters.adapters.llava import Llava, LlavaSpec
 from scope_adapters.adapters.llava_next import LlavaNext, LlavaNextSpec
-from scope_adapters.serving.grids import Size as Size
+from scope_adapters.serving.sizes import IMAGE, Pixels, Video, words
+from scope_adapters.serving.sizes import Size as Size
 from scope_adapters.serving.tower import CLIP
 from scope_adapters.towers.layouts import LAYOUTS, ResolvedTower
-from scope_core import AdapterError, Layout, VisualTokens
+from scope_core import AdapterError, Layout, Pruner, VisualTokens
 
 
 class Geometry:
@@ -40,6 +41,8 @@ class Geometry:
     """Number of columns beside each row for its place; see `scope_adapters.serving.grids`."""
     paths = CLIP
     """The places of the tower's parts in vLLM's model."""
+    media: tuple[str, ...] = (IMAGE,)
+    """Media that the model takes in vLLM."""
     placeholder = "image_token_index"
     """Name of the placeholder's id in the config."""
 
@@ -64,7 +67,7 @@ class Geometry:
         return Llava(LlavaSpec())
 
     @property
-    def canvases(self) -> list[Size]:
+    def canvases(self) -> list[Pixels]:
         """Sizes of images that need no padding; one of them has the most tokens."""
         side = int(self.config.vision_config.image_size)
         return [(side, side)]
@@ -79,7 +82,26 @@ class Geometry:
 
     def words(self, size: Size) -> str:
         """The size of an image in words."""
-        return f"{size[1]} x {size[0]} pixels"
+        return words(size)
+
+    @property
+    def rehearsed(self) -> list[Pixels]:
+        """Sizes of images for the rehearsal, if they do not follow from the canvases."""
+        return []
+
+    @property
+    def videos(self) -> list[Video]:
+        """Sizes of a short and a long video; none if the model takes no videos."""
+        return []
+
+    @property
+    def rehearsed_videos(self) -> list[Video]:
+        """Sizes of videos for the rehearsal."""
+        return self.videos
+
+    def refusal(self, pruner: Pruner, medium: str) -> str:
+        """The reason why this model refuses a medium under a spec; empty if it does not."""
+        return ""
 
     def layout(self, sizes: Sequence[Size], prompts: Sequence[int] | None = None) -> Layout:
         """The layout of images of these sizes; each has a prompt of its own if ``prompts`` is None."""
@@ -122,7 +144,7 @@ class TiledGeometry(Geometry):
         return str(self.adapter.newlines)
 
     @property
-    def canvases(self) -> list[Size]:
+    def canvases(self) -> list[Pixels]:
         """Sizes of the canvases that the config allows."""
         return [(int(height), int(width)) for height, width in self.config.image_grid_pinpoints]
 

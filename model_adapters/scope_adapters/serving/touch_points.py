@@ -89,6 +89,10 @@ TOUCH_POINTS = (
         ("mm_items", "hf_kwargs"),
     ),
     TouchPoint(_PROCESSING, f"{_PROCESSOR}._get_mm_hashes", "the spec in a client's own names", ("inputs",)),
+    TouchPoint(
+        _PROCESSING, "BaseProcessingInfo.validate_num_items", "refuses media by name", ("modality", "num_items"), True
+    ),
+    TouchPoint(_PROCESSING, "BaseProcessingInfo.get_mm_max_tokens_per_item", "sizing of memory", ("seq_len",), True),
     TouchPoint("vllm.multimodal.parse", "ImageProcessorItems.get_image_size", "sizes of images", ("item_idx",)),
     TouchPoint("vllm.multimodal.parse", "ImageEmbeddingItems.get_feature_size", "embeddings in place of images"),
     TouchPoint(_LLAVA, "LlavaForConditionalGeneration.embed_multimodal", "encodes, selects", ("kwargs",), True),
@@ -137,6 +141,7 @@ TOUCH_POINTS = (
     TouchPoint(f"{_INTERN}_vit", "InternS1VisionModel.forward", "the tower", ("pixel_values",)),
     TouchPoint(f"{_INTERN}_vit", "InternSdpaAttention", "its attn, num_heads, head_dim, scale"),
     TouchPoint(_PROCESSING, "PromptUpdateDetails.select_token_id", "placeholders", ("seq", "embed_token_id"), True),
+    TouchPoint(_PROCESSING, "PromptUpdateDetails.from_seq", "placeholders with text among them", ("seq",), True),
     *(
         point
         for module, name, tower in (
@@ -149,7 +154,6 @@ TOUCH_POINTS = (
             TouchPoint(module, f"{name}{_MODEL}.embed_input_ids", "places of rows", ("is_multimodal",)),
             TouchPoint(module, f"{name}{_MODEL}.forward", "their positions", ("positions",)),
             TouchPoint(module, f"{name}{_MODEL}.get_mrope_input_positions", "positions of the prompt"),
-            TouchPoint(module, f"{name}{_MODEL}._parse_and_validate_image_input", "pixels", ("kwargs",)),
             TouchPoint(module, f"{tower}.forward", "the tower", ("grid_thw", "encoder_metadata")),
             TouchPoint(module, f"{tower}.prepare_encoder_metadata", "rotation, the order of windows"),
             TouchPoint(module, f"{name}ProcessingInfo._get_vision_info", "sizes after resizing", ("image_width",)),
@@ -157,6 +161,13 @@ TOUCH_POINTS = (
             TouchPoint(module, f"{name}DummyInputsBuilder", "sizing of memory"),
         )
     ),
+    TouchPoint(
+        _QWEN3,
+        "Qwen3VLMultiModalProcessor.get_video_repl",
+        "the times between frames",
+        ("tokens_per_frame", "timestamps", "tokenizer", "vision_start_token_id", "vision_end_token_id"),
+    ),
+    TouchPoint(_QWEN3, "Qwen3VLMultiModalProcessor._expands_only_video_token", "what stands for a video in a prompt"),
     TouchPoint(_QWEN2, "Qwen2VisionAttention", "its qkv, tp_size, apply_rotary_emb"),
     TouchPoint(_QWEN25, "Qwen2_5_VisionAttention", "likewise; also the attention of Qwen3-VL"),
     TouchPoint(_LINEAR, "QKVParallelLinear", "the heads of a rank"),

@@ -23,19 +23,21 @@ from scope_adapters.serving.tower import resolved, signals, watch
 
 @dataclass(frozen=True)
 class ImageTiles:
-    """One image as it reaches the worker.
+    """One image or video as it reaches the worker.
 
     Attributes:
-        tiles: (T, 3, h, w) its tiles.
-        size: (height, width) before it was cut.
+        tiles: (T, 3, h, w) its tiles, or the patches that they are made of.
+        size: Its size; of an image before it was cut.
         spec: Its spec.
         key: Bytes that stand for it, if failures of parts are errors (see `scope_adapters.serving.strict`).
+        text: (L,) ids of text tokens that stand among a video's frames; None without them.
     """
 
     tiles: Tensor
     size: Size
     spec: str
     key: bytes = b""
+    text: Tensor | None = None
 
 
 @dataclass(frozen=True)
