@@ -1,6 +1,6 @@
 """SCOPE+ represents what the tower attends to: coverage of salient tokens by tokens whose keys are alike.
 
-Use it for 16 to 32 tokens of an image with several things in it; from 64 tokens on it answers about what SCOPE does.
+Use it for about 16 tokens of an image with several things in it; from 64 tokens on it answers about what SCOPE does.
 It was found by a search on the validation scenes of this project's benchmark, and is published nowhere else.
 """
 
