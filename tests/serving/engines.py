@@ -25,6 +25,31 @@ TOKENS = 8
 """Tokens of an answer that are compared."""
 
 
+TIE = 1e-3
+"""Two tokens whose scores differ by less are equally likely: which one an engine says depends on how a CPU rounds."""
+
+
+class Answer(list[int]):
+    """The tokens of an answer. Equal to others that agree up to the first two equally likely tokens.
+
+    Args:
+        tokens: The tokens.
+        sure: How many come before the first that another one is as likely as.
+    """
+
+    def __init__(self, tokens: Sequence[int], sure: int) -> None:
+        super().__init__(tokens)
+        self.sure = sure
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, list) and len(other) == len(self) and other[: self.sure] == self[: self.sure]
+
+    def __ne__(self, other: object) -> bool:
+        return not self == other
+
+    __hash__ = None  # type: ignore[assignment]
+
+
 @dataclass
 class Engine:
     """An engine in this process.
@@ -171,17 +196,23 @@ class HuggingFace:
             media["do_sample_frames"] = False
         return self.processor(text=prompt.text, return_tensors="pt", **media)
 
-    def answer(self, prompt: Prompt, pruner: Any = None) -> tuple[list[int], list[list[int]]]:
+    def answer(self, prompt: Prompt, pruner: Any = None) -> tuple[Answer, list[list[int]]]:
         """Its tokens, and the rows kept of each picture; without a pruner nothing is pruned."""
         inputs = self.inputs(prompt)
-        length = inputs["input_ids"].shape[1]
-        options = {"max_new_tokens": TOKENS, "do_sample": False, "eos_token_id": None}
         if pruner is None:
-            return self.model.generate(**inputs, **options)[0, length:].tolist(), []
+            return self._generated(inputs), []
         with scope.Pruner(pruner).attach(self.model) as pruning:
-            out = self.model.generate(**inputs, **options)[0, length:].tolist()
+            out = self._generated(inputs)
             kept = pruning.receipt.selection.kept.tolist()
         return out, [[row for row in rows if row >= 0] for rows in kept]
+
+    def _generated(self, inputs: Any) -> Answer:
+        options = {"max_new_tokens": TOKENS, "do_sample": False, "eos_token_id": None}
+        out = self.model.generate(**inputs, **options, output_scores=True, return_dict_in_generate=True)
+        best = torch.cat(out.scores).topk(2).values
+        near = (best[:, 0] - best[:, 1] < TIE).tolist()
+        tokens = out.sequences[0, inputs["input_ids"].shape[1] :].tolist()
+        return Answer(tokens, near.index(True) if True in near else len(tokens))
 
     def rows(self, image: Image.Image, kept: Sequence[int]) -> torch.Tensor:
         """(K, D) what the language model reads of a picture's rows ``kept``."""
@@ -202,9 +233,9 @@ class HuggingFace:
         chance = torch.Generator().manual_seed(0)
 
         def shaken(tensor: torch.Tensor) -> torch.Tensor:
-            return tensor * (1 + 1e-5 * torch.randn(tensor.shape, generator=chance))
+            return tensor * (1 + 3e-5 * torch.randn(tensor.shape, generator=chance))
 
-        for _ in range(3):
+        for _ in range(5):
             signals = seen.tokens.signals.map(lambda _, tensor: shaken(tensor))
             tokens = replace(seen.tokens, features=shaken(seen.tokens.features), signals=signals)
             if not torch.equal(made.prune(tokens, seen.layout).mask, kept):

@@ -42,8 +42,8 @@ def qwen(folder: Path, kind: str, patch: int = 14) -> Path:
         text["rope_parameters"] |= {"mrope_section": [6, 5, 5], "mrope_interleaved": True}
     ids = {"image_token_id": IMAGE, "video_token_id": IMAGE + 1, "vision_start_token_id": 4, "vision_end_token_id": 5}
     config = getattr(hf, f"{name}Config")(text_config=text, vision_config=vision, tie_word_embeddings=False, **ids)
-    norm = {"image_mean": [0.5] * 3, "image_std": [0.5] * 3} if kind == "qwen3_vl" else {}  # one for both in vLLM
-    images = hf.Qwen2VLImageProcessor(patch_size=patch, temporal_patch_size=2, merge_size=2, **PIXELS, **norm)
+    images = hf.Qwen2VLImageProcessor(patch_size=patch, temporal_patch_size=2, merge_size=2, **PIXELS)
+    norm = {"image_mean": images.image_mean, "image_std": images.image_std}  # vLLM has one for images and videos
     of_videos = hf.Qwen3VLVideoProcessor if kind == "qwen3_vl" else hf.Qwen2VLVideoProcessor
     side = 2 * patch
     limits = {"shortest_edge": 4 * side**2, "longest_edge": (8 * 256 if kind == "qwen3_vl" else 256) * side**2}

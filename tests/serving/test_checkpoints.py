@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from engines import Answer
 from samples import picture, prompt
 
 import scope_core as scope
@@ -74,3 +75,12 @@ def test_the_chat_template_makes_our_prompt(answer: Answering) -> None:
     content = [{"type": "image"}, {"type": "image"}, {"type": "text", "text": "What is in the picture?"}]
     chat = [{"role": "user", "content": content}]
     assert answer.processor.apply_chat_template(chat, add_generation_prompt=True) == prompt(2)
+
+
+def test_answers_are_compared_up_to_the_first_equally_likely_tokens() -> None:
+    answer = Answer([1, 2, 3], 2)
+    assert answer == [1, 2, 9]
+    assert answer != [1, 9, 3]
+    assert answer != [1, 2]
+    assert ([[1, 2, 9]], [4]) == ([answer], [4])
+    assert [[1, 9, 3]] != [answer]

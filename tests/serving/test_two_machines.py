@@ -32,7 +32,9 @@ def test_two_machines_answer_as_hugging_face(llava: Path, tmp_path: Path) -> Non
                 image = picture(seed, size)
                 answer = server.ask(image, max_tokens=TOKENS).json()["choices"][0]["message"]["content"]
                 wanted, _ = huggingface.answer(Prompt([image]), SPEC)
-                assert answer == huggingface.processor.tokenizer.decode(wanted, skip_special_tokens=True), (seed, size)
+                assert wanted.sure >= TOKENS // 2
+                words = huggingface.processor.tokenizer
+                assert answer.startswith(words.decode(wanted[: wanted.sure], skip_special_tokens=True)), (seed, size)
             assert workers.poll() is None
             assert server.counters()["scope_visual_tokens_kept_total"] == 3 * 64
     finally:
