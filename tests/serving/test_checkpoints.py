@@ -82,5 +82,7 @@ def test_answers_are_compared_up_to_the_first_equally_likely_tokens() -> None:
     assert answer == [1, 2, 9]
     assert answer != [1, 9, 3]
     assert answer != [1, 2]
-    assert ([[1, 2, 9]], [4]) == ([answer], [4])
-    assert [[1, 9, 3]] != [answer]
+    plain = [[1, 2, 9]], [4]
+    assert plain == ([answer], [4])
+    other = [[1, 9, 3]]
+    assert other != [answer]
