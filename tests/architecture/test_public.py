@@ -25,11 +25,11 @@ Blocks Budget CONTRACT Calibration Combiner ComponentSpec Constraint CoverageFun
 ImageLayout Kernel Merger Optimizer Part Partition Picks PositionPolicy Problem Recipe SaliencySource Scoring Selector
 SignalName Signals SimilarityMetric Slot Span Spec Statistic TokenPartition Way apportion fill free_memory hookimpl
 matrix_bytes
-measured parse_signal plan_execution scores similarities similarity_rows units
+measured parse_signal plan_execution scores similarities similarity_rows unit_rows units
 """,
     "scope_core.adapters": """
 Asked Declaration Encoding LoadedModel Memo ModelAdapter Offer Reader RecipeFit Schedule Session Tower ZooEntry
-attention_bias cache_folder check_fit compatible_parts find_adapter point_of quoted read_images recipe_fits
+attention_bias cache_folder check_fit compatible_parts find_adapter is_file_name point_of quoted read_images recipe_fits
 remove_leftovers replace_attribute replacing resolve reusable sole_user upright_rgb with_frames
 """,
     "scope_core.plot": """
