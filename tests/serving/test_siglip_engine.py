@@ -60,7 +60,7 @@ def test_recipes_that_can_be_served_answer_as_on_hugging_face(tmp_path: Path, ki
                 answers = running.answers(Prompt(prompt.images, spec))
                 assert (answers[0], running.kept) == huggingface.answer(prompt, spec), name
                 compared.add(name)
-    assert len(compared) >= len(names) - 2
+    assert len(compared) >= len(names) - 4
 
 
 def test_what_reads_cls_is_refused(tmp_path: Path) -> None:
