@@ -92,7 +92,7 @@ def run(file: Path, folder: Path) -> list[Output]:
 
     book = nbformat.read(file, as_version=4)
     nbformat.validate(book)
-    NotebookClient(book, timeout=120, resources={"metadata": {"path": str(folder)}}).execute()
+    NotebookClient(book, timeout=600, resources={"metadata": {"path": str(folder)}}).execute()
     found = []
     for cell in book.cells:
         if cell.cell_type == "code":
