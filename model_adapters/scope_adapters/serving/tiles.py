@@ -179,12 +179,16 @@ def tower_of(config: Any) -> ResolvedTower:
             f"vision towers of type '{vision.model_type}' cannot be served with pruning; supported: "
             f"{', '.join(_TOWERS)}. attach() supports more towers on Hugging Face: run `scope models adapters`"
         )
-    if not isinstance(layer, int):
+    if isinstance(layer, list | tuple):
         raise AdapterError(
             f"vision_feature_layer is {layer!r}: features of several layers side by side cannot be served with "
             f"pruning; use those of one layer"
         )
-    layers = int(vision.num_hidden_layers)
+    layers, heads, width = (int(getattr(vision, key)) for key in _SIZES)
+    if not isinstance(layer, int):
+        raise AdapterError(f"vision_feature_layer is {layer!r}; give the number of one of the tower's {layers} layers")
+    if heads < 1 or width % heads:
+        raise AdapterError(f"num_attention_heads of the vision tower is {heads}; it has to divide hidden_size, {width}")
     if not -layers <= layer <= layers or layer == 0:
         raise AdapterError(f"vision_feature_layer is {layer}, but the vision tower has {layers} layers")
     if strategy not in ("default", "full"):
@@ -195,6 +199,7 @@ def tower_of(config: Any) -> ResolvedTower:
     return ResolvedTower(SimpleNamespace(config=vision), LAYOUTS[vision.model_type], range(layers), {})
 
 
+_SIZES = ("num_hidden_layers", "num_attention_heads", "hidden_size")
 _TOWERS = ("clip_vision_model", "siglip_vision_model")
 """Types of towers whose attention `scope_adapters.serving.tower` can read."""
 
