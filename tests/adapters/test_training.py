@@ -258,7 +258,7 @@ def test_the_whole_script_from_drawing_to_a_model_that_loads(tmp_path):
     from scope_adapters.zoo.scenes_llava.loading import assemble
     from scope_adapters.zoo.towers import dinov2_small
 
-    options = {"scenes": 8, "share": 0.001, "compile_": False}
+    options = {"scenes": 8, "share": 0.001, "compile_": False, "half": False}
     script.main(tmp_path, **options)
     vision = dinov2_small("").module
     first, words = assemble(tmp_path / "model", vision)
@@ -280,13 +280,12 @@ def test_cached_features_are_the_towers(tmp_path):
     from scope_adapters.zoo.towers import dinov2_small
 
     examples = task(sprites=None, photographs=None, wording="short", scenes=10).examples("train")
-    features = encode(examples, tmp_path, key="ten")
+    features = encode(examples, tmp_path, key="ten", half=False)
     tower = dinov2_small("")
     with torch.no_grad():
         hidden = tower.module(tower.pixels([examples[9].image()]), output_hidden_states=True).hidden_states[-2][0, 1:]
     made = torch.from_numpy(features.values[9].astype(np.float32))
-    # The cache is made in bfloat16.
-    assert torch.nn.functional.cosine_similarity(made, hidden).min() > 0.99
+    torch.testing.assert_close(made, hidden, atol=1e-2, rtol=1e-2)  # the cache holds float16
     assert features.objects[9] == examples[9].objects
     with pytest.raises(ZooError, match="holds the features of ten"):
         encode(examples, tmp_path, key="other")

@@ -10,6 +10,7 @@ import logging
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Annotated
 
@@ -34,6 +35,7 @@ def main(
     seed: Annotated[int, typer.Option(min=0)] = Settings.seed,
     share: Annotated[float, typer.Option(min=0.0001, max=10, help="Share of the steps of each stage.")] = 1.0,
     compile_: Annotated[bool, typer.Option("--compile/--no-compile", help="Needs a C++ compiler.")] = True,
+    half: Annotated[bool, typer.Option(help="In bfloat16: slower if the processor has no instructions for it.")] = True,
 ) -> None:
     """Train a small LLaVA on the scenes task."""
     from scope_adapters.training.data import WORDINGS, gather, task
@@ -43,7 +45,7 @@ def main(
     from scope_adapters.zoo.towers import dinov2_small
 
     work.mkdir(parents=True, exist_ok=True)
-    plain = Settings(scenes=scenes, seed=seed, compile=compile_)
+    plain = Settings(scenes=scenes, seed=seed, compile=compile_, half=half)
     steps = {
         f"{stage}_steps": max(1, round(getattr(plain, f"{stage}_steps") * share))
         for stage in ("align", "lookup", "mixed")
@@ -60,7 +62,8 @@ def main(
     )
     with _logged(work / "log.txt"), Progress(*columns, speed_estimate_period=600.0) as bars:
         key = f"{scenes} scenes from seed {seed}, sprites {sprites}, photographs {photographs}"
-        features = encode(asked[0], work / "features", key=key, track=lambda r: bars.track(r, description="features"))
+        shown = partial(bars.track, description="features")
+        features = encode(asked[0], work / "features", key=key, half=half, track=shown)
         numbers = bars.track(range(scenes), description="questions")
         pools = [[question for wording in asked for question in wording[n].questions] for n in numbers]
         data, words = gather(features, pools)

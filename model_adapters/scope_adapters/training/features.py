@@ -39,13 +39,14 @@ class Features:
         return len(self.objects)
 
 
-def encode(examples: Sequence[Example], folder: Path, *, key: str, track: Track = iter) -> Features:
+def encode(examples: Sequence[Example], folder: Path, *, key: str, half: bool = True, track: Track = iter) -> Features:
     """Features of all examples; those on disk are reused.
 
     Args:
         examples: Examples in a fixed order.
         folder: Folder of ``values.npy`` and ``scenes.json``; 442 kB per scene.
         key: Text that identifies the examples; a folder with another key is refused.
+        half: Compute products in bfloat16.
         track: Wraps the remaining indices, to show progress.
 
     Raises:
@@ -65,7 +66,7 @@ def encode(examples: Sequence[Example], folder: Path, *, key: str, track: Track 
         raise ZooError(f"{path} has the shape {values.shape}, not {shape}; give another folder")
     tower, pixels = _tower()
     first = len(done["objects"])
-    with torch.no_grad(), torch.autocast("cpu", torch.bfloat16):
+    with torch.no_grad(), torch.autocast("cpu", torch.bfloat16, enabled=half):
         for start in track(range(first, len(examples), BATCH)):
             batch = [examples[index] for index in range(start, min(start + BATCH, len(examples)))]
             hidden = tower(pixels([example.image() for example in batch])).last_hidden_state

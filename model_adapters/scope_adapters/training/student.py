@@ -62,6 +62,7 @@ class Student:
         from transformers import LlamaForCausalLM
 
         self.settings = settings
+        self.products = torch.bfloat16 if settings.half else torch.float32
         self.decoder = LlamaForCausalLM(text_config(settings, vocabulary))
         self.words = self.decoder.model.embed_tokens.weight
         # Unit length on average: with longer embeddings, the stage after alignment fails.
@@ -114,7 +115,7 @@ class Student:
         """(B, T, width) states of packed questions about K visual tokens.
 
         The same as ``LlamaForCausalLM`` on ``<s>``, the visual tokens and one question (a test compares them), with
-        weights and products in bfloat16 and sums in float32.
+        weights and products in bfloat16, unless ``half`` is off, and sums in float32.
 
         Args:
             features: (B, K, WIDTH).
@@ -122,7 +123,7 @@ class Student:
             positions: (B, T).
             mask: (B, 1, T, 1 + K + T), see `full_mask`.
         """
-        half, model = torch.bfloat16, self.decoder.model
+        half, model = self.products, self.decoder.model
         heads, prefix = self.settings.heads, features.shape[1] + 1
         x = ((features - self.mean) / self.std).to(half)
         x = gelu(linear(x, self.first.weight.to(half), self.first.bias.to(half)))
@@ -139,7 +140,7 @@ class Student:
             q, k, v = _rotated(qkv[0], cos, sin), _rotated(qkv[1], cos, sin), qkv[2]
             # Image rows attend only to the image: they need no mask, and are computed once for all questions.
             image = scaled_dot_product_attention(q[:, :, :prefix], k[:, :, :prefix], v[:, :, :prefix], is_causal=True)
-            text = scaled_dot_product_attention(q[:, :, prefix:], k, v, attn_mask=mask)
+            text = scaled_dot_product_attention(q[:, :, prefix:], k, v, attn_mask=mask.to(half))
             out = torch.cat([image, text], 2).transpose(1, 2).flatten(2)
             h = h + linear(out, attention.o_proj.weight.to(half))
             y = self._norm(h, layer.post_attention_layernorm.weight)
@@ -149,7 +150,7 @@ class Student:
 
     def _norm(self, x: Tensor, weight: Tensor) -> Tensor:
         scale = torch.rsqrt(x.square().mean(-1, keepdim=True) + self.decoder.config.rms_norm_eps)
-        return (x * scale * weight).to(torch.bfloat16)
+        return (x * scale * weight).to(self.products)
 
     def exported_projector(self) -> dict[str, Tensor]:
         """The projector's weights by LLaVA's names, merged with the normalisation of the features."""
