@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import importlib
 import inspect
+import json
 from collections.abc import Callable
+from functools import cache
 
 import pytest
 from typer.testing import CliRunner
 
 from cli.conftest import Ran
 from scope_core.cli import app
+from scope_core.pruning.spec_reader import read_spec
 from scope_core.registry.kinds import KINDS
 
 
@@ -135,10 +138,15 @@ def test_show_a_zoo_entry(scope_: Callable[..., Ran]) -> None:
     assert "22M" in scope_("show", "dinov2-small").stdout
 
 
-def test_every_name_can_be_shown(scope_: Callable[..., Ran], registry) -> None:
+def test_every_name_can_be_shown(registry, monkeypatch: pytest.MonkeyPatch) -> None:
+    show = importlib.import_module("scope_core.cli.commands.show")
+    read = cache(lambda name: read_spec({"recipe": name}, registry))  # every part asks every recipe
+    monkeypatch.setattr(show, "read_spec", lambda table, _: read(table["recipe"]))
     for kind in registry.kinds():
         for name in registry.names(kind):
-            assert scope_("show", f"{kind}:{name}", "--json").json["name"] == name
+            facts = show.facts_of(show.find(f"{kind}:{name}", registry), registry)
+            assert json.loads(json.dumps(facts))["name"] == name
+            show._print(facts)
 
 
 def test_a_name_of_several_kinds_has_to_be_qualified(scope_: Callable[..., Ran]) -> None:

@@ -39,13 +39,16 @@ def plugin() -> ModuleType:
 
 
 def test_each_control_sets_its_option(registry: scope.Registry) -> None:
-    controls = Controls(registry)
+    controls, tried = Controls(registry), set()
     for name in registry.names("recipe"):
         spec = read_spec(name, registry, budget=64)
         text = yaml_of(name, 64, registry)
         found = controls.of(spec)
         assert len({one.path for one in found}) == len(found)
         for control in found:
+            if (same := (control.path, str(control.value))) in tried:  # as many recipes have it
+                continue
+            tried.add(same)
             assert (
                 read_spec_text(changed(text, control.path, as_is(control, spec, registry), registry), registry) == spec
             )
