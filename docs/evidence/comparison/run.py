@@ -44,6 +44,8 @@ SIGNALS = frozenset({"vision.cls_attention[-2]", "vision.keys[-2]"})
 """What one encoding of a photograph gives to all methods, beside what each reads."""
 BESIDE = ("scope", "random")
 """Recipes that are asked the same questions as those that read them."""
+CONTROL = {"recipe": "random", "at": "decoder[2]"}
+"""What pruning inside this language model costs, whatever is kept."""
 VARIANT, VIDEO = "variants of the recipes above", "for videos"
 """Why a recipe is in no table, though it might run."""
 
@@ -100,11 +102,19 @@ def outcome_of(loaded: Any, names: Sequence[str], keeps: list[int], limit: int |
     task = registry.build("task", registry.get("task", TASK).spec())
     settings = Settings(split="test", limit=limit, folder=default_folder())
     methods = [
-        Method(name, keep, scope.Pruner(f"{name}@{keep}", registry=registry)) for name in names for keep in keeps
+        Method(name, keep, scope.Pruner({**spec_of(name), "budget": keep}, registry=registry))
+        for name in names
+        for keep in keeps
     ]
     memo = TensorCache(None if settings.folder is None else settings.folder / "features")
     with remembering(memo):
         return run(loaded, task, methods, scenes_of(loaded, task, settings), settings, registry, _shown)
+
+
+def spec_of(name: str) -> dict[str, Any]:
+    """The spec, without a budget, of a recipe or of one moved to another point: ``random at decoder[2]``."""
+    recipe, _, at = name.partition(" at ")
+    return {"recipe": recipe, **({"at": at} if at else {})}
 
 
 @contextmanager
@@ -187,14 +197,16 @@ def rows_of(loaded: Any, found: list[tuple[str, bool]], keeps: list[int], limit:
 
 def asked(loaded: Any, names: list[str], keeps: list[int], limit: int) -> dict[str, Any]:
     """The second table: recipes with one call for each question, beside two that need one for each image."""
-    blind = [name for name in names if not any(n.startswith("vision.") for n in scope.Pruner(name).needs)]
+    names = [" at ".join(CONTROL.values()), *names]
+    blind = [name for name in names if not any(n.startswith("vision.") for n in scope.Pruner({**spec_of(name), "budget": TIMED}).needs)]
     with tower_once(loaded.model):
         outcome_of(loaded, blind, keeps, limit)  # their answers are kept, and read below
     outcome = outcome_of(loaded, [*BESIDE, *names], keeps, limit)
     accuracy = accuracies(outcome, BESIDE[0])
-    points = {name: scope.Pruner(f"{name}@{TIMED}").spec.at for name in (*BESIDE, *names)}
+    points = {name: scope.Pruner({**spec_of(name), "budget": TIMED}).spec.at for name in (*BESIDE, *names)}
     rows = [
-        {"recipe": name, "beside": name in BESIDE, "at": at, "accuracy": accuracy[name]} for name, at in points.items()
+        {"recipe": spec_of(name)["recipe"], "beside": name in (*BESIDE, names[0]), "at": at, "accuracy": accuracy[name]}
+        for name, at in points.items()
     ]
     return {**facts(outcome, keeps), "layers": loaded.model.config.get_text_config().num_hidden_layers, "rows": rows}
 
