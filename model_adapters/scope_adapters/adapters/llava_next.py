@@ -10,7 +10,8 @@ import torch
 from pydantic import model_validator
 from torch import Tensor
 
-from scope_adapters.adapters.anyres import AnyRes, Packing, own_function
+from scope_adapters.adapters.anyres import AnyRes, own_function
+from scope_adapters.adapters.packing import Packing
 from scope_adapters.adapters.projected import Seen
 from scope_core.adapters import Declaration
 from scope_core.parts import ComponentSpec

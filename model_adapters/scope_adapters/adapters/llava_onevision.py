@@ -9,8 +9,9 @@ from typing import Any, Literal
 import torch
 from torch import Tensor
 
-from scope_adapters.adapters.anyres import AnyRes, Packing
+from scope_adapters.adapters.anyres import AnyRes
 from scope_adapters.adapters.merged import merged_tokens
+from scope_adapters.adapters.packing import Packing
 from scope_adapters.adapters.pooled_frames import PooledFrames
 from scope_core import VisualTokens
 from scope_core.adapters import Declaration, Session

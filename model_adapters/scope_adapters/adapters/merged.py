@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 from torch.nn.utils.rnn import pad_sequence
 
-from scope_adapters.adapters.anyres import Packing
+from scope_adapters.adapters.packing import Packing
 from scope_core import VisualTokens
 from scope_core.parts import parse_signal
 

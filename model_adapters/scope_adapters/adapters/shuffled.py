@@ -16,7 +16,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from scope_adapters.adapters.anyres import numbered
+from scope_adapters.adapters.packing import numbered
 from scope_adapters.adapters.projected import ProjectedTower, S
 from scope_adapters.compat.transformers import base_of
 from scope_adapters.hosts.huggingface.image_rows import Encoded

@@ -15,8 +15,8 @@ import torch
 from torch import Tensor
 from torch.nn.utils.rnn import pad_sequence
 
-from scope_adapters.adapters.anyres import Packing, check_order, layout_from, numbered, on_canvas, separators
 from scope_adapters.adapters.merged import merged_tokens
+from scope_adapters.adapters.packing import Packing, check_order, layout_from, numbered, on_canvas, separators
 from scope_adapters.compat.decoders import takes_gaps
 from scope_adapters.hosts.huggingface.image_rows import Encoded
 from scope_adapters.hosts.methods import unwrap

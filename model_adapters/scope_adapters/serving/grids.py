@@ -13,7 +13,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from scope_adapters.adapters.anyres import Packing
+from scope_adapters.adapters.packing import Packing
 from scope_adapters.adapters.qwen2_5_vl import Qwen25VL, Qwen25VLSpec
 from scope_adapters.adapters.qwen2_vl import Qwen2VL, Qwen2VLSpec
 from scope_adapters.adapters.qwen3_vl import Qwen3VL, Qwen3VLSpec

@@ -8,7 +8,7 @@ from collections.abc import Iterator, Mapping, Sequence
 import torch
 from torch import Tensor
 
-from scope_adapters.adapters.anyres import separators
+from scope_adapters.adapters.packing import separators
 from scope_adapters.hosts.huggingface.image_rows import raster
 from scope_adapters.hosts.huggingface.in_decoder import everything
 from scope_adapters.serving.geometry import Geometry, Size

@@ -17,9 +17,9 @@ import torch
 from torch import Tensor
 from torch.nn.utils.rnn import pad_sequence
 
-from scope_adapters.adapters.anyres import Packing, numbered
 from scope_adapters.adapters.llava_onevision import LlavaOnevision, LlavaOnevisionSpec
 from scope_adapters.adapters.merged import merged_tokens, over_tokens
+from scope_adapters.adapters.packing import Packing, numbered
 from scope_adapters.serving.sizes import IMAGE, VIDEO, Pixels, Size, Video
 from scope_adapters.serving.tiles import TiledGeometry, bare_model, regrouped
 from scope_core import Layout, VisualTokens

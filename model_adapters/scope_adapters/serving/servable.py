@@ -13,7 +13,7 @@ from typing import Any
 
 import torch
 
-from scope_adapters.adapters.anyres import check_order
+from scope_adapters.adapters.packing import check_order
 from scope_adapters.serving.geometry import Geometry, Size
 from scope_adapters.serving.sizes import IMAGE, VIDEO
 from scope_adapters.towers.probe import offers, reasons

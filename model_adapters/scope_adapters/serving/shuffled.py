@@ -14,8 +14,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from scope_adapters.adapters.anyres import Packing
 from scope_adapters.adapters.internvl import InternVL, InternVLSpec
+from scope_adapters.adapters.packing import Packing
 from scope_adapters.adapters.shuffled import Patches
 from scope_adapters.serving.sizes import Pixels, Size
 from scope_adapters.serving.tiles import Geometry, bare_model

@@ -15,9 +15,10 @@ import torch
 from torch import Tensor, nn
 from torch.nn.utils.rnn import pad_sequence
 
-from scope_adapters.adapters.anyres import Packing, layout_from, numbered, own_function
+from scope_adapters.adapters.anyres import own_function
 from scope_adapters.adapters.llava import Llava, LlavaSpec
 from scope_adapters.adapters.llava_next import LlavaNext, LlavaNextSpec
+from scope_adapters.adapters.packing import Packing, layout_from, numbered
 from scope_adapters.serving.sizes import IMAGE, Pixels, Video, words
 from scope_adapters.serving.sizes import Size as Size
 from scope_adapters.serving.tower import CLIP
