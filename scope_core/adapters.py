@@ -40,7 +40,7 @@ if TYPE_CHECKING:
     from scope_core.structures.encoding import Asked as Asked
     from scope_core.structures.encoding import Encoding as Encoding
     from scope_core.structures.encoding import Memo as Memo
-    from scope_core.structures.signals import Offer as Offer
+    from scope_core.structures.offer import Offer as Offer
 
 _HOMES = {
     "engine.attention_bias": "attention_bias",
@@ -60,7 +60,7 @@ _HOMES = {
     "registry.entries": "ZooEntry",
     "structures.declaration": "Declaration",
     "structures.encoding": "Asked Encoding Memo",
-    "structures.signals": "Offer",
+    "structures.offer": "Offer",
 }
 
 if not TYPE_CHECKING:  # type checkers read the imports above, and report unknown names

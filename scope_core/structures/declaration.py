@@ -6,7 +6,8 @@ from dataclasses import dataclass, field
 from typing import Literal
 
 from scope_core.display import brief_repr
-from scope_core.structures.signals import Offer, parse_signal
+from scope_core.structures.offer import Offer
+from scope_core.structures.signals import parse_signal
 
 AttentionBias = Literal["none", "merged", "nearest", "restore"]
 """The values of the option ``attention_bias`` of a spec."""

@@ -6,8 +6,9 @@ import torch
 from torch import Tensor
 
 from scope_core.errors import SignalError
+from scope_core.structures.offer import Offer
 from scope_core.structures.selection import Selection
-from scope_core.structures.signals import FAMILIES, Offer
+from scope_core.structures.signals import FAMILIES
 from scope_core.structures.tokens import VisualTokens
 from scope_core.testing.adapters.harness import Harness, Skipped
 from scope_core.testing.failures import PropertyViolation
