@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import shlex
+import socket
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -23,7 +24,8 @@ from transformers import (
 
 import scope_core as scope
 from scope_adapters.serving import launch, metrics
-from scope_adapters.serving.launch import command, given, user_overrides_in
+from scope_adapters.serving.launch import command
+from scope_adapters.serving.options import given, user_overrides_in
 
 OURS = "visual_pruner"
 
@@ -161,6 +163,13 @@ CLIP = {
 }  # fmt: skip
 
 
+OTHERS = (
+    "aya_vision", "bert", "clip", "deepseek_vl_v2", "gemma3", "idefics3", "minicpmv", "mistral3", "mllama", "molmo",
+    "paligemma", "phi3_v", "pixtral", "qwen2_5_omni", "qwen3_vl_moe", "smolvlm",
+)  # fmt: skip
+"""Types of models that vLLM, or transformers, serves and pruning does not."""
+
+
 class TestOddConfigs:
     """Whatever a checkpoint's config.json holds, it is refused in words before an engine starts."""
 
@@ -172,7 +181,7 @@ class TestOddConfigs:
         with pytest.raises(scope.ZooError, match=r"the config of '.*' cannot be read; give a folder"):
             command(str(tmp_path), "scope@9")
 
-    @pytest.mark.parametrize("kind", ["bert", "wombat", "qwen3_vl_moe", "clip", 5, ["llava"], {}])
+    @pytest.mark.parametrize("kind", [*OTHERS, "wombat", "LLAVA", 5, ["llava"], {}])
     def test_another_type(self, tmp_path: Path, kind: object, monkeypatch: pytest.MonkeyPatch) -> None:
         """Nobody is asked whether to run a checkpoint's own code, and none of it runs."""
         monkeypatch.setattr("builtins.input", lambda *_: pytest.fail("asked"))
@@ -180,6 +189,13 @@ class TestOddConfigs:
         (tmp_path / "configuration.py").write_text("raise SystemExit('ran')")
         (tmp_path / "config.json").write_text(json.dumps({"model_type": kind, "auto_map": own}))
         with pytest.raises(scope.AdapterError, match=r"is a model of type .* pruning supports llava, llava_next"):
+            command(str(tmp_path), "scope@9")
+
+    def test_another_tower(self, tmp_path: Path) -> None:
+        """Pixtral, as it was converted: its type is that of LLaVA."""
+        config = {"model_type": "llava", "vision_config": {"model_type": "pixtral"}, "vision_feature_layer": -1}
+        (tmp_path / "config.json").write_text(json.dumps(config))
+        with pytest.raises(scope.AdapterError, match="vision towers of type 'pixtral' cannot be served with pruning"):
             command(str(tmp_path), "scope@9")
 
     @pytest.mark.parametrize(
@@ -317,6 +333,13 @@ def test_the_server_takes_this_process(
     became = []
     monkeypatch.setattr("importlib.util.find_spec", lambda name: name)
     monkeypatch.setattr("os.execv", lambda path, words: became.append((path, words)))
-    scope_("serve", checkpoint(tmp_path), "--spec", "scope@9")
+    with socket.socket() as listener:
+        listener.bind(("127.0.0.1", 0))
+        options = "--host", "127.0.0.1", "--port", listener.getsockname()[1]
+        listener.listen()
+        ran = scope_("serve", "a model that is not looked for", "--spec", "scope@9", "--", *options)
+    assert (ran.code, became) == (4, [])
+    assert "Address already in use; give another --port" in ran.stderr
+    scope_("serve", checkpoint(tmp_path), "--spec", "scope@9", "--", *options)
     ((path, words),) = became
     assert path == words[0] == sys.executable

@@ -18,9 +18,11 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
+from PIL import Image
 
-from scope_adapters.serving import metrics, middleware, open_requests, termination
+from scope_adapters.serving import metrics, middleware, open_requests, server, termination
 from scope_adapters.serving.address import check_address
+from scope_adapters.serving.sizes import check_resized
 from scope_core import ZooError
 
 
@@ -226,6 +228,7 @@ def main():
 
 signal.signal(signal.SIGINT, signal.default_int_handler)  # shells ignore it for what runs in the background
 sys.modules["launcher"] = types.SimpleNamespace(main=main)
+sys.modules["vllm.envs"] = types.SimpleNamespace()
 server.LAUNCHER = "launcher"
 sys.exit(server.main())
 """
@@ -283,3 +286,20 @@ class TestAddresses:
         check_address(["--config", "options.yaml"])
         check_address(["--uds", str(tmp_path / "new"), "--port", str(taken)])
         check_address(["--headless", "--port", str(taken)])
+
+
+def test_images_that_would_grow_without_bound_are_refused() -> None:
+    """CLIP's processor resizes the shorter side and crops afterwards: a line of 5000 pixels takes 1.7 GB."""
+    check_resized((1, 1585), 336)
+    check_resized((5000, 4000), 336)
+    for size in ((1, 1586), (5000, 1), (1, 10**9)):
+        with pytest.raises(ValueError, match="too narrow: resized to a shorter side of 336 pixels it has"):
+            check_resized(size, 336)
+
+
+def test_vllm_decides_how_large_an_image_may_be(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 9)
+    for envs, limit in ((SimpleNamespace(), 9), (SimpleNamespace(VLLM_MAX_IMAGE_PIXELS=5), None)):
+        monkeypatch.setitem(sys.modules, "vllm.envs", envs)
+        server.leave_size_limit_to_vllm()
+        assert limit == Image.MAX_IMAGE_PIXELS

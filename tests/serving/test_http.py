@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import base64
+import functools
 import io
 import json
 import random
 import re
+import struct
 import threading
+import zlib
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -18,7 +21,7 @@ import pytest
 import torch
 from engines import HuggingFace, Prompt
 from PIL import Image, ImageOps
-from samples import data_url, picture, prompt
+from samples import picture, prompt
 from servers import Server, serving, wait
 
 import scope_core as scope
@@ -100,6 +103,7 @@ def test_a_request_for_fewer_tokens_in_each_way_of_writing_it(server: Server, re
 BAD_BUDGETS = (
     0, -1, ENGINE + 1, 10**9, 1.5, -0.1, True, "", "nope@3", "fastv@9", "mmtok@9", "prumerge", "scope@-3",
     "pruner.yaml", "../../secret.json", [], {"budget": 577}, {"budgett": 3}, {"recipe": "scope", "budget": "x"},
+    functools.reduce(lambda inner, _: {"combiner": inner}, range(900), {}), {"combiner": "x" * 60_000}, "9" * 5000,
     {"saliency": {"name": "cls_attention", "layer": 99}}, {"budget": {"name": "tokens", "keep": 1, "per": "total"}},
 )  # fmt: skip
 
@@ -138,23 +142,44 @@ def test_keys_that_would_be_ignored_are_refused(server: Server) -> None:
 
 def test_a_photo_is_seen_as_it_was_held(server: Server, reference: Any) -> None:
     """Its orientation is a number in the file: the server turns it, as `scope run` does."""
-    photo, file = picture(31, (200, 120)), io.BytesIO()
+    photo = picture(31, (200, 120))
     exif = photo.getexif()
     exif[0x0112] = 6
-    photo.save(file, format="PNG", exif=exif)
-    url = f"data:image/png;base64,{base64.b64encode(file.getvalue()).decode()}"
-    assert told(server.ask(url)) == reference([ImageOps.exif_transpose(Image.open(file))])
+    file = saved(photo, "PNG", exif=exif)
+    assert told(server.ask(url(file))) == reference([ImageOps.exif_transpose(Image.open(io.BytesIO(file)))])
 
 
+def url(content: bytes, kind: str = "image/png") -> str:
+    return f"data:{kind};base64,{base64.b64encode(content).decode()}"
+
+
+def saved(image: Image.Image, kind: str, **options: Any) -> bytes:
+    file = io.BytesIO()
+    image.save(file, format=kind, **options)
+    return file.getvalue()
+
+
+def bomb(side: int) -> bytes:
+    """A PNG of ``side`` x ``side`` black pixels: small as a file, large as an image."""
+
+    def chunk(name: bytes, content: bytes) -> bytes:
+        return struct.pack(">I", len(content)) + name + content + struct.pack(">I", zlib.crc32(name + content))
+
+    pack, row = zlib.compressobj(9), bytes(1 + (side + 7) // 8)
+    packed = b"".join(pack.compress(row) for _ in range(side)) + pack.flush()
+    header = struct.pack(">IIBBBBB", side, side, 1, 0, 0, 0, 0)
+    return b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", header) + chunk(b"IDAT", packed) + chunk(b"IEND", b"")
+
+
+@functools.cache
 def broken_images() -> dict[str, str]:
-    whole = io.BytesIO()
-    picture(1).save(whole, format="PNG")
-    bytes_ = whole.getvalue()
-
-    def url(content: bytes, kind: str = "image/png") -> str:
-        return f"data:{kind};base64,{base64.b64encode(content).decode()}"
-
+    bytes_, photo = saved(picture(1), "PNG"), saved(picture(1), "JPEG")
     return {
+        "half a photo": url(photo[: len(photo) // 2], "image/jpeg"),
+        "a bomb": url(bomb(30_000)),
+        "a drawing": url(b'<svg xmlns="http://www.w3.org/2000/svg" width="9" height="9"/>', "image/svg+xml"),
+        "one pixel wide": url(saved(picture(1, (1, 5000)), "PNG")),
+        "one pixel high": url(saved(picture(1, (100_000, 1)), "PNG")),
         "half a file": url(bytes_[: len(bytes_) // 2]),
         "no image": url(b"GIF87a is what I am not"),
         "empty": url(b""),
@@ -169,6 +194,8 @@ def broken_images() -> dict[str, str]:
 def test_malformed_images_are_refused_and_harm_nobody(server: Server, name: str) -> None:
     response = server.ask(broken_images()[name])
     assert 400 <= response.status_code < 500, (response.status_code, response.text)
+    reason = {"a bomb": "exceed the maximum", "one pixel wide": "too narrow", "one pixel high": "too narrow"}
+    assert reason.get(name, "") in response.text
     assert server.healthy()
 
 
@@ -181,16 +208,20 @@ def test_files_of_the_server_are_not_read(server: Server) -> None:
 
 
 def test_odd_images_are_answered_as_by_hugging_face(server: Server, reference: Any) -> None:
-    """One pixel, one line, transparent, grey, palette, 16 bit."""
+    """One pixel, one line, grey, palette, black and white, for printing, animated."""
     odd = [
         picture(1, (1, 1)),
         picture(2, (900, 1)),
         picture(4).convert("L"),
         picture(5).quantize(16),
+        picture(6).convert("1"),
     ]
-    for image in odd:
-        plain = Image.open(io.BytesIO(base64.b64decode(data_url(image).partition(",")[2]))).convert("RGB")
-        assert told(server.ask(image)) == reference([plain]), (image.mode, image.size)
+    files = [(saved(image, "PNG"), "image/png") for image in odd]
+    files.append((saved(picture(7).convert("CMYK"), "JPEG"), "image/jpeg"))
+    files.append((saved(picture(8), "GIF", save_all=True, append_images=[picture(9)]), "image/gif"))  # the first one
+    for content, kind in files:
+        plain = Image.open(io.BytesIO(content)).convert("RGB")
+        assert told(server.ask(url(content, kind))) == reference([plain]), (kind, plain.size)
 
 
 def test_too_many_images_are_refused(server: Server) -> None:

@@ -10,6 +10,8 @@ import importlib
 import runpy
 import sys
 
+from PIL import Image
+
 from scope_adapters.serving import termination
 from scope_adapters.serving.address import check_address
 from scope_core import ScopeError
@@ -48,7 +50,14 @@ def _launch() -> None:
     except (ImportError, AttributeError):
         runpy.run_module(FORMER, run_name="__main__", alter_sys=True)
     else:
+        leave_size_limit_to_vllm()
         launch()
+
+
+def leave_size_limit_to_vllm() -> None:
+    """Let vLLM's own limit of pixels refuse decompression bombs: with status 400, where Pillow's gives status 500."""
+    if hasattr(importlib.import_module("vllm.envs"), "VLLM_MAX_IMAGE_PIXELS"):
+        Image.MAX_IMAGE_PIXELS = None
 
 
 def _headless() -> int:

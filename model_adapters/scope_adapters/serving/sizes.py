@@ -7,6 +7,9 @@ from typing import NamedTuple
 IMAGE, VIDEO = "image", "video"
 """vLLM's names of the two media."""
 
+MOST_PIXELS = 178_956_970
+"""Pixels of an image after it was resized: as many as vLLM and Pillow read of a file."""
+
 
 class Video(NamedTuple):
     """The size of a video after sampling and resizing.
@@ -51,3 +54,21 @@ def words(size: Size) -> str:
     frames, height, width = shape(size)
     pixels = f"{width} x {height} pixels"
     return f"{frames} frame{'s' * (frames > 1)} of {pixels}" if isinstance(size, Video) else pixels
+
+
+def check_resized(size: Pixels, shorter: int) -> None:
+    """Refuse an image that would take gigabytes when its shorter side is resized, as a file of a hundred bytes can.
+
+    Args:
+        size: Its size.
+        shorter: Pixels of the shorter side afterwards.
+
+    Raises:
+        ValueError: it would have more than `MOST_PIXELS` pixels.
+    """
+    pixels = shorter * (shorter * max(size) // max(min(size), 1))
+    if pixels > MOST_PIXELS:
+        raise ValueError(
+            f"an image of {words(size)} is too narrow: resized to a shorter side of {shorter} pixels it has "
+            f"{pixels:,}; at most {MOST_PIXELS:,} are possible. Crop or pad it"
+        )
