@@ -24,9 +24,24 @@ def group_index(plan: Plan, tokens: VisualTokens) -> Tensor | None:
     count = tokens.shape[1]
     if not plan.layout.images or not any(image.tokens for image in plan.layout.images):
         return torch.full((len(plan.groups), 1), -1, dtype=torch.int64, device=tokens.device)
-    indices = [row.nonzero().flatten() + image * count for image, row in enumerate(tokens.valid)]
-    members = [torch.cat([indices[s.image][s.start : s.stop] for s in group]) for group in plan.groups]
+    if not tokens.padded:  # each token stands at its number
+        runs = [_runs([(s.image * count + s.start, s.image * count + s.stop) for s in group]) for group in plan.groups]
+        members = [torch.cat([torch.arange(*run, device=tokens.device) for run in of_group]) for of_group in runs]
+    else:
+        indices = [row.nonzero().flatten() + image * count for image, row in enumerate(tokens.valid)]
+        members = [torch.cat([indices[s.image][s.start : s.stop] for s in group]) for group in plan.groups]
     return pad_sequence(members, batch_first=True, padding_value=-1)
+
+
+def _runs(spans: Sequence[tuple[int, int]]) -> list[tuple[int, int]]:
+    """The spans, of which those that follow each other are joined."""
+    runs = [spans[0]]
+    for start, stop in spans[1:]:
+        if start == runs[-1][1]:
+            runs[-1] = runs[-1][0], stop
+        else:
+            runs.append((start, stop))
+    return runs
 
 
 def ungroup(selection: Selection, index: Tensor, tokens: VisualTokens) -> Selection:
@@ -41,14 +56,20 @@ def ungroup(selection: Selection, index: Tensor, tokens: VisualTokens) -> Select
         (B, K) picks: those of each original group follow the order of the new groups. What was merged into a token of
         another original group is merged into none.
     """
-    count = tokens.shape[1]
+    images, count, _ = tokens.shape
     live = selection.picks >= 0
     flat = index.gather(1, selection.picks.clamp(min=0))[live]
     owner = flat // count
-    order, sizes = owner.argsort(stable=True), owner.bincount(minlength=tokens.shape[0]).tolist()
+    order = owner.argsort(stable=True)
+    found = owner.bincount(minlength=images)
+    counts = tuple(found.tolist())
+    # the place of each pick in the row of its original group
+    column = torch.arange(len(order), device=order.device) - (found.cumsum(0) - found)[owner[order]]
 
-    def per_image(column: Tensor, fill: float) -> Tensor:
-        return pad_sequence(list(torch.split(column[order], sizes)), batch_first=True, padding_value=fill)
+    def per_image(values: Tensor, fill: float) -> Tensor:
+        rows = values.new_full((images, max(counts, default=0)), fill)
+        rows[owner[order], column] = values[order]
+        return rows
 
     def assigned(targets: Tensor) -> Tensor:
         by_image = torch.full_like(tokens.row, -1).flatten()
@@ -63,7 +84,7 @@ def ungroup(selection: Selection, index: Tensor, tokens: VisualTokens) -> Select
         by_image[index[index >= 0]] = of_groups[index >= 0]
         return by_image.view_as(tokens.row)
 
-    return replace(
+    by_image = replace(
         selection,
         picks=per_image(flat % count, -1),
         gains=per_image(selection.gains[live], torch.nan),
@@ -74,6 +95,8 @@ def ungroup(selection: Selection, index: Tensor, tokens: VisualTokens) -> Select
         allotted=None,  # it was given per group
         tokens=tokens,
     )
+    by_image.__dict__["counts"] = counts
+    return by_image
 
 
 def with_tiles(tokens: VisualTokens, layout: Layout) -> VisualTokens:
@@ -81,10 +104,10 @@ def with_tiles(tokens: VisualTokens, layout: Layout) -> VisualTokens:
     if [image.tokens for image in layout.images] != list(tokens.n_valid):
         return tokens  # pruning refuses them later, with both counts in the message
     tile = torch.zeros_like(tokens.tile)
-    for row, valid, image in zip(tile, tokens.valid, layout.images, strict=True):
+    for number, image in enumerate(layout.images):
         if len(image.tiles) > 1:
-            row[valid] = _of_each_token(image, range(len(image.tiles))).to(tile.device)
-    return replace(tokens, tile=tile)
+            tile[number, tokens.valid[number]] = _of_each_token(image, range(len(image.tiles))).to(tile.device)
+    return tokens.changed(tile=tile)
 
 
 def with_frames(tokens: VisualTokens, layout: Layout) -> VisualTokens:
@@ -107,7 +130,7 @@ def with_frames(tokens: VisualTokens, layout: Layout) -> VisualTokens:
             seconds = torch.tensor(video.times, dtype=torch.float64, device=tile.device)
             time[number, valid] = seconds[frame[number, valid]]
     timed = any(layout.images[number].times for number in videos)
-    return replace(tokens, tile=tile, frame=frame, time=time if timed else tokens.time)
+    return tokens.changed(tile=tile, frame=frame, time=time if timed else tokens.time)
 
 
 def layout_of(tokens: VisualTokens) -> Layout:
@@ -116,7 +139,7 @@ def layout_of(tokens: VisualTokens) -> Layout:
     Raises:
         TokensError: the tokens of a video are not in the order of its frames.
     """
-    if not tokens.frame.numel() or int(tokens.frame.amax()) <= 0:
+    if not tokens.moving:
         return _of_images(tokens.n_valid)
     sizes: list[int | list[int]] = []
     for number, (frame, valid) in enumerate(zip(tokens.frame, tokens.valid, strict=True)):

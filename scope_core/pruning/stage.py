@@ -180,7 +180,7 @@ class Stage:
         tokens.check_finite("features", tokens.features)
         if tokens.padded:
             # tokens that constraints exclude are not valid either, but belong to their image
-            tokens = replace(tokens, image=tokens.image.masked_fill(~tokens.valid, -1))
+            tokens = tokens.changed(image=tokens.image.masked_fill(~tokens.valid, -1))
         tokens = with_frames(tokens, layout)
         plan, counts = self._counted(layout)
         index = group_index(plan, tokens)
@@ -205,7 +205,8 @@ class Stage:
         found = check_selection(selection, grouped, counts, selector)
         if found != counts:  # an adaptive selector
             rows = rows_of_fewer(found, rows, merger, plan)
-        selection = replace(selection, tokens=grouped, order=self.spec.order, mixed=None, allotted=rows)
+        selection.__dict__["counts"] = found
+        selection = selection.changed(tokens=grouped, order=self.spec.order, mixed=None, allotted=rows)
         return merged(selection, merger, rows, index, tokens)
 
     def select(

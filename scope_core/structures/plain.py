@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
 
 import torch
 from torch import Tensor
@@ -109,13 +108,11 @@ def all_finite(tensor: Tensor) -> bool:
 def unit_rows(features: Tensor) -> Tensor:
     """(..., D) features scaled to length 1; zero vectors stay zero."""
     norm = torch.linalg.vector_norm(features, dim=-1, keepdim=True)
-    # squares of very small or very large entries leave the dtype's range: scale those rows first
-    smallest = torch.finfo(norm.dtype).tiny ** 0.5
-    size = norm.detach()
-    if norm.numel() and smallest <= float(size.amin()) <= float(size.amax()) < math.inf:
+    if norm.numel() and within_range(norm):
         normed: Tensor = features / norm
         return normed
-    out_of_range = (norm < smallest) | torch.isinf(norm)
+    # squares of very small or very large entries leave the dtype's range: scale those rows first
+    out_of_range = (norm < _smallest(norm.dtype)) | torch.isinf(norm)
     if bool(out_of_range.any()):
         largest = features.abs().amax(-1, keepdim=True)
         features = torch.where(out_of_range & (largest > 0), features / largest, features)
@@ -124,27 +121,12 @@ def unit_rows(features: Tensor) -> Tensor:
     return unit
 
 
-def on_grid(grid: Sequence[int] | None, shape: tuple[int, ...], device: torch.device) -> tuple[Tensor, Tensor, Tensor]:
-    """(B, N) row, column and frame of tokens on a grid, row by row; -1, -1 and 0 without one.
+def within_range(norm: Tensor) -> bool:
+    """True if none of these lengths of vectors is so small or so large that its square leaves the dtype's range."""
+    lowest, highest = (float(end) for end in norm.detach().aminmax())
+    return _smallest(norm.dtype) <= lowest <= highest < math.inf
 
-    Args:
-        grid: (rows, columns), or (frames, rows, columns).
-        shape: (B, N).
-        device: The device of the result.
 
-    Raises:
-        TokensError: the grid does not hold N tokens.
-    """
-    if grid is None:
-        none = torch.full(shape, -1, dtype=torch.int64, device=device)
-        return none, none, torch.zeros_like(none)
-    if not isinstance(grid, Sequence) or len(grid) not in (2, 3) or math.prod(grid) != shape[1] or min(grid) < 1:
-        raise TokensError(
-            f"grid {grid} does not hold N = {shape[1]} tokens; give (rows, columns), or (frames, rows, columns)"
-        )
-    rows, columns = grid[-2:]
-    index = torch.arange(shape[1], device=device).expand(*shape)
-    row, column = index.div(columns, rounding_mode="floor"), index % columns
-    if len(grid) == 2:
-        return row, column, torch.zeros_like(row)
-    return row % rows, column, row.div(rows, rounding_mode="floor")
+def _smallest(dtype: torch.dtype) -> float:
+    smallest: float = torch.finfo(dtype).tiny ** 0.5
+    return smallest

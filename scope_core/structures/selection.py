@@ -22,6 +22,14 @@ if TYPE_CHECKING:
 
 Order = Literal["raster", "stages", "picks"]
 
+_FOLLOWS = {
+    "counts": {"picks"},
+    "kept": {"picks", "tokens"},
+    "mask": {"picks", "tokens"},
+    "arranged": {"picks", "tokens", "stage", "order"},
+}
+"""The fields that each computed property follows from."""
+
 
 @dataclass(frozen=True, eq=False, repr=False)
 class Selection:
@@ -66,21 +74,42 @@ class Selection:
         """Number of kept tokens in each row."""
         return tuple((self.picks >= 0).sum(1).tolist())
 
+    def changed(self, **fields: Any) -> Selection:
+        """This selection with other fields, as by `dataclasses.replace`; what is known of the rest stays known."""
+        selection = replace(self, **fields)
+        given = {name for name, value in fields.items() if value is not getattr(self, name)}
+        for name, of in _FOLLOWS.items():
+            if name in self.__dict__ and not of & given:
+                selection.__dict__[name] = self.__dict__[name]
+        return selection
+
     @property
+    def _full(self) -> bool:
+        """True if all rows are known to keep as many tokens; False where asking waits for a device."""
+        if self.picks.device.type != "cpu" and "counts" not in self.__dict__:
+            return False
+        return all(count == self.picks.shape[1] for count in self.counts)
+
+    @cached_property
     def kept(self) -> Tensor:
         """(B, K) int64 indices of kept tokens in raster order, -1 at the end of shorter rows."""
+        if self._full:
+            return self.picks.sort(dim=1).values
         count = self.tokens.shape[1]
         ordered = self.picks.masked_fill(self.picks < 0, count).sort(dim=1).values
         return ordered.masked_fill(ordered == count, -1)
 
-    @property
+    @cached_property
     def mask(self) -> Tensor:
         """(B, N) bool: True for kept tokens."""
         batch, count, _ = self.tokens.shape
+        if self._full:
+            mask = torch.zeros((batch, count), dtype=torch.bool, device=self.picks.device)
+            return mask.scatter_(1, self.picks, True)
         mask = torch.zeros((batch, count + 1), dtype=torch.bool, device=self.picks.device)
         return mask.scatter_(1, torch.where(self.picks < 0, count, self.picks), True)[:, :count]
 
-    @property
+    @cached_property
     def arranged(self) -> Tensor:
         """(B, K) int64 kept tokens in the order they reach the language model, -1 at the end of shorter rows."""
         if self.order == "picks":
@@ -88,7 +117,9 @@ class Selection:
         if self.order == "raster" or self.stage is None:
             return self.kept
         count = self.tokens.shape[1]
-        key = (self.stage * count + self.picks).masked_fill(self.picks < 0, torch.iinfo(torch.int64).max)
+        key = self.stage * count + self.picks
+        if not self._full:
+            key = key.masked_fill(self.picks < 0, torch.iinfo(torch.int64).max)
         return self.picks.gather(1, key.sort(dim=1).indices)
 
     @property
@@ -127,11 +158,11 @@ class Selection:
             return self._rows_of(tensor, self.arranged)
         self._check(tensor)
         weights = self.mixed.weights.to(tensor.device)
-        padding = ~self.tokens.valid.to(tensor.device)[..., None]  # may hold anything, and 0 x NaN is NaN
-        whole = tensor.device.type == "cpu" and not bool(padding.any())
+        whole = tensor.device.type == "cpu" and not self.tokens.padded
+        padding = None if whole else ~self.tokens.valid.to(tensor.device)[..., None]
 
-        def real(values: Tensor) -> Tensor:
-            return values if whole else values.masked_fill(padding, 0)
+        def real(values: Tensor) -> Tensor:  # padding may hold anything, and 0 x NaN is NaN
+            return values if padding is None else values.masked_fill(padding, 0)
 
         rows = weighted_rows(weights, real(tensor).to(weights.dtype))
         if self.mixed.cls_weights is not None:

@@ -6,6 +6,7 @@ import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from functools import cached_property
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -19,13 +20,15 @@ from scope_core.structures.plain import (
     check_mask,
     check_plain,
     converted,
-    on_grid,
     unit_rows,
 )
+from scope_core.structures.planes import default_planes
 from scope_core.structures.signals import FAMILIES, Signals, batched, parse_signal, token_axis
 
 PLANES = ("valid", "required", "row", "col", "tile", "image", "frame")
 """Fields of shape (B, N) that tokens always have."""
+_FOLLOWS = {"n_valid": {"valid"}, "n_required": {"valid", "required"}, "moving": {"frame"}}
+"""The fields that each computed property follows from."""
 _CHECKS = {"saliency": check_floating, "time": check_floating, "valid": check_mask, "required": check_mask}
 
 
@@ -127,26 +130,27 @@ class VisualTokens:
                 raise TokensError(f"{name} has shape {tuple(value.shape)}; expected (B, N) = {tuple(shape)}")
             return value
 
-        row_of, col_of, frame_of = on_grid(grid, tuple(shape), device)
+        usual = default_planes((shape[0], shape[1]), grid, device)
         named = Signals(signals)
         if single:
             named = named.map(batched)
-        if image is None:
-            image = torch.arange(shape[0], device=device).unsqueeze(1).expand(*shape)
-        none = torch.zeros_like(row_of, dtype=torch.bool)
+        # what follows from fields that were left out is known without reading tensors
+        known: dict[str, Any] = {"n_valid": (shape[1],) * shape[0]} if valid is None else {}
+        known |= {"n_required": (0,) * shape[0]} if required is None else {}
+        known |= {"moving": False} if frame is None and (grid is None or len(grid) == 2) else {}
         return cls(
             features=features,
-            valid=torch.ones_like(row_of, dtype=torch.bool) if valid is None else plane("valid", valid).bool(),
-            required=none if required is None else plane("required", required).bool(),
-            row=row_of if row is None else plane("row", row),
-            col=col_of if col is None else plane("col", col),
-            tile=frame_of if tile is None else plane("tile", tile),
-            image=plane("image", image),
+            valid=usual.valid if valid is None else plane("valid", valid).bool(),
+            required=usual.required if required is None else plane("required", required).bool(),
+            row=usual.row if row is None else plane("row", row),
+            col=usual.col if col is None else plane("col", col),
+            tile=usual.frame if tile is None else plane("tile", tile),
+            image=usual.image if image is None else plane("image", image),
             signals=named,
             saliency=None if saliency is None else plane("saliency", saliency),
-            frame=frame_of if frame is None else plane("frame", frame),
+            frame=usual.frame if frame is None else plane("frame", frame),
             time=None if time is None else plane("time", time),
-        )
+        )._known(**known)
 
     def __repr__(self) -> str:
         batch, count, width = self.shape
@@ -189,6 +193,11 @@ class VisualTokens:
             return (0,) * len(self.required)
         return tuple((self.required & self.valid).sum(1).tolist())
 
+    @cached_property
+    def moving(self) -> bool:
+        """True if some tokens are of a frame after a video's first."""
+        return bool(self.frame.numel()) and int(self.frame.amax()) > 0
+
     @property
     def padded(self) -> bool:
         """True if some tokens are not valid."""
@@ -223,20 +232,34 @@ class VisualTokens:
             tensor = tensor.detach()
             return converted(name, tensor, dtype, valid) if tensor.is_floating_point() else tensor
 
-        return replace(
-            self,
+        return self.changed(
             features=cast("features", self.features, self.valid),
             saliency=None if self.saliency is None else cast("saliency", self.saliency, self.valid),
             signals=self.signals.map(lambda name, tensor: cast(f"signal '{name}'", tensor)),
         )
 
+    def changed(self, **fields: Any) -> VisualTokens:
+        """These tokens with other fields, as by `dataclasses.replace`; what is known of the rest stays known."""
+        tokens = replace(self, **fields)
+        given = fields.keys()
+        return tokens._known(
+            **{name: self.__dict__[name] for name, of in _FOLLOWS.items() if name in self.__dict__ and not of & given}
+        )
+
+    def _known(self, **properties: Any) -> VisualTokens:
+        """These tokens, whose computed properties are known to have these values."""
+        self.__dict__.update(properties)
+        return self
+
     def without(self, mask: Tensor) -> VisualTokens:
         """These tokens with those in ``mask`` (B, N) marked as not valid."""
-        return replace(self, valid=self.valid & ~mask, required=self.required & ~mask)
+        left, none = ~mask, self.__dict__.get("n_required", (1,))
+        tokens = self.changed(valid=self.valid & left, required=self.required & left)
+        return tokens if any(none) else tokens._known(n_required=none)
 
     def require(self, mask: Tensor) -> VisualTokens:
         """These tokens with the valid ones in ``mask`` (B, N) marked as required."""
-        return replace(self, required=self.required | (mask & self.valid))
+        return self.changed(required=self.required | (mask & self.valid))
 
     def regroup(self, index: Tensor) -> VisualTokens:
         """The same tokens in other groups.
@@ -248,18 +271,21 @@ class VisualTokens:
             Tokens of shape (G, M, D); padding is not valid. Signals without a token axis are those of the image of each
             group's first token.
         """
-        real = index >= 0
-        flat = index.clamp(min=0)
         batch, count, _ = self.shape
-        first = flat[:, 0] // count
         # groups that hold all tokens in their order, such as the images of one prompt, are copied by no index
         whole = index.numel() == batch * count and index.device.type == "cpu"
         whole = whole and torch.equal(index.flatten(), torch.arange(batch * count))
+        real, flat = index >= 0, index.clamp(min=0)
+        first = flat[:, 0] // count
+        full = whole or (index.device.type == "cpu" and index.numel() > 0 and int(index.amin()) >= 0)
 
         def take(tensor: Tensor) -> Tensor:
             if whole:
                 return tensor.reshape(*index.shape, *tensor.shape[2:])
             return tensor.reshape(batch * count, *tensor.shape[2:])[flat]
+
+        def place(tensor: Tensor, fill: float = -1) -> Tensor:
+            return take(tensor) if full else take(tensor).masked_fill(~real, fill)
 
         def take_signal(name: str, tensor: Tensor) -> Tensor:
             axis = token_axis(name, tuple(tensor.shape), batch, count)
@@ -267,23 +293,32 @@ class VisualTokens:
                 return tensor[first]
             return take(tensor.movedim(axis, 1)).movedim(1, axis)
 
+        known: dict[str, Any] = {}
+        if full and not self.padded:
+            known["n_valid"] = (index.shape[1],) * index.shape[0]
+        if not any(self.__dict__.get("n_required", (1,))):
+            known["n_required"] = (0,) * index.shape[0]
+        if self.__dict__.get("moving") is False:
+            known["moving"] = False
         return VisualTokens(
             features=take(self.features),
-            valid=take(self.valid) & real,
-            required=take(self.required) & real,
-            row=take(self.row).masked_fill(~real, -1),
-            col=take(self.col).masked_fill(~real, -1),
-            tile=take(self.tile).masked_fill(~real, -1),
-            image=take(self.image).masked_fill(~real, -1),
+            valid=take(self.valid) if full else take(self.valid) & real,
+            required=take(self.required) if full else take(self.required) & real,
+            row=place(self.row),
+            col=place(self.col),
+            tile=place(self.tile),
+            image=place(self.image),
             signals=self.signals.map(take_signal),
             saliency=None if self.saliency is None else take(self.saliency),
-            frame=take(self.frame).masked_fill(~real, -1),
-            time=None if self.time is None else take(self.time).masked_fill(~real, math.nan),
-        )
+            frame=place(self.frame),
+            time=None if self.time is None else place(self.time, math.nan),
+        )._known(**known)
 
     def only(self, group: int, count: int, groups: int = 1) -> VisualTokens:
         """The first ``count`` tokens of one group, or of several from ``group`` on. Copies nothing."""
         batch, width, _ = self.shape
+        if (group, count, groups) == (0, width, batch):
+            return self
 
         def take(tensor: Tensor) -> Tensor:
             return tensor[group : group + groups, :count]

@@ -88,3 +88,26 @@ def test_json_has_one_entry_per_row_and_no_padding(selection: Selection) -> None
     assert second["gains"] == [2.0, 1.0]
     assert second["tokens"] == 4
     assert second["theta_coverage"] == {"0.8": pytest.approx(0.5)}
+
+
+def test_what_is_known_of_a_selection_follows_its_fields(selection: Selection) -> None:
+    assert selection.arranged is selection.arranged is selection.kept
+    same = selection.changed(allotted=(3, 2), tokens=selection.tokens)
+    assert same.kept is selection.kept
+    assert same.counts == (3, 2)
+    stages = selection.changed(order="stages", stage=torch.tensor([[0, 1, 1], [1, 0, 0]]))
+    assert stages.arranged.tolist() == [[4, 0, 2], [1, 3, -1]]
+    assert stages.kept is selection.kept
+    fewer = selection.changed(picks=selection.picks[:, :1])
+    assert (fewer.counts, fewer.kept.tolist()) == ((1, 1), [[4], [3]])
+    assert fewer.mask.sum() == 2
+
+
+def test_full_rows_are_arranged_as_padded_ones_are(selection: Selection) -> None:
+    full = selection.changed(picks=selection.picks[:, :2], stage=torch.tensor([[1, 0], [0, 0]]), order="stages")
+    padded = full.changed(
+        picks=torch.nn.functional.pad(full.picks, (0, 1), value=-1), stage=torch.tensor([[1, 0, 0], [0, 0, 0]])
+    )
+    assert torch.equal(padded.kept[:, :2], full.kept)
+    assert torch.equal(padded.mask, full.mask)
+    assert torch.equal(padded.arranged[:, :2], full.arranged)

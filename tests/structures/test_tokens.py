@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import pytest
 import torch
 
@@ -196,3 +198,51 @@ def test_frames_are_numbered_by_image_and_frame_in_any_order() -> None:
     valid = torch.tensor([[True] * 6, [True] * 5 + [False]])
     tokens = VisualTokens.of(FEATURES, image=image, frame=frame, valid=valid)
     assert tokens.frames().tolist() == [[0, 1, 1, 2, 3, 4], [2, 1, 0, 2, 1, -1]]
+
+
+class TestKnown:
+    """What follows from fields that stay the same is not counted again, and never stale."""
+
+    def whole(self) -> VisualTokens:
+        return VisualTokens.of(FEATURES, grid=(2, 3))
+
+    def test_fields_left_out_need_no_count(self) -> None:
+        assert {"n_valid": (6, 6), "n_required": (0, 0), "moving": False}.items() <= vars(self.whole()).items()
+
+    @pytest.mark.parametrize(
+        "change",
+        [
+            lambda tokens: tokens.changed(tile=tokens.tile + 1),
+            lambda tokens: tokens.changed(valid=tokens.row == 0),
+            lambda tokens: tokens.changed(frame=tokens.row),
+            lambda tokens: tokens.without(tokens.col == 1),
+            lambda tokens: tokens.require(tokens.col == 1),
+            lambda tokens: tokens.require(tokens.col == 1).without(tokens.row == 0),
+            lambda tokens: tokens.to_dtype(torch.float64),
+            lambda tokens: tokens.regroup(torch.arange(12).view(3, 4)),
+            lambda tokens: tokens.regroup(torch.arange(12).flip(0).view(1, 12)),
+            lambda tokens: tokens.regroup(torch.tensor([[0, 5, 3], [7, 1, -1]])),
+            lambda tokens: tokens.require(tokens.col == 1).regroup(torch.tensor([[0, 1, 2], [7, 1, -1]])),
+            lambda tokens: tokens.changed(frame=tokens.row).regroup(torch.arange(12).view(1, 12)),
+            lambda tokens: tokens.only(0, 6, 2),
+            lambda tokens: tokens.only(1, 4),
+        ],
+    )
+    @pytest.mark.parametrize("read", [False, True])
+    def test_counts_are_those_of_the_planes(self, change: Callable[[VisualTokens], VisualTokens], read: bool) -> None:
+        given = VisualTokens.of(FEATURES, grid=(2, 3), valid=torch.arange(6).expand(2, 6) < 5, frame=self.whole().frame)
+        for tokens in (self.whole(), given):
+            if read:
+                _ = tokens.n_valid, tokens.n_required, tokens.moving
+            found = change(tokens)
+            assert found.n_valid == tuple(found.valid.sum(1).tolist())
+            assert found.n_required == tuple((found.required & found.valid).sum(1).tolist())
+            assert found.moving == bool((found.frame > 0).any())
+            assert found.padded == (not bool(found.valid.all()))
+
+    def test_groups_of_all_tokens_in_any_order_hold_the_same(self) -> None:
+        index = torch.tensor([[3, 9, 1, 0, 2, 4], [5, 6, 7, 8, 10, 11]])
+        found, tokens = self.whole().regroup(index), self.whole()
+        for name in ("features", "valid", "required", "row", "col", "tile", "image", "frame"):
+            plane = getattr(tokens, name)
+            assert torch.equal(getattr(found, name), plane.flatten(0, 1)[index]), name
