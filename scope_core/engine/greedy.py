@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Sequence
 
 import torch
@@ -17,6 +18,9 @@ from scope_core.parts.problem import Problem
 from scope_core.structures.picks import Picks
 from scope_core.structures.plain import all_finite
 from scope_core.structures.tokens import VisualTokens
+
+_FEW = 256
+"""Scores that are read one by one."""
 
 
 def greedy(
@@ -143,10 +147,10 @@ def take_turns(
             gain, score = scored()
         barred = gone if free else ~allowed(~gone, tokens.required)
         masked = score.masked_fill(barred if among is None else ~among(~barred), -torch.inf)
-        pick = masked.argmax(1, keepdim=True)
-        columns.append((pick, gain.gather(1, pick), masked.gather(1, pick)))
+        highest, pick = masked.max(1, keepdim=True)
+        columns.append((pick, gain.gather(1, pick), highest))
         gone.scatter_(1, pick, True)
-        add(pick[:, 0])
+        add(pick.squeeze(1))
     if not columns:
         empty = tokens.features.new_zeros((tokens.shape[0], 0))
         return Picks(empty.to(torch.int64), empty, empty)
@@ -170,31 +174,46 @@ def rank(score: Tensor, gain: Tensor, problem: Problem, keep: Sequence[int], *, 
         TokensError: scores of the parts are equal because of the dtype alone.
     """
     tokens = problem.tokens
-    if _plain(tokens, keep):
-        highest, order = (column[:, : keep[0]] for column in score.sort(dim=1, descending=True, stable=True))
-        picks = Picks(order, gain.gather(1, order), highest)
-        check_picks(picks, problem, keep, by_place)
-        return picks
-    # three levels: required, other candidates, the rest; scores decide only within a level
-    level = problem.candidates.to(torch.int8) + (tokens.required & problem.candidates).to(torch.int8)
-    by_score = score.masked_fill(~problem.candidates, -torch.inf).sort(dim=1, descending=True, stable=True).indices
-    by_level = level.gather(1, by_score).sort(dim=1, descending=True, stable=True).indices
-    order = by_score.gather(1, by_level)[:, : max(keep, default=0)]
-    short = torch.arange(order.shape[1], device=order.device) >= torch.tensor(keep, device=order.device)[:, None]
-    picks = Picks(
-        order.masked_fill(short, -1),
-        gain.gather(1, order).masked_fill(short, torch.nan),
-        score.gather(1, order).masked_fill(short, torch.nan),
-    )
+    picks = _highest(score, gain, tokens, keep) if tokens.device.type == "cpu" else None
+    if picks is None:
+        # three levels: required, other candidates, the rest; scores decide only within a level
+        level = problem.candidates.to(torch.int8) + (tokens.required & problem.candidates).to(torch.int8)
+        by_score = score.masked_fill(~problem.candidates, -torch.inf).sort(dim=1, descending=True, stable=True).indices
+        by_level = level.gather(1, by_score).sort(dim=1, descending=True, stable=True).indices
+        order = by_score.gather(1, by_level)[:, : max(keep, default=0)]
+        picks = _cut(order, gain.gather(1, order), score.gather(1, order), keep)
     check_picks(picks, problem, keep, by_place)
     return picks
 
 
-def _plain(tokens: VisualTokens, keep: Sequence[int]) -> bool:
-    """True if all may be picked, none must be, and groups keep as many; False where asking waits for a device."""
-    if tokens.device.type != "cpu" or len(set(keep)) != 1 or keep[0] > tokens.shape[1]:
-        return False
-    return not tokens.padded and not any(tokens.n_required)
+def _highest(score: Tensor, gain: Tensor, tokens: VisualTokens, keep: Sequence[int]) -> Picks | None:
+    """The highest scores where nothing but the score decides; None where tokens must be kept, or scores are infinite.
+
+    Asks for numbers, for which an accelerator would have to be waited for.
+    """
+    most = max(keep, default=0)
+    if any(tokens.n_required) or not 0 < most <= tokens.shape[1]:
+        return None
+    some = tokens.padded
+    highest, order = (score.masked_fill(~tokens.valid, -torch.inf) if some else score).sort(
+        dim=1, descending=True, stable=True
+    )
+    highest, order = highest[:, :most], order[:, :most]
+    if some:
+        last = torch.tensor([[max(count - 1, 0)] for count in keep])
+        if -math.inf in highest.gather(1, last):
+            return None  # scores that may be those of tokens which cannot be picked
+    return _cut(order, gain.gather(1, order), highest, keep)
+
+
+def _cut(order: Tensor, gains: Tensor, scores: Tensor, keep: Sequence[int]) -> Picks:
+    """The picks of groups that keep as many as others, or fewer."""
+    if len(set(keep)) == 1:
+        return Picks(order, gains, scores)
+    short = torch.arange(order.shape[1], device=order.device) >= torch.tensor(keep, device=order.device)[:, None]
+    return Picks(
+        order.masked_fill(short, -1), gains.masked_fill(short, torch.nan), scores.masked_fill(short, torch.nan)
+    )
 
 
 def allowed(available: Tensor, required: Tensor) -> Tensor:
@@ -205,7 +224,7 @@ def allowed(available: Tensor, required: Tensor) -> Tensor:
 
 def check_picks(picks: Picks, problem: Problem, keep: Sequence[int], by_place: bool = False) -> None:
     """Refuse picks whose score is not finite, or too small to differ: parts returned NaN, infinity or nothing but 0."""
-    undefined = ~torch.isfinite(picks.scores) & (picks.picks >= 0) if not all_finite(picks.scores) else None
+    undefined = ~torch.isfinite(picks.scores) & (picks.picks >= 0) if not _finite(picks.scores) else None
     if undefined is not None and bool(undefined.any()):
         group, step = (int(i) for i in undefined.nonzero()[0])
         raise PluginOutputError(
@@ -215,3 +234,10 @@ def check_picks(picks: Picks, problem: Problem, keep: Sequence[int], by_place: b
         )
     if not by_place:
         check_resolution(picks, problem, keep)
+
+
+def _finite(scores: Tensor) -> bool:
+    """True if no score is NaN or infinite; few are read one by one, which is faster."""
+    if scores.device.type != "cpu" or scores.numel() > _FEW:
+        return all_finite(scores)
+    return all(map(math.isfinite, scores.flatten().tolist()))

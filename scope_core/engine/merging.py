@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import replace
 from typing import Any
 
 import torch
 from torch import Tensor
+from torch.nn.functional import pad
 from torch.nn.utils.rnn import pad_sequence
 
 from scope_core.engine.grouping import ungroup
@@ -77,26 +77,30 @@ def merged(
     """
     shared = index is not None and _shared(index, tokens.shape[1])
     if index is not None and shared:  # a group holds several images: each is merged by itself
-        allowed = torch.zeros_like(tokens.valid).flatten()
-        allowed[index[index >= 0]] = selection.tokens.valid[index >= 0]
-        selection = ungroup(selection, index, replace(tokens, valid=allowed.view_as(tokens.valid)))
+        if selection.tokens.padded:
+            allowed = torch.zeros_like(tokens.valid).flatten()
+            allowed[index[index >= 0]] = selection.tokens.valid[index >= 0]
+            tokens_left = tokens.changed(valid=allowed.view_as(tokens.valid))
+        else:
+            tokens_left = tokens
+        selection = ungroup(selection, index, tokens_left)
         counts, index = selection.counts, None
     sizes = tokens.n_valid if index is None else (index >= 0).sum(1).tolist()
     extra = [check_extra(merger, size, rows) for size, rows in zip(sizes, counts, strict=True)]
     if shared and any(map(sum, extra)):
         raise SpecError(_shared_group_message(merger, max(map(sum, extra))))
     if selection.allotted != counts:
-        selection = replace(selection, allotted=tuple(counts))
+        selection = selection.changed(allotted=tuple(counts))
     with attribute_errors(merger, "weights"):
         weights = merger.weights(selection)
     check_weights(weights, selection, extra, merger)
     if index is not None:
         by_image = ungroup(selection, index, tokens)
     else:
-        by_image = selection if selection.tokens is tokens else replace(selection, tokens=tokens)
+        by_image = selection if selection.tokens is tokens else selection.changed(tokens=tokens)
     if weights is None:
         return by_image
-    return replace(by_image, mixed=_assembled(weights, selection, extra, index, by_image, cls_signal(merger)))
+    return by_image.changed(mixed=_assembled(weights, selection, extra, index, by_image, cls_signal(merger)))
 
 
 def _shared_group_message(merger: Merger[Any], added: int) -> str:
@@ -146,6 +150,9 @@ def _assembled(
 ) -> Mixed:
     """The merger's rows of all groups of an image, one after the other, as weights over the image's tokens."""
     batch, count, _ = by_image.tokens.shape
+    sizes = {kept + sum(added) for kept, added in zip(groups.counts, extra, strict=True)}
+    if index is None and not by_image.tokens.padded and len(set(extra)) == 1 and sizes == {weights.shape[1]}:
+        return _as_they_are(weights, groups, extra[0], cls_name)
     valid = by_image.tokens.valid.flatten()
     whole = index is None and not by_image.tokens.padded
     if index is None:
@@ -194,6 +201,17 @@ def _assembled(
     )
 
 
+def _as_they_are(weights: Tensor, groups: Selection, extra: tuple[int, int], cls_name: str) -> Mixed:
+    """The merger's rows of groups that are whole images, without padding, and have equally many rows."""
+    count, cls = groups.tokens.shape[1], None
+    if cls_name:  # every token carries the CLS of its tile, so the first one is enough
+        cls = weights.new_zeros(*weights.shape[:2], count)
+        cls[..., 0] = weights[..., count]
+        weights = weights[..., :count].contiguous()
+    rows = weights.shape[1]
+    return Mixed(weights, cls, pad(groups.arranged, extra, value=-1), (rows,) * len(weights), cls_name)
+
+
 def check_extra(merger: Merger[Any], tokens: int, rows: int) -> tuple[int, int]:
     """The rows that a merger adds before and after the kept ones of a group; none to a group that keeps nothing."""
     if rows == 0:
@@ -220,12 +238,12 @@ def check_weights(weights: Any, selection: Selection, extra: Sequence[tuple[int,
     tokens, count = selection.tokens, selection.tokens.shape[1]
     shape = (batch, front + kept + behind, count + bool(merger.uses_cls))
     expect(weights, shape, f"merger {merger}: weights()", tokens)
+    if all_finite(weights) and not tokens.padded:
+        return
     used = torch.zeros(shape[:2], dtype=torch.bool)
     for rows, picked, (before, after) in zip(used, selection.counts, extra, strict=True):
         rows[:before] = rows[front : front + picked] = rows[front + kept : front + kept + after] = True
     used = used.to(tokens.device)[..., None]
-    if all_finite(weights) and not tokens.padded:
-        return
     infinite = ~torch.isfinite(weights) & used
     forbidden = (weights[..., :count] != 0) & used & ~tokens.valid[:, None]
     for wrong, why in (

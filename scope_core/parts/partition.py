@@ -50,10 +50,12 @@ class Partition(Part[S]):
             image, frame, tile = (plane[group, index] for plane in (tokens.image, tokens.frame, tokens.tile))
             items = _stretches(image)
             layout = Layout(tuple(_item(frame[item], tile[item]) for item in items))
+            numbers = [-1] * len(index)
             for piece, spans in enumerate(self.split(layout)):
                 for span in spans:
-                    first = items[span.image].start
-                    labels[group, index[first + span.start : first + span.stop]] = piece
+                    run = slice(items[span.image].start + span.start, items[span.image].start + span.stop)
+                    numbers[run] = [piece] * len(numbers[run])
+            labels[group, index] = torch.tensor(numbers, device=labels.device)
         return labels
 
 

@@ -247,7 +247,13 @@ def similarity_rows(metric: SimilarityMetric[Any], tokens: VisualTokens, index: 
     Raises:
         PluginOutputError: as for `similarities`.
     """
+    whole = index.device.type == "cpu" and index.numel() > 0 and int(index.amin()) >= 0
     real, at = (index >= 0)[..., None], index.clamp(min=0)[..., None]
+
+    def taken(columns: Tensor) -> Tensor:
+        rows = columns.gather(1, at.expand(-1, -1, columns.shape[2]))
+        return rows if whole else rows.masked_fill(~real, 0)
+
     vectors = None
     if metric.vectors is not None and tokens.features.element_size() >= 4:
         with attribute_errors(metric, "vectors", tokens):
@@ -257,10 +263,10 @@ def similarity_rows(metric: SimilarityMetric[Any], tokens: VisualTokens, index: 
         expect(vectors, (*tokens.shape[:2], width), f"similarity {metric}: vectors()", tokens)
         if tokens.padded:
             vectors = vectors.masked_fill(~tokens.valid[..., None], 0)
-        rows = vectors.gather(1, at.expand(-1, -1, width)).masked_fill(~real, 0) @ vectors.mT
+        rows = taken(vectors) @ vectors.mT
         if all_finite(rows):
             return rows
-    return similarities(metric, tokens).gather(1, at.expand(-1, -1, tokens.shape[1])).masked_fill(~real, 0)
+    return taken(similarities(metric, tokens))
 
 
 def _without_padding(matrix: Tensor, what: str, tokens: VisualTokens) -> Tensor:

@@ -40,7 +40,7 @@ def weighted_rows(weights: Tensor, tokens: Tensor) -> Tensor:
     batch, rows, _ = weights.shape
     if weights.device.type != "cpu" or weights.element_size() < 4 or not weights.numel():
         return weights @ tokens
-    used = (weights != 0).to(weights.dtype)
+    used = weights.sign().abs_()  # 1 and 0; comparisons and conversions take ten times as long
     times = used.sum(1)
     if int(times.amax()) > 1 or rows >= 2**24:  # from there on float32 does not hold the rows' numbers
         return weights @ tokens

@@ -134,10 +134,31 @@ class TestRank:
         for score in [*scores, torch.tensor([[0.0, -0.0, 1.0, -1.0, 0.0, -0.0]] * 2)]:
             short = rank(score, score + 1, case, keep)
             with monkeypatch.context() as patch:
-                patch.setattr("scope_core.engine.greedy._plain", lambda *_: False)
+                patch.setattr("scope_core.engine.greedy._highest", lambda *_: None)
                 whole = rank(score, score + 1, case, keep)
             for one, other in ((short.picks, whole.picks), (short.gains, whole.gains), (short.scores, whole.scores)):
                 assert one.numpy().tobytes() == other.numpy().tobytes()
+
+    @pytest.mark.parametrize("keep", [[1, 1], [4, 3], [0, 3], [4, 0]])
+    def test_groups_with_padding_are_ranked_alike(self, keep: list[int], monkeypatch: pytest.MonkeyPatch) -> None:
+        valid = torch.tensor([[True, False, True, True, False, True], [False, True, True, True, False, False]])
+        case = problem(torch.eye(6).expand(2, 6, 6).contiguous(), combiner="coverage_only", valid=valid)
+        for seed in range(9):
+            score = torch.randint(3, (2, 6), generator=torch.Generator().manual_seed(seed)).float()
+            score = score.masked_fill(~valid, torch.nan if seed % 2 else 9.0)
+            short = rank(score, score + 1, case, keep)
+            with monkeypatch.context() as patch:
+                patch.setattr("scope_core.engine.greedy._highest", lambda *_: None)
+                whole = rank(score, score + 1, case, keep)
+            for one, other in ((short.picks, whole.picks), (short.gains, whole.gains), (short.scores, whole.scores)):
+                assert one.numpy().tobytes() == other.numpy().tobytes()
+
+    @pytest.mark.parametrize("bad", [-torch.inf, torch.inf, torch.nan])
+    def test_scores_that_are_not_finite_are_refused_beside_padding(self, bad: float) -> None:
+        valid = torch.tensor([[False, True, True, True]])
+        score = torch.tensor([[5.0, 1.0, bad, 2.0]])
+        with pytest.raises(PluginOutputError, match=rf"has score {bad}"):
+            rank(score, score, problem(torch.eye(4), valid=valid), [3])
 
 
 class TestCheckKeep:

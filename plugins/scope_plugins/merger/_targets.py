@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from typing import Any
 
 import torch
@@ -15,8 +14,13 @@ from scope_core.parts import SimilarityMetric, similarities, similarity_rows
 def kept_rows(selection: Selection) -> Tensor:
     """(B, K, N) weights: 1 for each kept token, in the order of ``selection.arranged``; rows of padding are 0."""
     order, tokens = selection.arranged, selection.tokens
-    rows = tokens.features.new_zeros((*order.shape, tokens.shape[1]))
-    return rows.scatter(2, order.clamp(min=0)[..., None], (order >= 0).to(rows.dtype)[..., None])
+    return with_kept(tokens.features.new_zeros((*order.shape, tokens.shape[1])), selection)
+
+
+def with_kept(rows: Tensor, selection: Selection) -> Tensor:
+    """(B, K, N) weights of other tokens, to which those of `kept_rows` are added in place."""
+    order = selection.arranged
+    return rows.scatter_(2, order.clamp(min=0)[..., None], (order >= 0).to(rows.dtype)[..., None])
 
 
 def keeps_nothing(selection: Selection) -> bool:
@@ -27,7 +31,7 @@ def keeps_nothing(selection: Selection) -> bool:
 def one_less(selection: Selection) -> Selection:
     """The selection with one row less in each group's budget, for a merger inside another that adds a row."""
     allotted = selection.allotted
-    return selection if allotted is None else replace(selection, allotted=tuple(max(n - 1, 0) for n in allotted))
+    return selection if allotted is None else selection.changed(allotted=tuple(max(n - 1, 0) for n in allotted))
 
 
 def members(
@@ -46,25 +50,23 @@ def members(
         raise SpecError(
             f"the merger has `stage: {stage}`, but the selector is not a chain; set `stage: 0`, or use 'chain'"
         )
-    order, tokens = selection.arranged, selection.tokens
-    rows = tokens.features.new_zeros((*order.shape, tokens.shape[1]))
-    targets = torch.zeros_like(tokens.valid)
-    for group, picks in enumerate(selection.picks):
-        live = picks >= 0
-        if stage is not None:
-            steps = torch.zeros_like(picks) if selection.stage is None else selection.stage[group]
-            live = live & (steps == stage)
-        targets[group, picks[live]] = True
+    order, tokens, targets = selection.arranged, selection.tokens, selection.mask
+    count = tokens.shape[1]
+    rows = tokens.features.new_zeros((*order.shape, count))
+    if not order.shape[1]:
+        return rows
+    if stage is not None and selection.stage is not None:
+        live = (selection.picks >= 0) & (selection.stage == stage)
+        marks = torch.zeros_like(tokens.valid).to(torch.uint8)
+        targets = marks.scatter_reduce_(1, selection.picks.clamp(min=0), live.to(torch.uint8), "amax").bool()
     home = _nearest(similarity, tokens, targets, least) if selection.assigned is None else selection.assigned
-    dropped = tokens.valid & ~selection.mask & (home >= 0)
-    dropped &= targets.gather(1, home.clamp(min=0))
-    for group, line in enumerate(order):
-        place = torch.full((tokens.shape[1],), -1, dtype=torch.int64, device=line.device)
-        live = line >= 0
-        place[line[live]] = live.nonzero().flatten()
-        index = dropped[group].nonzero().flatten()
-        rows[group, place[home[group, index]], index] = 1
-    return rows
+    at = home.clamp(min=0)
+    dropped = tokens.valid & ~selection.mask & (home >= 0) & targets.gather(1, at)
+    # the row of each kept token; a column more takes in the end of shorter rows
+    number = torch.arange(order.shape[1], device=order.device).expand_as(order)
+    place = torch.zeros((len(order), count + 1), dtype=torch.int64, device=order.device)
+    place.scatter_(1, order.masked_fill(order < 0, count), number)
+    return rows.scatter_(1, (place.gather(1, at) * dropped)[:, None], dropped.to(rows.dtype)[:, None])
 
 
 def _nearest(
@@ -80,6 +82,11 @@ def _nearest(
     index = torch.nn.utils.rnn.pad_sequence(lists, batch_first=True, padding_value=-1)
     if not index.shape[1]:
         return torch.full_like(tokens.row, -1)
-    rows = similarity_rows(metric, tokens, index).masked_fill((index < 0)[..., None], -torch.inf)
-    far = none if least is None else none | (rows.amax(1) < least)
-    return index.gather(1, rows.argmax(1)).masked_fill(far, -1)
+    rows, short = similarity_rows(metric, tokens, index), len({len(one) for one in lists}) > 1
+    if short:
+        rows = rows.masked_fill((index < 0)[..., None], -torch.inf)
+    most, first = rows.max(1)
+    home = index.gather(1, first)
+    if least is None and not short:
+        return home
+    return home.masked_fill(none if least is None else none | (most < least), -1)

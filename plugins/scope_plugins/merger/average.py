@@ -9,7 +9,7 @@ from torch import Tensor
 
 from scope_core import Selection
 from scope_core.parts import ComponentSpec, Merger, Slot
-from scope_plugins.merger._targets import kept_rows, members
+from scope_plugins.merger._targets import members, with_kept
 
 
 class AverageSpec(ComponentSpec):
@@ -40,7 +40,7 @@ class Average(Merger[AverageSpec]):
     def weights(self, selection: Selection) -> Tensor:
         """(B, K, N); rows sum to 1."""
         rows = members(selection, self.parts["similarity"], self.spec.stage, self.spec.least)
-        rows += kept_rows(selection)  # in place: for long videos, these are the largest of all tensors
+        with_kept(rows, selection)  # in place: for long videos, these are the largest of all tensors
         if selection.shares is None:
             return rows.div_(rows.sum(2, keepdim=True).clamp(min=1))
         rows *= selection.shares[:, None].to(rows)

@@ -50,10 +50,9 @@ class KeepCls(Merger[KeepClsSpec]):
         """(B, 1 + before + K + after, N + 1) weights; the last column is CLS."""
         inner = self.parts["merger"].weights(one_less(selection))
         rows = kept_rows(selection) if inner is None else inner
-        width = selection.tokens.shape[1] + 1
-        rows = torch.nn.functional.pad(rows, (0, width - rows.shape[2]))
-        if keeps_nothing(selection):
+        none, width = keeps_nothing(selection), selection.tokens.shape[1] + 1
+        rows = torch.nn.functional.pad(rows, (0, width - rows.shape[2], 0 if none else 1, 0))
+        if none:
             return rows
-        rows = torch.nn.functional.pad(rows, (0, 0, 1, 0))
         rows[:, 0, -1] = 1
         return rows

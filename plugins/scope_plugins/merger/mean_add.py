@@ -9,7 +9,7 @@ from torch import Tensor
 
 from scope_core import Selection
 from scope_core.parts import ComponentSpec, Merger, Slot
-from scope_plugins.merger._targets import kept_rows, members
+from scope_plugins.merger._targets import members, with_kept
 
 
 class MeanAddSpec(ComponentSpec):
@@ -35,4 +35,4 @@ class MeanAdd(Merger[MeanAddSpec]):
     def weights(self, selection: Selection) -> Tensor:
         """(B, K, N) weights; rows sum to 2, or to 1 without assigned tokens."""
         others = members(selection, self.parts["similarity"], self.spec.stage)
-        return kept_rows(selection) + others / others.sum(2, keepdim=True).clamp(min=1)
+        return with_kept(others.div_(others.sum(2, keepdim=True).clamp(min=1)), selection)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import replace
 from fractions import Fraction
+from functools import lru_cache
 from math import lcm
 from typing import Annotated, Any, Literal
 
@@ -88,31 +89,38 @@ class Chain(Selector[ChainSpec]):
         left, selections, spare = tokens, list[Selection](), [0] * len(keep)
         for step, selector in enumerate(self.parts["stages"]):
             wanted = [counts[step] + more for counts, more in zip(split, spare, strict=True)]
-            # required tokens beyond a step's count are left to later steps
-            fit = left.required.cumsum(1) <= torch.tensor(wanted, device=left.device)[:, None]
+            view = left
+            if any(left.n_required):  # those beyond a step's count are left to later steps
+                fit = left.required.cumsum(1) <= torch.tensor(wanted, device=left.device)[:, None]
+                view = replace(left, required=left.required & fit)
             seen = [selections[number] for number in self.spec.sees(step)]
-            view = replace(left, required=left.required & fit)
             selections.append(_after(seen, selector, view, wanted) if seen else selector.select(view, wanted))
             spare = [count - taken for count, taken in zip(wanted, selections[-1].counts, strict=True)]
             left = left.without(selections[-1].mask)
 
+        parts = [part.counts for part in selections]
+        full = all(count == part.picks.shape[1] for part in selections for count in part.counts)
+
         def joined(name: str, fill: float) -> Tensor:
+            if full:
+                return torch.cat([getattr(part, name) for part in selections], 1)
             rows = [
                 torch.cat([getattr(part, name)[group][part.picks[group] >= 0] for part in selections])
                 for group in range(len(keep))
             ]
             return torch.nn.utils.rnn.pad_sequence(rows, batch_first=True, padding_value=fill)
 
-        counts = torch.tensor([part.counts for part in selections], device=tokens.device)
-        counts = counts.view(len(selections), len(keep))
-        order = torch.arange(len(selections), device=tokens.device)
-        steps = [order.repeat_interleave(counts[:, group]) for group in range(len(keep))]
+        steps = [
+            [step for step, counts in enumerate(parts) for _ in range(counts[group])] for group in range(len(keep))
+        ]
+        most = max(map(len, steps), default=0)
+        stage = torch.tensor([row + [0] * (most - len(row)) for row in steps], device=tokens.device)
         return Selection(
             picks=joined("picks", -1),
             gains=joined("gains", torch.nan),
             scores=joined("scores", torch.nan),
             tokens=tokens,
-            stage=torch.nn.utils.rnn.pad_sequence(steps, batch_first=True),
+            stage=stage.view(len(keep), most).long(),
             assigned=_merged_into(selections),
             shares=_shares(selections),
         )
@@ -165,11 +173,12 @@ def _shares(selections: Sequence[Selection]) -> Tensor | None:
     return weights
 
 
-def divided(total: int, shares: Sequence[float], rounding: str = "remainder") -> list[int]:
+@lru_cache(maxsize=256)
+def divided(total: int, shares: tuple[float, ...], rounding: str = "remainder") -> tuple[int, ...]:
     """``total`` divided in proportion to ``shares``: by largest remainder, ties to the earliest step, or down."""
     exact = [Fraction(str(share)) for share in shares]
     if rounding == "floor":
         counts = [int(total * share / sum(exact)) for share in exact[:-1]]
-        return [*counts, total - sum(counts)]
+        return (*counts, total - sum(counts))
     whole = lcm(*(share.denominator for share in exact)) * max(total, 1)
-    return apportion(total, [int(share * whole) for share in exact])
+    return tuple(apportion(total, [int(share * whole) for share in exact]))
