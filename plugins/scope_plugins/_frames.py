@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import math
+from collections.abc import Callable
+
 import torch
 from torch import Tensor
 
@@ -30,10 +33,28 @@ def frame_means(features: Tensor, numbers: Tensor) -> Tensor:
 
 def cosines(features: Tensor, one: Tensor, other: Tensor) -> Tensor:
     """(n,) cosine of (N, D) features at the places ``one`` (n,) to those at ``other`` (n,); 0 for rows of zeros."""
-    found = features.new_empty(len(one))
-    for result, left, right in zip(*(torch.split(each, _ROWS) for each in (found, one, other)), strict=True):
-        torch.sum(unit_rows(features[left]).mul_(unit_rows(features[right])), 1, out=result)
+    found, norm = features.new_empty(len(one)), torch.linalg.vector_norm(features, dim=1, keepdim=True)
+    lowest, highest = (float(end) for end in norm.aminmax()) if norm.numel() else (0.0, 0.0)
+    plain = torch.finfo(norm.dtype).tiny ** 0.5 <= lowest <= highest < math.inf  # where `unit_rows` divides
+    unit = torch.div if plain else _scaled
+    takes = _taking(features, norm, one), _taking(features, norm, other)
+    for start in range(0, len(one), _ROWS):
+        rows = slice(start, start + _ROWS)
+        left, right = (unit(*take(rows)) for take in takes)
+        torch.sum(left.mul_(right), 1, out=found[rows])
     return found
+
+
+def _taking(features: Tensor, norm: Tensor, index: Tensor) -> Callable[[slice], tuple[Tensor, Tensor]]:
+    """A function from some of the places in ``index`` to their features and lengths; copies no run of places."""
+    if len(index) and bool((index.diff() == 1).all()):
+        run = slice(int(index[0]), int(index[0]) + len(index))
+        return lambda rows: (features[run][rows], norm[run][rows])
+    return lambda rows: (features.index_select(0, index[rows]), norm.index_select(0, index[rows]))
+
+
+def _scaled(features: Tensor, norm: Tensor) -> Tensor:
+    return unit_rows(features)
 
 
 def rows_of(tokens: VisualTokens, group: int) -> Tensor:
@@ -73,10 +94,45 @@ def cells(tokens: VisualTokens, group: int) -> Tensor:
 
 def before(tokens: VisualTokens, group: int, index: Tensor | None = None, *, by_tile: bool = False) -> Tensor:
     """(N,) the token at each token's place in the frame before, -1 where there is none; see `table`."""
-    found, rows = torch.full_like(tokens.row[group], -1), table(tokens, group, index, by_tile=by_tile)
+    index = tokens.valid[group].nonzero().flatten() if index is None else index
+    size = 0 if by_tile else _frame_size(tokens, group, index)
+    found = torch.full_like(tokens.row[group], -1)
+    if size:
+        found[index[size:]] = index[:-size]
+        return found
+    rows = table(tokens, group, index, by_tile=by_tile)
     both = (rows[1:] >= 0) & (rows[:-1] >= 0)
     found[rows[1:][both]] = rows[:-1][both]
     return found
+
+
+def _frame_size(tokens: VisualTokens, group: int, index: Tensor) -> int:
+    """The tokens of each frame where all frames hold the same places in the same order, one after another; else 0."""
+    if not len(index):
+        return 0
+    whole = len(index) == tokens.shape[1] and torch.equal(index, torch.arange(len(index), device=index.device))
+    image, number, tile, row, col = (
+        plane[group] if whole else plane[group, index]
+        for plane in (tokens.image, tokens.frame, tokens.tile, tokens.row, tokens.col)
+    )
+    starts = (image.diff().bitwise_or_(number.diff()) != 0).nonzero().flatten().add_(1).tolist()
+    size = starts[0] if starts else len(index)
+    if [*starts, len(index)] != list(range(size, len(index) + 1, size)):
+        return 0
+    image, number, tile, row, col = (plane.view(-1, size) for plane in (image, number, tile, row, col))
+    grid = torch.stack([tile - torch.where(number > 0, tile, 0)[:, :1], row, col])
+    if not torch.equal(grid[:, 1:], grid[:, :-1]):
+        return 0
+    for values in (_joined(image - image.min(), number - number.min())[:, 0], _places(grid[:, 0])):
+        if bool((values.diff() <= 0).any()):
+            return 0
+    return size
+
+
+def _places(grid: Tensor) -> Tensor:
+    """(n,) numbers of the places of (3, P) tiles, rows and columns that are places; increasing line by line."""
+    tile, row, col = grid[:, grid[1:].amin(0) >= 0]
+    return _joined(_joined(tile - tile.min(), row), col) if len(tile) else tile
 
 
 def table(tokens: VisualTokens, group: int, index: Tensor | None = None, *, by_tile: bool = False) -> Tensor:

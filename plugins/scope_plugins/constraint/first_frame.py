@@ -35,8 +35,8 @@ class FirstFrame(Constraint[FirstFrameSpec]):
         mask = torch.zeros_like(tokens.valid)
         for group, valid in enumerate(tokens.valid):
             number = tokens.image[group] * (int(unit.max()) + 1) + unit[group]  # ordered by image, then unit
-            frames = sorted(set(number[valid].tolist()))
-            if frames:
-                last = frames[: self.spec.count][-1]
+            held = number[valid]
+            if len(held):
+                last = held.amin() if self.spec.count == 1 else torch.unique(held)[: self.spec.count][-1]
                 mask[group] = (number <= last) & valid
         return mask
