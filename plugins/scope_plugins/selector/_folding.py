@@ -83,13 +83,13 @@ class Vectors(Line):
 
     def alike(self, rows: Tensor, columns: Tensor) -> Tensor:
         """Products of vectors scaled to length 1; 0 for vectors of zeros."""
-        one, other = (_unit(self.vectors[index]) for index in (rows, columns))
+        one, other = (_unit(self.vectors.index_select(0, index)) for index in (rows, columns))
         return (one @ other.mT).to(self.dtype)
 
 
 def _unit(vectors: Tensor) -> Tensor:
     """(n, C) vectors scaled to length 1; zeros stay zeros."""
-    norm = vectors.norm(dim=-1, keepdim=True)
+    norm = torch.linalg.vector_norm(vectors, dim=-1, keepdim=True)
     unit: Tensor = vectors / norm.masked_fill(norm == 0, 1)
     return unit
 
@@ -108,7 +108,7 @@ class Totals(Vectors):
 
     def fold(self, lost: Tensor, into: Tensor, stays: Tensor) -> None:
         """Add up vectors."""
-        self.vectors.index_add_(0, stays[into], self.vectors[lost])
+        self.vectors.index_add_(0, stays[into], self.vectors.index_select(0, lost))
 
 
 class Means(Vectors):

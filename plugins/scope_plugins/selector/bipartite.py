@@ -90,9 +90,11 @@ class Bipartite(Selector[BipartiteSpec]):
 
     def _line(self, tokens: VisualTokens, group: int, index: Tensor) -> Line:
         """One group's tokens, in the order of the line."""
+        ranks_nothing = self.spec.order_by is None
         metric, one = self.parts["similarity"], tokens.only(group, tokens.shape[1])
         if self.spec.fold and metric.vectors is not None:
-            vectors = metric.vectors(one)[0, index]
+            vectors = metric.vectors(one)[0]
+            vectors = vectors if ranks_nothing and len(index) == len(vectors) else vectors.index_select(0, index)
             if vectors.element_size() < 4:
                 return Means(vectors)
             if vectors.dtype == torch.float32 and _finite(vectors):  # the matrix says what is not
@@ -105,17 +107,19 @@ class Bipartite(Selector[BipartiteSpec]):
         home = line = torch.arange(len(required), device=required.device)
         if count == 0:
             return line[:0], home
+        free = not bool(required.any())
         while len(line) > count:
-            even = line[~required[line]][::2]
-            odd = _less(line, even, len(required))
+            even = line[::2] if free else line[~required[line]][::2]
+            odd = line[1::2] if free else _less(line, even, len(required))
             gone = min(len(line) - count, self.spec.per_round or len(line), len(line) // 2, len(even))
             most, match = tokens.alike(even, odd).max(1)
             order = most.sort(descending=True, stable=True).indices
             lost, stays = even[order[:gone]], even[order[gone:]]
             if self.spec.fold:
-                tokens.fold(lost, match[order[:gone]], odd)
+                into = match[order[:gone]]
+                tokens.fold(lost, into, odd)
                 move = torch.arange(len(home), device=home.device)
-                move[lost] = odd[match[order[:gone]]]
+                move[lost] = odd[into]
                 home = move[home]
             in_place = self.spec.after_round == "in_place"
             line = _less(line, lost, len(required)) if in_place else torch.cat([stays, odd])
@@ -130,9 +134,10 @@ def _nearest(tokens: Line, left: Tensor) -> Tensor:
     """(K,) the highest similarity of each place that is left to another; of many, a quarter of the rows at a time."""
     if len(left) < 2:
         return torch.zeros(len(left), dtype=tokens.dtype, device=left.device)
-    found = []
+    found, few = [], len(left) <= _TOGETHER
     for rows in torch.split(left, max(_TOGETHER, -(-len(left) // 4))):
-        alike = tokens.alike(rows, left).masked_fill_(rows[:, None] == left, -torch.inf)
+        alike = tokens.alike(rows, left)
+        alike = alike.fill_diagonal_(-torch.inf) if few else alike.masked_fill_(rows[:, None] == left, -torch.inf)
         found.append(alike.amax(1).to(tokens.dtype))
     return torch.cat(found)
 
