@@ -124,8 +124,9 @@ class FacilityLocation(CoverageFunction[FacilityLocationSpec]):
         """`add` for one small group: the same sums in fewer steps."""
         column, old = exact[:, pick], state.best[0]
         best = old.maximum(column)
-        risen = (best > old).nonzero()[:, 0]
+        risen = (best > old).nonzero().squeeze(1)
         least, most = old.index_select(0, risen), best.index_select(0, risen)
-        left = exact.index_select(0, risen).clamp_(min=least[:, None], max=most[:, None]).sum(0)
+        rows = exact.index_select(0, risen)  # two bounds at once take three times as long
+        left = rows.clamp_(min=least[:, None]).clamp_(max=most[:, None]).sum(0)
         gains = state.gains - left.sub_(least.sum())
         return _State(state.similarity, state.rounder, best[None], gains, exact)
