@@ -35,7 +35,7 @@ class Segment(TokenPartition[SegmentSpec]):
     Source: FastVID, arXiv 2503.11187, and FlashVID, ICLR 2026 (DySeg).
     """
 
-    copies = 3
+    copies = 2
 
     def largest(self, size: int) -> int:
         """All frames but those that the fewest segments need."""

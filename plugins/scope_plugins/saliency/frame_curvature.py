@@ -29,6 +29,7 @@ class FrameCurvature(SaliencySource[FrameCurvatureSpec]):
     """
 
     reach = (1, 1)
+    copies = 2
 
     def score(self, tokens: VisualTokens) -> Tensor:
         """(B, N) in [0, 2] up to rounding; 0 for tokens that are not valid."""

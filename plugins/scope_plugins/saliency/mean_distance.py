@@ -41,6 +41,7 @@ def _distances(features: Tensor, valid: Tensor) -> Tensor:
     """(B, N) distances of (B, N, D) features; 0 for tokens that are not valid."""
     real = features if bool(valid.all()) else features.masked_fill(~valid[..., None], 0)
     mean = real.sum(1, keepdim=True) / valid.sum(1).clamp(min=1)[:, None, None]
+    del real  # a copy where there is padding, and the scaled features below are another
     length = torch.linalg.vector_norm(mean, dim=2, keepdim=True)
     unit = mean / length.masked_fill(length == 0, 1)
     distance: Tensor = 1 - (unit_rows(features) @ unit.mT)[..., 0]

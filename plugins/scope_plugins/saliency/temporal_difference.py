@@ -30,7 +30,7 @@ class TemporalDifference(SaliencySource[TemporalDifferenceSpec]):
     """
 
     reads_places = True
-    copies = 4
+    copies = 2
 
     @property
     def reach(self) -> tuple[int, int] | None:  # type: ignore[override]  # follows from the unit

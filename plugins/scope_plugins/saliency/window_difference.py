@@ -33,7 +33,7 @@ class WindowDifference(SaliencySource[WindowDifferenceSpec]):
     """
 
     reads_places = True
-    copies = 4
+    copies = 2
 
     def score(self, tokens: VisualTokens) -> Tensor:
         """(B, N) in [0, 2] up to rounding."""
