@@ -72,9 +72,12 @@ class Expand(Selector[ExpandSpec]):
             rows = []
             for group, pairs in enumerate(taken):
                 value = getattr(anchors, name)[group]
-                first = [token if name == "picks" else value[i] for token, i in pairs]
+                numbers = torch.tensor(
+                    [pair[name != "picks"] for pair in pairs], dtype=torch.int64, device=value.device
+                )
+                first = numbers if name == "picks" else value[numbers]
                 rest = getattr(others, name)[group][others.picks[group] >= 0]
-                rows.append(torch.cat([torch.as_tensor(first, dtype=value.dtype, device=value.device), rest]))
+                rows.append(torch.cat([first, rest]))
             return torch.nn.utils.rnn.pad_sequence(rows, batch_first=True, padding_value=fill)
 
         return Selection(joined("picks", -1), joined("gains", torch.nan), joined("scores", torch.nan), tokens)
