@@ -61,10 +61,10 @@ def largest_factor(
     """
     total, least = keep * sum(lengths), full * lengths[0] + sum(lengths[1:])
     if keep > full:
-        raise BudgetError(f"budget '{name}' keeps {keep} tokens, but image {number} has {full}; lower `keep`")
+        raise BudgetError(f"budget '{name}' keeps {keep} tokens, but {layout.name_of(number)} has {full}; lower `keep`")
     if total < least:
         raise BudgetError(
-            f"budget '{name}' cannot keep {keep} tokens of image {number} averaged over {sum(lengths)} "
+            f"budget '{name}' cannot keep {keep} tokens of {layout.name_of(number)} averaged over {sum(lengths)} "
             f"layers: all {full} pass the {lengths[0]} before '{(layout.schedule or ('',))[0]}', so the smallest "
             f"average is {-(-least // sum(lengths))}, with 1 token after every stage; raise `keep`, or prune "
             f"earlier"

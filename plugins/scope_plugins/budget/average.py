@@ -59,8 +59,9 @@ class Average(Budget[AverageSpec]):
             behind = [image.original, *self._counts(image.original, lengths, layout, number)]
             if image.tokens != behind[layout.stage]:
                 raise BudgetError(
-                    f"image {number} has {image.tokens} tokens before stage {layout.stage}, but budget 'average' "
-                    f"planned {behind[layout.stage]}; give this budget to every stage, or set the counts with `staged`"
+                    f"{layout.name_of(number)} has {image.tokens} tokens before stage {layout.stage}, but "
+                    f"budget 'average' planned {behind[layout.stage]}; give this budget to every stage, or set the "
+                    f"counts with `staged`"
                 )
             counts.append(behind[layout.stage + 1])
         return fill(layout, groups, "image", counts)

@@ -107,8 +107,8 @@ class Fitted(Budget[FittedSpec]):
             before = [image.original, *found][layout.stage]
             if image.tokens != before:
                 raise BudgetError(
-                    f"image {number} has {image.tokens} tokens before stage {layout.stage}, but budget 'fitted' "
-                    f"planned {before}; give this budget to every stage, or set the counts with `staged`"
+                    f"{layout.name_of(number)} has {image.tokens} tokens before stage {layout.stage}, but "
+                    f"budget 'fitted' planned {before}; give this budget to every stage, or set counts with `staged`"
                 )
             counts.append(found[layout.stage])
         return fill(layout, groups, "image", counts)

@@ -71,8 +71,8 @@ class Logistic(Budget[LogisticSpec]):
             before = [image.original, *found][layout.stage]
             if image.tokens > before or (len(curves) == 1 and image.tokens < before):
                 raise BudgetError(
-                    f"image {number} has {image.tokens} tokens before stage {layout.stage}, but budget 'logistic' "
-                    f"planned {before}; give this budget to every stage, or set the counts with `staged`"
+                    f"{layout.name_of(number)} has {image.tokens} tokens before stage {layout.stage}, but "
+                    f"budget 'logistic' planned {before}; give this budget to every stage, or set counts with `staged`"
                 )
             counts.append(min(found[layout.stage], image.tokens))
         return fill(layout, groups, "image", counts)

@@ -66,8 +66,9 @@ class Staged(Budget[StagedSpec]):
             count = self._count(image.original, layout.stage)
             if count > image.tokens:
                 raise BudgetError(
-                    f"budget 'staged' keeps {count} tokens of image {number} after stage {layout.stage} of {stages}, "
-                    f"but it has only {image.tokens}; lower `{'keep' if self.spec.keep else 'ratios'}`"
+                    f"budget 'staged' keeps {count} tokens of {layout.name_of(number)} after stage "
+                    f"{layout.stage} of {stages}, but it has only {image.tokens}; lower "
+                    f"`{'keep' if self.spec.keep else 'ratios'}`"
                 )
             counts.append(count)
         return fill(layout, groups, "image", counts)

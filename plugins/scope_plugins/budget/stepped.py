@@ -43,6 +43,6 @@ class Stepped(Budget[SteppedSpec]):
             if count > layout.images[number].tokens:
                 raise BudgetError(
                     f"budget 'stepped' keeps {count} tokens ({self.spec.keep} in steps of {self.spec.step}, plus "
-                    f"{self.spec.plus}), but image {number} has {layout.images[number].tokens}; lower `keep`"
+                    f"{self.spec.plus}), but {layout.name_of(number)} has {layout.images[number].tokens}; lower `keep`"
                 )
         return fill(layout, groups, "image", [count] * len(images))

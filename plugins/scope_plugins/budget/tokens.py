@@ -53,7 +53,7 @@ class Tokens(Budget[TokensSpec]):
     def _floored(self, layout: Layout, groups: Sequence[Group]) -> tuple[int, ...]:
         counts = []
         tiles = {
-            f"image {image}, tile {tile}": sum(size > 0 for size in entry.tiles)
+            f"{layout.name_of(image)}, tile {tile}": sum(size > 0 for size in entry.tiles)
             for image, entry in enumerate(layout.images)
             for tile, tokens in enumerate(entry.tiles)
             if tokens

@@ -35,6 +35,11 @@ class TestTiles:
         assert exact.counts == (214, 213, 213, 576)
         assert floored.counts == (213, 213, 213, 576)
 
+    def test_frames_of_a_video_are_tiles(self) -> None:
+        budget = {"name": "tokens", "keep": 44, "tiles": "floor"}
+        plan = Pruner({"recipe": "scope@official", "budget": budget}).plan(Layout.of([[36] * 4, [36, 36]], videos=[0]))
+        assert plan.counts == (11, 11, 11, 11, 22, 22)
+
     def test_a_share_that_no_tile_can_meet(self) -> None:
         spec = {"recipe": "fastervlm", "budget": {"name": "tokens", "keep": 20, "tiles": "floor"}}
         with pytest.raises(scope.BudgetError, match="image 0, tile 1 has 4 tokens"):
