@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Sequence
 from types import SimpleNamespace
 from typing import Any, Literal
@@ -76,8 +77,11 @@ def registry(**hooks: Any) -> Registry:
     return scope.default_registry().with_module(module, name="guests")
 
 
+_registry = functools.cache(registry)
+
+
 def keeping(keep: Sequence[int] | int, *, saliency: str = "cls_attention", **options: Any) -> scope.Pruner:
     """SCOPE with so many tokens of each image."""
     budget = {"name": "tokens", "keep": keep} if isinstance(keep, int) else {"name": "listed", "keep": list(keep)}
     spec = {"recipe": "scope", "budget": budget, "saliency": saliency, **options}
-    return scope.Pruner(spec, registry=registry())
+    return scope.Pruner(spec, registry=_registry())

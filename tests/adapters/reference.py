@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from typing import Any
+from weakref import WeakKeyDictionary
 
 import oracles
 import torch
@@ -19,7 +20,7 @@ def tower_pass(model: Any, pixels: Tensor) -> tuple[Tensor, Tensor]:
     Returns:
         (images, N, D) and (images, H, M, M).
     """
-    twin = eager(model)
+    twin = _twin(model)
     config = twin.config
     with torch.no_grad():
         out = twin.model.vision_tower(pixels, output_hidden_states=True, output_attentions=True)
@@ -27,6 +28,19 @@ def tower_pass(model: Any, pixels: Tensor) -> tuple[Tensor, Tensor]:
     states = [out.hidden_states[layer] for layer in ([layers] if isinstance(layers, int) else layers)]
     first = 1 if config.vision_feature_select_strategy == "default" else 0
     return torch.cat([state[:, first:] for state in states], -1), out.attentions[-2]
+
+
+_TWINS: WeakKeyDictionary[Any, tuple[dict[str, Any], Any]] = WeakKeyDictionary()
+
+
+def _twin(model: Any) -> Any:
+    """The model with attention that can be returned; built once for each model, since that takes most of a test."""
+    settings = model.config.to_dict()
+    if _TWINS.get(model, ({}, None))[0] != settings:
+        _TWINS[model] = settings, eager(model)
+    twin = _TWINS[model][1]
+    twin.load_state_dict(model.state_dict())
+    return twin.to(next(model.parameters()).dtype)
 
 
 def saliency(model: Any, pixels: Tensor) -> Tensor:

@@ -147,20 +147,31 @@ def _along(inputs: dict[str, Any], ids: Tensor) -> dict[str, Any]:
     return {**inputs, **grown, "input_ids": ids, "attention_mask": mask}
 
 
+_ANSWERS: dict[str, tuple[Tensor, Tensor]] = {}
+"""The ids of a conversation and the answer to its second turn, of each host, prompt and spec."""
+
+
+def _answers(model: Any, inputs: dict[str, Any]) -> tuple[Tensor, Tensor]:
+    first = model.generate(**inputs, **GREEDY)
+    ids = torch.cat([first, TOKENS.expand(len(first), -1)], 1)
+    right = model.generate(**_along(inputs, ids), **GREEDY)[:, ids.shape[1] :]
+    wrong = model.generate(**_along(inputs, ids[:, :-3]), **GREEDY)[:, ids.shape[1] - 3 :]
+    assert not torch.equal(right, wrong)
+    return ids, right
+
+
 def first_turn(host: str, rows: str, then: Callable[[Turn], None], spec: dict[str, Any] | None = None) -> None:
     make, usual = HOSTS[host]
     model, batch = make()
     inputs = batch.row(0).inputs if rows == "one prompt" else batch.inputs
     with scope.Pruner(spec or usual).attach(model) as pruning:
+        if (key := f"{host}, {rows}, {spec or usual}") not in _ANSWERS:
+            _ANSWERS[key] = _answers(model, inputs)
+        ids, right = _ANSWERS[key]
         first = model.generate(**inputs, **GREEDY, return_dict_in_generate=True)
-        ids = torch.cat([first.sequences, TOKENS.expand(len(first.sequences), -1)], 1)
-        whole = _along(inputs, ids)
-        right = model.generate(**whole, **GREEDY)[:, ids.shape[1] :]
-        wrong = model.generate(**_along(inputs, ids[:, :-3]), **GREEDY)[:, ids.shape[1] - 3 :]
-        assert not torch.equal(right, wrong)
-        first = model.generate(**inputs, **GREEDY, return_dict_in_generate=True)
-        held = len(TOKENS[0]) + 1
-        then(Turn(model, pruning, inputs, cache_of(first), ids, whole["attention_mask"], ids[:, -held:], right))
+        assert torch.equal(first.sequences, ids[:, : -len(TOKENS[0])])
+        held, mask = len(TOKENS[0]) + 1, _along(inputs, ids)["attention_mask"]
+        then(Turn(model, pruning, inputs, cache_of(first), ids, mask, ids[:, -held:], right))
 
 
 def _positions(turn: Turn, mask: Tensor) -> Tensor:
