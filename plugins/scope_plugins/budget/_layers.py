@@ -43,7 +43,7 @@ def largest_factor(
     behind: Callable[[float], list[int]],
     layout: Layout,
     name: str,
-    number: int,
+    item: str,
 ) -> list[int]:
     """The counts after each stage by the largest factor whose average over layers is at most ``keep``.
 
@@ -54,17 +54,17 @@ def largest_factor(
         behind: The counts by a factor of 0 to 1; none falls as the factor grows, and all are 1 at 0.
         layout: The layout, for messages.
         name: Name of the budget, for messages.
-        number: Number of the image, for messages.
+        item: Name of the image, for messages.
 
     Raises:
         BudgetError: even the smallest counts average more, or ``keep`` is more than there is.
     """
     total, least = keep * sum(lengths), full * lengths[0] + sum(lengths[1:])
     if keep > full:
-        raise BudgetError(f"budget '{name}' keeps {keep} tokens, but {layout.name_of(number)} has {full}; lower `keep`")
+        raise BudgetError(f"budget '{name}' keeps {keep} tokens, but {item} has {full}; lower `keep`")
     if total < least:
         raise BudgetError(
-            f"budget '{name}' cannot keep {keep} tokens of {layout.name_of(number)} averaged over {sum(lengths)} "
+            f"budget '{name}' cannot keep {keep} tokens of {item} averaged over {sum(lengths)} "
             f"layers: all {full} pass the {lengths[0]} before '{(layout.schedule or ('',))[0]}', so the smallest "
             f"average is {-(-least // sum(lengths))}, with 1 token after every stage; raise `keep`, or prune "
             f"earlier"

@@ -76,4 +76,4 @@ class Average(Budget[AverageSpec]):
         def behind(decay: float) -> list[int]:
             return [max(int(full * decay**stage + 1e-9), 1) for stage in stages]
 
-        return largest_factor(full, lengths, self.spec.keep, behind, layout, self.spec.name, number)
+        return largest_factor(full, lengths, self.spec.keep, behind, layout, self.spec.name, layout.name_of(number))

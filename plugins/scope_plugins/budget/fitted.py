@@ -103,11 +103,12 @@ class Fitted(Budget[FittedSpec]):
             def behind(factor: float, full: int = image.original) -> list[int]:
                 return [max(int(full * _between(row, 1 - factor) + 1e-9), 1) for row in mine]
 
-            found = largest_factor(image.original, lengths, self.spec.keep, behind, layout, self.spec.name, number)
+            item = layout.name_of(number)
+            found = largest_factor(image.original, lengths, self.spec.keep, behind, layout, self.spec.name, item)
             before = [image.original, *found][layout.stage]
             if image.tokens != before:
                 raise BudgetError(
-                    f"{layout.name_of(number)} has {image.tokens} tokens before stage {layout.stage}, but "
+                    f"{item} has {image.tokens} tokens before stage {layout.stage}, but "
                     f"budget 'fitted' planned {before}; give this budget to every stage, or set counts with `staged`"
                 )
             counts.append(found[layout.stage])

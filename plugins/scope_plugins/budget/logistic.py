@@ -106,7 +106,7 @@ class Logistic(Budget[LogisticSpec]):
         curve = Curve(self.spec.keep, self.spec.layers, slope, self.spec.centre - self.spec.slope + slope)
         image = ImageLayout((layout.images[number].original,))
         stage = 0 if layout.schedule else layout.stage
-        return _counts(curve, Layout((image,), stage, layout.schedule), number)
+        return _counts(curve, Layout((image,), stage, layout.schedule), layout.name_of(number))
 
 
 class Curve(NamedTuple):
@@ -124,8 +124,8 @@ class Curve(NamedTuple):
 
 
 @functools.lru_cache(maxsize=4096)  # every stage asks for all stages, of every slope
-def _counts(curve: Curve, layout: Layout, number: int) -> tuple[int, ...]:
-    """The counts after each stage of the one image in ``layout``; ``number`` is for messages.
+def _counts(curve: Curve, layout: Layout, item: str) -> tuple[int, ...]:
+    """The counts after each stage of the one image in ``layout``; ``item`` is its name for messages.
 
     Raises:
         BudgetError: these stages cannot average so few tokens, or one lies behind the last layer.
@@ -140,4 +140,4 @@ def _counts(curve: Curve, layout: Layout, number: int) -> tuple[int, ...]:
         return [max(int(full * min(1.0, factor * height)), 1) for height in heights]
 
     lengths = layer_lengths(layout, curve.layers, "logistic")
-    return tuple(largest_factor(full, lengths, curve.keep, behind, layout, "logistic", number))
+    return tuple(largest_factor(full, lengths, curve.keep, behind, layout, "logistic", item))

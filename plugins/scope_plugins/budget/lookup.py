@@ -53,7 +53,8 @@ class Lookup(Budget[LookupSpec]):
         for number in images:
             if count > layout.images[number].tokens:
                 raise BudgetError(
-                    f"budget 'lookup' keeps {count} tokens after stage {layout.stage}, but {layout.name_of(number)} "
-                    f"has {layout.images[number].tokens} there; its rows are for larger ones: use `average` or `staged`"
+                    f"budget 'lookup' keeps {count} tokens after stage {layout.stage}, but "
+                    f"{layout.name_of(number)} has {layout.images[number].tokens} there; its rows "
+                    f"are for larger images: use `average` or `staged`"
                 )
         return fill(layout, groups, "image", [count] * len(images))

@@ -117,7 +117,7 @@ def test_tables_of_the_release() -> None:
             tokens = stage.total
     with pytest.raises(BudgetError, match="no row for 100; there are rows for 192, 128, 64"):
         Pruner("sparsevlm@official@100").plan([576])
-    with pytest.raises(BudgetError, match="larger images"):
+    with pytest.raises(BudgetError, match="rows are for larger images"):
         Pruner("sparsevlm@official").plan([100])
 
 
