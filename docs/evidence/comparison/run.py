@@ -198,15 +198,20 @@ def rows_of(loaded: Any, found: list[tuple[str, bool]], keeps: list[int], limit:
 def asked(loaded: Any, names: list[str], keeps: list[int], limit: int) -> dict[str, Any]:
     """The second table: recipes with one call for each question, beside two that need one for each image."""
     names = [" at ".join(CONTROL.values()), *names]
-    blind = [name for name in names if not any(n.startswith("vision.") for n in scope.Pruner({**spec_of(name), "budget": TIMED}).needs)]
+    pruners = {name: scope.Pruner({**spec_of(name), "budget": TIMED}) for name in (*BESIDE, *names)}
+    blind = [name for name in names if not any(need.startswith("vision.") for need in pruners[name].needs)]
     with tower_once(loaded.model):
         outcome_of(loaded, blind, keeps, limit)  # their answers are kept, and read below
     outcome = outcome_of(loaded, [*BESIDE, *names], keeps, limit)
     accuracy = accuracies(outcome, BESIDE[0])
-    points = {name: scope.Pruner({**spec_of(name), "budget": TIMED}).spec.at for name in (*BESIDE, *names)}
     rows = [
-        {"recipe": spec_of(name)["recipe"], "beside": name in (*BESIDE, names[0]), "at": at, "accuracy": accuracy[name]}
-        for name, at in points.items()
+        {
+            "recipe": spec_of(name)["recipe"],
+            "beside": name in (*BESIDE, names[0]),
+            "at": pruner.spec.at,
+            "accuracy": accuracy[name],
+        }
+        for name, pruner in pruners.items()
     ]
     return {**facts(outcome, keeps), "layers": loaded.model.config.get_text_config().num_hidden_layers, "rows": rows}
 
