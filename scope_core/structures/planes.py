@@ -52,7 +52,7 @@ def default_planes(shape: tuple[int, int], grid: Sequence[int] | None, device: t
         TokensError: the grid does not hold N tokens.
     """
     whole = grid is None or (isinstance(grid, (tuple, list)) and all(type(side) is int for side in grid))
-    if device.type != "cpu" or not whole or math.prod(shape) > _LARGEST or torch.compiler.is_compiling():
+    if device.type != "cpu" or not whole or math.prod(shape) > _LARGEST or _is_compiling():
         return _made(shape, grid, device)
     key = (*shape, *(grid or ()))
     found = _kept.get(key)
@@ -65,6 +65,12 @@ def default_planes(shape: tuple[int, int], grid: Sequence[int] | None, device: t
             _kept.pop(next(iter(_kept)), None)
         _kept[key] = planes
     return planes
+
+
+def _is_compiling() -> bool:
+    """True inside `torch.compile`, as far as the installed torch says so."""
+    asked = getattr(getattr(torch, "compiler", None), "is_compiling", None)
+    return asked is not None and asked()
 
 
 def _made(shape: tuple[int, int], grid: Sequence[int] | None, device: torch.device) -> Planes:
