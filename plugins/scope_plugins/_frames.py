@@ -34,7 +34,7 @@ def frame_means(features: Tensor, numbers: Tensor) -> Tensor:
 def cosines(features: Tensor, one: Tensor, other: Tensor) -> Tensor:
     """(n,) cosine of (N, D) features at the places ``one`` (n,) to those at ``other`` (n,); 0 for rows of zeros."""
     found, norm = features.new_empty(len(one)), torch.linalg.vector_norm(features, dim=1, keepdim=True)
-    lowest, highest = (float(end) for end in norm.aminmax()) if norm.numel() else (0.0, 0.0)
+    lowest, highest = (float(end) for end in norm.float().aminmax()) if norm.numel() else (0.0, 0.0)
     plain = torch.finfo(norm.dtype).tiny ** 0.5 <= lowest <= highest < math.inf  # where `unit_rows` divides
     unit = torch.div if plain else _scaled
     takes = _taking(features, norm, one), _taking(features, norm, other)

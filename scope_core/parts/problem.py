@@ -20,7 +20,7 @@ from scope_core.parts.coverage import CoverageFunction
 from scope_core.parts.execution import WAYS, Execution, Scoring, Way, matrix_bytes, plan_execution, reads_similarity
 from scope_core.parts.saliency import SaliencySource
 from scope_core.parts.similarity import SimilarityMetric
-from scope_core.structures.plain import all_finite
+from scope_core.structures.plain import all_finite, extremes
 from scope_core.structures.tokens import VisualTokens
 
 
@@ -210,7 +210,7 @@ def _check_scores(name: str, saliency: Tensor, tokens: VisualTokens) -> None:
     """
     if not saliency.numel():
         return
-    lowest, highest = (float(end) for end in saliency.detach().aminmax())  # NaN if any is
+    lowest, highest = extremes(saliency)
     if not (math.isfinite(lowest) and math.isfinite(highest)):
         tokens.check_finite(name, saliency)
     least = torch.finfo(saliency.dtype).tiny

@@ -105,6 +105,13 @@ def all_finite(tensor: Tensor) -> bool:
     return bool(torch.isfinite(tensor).all())  # the sum of large finite numbers may overflow
 
 
+def extremes(tensor: Tensor) -> tuple[float, float]:
+    """The least and the largest number; NaN if any is. torch 2.1 has no such function for half precision."""
+    tensor = tensor.detach()
+    lowest, highest = (tensor if tensor.element_size() >= 4 else tensor.float()).aminmax()
+    return float(lowest), float(highest)
+
+
 def unit_rows(features: Tensor) -> Tensor:
     """(..., D) features scaled to length 1; zero vectors stay zero."""
     norm = torch.linalg.vector_norm(features, dim=-1, keepdim=True)
@@ -123,7 +130,7 @@ def unit_rows(features: Tensor) -> Tensor:
 
 def within_range(norm: Tensor) -> bool:
     """True if none of these lengths of vectors is so small or so large that its square leaves the dtype's range."""
-    lowest, highest = (float(end) for end in norm.detach().aminmax())
+    lowest, highest = extremes(norm)
     return _smallest(norm.dtype) <= lowest <= highest < math.inf
 
 
