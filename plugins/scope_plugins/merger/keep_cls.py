@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from typing import Annotated, Literal
 
-import torch
 from torch import Tensor
 
 from scope_core import Selection
@@ -50,9 +49,8 @@ class KeepCls(Merger[KeepClsSpec]):
         """(B, 1 + before + K + after, N + 1) weights; the last column is CLS."""
         inner = self.parts["merger"].weights(one_less(selection))
         rows = kept_rows(selection) if inner is None else inner
-        none, width = keeps_nothing(selection), selection.tokens.shape[1] + 1
-        rows = torch.nn.functional.pad(rows, (0, width - rows.shape[2], 0 if none else 1, 0))
-        if none:
-            return rows
-        rows[:, 0, -1] = 1
-        return rows
+        first, width = 0 if keeps_nothing(selection) else 1, selection.tokens.shape[1] + 1
+        weights = rows.new_zeros((len(rows), first + rows.shape[1], width))
+        weights[:, first:, : rows.shape[2]] = rows
+        weights[:, :first, -1] = 1
+        return weights
