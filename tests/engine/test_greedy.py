@@ -110,6 +110,16 @@ class TestGreedy:
         assert greedy(problem(HAND), [0]).picks.shape == (1, 0)
 
 
+def ranked_alike(score: torch.Tensor, case: Problem, keep: list[int], monkeypatch: pytest.MonkeyPatch) -> None:
+    """The short way to rank gives the bytes of the long one."""
+    short = rank(score, score + 1, case, keep)
+    with monkeypatch.context() as patch:
+        patch.setattr("scope_core.engine.greedy._highest", lambda *_: None)
+        whole = rank(score, score + 1, case, keep)
+    for one, other in ((short.picks, whole.picks), (short.gains, whole.gains), (short.scores, whole.scores)):
+        assert one.numpy().tobytes() == other.numpy().tobytes()
+
+
 class TestRank:
     @given(st.lists(st.integers(0, 4), min_size=1, max_size=12), st.data())
     def test_is_a_stable_sort_of_the_candidates(self, scores: list[int], data: st.DataObject) -> None:
@@ -132,12 +142,7 @@ class TestRank:
         case = problem(torch.eye(6).expand(2, 6, 6).contiguous(), combiner="coverage_only")
         scores = [torch.randint(3, (2, 6), generator=torch.Generator().manual_seed(seed)).float() for seed in range(9)]
         for score in [*scores, torch.tensor([[0.0, -0.0, 1.0, -1.0, 0.0, -0.0]] * 2)]:
-            short = rank(score, score + 1, case, keep)
-            with monkeypatch.context() as patch:
-                patch.setattr("scope_core.engine.greedy._highest", lambda *_: None)
-                whole = rank(score, score + 1, case, keep)
-            for one, other in ((short.picks, whole.picks), (short.gains, whole.gains), (short.scores, whole.scores)):
-                assert one.numpy().tobytes() == other.numpy().tobytes()
+            ranked_alike(score, case, keep, monkeypatch)
 
     @pytest.mark.parametrize("keep", [[1, 1], [4, 3], [0, 3], [4, 0]])
     def test_groups_with_padding_are_ranked_alike(self, keep: list[int], monkeypatch: pytest.MonkeyPatch) -> None:
@@ -146,12 +151,7 @@ class TestRank:
         for seed in range(9):
             score = torch.randint(3, (2, 6), generator=torch.Generator().manual_seed(seed)).float()
             score = score.masked_fill(~valid, torch.nan if seed % 2 else 9.0)
-            short = rank(score, score + 1, case, keep)
-            with monkeypatch.context() as patch:
-                patch.setattr("scope_core.engine.greedy._highest", lambda *_: None)
-                whole = rank(score, score + 1, case, keep)
-            for one, other in ((short.picks, whole.picks), (short.gains, whole.gains), (short.scores, whole.scores)):
-                assert one.numpy().tobytes() == other.numpy().tobytes()
+            ranked_alike(score, case, keep, monkeypatch)
 
     @pytest.mark.parametrize("bad", [-torch.inf, torch.inf, torch.nan])
     def test_scores_that_are_not_finite_are_refused_beside_padding(self, bad: float) -> None:
