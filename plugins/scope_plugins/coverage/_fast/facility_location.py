@@ -124,7 +124,9 @@ def grid(similarity: Tensor) -> tuple[float, float]:
     if not similarity.numel():
         return 0.0, 0.0
     similarity = similarity.detach()
-    largest = max(float(similarity.amax()), -float(similarity.amin()))
+    full = similarity.element_size() >= 4  # old torch has no aminmax for half precision
+    low, high = similarity.aminmax() if full else (similarity.amin(), similarity.amax())
+    largest = max(float(high), -float(low))
     if largest == 0:
         return 0.0, 0.0
     step = 2.0 ** (frexp(largest)[1] + similarity.shape[-1].bit_length() - 52)
