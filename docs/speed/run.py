@@ -4,7 +4,8 @@
     python docs/speed/run.py --write    # only write the page and its picture from the results that are there
 
 Each run leaves ``docs/speed/NAME.json``; the picture is drawn from that of ``growth``. All take about twenty minutes on
-one quiet core.
+one quiet core. Results of another processor have a folder and a page of their own; to make one, copy the files there, and
+add it to `PAGES`.
 """
 
 from __future__ import annotations
@@ -21,7 +22,8 @@ from scope_bench.speed.plot import plot
 from scope_bench.speed.tables import head, tables
 
 HERE = Path(__file__).resolve().parent
-PAGE = HERE.parent / "speed.md"
+PAGES = {HERE.parent / "speed.md": HERE, HERE.parent / "speed-avx512.md": HERE / "avx512"}
+"""Pages, and the folder of each one's results."""
 ONE = ("--threads", "1", "--clock", "cpu")
 PHOTOS = ("--photos", "demo:astronaut,demo:chelsea,demo:coffee")
 SELECT = ("select", *ONE, *PHOTOS, "--specs", "scope")
@@ -62,16 +64,17 @@ def main() -> int:
                 return done.returncode
             shutil.copy(Path(folder, "speed.json"), HERE / f"{name}.json")
     plot(json.loads((HERE / "growth.json").read_text(encoding="utf-8")), HERE / "growth.png")
-    PAGE.write_text(filled(PAGE.read_text(encoding="utf-8")), encoding="utf-8")
+    for page, results in PAGES.items():
+        page.write_text(filled(page.read_text(encoding="utf-8"), results), encoding="utf-8")
     return 0
 
 
-def filled(page: str) -> str:
-    """The page with the tables of the results that are there between its marks."""
+def filled(page: str, results: Path) -> str:
+    """The page with the tables of the results that are in a folder between its marks."""
     for name in RUNS:
         opening, end = f"<!-- speed: {name} -->\n", "<!-- end -->"
         before, found, rest = page.partition(opening)
-        path = HERE / f"{name}.json"
+        path = results / f"{name}.json"
         if found and path.exists():
             page = before + opening + shown(json.loads(path.read_text(encoding="utf-8"))) + end + rest.partition(end)[2]
     return page
