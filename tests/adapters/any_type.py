@@ -518,9 +518,17 @@ SMALL: Mapping[str, tuple[int, Mapping[str, Tensor]]] = {
         },
     ),
     "minicpmv4_6": (4, {"pixel_values": torch.zeros(1, 3, 14, 14 * 64), "target_sizes": torch.tensor([[8, 8]])}),
+    "lfm2_vl": (
+        4,
+        {
+            "pixel_values": torch.zeros(1, 20, 768),
+            "spatial_shapes": torch.tensor([[4, 4]]),
+            "pixel_attention_mask": (torch.arange(20) < 16)[None].int(),
+        },
+    ),
 }
-"""Tokens and arguments of a small image, of types whose processors make hundreds of tokens of the smallest."""
-PLACELESS = ("idefics2", "lfm2_vl", "fast_vlm", "gemma3n", "got_ocr2", *SMALL, *LONG)
+"""Tokens and arguments of a small image, where a processor makes hundreds of tokens or patches of the smallest."""
+PLACELESS = ("idefics2", "fast_vlm", "gemma3n", "got_ocr2", *SMALL, *LONG)
 """Types whose tokens have no place that a trial can prove."""
 
 

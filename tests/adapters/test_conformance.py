@@ -138,9 +138,19 @@ MARKS = {
 
 @pytest.mark.parametrize(
     ("adapter", "kind"),
-    [pytest.param(name, kind, marks=MARKS.get((name, kind), ())) for name, cases in CASES.items() for kind in cases],
+    [
+        pytest.param(name, kind, marks=MARKS.get((name, kind), ()))
+        for name, cases in CASES.items()
+        for kind in cases
+        if name != "generic"  # test_conformance_generic.py
+    ],
 )
 def test_adapter_keeps_its_promises(adapter: str, kind: str) -> None:
+    keep_promises(adapter, kind)
+
+
+def keep_promises(adapter: str, kind: str) -> None:
+    """Run the kit on one of `CASES`; fails if the adapter breaks a promise, or leaves another one untried."""
     case = CASES[adapter][kind]
     model, given = case.make()
     report = check_adapter(
