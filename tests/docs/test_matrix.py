@@ -90,11 +90,12 @@ def test_an_unknown_row(matrix: ModuleType, monkeypatch: pytest.MonkeyPatch, cap
     assert "there is no row called flor; the rows are base, floor, " in capsys.readouterr().err
 
 
-def test_brief_runs_the_calls_and_records_nothing(matrix: ModuleType, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_brief_runs_a_quick_part_and_records_nothing(matrix: ModuleType, monkeypatch: pytest.MonkeyPatch) -> None:
     asked: list[object] = []
     monkeypatch.setattr(matrix, "_run", lambda *given: asked.append(given[-1]) or row(3))
-    assert run(matrix, monkeypatch, "--brief", "5.0") == 0
-    assert asked == [toml_files.loads(SCRIPT.with_suffix(".toml").read_text("utf-8"))["tests"]["calls"]]
+    assert run(matrix, monkeypatch, "--brief", "5.0", "base") == 0
+    tests = toml_files.loads(SCRIPT.with_suffix(".toml").read_text("utf-8"))["tests"]
+    assert asked == [tests["calls"], tests["core"]]
     assert not matrix.RESULTS.exists()
 
 
