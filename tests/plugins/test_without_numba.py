@@ -259,6 +259,16 @@ def test_the_rest_is_left_to_the_loop(S: Tensor, scale: Tensor) -> None:
     assert directly(S, tokens, scale, 0 * scale, [2] * len(S)) is None
 
 
+def test_columns_of_many_tokens_are_left_to_the_loop(monkeypatch: pytest.MonkeyPatch) -> None:
+    kernel, coverage = FacilityLocationInTorch(), FacilityLocation(FacilityLocationSpec())
+    monkeypatch.setattr(in_torch, "NEAR", 5)
+    given_ = (coverage, torch.eye(6)[None], VisualTokens.of(torch.ones(1, 6, 2)), ONES, ONES, [2])
+    assert kernel.picks(*given_) is None
+    rows = kernel.mirrored.picks(*given_)
+    assert rows is not None
+    assert rows.picks.tolist() == [[0, 1]]
+
+
 def test_groups_of_nothing() -> None:
     made = directly(torch.zeros(0, 3, 3), VisualTokens.of(torch.ones(0, 3, 2)), ONES[:0, :3], ONES[:0, :3], [])
     assert made is not None

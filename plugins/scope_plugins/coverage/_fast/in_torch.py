@@ -27,6 +27,8 @@ FEW = 24
 """Tokens that are scored together. With more, a pick takes longer; with fewer, they are exchanged more often."""
 MANY = 64
 """Tokens that are scored together once, where a pick has lowered the gains of all."""
+NEAR = 1024
+"""Tokens up to which reading columns is worth it. Of a larger matrix, each number is in another page of memory."""
 GROUPS = 3
 """Groups up to which this is faster than the loop, which makes a pick of all groups in one step."""
 
@@ -38,7 +40,7 @@ class FacilityLocationInTorch(Kernel):
     """Greedy selection on the CPU, one group after the other.
 
     Attributes:
-        by_rows: True to read a token's row in place of its column, whose numbers are far apart in memory.
+        by_rows: True to read a token's row, times the weights, in place of its column, whose numbers are far apart.
     """
 
     by_rows = False
@@ -67,17 +69,22 @@ class FacilityLocationInTorch(Kernel):
 
         None as well for numbers without a grid, whose sums depend on their order.
         """
-        if len(keep) > GROUPS or similarity.element_size() < 4 or bool((scale < 0).any()):
+        far = not self.by_rows and similarity.shape[1] > NEAR
+        if far or len(keep) > GROUPS or similarity.element_size() < 4 or bool((scale < 0).any()):
             return None
-        similarity = coverage.weighted(similarity, tokens).detach()
-        rounder = arithmetic.grid_constant(similarity)
+        similarity, weights = similarity.detach(), None
+        if coverage.spec.weights is not None:  # those of a matrix of one column of ones
+            weights = coverage.weighted(similarity.new_ones((*scale.shape, 1)), tokens).detach()
+        whole = similarity if weights is None else similarity * weights
+        rounder = arithmetic.grid_constant(whole)
         if rounder is None:
             return None
-        by_rows = self.by_rows and coverage.spec.weights is None  # weighted rows are no columns
         required = tokens.valid & tokens.required
         most, made = max(keep, default=0), list[list[Pick]]()
         for group, count in enumerate(keep):
-            one = _Group(similarity[group], by_rows, rounder, scale[group], offset[group])
+            one = _Group(whole[group], rounder, scale[group], offset[group])
+            if self.by_rows:
+                one.rows, one.weights = similarity[group], None if weights is None else weights[group, :, 0]
             scores = one.first()
             if not bool(torch.isfinite(scores).all()):
                 return None
@@ -97,28 +104,32 @@ class _Group:
 
     Attributes:
         made: The picks.
+        rows: (N, N) similarity without weights, whose rows are columns; None to read columns.
+        weights: (N,) weights of the rows of ``similarity``, for ``rows``; None if all are 1.
     """
 
-    def __init__(self, similarity: Tensor, by_rows: bool, rounder: float, scale: Tensor, offset: Tensor) -> None:
+    rows: Tensor | None = None
+    weights: Tensor | None = None
+
+    def __init__(self, similarity: Tensor, rounder: float, scale: Tensor, offset: Tensor) -> None:
         """Nothing is picked yet.
 
         Args:
-            similarity: (N, N).
-            by_rows: As for `FacilityLocationInTorch`.
+            similarity: (N, N), weighted.
             rounder: `arithmetic.rounding_constant`.
             scale: (N,) float64, at least 0.
             offset: (N,) float64.
         """
         count = len(similarity)
-        self.similarity, self.columns = similarity, similarity if by_rows else similarity.mT
-        self.rounder, self.scale, self.offset = rounder, scale.tolist(), offset.tolist()
+        self.similarity, self.rounder = similarity, rounder
+        self.scale, self.offset = scale.tolist(), offset.tolist()
         self.made: list[Pick] = []
         self.best = torch.zeros(count, dtype=torch.float64)  # running maximum c_i
         self.total = 0.0  # sum of c_i
         # Memory is taken once: columns of a few tokens, and twice what c would be after a pick of each. The row of the
         # last pick is c, so the next ones are written to the other.
         self.room = torch.empty(3, min(MANY, count), count, dtype=torch.float64)
-        self.rows = [each.unbind() for each in self.room[1:]]
+        self.covered = [each.unbind() for each in self.room[1:]]
         self.turn = 0
         self.rooms: dict[int, tuple[Tensor, Tensor, list[Tensor]]] = {}
 
@@ -156,9 +167,7 @@ class _Group:
             others: Minus the highest bound of the other tokens, and the lowest index that has it.
             count: As for `take`.
         """
-        raw, columns, rooms = self._room_for(len(few))
-        index = torch.frombuffer(array("q", few), dtype=torch.int64)  # `torch.tensor` takes three times as long
-        self._on_grid(torch.index_select(self.columns, 0, index, out=raw), columns)
+        columns, rooms = self._columns(few)
         scale, offset = [self.scale[j] for j in few], [self.offset[j] for j in few]
         made, best, total = self.made, self.best, self.total
         end = min(count, len(made) + (len(few) if len(few) <= FEW else 1))
@@ -171,7 +180,7 @@ class _Group:
             if (-top, few[at]) > others:
                 break
             made.append((few[at], sums[at] - total, top))
-            best, total, offset[at] = self.rows[self.turn][at], sums[at], -inf
+            best, total, offset[at] = self.covered[self.turn][at], sums[at], -inf
             self.turn = 1 - self.turn
             if len(made) == end:
                 scores[at] = -inf
@@ -183,10 +192,18 @@ class _Group:
         """The numbers rounded to the grid, in float64, written to ``room``."""
         return room.copy_(numbers).add_(self.rounder).sub_(self.rounder)
 
-    def _room_for(self, size: int) -> tuple[Tensor, Tensor, list[Tensor]]:
-        """(M, N) memory for M columns as they are, on the grid, and for two times what c would be."""
+    def _columns(self, few: list[int]) -> tuple[Tensor, list[Tensor]]:
+        """(M, N) columns of M tokens on the grid, and memory for two times what c would be after a pick of each."""
+        size, count = len(few), len(self.similarity)
         if size not in self.rooms:  # slices take longer than one might think
-            raw = self.similarity.new_empty(size, len(self.similarity))
+            raw = self.similarity.new_empty((count, size) if self.rows is None else (size, count))
             columns, *rooms = (each[:size] for each in self.room)
             self.rooms[size] = raw, columns, rooms
-        return self.rooms[size]
+        raw, columns, rooms = self.rooms[size]
+        index = torch.frombuffer(array("q", few), dtype=torch.int64)  # `torch.tensor` takes three times as long
+        if self.rows is None:
+            raw = torch.index_select(self.similarity, 1, index, out=raw).mT
+        else:
+            torch.index_select(self.rows, 0, index, out=raw)
+            raw = raw if self.weights is None else raw.mul_(self.weights)
+        return self._on_grid(raw, columns), rooms
