@@ -14,6 +14,7 @@ from scope_core.engine.validation import check_table
 from scope_core.errors import PluginOutputError, SpecError
 from scope_core.parts.calls import attribute_errors
 from scope_core.parts.execution import WAYS, Way
+from scope_core.parts.kernel import Kernel
 from scope_core.parts.problem import Problem
 from scope_core.structures.picks import Picks
 from scope_core.structures.plain import all_finite
@@ -82,18 +83,17 @@ def fast_picks(problem: Problem, keep: Sequence[int], ways: Sequence[Way] = WAYS
     """
     execution, kernel, picks = problem.execution(ways), problem.coverage.kernel, None
     execution.check(problem.who)
-    if execution.way == "dense" or kernel is None:
+    instead = None if kernel is None or not {"dense", "kernel"} <= {*ways} else kernel.instead
+    if instead is not None and instead.why_not(problem.coverage, problem.tokens.device):
+        instead = None
+    if kernel is None or (execution.way == "dense" and instead is None):
         return None
     if (form := _affine_form(problem)) is not None:
         if execution.way == "blocks" and kernel.picks_in_blocks is not None:
             picks = picks_in_blocks(problem, kernel.picks_in_blocks, form, keep)
         else:
-            matrix = problem.similarity
-            kernel = kernel.mirrored if kernel.mirrored is not None and problem.mirrored else kernel
-            with attribute_errors(problem.coverage, "picks"):
-                picks = kernel.picks(problem.coverage, matrix, problem.tokens, *form, keep)  # type: ignore[arg-type]
-            if picks is not None:
-                check_table(picks, f"coverage {problem.coverage}: picks()", keep)
+            picks = _whole(problem, kernel, form, keep) if execution.way == "kernel" else None
+            picks = _whole(problem, instead, form, keep) if picks is None and instead is not None else picks
     if picks is not None:
         check_picks(picks, problem, keep)
     elif "dense" not in ways:
@@ -102,6 +102,17 @@ def fast_picks(problem: Problem, keep: Sequence[int], ways: Sequence[Way] = WAYS
             f"{problem.who()}: path '{path}' cannot handle these numbers; path 'loop' reports undefined scores, and "
             f"path 'auto' uses the loop where it has to"
         )
+    return picks
+
+
+def _whole(problem: Problem, kernel: Kernel, form: tuple[Tensor, Tensor], keep: Sequence[int]) -> Picks | None:
+    """The kernel's picks from the whole matrix, checked for their shape; None if it cannot handle these numbers."""
+    matrix = problem.similarity
+    kernel = kernel.mirrored if kernel.mirrored is not None and problem.mirrored else kernel
+    with attribute_errors(problem.coverage, "picks"):
+        picks = kernel.picks(problem.coverage, matrix, problem.tokens, *form, keep)  # type: ignore[arg-type]
+    if picks is not None:
+        check_table(picks, f"coverage {problem.coverage}: picks()", keep)
     return picks
 
 

@@ -24,10 +24,13 @@ class Kernel(ABC):
             for one group without its N x N matrix. ``blocks`` are its similarities, computed when they are read
             (`scope_core.parts.Blocks`); ``keep`` is one number; the rest is as for `picks`, with (1, N) tensors.
         mirrored: Optional kernel for `picks` where row i of the similarities is column i, to the last bit.
+        instead: Optional kernel for `picks` where this one cannot run or returns None, if picks may be made by the loop
+            as well: the same picks in fewer steps than the loop takes, without a compiler.
     """
 
     picks_in_blocks: Callable[..., Picks] | None = None
     mirrored: Kernel | None = None
+    instead: Kernel | None = None
 
     def why_not(self, coverage: Any, device: torch.device) -> str:
         """The reason why `picks` cannot run on ``device``, for messages; empty if it can."""

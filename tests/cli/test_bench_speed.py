@@ -101,7 +101,7 @@ def test_absent_libraries_are_named_with_the_command(bench: Bench, monkeypatch: 
 
 
 def test_without_numba_it_is_said_with_the_command(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
-    told = "numba is not installed, so greedy runs in torch, several times slower: pip install numba"
+    told = "numba is not installed, so greedy runs in torch, which is slower: pip install numba"
     few = (
         "select",
         "--tokens",

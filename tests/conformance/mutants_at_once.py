@@ -154,6 +154,12 @@ class GoesOn(Rows):
         return Picks(made.picks.clamp(min=0), made.gains, made.scores)
 
 
+class OffWithoutCompiler(Rows):
+    """Correct, and names a kernel that is not."""
+
+    instead = HighestOfTies()
+
+
 def with_kernel(kernel: type[Rows]) -> type:
     """The same coverage function with another kernel."""
     return type(kernel.__name__, (Cover,), {"kernel": kernel(), "__doc__": kernel.__doc__})
@@ -199,6 +205,7 @@ BROKEN: list[tuple[type, str]] = [
     ),
     (with_kernel(OneWay), "block_picks_match_the_loop"),
     (with_kernel(GoesOn), "kernel_picks_match_the_loop"),
+    (with_kernel(OffWithoutCompiler), "kernel_picks_match_the_loop"),
     (NoKernel, "attributes_can_be_read"),
     (NoNumbers, "vectors_match_pairwise"),
     (LessThanNothing, "attributes_can_be_read"),

@@ -24,7 +24,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 import scope_core as scope
 from scope_core.parts import SimilarityMetric
 from scope_plugins.coverage._fast import arithmetic, on_triton
-from scope_plugins.coverage._fast.facility_location import grid
+from scope_plugins.coverage._fast.arithmetic import grid
 
 READS = {"_local_scalar_dense", "nonzero", "masked_select", "equal", "_unique2", "is_nonzero", "item"}
 COVERAGES = ("facility_location", "graph_cut", "log_det", "max_min", "redundancy", "saturated", "theta_cover")

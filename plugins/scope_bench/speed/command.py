@@ -44,7 +44,7 @@ EXAMPLES = (
     "scope bench speed published --tokens 576 --width 1024 --keep 64,192 --clock cpu --threads 1",
     "scope bench speed capture,generate --model scenes-llava --keep 64",
 )
-NUMBA = "numba is not installed, so greedy runs in torch, several times slower: pip install numba"
+NUMBA = "numba is not installed, so greedy runs in torch, which is slower: pip install numba"
 Strings = list[str] | None
 
 

@@ -17,9 +17,9 @@ class GreedySpec(ComponentSpec):
     """The execution, which changes the time but not the picks. ``compiled``: the kernel of the coverage function (numba
     on the CPU, Triton on CUDA), or an error with the reason why it cannot run. ``loop``: step by step in torch.
     ``blocks``: without the N x N matrix, or an error with the reason why it is needed. ``auto``: ``compiled`` if
-    possible, else ``loop``, and ``blocks`` if the matrix does not fit into memory. ``blocks`` may pick differently
-    among scores that are equal up to rounding: of float32 for cosines, of the longest vector's length for dot
-    products."""
+    possible, else the same in torch or ``loop``, and ``blocks`` if the matrix does not fit into memory. ``blocks`` may
+    pick differently among scores that are equal up to rounding: of float32 for cosines, of the longest vector's length
+    for dot products."""
 
 
 class Greedy(Optimizer[GreedySpec]):

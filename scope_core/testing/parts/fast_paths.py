@@ -59,21 +59,30 @@ class _Trial:
 
 
 def kernel_picks_match_the_loop(subject: Subject, case: Case) -> None:
-    """The kernel's `picks`, and those of its `mirrored`, are those of the loop over `gain` and `add`."""
+    """The kernel's `picks`, and those of its `mirrored` and `instead`, are those of the loop over `gain` and `add`."""
     scene = scene_of(subject, case)
     part = subject.part()
     for trial in _trials(part, scene):
-        for kernel, name in ((part.kernel, "picks()"), (part.kernel.mirrored, "picks() of `mirrored`")):
+        for kernel, name in _kernels(part.kernel):
             what = f"{name} with {trial.about}"
             with torch.no_grad():
                 try:
-                    if kernel is None or kernel.why_not(part, trial.tokens.device):
+                    if kernel.why_not(part, trial.tokens.device):
                         continue
                     made = kernel.picks(part, trial.matrix, trial.tokens, trial.scale, trial.offset, trial.keep)
                 except Exception as error:  # third-party code may raise anything
                     raise PropertyViolation(f"{what} {raised(error)}") from error
                 if made is not None:
                     _follow(part, trial, made, what, scene, near=0)
+
+
+def _kernels(kernel: Any) -> Iterator[tuple[Any, str]]:
+    """The kernel and those that it names, each with what messages call its picks."""
+    for each, name in ((kernel, "picks()"), (kernel.instead, "picks() of `instead`")):
+        if each is not None:
+            yield each, name
+            if each.mirrored is not None:
+                yield each.mirrored, "picks() of `mirrored`" if each is kernel else "picks() of `instead.mirrored`"
 
 
 def block_picks_match_the_loop(subject: Subject, case: Case) -> None:

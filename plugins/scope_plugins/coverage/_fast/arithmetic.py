@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from math import frexp
+
 import torch
 from torch import Tensor
 
@@ -26,7 +28,7 @@ def rounding_constant(similarity: Tensor, *, halves: bool = False) -> Tensor:
 
     Adding the constant to a number and subtracting it again rounds the number to a multiple of the grid's step, half
     to even: the constant is 1.5 * 2^52 steps, where float64 has no finer numbers. The step is the power of two, see
-    `facility_location.grid`, at which sums of a column are exact in float64. Gains then depend neither on the order of
+    `grid`, at which sums of a column are exact in float64. Gains then depend neither on the order of
     summation nor on whether they are updated or summed again, and equal gains are equal to the last bit on every
     device. For N = 576 and similarities up to 1 the step is 2^-41, far below the precision of a float32 cosine; half
     precision is not rounded, unless ``halves``: sums of its numbers alone are exact, but not with a cap.
@@ -42,6 +44,30 @@ def rounding_constant(similarity: Tensor, *, halves: bool = False) -> Tensor:
     rounder = step * (1.5 * 2.0**52)
     no_grid = (largest == 0) | (step < torch.finfo(largest.dtype).tiny) | torch.isinf(rounder)
     return torch.where(no_grid, 0.0, rounder)
+
+
+def grid(similarity: Tensor) -> tuple[float, float]:
+    """The step of the grid of `rounding_constant`, and the largest absolute similarity.
+
+    A step of 0 means no rounding.
+    """
+    if not similarity.numel():
+        return 0.0, 0.0
+    similarity = similarity.detach()
+    full = similarity.element_size() >= 4  # old torch has no aminmax for half precision
+    low, high = similarity.aminmax() if full else (similarity.amin(), similarity.amax())
+    largest = max(float(high), -float(low))
+    if largest == 0:
+        return 0.0, 0.0
+    step = 2.0 ** (frexp(largest)[1] + similarity.shape[-1].bit_length() - 52)
+    # similarities of at most 1e-25 are too small for a grid
+    return (0.0, largest) if step < torch.finfo(similarity.dtype).tiny else (step, largest)
+
+
+def grid_constant(similarity: Tensor) -> float | None:
+    """`rounding_constant` as a number; None for numbers without a grid, whose sums depend on their order."""
+    step, largest = grid(similarity)
+    return None if largest * similarity.shape[-1] > 1e300 or (largest and not step) else 1.5 * 2.0**52 * step
 
 
 def on_grid(similarity: Tensor, rounder: Tensor) -> Tensor:

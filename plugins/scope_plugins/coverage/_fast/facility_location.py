@@ -10,7 +10,6 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from copy import copy
 from functools import cached_property
-from math import frexp
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -19,6 +18,8 @@ from torch import Tensor
 from scope_core import VisualTokens
 from scope_core.parts import Blocks, Picks
 from scope_plugins.coverage._fast import arithmetic, compiled, on_triton
+from scope_plugins.coverage._fast.arithmetic import grid_constant
+from scope_plugins.coverage._fast.in_torch import FacilityLocationInTorch
 from scope_plugins.coverage._fast.incremental import Incremental, arrays
 
 if TYPE_CHECKING:
@@ -36,6 +37,7 @@ class FacilityLocationKernel(Incremental):
     """
 
     by_rows = False
+    instead = FacilityLocationInTorch()
 
     @cached_property
     def mirrored(self) -> FacilityLocationKernel:  # type: ignore[override]  # read only
@@ -74,8 +76,8 @@ class FacilityLocationKernel(Incremental):
 
         from scope_plugins.coverage._fast import rounds
 
-        step, largest = grid(similarity)
-        if largest * similarity.shape[1] > 1e300 or (largest and not step):
+        constant = grid_constant(similarity)
+        if constant is None:
             return None
         matrices, *inputs = (arrays(tensor) for tensor in (similarity, tokens.valid, tokens.required, scale, offset))
         by_rows = self.by_rows and coverage.spec.weights is None  # weighted rows are no columns
@@ -84,7 +86,7 @@ class FacilityLocationKernel(Incremental):
 
         def select(group: int) -> None:
             given, out = (array[group] for array in inputs), (array[group] for array in outputs)
-            rounds.greedy_rising(matrices[group], by_rows, 1.5 * 2.0**52 * step, *given, keep[group], *out)
+            rounds.greedy_rising(matrices[group], by_rows, constant, *given, keep[group], *out)
 
         compiled.for_each(select, len(keep), similarity.numel())
         return Picks(*(torch.from_numpy(array) for array in outputs))
@@ -114,24 +116,6 @@ class FacilityLocationKernel(Incremental):
             return gain
 
         return greedy(full_gains(blocks, best, weights), after, tokens, scale, offset, keep)
-
-
-def grid(similarity: Tensor) -> tuple[float, float]:
-    """The step of the grid of `arithmetic.rounding_constant`, and the largest absolute similarity.
-
-    A step of 0 means no rounding.
-    """
-    if not similarity.numel():
-        return 0.0, 0.0
-    similarity = similarity.detach()
-    full = similarity.element_size() >= 4  # old torch has no aminmax for half precision
-    low, high = similarity.aminmax() if full else (similarity.amin(), similarity.amax())
-    largest = max(float(high), -float(low))
-    if largest == 0:
-        return 0.0, 0.0
-    step = 2.0 ** (frexp(largest)[1] + similarity.shape[-1].bit_length() - 52)
-    # similarities of at most 1e-25 are too small for a grid
-    return (0.0, largest) if step < torch.finfo(similarity.dtype).tiny else (step, largest)
 
 
 def rounder(similarity: Tensor) -> float | None:
