@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
+from itertools import pairwise
 
 import torch
 from torch import Tensor
@@ -129,7 +130,7 @@ def _frame_size(tokens: VisualTokens, group: int, index: Tensor) -> int:
     if not all(torch.equal(plane[1:], plane[:-1]) for plane in (tile, row, col)):
         return 0
     frames = [*zip(image[:, 0].tolist(), number[:, 0].tolist(), strict=True)]
-    if not all(one < other for one, other in zip(frames, frames[1:])):  # noqa: B905 - one is longer
+    if not all(one < other for one, other in pairwise(frames)):
         return 0
     return 0 if bool((_places(torch.stack([tile[0], row[0], col[0]])).diff() <= 0).any()) else size
 

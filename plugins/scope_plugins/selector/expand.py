@@ -94,9 +94,9 @@ class Expand(Selector[ExpandSpec]):
             place = torch.minimum(place.clamp(min=0), same.sum(1) - 1)
             at = same & (same.cumsum(1) == place[..., None] + 1)
         else:  # one number for each place, of those beside the grid too
-            tiles, rows, columns = (int(plane.max()) + 3 for plane in (tile, row, col))
-            place = ((image * tiles + tile) * rows + row) * columns + col
-            step = torch.tensor([[down * columns + right] for down, right in SIDES], device=row.device)
+            tiles, height, width = (int(plane.max()) + 3 for plane in (tile, row, col))
+            place = ((image * tiles + tile) * height + row) * width + col
+            step = torch.tensor([[below * width + beside] for below, beside in SIDES], device=row.device)
             at = valid & (place == (place[anchors] + step)[..., None])
         near = at.to(torch.uint8).argmax(2)
         return near.masked_fill(~at.any(2) | (row[anchors] < 0), -1)

@@ -106,4 +106,6 @@ def _in_raster_order(selection: Selection, valid: Tensor) -> Selection:
     whole = (kept.sum(1) == valid)[:, None] & kept
     order = torch.where(whole, picks, torch.arange(picks.shape[1], device=picks.device)).argsort(1)
     columns = {name: getattr(selection, name) for name in ("picks", "gains", "scores", "stage")}
-    return replace(selection, **{name: column.gather(1, order) for name, column in columns.items() if column is not None})
+    return replace(
+        selection, **{name: column.gather(1, order) for name, column in columns.items() if column is not None}
+    )
