@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
+from itertools import pairwise
 
 import torch
 from torch import Tensor
@@ -35,26 +36,24 @@ def cosines(features: Tensor, one: Tensor, other: Tensor) -> Tensor:
     """(n,) cosine of (N, D) features at the places ``one`` (n,) to those at ``other`` (n,); 0 for rows of zeros."""
     found, norm = features.new_empty(len(one)), torch.linalg.vector_norm(features, dim=1, keepdim=True)
     lowest, highest = (float(end) for end in norm.float().aminmax()) if norm.numel() else (0.0, 0.0)
-    plain = torch.finfo(norm.dtype).tiny ** 0.5 <= lowest <= highest < math.inf  # where `unit_rows` divides
-    unit = torch.div if plain else _scaled
-    takes = _taking(features, norm, one), _taking(features, norm, other)
+    if torch.finfo(norm.dtype).tiny ** 0.5 <= lowest <= highest < math.inf:  # where `unit_rows` divides
+        unit = features / norm
+    else:  # it scales copies: a few rows at a time take little memory
+        unit = torch.cat([unit_rows(rows) for rows in torch.split(features, _ROWS)])
+    takes = _taking(unit, one), _taking(unit, other)
     for start in range(0, len(one), _ROWS):
         rows = slice(start, start + _ROWS)
-        left, right = (unit(*take(rows)) for take in takes)
-        torch.sum(left.mul_(right), 1, out=found[rows])
+        left, right = (take(rows) for take in takes)
+        torch.sum(left * right, 1, out=found[rows])
     return found
 
 
-def _taking(features: Tensor, norm: Tensor, index: Tensor) -> Callable[[slice], tuple[Tensor, Tensor]]:
-    """A function from some of the places in ``index`` to their features and lengths; copies no run of places."""
+def _taking(unit: Tensor, index: Tensor) -> Callable[[slice], Tensor]:
+    """A function from some of the places in ``index`` to their rows; copies no run of places."""
     if len(index) and bool((index.diff() == 1).all()):
-        run = slice(int(index[0]), int(index[0]) + len(index))
-        return lambda rows: (features[run][rows], norm[run][rows])
-    return lambda rows: (features.index_select(0, index[rows]), norm.index_select(0, index[rows]))
-
-
-def _scaled(features: Tensor, norm: Tensor) -> Tensor:
-    return unit_rows(features)
+        run = unit[int(index[0]) :][: len(index)]
+        return lambda rows: run[rows]
+    return lambda rows: unit.index_select(0, index[rows])
 
 
 def rows_of(tokens: VisualTokens, group: int) -> Tensor:
@@ -92,25 +91,32 @@ def cells(tokens: VisualTokens, group: int) -> Tensor:
     return numbers
 
 
-def before(tokens: VisualTokens, group: int, index: Tensor | None = None, *, by_tile: bool = False) -> Tensor:
+def before(tokens: VisualTokens, group: int) -> Tensor:
     """(N,) the token at each token's place in the frame before, -1 where there is none; see `table`."""
+    found = torch.full_like(tokens.row[group], -1)
+    now, earlier = steps(tokens, group)
+    found[now] = earlier
+    return found
+
+
+def steps(
+    tokens: VisualTokens, group: int, index: Tensor | None = None, *, by_tile: bool = False
+) -> tuple[Tensor, Tensor]:
+    """(n,) the tokens that have one at their place in the frame before, and (n,) that one; see `table`."""
     index = tokens.valid[group].nonzero().flatten() if index is None else index
     size = 0 if by_tile else _frame_size(tokens, group, index)
-    found = torch.full_like(tokens.row[group], -1)
     if size:
-        found[index[size:]] = index[:-size]
-        return found
+        return index[size:], index[:-size]
     rows = table(tokens, group, index, by_tile=by_tile)
     both = (rows[1:] >= 0) & (rows[:-1] >= 0)
-    found[rows[1:][both]] = rows[:-1][both]
-    return found
+    return rows[1:][both], rows[:-1][both]
 
 
 def _frame_size(tokens: VisualTokens, group: int, index: Tensor) -> int:
     """The tokens of each frame where all frames hold the same places in the same order, one after another; else 0."""
     if not len(index):
         return 0
-    whole = len(index) == tokens.shape[1] and torch.equal(index, torch.arange(len(index), device=index.device))
+    whole = len(index) == tokens.shape[1]  # indices increase
     image, number, tile, row, col = (
         plane[group] if whole else plane[group, index]
         for plane in (tokens.image, tokens.frame, tokens.tile, tokens.row, tokens.col)
@@ -120,13 +126,13 @@ def _frame_size(tokens: VisualTokens, group: int, index: Tensor) -> int:
     if [*starts, len(index)] != list(range(size, len(index) + 1, size)):
         return 0
     image, number, tile, row, col = (plane.view(-1, size) for plane in (image, number, tile, row, col))
-    grid = torch.stack([tile - torch.where(number > 0, tile, 0)[:, :1], row, col])
-    if not torch.equal(grid[:, 1:], grid[:, :-1]):
+    tile = tile - torch.where(number[:, :1] > 0, tile[:, :1], 0)
+    if not all(torch.equal(plane[1:], plane[:-1]) for plane in (tile, row, col)):
         return 0
-    for values in (_joined(image - image.min(), number - number.min())[:, 0], _places(grid[:, 0])):
-        if bool((values.diff() <= 0).any()):
-            return 0
-    return size
+    frames = [*zip(image[:, 0].tolist(), number[:, 0].tolist(), strict=True)]
+    if not all(one < other for one, other in pairwise(frames)):
+        return 0
+    return 0 if bool((_places(torch.stack([tile[0], row[0], col[0]])).diff() <= 0).any()) else size
 
 
 def _places(grid: Tensor) -> Tensor:

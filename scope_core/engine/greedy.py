@@ -188,8 +188,11 @@ def rank(score: Tensor, gain: Tensor, problem: Problem, keep: Sequence[int], *, 
     picks = _highest(score, gain, tokens, keep) if tokens.device.type == "cpu" else None
     if picks is None:
         # three levels: required, other candidates, the rest; scores decide only within a level
-        level = problem.candidates.to(torch.int8) + (tokens.required & problem.candidates).to(torch.int8)
-        by_score = score.masked_fill(~problem.candidates, -torch.inf).sort(dim=1, descending=True, stable=True).indices
+        level, values = tokens.required.to(torch.int8), score
+        if tokens.padded:
+            level = problem.candidates + (tokens.required & problem.candidates).to(torch.int8)
+            values = score.masked_fill(~problem.candidates, -torch.inf)
+        by_score = values.sort(dim=1, descending=True, stable=True).indices
         by_level = level.gather(1, by_score).sort(dim=1, descending=True, stable=True).indices
         order = by_score.gather(1, by_level)[:, : max(keep, default=0)]
         picks = _cut(order, gain.gather(1, order), score.gather(1, order), keep)

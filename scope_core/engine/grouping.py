@@ -57,18 +57,23 @@ def ungroup(selection: Selection, index: Tensor, tokens: VisualTokens) -> Select
         another original group is merged into none.
     """
     images, count, _ = tokens.shape
-    live = selection.picks >= 0
-    flat = index.gather(1, selection.picks.clamp(min=0))[live]
+    full = set(selection.counts) == {selection.picks.shape[1]}
+    live = None if full else selection.picks >= 0
+
+    def flattened(values: Tensor) -> Tensor:
+        return values.flatten() if live is None else values[live]
+
+    flat = flattened(index.gather(1, selection.picks if full else selection.picks.clamp(min=0)))
     owner = flat // count
-    order = owner.argsort(stable=True)
+    owner, order = owner.sort(stable=True)
     found = owner.bincount(minlength=images)
     counts = tuple(found.tolist())
     # the place of each pick in the row of its original group
-    column = torch.arange(len(order), device=order.device) - (found.cumsum(0) - found)[owner[order]]
+    column = torch.arange(len(order), device=order.device) - (found.cumsum(0) - found)[owner]
 
     def per_image(values: Tensor, fill: float) -> Tensor:
         rows = values.new_full((images, max(counts, default=0)), fill)
-        rows[owner[order], column] = values[order]
+        rows[owner, column] = values[order]
         return rows
 
     def assigned(targets: Tensor) -> Tensor:
@@ -87,9 +92,9 @@ def ungroup(selection: Selection, index: Tensor, tokens: VisualTokens) -> Select
     by_image = replace(
         selection,
         picks=per_image(flat % count, -1),
-        gains=per_image(selection.gains[live], torch.nan),
-        scores=per_image(selection.scores[live], torch.nan),
-        stage=None if selection.stage is None else per_image(selection.stage[live], 0),
+        gains=per_image(flattened(selection.gains), torch.nan),
+        scores=per_image(flattened(selection.scores), torch.nan),
+        stage=None if selection.stage is None else per_image(flattened(selection.stage), 0),
         assigned=None if selection.assigned is None else assigned(selection.assigned),
         shares=None if selection.shares is None else shares(selection.shares),
         allotted=None,  # it was given per group
@@ -100,9 +105,11 @@ def ungroup(selection: Selection, index: Tensor, tokens: VisualTokens) -> Select
 
 
 def with_tiles(tokens: VisualTokens, layout: Layout) -> VisualTokens:
-    """The tokens with each one's tile taken from the layout; unchanged if the layout has other counts."""
+    """The tokens of a bare tensor, with each one's tile taken from the layout; unchanged if it has other counts."""
     if [image.tokens for image in layout.images] != list(tokens.n_valid):
         return tokens  # pruning refuses them later, with both counts in the message
+    if not tokens.moving and all(len(image.tiles) <= 1 for image in layout.images):
+        return tokens  # all in tile 0, as tokens are by default
     tile = torch.zeros_like(tokens.tile)
     for number, image in enumerate(layout.images):
         if len(image.tiles) > 1:

@@ -47,7 +47,9 @@ class Partition(Part[S]):
             index = valid.nonzero().flatten()
             if not len(index):
                 continue
-            image, frame, tile = (plane[group, index] for plane in (tokens.image, tokens.frame, tokens.tile))
+            image, frame, tile = (plane[group] for plane in (tokens.image, tokens.frame, tokens.tile))
+            if len(index) < len(image):
+                image, frame, tile = image[index], frame[index], tile[index]
             items = _stretches(image)
             layout = Layout(tuple(_item(frame[item], tile[item]) for item in items))
             numbers = [-1] * len(index)
@@ -69,8 +71,11 @@ def _item(frame: Tensor, tile: Tensor) -> ImageLayout:
 
 def _stretches(*planes: Tensor) -> list[slice]:
     """The stretches of (n,) planes in which none of them changes."""
-    changes = torch.stack([plane.diff() != 0 for plane in planes]).any(0).nonzero().flatten() + 1
-    return [slice(*ends) for ends in pairwise([0, *changes.tolist(), len(planes[0])])]
+    changed = planes[0].diff() != 0
+    for plane in planes[1:]:
+        changed |= plane.diff() != 0
+    changes = changed.nonzero().flatten().tolist()
+    return [slice(*ends) for ends in pairwise([0, *(change + 1 for change in changes), len(planes[0])])]
 
 
 class TokenPartition(Partition[S]):

@@ -275,9 +275,8 @@ class VisualTokens:
         # groups that hold all tokens in their order, such as the images of one prompt, are copied by no index
         whole = index.numel() == batch * count and index.device.type == "cpu"
         whole = whole and torch.equal(index.flatten(), torch.arange(batch * count))
-        real, flat = index >= 0, index.clamp(min=0)
-        first = flat[:, 0] // count
         full = whole or (index.device.type == "cpu" and index.numel() > 0 and int(index.amin()) >= 0)
+        real, flat = (index >= 0, index.clamp(min=0)) if not full else (index, index)
 
         def take(tensor: Tensor) -> Tensor:
             if whole:
@@ -290,7 +289,7 @@ class VisualTokens:
         def take_signal(name: str, tensor: Tensor) -> Tensor:
             axis = token_axis(name, tuple(tensor.shape), batch, count)
             if axis is None:
-                return tensor[first]
+                return tensor[flat[:, 0] // count]
             return take(tensor.movedim(axis, 1)).movedim(1, axis)
 
         known: dict[str, Any] = {}

@@ -11,7 +11,7 @@ from torch import Tensor
 from scope_core import VisualTokens
 from scope_core.parts import unit_rows
 from scope_plugins import _frames
-from scope_plugins._frames import before, cosines, frame_means
+from scope_plugins._frames import before, cosines, frame_means, steps
 
 NUMBERS = {
     "of one size": torch.arange(5).repeat_interleave(70),
@@ -97,6 +97,9 @@ def test_frames_of_the_same_places_need_no_table(name: str, monkeypatch: pytest.
     for group in range(tokens.shape[0]):
         found = before(tokens, group)
         assert (_frames._frame_size(tokens, group, tokens.valid[group].nonzero().flatten()) > 0) == (name in ALIKE)
+        now, earlier = steps(tokens, group)
+        assert torch.equal(found[now], earlier)
+        assert len(now) == int((found >= 0).sum())
         with monkeypatch.context() as patch:
             patch.setattr(_frames, "_frame_size", lambda *_: 0)
             assert torch.equal(before(tokens, group), found)

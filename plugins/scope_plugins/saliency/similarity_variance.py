@@ -37,14 +37,15 @@ class SimilarityVariance(SaliencySource[SimilarityVarianceSpec]):
     def score(self, tokens: VisualTokens) -> Tensor:
         """(B, N), at least 0 if the base is."""
         half = tokens.features.element_size() < 4
-        valid = tokens.valid.to(torch.float32 if half else tokens.features.dtype)
+        valid = tokens.valid if tokens.padded else tokens.valid[:1]  # rows that are all the same
+        valid = valid.to(torch.float32 if half else tokens.features.dtype)
         alone = torch.eye(tokens.shape[1], dtype=torch.bool, device=tokens.device)
         pairs = (valid[:, :, None] * valid[:, None, :]).masked_fill(alone, 0)
         similarity = similarities(self.parts["similarity"], tokens)
         similarity = (similarity.float() if half else similarity).masked_fill(pairs == 0, 0)
         others = pairs.sum(1).clamp(min=1)
-        mean = (similarity * pairs).sum(1) / others
-        variance: Tensor = ((similarity - mean[:, None, :]) ** 2 * pairs).sum(1) / others
+        mean = similarity.sum(1) / others
+        variance: Tensor = (similarity - mean[:, None, :]).square_().mul_(pairs).sum(1) / others
         if self.spec.base is None:
             return variance
         base = scores(self.parts["base"], tokens)

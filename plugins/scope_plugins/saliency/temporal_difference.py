@@ -8,7 +8,7 @@ from torch import Tensor
 
 from scope_core import VisualTokens
 from scope_core.parts import ComponentSpec, SaliencySource
-from scope_plugins._frames import before, cosines
+from scope_plugins._frames import cosines, steps
 
 
 class TemporalDifferenceSpec(ComponentSpec):
@@ -42,7 +42,6 @@ class TemporalDifference(SaliencySource[TemporalDifferenceSpec]):
         score = tokens.features.new_full(tokens.shape[:2], 2.0)
         for group in range(tokens.shape[0]):
             real = (tokens.image[group] >= 0).nonzero().flatten()  # padding; dropped tokens are still compared with
-            earlier = before(tokens, group, real, by_tile=self.spec.frame == "tile")
-            now = (earlier >= 0).nonzero().flatten()
-            score[group, now] = 1 - cosines(tokens.features[group], now, earlier[now])
+            now, earlier = steps(tokens, group, real, by_tile=self.spec.frame == "tile")
+            score[group, now] = 1 - cosines(tokens.features[group], now, earlier)
         return score.nan_to_num(nan=2.0)  # comparisons with dropped tokens, which may hold anything

@@ -19,7 +19,8 @@ def shares(total: int, weights: Sequence[float], least: Sequence[int], most: Seq
     total = min(total, sum(most))
     if not sum(weights):
         weights = [1.0] * len(most)
-    exact = [total * weight / sum(weights) for weight in weights]
+    scale = sum(weights)
+    exact = [total * weight / scale for weight in weights]
     counts = [min(max(_floor(e), low), high) for e, low, high in zip(exact, least, most, strict=True)]
     by_weight = _by_weight(weights)
     while sum(counts) < total:

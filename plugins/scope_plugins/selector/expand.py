@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import replace
 from typing import Annotated, Literal
 
 import torch
@@ -46,7 +45,8 @@ class Expand(Selector[ExpandSpec]):
 
     def select(self, tokens: VisualTokens, keep: Sequence[int]) -> Selection:
         """Anchors, neighbours and the rest of each group."""
-        free = replace(tokens, required=torch.zeros_like(tokens.required))
+        held = any(tokens.n_required)
+        free = tokens.changed(required=torch.zeros_like(tokens.required)) if held else tokens
         wanted = [round(count * self.spec.share / (1 + len(SIDES))) for count in keep]
         anchors = self.parts["anchors"].select(free, wanted)
         taken: list[list[tuple[int, int]]] = []  # (token, index of its anchor) in order
@@ -57,9 +57,9 @@ class Expand(Selector[ExpandSpec]):
                 for near, (_, i) in zip(of_side, found, strict=True):
                     if near >= 0:
                         order.setdefault(near, i)
-            required = set((tokens.required[group] & tokens.valid[group]).nonzero().flatten().tolist())
-            chosen = [token for token, _ in found] + [token for token in order if token not in dict(found)]
-            while len(required.union(chosen)) > count:
+            chosen = list(dict.fromkeys([token for token, _ in found] + list(order)))
+            required = (tokens.required & tokens.valid)[group].nonzero().flatten().tolist() if held else ()
+            while len({*required, *chosen}) > count:
                 chosen.pop()
             taken.append([(token, order[token]) for token in chosen])
         mask = torch.zeros_like(tokens.valid)
@@ -68,35 +68,35 @@ class Expand(Selector[ExpandSpec]):
         left = [count - len(pairs) for count, pairs in zip(keep, taken, strict=True)]
         others = self.parts["rest"].select(tokens.without(mask), left)
 
-        def joined(name: str, fill: float) -> Tensor:
-            rows = []
-            for group, pairs in enumerate(taken):
-                value = getattr(anchors, name)[group]
-                numbers = torch.tensor(
-                    [pair[name != "picks"] for pair in pairs], dtype=torch.int64, device=value.device
-                )
-                first = numbers if name == "picks" else value[numbers]
-                rest = getattr(others, name)[group][others.picks[group] >= 0]
-                rows.append(torch.cat([first, rest]))
-            return torch.nn.utils.rnn.pad_sequence(rows, batch_first=True, padding_value=fill)
-
-        return Selection(joined("picks", -1), joined("gains", torch.nan), joined("scores", torch.nan), tokens)
+        columns: list[tuple[Tensor, ...]] = []
+        for group, (pairs, kept) in enumerate(zip(taken, others.counts, strict=True)):
+            first, of = torch.tensor(pairs, dtype=torch.int64, device=tokens.device).view(-1, 2).unbind(1)
+            before = first, anchors.gains[group, of], anchors.scores[group, of]
+            rest = (column[group, :kept] for column in (others.picks, others.gains, others.scores))
+            columns.append(tuple(map(torch.cat, zip(before, rest, strict=True))))
+        picks, gains, distinct = (
+            torch.nn.utils.rnn.pad_sequence(list(column), batch_first=True, padding_value=fill)
+            for column, fill in zip(zip(*columns, strict=True), (-1, torch.nan, torch.nan), strict=True)
+        )
+        return Selection(picks, gains, distinct, tokens)
 
     def _neighbours(self, tokens: VisualTokens, group: int, anchors: Tensor) -> Tensor:
         """(4, A) the token on each side of each of (A,) anchors, in its tile; -1 outside the tile, and off the grid."""
         valid, image, tile, row, col = (
             plane[group] for plane in (tokens.valid, tokens.image, tokens.tile, tokens.row, tokens.col)
         )
-        same = valid & (image == image[anchors, None]) & (tile == tile[anchors, None])
-        down, right = torch.tensor(SIDES, device=row.device).T[..., None]
         if self.spec.wrap:
+            same = valid & (image == image[anchors, None]) & (tile == tile[anchors, None])
+            down, right = torch.tensor(SIDES, device=row.device).T[..., None]
             index = torch.arange(len(row), device=row.device)
             columns = col.expand_as(same).masked_fill(~same, -1).amax(1) + 1
             place = (same & (index < anchors[:, None])).sum(1) + down * columns + right
             place = torch.minimum(place.clamp(min=0), same.sum(1) - 1)
             at = same & (same.cumsum(1) == place[..., None] + 1)
-        else:
-            place = torch.stack([row[anchors] + down, col[anchors] + right])[..., None]
-            at = same & (row == place[0]) & (col == place[1])
+        else:  # one number for each place, of those beside the grid too
+            tiles, height, width = (int(plane.max()) + 3 for plane in (tile, row, col))
+            place = ((image * tiles + tile) * height + row) * width + col
+            step = torch.tensor([[below * width + beside] for below, beside in SIDES], device=row.device)
+            at = valid & (place == (place[anchors] + step)[..., None])
         near = at.to(torch.uint8).argmax(2)
         return near.masked_fill(~at.any(2) | (row[anchors] < 0), -1)

@@ -56,7 +56,7 @@ class Quota(Selector[QuotaSpec]):
         """The picks of all pieces, one piece after another."""
         pad = torch.nn.utils.rnn.pad_sequence
         pieces = pieces_of(self.parts["partition"].label(tokens, keep))
-        flat = [group * tokens.shape[1] + piece for group, found in enumerate(pieces) for piece in found]
+        flat = [piece + group * tokens.shape[1] if group else piece for group, of in enumerate(pieces) for piece in of]
         if not flat:
             empty = tokens.features.new_zeros((len(keep), 0))
             return Selection(empty.long(), empty, empty, tokens)
@@ -72,23 +72,20 @@ class Quota(Selector[QuotaSpec]):
                 f"selector {self}: saliency {self.parts['saliency']} gave a piece of the image the score "
                 f"{float(score.min()):.4g}; shares need scores of at least 0: choose a saliency that is not negative"
             )
-        required = (inside.required & inside.valid).sum(1).tolist()
+        required, sizes = inside.n_required, inside.n_valid
         counts, start = [], 0
         for found, count in zip(pieces, keep, strict=True):
             in_group = slice(start, start + len(found))
             weights = self._weights(score[in_group])
-            least, most = required[in_group], valid[in_group].tolist()
+            least, most = required[in_group], sizes[in_group]
             if self.spec.most is not None:
-                most = [min(size, max(self.spec.most, must)) for size, must in zip(most, least, strict=True)]
+                most = tuple(min(size, max(self.spec.most, must)) for size, must in zip(most, least, strict=True))
             counts += shares(count, weights, least, most)
             start += len(found)
         selection = self.parts["selector"].select(inside, counts)
-        picks, kept = selection.picks, selection.picks >= 0
-        raster = (kept.sum(1) == valid)[:, None] & kept  # pieces kept whole
-        order = torch.where(raster, picks, torch.arange(picks.shape[1], device=picks.device)).argsort(1)
-        columns = {name: getattr(selection, name) for name in ("picks", "gains", "scores", "stage")}
-        ordered = {name: column.gather(1, order) for name, column in columns.items() if column is not None}
-        return ungroup(replace(selection, **ordered), index, tokens)
+        if any(0 < kept == size for kept, size in zip(selection.counts, sizes, strict=True)):
+            selection = _in_raster_order(selection, valid)
+        return ungroup(selection, index, tokens)
 
     def execution(self, sizes: Sequence[int], itemsize: int, free: int | None = None) -> Execution:
         """That of the largest pieces that there can be; never refused, since they may be smaller."""
@@ -101,3 +98,14 @@ class Quota(Selector[QuotaSpec]):
             score = score / score.max()  # high powers would overflow
         weights: list[float] = (score**self.spec.sharpness).tolist()
         return weights
+
+
+def _in_raster_order(selection: Selection, valid: Tensor) -> Selection:
+    """The selection, with pieces that are kept whole, of ``valid`` (P,) tokens, in the order of their tokens."""
+    picks, kept = selection.picks, selection.picks >= 0
+    whole = (kept.sum(1) == valid)[:, None] & kept
+    order = torch.where(whole, picks, torch.arange(picks.shape[1], device=picks.device)).argsort(1)
+    columns = {name: getattr(selection, name) for name in ("picks", "gains", "scores", "stage")}
+    return replace(
+        selection, **{name: column.gather(1, order) for name, column in columns.items() if column is not None}
+    )

@@ -9,6 +9,8 @@ import torch
 
 import scope_core as scope
 from plugins.cases import TOP
+from scope_core import VisualTokens
+from scope_plugins.selector.expand import SIDES
 
 
 class TestExpand:
@@ -53,3 +55,16 @@ class TestExpand:
 
     def test_neighbours_that_do_not_fit_are_given_up(self) -> None:
         assert self.keep(14, keep=3, share=1.0) == [14, 13, 15]
+
+    def test_neighbours_are_of_the_same_image_and_tile(self, registry: scope.Registry) -> None:
+        part = scope.Pruner("hiprune@8", registry=registry).parts["selector"]
+        image, tile, row, col = torch.randint(0, 3, (4, 1, 90), generator=torch.Generator().manual_seed(0)) - 1
+        valid = torch.rand(1, 90, generator=torch.Generator().manual_seed(1)) > 0.2
+        tokens = VisualTokens.of(torch.ones(1, 90, 2), valid=valid, image=image, tile=tile, row=row, col=col)
+        places = list(zip(*(plane[0].tolist() for plane in (valid, image, tile, row, col)), strict=True))
+        anchors = valid[0].nonzero().flatten()
+        for (down, right), found in zip(SIDES, part._neighbours(tokens, 0, anchors).tolist(), strict=True):
+            for anchor, near in zip(anchors.tolist(), found, strict=True):
+                of_image, of_tile, at, beside = places[anchor][1:]
+                wanted = (True, of_image, of_tile, at + down, beside + right)
+                assert near == (places.index(wanted) if at >= 0 and wanted in places else -1)
