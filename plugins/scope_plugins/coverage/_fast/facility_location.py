@@ -18,6 +18,7 @@ from torch import Tensor
 from scope_core import VisualTokens
 from scope_core.parts import Blocks, Picks
 from scope_plugins.coverage._fast import arithmetic, compiled, on_triton
+from scope_plugins.coverage._fast.arithmetic import grid as grid  # `scope bench speed` times it by the name it has here
 from scope_plugins.coverage._fast.arithmetic import grid_constant
 from scope_plugins.coverage._fast.in_torch import FacilityLocationInTorch
 from scope_plugins.coverage._fast.incremental import Incremental, arrays
