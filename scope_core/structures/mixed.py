@@ -8,6 +8,8 @@ import torch
 from torch import Tensor
 
 from scope_core.display import brief_repr
+from scope_core.errors import TokensError
+from scope_core.structures.plain import all_finite
 
 
 @dataclass(frozen=True, eq=False)
@@ -29,6 +31,44 @@ class Mixed:
     cls_signal: str = ""
 
     __repr__ = brief_repr
+
+    def rows_of(self, tensor: Tensor, valid: Tensor | None, cls: Tensor | None) -> Tensor:
+        """The rows as sums of a (B, N, D) tensor; see `Selection.merge`.
+
+        Args:
+            tensor: Floating point.
+            valid: (B, N) bool; None if all tokens are valid.
+            cls: (B, N, D) the CLS token of each token's tile; read only if the merger uses it.
+
+        Raises:
+            TokensError: ``cls`` is missing or of another shape; or sums are too large for the dtype of ``tensor``.
+        """
+        weights, padding = (
+            self.weights.to(tensor.device),
+            None if valid is None else ~valid.to(tensor.device)[..., None],
+        )
+
+        def real(values: Tensor) -> Tensor:  # padding may hold anything, and 0 x NaN is NaN
+            return values if padding is None else values.masked_fill(padding, 0)
+
+        rows = weighted_rows(weights, real(tensor).to(weights.dtype))
+        if self.cls_weights is not None:
+            if cls is None:
+                raise TokensError("the merger uses the CLS token; give `cls`, (B, N, D), as well")
+            if cls.shape != tensor.shape:
+                raise TokensError(
+                    f"cls has shape {tuple(cls.shape)}, the tokens have {tuple(tensor.shape)}; take both at the same "
+                    f"point of the model"
+                )
+            rows = rows + weighted_rows(self.cls_weights.to(tensor.device), real(cls).to(weights.dtype))
+        rows = rows.to(tensor.dtype)
+        if not all_finite(rows) and all_finite(real(tensor)):
+            most, what = float(weights.abs().max()), str(tensor.dtype)[6:]
+            raise TokensError(
+                f"merging leaves the range of {what}: weights of the merger are up to {most:.4g}, so that sums of "
+                f"features are infinite; use a merger that averages (`normalise: true`), or a saliency of another scale"
+            )
+        return rows
 
 
 def weighted_rows(weights: Tensor, tokens: Tensor) -> Tensor:

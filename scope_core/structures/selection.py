@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -11,10 +11,11 @@ import torch
 from torch import Tensor
 
 from scope_core.errors import TokensError, quoted
+from scope_core.structures.copies import changed
 from scope_core.structures.marks import Marks, selection_html
-from scope_core.structures.mixed import Mixed, weighted_rows
+from scope_core.structures.mixed import Mixed
+from scope_core.structures.nearest import nearest_kept, share_within
 from scope_core.structures.overlay import Grid, View, coverage_panels, page_of
-from scope_core.structures.plain import all_finite
 from scope_core.structures.tokens import VisualTokens
 
 if TYPE_CHECKING:
@@ -76,12 +77,7 @@ class Selection:
 
     def changed(self, **fields: Any) -> Selection:
         """This selection with other fields, as by `dataclasses.replace`; what is known of the rest stays known."""
-        selection = replace(self, **fields)
-        given = {name for name, value in fields.items() if value is not getattr(self, name)}
-        for name, of in _FOLLOWS.items():
-            if name in self.__dict__ and not of & given:
-                selection.__dict__[name] = self.__dict__[name]
-        return selection
+        return changed(self, _FOLLOWS, fields)
 
     @property
     def _full(self) -> bool:
@@ -157,31 +153,8 @@ class Selection:
         if self.mixed is None:
             return self._rows_of(tensor, self.arranged)
         self._check(tensor)
-        weights = self.mixed.weights.to(tensor.device)
         whole = tensor.device.type == "cpu" and not self.tokens.padded
-        padding = None if whole else ~self.tokens.valid.to(tensor.device)[..., None]
-
-        def real(values: Tensor) -> Tensor:  # padding may hold anything, and 0 x NaN is NaN
-            return values if padding is None else values.masked_fill(padding, 0)
-
-        rows = weighted_rows(weights, real(tensor).to(weights.dtype))
-        if self.mixed.cls_weights is not None:
-            if cls is None:
-                raise TokensError("the merger uses the CLS token; give `cls`, (B, N, D), as well")
-            if cls.shape != tensor.shape:
-                raise TokensError(
-                    f"cls has shape {tuple(cls.shape)}, the tokens have {tuple(tensor.shape)}; take both at the same "
-                    f"point of the model"
-                )
-            rows = rows + weighted_rows(self.mixed.cls_weights.to(tensor.device), real(cls).to(weights.dtype))
-        rows = rows.to(tensor.dtype)
-        if not all_finite(rows) and all_finite(real(tensor)):
-            most, what = float(weights.abs().max()), str(tensor.dtype)[6:]
-            raise TokensError(
-                f"merging leaves the range of {what}: weights of the merger are up to {most:.4g}, so that sums of "
-                f"features are infinite; use a merger that averages (`normalise: true`), or a saliency of another scale"
-            )
-        return rows
+        return self.mixed.rows_of(tensor, None if whole else self.tokens.valid, cls)
 
     def gather(self, tensor: Tensor) -> Tensor:
         """The kept rows of any tensor with the same token axis.
@@ -223,16 +196,7 @@ class Selection:
         Raises:
             TokensError: a threshold is outside [-1, 1].
         """
-        thetas = (theta,) if isinstance(theta, (int, float)) else tuple(theta)
-        for given in thetas:
-            if not -1 <= given <= 1:
-                raise TokensError(f"theta is a cosine, so it must be in [-1, 1]; got {given}")
-        # a token's cosine to itself is 1 only up to rounding, so theta = 1.0 needs a tolerance
-        best = self.nearest()[1]
-        covered = best[..., None] >= torch.tensor(thetas, device=best.device) - 1e-6
-        covered = covered & self.tokens.valid[..., None]
-        share = covered.sum(1) / self.tokens.valid.sum(1, keepdim=True).clamp(min=1)
-        return share[:, 0] if isinstance(theta, (int, float)) else share
+        return share_within(theta, self.nearest()[1], self.tokens.valid)
 
     def nearest(self) -> tuple[Tensor, Tensor]:
         """The kept token that covers each token: itself if it is kept, else the one with the highest cosine to it.
@@ -241,17 +205,7 @@ class Selection:
             (B, N) int64 index of the kept token (of equals, the lowest), and (B, N) its cosine in [-1, 1]. -1 and minus
             infinity for padding and in rows that keep nothing.
         """
-        kept, valid = self.kept, self.tokens.valid
-        unit = replace(self.tokens, features=self.tokens.features.float()).unit()
-        if kept.shape[1] == 0:
-            return torch.full_like(self.tokens.row, -1), unit.new_full(valid.shape, -torch.inf)
-        cosine = torch.einsum("bnd,bkd->bnk", unit, self.gather(unit))
-        cosine = cosine.masked_fill((kept < 0)[:, None] | ~valid[..., None], -torch.inf)
-        place = cosine.argmax(2)
-        best = cosine.gather(2, place[..., None])[..., 0]
-        index = kept.gather(1, place).masked_fill(best == -torch.inf, -1)
-        own = torch.arange(valid.shape[1], device=index.device).expand_as(index)
-        return torch.where(self.mask, own, index), best
+        return nearest_kept(self.tokens, self.kept, self.mask)
 
     @property
     def marks(self) -> Marks:

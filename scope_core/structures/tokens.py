@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
 
@@ -14,6 +13,7 @@ from torch.nn.functional import pad
 
 from scope_core.display import card, counted, facts_html
 from scope_core.errors import TokensError, listed
+from scope_core.structures.copies import changed
 from scope_core.structures.plain import (
     all_finite,
     check_floating,
@@ -23,10 +23,9 @@ from scope_core.structures.plain import (
     unit_rows,
 )
 from scope_core.structures.planes import default_planes
+from scope_core.structures.regrouping import narrowed, regrouped
 from scope_core.structures.signals import FAMILIES, Signals, batched, parse_signal, token_axis
 
-PLANES = ("valid", "required", "row", "col", "tile", "image", "frame")
-"""Fields of shape (B, N) that tokens always have."""
 _FOLLOWS = {"n_valid": {"valid"}, "n_required": {"valid", "required"}, "moving": {"frame"}}
 """The fields that each computed property follows from."""
 _CHECKS = {"saliency": check_floating, "time": check_floating, "valid": check_mask, "required": check_mask}
@@ -240,11 +239,7 @@ class VisualTokens:
 
     def changed(self, **fields: Any) -> VisualTokens:
         """These tokens with other fields, as by `dataclasses.replace`; what is known of the rest stays known."""
-        tokens = replace(self, **fields)
-        given = fields.keys()
-        return tokens._known(
-            **{name: self.__dict__[name] for name, of in _FOLLOWS.items() if name in self.__dict__ and not of & given}
-        )
+        return changed(self, _FOLLOWS, fields)
 
     def _known(self, **properties: Any) -> VisualTokens:
         """These tokens, whose computed properties are known to have these values."""
@@ -271,70 +266,21 @@ class VisualTokens:
             Tokens of shape (G, M, D); padding is not valid. Signals without a token axis are those of the image of each
             group's first token.
         """
-        batch, count, _ = self.shape
-        # groups that hold all tokens in their order, such as the images of one prompt, are copied by no index
-        whole = index.numel() == batch * count and index.device.type == "cpu"
-        whole = whole and torch.equal(index.flatten(), torch.arange(batch * count))
-        full = whole or (index.device.type == "cpu" and index.numel() > 0 and int(index.amin()) >= 0)
-        real, flat = (index >= 0, index.clamp(min=0)) if not full else (index, index)
-
-        def take(tensor: Tensor) -> Tensor:
-            if whole:
-                return tensor.reshape(*index.shape, *tensor.shape[2:])
-            return tensor.reshape(batch * count, *tensor.shape[2:])[flat]
-
-        def place(tensor: Tensor, fill: float = -1) -> Tensor:
-            return take(tensor) if full else take(tensor).masked_fill(~real, fill)
-
-        def take_signal(name: str, tensor: Tensor) -> Tensor:
-            axis = token_axis(name, tuple(tensor.shape), batch, count)
-            if axis is None:
-                return tensor[flat[:, 0] // count]
-            return take(tensor.movedim(axis, 1)).movedim(1, axis)
-
         known: dict[str, Any] = {}
-        if full and not self.padded:
-            known["n_valid"] = (index.shape[1],) * index.shape[0]
         if not any(self.__dict__.get("n_required", (1,))):
             known["n_required"] = (0,) * index.shape[0]
         if self.__dict__.get("moving") is False:
             known["moving"] = False
-        return VisualTokens(
-            features=take(self.features),
-            valid=take(self.valid) if full else take(self.valid) & real,
-            required=take(self.required) if full else take(self.required) & real,
-            row=place(self.row),
-            col=place(self.col),
-            tile=place(self.tile),
-            image=place(self.image),
-            signals=self.signals.map(take_signal),
-            saliency=None if self.saliency is None else take(self.saliency),
-            frame=place(self.frame),
-            time=None if self.time is None else place(self.time, math.nan),
-        )._known(**known)
+        fields, full = regrouped(self.__dict__, index)
+        if full and not self.padded:
+            known["n_valid"] = (index.shape[1],) * index.shape[0]
+        return VisualTokens(**fields)._known(**known)
 
     def only(self, group: int, count: int, groups: int = 1) -> VisualTokens:
         """The first ``count`` tokens of one group, or of several from ``group`` on. Copies nothing."""
-        batch, width, _ = self.shape
-        if (group, count, groups) == (0, width, batch):
+        if (group, count, groups) == (0, self.shape[1], self.shape[0]):
             return self
-
-        def take(tensor: Tensor) -> Tensor:
-            return tensor[group : group + groups, :count]
-
-        def take_signal(name: str, tensor: Tensor) -> Tensor:
-            axis = token_axis(name, tuple(tensor.shape), batch, width)
-            rows = tensor[group : group + groups]
-            return rows if axis is None else rows.narrow(axis, 0, count)
-
-        fields = {name: take(getattr(self, name)) for name in PLANES}
-        return VisualTokens(
-            features=take(self.features),
-            **fields,
-            signals=self.signals.map(take_signal),
-            saliency=None if self.saliency is None else take(self.saliency),
-            time=None if self.time is None else take(self.time),
-        )
+        return VisualTokens(**narrowed(self.__dict__, group, count, groups))
 
     def frames(self) -> Tensor:
         """(B, N) int64: the frame of each token, numbered from 0 in each group by video and time; -1 for padding.
