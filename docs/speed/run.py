@@ -4,8 +4,8 @@
     python docs/speed/run.py --write    # only write the page and its picture from the results that are there
 
 Each run leaves ``docs/speed/NAME.json``; the picture is drawn from that of ``growth``. All take about twenty minutes on
-one quiet core. Results of another processor have a folder and a page of their own; to make one, copy the files there, and
-add it to `PAGES`.
+one quiet core. Results of another processor have a folder and a page of their own; to make one, copy the files there,
+and add it to `PAGES`.
 """
 
 from __future__ import annotations
@@ -43,6 +43,7 @@ RUNS = {
         *("published", *ONE, "--tokens", "576", "--width", "1024", "--keep", "64,192"),
         *("--rounds", "9", "--seconds", "4"),
     ),
+    "batches": ("batches", "--threads", "2", "--specs", "scope", "--rounds", "7", "--seconds", "5"),
     "llava-1.5": (*FIRST, "--model", "llava-1.5-shape-170m", "--keep", "64,192", "--rounds", "7"),
     "llava-1.5-1b": (*FIRST, "--model", "llava-1.5-shape-1b", "--keep", "64,192", "--rounds", "3"),
     "llava-1.5-deep": (

@@ -57,6 +57,13 @@ def test_recipes_beside_their_formulas(bench: Bench) -> None:
     assert "needs a square number of tokens" in wrong.stderr
 
 
+def test_many_groups_in_one_call(bench: Bench) -> None:
+    ran = bench("batches", "--tokens", "16", "--width", "8", "--keep", "4", "--rounds", "1")
+    assert ran.code == 0, ran.stderr
+    for text in ("scope: 4 tokens of each group, of width 8", "one call, ms", "a call each, ms", "ragged"):
+        assert text in ran.words
+
+
 def test_json_and_files(bench: Bench, tmp_path: Path) -> None:
     ran = bench(
         "select", *SMALL, "--specs", "scope", "--no-libraries", "--json", "--threads", "1", "--out", tmp_path / "new"

@@ -31,8 +31,8 @@ if TYPE_CHECKING:
     import torch
 
 
-SECTIONS = ("select", "growth", "profile", "published", "capture", "generate")
-ON_REQUEST = ("profile", "published")
+SECTIONS = ("select", "growth", "profile", "published", "batches", "capture", "generate")
+ON_REQUEST = ("profile", "published", "batches")
 NEED_MODEL = ("capture", "generate")
 KEEPS = (16, 64, 192)
 GROWTH = (144, 288, 576, 1152, 2304)
@@ -42,6 +42,7 @@ EXAMPLES = (
     "scope bench speed --photos demo:astronaut,demo:coffee --tokens 576,2880 --keep 64,192,640 --out report",
     "scope bench speed profile --clock cpu --threads 1",
     "scope bench speed published --tokens 576 --width 1024 --keep 64,192 --clock cpu --threads 1",
+    "scope bench speed batches --threads 2",
     "scope bench speed capture,generate --model scenes-llava --keep 64",
 )
 NUMBA = "numba is not installed, so greedy runs in torch, which is slower: pip install numba"
@@ -53,7 +54,9 @@ def speed(
     sections: Annotated[
         Strings,
         typer.Argument(
-            metavar="[SECTION,...]", help="select, growth, profile, published, capture, generate.", show_default=False
+            metavar="[SECTION,...]",
+            help="select, growth, profile, published, batches, capture, generate.",
+            show_default=False,
         ),
     ] = None,
     specs: Annotated[
@@ -65,12 +68,17 @@ def speed(
         ),
     ] = None,
     tokens: Annotated[
-        Strings, typer.Option(metavar="N,...", help="Tokens to select from.", show_default="576; profile: 144 to 2880")
+        Strings,
+        typer.Option(
+            metavar="N,...",
+            help="Tokens to select from.",
+            show_default="576; profile: 144 to 2880; batches: 144 to 576",
+        ),
     ] = None,
     keep: Annotated[
         Strings,
         typer.Option(
-            metavar="K,...", help="Tokens to keep.", show_default="16,64,192; profile: 16,64,N/3; for a model: 64"
+            metavar="K,...", help="Tokens to keep.", show_default="16,64,192; profile: 16,64,N/3; batches, models: 64"
         ),
     ] = None,
     width: Annotated[int, typer.Option(metavar="D", min=1, help="Width of synthetic features.")] = 384,
@@ -123,7 +131,7 @@ def speed(
         typer.Option(
             "--out",
             metavar="DIR",
-            help="Folder for speed.json, speed.md and speed.png (no picture of profile and published).",
+            help="Folder for speed.json, speed.md and speed.png (no picture of profile, published and batches).",
             show_default=False,
         ),
     ] = None,
@@ -141,10 +149,10 @@ def speed(
     make_folder(out_dir, "speed.png")
     state = state_of(ctx, cache_dir=cache_dir)
     with working("loading torch"):
-        from scope_bench.speed import timing
+        from scope_bench.speed import batches, timing
         from scope_bench.speed.machine import machine
         from scope_bench.speed.profile import sizes_of as profiled_sizes
-        from scope_bench.speed.sections import as_published, material_of, with_model, without_model
+        from scope_bench.speed.sections import as_published, in_batches, material_of, with_model, without_model
         from scope_bench.speed.select import Settings, cases, check_device, check_size, pruners
         from scope_bench.speed.tables import head, lacks_numba, markdown, tables
         from scope_bench.speed.trials import on_tensors, warn_skipped
@@ -160,6 +168,10 @@ def speed(
             for size in sizes:
                 check_size(size, settings)
             report |= as_published(sizes, width, keeps, settings, state)
+        if "batches" in chosen:
+            names, _ = on_tensors(_methods(specs, "tower", None, state), min(sizes), min(keeps), state.registry)
+            grouped = sizes if tokens else batches.SIZES
+            report |= in_batches(grouped, keeps[0] if keep else batches.KEEP, width, names[0], settings, state)
         if {"select", "growth", "profile"} & set(chosen):
             # check everything before anything is computed
             plan = cases(sizes, keeps)

@@ -9,6 +9,7 @@ from typing import Any
 import torch
 
 from scope_bench.speed.baselines import missing_libraries
+from scope_bench.speed.batches import batches
 from scope_bench.speed.capture import capture
 from scope_bench.speed.generate import generate
 from scope_bench.speed.growth import grow
@@ -59,6 +60,14 @@ def as_published(
             budgets = [keep for keep in keeps if keep <= size]
             found.append(versus(smooth(size, width), size, budgets, state.registry, settings, tell))
     return {"published": found}
+
+
+def in_batches(
+    sizes: Sequence[int], keep: int, width: int, name: str, settings: Settings, state: State
+) -> dict[str, Any]:
+    """The section of many groups in one call, beside a call for each, on synthetic features."""
+    with progress("batches") as tell:
+        return {"batches": batches(sizes, keep, width, name, state.registry, settings, tell)}
 
 
 def with_model(

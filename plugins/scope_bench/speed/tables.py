@@ -7,6 +7,7 @@ from dataclasses import replace
 from typing import Any
 
 from scope_bench.accuracy.tables import Table
+from scope_bench.speed.batches import ALONE, TOGETHER
 from scope_bench.speed.growth import exponent, larger
 from scope_bench.speed.of_models import captured, generated
 from scope_bench.speed.profile import MEANINGS
@@ -27,6 +28,7 @@ def tables(report: Report) -> list[Table]:
         shown[-1] = replace(shown[-1], note=legend)
     shown += growth(report["growth"], report["clock"]) if "growth" in report else []
     shown += [beside_published(one) for one in report.get("published", ())]
+    shown += [batched(report["batches"])] if "batches" in report else []
     shown += profiled(report["profile"]) if "profile" in report else []
     shown += [captured(report["capture"])] if "capture" in report else []
     shown += generated(report["generate"]) if "generate" in report else []
@@ -159,6 +161,23 @@ def beside_published(found: Mapping[str, Any]) -> Table:
         tuple(rows),
         "as published: the formula in plain torch, without any check, on the same tensors, merged rows included. "
         "faster: its time over that of the recipe. same: rows that both keep; rounding decides ties.",
+    )
+
+
+def batched(found: Mapping[str, Any]) -> Table:
+    """One call for all groups beside a call for each."""
+    rows = []
+    for row in found["rows"]:
+        together, alone = (row["ms"][way] for way in (TOGETHER, ALONE))
+        of = "ragged" if row["ragged"] else "equal"
+        count = str(row["tokens"])
+        rows.append((count, str(row["groups"]), of, number(together), number(alone), times(alone / together)))
+    return Table(
+        f"{found['spec']}: {found['keep']} tokens of each group, of width {found['width']}",
+        ("N", "groups", "sizes", f"{TOGETHER}, ms", f"{ALONE}, ms", "faster"),
+        tuple(rows),
+        "ragged: groups of N, 7/8, 6/8 and 5/8 of N tokens by turns, padded for one call. faster: the time of a call "
+        "each over that of one call.",
     )
 
 

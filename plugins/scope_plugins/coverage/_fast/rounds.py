@@ -63,7 +63,7 @@ def cover(rows: np.ndarray, rounder: float, gain: np.ndarray) -> None:
 
 @compiled
 def _lower(row: np.ndarray, rounder: float, old: float, new: float, gain: np.ndarray) -> None:
-    """Take from the gains (N,) what one row adds no more. A function of its own: so compiled, rounds are a sixth faster."""
+    """Take from the gains (N,) what one row adds no more. As a function of its own it is compiled to faster code."""
     for j in range(gain.shape[0]):
         value = (float(row[j]) + rounder) - rounder
         risen = (value if value < new else new) - old
