@@ -13,7 +13,7 @@ from scope_bench.speed.inputs import Material
 from scope_bench.speed.published import FRAMES, METHODS
 from scope_bench.speed.select import Settings, square
 from scope_bench.speed.timing import Progress, in_turns
-from scope_core import Layout, Pruner, Registry, Selection, TaskError
+from scope_core import Pruner, Registry, Selection, TaskError
 
 OURS, THEIRS = "scope-core", "as published"
 
@@ -67,17 +67,10 @@ def pair(name: str, keep: int, features: Tensor, registry: Registry) -> tuple[Ca
     """
     count = len(features)
     if name == "evs":
-        budget = {"name": "ratio_with_frame", "keep_ratio": min(1.0, (keep + 0.5) / count), "frame": "image"}
-        video = features.view(FRAMES, count // FRAMES, -1)
-        layout = Layout.of([count // FRAMES] * FRAMES, prompts=[0] * FRAMES)
-        stage = Pruner({"recipe": name, "budget": budget}, registry=registry)
-        offset = torch.arange(FRAMES)[:, None] * (count // FRAMES)
-
-        def frames() -> Tensor:
-            kept = stage.select(video, layout=layout).kept
-            return (kept + offset)[kept >= 0]
-
-        return frames, partial(METHODS[name], {"features": features}, keep)
+        budget = {"name": "ratio_with_frame", "keep_ratio": min(1.0, (keep + 0.5) / count)}
+        stage, grid = Pruner({"recipe": name, "budget": budget}, registry=registry), (FRAMES, 1, count // FRAMES)
+        video = partial(stage.select, features[None], grid=grid)
+        return lambda: video().kept[0], partial(METHODS[name], {"features": features}, keep)
     pruner = Pruner(f"{name}@{keep}", registry=registry)
     signals = signals_of(features, pruner.needs)
     given = {"features": features, **{signal: value[0] for signal, value in signals.items()}}
