@@ -12,8 +12,8 @@ from typing import Any
 
 import torch
 
-_WORTH_THREADS = 2**19
-"""Numbers that take several times as long to read as threads take to start: two matrices of 576 tokens, 1.5 ms."""
+_WORTH_THREADS = 2**20
+"""Numbers that take about as long to read as threads take to start several times over: half a millisecond."""
 NO_NUMBA = "numba is not installed, or cannot be imported; pip install --upgrade numba"
 
 
