@@ -298,7 +298,8 @@ def test_where_it_is_taken() -> None:
         for path in ("loop", "blocks"):
             spec = {"recipe": "scope", "budget": 4, "optimizer": {"name": "greedy", "path": path}}
             scope.select(x, saliency=saliency, spec=spec)
-        scope.select(x.half(), saliency=saliency.half(), spec={"recipe": "scope", "budget": 4, "dtype": "as_is"})
+        half = {"recipe": "scope", "budget": 4, "dtype": "as_is"}
+        scope.select(x.bfloat16(), saliency=saliency.bfloat16(), spec=half)
         assert groups == [1]
         with pytest.MonkeyPatch.context() as patch:
             patch.setattr(compiled, "installed", lambda: True)
