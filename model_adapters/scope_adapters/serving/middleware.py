@@ -8,8 +8,9 @@ import re
 from collections.abc import Awaitable, Callable, MutableMapping
 from typing import Any
 
-from scope_adapters.serving.requested import KEY, unknown_options
+from scope_adapters.serving.requested import KEY, check, unknown_options
 from scope_adapters.serving.termination import requests, watch, watch_signals
+from scope_core import SpecError
 
 MIDDLEWARE = f"{__name__}.PruningMiddleware"
 """The value of vLLM's ``--middleware``."""
@@ -40,7 +41,17 @@ def refusal(request: Any) -> str:
             return f'{wrong[0]}: write it into the request\'s {OPTIONS}, e.g. "{OPTIONS}": {{"{KEY}": 32}}'
         if isinstance(value, (dict, list)):
             elsewhere += value.values() if isinstance(value, dict) else value
-    return unknown_options(options) if isinstance(options, dict) else ""
+    return (unknown_options(options) or _wrong_spec(options.get(KEY))) if isinstance(options, dict) else ""
+
+
+def _wrong_spec(value: Any) -> str:
+    """The reason to refuse a request's spec, also where no image would be pruned by it."""
+    try:
+        if value is not None:
+            check(value)
+    except SpecError as error:
+        return f"{KEY}: {error}"
+    return ""
 
 
 class PruningMiddleware:
