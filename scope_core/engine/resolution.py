@@ -81,14 +81,11 @@ def _suspects(picks: Picks, problem: Problem, keep: Sequence[int]) -> list[tuple
     start, head = [0] * len(score), score[:, :2]
     if any(tokens.n_required):
         start = list(tokens.n_required)
-        if len(set(start)) == 1:
-            head = score[:, start[0] : start[0] + 2]
-        else:
-            place = torch.tensor(start, device=score.device)[:, None] + torch.arange(2, device=score.device)
-            head = pad(score, (0, 2), value=torch.nan).gather(1, place)
+        place = torch.tensor(start, device=score.device)[:, None] + torch.arange(2, device=score.device)
+        head = pad(score, (0, 2), value=torch.nan).gather(1, place)
     found = list[tuple[int, int]]()
     for group, (at, highest) in enumerate(zip(start, head.tolist(), strict=True)):
-        if not highest or (highest[0] != 0 and highest[:1] != highest[1:]):
+        if highest[0] != 0 and highest[:1] != highest[1:]:
             continue
         given = score[group, at : keep[group]]
         if not len(given) or (not problem.combiner.uses_coverage and bool((given != given[0]).any())):

@@ -25,7 +25,7 @@ from scope_core import VisualTokens, greedy
 from scope_core.parts import Problem, SimilarityMetric
 from scope_plugins.coverage import log_det
 from scope_plugins.coverage._fast import compiled, rounds, saturated, theta_cover
-from scope_plugins.coverage._fast.facility_location import rounder
+from scope_plugins.coverage._fast.arithmetic import grid_constant
 
 pytestmark = pytest.mark.filterwarnings("error")
 TEXT = {"name": "text_facility_location", "temperature": 0.1}
@@ -252,8 +252,8 @@ def test_a_stack_with_a_function_that_has_one_way_only_is_served_by_the_loop() -
 
 
 def test_numbers_too_small_for_a_grid_are_left_to_the_loop() -> None:
-    assert rounder(torch.full((1, 3, 3), 1e-30)) is None
-    assert rounder(torch.zeros(1, 3, 3)) == 0
+    assert grid_constant(torch.full((1, 3, 3), 1e-30)) is None
+    assert grid_constant(torch.zeros(1, 3, 3)) == 0
     x = features("noise", 1, 20, 3) * 1e-15
     fast, slow = both(
         x,
@@ -317,7 +317,7 @@ def test_the_kernels_as_python_do_what_they_do_compiled(seed: int) -> None:
     generator = np.random.default_rng(seed)
     x = generator.normal(size=(7, 9)).astype(np.float32)
     S = np.ascontiguousarray(oracles.cosine_matrix(x).clip(0).astype(np.float32))
-    given = float(rounder(torch.from_numpy(S)[None]))
+    given = float(grid_constant(torch.from_numpy(S)[None]))
     lowered = saturated.kernels(), (S, given, given / (1.5 * 2.0**52), 0.3), 3
     covered = theta_cover.kernels(), (S, 0.2), 2
     for (start, update), read, columns in (lowered, covered):

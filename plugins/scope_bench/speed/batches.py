@@ -48,11 +48,14 @@ def batches(
         TaskError: a size does not fit into memory.
     """
     cases = [(count, groups, ragged) for count in sizes for groups in GROUPS for ragged in (False, True)]
+    pruner = pruners([spec], keep, registry)[spec]
+    for count, groups, ragged in cases:  # before anything is computed
+        check_size(count, settings, [pruner])
+        if keep > (least := min(lengths(count, groups, ragged))):
+            raise BudgetError(f"cannot keep {keep} of {least} tokens, the smallest group of N = {count}; lower --keep")
     rows = []
     for number, (count, groups, ragged) in enumerate(cases):
-        check_size(count, settings)
-        pruner = pruners([spec], keep, registry)[spec]
-        runs = _runs(pruner, count, groups, ragged, keep, width, settings)
+        runs = _runs(pruner, count, groups, ragged, width, settings)
         laps = in_turns(runs, settings.effort, settings.device)
         ms = {name: lap.facts()[f"{settings.clock}_ms"]["median"] for name, lap in laps.items()}
         rows.append({"tokens": count, "groups": groups, "ragged": ragged, "ms": ms})
@@ -66,12 +69,10 @@ def lengths(count: int, groups: int, ragged: bool) -> list[int]:
 
 
 def _runs(
-    pruner: Pruner, count: int, groups: int, ragged: bool, keep: int, width: int, settings: Settings
+    pruner: Pruner, count: int, groups: int, ragged: bool, width: int, settings: Settings
 ) -> dict[str, Callable[[], Any]]:
     """The two functions to time, by name."""
     sizes = lengths(count, groups, ragged)
-    if keep > min(sizes):
-        raise BudgetError(f"cannot keep {keep} of {min(sizes)} tokens, the smallest group of N = {count}; lower --keep")
     kinds = [smooth(count, width, seed).cut(count, settings.device, settings.dtype) for seed in range(KINDS)]
     features = torch.cat([kinds[group % KINDS][0] for group in range(groups)])
     saliency = torch.cat([kinds[group % KINDS][1] for group in range(groups)])

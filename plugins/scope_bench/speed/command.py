@@ -168,29 +168,29 @@ def speed(
             for size in sizes:
                 check_size(size, settings)
             report |= as_published(sizes, width, keeps, settings, state)
-        if "batches" in chosen:
-            names, _ = on_tensors(_methods(specs, "tower", None, state), min(sizes), min(keeps), state.registry)
-            grouped = sizes if tokens else batches.SIZES
-            report |= in_batches(grouped, keeps[0] if keep else batches.KEEP, width, names[0], settings, state)
-        if {"select", "growth", "profile"} & set(chosen):
+        if {"select", "growth", "profile", "batches"} & set(chosen):
             # check everything before anything is computed
             plan = cases(sizes, keeps)
             grown = [size for size in GROWTH if size <= max(sizes)] or [max(sizes)]
             grown = sorted({*grown, max(sizes)}) if "growth" in chosen else []
             plan = plan if "select" in chosen else []
             staged = profiled_sizes(sizes if tokens else None, keeps if keep else None) if "profile" in chosen else []
-            most = max(*(size for size, _ in plan + staged), *grown, 0)
             names = _methods(specs, "tower", None, state)
             names, skipped = on_tensors(names, min(sizes), min(keeps), state.registry)
             warn_skipped(skipped)
             report["skipped"] = skipped
-            check_size(most, settings, pruners(names, min(*keeps, most), state.registry).values())
-            alone = [name for name in ("growth", "profile") if name in chosen]
+            alone = [name for name in ("growth", "profile", "batches") if name in chosen]
             if alone and len(names) > 1:
                 note(f"{' and '.join(alone)} measure{'s' * (len(alone) == 1)} only the first of --specs: {names[0]}")
-            material = material_of(most, width, split_commas(photos), state)
-            report["features"] = material.about
-            report |= without_model(material, plan, grown, staged, keeps, names, settings, state)
+            most = max([size for size, _ in plan + staged] + grown, default=0)
+            if most:
+                check_size(most, settings, pruners(names, min(*keeps, most), state.registry).values())
+                material = material_of(most, width, split_commas(photos), state)
+                report["features"] = material.about
+                report |= without_model(material, plan, grown, staged, keeps, names, settings, state)
+            if "batches" in chosen:
+                grouped = sizes if tokens else batches.SIZES
+                report |= in_batches(grouped, keeps[0] if keep else batches.KEEP, width, names[0], settings, state)
         if set(NEED_MODEL) & set(chosen):
             wanted = keeps if keep else [64]
             names = _methods(specs, "model", model, state)

@@ -20,7 +20,7 @@ def test_one_call_picks_what_a_call_each_picks(
     pruner = scope.Pruner("scope@9", registry=registry)
     whole = pruner.select
     monkeypatch.setattr(pruner, "select", lambda *given, **more: made.append(whole(*given, **more)))
-    runs = batches._runs(pruner, 32, 8, ragged, 9, 16, SETTINGS)
+    runs = batches._runs(pruner, 32, 8, ragged, 16, SETTINGS)
     for run in runs.values():
         run()
     together, *alone = made

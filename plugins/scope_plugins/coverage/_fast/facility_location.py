@@ -119,12 +119,6 @@ class FacilityLocationKernel(Incremental):
         return greedy(full_gains(blocks, best, weights), after, tokens, scale, offset, keep)
 
 
-def rounder(similarity: Tensor) -> float | None:
-    """`arithmetic.rounding_constant`; None for numbers too small for a grid, whose sums depend on their order."""
-    constant = float(arithmetic.rounding_constant(similarity))
-    return constant if constant or not bool(similarity.any()) else None
-
-
 def rising_rows(rows: Tensor, terms: Tensor) -> Callable[[int, int], Group] | None:
     """Gains ``sum_i max(0, S_ij - c_i)`` of each group and their update; None where sums depend on their order.
 
@@ -134,7 +128,7 @@ def rising_rows(rows: Tensor, terms: Tensor) -> Callable[[int, int], Group] | No
     """
     from scope_plugins.coverage._fast import rounds
 
-    constant = rounder(terms)
+    constant = grid_constant(terms)
     if constant is None:
         return None
     matrices = arrays(rows)

@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Any
 from torch import Tensor
 
 from scope_core import VisualTokens
+from scope_plugins.coverage._fast.arithmetic import grid_constant
 from scope_plugins.coverage._fast.compiled import compiled
-from scope_plugins.coverage._fast.facility_location import rounder
 from scope_plugins.coverage._fast.incremental import Incremental, arrays
 
 if TYPE_CHECKING:
@@ -24,7 +24,7 @@ class SaturatedKernel(Incremental):
 
     def groups(self, coverage: Any, similarity: Tensor, tokens: VisualTokens) -> Callable[[int, int], Group] | None:
         """Gains ``sum_i min(S_ij, left_i)`` and their update."""
-        constant = rounder(similarity)
+        constant = grid_constant(similarity)
         if constant is None:
             return None
         matrices, share, (start, lower) = arrays(similarity), coverage.spec.share, kernels()
