@@ -20,7 +20,7 @@ from scope_core import greedy
 from scope_core.parts import Problem
 from scope_plugins.coverage._fast import arithmetic, compiled, rounds
 
-KINDS = ("noise", "ties", "duplicates", "zero rows", "tiny", "negative", "huge")
+KINDS = ("noise", "ties", "duplicates", "zero rows", "tiny", "negative", "huge", "unequal")
 COMBINERS: tuple[Any, ...] = (
     {"name": "product", "alpha": 1.0},
     {"name": "product", "alpha": 0.0},
@@ -40,6 +40,8 @@ def features(kind: str, batch: int, count: int, seed: int) -> Tensor:
         x[:, ::3] = 0
     if kind == "negative":
         x[:, ::2] = -x[:, : (count + 1) // 2].clone()
+    if kind == "unequal":  # products on both sides of where float32 is on the grid of sums by itself
+        x *= 2.0 ** -torch.randint(0, 16, (batch, count, 1), generator=torch.Generator().manual_seed(seed + 2))
     return x * {"tiny": 1e-4, "huge": 1e5}.get(kind, 1.0)
 
 

@@ -71,16 +71,45 @@ def _lower(row: np.ndarray, rounder: float, old: float, new: float, gain: np.nda
 
 
 @compiled
+def _lower_by_four(rows: np.ndarray, at: np.ndarray, old: np.ndarray, new: np.ndarray, gain: np.ndarray) -> None:
+    """`_lower` for four rows of float32 at once, which need no rounding: their numbers are on the grid from ``old`` on.
+
+    Maxima are taken eight numbers at a time instead of four, memory is read in four places, and gains once.
+    """
+    a, b, c, d = rows[at[0]], rows[at[1]], rows[at[2]], rows[at[3]]
+    old_a, old_b, old_c, old_d = np.float32(old[0]), np.float32(old[1]), np.float32(old[2]), np.float32(old[3])
+    new_a, new_b, new_c, new_d = np.float32(new[0]), np.float32(new[1]), np.float32(new[2]), np.float32(new[3])
+    before = (old[0] + old[1]) + (old[2] + old[3])
+    for j in range(gain.shape[0]):
+        now_a, now_b = min(max(a[j], old_a), new_a), min(max(b[j], old_b), new_b)
+        now_c, now_d = min(max(c[j], old_c), new_c), min(max(d[j], old_d), new_d)
+        first, second = np.float64(now_a) + np.float64(now_b), np.float64(now_c) + np.float64(now_d)
+        gain[j] -= (first + second) - before
+
+
+@compiled
 def rise(rows: np.ndarray, column: np.ndarray, rounder: float, best: np.ndarray, gain: np.ndarray) -> None:
     """Update gains ``sum_i max(0, S_ij - best_i)`` after a pick, whose column is given.
 
-    Only rows whose maximum rises are read.
+    Only rows whose maximum rises are read, four at a time where they can be.
     """
+    # the step of the grid is rounder / (1.5 * 2^52); a float32 of 2^24 steps or more is a multiple of it
+    exact_from = rounder * (2.0**-28 / 1.5) if rows.itemsize == 4 else inf
+    at, before, after, waiting = np.empty(4, np.int64), np.empty(4), np.empty(4), 0
     for i in range(rows.shape[0]):
         new, old = (float(column[i]) + rounder) - rounder, best[i]
         if new > old:
             best[i] = new
-            _lower(rows[i], rounder, old, new, gain)
+            if old < exact_from:
+                _lower(rows[i], rounder, old, new, gain)
+            else:
+                at[waiting], before[waiting], after[waiting] = i, old, new
+                waiting += 1
+                if waiting == 4:
+                    _lower_by_four(rows, at, before, after, gain)
+                    waiting = 0
+    for k in range(waiting):
+        _lower(rows[at[k]], rounder, before[k], after[k], gain)
 
 
 @compiled
