@@ -1,7 +1,8 @@
-"""`untraced`: run a function outside of the graphs of ``torch.compile``."""
+"""`untraced`: a function that runs outside of the graphs of ``torch.compile``."""
 
 from __future__ import annotations
 
+import functools
 import sys
 from collections.abc import Callable
 from typing import Any, TypeVar
@@ -10,14 +11,22 @@ Function = TypeVar("Function", bound=Callable[..., Any])
 
 
 def untraced(function: Function) -> Function:
-    """``function``, left out of the graph when its caller is compiled.
+    """``function``, left out of the graph when its caller is compiled. A decorator.
 
     Selection reads tensor values, compiles kernels of its own and calls third-party parts, none of which a graph can
     hold. If ``torch.compile`` was never used, its tracer is not loaded (that takes a second) and ``function`` is
-    returned as it is.
+    called as it is.
     """
-    tracer = sys.modules.get("torch._dynamo")
-    if tracer is None:
-        return function
-    disabled: Function = tracer.disable(function)
-    return disabled
+    disabled: Function | None = None
+
+    @functools.wraps(function)
+    def outside(*args: Any, **kwargs: Any) -> Any:
+        nonlocal disabled
+        if disabled is None:
+            tracer = sys.modules.get("torch._dynamo")
+            if tracer is None:
+                return function(*args, **kwargs)
+            disabled = tracer.disable(function)
+        return disabled(*args, **kwargs)
+
+    return outside  # type: ignore[return-value]  # it takes and returns what the function does

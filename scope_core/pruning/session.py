@@ -111,6 +111,7 @@ class Session:
         if not told:
             warnings.warn(f"{self.pruner.label} is attached, but this call runs unpruned: {why}", stacklevel=2)
 
+    @untraced
     def prune(
         self,
         tokens: VisualTokens,
@@ -130,16 +131,6 @@ class Session:
             separators: ``selection -> `` the number of separators that remain of each image, if it depends on the
                 selection; the layout's number if left out.
         """
-        return untraced(self._prune)(tokens, layout, stage, encode_ms, separators)
-
-    def _prune(
-        self,
-        tokens: VisualTokens,
-        layout: Layout,
-        stage: int,
-        encode_ms: float | None,
-        separators: Callable[[Selection], Sequence[int]] | None,
-    ) -> Selection:
         pruner = self.pruner.stages[stage] if stage else self.pruner
         start = time.perf_counter()
         selection = pruner.prune(tokens, layout)

@@ -146,6 +146,8 @@ class Stage:
         )
         return plan, less_extra(counts, merger, plan)  # raises if the merger's rows do not fit into the budget
 
+    @untraced
+    @torch.no_grad()
     def prune(self, tokens: VisualTokens, layout: Layout | None = None) -> Selection:
         """Select from `VisualTokens`, as adapters do.
 
@@ -163,10 +165,6 @@ class Stage:
             TokensError: shapes do not fit, or numbers are not finite.
             PluginOutputError: a part broke its contract.
         """
-        return untraced(self._prune)(tokens, layout)
-
-    @torch.no_grad()
-    def _prune(self, tokens: VisualTokens, layout: Layout | None) -> Selection:
         tokens = tokens.to_dtype(self.dtype)
         if layout is None:
             layout = layout_of(tokens)
