@@ -51,14 +51,12 @@ def greedy(
         SpecError: none of ``ways`` is possible with these parts.
         TooLargeError: the similarities do not fit into memory.
     """
-    scores_change = problem.combiner.uses_coverage
+    scores_change, exact = problem.combiner.uses_coverage, every == 1 and among is None
+    if exact and (fast := fast_picks(problem, keep, ways)) is not None:
+        return fast
     ones = problem.tokens.features.new_ones(problem.tokens.shape[:2])
-    if every == 1 and among is None:
-        fast = fast_picks(problem, keep, ways)
-        if fast is not None:
-            return fast
-        if not scores_change:  # greedy is a ranking
-            return rank(problem.score(ones), ones, problem, keep)
+    if exact and not scores_change:  # greedy is a ranking
+        return rank(problem.score(ones), ones, problem, keep)
     state = problem.start() if scores_change else None
 
     def scored() -> tuple[Tensor, Tensor]:
@@ -122,7 +120,7 @@ def _affine_form(problem: Problem) -> tuple[Tensor, Tensor] | None:
     if form is None:
         return None
     scale, offset = (column.double().expand(problem.tokens.shape[:2]) for column in form)
-    if not (all_finite(scale) and all_finite(offset)):  # padding may hold anything
+    if not all_finite(scale + offset):  # padding may hold anything, and a sum of finite numbers may be infinite
         padding = ~problem.tokens.valid
         scale, offset = scale.masked_fill(padding, 0), offset.masked_fill(padding, 0)
         if not (all_finite(scale) and all_finite(offset)):

@@ -55,7 +55,8 @@ def products(vectors: Tensor) -> Tensor:
         for start in range(0, count, PANEL):
             stop = start + PANEL
             torch.mm(group[start:stop], group[start:].T, out=out[start:stop, start:])
-            out[stop:, start:stop] = out[start:stop, stop:].T
+            if stop < count:
+                out[stop:, start:stop] = out[start:stop, stop:].T
             square = out[start:stop, start:stop]
             square.copy_((square + square.mT).div_(2))
     return matrix
