@@ -93,9 +93,9 @@ def test_an_unknown_row(matrix: ModuleType, monkeypatch: pytest.MonkeyPatch, cap
 def test_brief_runs_a_quick_part_and_records_nothing(matrix: ModuleType, monkeypatch: pytest.MonkeyPatch) -> None:
     asked: list[object] = []
     monkeypatch.setattr(matrix, "_run", lambda *given: asked.append(given[-1]) or row(3))
-    assert run(matrix, monkeypatch, "--brief", "5.0", "base") == 0
+    assert run(matrix, monkeypatch, "--brief", "floor", "5.0", "base") == 0
     tests = toml_files.loads(SCRIPT.with_suffix(".toml").read_text("utf-8"))["tests"]
-    assert asked == [tests["calls"], tests["core"]]
+    assert asked == [tests["calls"], tests["few"], tests["core"]]
     assert not matrix.RESULTS.exists()
 
 
