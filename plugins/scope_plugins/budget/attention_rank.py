@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from fractions import Fraction
 from typing import Annotated, Literal
 
 import torch
@@ -11,6 +10,7 @@ from pydantic import Field
 
 from scope_core import Layout, VisualTokens
 from scope_core.parts import Budget, ComponentSpec, Group
+from scope_plugins._fractions import fraction
 from scope_plugins.saliency.rater_attention import raters
 
 
@@ -60,5 +60,5 @@ class AttentionRank(Budget[AttentionRankSpec]):
             rank = int(torch.linalg.matrix_rank(rows))
             total = rows.shape[1]
             required = int((tokens.required & tokens.valid)[group].sum())
-            refined.append(min(count, max(total - int(Fraction(str(self.spec.scale)) * (total - rank)), required, 1)))
+            refined.append(min(count, max(total - int(fraction(self.spec.scale) * (total - rank)), required, 1)))
         return tuple(refined)

@@ -10,6 +10,7 @@ from pydantic import Field
 
 from scope_core import BudgetError, Layout
 from scope_core.parts import Budget, ComponentSpec, Group, fill, units
+from scope_plugins._fractions import fraction
 
 
 class RatioSpec(ComponentSpec):
@@ -32,7 +33,7 @@ class Ratio(Budget[RatioSpec]):
 
     def plan(self, layout: Layout, groups: Sequence[Group]) -> tuple[int, ...]:
         """Counts per group; sums are exact."""
-        share = Fraction(str(self.spec.keep_ratio))
+        share = fraction(self.spec.keep_ratio)
         counts = []
         for label, size in units(layout, groups, self.spec.per):
             count = int(share * size + Fraction(1, 2))

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from fractions import Fraction
 from typing import Annotated, Literal
 
 from pydantic import Field, model_validator
@@ -11,6 +10,7 @@ from typing_extensions import Self
 
 from scope_core import Layout
 from scope_core.parts import Budget, ComponentSpec, Group
+from scope_plugins._fractions import fraction
 
 
 class RatioWithFrameSpec(ComponentSpec):
@@ -45,7 +45,7 @@ class RatioWithFrame(Budget[RatioWithFrameSpec]):
 
     def plan(self, layout: Layout, groups: Sequence[Group]) -> tuple[int, ...]:
         """Counts per group."""
-        share = Fraction(str(self.spec.keep_ratio))
+        share = fraction(self.spec.keep_ratio)
         counts = []
         for group in groups:
             total = sum(span.tokens for span in group)

@@ -11,6 +11,7 @@ from typing_extensions import Self
 
 from scope_core import BudgetError, Layout
 from scope_core.parts import Budget, ComponentSpec, Group, fill
+from scope_plugins._fractions import fraction
 from scope_plugins.budget._images import images_in
 
 
@@ -76,5 +77,5 @@ class Staged(Budget[StagedSpec]):
     def _count(self, full: int, stage: int) -> int:
         if self.spec.keep:
             return self.spec.keep[stage]
-        exact = Fraction(str(self.spec.ratios[stage])) * full
+        exact = fraction(self.spec.ratios[stage]) * full
         return int(exact if self.spec.rounding == "floor" else exact + Fraction(1, 2))

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from fractions import Fraction
 from math import ceil
 from typing import Annotated, Literal
 
@@ -14,6 +13,7 @@ from torch import Tensor
 from scope_core import VisualTokens
 from scope_core.parts import ComponentSpec, TokenPartition
 from scope_plugins._density import clusters
+from scope_plugins._fractions import fraction
 from scope_plugins._frames import frame_means, rows_of
 
 
@@ -49,7 +49,7 @@ class FrameClusters(TokenPartition[FrameClustersSpec]):
             of_each = numbers[group, valid]
             if len(of_each):
                 means = frame_means(rows_of(tokens, group), of_each)
-                count = ceil(Fraction(str(self.spec.share)) * len(means))
+                count = ceil(fraction(self.spec.share) * len(means))
                 cluster = clusters(means, count, self.spec.neighbours)[1]
                 labels[group, valid] = torch.cat([cluster.new_zeros(1), cluster.diff().ne(0).cumsum(0)])[of_each]
         return labels

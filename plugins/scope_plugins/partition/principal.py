@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from fractions import Fraction
 from typing import Annotated, Literal
 
 import torch
@@ -12,6 +11,7 @@ from torch import Tensor
 
 from scope_core import VisualTokens
 from scope_core.parts import ComponentSpec, TokenPartition
+from scope_plugins._fractions import fraction
 
 
 class PrincipalSpec(ComponentSpec):
@@ -42,7 +42,7 @@ class Principal(TokenPartition[PrincipalSpec]):
             rows = tokens.features[group, valid].double().sigmoid()
             if not len(rows):
                 continue
-            wanted = max(1, round(Fraction(str(self.spec.share)) * (count + self.spec.plus)))
+            wanted = max(1, round(fraction(self.spec.share) * (count + self.spec.plus)))
             labels[group, valid] = torch.unique(_largest_loading(rows, wanted), return_inverse=True)[1]
         return labels
 

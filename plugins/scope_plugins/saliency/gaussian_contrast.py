@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from fractions import Fraction
 from typing import Annotated, Literal
 
 import torch
@@ -12,6 +11,7 @@ from torch import Tensor
 
 from scope_core import VisualTokens
 from scope_core.parts import ComponentSpec, SaliencySource
+from scope_plugins._fractions import fraction
 from scope_plugins._frames import frame_means, rows_of
 
 _WIDTHS = [2.0**power for power in range(-3, 2)]
@@ -47,7 +47,7 @@ class GaussianContrast(SaliencySource[GaussianContrastSpec]):
         """(B, N) in [-10, 0]; 0 for tokens that are not valid."""
         numbers = tokens.frames()
         score = tokens.features.new_zeros(tokens.shape[:2])
-        count = max(1, int(Fraction(str(self.spec.channels)) * tokens.shape[2]))
+        count = max(1, int(fraction(self.spec.channels) * tokens.shape[2]))
         for group, valid in enumerate(tokens.valid):
             of_each = numbers[group, valid]
             if not len(of_each):

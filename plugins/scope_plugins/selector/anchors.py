@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from fractions import Fraction
 from typing import Annotated, Literal
 
 from pydantic import Field
 
 from scope_core import Selection, VisualTokens
 from scope_core.parts import ComponentSpec, Execution, Selector, Slot, scores, similarities
+from scope_plugins._fractions import fraction
 from scope_plugins.selector._rows import ranked, selection_of
 
 
@@ -55,7 +55,7 @@ class Anchors(Selector[AnchorsSpec]):
             order = ranked(score[group], tokens, group)[:count]
             matrix = similarities(self.parts["similarity"], tokens.only(group, tokens.shape[1]))[0]
             required = int(tokens.required[group, order].sum())
-            first = min(max(1, int(Fraction(str(self.spec.least)) * count), required), count)
+            first = min(max(1, int(fraction(self.spec.least) * count), required), count)
             distance = 1 - matrix[order][:, order[:first]].amax(1) if count else matrix.new_zeros(0)
             distance[:first] = 0
             novel = (distance > self.spec.novelty).cumsum(0) >= self.spec.patience

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import replace
-from fractions import Fraction
 from functools import lru_cache
 from math import lcm
 from typing import Annotated, Any, Literal
@@ -16,6 +15,7 @@ from typing_extensions import Self
 
 from scope_core import Selection, VisualTokens
 from scope_core.parts import ComponentSpec, Selector, Slot, apportion
+from scope_plugins._fractions import fraction
 
 
 class ChainSpec(ComponentSpec):
@@ -176,7 +176,7 @@ def _shares(selections: Sequence[Selection]) -> Tensor | None:
 @lru_cache(maxsize=256)
 def divided(total: int, shares: tuple[float, ...], rounding: str = "remainder") -> tuple[int, ...]:
     """``total`` divided in proportion to ``shares``: by largest remainder, ties to the earliest step, or down."""
-    exact = [Fraction(str(share)) for share in shares]
+    exact = [fraction(share) for share in shares]
     if rounding == "floor":
         counts = [int(total * share / sum(exact)) for share in exact[:-1]]
         return (*counts, total - sum(counts))

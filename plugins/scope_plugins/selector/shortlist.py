@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import replace
-from fractions import Fraction
 from typing import Annotated, Literal
 
 import torch
@@ -12,6 +11,7 @@ from pydantic import Field
 
 from scope_core import Selection, VisualTokens
 from scope_core.parts import ComponentSpec, Selector, Slot, scores
+from scope_plugins._fractions import fraction
 from scope_plugins.selector._rows import ranked
 
 
@@ -39,7 +39,7 @@ class Shortlist(Selector[ShortlistSpec]):
 
     def select(self, tokens: VisualTokens, keep: Sequence[int]) -> Selection:
         """The other selector's picks."""
-        score, share = scores(self.parts["saliency"], tokens), Fraction(str(self.spec.share))
+        score, share = scores(self.parts["saliency"], tokens), fraction(self.spec.share)
         listed, counts = torch.zeros_like(tokens.valid), list[int]()
         for group, wanted in enumerate(keep):
             order = ranked(score[group], tokens, group)
