@@ -8,6 +8,8 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import typer
+
 from scope_core.cli.output import note, progress, table, writing
 from scope_core.cli.panels import SUFFIXES, patches_of, save
 from scope_core.clips import FPS, is_clip, read_clip, write_clip
@@ -157,13 +159,21 @@ def frame_facts(clip: Clip, shown: Shown) -> dict[str, Any]:
 
 
 def check_moving(path: Path | None, names: Sequence[str]) -> None:
-    """Refuse a moving page of images, or of several videos."""
+    """Refuse a moving page of images, or of several videos.
+
+    Raises:
+        typer.BadParameter: names the image, or says how many videos there are.
+    """
     if path is None or path.suffix.lower() not in MOVING:
         return
-    if not all(map(is_clip, names)):
-        raise ZooError(f"'{path}' moves, but '{names[0]}' is an image; write .png, .jpg or .webp, or give a video")
-    if len(names) > 1:
-        raise ZooError(f"'{path}' shows one video, but {len(names)} were given; write .png, or give one")
+    still = next((name for name in names if not is_clip(name)), None)
+    if still is not None:
+        wrong = f"'{path}' moves, but '{still}' is an image; write .png, .jpg or .webp, or give one video alone"
+    elif len(names) > 1:
+        wrong = f"'{path}' shows one video, but {len(names)} were given; write .png, or give one"
+    else:
+        return
+    raise typer.BadParameter(wrong, param_hint="'--out'")
 
 
 def draw_clips(

@@ -149,7 +149,7 @@ def test_what_does_not_go_together_is_refused(
         ((clip, photo), "is a video and"),
         ((photo, "--fps", "3"), "--fps, --start and --end are options of videos"),
         ((photo, "--as-images"), "--as-images is an option of videos"),
-        ((photo, "--out", tmp_path / "kept.mp4"), "must end in one of"),
+        ((photo, "--out", tmp_path / "kept.mp4"), f"'{photo}' is an image; write .png, .jpg or .webp"),
         ((clip, clip), "cannot tell 2 videos apart; give one video, or a model that takes videos (`scope models`)"),
         ((clip, "--start", "7"), "lasts 2 s"),
         ((clip, "--start", "1", "--end", "1"), "cannot be read from 1 s to 1 s"),

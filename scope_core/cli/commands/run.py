@@ -114,8 +114,8 @@ def run(
     json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
 ) -> None:
     """Ask a multimodal model about images or a video, with all visual tokens and with the kept ones, side by side."""
-    check_out(out_file, suffixes(images))
     check_moving(out_file, images)
+    check_out(out_file, suffixes(images))
     budget = {} if keep is None else {"budget": amount(keep)}
     state = state_of(ctx, cache_dir=cache_dir)
     clips = open_clips(images, fps=fps, start=start, end=end)

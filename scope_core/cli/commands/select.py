@@ -76,8 +76,8 @@ def select(
     json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
 ) -> None:
     """Select visual tokens of images or videos with a vision tower alone, without a language model."""
-    check_out(out_file, suffixes(images))
     check_moving(out_file, images)
+    check_out(out_file, suffixes(images))
     kept_of_each = None if keep is None else amount(keep)
     state = state_of(ctx, cache_dir=cache_dir)
     clips = open_clips(images, fps=fps, start=start, end=end)
