@@ -10,7 +10,8 @@ from scope_core.parts import Recipe
 from scope_plugins.recipes._parts import PER_IMAGE, about, without_cls
 
 FORMULA = """\
-pick = argmax of a_j * min over kept k of (1 - S_kj)
+first pick = argmax of a_j * min over i != j of (1 - S_ij)
+pick       = argmax of a_j * min over kept k of (1 - S_kj)
 S: cosine of tower features; a: attention from CLS, mean over heads"""
 
 ADTS = {

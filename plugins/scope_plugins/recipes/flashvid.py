@@ -14,6 +14,7 @@ from scope_plugins.recipes._parts import about, top_k, without_cls
 FORMULA = """\
 scenes: cut where cos(mean of frame f, of frame f + 1) < 0.9, at least 8
 7/10 of a frame's share: pick = argmax of a_j * min over kept k of the frame of (1 - S_kj)
+  (its first pick: min over all other tokens of the frame)
 of the rest, j is merged into the most similar i of the frame before, if S_ij >= 0.8: trees, t their means
 3/10: in each frame the trees with the highest exp(-mean |t_i - t_j|^2 / D over 7) * distance to a denser one
 row = mean of the trees nearest to it

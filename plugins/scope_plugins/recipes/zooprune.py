@@ -12,7 +12,8 @@ from scope_core.parts import Recipe
 from scope_plugins.recipes._parts import PER_IMAGE, about
 
 FORMULA = """\
-pick = argmax of s_j * min over kept k of (1 - S_kj)
+first pick = argmax of s_j * min over i != j of (1 - S_ij)
+pick       = argmax of s_j * min over kept k of (1 - S_kj)
 S: cosine of tower features; s: change of the projector's output under small changes of token j"""
 
 ZOOPRUNE: dict[str, Any] = {
