@@ -5,22 +5,23 @@ from __future__ import annotations
 import functools
 import sys
 from collections.abc import Callable
-from typing import Any, TypeVar
+from typing import ParamSpec, TypeVar
 
-Function = TypeVar("Function", bound=Callable[..., Any])
+P = ParamSpec("P")
+R = TypeVar("R")
 
 
-def untraced(function: Function) -> Function:
-    """``function``, left out of the graph when its caller is compiled. A decorator.
+def untraced(function: Callable[P, R]) -> Callable[P, R]:
+    """Decorator: leaves ``function`` out of the graph when its caller is compiled.
 
     Selection reads tensor values, compiles kernels of its own and calls third-party parts, none of which a graph can
     hold. If ``torch.compile`` was never used, its tracer is not loaded (that takes a second) and ``function`` is
     called as it is.
     """
-    disabled: Function | None = None
+    disabled: Callable[P, R] | None = None
 
     @functools.wraps(function)
-    def outside(*args: Any, **kwargs: Any) -> Any:
+    def outside(*args: P.args, **kwargs: P.kwargs) -> R:
         nonlocal disabled
         if disabled is None:
             tracer = sys.modules.get("torch._dynamo")
@@ -29,4 +30,4 @@ def untraced(function: Function) -> Function:
             disabled = tracer.disable(function)
         return disabled(*args, **kwargs)
 
-    return outside  # type: ignore[return-value]  # it takes and returns what the function does
+    return outside

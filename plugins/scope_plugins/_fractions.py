@@ -4,15 +4,20 @@ from __future__ import annotations
 
 from fractions import Fraction
 
+DIGITS = 9
+"""Digits after the point up to which a number is what it is written as."""
 DENOMINATOR = 10**6
-"""Largest denominator of a fraction that a number is taken for."""
+"""Largest denominator of the quotient that a number of more digits is taken for."""
 
 
 def fraction(number: float) -> Fraction:
-    """The fraction that ``number`` stands for: 0.29 is 29/100, and ``1 / 3`` is a third; else its decimal digits.
+    """The fraction that ``number`` stands for: 0.29 is 29/100, and ``1 / 3`` is a third.
 
     In floating point 0.29 * 100 is less than 29, and the digits of ``1 / 3`` are less than a third, so rounding down
     would lose a token.
     """
-    simple = Fraction(number).limit_denominator(DENOMINATOR)
-    return simple if float(simple) == number else Fraction(str(number))
+    written = Fraction(str(number))
+    if written.denominator <= 10**DIGITS:
+        return written
+    quotient = Fraction(number).limit_denominator(DENOMINATOR)
+    return quotient if float(quotient) == number else written

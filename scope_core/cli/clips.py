@@ -168,7 +168,8 @@ def check_moving(path: Path | None, names: Sequence[str]) -> None:
         return
     still = next((name for name in names if not is_clip(name)), None)
     if still is not None:
-        wrong = f"'{path}' moves, but '{still}' is an image; write .png, .jpg or .webp, or give one video alone"
+        advice = "leave it out" if any(map(is_clip, names)) else "write .png, .jpg or .webp, or give a video"
+        wrong = f"'{path}' shows one video, but '{still}' is an image; {advice}"
     elif len(names) > 1:
         wrong = f"'{path}' shows one video, but {len(names)} were given; write .png, or give one"
     else:

@@ -51,11 +51,12 @@ def greedy(
         SpecError: none of ``ways`` is possible with these parts.
         TooLargeError: the similarities do not fit into memory.
     """
-    scores_change, exact = problem.combiner.uses_coverage, every == 1 and among is None
-    if exact and (fast := fast_picks(problem, keep, ways)) is not None:
+    scores_change = problem.combiner.uses_coverage
+    plain = every == 1 and among is None
+    if plain and (fast := fast_picks(problem, keep, ways)) is not None:
         return fast
     ones = problem.tokens.features.new_ones(problem.tokens.shape[:2])
-    if exact and not scores_change:  # greedy is a ranking
+    if plain and not scores_change:  # greedy is a ranking
         return rank(problem.score(ones), ones, problem, keep)
     state = problem.start() if scores_change else None
 

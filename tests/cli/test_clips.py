@@ -87,7 +87,7 @@ def test_what_does_not_go_together_is_refused(
         ((clip, photo), "is a video and"),
         ((photo, "--fps", "3"), "--fps, --start and --end are options of videos"),
         ((photo, "--out", tmp_path / "kept.mp4"), f"'{photo}' is an image; write .png, .jpg or .webp"),
-        ((clip, photo, "--out", tmp_path / "kept.gif"), f"'{photo}' is an image; write .png, .jpg or .webp"),
+        ((clip, photo, "--out", tmp_path / "kept.gif"), f"'{photo}' is an image; leave it out"),
         ((photo, "--out", tmp_path / "kept.txt"), "must end in one of .png, .jpg, .jpeg, .webp"),
         ((clip, clip, "--out", tmp_path / "kept.gif"), "shows one video, but 2 were given"),
         ((clip, "--start", "7"), "lasts 2 s"),

@@ -25,7 +25,7 @@ def ours(*extras: str) -> list[Requirement]:
 
 
 def resolved(host: str) -> subprocess.CompletedProcess[str]:
-    """With the extra ``hf``: without it less is asked for, which fits wherever this does."""
+    """With the extra ``hf``, which asks for all that scope-core alone does."""
     pins, python = HOSTS[host]["pins"], HOSTS[host]["python"]
     wanted = "\n".join([*pins, *(str(one).partition(";")[0] for one in ours("hf"))])
     command = [UV, "pip", "compile", "--quiet", "--no-header", "--no-annotate", "--python-version", python, "-"]

@@ -7,8 +7,10 @@ from __future__ import annotations
 
 import importlib
 import sys
+from fractions import Fraction
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 from hypothesis import given, settings
@@ -221,6 +223,37 @@ def test_it_is_really_taken(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(rounds, "greedy_rising", lambda *args: (calls.append(1), inner(*args))[1])
     both(features("noise", 3, 9, 0), budget=4, given={"saliency": torch.rand(3, 9)})
     assert len(calls) == 3  # one for each group, and none for the loop
+
+
+@pytest.mark.parametrize("by", ["machine code", "Python"])
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+def test_rows_by_four_and_alone_on_both_sides_of_where_float32_is_on_the_grid(
+    dtype: Any, by: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Against sums of fractions: numbers about 2^24 steps of the grid, one unit in the last place apart."""
+    together: list[int] = []
+    if by == "Python":
+        lower = rounds._lower_by_four.py_func
+        monkeypatch.setattr(rounds, "_lower", rounds._lower.py_func)
+        monkeypatch.setattr(rounds, "_lower_by_four", lambda *given: together.append(len(given[1])) or lower(*given))
+    rise = rounds.rise.py_func if by == "Python" else rounds.rise
+    random = np.random.default_rng(0)
+    count, rounder = 23, 1.5 * 2.0**52 * 2.0**-46
+    edge = np.float32(2.0**-22)  # 2^24 steps
+    near = np.array([np.nextafter(edge, 0, dtype=np.float32), edge, np.nextafter(edge, 1, dtype=np.float32)])
+    near = np.concatenate([near, near / 3, near * 3, -near, [0, 0.7, 1]])
+    matrix = random.choice(near, (count, count)).astype(dtype)
+    exact = [[Fraction((float(number) + rounder) - rounder) for number in row] for row in matrix]
+    best, gain = np.zeros(count), np.zeros(count)
+    rounds.cover(matrix, rounder, gain)
+    for picked in range(count):
+        rise(matrix, matrix[:, picked], rounder, best, gain)
+        highest = [max(0, *(row[j] for j in range(picked + 1))) for row in exact]
+        assert best.tolist() == highest
+        assert gain.tolist() == [
+            sum(max(0, row[j] - most) for row, most in zip(exact, highest, strict=True)) for j in range(count)
+        ]
+    assert bool(together) == (by == "Python" and dtype is np.float32)
 
 
 @pytest.mark.parametrize("coverage", ["facility_location", "max_min"])

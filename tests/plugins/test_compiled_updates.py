@@ -77,7 +77,7 @@ def equal(fast: scope.Selection, slow: scope.Selection) -> None:
 
 @settings(max_examples=150, deadline=None, derandomize=True)
 @given(
-    kind=st.sampled_from((*KINDS[:6], "one direction")),
+    kind=st.sampled_from((*KINDS[:6], "unequal", "one direction")),
     batch=st.integers(1, 3),
     count=st.integers(1, 90),
     words=st.integers(0, 9),

@@ -19,7 +19,7 @@ def test_a_quotient_is_its_fraction(above: int, below: int) -> None:
     assert fraction(above / below) == Fraction(above, below)
 
 
-@given(st.decimals(0, 1, places=12))
+@given(st.decimals(0, 1, places=9))
 def test_a_decimal_is_its_digits(number: Any) -> None:
     assert fraction(float(number)) == Fraction(number)
 

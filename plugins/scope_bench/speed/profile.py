@@ -33,7 +33,7 @@ MEANINGS = {
     ROUNDS: "all picks by a kernel",
     OPTIMIZER: "with similarities and saliency given, less what a kernel takes; it checks scores",
     REST: "whole less all above from tokens on: plans, checks of counts and picks, small tensors; a difference of "
-    "medians, so a little below 0 is noise",
+    "medians, so it holds the noise of all of them, and may be below 0",
     WHOLE: "`Pruner.select`",
 }
 """The stages in the order of a call, and what is not plain from their names; the first two come before the call."""

@@ -63,7 +63,7 @@ def cover(rows: np.ndarray, rounder: float, gain: np.ndarray) -> None:
 
 @compiled
 def _lower(row: np.ndarray, rounder: float, old: float, new: float, gain: np.ndarray) -> None:
-    """Take from the gains (N,) what one row adds no more. As a function of its own it is compiled to faster code."""
+    """Take from the gains (N,) what one row no longer adds. As a function of its own it is compiled to faster code."""
     for j in range(gain.shape[0]):
         value = (float(row[j]) + rounder) - rounder
         risen = (value if value < new else new) - old
@@ -72,9 +72,9 @@ def _lower(row: np.ndarray, rounder: float, old: float, new: float, gain: np.nda
 
 @compiled
 def _lower_by_four(rows: np.ndarray, at: np.ndarray, old: np.ndarray, new: np.ndarray, gain: np.ndarray) -> None:
-    """`_lower` for four rows of float32 at once, which need no rounding: their numbers are on the grid from ``old`` on.
+    """`_lower` for four rows of float32, which need no rounding: their numbers of ``old`` or more are on the grid.
 
-    Maxima are taken eight numbers at a time instead of four, memory is read in four places, and gains once.
+    Eight numbers are compared at a time instead of four, and gains are read and written once for four rows.
     """
     a, b, c, d = rows[at[0]], rows[at[1]], rows[at[2]], rows[at[3]]
     old_a, old_b, old_c, old_d = np.float32(old[0]), np.float32(old[1]), np.float32(old[2]), np.float32(old[3])
@@ -93,7 +93,7 @@ def rise(rows: np.ndarray, column: np.ndarray, rounder: float, best: np.ndarray,
 
     Only rows whose maximum rises are read, four at a time where they can be.
     """
-    # the step of the grid is rounder / (1.5 * 2^52); a float32 of 2^24 steps or more is a multiple of it
+    # the step of the grid is rounder / (1.5 * 2^52); every float32 number of at least 2^24 steps is a multiple of it
     exact_from = rounder * (2.0**-28 / 1.5) if rows.itemsize == 4 else inf
     at, before, after, waiting = np.empty(4, np.int64), np.empty(4), np.empty(4), 0
     for i in range(rows.shape[0]):
