@@ -25,9 +25,10 @@ def ours(*extras: str) -> list[Requirement]:
 
 
 def resolved(host: str) -> subprocess.CompletedProcess[str]:
-    """With the extra ``hf``, which asks for all that scope-core alone does."""
+    """With the extra ``hf``, which asks for more; a clash has to be with what scope-core alone asks for."""
     pins, python = HOSTS[host]["pins"], HOSTS[host]["python"]
-    wanted = "\n".join([*pins, *(str(one).partition(";")[0] for one in ours("hf"))])
+    asked = ours() if "clash" in HOSTS[host] else ours("hf")
+    wanted = "\n".join([*pins, *(str(one).partition(";")[0] for one in asked)])
     command = [UV, "pip", "compile", "--quiet", "--no-header", "--no-annotate", "--python-version", python, "-"]
     return subprocess.run(command, input=wanted, cwd=ROOT.parent, capture_output=True, text=True, check=False)
 
